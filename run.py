@@ -1,0 +1,269 @@
+"""The one way in from a fresh clone: makes ``.venv`` from the lock, then runs what it is asked to.
+
+Needs nothing but a Python >= 3.11 with the ``venv`` module; works on Linux, macOS and Windows.
+The environment is remade when requirements.lock or pyproject.toml changed; otherwise a call costs
+a few milliseconds.
+"""
+
+from __future__ import annotations  # an older Python must get as far as the sentence in main()
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+LOCK = ROOT / "requirements.lock"
+PYPROJECT = ROOT / "pyproject.toml"
+VENV = ROOT / ".venv"
+VENV_BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+VENV_PYTHON = VENV_BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "made-from"
+MINIMUM_PYTHON = (3, 11)
+
+USAGE = """\
+usage: python3 run.py COMMAND [ARGUMENTS]
+
+  up [ARGUMENTS]         the whole system on this machine (up --help lists the arguments)
+  test [ARGUMENTS]       every test that this machine can run (arguments go to pytest)
+  check                  format, lint, types, import rules, lock, tests
+  format                 format the source, mend what the linter can mend
+  lock [PACKAGE ...]     make requirements.lock from pyproject.toml; a named PACKAGE is raised
+  exec PROGRAM [...]     a program of the environment, e.g. exec serial-bridge ports
+"""
+
+CHECKS = {
+    "format": ["ruff", "format", "--check", "--quiet"],
+    "lint": ["ruff", "check", "--quiet"],
+    "types": ["mypy", "--no-error-summary"],
+    "import rules": ["lint-imports", "--no-cache"],
+    "tests": ["pytest"],
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Make the environment, run one command; returns the exit code."""
+    if sys.version_info < MINIMUM_PYTHON:
+        return fail(
+            f"NeuroOne needs Python {MINIMUM_PYTHON[0]}.{MINIMUM_PYTHON[1]} or newer; "
+            f"{sys.executable} is {sys.version.split()[0]}."
+        )
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    command, rest = arguments[0], arguments[1:]
+    if command not in ("up", "test", "check", "format", "lock", "exec") or (
+        command == "exec" and not rest
+    ):
+        return fail(USAGE.rstrip())
+
+    fault = make_environment()
+    if fault:
+        return fail(fault)
+    if command == "up":
+        return become("neuroone", "up", *rest)
+    if command == "test":
+        return become("pytest", *rest)
+    if command == "check":
+        return check()
+    if command == "format":
+        return max(run("ruff", "format"), run("ruff", "check", "--fix"))
+    if command == "lock":
+        return lock(rest)
+    return become(*rest)
+
+
+def fail(sentence: str) -> int:
+    """Say what is wrong; the exit code of a wrong call."""
+    print(sentence, file=sys.stderr)
+    return 2
+
+
+# --- the environment -----------------------------------------------------------------------------
+
+
+def make_environment() -> str | None:
+    """Bring .venv to what the lock says; returns None, or the sentence that says why not."""
+    if is_current():
+        return None
+    with one_at_a_time():
+        if is_current():  # another run made it while this one waited
+            return None
+        print("run.py: making .venv from requirements.lock ...", file=sys.stderr)
+        try:
+            build_environment()
+        except subprocess.CalledProcessError as error:
+            return (
+                f"{error.output.strip()}\n"
+                f"run.py: could not make .venv: {' '.join(error.cmd[:4])} ... says the above."
+            )
+    return None
+
+
+def is_current() -> bool:
+    """Whether .venv was made from today's lock and pyproject.toml, at this place."""
+    if not VENV_PYTHON.exists():  # also a link to a Python that is gone
+        return False
+    try:
+        return STAMP.read_text(encoding="ascii") == wanted_stamp()
+    except FileNotFoundError:
+        return False
+
+
+def wanted_stamp() -> str:
+    """A hash of all that .venv depends on; its scripts hold its own path."""
+    parts = (LOCK.read_bytes(), PYPROJECT.read_bytes(), os.fsencode(str(VENV)))
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def build_environment() -> None:
+    """Make or mend .venv: every package as locked, hashes verified, the project editable."""
+    if not VENV_PYTHON.exists():
+        quietly(sys.executable, "-m", "venv", "--clear", VENV)
+    STAMP.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        only_uv = Path(folder, "uv.lock.txt")
+        only_uv.write_text(locked("uv"), encoding="utf-8")
+        pip = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
+        quietly(*pip, "install", "--require-hashes", "-r", only_uv)
+    quietly(*uv("pip", "sync"), "--require-hashes", LOCK)
+    quietly(*uv("pip", "install"), "--no-deps", "--no-build-isolation", "--editable", ROOT)
+    STAMP.write_text(wanted_stamp(), encoding="ascii")
+
+
+def locked(package: str) -> str:
+    """The lines of requirements.lock for one package: its version and its hashes."""
+    found = re.search(
+        rf"^{re.escape(package)}==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    if not found:
+        raise SystemExit(f"run.py: requirements.lock does not hold {package}")
+    return found.group()
+
+
+def uv(*command: str) -> tuple[str | Path, ...]:
+    """The start of a command of the locked uv, aimed at .venv; trusts what the system trusts."""
+    return (VENV_PYTHON, "-m", "uv", "--system-certs", *command, "--python", VENV_PYTHON)
+
+
+def quietly(*command: str | Path) -> None:
+    """Run a command without its output; CalledProcessError carries the output if it fails."""
+    subprocess.run(
+        list(map(str, command)),
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        cwd=ROOT,
+    )
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold a lock that the system releases with the process, however it ends."""
+    with (ROOT / ".venv.lock").open("a", encoding="ascii") as file:
+        if os.name == "nt":
+            import msvcrt
+
+            while True:
+                file.seek(0)
+                try:
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # gives up after 10 s
+                    break
+                except OSError:
+                    continue
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def program(name: str) -> str:
+    """A program of the environment by its name."""
+    return str(VENV_BIN / (name + ".exe" if os.name == "nt" else name))
+
+
+def run(name: str, *arguments: str) -> int:
+    """Run a program of the environment in the project's folder; returns its exit code."""
+    return subprocess.run([program(name), *arguments], cwd=ROOT, check=False).returncode
+
+
+def become(name: str, *arguments: str) -> int:
+    """Go on as a program of the environment: signals and the exit code are that program's."""
+    command = [program(name), *arguments]
+    if not Path(command[0]).exists():
+        return fail(f"run.py: there is no program {name!r} in .venv")
+    if os.name != "nt":
+        os.execv(command[0], command)
+    with subprocess.Popen(command) as child:  # Windows has no exec
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:  # the console gave the child its own Ctrl-C
+                continue
+
+
+def check() -> int:
+    """Run every check, also after one failed; returns 1 if any did."""
+    failed = [] if lock_is_current() else ["lock (mend it with: python3 run.py lock)"]
+    for what, command in CHECKS.items():
+        print("== " + what, flush=True)
+        if run(*command):
+            failed.append(what)
+    print("== check: " + ("failed: " + ", ".join(failed) if failed else "all passed"))
+    return 1 if failed else 0
+
+
+# --- the lock ------------------------------------------------------------------------------------
+
+
+def lock(raised: list[str]) -> int:
+    """Make requirements.lock; keeps the locked versions that still fit, save of the raised."""
+    raise_them = [part for package in raised for part in ("--upgrade-package", package)]
+    made = run(
+        *("uv", "--system-certs", "pip", "compile", "--quiet", "--universal", "--no-header"),
+        *("--generate-hashes", "--no-emit-index-url", "--all-extras", "--group", "dev"),
+        *raise_them,
+        *("--output-file", LOCK.name, PYPROJECT.name),
+    )
+    if made == 0:
+        body = LOCK.read_text(encoding="utf-8")
+        LOCK.write_text(lock_header() + body, encoding="utf-8", newline="\n")
+    return made
+
+
+def lock_header() -> str:
+    """The first lines of the lock; the hash shows whether it is older than its wishes."""
+    import tomllib
+
+    with PYPROJECT.open("rb") as file:
+        settings = tomllib.load(file)
+    project = settings["project"]
+    wishes = [
+        project["requires-python"],
+        project["dependencies"],
+        project["optional-dependencies"],
+        settings["dependency-groups"],
+    ]
+    digest = hashlib.sha256(json.dumps(wishes, sort_keys=True).encode("utf-8")).hexdigest()
+    return f"# Made by `python3 run.py lock` from pyproject.toml; its wishes: sha256 {digest}\n"
+
+
+def lock_is_current() -> bool:
+    """Whether the lock was made from the wishes that pyproject.toml holds now."""
+    return LOCK.read_text(encoding="utf-8").startswith(lock_header())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

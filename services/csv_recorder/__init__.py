@@ -1,0 +1,1 @@
+"""Writes every reading to CSV files, none lost and none doubled."""

@@ -1,0 +1,1 @@
+"""Shows live plots of what is published."""

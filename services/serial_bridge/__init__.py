@@ -1,0 +1,1 @@
+"""Reads EEG headsets on serial ports and publishes what they say."""

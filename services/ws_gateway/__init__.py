@@ -1,0 +1,1 @@
+"""Serves students' phones, dashboards and games over WebSocket."""
