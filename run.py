@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent
 LOCK = ROOT / "requirements.lock"
 PYPROJECT = ROOT / "pyproject.toml"
 VENV = ROOT / ".venv"
-VENV_BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-VENV_PYTHON = VENV_BIN / ("python.exe" if os.name == "nt" else "python")
+VENV_BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+VENV_PYTHON = VENV_BIN / ("python.exe" if sys.platform == "win32" else "python")
 STAMP = VENV / "made-from"
 MINIMUM_PYTHON = (3, 11)
 
@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
     if command == "up":
         return become("neuroone", "up", *rest)
     if command == "test":
+        os.chdir(ROOT)
         return become("pytest", *rest)
     if command == "check":
         return check()
@@ -169,7 +170,7 @@ def quietly(*command: str | Path) -> None:
 def one_at_a_time() -> Iterator[None]:
     """Hold a lock that the system releases with the process, however it ends."""
     with (ROOT / ".venv.lock").open("a", encoding="ascii") as file:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             while True:
@@ -191,7 +192,7 @@ def one_at_a_time() -> Iterator[None]:
 
 def program(name: str) -> str:
     """A program of the environment by its name."""
-    return str(VENV_BIN / (name + ".exe" if os.name == "nt" else name))
+    return str(VENV_BIN / (name + ".exe" if sys.platform == "win32" else name))
 
 
 def run(name: str, *arguments: str) -> int:
@@ -204,7 +205,7 @@ def become(name: str, *arguments: str) -> int:
     command = [program(name), *arguments]
     if not Path(command[0]).exists():
         return fail(f"run.py: there is no program {name!r} in .venv")
-    if os.name != "nt":
+    if sys.platform != "win32":
         os.execv(command[0], command)
     with subprocess.Popen(command) as child:  # Windows has no exec
         while True:

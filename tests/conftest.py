@@ -1,0 +1,84 @@
+"""Fixtures for all tests: real brokers, and the rule that a test leaves nothing running."""
+
+import asyncio
+import inspect
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+import pytest_asyncio
+
+from tests.brokers import Broker, find_mosquitto
+
+LEAK_GRACE_S = 2.0
+
+hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("project")
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows that no one sees
+try:
+    import PySide6.QtWidgets  # noqa: F401 (needs libraries of the system: libEGL, libGL)
+except ImportError as error:
+    qt_fault = f"Qt cannot be loaded here: {error}"
+else:
+    qt_fault = ""
+    pytest_plugins = ["pytestqt.plugin"]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of windows where Qt cannot be loaded."""
+    if qt_fault and item.get_closest_marker("gui"):
+        pytest.skip(qt_fault)
+
+
+@pytest.fixture
+def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
+    """Start a broker of a kind ("mosquitto" or "nats"); it is stopped after the test."""
+    started: list[Broker] = []
+
+    def start(kind: str) -> Broker:
+        if kind == "mosquitto" and not find_mosquitto():
+            pytest.skip("Mosquitto is not installed on this machine")
+        folder = tmp_path / f"broker-{len(started)}"
+        folder.mkdir()
+        broker = Broker(kind, folder)
+        started.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in started:
+        broker.stop()
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.broker) for kind in ("mosquitto", "nats")])
+def broker(request: pytest.FixtureRequest, start_broker: Callable[[str], Broker]) -> Broker:
+    """A running broker: the test runs once with each kind."""
+    return start_broker(request.param)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread which would keep its program alive, or an asyncio task."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("no_task_left_running")
+    before = set(threading.enumerate())
+    yield
+    left = [each for each in threading.enumerate() if each not in before and not each.daemon]
+    for thread in left:
+        thread.join(LEAK_GRACE_S)
+    names = [thread.name for thread in left if thread.is_alive()]
+    assert not names, f"the test left threads running: {names}"
+
+
+@pytest_asyncio.fixture
+async def no_task_left_running() -> AsyncIterator[None]:
+    """Fail a test that leaves an asyncio task."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, pending = await asyncio.wait(left, timeout=LEAK_GRACE_S)
+        assert not pending, f"the test left tasks running: {pending}"
