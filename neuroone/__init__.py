@@ -1,1 +1,3 @@
-"""EEG headsets in classrooms: what the services share, and the command that starts them."""
+"""NeuroOne: EEG headsets of classrooms and laboratories on a message broker."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,241 @@
+"""The only place that spells a topic, and the only place that makes an id from free text.
+
+Every topic is ``neuroone/v1/{site}/`` and one of the shapes of :data:`TOPICS`. An id is
+``[A-Za-z0-9_-]{1,64}``: safe in a topic, in a file name and in an address.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from neuroone.contract.errors import BadTopic
+from neuroone.contract.messages import (
+    GroupEvent,
+    Health,
+    Message,
+    RawBlock,
+    Reading,
+    Recorded,
+    ServiceState,
+    StreamState,
+)
+
+ROOT: Final = "neuroone/v1"
+ID_MAX_CHARS: Final = 64
+"""Keeps a whole topic below 256 bytes, which every broker and every file system takes."""
+HASH_CHARS: Final = 6
+"""24 bits of SHA-256: among 1000 made ids of one slug, two meet with a chance of 3 %; of different slugs, never."""
+NO_GROUP: Final = "no-group"
+"""The group of a source that named none."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_NOT_ID = re.compile(r"[^A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRule:
+    """One row of the topic table: what travels on a shape of topic and how."""
+
+    shape: str
+    message: type[Message]
+    owner: str
+    qos: int
+    retained: bool
+    doc: str
+
+
+READING: Final = TopicRule(
+    "streams/{group}/{source}/reading",
+    Reading,
+    "serial_bridge or ws_gateway",
+    qos=1,
+    retained=False,
+    doc="One reading, about 1 Hz.",
+)
+RAW: Final = TopicRule(
+    "streams/{group}/{source}/raw",
+    RawBlock,
+    "serial_bridge",
+    qos=0,
+    retained=False,
+    doc="A block of raw samples, 8 a second.",
+)
+STREAM_STATE: Final = TopicRule(
+    "streams/{group}/{source}/state",
+    StreamState,
+    "serial_bridge or ws_gateway",
+    qos=1,
+    retained=True,
+    doc="Whether the source is there, who and what it is, its link and its counters.",
+)
+EVENT: Final = TopicRule(
+    "groups/{group}/event",
+    GroupEvent,
+    "whoever marks: ws_gateway, serial_bridge, monitor_gui",
+    qos=1,
+    retained=False,
+    doc="A marker, or the start or the end of a class.",
+)
+SERVICE_STATE: Final = TopicRule(
+    "services/{service}/{instance}/state",
+    ServiceState,
+    "each service; also its Last Will",
+    qos=1,
+    retained=True,
+    doc="Whether a service is there.",
+)
+HEALTH: Final = TopicRule(
+    "services/{service}/{instance}/health",
+    Health,
+    "each service",
+    qos=0,
+    retained=False,
+    doc="Uptime, memory, counters and queue sizes, every 10 s.",
+)
+RECORDED: Final = TopicRule(
+    "services/csv_recorder/{instance}/recorded",
+    Recorded,
+    "csv_recorder",
+    qos=0,
+    retained=False,
+    doc="How far each stream is safe on disk; at most once a second.",
+)
+TOPICS: Final = (READING, RAW, STREAM_STATE, EVENT, SERVICE_STATE, HEALTH, RECORDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic taken apart; ``str()`` puts it together again.
+
+    ``ids`` holds the ids that the rule's shape names, in the shape's order.
+    Raises BadTopic for an id that is none or for a wrong set of ids.
+    """
+
+    site: str
+    rule: TopicRule
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != self.rule.shape.count("{"):
+            raise BadTopic(f"{self.rule.shape} takes {self.rule.shape.count('{')} ids, got {len(self.ids)}")
+        for text in (self.site, *self.ids):
+            check_id(text)
+
+    def __str__(self) -> str:
+        return f"{ROOT}/{self.site}/{_fill(self.rule, self.ids)}"
+
+    def __getitem__(self, name: str) -> str:
+        """The id that the shape calls ``name``, as in ``topic["group"]``."""
+        return self.ids[_names(self.rule).index(name)]
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` can stand in a topic as it is."""
+    return _ID.match(text) is not None
+
+
+def check_id(text: str) -> str:
+    """Return ``text``, or raise BadTopic when it is no id."""
+    if not is_id(text):
+        raise BadTopic("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -")
+    return text
+
+
+def id_from_text(text: str) -> str:
+    """Make an id from any text, always the same from the same text.
+
+    Text that already is an id stays. Anything else becomes an ASCII slug, ``-`` and six characters of
+    the text's SHA-256, so that two names do not share an id ("José", "Jose" and "JOSÉ" differ).
+    """
+    if is_id(text):
+        return text
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    slug = _NOT_ID.sub("-", ascii_text).strip("-")[: ID_MAX_CHARS - HASH_CHARS - 1].rstrip("-") or "x"
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{slug}-{digest[:HASH_CHARS]}"
+
+
+def group_id(code: str | None) -> str:
+    """The group of a source whose code (the seed's ``Codigo``) is ``code``."""
+    return id_from_text(code) if code else NO_GROUP
+
+
+def reading(site: str, group: str, source: str) -> Topic:
+    """The topic of one source's readings."""
+    return Topic(site, READING, (group, source))
+
+
+def raw(site: str, group: str, source: str) -> Topic:
+    """The topic of one source's raw blocks."""
+    return Topic(site, RAW, (group, source))
+
+
+def stream_state(site: str, group: str, source: str) -> Topic:
+    """The topic of one source's retained state."""
+    return Topic(site, STREAM_STATE, (group, source))
+
+
+def event(site: str, group: str) -> Topic:
+    """The topic of one group's events."""
+    return Topic(site, EVENT, (group,))
+
+
+def service_state(site: str, service: str, instance: str) -> Topic:
+    """The topic of one service's retained state and Last Will."""
+    return Topic(site, SERVICE_STATE, (service, instance))
+
+
+def health(site: str, service: str, instance: str) -> Topic:
+    """The topic of one service's health."""
+    return Topic(site, HEALTH, (service, instance))
+
+
+def recorded(site: str, instance: str) -> Topic:
+    """The topic of one recorder's marks."""
+    return Topic(site, RECORDED, (instance,))
+
+
+def every(rule: TopicRule, site: str, **ids: str) -> str:
+    """The filter that matches every topic of ``rule``, or those with the ids that are given."""
+    wanted: Mapping[str, str] = dict.fromkeys(_names(rule), "+") | {n: check_id(i) for n, i in ids.items()}
+    return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule)))}"
+
+
+def parse(topic: str) -> Topic:
+    """Take a topic apart; raise BadTopic for any that the contract does not know."""
+    found = _PATTERN.match(topic)
+    if found is None:
+        raise BadTopic("not a topic of this contract")
+    site, kind = found["site"], found["kind"]
+    if found["group"]:
+        return Topic(site, _STREAM_RULES[kind], (found["group"], found["source"]))
+    if found["event_group"]:
+        return Topic(site, EVENT, (found["event_group"],))
+    service, instance, kind = found["service"], found["instance"], found["service_kind"]
+    if kind == "recorded":
+        if service != "csv_recorder":
+            raise BadTopic("only csv_recorder publishes what was recorded")
+        return Topic(site, RECORDED, (instance,))
+    return Topic(site, SERVICE_STATE if kind == "state" else HEALTH, (service, instance))
+
+
+def _names(rule: TopicRule) -> tuple[str, ...]:
+    return tuple(part[1:-1] for part in rule.shape.split("/") if part[0] == "{")
+
+
+def _fill(rule: TopicRule, ids: tuple[str, ...]) -> str:
+    given = iter(ids)
+    return "/".join(next(given) if part[0] == "{" else part for part in rule.shape.split("/"))
+
+
+_ANY = "[A-Za-z0-9_-]{1,64}"
+_PATTERN = re.compile(
+    rf"{ROOT}/(?P<site>{_ANY})/(?:"
+    rf"streams/(?P<group>{_ANY})/(?P<source>{_ANY})/(?P<kind>reading|raw|state)"
+    rf"|groups/(?P<event_group>{_ANY})/event"
+    rf"|services/(?P<service>{_ANY})/(?P<instance>{_ANY})/(?P<service_kind>state|health|recorded))\Z"
+)
+_STREAM_RULES: Final = {"reading": READING, "raw": RAW, "state": STREAM_STATE}
