@@ -13,8 +13,8 @@ from neuroone.contract.topics import Topic, parse
 
 M = TypeVar("M", bound=Message)
 
-PAYLOAD_MAX_BYTES: Final = 256 * 1024
-"""No message of the contract is longer: a full `Recorded` has about 100 kB, a name 32 kB at most."""
+PAYLOAD_MAX_BYTES: Final = 64 * 1024
+"""No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
 
 
 def encode(message: Message) -> bytes:

@@ -36,8 +36,8 @@ BAND_MAX: Final = 2**24 - 1
 """A band power is three bytes, big-endian, on the wire of the headset (CODE 0x83)."""
 COUNTERS_MAX: Final = 100
 """Names in one set of counters: a service has a few dozen."""
-RECORDED_STREAMS_MAX: Final = 500
-"""Streams in one mark: about 100 kB; a recorder with more changed streams sends several."""
+RECORDED_STREAMS_MAX: Final = 200
+"""Streams in one mark, below 64 KiB; a recorder with more changed streams sends several."""
 SEQ_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (RFC 8259 section 6)."""
 BANDS: Final = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from neuroone import __version__
 from neuroone.contract.errors import BadTopic, SettingsError
@@ -70,6 +70,14 @@ class BrokerAddress:
         user = None if parts.username is None else unquote(parts.username)
         password = None if parts.password is None else unquote(parts.password)
         return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password)
+
+    @property
+    def url(self) -> str:
+        """The whole address with the login: for another program, not for a log."""
+        login = "" if self.user is None else quote(self.user, safe="")
+        login += "" if self.password is None else f":{quote(self.password, safe='')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{login}{'@' if login else ''}{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
@@ -158,16 +166,9 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BusSettings:
-    """What every service needs to know to live on the broker."""
+class SiteSettings:
+    """What every program needs to know of its place."""
 
-    broker: BrokerAddress = setting(
-        BrokerAddress("127.0.0.1", 1883),
-        BrokerAddress.parse,
-        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS.",
-        secret=True,
-        metavar="URL",
-    )
     broker_ca: Path | None = setting(
         None,
         Path,
@@ -190,6 +191,19 @@ class BusSettings:
         """Who the service is on the broker, started at ``now_s`` (seconds since 1970)."""
         name = self.instance or instance or host_id()
         return Identity(self.site, service, name, __version__, int(now_s * 1000))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings(SiteSettings):
+    """What every service needs to know to live on the broker."""
+
+    broker: BrokerAddress = setting(
+        BrokerAddress("127.0.0.1", 1883),
+        BrokerAddress.parse,
+        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS.",
+        secret=True,
+        metavar="URL",
+    )
 
 
 def host_id() -> str:

