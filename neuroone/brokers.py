@@ -15,7 +15,7 @@ _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where packages put Mosquitto although few users have it in their PATH."""
 
 _MOSQUITTO_CONF: Final = """\
-listener {port} {host}
+{user}listener {port} {host}
 allow_anonymous true
 persistence true
 persistence_location {folder}/
@@ -58,7 +58,10 @@ class BrokerProgram:
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / f"{self.kind}.conf"
         template = _MOSQUITTO_CONF if self.kind == MOSQUITTO else _NATS_CONF
-        conf.write_text(template.format(host=host, port=port, folder=folder.as_posix()), encoding="utf-8")
+        # Started by root, Mosquitto would become a user of its own, who may not write into our folder.
+        user = "user root\n" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
+        filled = template.format(user=user, host=host, port=port, folder=folder.as_posix())
+        conf.write_text(filled, encoding="utf-8")
         return [str(self.path), "-c", str(conf)]
 
 

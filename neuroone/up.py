@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,37 +75,37 @@ def run(given: UpSettings, stop: Stop) -> int:
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
     address = given.broker or BrokerAddress(LOOPBACK, given.mqtt_port)
-    children: list[Child] = []
-    rng = random.Random()
+    online = _Online(int(time.time() * 1000))
     bus = MqttBus(
         address,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
-        on_delivery=(online := _Online(int(time.time() * 1000))).take,
+        on_delivery=online.take,
         ca_file=given.broker_ca,
     )
-    try:
+    children: list[Child] = []
+    with ExitStack() as running:  # ends them in the reverse order of their start
         if program is not None:
-            children.append(_start_broker(program, data, given.mqtt_port, stop))
+            broker = Child(program.kind, program.command(data / ".broker", LOOPBACK, given.mqtt_port), foreign=True)
+            running.callback(broker.stop)
+            _start_broker(broker, given.mqtt_port, stop)
+            children.append(broker)
+        running.callback(bus.close)
         bus.start()
-        services = _services(given, data, address)
-        for child in services:
+        for child in (services := _services(given, data, address)):
+            running.callback(child.stop)
             child.start()
             children.append(child)
         expected = {child.name for child in services if child.name != "monitor_gui"}
+        rng = random.Random()
         ready = _wait_ready(children, lambda: expected <= online.services, rng, stop)
-        if ready == OK and not stop.is_set():
-            print(_banner(given, data, address, program), flush=True)
-            while not stop.wait(LOOK_PERIOD_S):
-                for child in children:
-                    child.look(RESTART, rng)
-        return ready or stop.exit_code
-    finally:
-        for child in reversed(children[1:] if program is not None else children):
-            child.stop()
-        bus.close()
-        if program is not None and children:
-            children[0].stop()
+        if ready != OK or stop.is_set():
+            return ready
+        print(_banner(given, data, address, program), flush=True)
+        while not stop.wait(LOOK_PERIOD_S):
+            for child in children:
+                child.look(RESTART, rng)
+    return stop.exit_code
 
 
 class _Online:
@@ -158,17 +159,14 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _start_broker(program: brokers.BrokerProgram, data: Path, port: int, stop: Stop) -> Child:
-    child = Child(program.kind, program.command(data / ".broker", LOOPBACK, port), foreign=True)
-    child.start()
+def _start_broker(broker: Child, port: int, stop: Stop) -> None:
+    broker.start()
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
-        if not child.is_running or time.monotonic() > deadline_s:
-            child.stop()
-            raise NeuroOneError(f"the broker {program.path} does not start; its own words are above")
+        if not broker.is_running or time.monotonic() > deadline_s:
+            raise NeuroOneError(f"the broker {broker.name} does not start; its own words are above")
         if stop.wait(0.05):
             break
-    return child
 
 
 def _services(given: UpSettings, data: Path, address: BrokerAddress) -> list[Child]:

@@ -11,7 +11,8 @@ import hypothesis
 import pytest
 import pytest_asyncio
 
-from tests.brokers import Broker, find_mosquitto
+from neuroone import brokers
+from tests.brokers import Broker
 
 LEAK_GRACE_S = 2.0
 
@@ -40,7 +41,7 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
     started: list[Broker] = []
 
     def start(kind: str) -> Broker:
-        if kind == "mosquitto" and not find_mosquitto():
+        if kind == brokers.MOSQUITTO and brokers.find(kind) is None:
             pytest.skip("Mosquitto is not installed on this machine")
         folder = tmp_path / f"broker-{len(started)}"
         folder.mkdir()
@@ -54,7 +55,7 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
         broker.stop()
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.broker) for kind in ("mosquitto", "nats")])
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.broker) for kind in brokers.KINDS])
 def broker(request: pytest.FixtureRequest, start_broker: Callable[[str], Broker]) -> Broker:
     """A running broker: the test runs once with each kind."""
     return start_broker(request.param)
