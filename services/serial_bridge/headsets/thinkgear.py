@@ -1,0 +1,249 @@
+"""The ThinkGear serial stream of NeuroSky headsets: frames, checksum, codes.
+
+Source: NeuroSky, "ThinkGear Serial Stream Guide" (2017); "MindSet Communications Protocol" (2010);
+the RF dongle's rows: "MindWave RF External" note. A frame is::
+
+    SYNC SYNC | PLENGTH | payload, PLENGTH bytes | CHKSUM        CHKSUM = ~sum(payload) & 0xFF
+
+and its payload is rows of ``EXCODE* CODE [VLENGTH if CODE >= 0x80] value``. Multi-byte values are
+big-endian: the 2010 prose says little-endian for band powers, its code table and all hardware disagree.
+
+On a failed checksum or an impossible PLENGTH the decoder goes on one byte later, not one frame later:
+with 1 % of all bytes lost, that recovers 92 % of the frames instead of 77 %.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from math import isfinite
+from operator import add
+from typing import Final
+
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skipped, Value
+
+SYNC: Final = 0xAA
+EXCODE: Final = 0x55
+"""In front of a CODE: one extended code level up. No code is defined above level 0."""
+PAYLOAD_MAX_BYTES: Final = 169
+"""PLENGTH 170 is another SYNC, more is forbidden (Serial Stream Guide, "Packet Header")."""
+OVERHEAD_BYTES: Final = 4
+"""Two SYNC, PLENGTH, CHKSUM."""
+FRAME_MAX_BYTES: Final = PAYLOAD_MAX_BYTES + OVERHEAD_BYTES
+"""Also the bound of what the decoder keeps between two feeds."""
+LONG_ROW: Final = 0x80
+"""CODEs from here on are followed by a VLENGTH; those below have one byte of value."""
+RAW_ROW: Final = 0x80
+RAW_LOW: Final = -2048
+RAW_HIGH: Final = 2047
+"""A ThinkGear chip has a 12-bit ADC; a sample outside is counted as implausible."""
+ESENSE_MAX: Final = 100
+
+BYTE_ROWS: Final = {
+    0x01: Quantity.BATTERY,
+    0x02: Quantity.POOR_SIGNAL,
+    0x03: Quantity.HEART_RATE,
+    0x04: Quantity.ATTENTION,
+    0x05: Quantity.MEDITATION,
+    0x06: Quantity.RAW_8_BIT,
+    0x07: Quantity.RAW_MARKER,
+    0x16: Quantity.BLINK,  # no headset sends it: the vendor's programs computed it from raw samples
+}
+LONG_ROWS: Final = {
+    (RAW_ROW, 2): Quantity.RAW,
+    (0x81, 32): Quantity.BANDS_FLOAT,
+    (0x83, 24): Quantity.BANDS,
+    (0x86, 2): Quantity.RR_INTERVAL,
+    (0xD0, 2): Quantity.HEADSET_FOUND,
+    (0xD1, 0): Quantity.HEADSET_NOT_FOUND,
+    (0xD1, 2): Quantity.HEADSET_NOT_FOUND,
+    (0xD2, 2): Quantity.HEADSET_LOST,
+    (0xD3, 0): Quantity.REQUEST_DENIED,
+    (0xD3, 2): Quantity.REQUEST_DENIED,
+    (0xD4, 1): Quantity.DONGLE_STATUS,
+}
+"""By CODE and VLENGTH: a known CODE with another length is an unknown row."""
+
+DONGLE_CONNECT: Final = 0xC0
+"""To the dongle: link to the headset whose two-byte id follows."""
+DONGLE_DISCONNECT: Final = b"\xc1"
+DONGLE_AUTO_CONNECT: Final = b"\xc2"
+"""To the dongle: link to any headset; it scans for 10 s."""
+TGAM_RAW_MODE: Final = b"\x02"
+"""To a TGAM module, at 9600 baud: go on at 57600 baud with raw samples, until it is switched off."""
+
+_SYNC_PAIR: Final = bytes((SYNC, SYNC))
+_RAW_FRAME_BYTES: Final = 8
+_RAW_RUN: Final = re.compile(rb"(?:\xaa\xaa\x04\x80\x02...)++", re.DOTALL)
+_RAW_CHECKSUMS: Final = bytes((0xFF - RAW_ROW - 2 - total) & 0xFF for total in range(2 * 0xFF + 1))
+"""CHKSUM of a raw frame by the sum of the sample's two bytes."""
+
+
+class Decoder:
+    """ThinkGear bytes to events. Fits `serial_bridge.headsets.Decoder`."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = dict.fromkeys(
+            (
+                "frames",
+                "checksum_failures",
+                "oversize_headers",
+                "skipped_bytes",
+                "truncated_rows",
+                "unknown_rows",
+                "implausible_values",
+            ),
+            0,
+        )
+        self._kept = b""
+
+    def feed(self, arrived: bytes) -> list[Event]:
+        """Take bytes as they came, in chunks of any size; return what they complete."""
+        self._kept, events = self._scan(self._kept + arrived)
+        return events
+
+    def idle(self) -> list[Event]:
+        """Return frames that lie whole behind an unfinished header; such a header was a false one.
+
+        Without a whole frame behind it the header is kept: its frame may still be on its way.
+        """
+        for start in range(1, len(self._kept)):
+            if self._whole_frame_at(start):
+                skipped = self._skip(start)
+                self._kept, events = self._scan(self._kept[start:])
+                return [*skipped, *events]
+        return []
+
+    def flush(self) -> list[Event]:
+        """Return what an unfinished header held back, give up the rest, and be ready for another stream."""
+        events = self.idle()
+        while self._kept:  # each round gives up at least the header that held things back
+            events += self._skip(1)
+            self._kept, found = self._scan(self._kept[1:])
+            events += found
+        return events
+
+    def _scan(self, line: bytes) -> tuple[bytes, list[Event]]:
+        """Everything that ``line`` says for certain, and the rest of it that must wait for more."""
+        events: list[Event] = []
+        at = 0
+        while True:
+            if run := _RAW_RUN.match(line, at):
+                at = self._raw_run(line, at, run.end(), events)
+            sync = line.find(_SYNC_PAIR, at)
+            if sync < 0:
+                sync = len(line) - line.endswith(_SYNC_PAIR[:1], at)
+                events += self._skip(sync - at)
+                return line[sync:], events
+            if sync > at:
+                events += self._skip(sync - at)
+                at = sync
+                continue
+            if at + 2 == len(line):
+                return line[at:], events
+            length = line[at + 2]
+            end = at + OVERHEAD_BYTES + length
+            if length > PAYLOAD_MAX_BYTES:
+                self.counters["oversize_headers"] += length != SYNC
+                events += self._skip(1)
+                at += 1
+            elif end > len(line):
+                return line[at:], events
+            elif sum(line[at + 3 : end]) & 0xFF != 0xFF:
+                self.counters["checksum_failures"] += 1
+                events += self._skip(1)
+                at += 1
+            else:
+                events.append(self._frame(line[at + 3 : end - 1]))
+                at = end
+
+    def _raw_run(self, line: bytes, start: int, end: int, events: list[Event]) -> int:
+        """Take the frames from ``start`` to ``end``, which look like raw ones, up to the first bad checksum.
+
+        A headset sends 512 of these a second and one other frame, so they are taken in columns.
+        Returns where the scan goes on.
+        """
+        high, low = line[start + 5 : end : 8], line[start + 6 : end : 8]
+        wanted, found = bytes(map(_RAW_CHECKSUMS.__getitem__, map(add, high, low))), line[start + 7 : end : 8]
+        n = len(found)
+        if wanted != found:
+            n = next(i for i in range(n) if wanted[i] != found[i])
+            high, low = high[:n], low[:n]
+        if n:
+            pairs = bytearray(2 * n)
+            pairs[0::2], pairs[1::2] = high, low
+            samples = struct.unpack(f">{n}h", pairs)
+            if min(samples) < RAW_LOW or max(samples) > RAW_HIGH:
+                self.counters["implausible_values"] += sum(not RAW_LOW <= s <= RAW_HIGH for s in samples)
+            self.counters["frames"] += n
+            events.append(Raw(samples))
+        return start + n * _RAW_FRAME_BYTES
+
+    def _whole_frame_at(self, at: int) -> bool:
+        line = self._kept
+        if not line.startswith(_SYNC_PAIR, at) or at + OVERHEAD_BYTES > len(line):
+            return False
+        end = at + OVERHEAD_BYTES + line[at + 2]
+        return line[at + 2] <= PAYLOAD_MAX_BYTES and end <= len(line) and sum(line[at + 3 : end]) & 0xFF == 0xFF
+
+    def _frame(self, payload: bytes) -> Event:
+        rows = tuple(self._rows(payload))
+        self.counters["frames"] += 1
+        self.counters["implausible_values"] += sum(map(_is_implausible, rows))
+        return Frame(rows, payload)
+
+    def _rows(self, payload: bytes) -> Iterator[Row]:
+        at, end = 0, len(payload)
+        while at < end:
+            level = 0
+            while at < end and payload[at] == EXCODE:
+                level += 1
+                at += 1
+            if at == end:
+                self.counters["truncated_rows"] += 1
+                return
+            code = payload[at]
+            at += 1
+            length = 1
+            if code >= LONG_ROW and at < end:
+                length = payload[at]
+                at += 1
+            if at + length > end:
+                self.counters["truncated_rows"] += 1
+                return
+            row = _row(code, level, payload[at : at + length])
+            self.counters["unknown_rows"] += row.quantity is Quantity.UNKNOWN
+            yield row
+            at += length
+
+    def _skip(self, n_bytes: int) -> tuple[Event, ...]:
+        self.counters["skipped_bytes"] += n_bytes
+        return (Skipped(n_bytes),) if n_bytes else ()
+
+
+def _row(code: int, level: int, value: bytes) -> Row:
+    quantity = BYTE_ROWS.get(code) if code < LONG_ROW else LONG_ROWS.get((code, len(value)))
+    if quantity is None or level:
+        return Row(Quantity.UNKNOWN, value, code, level)
+    return Row(quantity, _value(quantity, value), code)
+
+
+def _value(quantity: Quantity, value: bytes) -> Value:
+    if quantity is Quantity.BANDS:
+        return tuple(int.from_bytes(value[i : i + 3]) for i in range(0, 24, 3))
+    if quantity is Quantity.BANDS_FLOAT:
+        return struct.unpack(">8f", value)
+    if quantity is Quantity.RAW:
+        return int.from_bytes(value, signed=True)
+    if quantity is Quantity.RR_INTERVAL or len(value) == 1:
+        return int.from_bytes(value)
+    return value
+
+
+def _is_implausible(row: Row) -> bool:
+    if row.quantity is Quantity.RAW:
+        return not RAW_LOW <= row.value <= RAW_HIGH  # type: ignore[operator]
+    if row.quantity in (Quantity.ATTENTION, Quantity.MEDITATION):
+        return row.value > ESENSE_MAX  # type: ignore[operator]
+    if row.quantity is Quantity.BANDS_FLOAT:
+        return not all(isfinite(power) and power >= 0 for power in row.value)  # type: ignore[union-attr]
+    return False
