@@ -9,6 +9,7 @@ from __future__ import annotations  # an older Python must get as far as the sen
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -58,14 +59,13 @@ def main(arguments: list[str]) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     command, rest = arguments[0], arguments[1:]
-    if command not in ("up", "test", "check", "format", "lock", "exec") or (
-        command == "exec" and not rest
-    ):
+    if command not in ("up", "test", "check", "format", "lock", "exec") or (command == "exec" and not rest):
         return fail(USAGE.rstrip())
 
-    fault = make_environment()
-    if fault:
-        return fail(fault)
+    try:
+        make_environment()
+    except Obstacle as obstacle:
+        return fail(f"run.py: {obstacle}")
     if command == "up":
         return become("neuroone", "up", *rest)
     if command == "test":
@@ -89,22 +89,18 @@ def fail(sentence: str) -> int:
 # --- the environment -----------------------------------------------------------------------------
 
 
-def make_environment() -> str | None:
-    """Bring .venv to what the lock says; returns None, or the sentence that says why not."""
+class Obstacle(Exception):
+    """What is in the way of making the environment, in words for the user."""
+
+
+def make_environment() -> None:
+    """Bring .venv to what the lock says. Raises Obstacle."""
     if is_current():
-        return None
+        return
     with one_at_a_time():
-        if is_current():  # another run made it while this one waited
-            return None
-        print("run.py: making .venv from requirements.lock ...", file=sys.stderr)
-        try:
+        if not is_current():  # another run may have made it while this one waited
+            print("run.py: making .venv from requirements.lock ...", file=sys.stderr)
             build_environment()
-        except subprocess.CalledProcessError as error:
-            return (
-                f"{error.output.strip()}\n"
-                f"run.py: could not make .venv: {' '.join(error.cmd[:4])} ... says the above."
-            )
-    return None
 
 
 def is_current() -> bool:
@@ -126,6 +122,8 @@ def wanted_stamp() -> str:
 def build_environment() -> None:
     """Make or mend .venv: every package as locked, hashes verified, the project editable."""
     if not VENV_PYTHON.exists():
+        if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
+            raise Obstacle("this Python has no venv; on Debian or Ubuntu: apt install python3-venv")
         quietly(sys.executable, "-m", "venv", "--clear", VENV)
     STAMP.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -140,11 +138,9 @@ def build_environment() -> None:
 
 def locked(package: str) -> str:
     """The lines of requirements.lock for one package: its version and its hashes."""
-    found = re.search(
-        rf"^{re.escape(package)}==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE
-    )
+    found = re.search(rf"^{re.escape(package)}==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     if not found:
-        raise SystemExit(f"run.py: requirements.lock does not hold {package}")
+        raise Obstacle(f"requirements.lock does not hold {package}")
     return found.group()
 
 
@@ -154,16 +150,20 @@ def uv(*command: str) -> tuple[str | Path, ...]:
 
 
 def quietly(*command: str | Path) -> None:
-    """Run a command without its output; CalledProcessError carries the output if it fails."""
-    subprocess.run(
-        list(map(str, command)),
-        check=True,
+    """Run a command, and show its output only if it fails: then raises Obstacle."""
+    done = subprocess.run(
+        command,
+        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
         cwd=ROOT,
     )
+    if done.returncode:
+        print(done.stdout, end="", file=sys.stderr)
+        words = " ".join(map(str, command[:4]))
+        raise Obstacle(f"could not make .venv: see above what this said: {words} ...")
 
 
 @contextlib.contextmanager

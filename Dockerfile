@@ -1,0 +1,37 @@
+# One image per service: docker build --build-arg SERVICE=ws-gateway .
+# SERVICE is both the extra of pyproject.toml and the command: serial-bridge, ws-gateway or csv-recorder.
+
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements.lock ./
+ENV UV_SYSTEM_CERTS=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+# The locked uv and the locked builder, in a place of their own that the final image does not see.
+RUN python -m venv /tools \
+ && awk '/^[^ ]/ {take = /^uv==/} take' requirements.lock >uv.txt \
+ && /tools/bin/pip install --quiet --no-cache-dir --require-hashes -r uv.txt \
+ && grep -o '^hatchling==[^ ]*' requirements.lock | /tools/bin/uv pip install --quiet --python /tools/bin/python \
+    --require-hashes -r - --constraints requirements.lock
+RUN python -m venv --without-pip /app
+
+# The layer of the lock: only what this service needs, in the locked versions, hashes verified.
+ARG SERVICE
+COPY pyproject.toml ./
+RUN /tools/bin/uv pip install --quiet --python /app/bin/python --require-hashes \
+    -r pyproject.toml --extra "$SERVICE" --constraints requirements.lock
+
+# The layer of the project.
+COPY neuroone ./neuroone
+COPY services ./services
+RUN /tools/bin/hatchling build -t wheel -d /dist \
+ && /tools/bin/uv pip install --quiet --python /app/bin/python --no-deps /dist/*.whl \
+ && ln -s "/app/bin/$SERVICE" /app/service
+
+FROM python:3.13-slim
+COPY --from=build /app /app
+# What a service writes goes to /data; a named volume mounted there takes over this owner.
+RUN install -d -o 10001 -g 10001 /data
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1
+USER 10001:10001
+WORKDIR /data
+# A link, not a shell: SIGTERM reaches the service itself.
+ENTRYPOINT ["/app/service"]
