@@ -37,10 +37,11 @@ server_name: neuroone
 host: "{host}"
 port: -1
 jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always }}
-mqtt {{ host: "{host}", port: {port}, max_ack_pending: 500 }}
+mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 500 }}
 logtime: true
 """
-"""``port`` is that of NATS's own protocol, which nobody uses here: any free one."""
+"""``port`` is that of NATS's own protocol, which nobody uses here: any free one. NATS delivers again after
+``ack_wait``, not at a reconnect: a recorder's batch takes far less than 5 s."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"

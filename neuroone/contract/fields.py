@@ -251,7 +251,13 @@ def to_json(message: Any) -> dict[str, Any]:
 
 def from_json(cls: Any, json_object: Mapping[str, Any]) -> Any:
     """The message of a JSON object; unknown keys are ignored. Raises BadMessage."""
-    given = {name: kind.from_json(json_object[name]) for name, kind in fields_of(cls).items() if name in json_object}
+    given = {}
+    for name, kind in fields_of(cls).items():
+        if name in json_object:
+            try:
+                given[name] = kind.from_json(json_object[name])
+            except BadMessage as error:
+                raise BadMessage(f"{name}.{error.field}", error.fault) from None
     missing = required_of(cls) - given.keys()
     if missing:
         raise BadMessage(min(missing), "is missing")

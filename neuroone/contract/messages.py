@@ -131,7 +131,7 @@ Epoch = Annotated[
         low=0,
         high=SEQ_MAX,
         unit="ms",
-        doc="Start of the run or connection that sent this, since 1970: of two states, the lower one is the older.",
+        doc="Start of the run of the service that sent this, since 1970: of two states, the lower one is the older.",
     ),
 ]
 SourceKind = Annotated[
@@ -298,6 +298,10 @@ class ServiceState(Message):
     ]
     version: Annotated[str, Text(low=1, high=64, doc="The version of NeuroOne that runs.")]
     epoch: Epoch
+    connection: Annotated[
+        int,
+        Integer(low=1, high=SEQ_MAX, doc="Which connection of this run; a Last Will has that of the birth it ends."),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ is kept here, so none of paho's own resending is relied upon. MQTT 5 is spoken w
 3.1.1 otherwise.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -54,6 +55,8 @@ _UNSUPPORTED_VERSION: Final = 0x84
 _TAKEN_OVER: Final = 0x8E
 ACK_TIMEOUT_S: Final = 30.0
 """A broker that leaves a message unacked for so long has lost the connection without saying so."""
+
+_REPLACED: Final = "another program uses the same site, service and instance: give one of them another --instance"
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +143,9 @@ class MqttBus:
         self._durable = durable
         self._ca_file = ca_file
         self._health_file = health_file
-        self._outbox = outbox or Outbox()
+        self._outbox = Outbox() if outbox is None else outbox
         self._backoff = backoff
-        self._rng = rng or random.Random()
+        self._rng = random.Random() if rng is None else rng
         self._clock = clock
         self._state_topic = topics.service_state(identity.site, identity.service, identity.instance)
         self._health_topic = topics.health(identity.site, identity.service, identity.instance)
@@ -153,14 +156,13 @@ class MqttBus:
         self._last_ack_s = 0.0
         self._next_beat_s = 0.0
         self._next_health_s = 0.0
-        self._epoch = identity.epoch
         self._connection = 0
         self._v5 = True
         self._link_up = threading.Event()
         self._closing = threading.Event()
         self._leaving = threading.Event()
-        self._wake_read, self._wake_write = _wake_pair()
-        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
+        self._waker: _Waker | None = None
+        self._thread: threading.Thread | None = None
         self.counters: dict[str, int] = dict.fromkeys(
             (
                 "published",
@@ -177,6 +179,8 @@ class MqttBus:
     def start(self) -> None:
         """Start connecting in the background."""
         self._started_s = time.monotonic()
+        self._waker = waker = _Waker()
+        self._thread = threading.Thread(target=self._run, args=(waker,), name="bus", daemon=True)
         self._thread.start()
 
     @property
@@ -243,22 +247,24 @@ class MqttBus:
         Says whether the broker acknowledged everything. Retained messages are not taken back: publish their last
         state first.
         """
-        if not self._thread.is_alive():
-            return self.waiting == 0
-        self._closing.set()
-        self._wake()
-        self._thread.join(timeout_s)
-        self._leaving.set()
-        self._wake()
-        self._thread.join(CONNECT_TIMEOUT_S + 1)
+        thread, waker = self._thread, self._waker
+        if thread is not None and waker is not None:
+            self._closing.set()
+            waker.wake()
+            thread.join(timeout_s)
+            self._leaving.set()
+            waker.wake()
+            thread.join(CONNECT_TIMEOUT_S + GOODBYE_S)
+            self._thread = self._waker = None
+            waker.close()
         return self.waiting == 0
 
-    def _run(self) -> None:
+    def _run(self, waker: "_Waker") -> None:
         attempt = 0
         while not self._leaving.is_set():
             connects = self.counters["connects"]
             try:
-                self._connect_and_talk()
+                self._connect_and_talk(waker)
                 return
             except Replaced as error:
                 if self._on_fatal is not None:
@@ -274,17 +280,16 @@ class MqttBus:
             attempt = 0 if self.counters["connects"] > connects else attempt + 1
             level = logging.WARNING if attempt <= 1 else logging.DEBUG
             log.log(level, "no broker at %s (%s); trying again until it is there", self.broker, why)
-            self._pause(self._backoff.delay_s(attempt, self._rng))
+            self._pause(waker, self._backoff.delay_s(attempt, self._rng))
 
-    def _connect_and_talk(self) -> None:
+    def _connect_and_talk(self, waker: "_Waker") -> None:
         """One connection from its first byte to its end. Returns when the bus has left in order."""
         self._connection += 1
-        self._epoch = max(self._epoch + 1, int(self._clock() * 1000))
         talk = _Talk()
         client = self._new_client(talk)
         client.connect(self.broker.host, self.broker.port, KEEPALIVE_S, **self._connect_options())
         with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(waker.end, selectors.EVENT_READ, waker)
             selector.register(talk.socket_of(client), selectors.EVENT_READ)
             try:
                 while not talk.said_goodbye:
@@ -298,8 +303,8 @@ class MqttBus:
         if selector.get_key(sock).events != wanted:
             selector.modify(sock, wanted)
         for key, events in selector.select(_TICK_S):
-            if key.fileobj is self._wake_read:
-                _drain(self._wake_read)
+            if isinstance(key.data, _Waker):
+                key.data.drain()
             elif events & selectors.EVENT_READ:
                 client.loop_read()
                 while client.socket() is sock and _pending_bytes(sock):
@@ -430,18 +435,20 @@ class MqttBus:
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == str(self._state_topic):
-            self._defend_state(bytes(message.payload))
+            self._look_at_own_state(bytes(message.payload))
         delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, self._connection)
         self.counters["delivered"] += 1
         self._call(self._on_delivery, delivery)
 
-    def _defend_state(self, payload: bytes) -> None:
-        """A late Last Will of an earlier connection must not stand: say again that we are here."""
+    def _look_at_own_state(self, payload: bytes) -> None:
+        """A late Last Will of an earlier connection or run must not stand; the word of a later run must."""
         try:
             state = codec.decode(ServiceState, payload)
         except ContractError:
             return
-        if state.epoch < self._epoch and not self._closing.is_set():
+        if state.epoch > self.identity.epoch:
+            raise Replaced(_REPLACED)
+        if (state.epoch, state.connection) < (self.identity.epoch, self._connection) and not self._closing.is_set():
             self._outbox.put(Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True))
 
     def _say_link_down(self) -> None:
@@ -460,21 +467,45 @@ class MqttBus:
             log.exception("a fault while handling what the broker said")
 
     def _state(self, status: ServiceStatus) -> bytes:
-        return codec.encode(ServiceState(status=status, version=self.identity.version, epoch=self._epoch))
+        identity = self.identity
+        return codec.encode(
+            ServiceState(status=status, version=identity.version, epoch=identity.epoch, connection=self._connection)
+        )
 
-    def _pause(self, delay_s: float) -> None:
+    def _pause(self, waker: "_Waker", delay_s: float) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
+            selector.register(waker.end, selectors.EVENT_READ)
             until_s = time.monotonic() + delay_s
             while not self._leaving.is_set() and (left_s := until_s - time.monotonic()) > 0:
                 if selector.select(left_s):
-                    _drain(self._wake_read)
+                    waker.drain()
 
     def _wake(self) -> None:
-        try:
-            self._wake_write.send(b"\0")
-        except BlockingIOError:
-            pass  # so many wake-ups are waiting that one more says nothing new
+        if (waker := self._waker) is not None:
+            waker.wake()
+
+
+class _Waker:
+    """Ends a wait of a selector from another thread."""
+
+    def __init__(self) -> None:
+        self.end, self._other_end = socket.socketpair()
+        self.end.setblocking(False)
+        self._other_end.setblocking(False)
+
+    def wake(self) -> None:
+        # A full pipe has wake-ups enough, and a closed one nobody to wake.
+        with contextlib.suppress(OSError):
+            self._other_end.send(b"\0")
+
+    def drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self.end.recv(4096):
+                pass
+
+    def close(self) -> None:
+        self.end.close()
+        self._other_end.close()
 
 
 class _Talk:
@@ -505,7 +536,9 @@ class _Talk:
                 "another program uses the same site, service and instance: give one of them --instance"
             )
         elif self.fault is None:
-            self.fault = _Lost(str(reason))
+            self.fault = _Lost(
+                f"it left: {reason}" if flags.is_disconnect_packet_from_server else "the connection broke"
+            )
 
     def on_publish(self, client: Any, userdata: Any, packet_id: int, reason: Any, properties: Any) -> None:
         self.acked_ids.append(packet_id)
@@ -527,21 +560,6 @@ def resident_bytes() -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _wake_pair() -> tuple[socket.socket, socket.socket]:
-    read, write = socket.socketpair()
-    read.setblocking(False)
-    write.setblocking(False)
-    return read, write
-
-
-def _drain(sock: socket.socket) -> None:
-    try:
-        while sock.recv(4096):
-            pass
-    except BlockingIOError:
-        return
 
 
 def _no_delay(client: mqtt.Client, userdata: Any, sock: Any) -> None:
