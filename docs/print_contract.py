@@ -1,0 +1,184 @@
+"""Print the contract: writes docs/contract.md and docs/asyncapi.yaml from the code.
+
+    python3 run.py exec python docs/print_contract.py
+
+A test fails when the files and the code disagree.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neuroone import __version__
+from neuroone.contract import codec, fields, topics
+from neuroone.contract.messages import BANDS, ServiceStatus
+from neuroone.contract.topics import TopicRule
+
+DOCS = Path(__file__).parent
+GOLDEN = DOCS.parent / "tests" / "golden"
+GOLDEN_OF = {
+    topics.READING: "reading",
+    topics.RAW: "raw",
+    topics.STREAM_STATE: "stream_state",
+    topics.EVENT: "group_event",
+    topics.SERVICE_STATE: "service_state",
+    topics.HEALTH: "health",
+    topics.RECORDED: "recorded",
+}
+
+INTRODUCTION = f"""\
+<!-- Printed from the code by docs/print_contract.py: change neuroone/contract, then print again. -->
+# The contract, version 1
+
+What travels between NeuroOne's services, and to anyone who subscribes. `docs/asyncapi.yaml` says the same for
+programs.
+
+- **Topics** begin with `{topics.ROOT}/{{site}}/`. `site`, `group`, `source`, `service` and `instance` are ids: 1 to
+  {topics.ID_MAX_CHARS} of the characters `A-Z a-z 0-9 _ -`. An id is made from free text in one way: text that is an id
+  stays; anything else becomes an ASCII slug, `-` and {topics.HASH_CHARS} hexadecimal digits of the text's SHA-256
+  (`João Silva` is `{topics.id_from_text("João Silva")}`). A source without a code is in the group `{topics.NO_GROUP}`.
+- **Payloads** are JSON objects in UTF-8 of at most {codec.PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
+  ignored: later versions may add some. A field whose type is "or null" is always there.
+- **Everything that matters is in the payload**, not in MQTT 5 properties: MQTT 3.1.1 is enough.
+- **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
+  message. A jump of `seq` is a gap. A new `session` starts at 0.
+- **Only state is retained.** A retained state is what is so now; a reading that you get is one that just happened.
+- **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only while
+  `poor_signal` is 0, and 0 there means "not computed": neither may enter an average. `poor_signal` null: unknown.
+- **Band powers** ({", ".join(BANDS)}) have no physical unit: compare a source with itself only.
+- **Who is there:** a stream is there while its state is not `offline` *and* the service that owns it (`service`,
+  `instance` in the state) says `{ServiceStatus.ONLINE}`. Of two states of one thing the one with the lower (`epoch`,
+  `connection`) is the older.
+
+## Topics
+
+| topic under `{topics.ROOT}/{{site}}/` | message | owner | QoS | retained | |
+|---|---|---|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The text of docs/contract.md."""
+    parts = [INTRODUCTION]
+    for rule in topics.TOPICS:
+        name = rule.message.__name__
+        link = f"[{name}](#{name.lower()})"
+        retained = "yes" if rule.retained else "no"
+        parts.append(f"| `{rule.shape}` | {link} | {rule.owner} | {rule.qos} | {retained} | {rule.doc} |\n")
+    parts.append("\n## Messages\n")
+    for rule in topics.TOPICS:
+        parts.append(f"\n### {rule.message.__name__}\n\n{_first_line(rule.message)}\n\n{_table(rule.message)}")
+        for kind in fields.fields_of(rule.message).values():
+            if isinstance(kind, fields.Items):
+                parts.append(f"\nEach of them:\n\n{_table(kind.of)}")
+        parts.append(f"\n```json\n{_golden(rule)}```\n")
+    return "".join(parts)
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3 document."""
+    channels = {}
+    operations = {}
+    messages = {}
+    for rule in topics.TOPICS:
+        key = GOLDEN_OF[rule]
+        messages[key] = {
+            "name": rule.message.__name__,
+            "summary": _first_line(rule.message),
+            "contentType": "application/json",
+            "payload": fields.schema_of(rule.message),
+            "bindings": {"mqtt": {"payloadFormatIndicator": 1, "contentType": "application/json"}},
+        }
+        names = ["site", *(part[1:-1] for part in rule.shape.split("/") if part.startswith("{"))]
+        channels[key] = {
+            "address": f"{topics.ROOT}/{{site}}/{rule.shape}",
+            "description": f"{rule.doc} Owner: {rule.owner}.",
+            "parameters": {name: {"$ref": f"#/components/parameters/{name}"} for name in names},
+            "messages": {key: {"$ref": f"#/components/messages/{key}"}},
+        }
+        operations[f"receive_{key}"] = {
+            "action": "receive",
+            "channel": {"$ref": f"#/channels/{key}"},
+            "summary": rule.doc,
+            "bindings": {"mqtt": {"qos": rule.qos, "retain": rule.retained}},
+        }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "NeuroOne",
+            "version": __version__,
+            "description": "EEG headsets of classrooms and laboratories on MQTT. docs/contract.md says it in prose.",
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "broker": {
+                "host": "localhost:1883",
+                "protocol": "mqtt",
+                "description": "MQTT 5 or 3.1.1. The operations below are those of a third party that subscribes.",
+                "bindings": {"mqtt": {"cleanSession": True, "keepAlive": 20}},
+            }
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "parameters": {
+                "site": {"description": "Id of the school or laboratory.", "default": "local"},
+                "group": {"description": "Id of the class or session, made from its code."},
+                "source": {"description": "Id of one headset or student in the group."},
+                "service": {"description": "serial_bridge, ws_gateway, csv_recorder or monitor_gui."},
+                "instance": {"description": "Id of one copy of the service."},
+            },
+            "messages": messages,
+        },
+    }
+
+
+def asyncapi_text() -> str:
+    """The text of docs/asyncapi.yaml."""
+    head = "# Printed from the code by docs/print_contract.py: change neuroone/contract, then print again.\n"
+    return head + yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=110)
+
+
+def _table(message: Any) -> str:
+    rows = ["| field | type | unit | |\n|---|---|---|---|\n"]
+    rows += [
+        f"| `{name}` | {_type(kind)} | {kind.unit} | {kind.doc} |\n" for name, kind in fields.fields_of(message).items()
+    ]
+    return "".join(rows)
+
+
+def _type(kind: fields.Field) -> str:
+    match kind:
+        case fields.Integer():
+            words = f"whole number, {kind.low} to {kind.high}"
+        case fields.Number():
+            words = f"number, at least {kind.low:g}"
+        case fields.Text():
+            words = f"text, {kind.low} to {kind.high} characters"
+        case fields.Choice():
+            words = "one of " + ", ".join(f"`{member}`" for member in kind.of)
+        case fields.Utc():
+            words = "UTC time, `2026-11-22T18:20:31.123456Z`"
+        case fields.Integers():
+            words = f"list of 1 to {kind.most} whole numbers, {kind.low} to {kind.high}"
+        case fields.Numbers():
+            words = f"object of at most {kind.most} numbers"
+        case fields.Items():
+            words = f"list of at most {kind.most} objects"
+        case _:
+            raise TypeError(f"no words for {kind}")
+    return words + (" or null" if kind.optional else "")
+
+
+def _first_line(message: Any) -> str:
+    return str(message.__doc__).splitlines()[0]
+
+
+def _golden(rule: TopicRule) -> str:
+    return (GOLDEN / f"{GOLDEN_OF[rule]}.json").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    (DOCS / "contract.md").write_text(markdown(), encoding="utf-8")
+    (DOCS / "asyncapi.yaml").write_text(asyncapi_text(), encoding="utf-8")

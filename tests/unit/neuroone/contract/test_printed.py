@@ -1,0 +1,52 @@
+"""The printed contract agrees with the code."""
+
+import json
+import runpy
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[4]
+printed = runpy.run_path(str(ROOT / "docs" / "print_contract.py"))
+WHAT_TO_DO = "print it again: python3 run.py exec python docs/print_contract.py"
+
+
+def test_contract_md_is_what_the_code_says() -> None:
+    """Every topic, field, unit, range, QoS, retain and owner."""
+    assert (ROOT / "docs" / "contract.md").read_text(encoding="utf-8") == printed["markdown"](), WHAT_TO_DO
+
+
+def test_asyncapi_is_what_the_code_says() -> None:
+    """The document for programs too."""
+    assert (ROOT / "docs" / "asyncapi.yaml").read_text(encoding="utf-8") == printed["asyncapi_text"](), WHAT_TO_DO
+
+
+DOCUMENT = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", DOCUMENT["components"]["messages"])
+def test_golden_messages_meet_their_schema(name: str) -> None:
+    """A third party that checks our messages by the schema finds them valid, and a broken one not."""
+    schema = DOCUMENT["components"]["messages"][name]["payload"]
+    golden = json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_bytes())
+    jsonschema.validate(golden, schema, jsonschema.Draft202012Validator)
+    del golden[schema["required"][0]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(golden, schema, jsonschema.Draft202012Validator)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """Channels, operations, parameters and messages refer to what is there."""
+
+    def references(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if "$ref" in node else []
+            return own + [ref for value in node.values() for ref in references(value)]
+        return [ref for value in node for ref in references(value)] if isinstance(node, list) else []
+
+    for reference in references(DOCUMENT):
+        node = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
