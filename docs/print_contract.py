@@ -44,9 +44,10 @@ programs.
 - **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
   message. A jump of `seq` is a gap. A new `session` starts at 0.
 - **Only state is retained.** A retained state is what is so now; a reading that you get is one that just happened.
-- **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only while
-  `poor_signal` is 0, and 0 there means "not computed": neither may enter an average. `poor_signal` null: unknown.
-- **Band powers** ({", ".join(BANDS)}) have no physical unit: compare a source with itself only.
+- **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only
+  while `poor_signal` is 0; an eSense of 0 means "not computed". Neither a frozen nor a missing value may enter an
+  average. `poor_signal` null: the source does not say.
+- **Band powers** (`{BANDS[0]}` to `{BANDS[-1]}`) have no physical unit: compare a source with itself only.
 - **Who is there:** a stream is there while its state is not `offline` *and* the service that owns it (`service`,
   `instance` in the state) says `{ServiceStatus.ONLINE}`. Of two states of one thing the one with the lower (`epoch`,
   `connection`) is the older.
