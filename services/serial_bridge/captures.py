@@ -1,0 +1,102 @@
+"""Captures: the bytes of a headset in a file, plain or with the time at which they came.
+
+A plain capture (``.bytes``, ``.bin``) is the stream as it was. A timed one, made by ``serial-bridge record``, is text:
+a first line of JSON that says what it is, then one line for every arrival, its microseconds since the first and its
+bytes in hexadecimal. It can be cut, joined and looked at with any editor.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import chain, count
+from pathlib import Path
+from typing import Final, TextIO
+
+from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.messages import RAW_RATE_HZ
+
+FORMAT: Final = "neuroone-capture"
+VERSION: Final = 1
+SUFFIX: Final = ".capture"
+EXAMPLE: Final = Path(__file__).parent / "example.bytes"
+"""Ten seconds of the simulated headset, shipped with the package."""
+PART_BYTES: Final = 64
+"""A plain capture is played in parts of so many bytes: 16 ms of a stream with raw samples."""
+LINE_MAX_CHARS: Final = 64 * 1024
+"""An arrival is one read of at most 4096 bytes; a longer line is no line of a capture."""
+
+_MAGIC: Final = b'{"format":"neuroone-capture"'
+_RAW_HEADER: Final = b"\xaa\xaa\x04\x80\x02"
+
+
+class BadCapture(NeuroOneError):
+    """A file that says it is a timed capture holds a line that is none."""
+
+
+class Recording:
+    """Writes a timed capture."""
+
+    def __init__(self, file: TextIO, headset: str) -> None:
+        self._file = file
+        self._began_s: float | None = None
+        head = {"format": FORMAT, "version": VERSION, "headset": headset}
+        file.write(json.dumps(head, separators=(",", ":")) + "\n")
+
+    def take(self, arrived: bytes, at_s: float) -> None:
+        """Write bytes that arrived at ``at_s`` of any steady clock."""
+        self._began_s = at_s if self._began_s is None else self._began_s
+        self._file.write(f"{round((at_s - self._began_s) * 1e6)} {arrived.hex()}\n")
+
+
+def parts(path: Path) -> Iterator[tuple[float, bytes]]:
+    """The bytes of a capture, each part with the seconds since the beginning at which it is due.
+
+    Raises BadCapture, OSError.
+    """
+    with path.open("rb") as file:
+        timed = file.read(len(_MAGIC)) == _MAGIC
+    return _timed_parts(path) if timed else _plain_parts(path)
+
+
+def content(path: Path) -> Iterator[bytes]:
+    """The bytes of a capture without their times. Raises BadCapture, OSError."""
+    return (part for _, part in parts(path))
+
+
+def looped(path: Path) -> Iterator[tuple[float, bytes]]:
+    """A capture over and over, one round's end being the next one's beginning."""
+    began_s = 0.0
+    for _ in count():
+        due_s = 0.0
+        for due_s, part in parts(path):
+            yield began_s + due_s, part
+        began_s += due_s or 1.0  # a capture without a frame must not spin
+
+
+def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
+    with path.open(encoding="ascii", errors="replace") as file:
+        file.readline()
+        for number in count(2):
+            line = file.readline(LINE_MAX_CHARS)
+            if not line:
+                return
+            try:
+                microseconds, stream = line.split()
+                yield int(microseconds) / 1e6, bytes.fromhex(stream)
+            except ValueError:
+                raise BadCapture(f"{path}, line {number}: must be microseconds and hexadecimal bytes") from None
+
+
+def _plain_parts(path: Path) -> Iterator[tuple[float, bytes]]:
+    """A plain capture at the stream's own pace: 512 raw samples a second, or, without any, one frame a second."""
+    with path.open("rb") as file:
+        first = file.read(4096)
+        raw = _RAW_HEADER in first
+        header, rate_hz = (_RAW_HEADER, RAW_RATE_HZ) if raw else (_RAW_HEADER[:2], 1)
+        n, tail = 0, b""
+        rest = iter(lambda: file.read(4096), b"")
+        for block in chain([first], rest):
+            for at in range(0, len(block), PART_BYTES):
+                part = block[at : at + PART_BYTES]
+                n += (tail + part).count(header)  # the tail is one byte short of a header: none counts twice
+                tail = (tail + part)[-len(header) + 1 :]
+                yield n / rate_hz, part

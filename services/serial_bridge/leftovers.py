@@ -1,0 +1,34 @@
+"""Clears the stream states that an earlier run of this bridge left online when it died."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from neuroone.contract import topics
+from neuroone.contract.errors import ContractError
+from neuroone.contract.messages import StreamState
+from neuroone.runtime.bus import Bus, Delivery
+from neuroone.runtime.settings import Identity
+from neuroone.runtime.streams import left_behind
+
+
+class Leftovers:
+    """Looks at the retained states on the broker; says offline where a dead run of ours did not.
+
+    ``ours`` are the streams, by group and source, that this run speaks for anyway.
+    """
+
+    def __init__(self, identity: Identity, ours: set[tuple[str, str]]) -> None:
+        self.filter: Final = topics.every(topics.STREAM_STATE, identity.site)
+        self._identity = identity
+        self._ours = ours
+
+    def take(self, delivery: Delivery, bus: Bus) -> None:
+        """Take a retained state that the broker delivered."""
+        try:
+            topic, state = delivery.open()
+        except ContractError:
+            return
+        if delivery.retained and isinstance(state, StreamState) and topic.ids not in self._ours:
+            ended = left_behind(state, self._identity, datetime.now(UTC))
+            if ended is not None:
+                bus.publish(topic, ended)

@@ -1,0 +1,189 @@
+"""Serial ports, and what stands in for one: the only place that knows pyserial."""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import serial
+
+from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.messages import Link
+
+READ_MAX_BYTES: Final = 4096
+"""One read: a second of a headset, or what a fast replay hands over at once."""
+WRITE_TIMEOUT_S: Final = 1.0
+"""Commands are one to three bytes; a port that does not take them is stuck."""
+
+
+class PortFault(NeuroOneError):
+    """A port cannot be opened, or was lost: what the link is now, and what a person can do about it."""
+
+    def __init__(self, link: Link, hint: str | None) -> None:
+        super().__init__(hint or str(link))
+        self.link = link
+        self.hint = hint
+
+
+class Port(Protocol):
+    """Where bytes come from."""
+
+    device: str
+    """What a person would call it: ``COM4``, ``/dev/ttyUSB0``, a file, an address."""
+
+    def read(self) -> bytes:
+        """What has arrived, at most READ_MAX_BYTES, without waiting; raises PortFault when the port is lost."""
+        ...
+
+    def write(self, command: bytes) -> None:
+        """Send bytes to the headset; raises PortFault."""
+        ...
+
+    def close(self) -> None:
+        """Give the port back."""
+        ...
+
+
+class SerialPort:
+    """A serial port, or a pyserial URL (``socket://host:port``, ``rfc2217://host:port``)."""
+
+    def __init__(self, device: str, baud: int) -> None:
+        self.device = device
+        options: dict[str, Any] = {"exclusive": True} if os.name == "posix" and "://" not in device else {}
+        try:
+            self._port: Any = serial.serial_for_url(
+                device,
+                baud,
+                timeout=0,
+                write_timeout=WRITE_TIMEOUT_S,
+                **options,
+            )
+        except (OSError, ValueError) as error:
+            raise fault_of(error, device) from error
+
+    def read(self) -> bytes:
+        """See `Port`."""
+        try:
+            return bytes(self._port.read(READ_MAX_BYTES))
+        except (OSError, TypeError) as error:  # TypeError: pyserial, when the port is closed under it
+            raise lost(self.device) from error
+
+    def write(self, command: bytes) -> None:
+        """See `Port`."""
+        try:
+            self._port.write(command)
+        except (OSError, TypeError) as error:
+            raise lost(self.device) from error
+
+    def close(self) -> None:
+        """See `Port`."""
+        try:
+            self._port.close()
+        except OSError:
+            return  # the device is gone: there is nothing left to give back
+
+
+class FifoPort:
+    """A named pipe: whatever some program writes into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.device = str(path)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            raise fault_of(error, self.device) from error
+
+    def read(self) -> bytes:
+        """See `Port`."""
+        try:
+            return os.read(self._fd, READ_MAX_BYTES)
+        except BlockingIOError:
+            return b""
+
+    def write(self, command: bytes) -> None:
+        """A pipe has one direction: the command is dropped."""
+
+    def close(self) -> None:
+        """See `Port`."""
+        os.close(self._fd)
+
+
+class Paced:
+    """Bytes with the time each part is due, given out when it is: a capture that is played, a simulation.
+
+    ``parts`` yields (seconds since the beginning, bytes). Deadlines are absolute, so that there is no drift.
+    """
+
+    def __init__(
+        self, device: str, parts: Iterator[tuple[float, bytes]], clock: Callable[[], float], speed: float = 1.0
+    ) -> None:
+        self.device = device
+        self._parts = parts
+        self._clock = clock
+        self._speed = speed
+        self._began_s = clock()
+        self._next = next(parts, None)
+
+    def read(self) -> bytes:
+        """See `Port`; at the end of the parts the fault is that the link ended."""
+        if self._next is None:
+            raise PortFault(Link.ENDED, None)
+        played_s = (self._clock() - self._began_s) * self._speed
+        due = bytearray()
+        while self._next is not None and self._next[0] <= played_s and len(due) < READ_MAX_BYTES:
+            due += self._next[1]
+            self._next = next(self._parts, None)
+        return bytes(due)
+
+    def write(self, command: bytes) -> None:
+        """Nobody listens: the command is dropped."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_port(device: str, baud: int) -> Port:
+    """Open a serial port, a pyserial URL or a named pipe. Raises PortFault."""
+    if is_fifo(device):
+        return FifoPort(Path(device))
+    return SerialPort(device, baud)
+
+
+def is_fifo(device: str) -> bool:
+    """Whether ``device`` is the path of a named pipe."""
+    try:
+        return stat.S_ISFIFO(Path(device).stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def lost(device: str) -> PortFault:
+    """The port was there and is gone."""
+    return PortFault(Link.UNPLUGGED, f"{device} went away: plug the headset's adapter in again.")
+
+
+def fault_of(error: Exception, device: str) -> PortFault:
+    """What kept a port from being opened, and what to do about it."""
+    number = getattr(error, "errno", None)
+    words = str(error).lower()
+    if number == errno.EACCES and sys.platform != "win32":
+        return PortFault(
+            Link.NO_PERMISSION,
+            f"You may not open {device}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.",
+        )
+    if (
+        number in (errno.EBUSY, errno.EAGAIN)
+        or "lock" in words
+        or "access is denied" in words
+        or number == errno.EACCES
+    ):
+        return PortFault(
+            Link.PORT_BUSY,
+            f"Another program uses {device}: close it. On Linux brltty and ModemManager also take such ports.",
+        )
+    if "refused" in words or "timed out" in words or ("could not open port" in words and "://" in device):
+        return PortFault(Link.NO_PORT, f"Nothing answers at {device}: start what serves it, or check the address.")
+    return PortFault(Link.NO_PORT, f"There is no {device}: plug the headset's adapter in, or choose another port.")

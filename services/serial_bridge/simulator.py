@@ -1,0 +1,226 @@
+"""A headset made of software: seeded, with no clock and no I/O of its own.
+
+The signals are plausible, not physiological: 1/f noise, alpha bursts, blinks, mains hum, eSense that follows them, and
+episodes of poor contact in which eSense freezes, as it does in real headsets.
+"""
+
+import math
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from neuroone.contract.messages import BAND_MAX, RAW_RATE_HZ
+from serial_bridge.headsets.thinkgear import (
+    DONGLE_AUTO_CONNECT,
+    DONGLE_CONNECT,
+    DONGLE_DISCONNECT,
+    RAW_HIGH,
+    RAW_LOW,
+    TGAM_RAW_MODE,
+)
+
+OFF_HEAD: Final = 200
+"""Poor signal while the electrodes touch no skin."""
+SCAN_S: Final = 2.0
+"""How long the simulated dongle looks for its headset; a real one takes up to 10 s."""
+PART_SAMPLES: Final = 4
+"""Raw frames handed over at once: 8 ms of the stream."""
+MAINS_HZ: Final = 60.0
+"""Brazil; the simulated headset has no notch filter."""
+TYPICAL_BANDS: Final = (120_000, 32_000, 9_000, 7_000, 8_000, 6_500, 2_800, 2_200)
+"""Medians of delta to mid gamma, near those of a real MindWave Mobile on a calm head."""
+POOR_LEVELS: Final = (26, 51, 80, OFF_HEAD)
+
+
+def frame(payload: bytes) -> bytes:
+    """A ThinkGear frame around a payload."""
+    return b"\xaa\xaa" + bytes([len(payload)]) + payload + bytes([~sum(payload) & 0xFF])
+
+
+def raw_frame(sample: int) -> bytes:
+    """The frame of one raw sample."""
+    return frame(b"\x80\x02" + struct.pack(">h", sample))
+
+
+def second_frame(poor_signal: int, bands: tuple[int, ...], attention: int, meditation: int) -> bytes:
+    """The frame that a headset sends once a second."""
+    powers = b"".join(power.to_bytes(3) for power in bands)
+    return frame(bytes([0x02, poor_signal, 0x83, 24]) + powers + bytes([0x04, attention, 0x05, meditation]))
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a bad line does: the share of bytes that get lost, and of those that get one bit flipped."""
+
+    drop: float = 0.0
+    flip: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Damage":
+        """Read ``drop=0.01,flip=0.01``. Raises ValueError."""
+        shares = dict.fromkeys(("drop", "flip"), 0.0)
+        for part in filter(None, text.split(",")):
+            name, _, share = part.partition("=")
+            try:
+                shares[name] = float(share) if name in shares else -1.0
+            except ValueError:
+                shares[name] = -1.0
+            if not 0 <= shares[name] <= 1:
+                raise ValueError("must be like drop=0.01,flip=0.01, shares of the bytes from 0 to 1")
+        return cls(**shares)
+
+    def apply(self, stream: bytes, rng: random.Random) -> bytes:
+        """The bytes that come out at the other end of the line."""
+        if not self.drop and not self.flip:
+            return stream
+        kept = (byte for byte in stream if rng.random() >= self.drop)
+        return bytes(byte ^ 1 << rng.randrange(8) if rng.random() < self.flip else byte for byte in kept)
+
+
+class Head:
+    """The signals of one simulated person."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._pink = [0.0, 0.0, 0.0]
+        self._phase = self._rng.random()
+        self._n = 0
+        self._blink_at = 2 * RAW_RATE_HZ
+        self._relaxed = 0.5
+        self._alert = 0.5
+        self._poor_left_s = 0
+        self._poor = 0
+        self.attention = 0
+        self.meditation = 0
+
+    def sample(self) -> int:
+        """The next raw sample, 512 a second."""
+        rng, pink, t_s = self._rng, self._pink, self._n / RAW_RATE_HZ
+        self._n += 1
+        # P. Kellet's economy filter: white noise to 1/f.
+        white = rng.random() - 0.5
+        pink[0] = 0.99765 * pink[0] + white * 0.0990460
+        pink[1] = 0.96300 * pink[1] + white * 0.2965164
+        pink[2] = 0.57000 * pink[2] + white * 1.0526913
+        alpha = self._relaxed * max(0.0, math.sin(2 * math.pi * (0.13 * t_s + self._phase)))
+        value = 55 * (pink[0] + pink[1] + pink[2] + white * 0.1848)
+        value += 70 * alpha * math.sin(2 * math.pi * 10.2 * t_s) + 4 * math.sin(2 * math.pi * MAINS_HZ * t_s)
+        since_blink_s = (self._n - self._blink_at) / RAW_RATE_HZ
+        if since_blink_s >= 0:
+            value += 700 * _blink(since_blink_s)
+            if since_blink_s > 1:
+                self._blink_at = self._n + int(rng.expovariate(0.3) * RAW_RATE_HZ)
+        if self._poor:
+            value *= 2 + 8 * (self._poor == OFF_HEAD)
+        return max(RAW_LOW, min(RAW_HIGH, round(value)))
+
+    def second(self) -> bytes:
+        """The frame of the second that ends now."""
+        rng = self._rng
+        self._relaxed = min(1.0, max(0.0, self._relaxed + rng.gauss(0, 0.08)))
+        self._alert = min(1.0, max(0.0, self._alert + rng.gauss(0, 0.08)))
+        self._change_contact()
+        lift = (1.0, 1.0, 1 + 2 * self._relaxed, 1 + 2 * self._relaxed, 1 + self._alert, 1 + self._alert, 1.0, 1.0)
+        noise = 10 if self._poor else 1
+        bands = tuple(
+            min(BAND_MAX, int(typical * up * noise * rng.lognormvariate(0, 0.6)))
+            for typical, up in zip(TYPICAL_BANDS, lift, strict=True)
+        )
+        warm = self._n > 3 * RAW_RATE_HZ
+        if self._poor == OFF_HEAD or not warm:
+            self.attention = self.meditation = 0
+        elif not self._poor:
+            self.attention = max(1, min(100, round(100 * self._alert + rng.gauss(0, 5))))
+            self.meditation = max(1, min(100, round(100 * self._relaxed + rng.gauss(0, 5))))
+        return second_frame(self._poor, bands, self.attention, self.meditation)
+
+    def _change_contact(self) -> None:
+        if self._poor_left_s:
+            self._poor_left_s -= 1
+            self._poor = self._poor if self._poor_left_s else 0
+        elif self._n > 10 * RAW_RATE_HZ and self._rng.random() < 0.02:
+            self._poor = self._rng.choice(POOR_LEVELS)
+            self._poor_left_s = self._rng.randint(1, 8)
+
+
+class SimulatedHeadset:
+    """The bytes of a headset, a TGAM module or a dongle with one, in exchange for the time that passes.
+
+    ``mode`` is "headset" (raw and one frame a second, from the start), "normal" (a TGAM module at 9600 baud: one
+    frame a second, raw after it was told so) or "dongle" (a headset behind an RF dongle that must be told to connect).
+    """
+
+    MODES: Final = ("headset", "normal", "dongle")
+
+    def __init__(self, seed: int, mode: str = "headset", damage: Damage = Damage()) -> None:
+        self.headset_id = (seed * 257 + 0x0505).to_bytes(8)[-2:]
+        self.is_linked = mode != "dongle"
+        self.sends_raw = mode != "normal"
+        self._head = Head(seed)
+        self._line = random.Random(seed)
+        self._damage = damage
+        self._samples = 0
+        self._now_s = 0.0
+        self._scan_until_s: float | None = None
+        self._status_s = 0.0
+        self._answers = bytearray()
+
+    def advance(self, to_s: float) -> bytes:
+        """The bytes of the time up to ``to_s`` seconds since it was switched on."""
+        out = bytearray(self._answers)
+        self._answers.clear()
+        if self._scan_until_s is not None and to_s >= self._scan_until_s:
+            self._scan_until_s = None
+            self._link()
+            out += frame(b"\xd0\x02" + self.headset_id)
+        if self.is_linked:
+            while (self._samples + 1) / RAW_RATE_HZ <= to_s:
+                self._samples += 1
+                sample = self._head.sample()
+                if self.sends_raw:
+                    out += raw_frame(sample)
+                if self._samples % RAW_RATE_HZ == 0:
+                    out += self._head.second()
+        else:
+            self._samples = int(to_s * RAW_RATE_HZ)
+            while self._status_s + 1 <= to_s:
+                self._status_s += 1
+                out += frame(b"\xd4\x01" + bytes([self._scan_until_s is not None]))
+        self._now_s = to_s
+        return self._damage.apply(bytes(out), self._line)
+
+    def receive(self, commands: bytes) -> None:
+        """Take what was written to the port."""
+        for command in commands:
+            self._obey(bytes([command]))
+
+    def _obey(self, command: bytes) -> None:
+        if command == DONGLE_DISCONNECT and self.is_linked:
+            self.is_linked = False
+            self._status_s = self._now_s
+            self._answers += frame(b"\xd2\x02" + self.headset_id)
+        elif command in (DONGLE_AUTO_CONNECT, bytes([DONGLE_CONNECT])) and not self.is_linked:
+            self._scan_until_s = self._now_s + SCAN_S
+        elif command == TGAM_RAW_MODE:
+            self.sends_raw = True
+
+    def _link(self) -> None:
+        self.is_linked = True
+
+
+def parts(seed: int) -> Iterator[tuple[float, bytes]]:
+    """A simulated headset for ever, each part with the seconds since the beginning at which it is due."""
+    headset = SimulatedHeadset(seed)
+    for n in count(1):
+        due_s = n * PART_SAMPLES / RAW_RATE_HZ
+        yield due_s, headset.advance(due_s)
+
+
+def _blink(t_s: float) -> float:
+    """The shape of an eye blink in raw samples: up, a deeper way down, back; about 0.4 s, highest value 1."""
+    if t_s > 0.4:
+        return 0.0
+    return math.exp(-(((t_s - 0.1) / 0.045) ** 2)) - 0.6 * math.exp(-(((t_s - 0.24) / 0.06) ** 2))

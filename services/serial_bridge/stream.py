@@ -1,0 +1,164 @@
+"""One headset's events to the messages of its stream. No I/O, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from neuroone.contract.messages import BAND_MAX, BANDS, RAW_BLOCK_SAMPLES, RAW_RATE_HZ, Kind, RawBlock, Reading
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
+
+ESENSE_MAX: Final = 100
+POOR_MAX: Final = 255
+TRIGGERS: Final[tuple[Quantity, ...]] = (
+    Quantity.BANDS,
+    Quantity.BANDS_FLOAT,
+    Quantity.ATTENTION,
+    Quantity.MEDITATION,
+    Quantity.POOR_SIGNAL,
+)
+"""A reading is made of each frame that brings the first of these that the headset sends."""
+PATIENCE_FRAMES: Final = 3
+"""So many frames of readings without a quantity show that the headset does not send it: some headsets spread one
+second's values over three or four frames."""
+LAYOUTS_MAX: Final = 16
+"""Layouts of frames that are remembered; a headset has one to four."""
+BYTES_PER_SAMPLE: Final = 8
+"""Of a raw frame: what was skipped is counted in lost samples by it."""
+
+Layout: TypeAlias = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who wears the headset, as it was typed."""
+
+    name: str | None = None
+    code: str | None = None
+
+
+class Stream:
+    """Numbers the readings and raw blocks of one session after the other.
+
+    A reading is only made of values that can be true: within range and, after damage on the line, from a frame laid out
+    like one before. The frame's own checksum is eight bits, which damage passes once in 256 times.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.session = ""
+        self.counters = dict.fromkeys(("readings", "raw_samples", "raw_blocks", "implausible_readings"), 0)
+        self._samples: list[int] = []
+        self._layouts: set[Layout] = set()
+        self.begin("")
+
+    def begin(self, session: str) -> None:
+        """A new session; what is left of the last one must have been taken by `end`."""
+        self.session = session
+        self._seq = 0
+        self._block_seq = 0
+        self._first_sample = 0
+        self._lost_bytes = 0
+        self._damaged = False
+        self._latest: dict[Quantity, Value] = {}
+        self._frames_without = dict.fromkeys(TRIGGERS, 0)
+
+    def take(self, events: list[Event], now: datetime) -> list[Reading | RawBlock]:
+        """The messages that events of ``now`` complete, in order."""
+        messages: list[Reading | RawBlock] = []
+        for event in events:
+            if isinstance(event, Raw):
+                messages += self._raw(event.samples, now)
+            elif isinstance(event, Skipped):
+                self._damaged = True
+                self._lost_bytes += event.n_bytes
+                messages += self.end(now)
+            else:
+                messages += self._frame(event, now)
+        return messages
+
+    def end(self, now: datetime) -> list[Reading | RawBlock]:
+        """The samples of a block that is not full: a gap or the end of the session follows."""
+        return [self._block(now)] if self._samples else []
+
+    def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
+        if self._lost_bytes:
+            # Bytes that were skipped before the first sample are no gap: the headset was joined in mid-frame.
+            self._first_sample += round(self._lost_bytes / BYTES_PER_SAMPLE) if self._block_seq else 0
+            self._lost_bytes = 0
+        self.counters["raw_samples"] += len(samples)
+        messages: list[Reading | RawBlock] = []
+        at = 0
+        while at < len(samples):
+            taken = samples[at : at + RAW_BLOCK_SAMPLES - len(self._samples)]
+            self._samples += taken
+            at += len(taken)
+            if len(self._samples) == RAW_BLOCK_SAMPLES:
+                messages.append(self._block(now))
+        return messages
+
+    def _block(self, now: datetime) -> RawBlock:
+        block = RawBlock(
+            session=self.session,
+            seq=self._block_seq,
+            time=now,
+            first_sample=self._first_sample,
+            rate_hz=RAW_RATE_HZ,
+            samples=tuple(self._samples),
+        )
+        self._block_seq += 1
+        self._first_sample += len(self._samples)
+        self._samples.clear()
+        self.counters["raw_blocks"] += 1
+        return block
+
+    def _frame(self, frame: Frame, now: datetime) -> list[Reading | RawBlock]:
+        raw = tuple(row.value for row in frame.rows if row.quantity is Quantity.RAW)
+        messages = self._raw(raw, now) if raw else []  # type: ignore[arg-type]
+        said = {row.quantity: row.value for row in frame.rows if row.quantity in TRIGGERS}
+        if not said:
+            return messages
+        if not self._is_believable(frame, said):
+            self.counters["implausible_readings"] += 1
+            return messages
+        self._latest |= said
+        for quantity in TRIGGERS:
+            self._frames_without[quantity] = 0 if quantity in said else self._frames_without[quantity] + 1
+        trigger = next((each for each in TRIGGERS if self._frames_without[each] < PATIENCE_FRAMES), None)
+        if trigger in said:
+            messages.append(self._reading(now))
+        return messages
+
+    def _is_believable(self, frame: Frame, said: Mapping[Quantity, Value]) -> bool:
+        layout = tuple((row.code, row.level) for row in frame.rows)
+        is_new, is_damaged = layout not in self._layouts, self._damaged
+        self._damaged = False
+        if is_new and len(self._layouts) < LAYOUTS_MAX:
+            self._layouts.add(layout)
+        if is_new and is_damaged and len(self._layouts) > 1:
+            return False
+        bands = said.get(Quantity.BANDS_FLOAT, ())
+        return (
+            said.get(Quantity.ATTENTION, 0) <= ESENSE_MAX  # type: ignore[operator]
+            and said.get(Quantity.MEDITATION, 0) <= ESENSE_MAX  # type: ignore[operator]
+            and all(0 <= power <= BAND_MAX for power in bands)  # type: ignore[union-attr]
+        )
+
+    def _reading(self, now: datetime) -> Reading:
+        latest = self._latest
+        bands = latest.get(Quantity.BANDS) or latest.get(Quantity.BANDS_FLOAT) or (0,) * len(BANDS)
+        reading = Reading(
+            session=self.session,
+            seq=self._seq,
+            time=now,
+            kind=Kind.HEADSET,
+            name=self.owner.name,
+            code=self.owner.code,
+            poor_signal=latest.get(Quantity.POOR_SIGNAL),  # type: ignore[arg-type]
+            attention=latest.get(Quantity.ATTENTION, 0),  # type: ignore[arg-type]
+            meditation=latest.get(Quantity.MEDITATION, 0),  # type: ignore[arg-type]
+            **dict(zip(BANDS, map(round, bands), strict=True)),  # type: ignore[arg-type]
+        )
+        self._seq += 1
+        self.counters["readings"] += 1
+        return reading

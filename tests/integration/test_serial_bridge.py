@@ -1,0 +1,130 @@
+"""serial-bridge against real brokers: what it publishes of captures and of the simulated headset."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neuroone.contract.messages import BANDS, Link, RawBlock, Reading, StreamState, StreamStatus
+from serial_bridge.__main__ import main
+from tests.brokers import Broker
+from tests.bus_listener import Listener, listening
+from tests.waiting import wait_for
+
+CAPTURE = Path(__file__).resolve().parents[3] / "shared" / "captures" / "akloster_baseline.bytes"
+
+
+@pytest.fixture
+def listener(broker: Broker) -> Iterator[Listener]:
+    with listening(broker.url) as listener:
+        yield listener
+
+
+def said(listener: Listener, kind: type[Any], source: str) -> list[Any]:
+    """The messages of one kind about one source, in order."""
+    return [message for topic, message in listener.of(kind) if topic["source"] == source]
+
+
+def wait_for_state(listener: Listener, source: str, **wanted: object) -> None:
+    """Wait until the newest state of a source has these fields."""
+
+    def is_so() -> bool:
+        states = said(listener, StreamState, source)
+        return bool(states) and all(getattr(states[-1], field) == value for field, value in wanted.items())
+
+    wait_for(is_so, f"state {wanted} of {source}")
+
+
+def start(broker: Broker, *arguments: str) -> subprocess.Popen[bytes]:
+    """serial-bridge as a program of its own."""
+    command = [sys.executable, "-m", "serial_bridge", *arguments, "--broker", broker.url]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def stop(program: subprocess.Popen[bytes]) -> int:
+    program.send_signal(signal.SIGTERM)
+    program.communicate(timeout=20)
+    return program.returncode
+
+
+def check_numbers(readings: list[Reading], blocks: list[RawBlock]) -> None:
+    """One session, numbers without a gap."""
+    assert len({reading.session for reading in readings} | {block.session for block in blocks}) == 1
+    assert [reading.seq for reading in readings] == list(range(len(readings)))
+    assert [block.seq for block in blocks] == list(range(len(blocks)))
+    first_sample = 0
+    for block in blocks:
+        assert block.first_sample == first_sample
+        first_sample += len(block.samples)
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason="no shared capture on this machine")
+def test_capture_arrives_exactly(broker, listener):
+    """A real capture, played fast, arrives on the topics with its exact sums, then the stream is offline."""
+    assert main(["replay", str(CAPTURE), "--speed", "1000", "--broker", broker.url]) == 0
+    source = CAPTURE.stem
+    wait_for_state(listener, source, status=StreamStatus.OFFLINE, link=Link.ENDED)
+    readings, blocks = said(listener, Reading, source), said(listener, RawBlock, source)
+    samples = [sample for block in blocks for sample in block.samples]
+    assert (len(samples), sum(samples), min(samples), max(samples)) == (165093, 11942641, -2048, 2047)
+    assert len(readings) == 322
+    expected = [2120, 21774, 16965, 39707500, 10326338, 2903539, 2257893, 2586877, 2151134, 904808, 716915]
+    fields = ("poor_signal", "attention", "meditation", *BANDS)
+    assert [sum(getattr(reading, field) for reading in readings) for field in fields] == expected
+    check_numbers(readings, blocks)
+    assert {reading.name for reading in readings} == {source}
+
+
+def test_shipped_example(broker, listener):
+    """The shipped capture plays with a name and a code, ten seconds of it."""
+    options = ["--speed", "20", "--name", "Ana Á", "--code", "Turma 1", "--source", "bench"]
+    assert main(["replay", "example", *options, "--broker", broker.url]) == 0
+    wait_for_state(listener, "bench", link=Link.ENDED)
+    readings, blocks = said(listener, Reading, "bench"), said(listener, RawBlock, "bench")
+    assert {(reading.name, reading.code) for reading in readings} == {("Ana Á", "Turma 1")}
+    assert {topic["group"][:8] for topic, _ in listener.of(Reading)} == {"Turma-1-"}
+    assert len(readings) == 10
+    assert sum(len(block.samples) for block in blocks) == 5120
+    check_numbers(readings, blocks)
+
+
+def test_simulated_headset_until_stopped(broker, listener):
+    """The simulated headset is online while it runs and offline after SIGTERM; it has no name."""
+    program = start(broker, "--port", "sim")
+    try:
+        wait_for(lambda: len(said(listener, Reading, "sim")) >= 2, "readings")
+        wait_for_state(listener, "sim", status=StreamStatus.ONLINE, link=Link.CONNECTED, name=None, hint=None)
+    finally:
+        assert stop(program) == 0
+    wait_for_state(listener, "sim", status=StreamStatus.OFFLINE)
+    check_numbers(said(listener, Reading, "sim"), [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
+def test_next_run_clears_what_a_dead_one_left(broker, listener):
+    """A stream that a killed bridge left online is offline once a bridge of that instance is back."""
+    program = start(broker, "--port", "sim", "--source", "left", "--instance", "bench")
+    wait_for_state(listener, "left", status=StreamStatus.ONLINE)
+    program.kill()
+    program.communicate()
+    program = start(broker, "--port", "sim", "--source", "other", "--instance", "bench")
+    try:
+        wait_for_state(listener, "left", status=StreamStatus.OFFLINE)
+    finally:
+        stop(program)
+
+
+def test_two_bridges_on_one_host(broker, listener):
+    """Two bridges without --instance do not throw each other out of the broker."""
+    programs = [start(broker, "--port", "sim", "--source", name) for name in ("one", "two")]
+    try:
+        for name in ("one", "two"):
+            wait_for_state(listener, name, status=StreamStatus.ONLINE)
+        assert [program.poll() for program in programs] == [None, None]
+    finally:
+        assert [stop(program) for program in programs] == [0, 0]
