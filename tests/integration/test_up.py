@@ -1,0 +1,249 @@
+"""`neuroone up`, as its user runs it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from neuroone import brokers
+from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
+from tests.brokers import Broker, free_port
+from tests.bus_listener import listening
+from tests.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
+]
+
+STUDENT = (
+    '{"Codigo":"ABC123","Nome":"Joao_Silva","Att":85,"Med":72,"Delta":123456,"Theta":234567,"LowAlpha":345678,'
+    '"HighAlpha":456789,"LowBeta":567890,"HighBeta":678901,"LowGamma":789012,"MiddleGamma":890123}'
+)
+"""What the seed's JavaScript example sends."""
+CSV = (
+    b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
+    b"85,72,123456,234567,345678,456789,567890,678901,789012,890123\n"
+)
+TEN_KEYS = ["Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"]
+READY_S = 30.0
+STOP_S = 30.0
+
+
+@dataclass
+class Up:
+    """A running `neuroone up`."""
+
+    popen: subprocess.Popen[str]
+    ws_port: int
+    mqtt_url: str
+    data: Path
+    banner: list[str]
+
+    def connect(self) -> contextlib.AbstractContextManager[ClientConnection]:
+        """A WebSocket client."""
+        return connect(f"ws://127.0.0.1:{self.ws_port}/", proxy=None)
+
+    def family(self) -> list[psutil.Process]:
+        """Every program that it started."""
+        return psutil.Process(self.popen.pid).children(recursive=True)
+
+
+@contextlib.contextmanager
+def running_up(data: Path, *words: str, mqtt_url: str = "") -> Iterator[Up]:
+    """Start it on free ports, wait for its banner, and in the end make sure that it is gone."""
+    ws_port, mqtt_port = free_port(), free_port()
+    command = [sys.executable, "-m", "neuroone", "up", "--data", str(data), "--ws-port", str(ws_port), *words]
+    command += ["--broker", mqtt_url] if mqtt_url else ["--mqtt-port", str(mqtt_port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout is not None
+        try:
+            banner: list[str] = []
+            for line in popen.stdout:
+                banner.append(line.rstrip("\n"))
+                if "Ctrl+C" in line:
+                    break
+            assert popen.poll() is None
+            yield Up(popen, ws_port, mqtt_url or f"mqtt://127.0.0.1:{mqtt_port}", data, banner)
+        finally:
+            if popen.poll() is None:
+                popen.send_signal(signal.SIGTERM)
+            popen.wait(STOP_S)
+
+
+def kinds_here() -> list[Any]:
+    """Both brokers; one that is not installed is skipped and said."""
+    return [
+        pytest.param(
+            kind,
+            marks=pytest.mark.skipif(brokers.find(kind) is None, reason=f"{kind} is not installed on this machine"),
+        )
+        for kind in brokers.KINDS
+    ]
+
+
+@pytest.mark.parametrize("kind", kinds_here())
+def test_the_main_job(tmp_path: Path, kind: str) -> None:
+    """An old student, an old dashboard, a silent listener and a third party, on one machine; then Ctrl-C."""
+    began_s = time.monotonic()
+    with running_up(tmp_path / "D", "--port", "sim", "--broker-program", kind) as up:
+        assert up.banner[0] == "=== Servidor WebSocket Headless ==="
+        assert up.banner[1].startswith("IP Local: ")
+        assert up.banner[2] == f"Porta: {up.ws_port}"
+        assert up.banner[3].startswith("URL WebSocket: ws://")
+        assert up.banner[3].endswith(f":{up.ws_port}")
+        assert f"Arquivos CSV: {tmp_path / 'D'}" in up.banner
+        print(f"ready after {time.monotonic() - began_s:.1f} s with {kind}")
+        with listening(up.mqtt_url) as third_party, up.connect() as dashboard, up.connect() as silent:
+            dashboard.send("dash")
+            with up.connect() as student:
+                student.send(STUDENT)
+                frame = json.loads(dashboard.recv(10))
+                assert frame == {"ID": 1, "Nome": "Joao_Silva", "Codigo": "ABC123", "Att": 85, "Med": 72}
+                file = tmp_path / "D" / "Joao_Silva.csv"
+                wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the seed's file")
+            assert list(json.loads(silent.recv(10))) == list(json.loads(silent.recv(10))) == TEN_KEYS
+            topics = {delivery.topic for delivery in third_party.deliveries}
+            assert {
+                "neuroone/v1/local/streams/ABC123/Joao_Silva/reading",
+                "neuroone/v1/local/streams/ABC123/Joao_Silva/state",
+                "neuroone/v1/local/streams/no-group/sim/reading",
+                "neuroone/v1/local/streams/no-group/sim/raw",
+            } <= topics
+        family = up.family()
+        assert len(family) >= 4
+        up.popen.send_signal(signal.SIGINT)
+        assert up.popen.wait(STOP_S) == 0
+        assert not [each for each in family if each.is_running()]
+        assert file.read_bytes() == CSV
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_leaving_says_offline_everywhere(tmp_path: Path, broker: Broker, number: signal.Signals) -> None:
+    """On a broker that stays, every retained state says offline, and no row is half."""
+    with running_up(tmp_path, "--port", "sim", "--name", "Ana", mqtt_url=broker.url) as up:
+        file = tmp_path / "Ana.csv"
+        wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") >= 3, "two rows of the headset", 20)
+        up.popen.send_signal(number)
+        assert up.popen.wait(STOP_S) == 0
+    assert file.read_bytes().endswith(b"\n")
+    with listening(broker.url, "later") as later:
+        for service in ("serial_bridge", "ws_gateway", "csv_recorder"):
+            later.wait_for(ServiceState, lambda topic, state, service=service: topic["service"] == service)  # type: ignore[misc]
+        later.wait_for(StreamState)
+        services = {topic["service"]: state.status for topic, state in later.of(ServiceState)}
+        del services["test"]
+        assert set(services.values()) == {ServiceStatus.OFFLINE}
+        assert {state.status for _, state in later.of(StreamState)} == {StreamStatus.OFFLINE}
+
+
+def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
+    """Also the broker; clients then find everything as before, and the file goes on."""
+    with running_up(tmp_path) as up:
+        for name in ("csv_recorder", "ws_gateway", "broker"):
+            victim = next(each for each in up.family() if is_called(each, name))
+            victim.kill()
+            wait_for(
+                lambda name=name, dead=victim.pid: any(
+                    is_called(each, name) and each.pid != dead for each in up.family()
+                ),  # type: ignore[misc]
+                f"another {name}",
+                20,
+            )
+        file = tmp_path / "Joao_Silva.csv"
+
+        def student_gets_through() -> bool:
+            with contextlib.suppress(OSError), up.connect() as student:
+                student.send(STUDENT)
+                return True
+            return False
+
+        wait_for(student_gets_through, "an open gateway", 20)
+        wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the student's row", 30)
+
+
+def is_called(process: psutil.Process, name: str) -> bool:
+    """Whether a program is that service, or the broker."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        words = process.cmdline()
+        return any(kind in words[0] for kind in brokers.KINDS) if name == "broker" else name in words
+    return False
+
+
+def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its children notice that it is gone."""
+    with running_up(tmp_path, "--port", "sim") as up:
+        family = up.family()
+        up.popen.kill()
+        wait_for(lambda: not [each for each in family if each.is_running()], "end of all children", 30)
+
+
+def refused(*words: str, **environ: str) -> str:
+    """What `neuroone up` says when it refuses to start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "neuroone", "up", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **environ},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
+def test_ports_in_use_are_said(tmp_path: Path) -> None:
+    """Both at once, each in a sentence that says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as mqtt, socket.create_server(("0.0.0.0", 0)) as ws:
+        mqtt_port, ws_port = mqtt.getsockname()[1], ws.getsockname()[1]
+        said = refused("--data", str(tmp_path), "--mqtt-port", str(mqtt_port), "--ws-port", str(ws_port))
+    assert said.splitlines() == [
+        f"neuroone: --mqtt-port: port {mqtt_port} on 127.0.0.1 is in use; choose another",
+        f"neuroone: --ws-port: port {ws_port} on 0.0.0.0 is in use; choose another",
+    ]
+
+
+def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
+    """The system's own word for it."""
+    ports = ("--mqtt-port", str(free_port()), "--ws-port", "8080")
+    said = refused("--data", str(tmp_path), "--host", "203.0.113.1", *ports)
+    assert said == "neuroone: --ws-port: port 8080 on 203.0.113.1: Cannot assign requested address\n"
+
+
+def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A file stands where the directory should be."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    said = refused(
+        "--data", str(tmp_path / "file" / "D"), "--mqtt-port", str(free_port()), "--ws-port", str(free_port())
+    )
+    assert said == f"neuroone: --data: {tmp_path / 'file' / 'D'} is not writable (Not a directory)\n"
+
+
+def test_a_missing_broker_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install, or what to say instead."""
+    from neuroone import up
+    from neuroone.contract.errors import SettingsError
+    from neuroone.runtime.lifecycle import Stop
+
+    monkeypatch.setattr(brokers, "find", lambda kind: None)
+    given = up.UpSettings(data=tmp_path, ws_port=free_port(), mqtt_port=free_port())
+    with pytest.raises(SettingsError, match="no MQTT broker is installed here: install Mosquitto"):
+        up.run(given, Stop())
+
+
+def test_wrong_settings_are_all_said() -> None:
+    """Flags and variables alike."""
+    said = refused("--ws-port", "99999", "--bogus", NEUROONE_MQTT_PORT="x")
+    assert said.count("\n") == 3
