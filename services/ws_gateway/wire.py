@@ -1,0 +1,124 @@
+"""The dialect of the first clients, to the byte: what students, dashboards and games say and hear.
+
+Pure translation between their JSON and the contract. The clients cannot be changed: the student's app sends
+from the moment it connects and ignores every reply, games parse every frame that they get as JSON.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from neuroone.contract import codec
+from neuroone.contract.errors import BadMessage, NeuroOneError
+from neuroone.contract.messages import BAND_MAX, BANDS, Reading
+
+ESENSE_MAX: Final = 100
+"""eSense is 0 to 100 (ThinkGear Serial Stream Guide, CODE 0x04 and 0x05)."""
+VALUES: Final[Mapping[str, str]] = dict(
+    zip(
+        ("Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"),
+        ("attention", "meditation", *BANDS),
+        strict=True,
+    )
+)
+"""The ten numbers in the order of every frame and CSV row: the clients' name of each, and the contract's."""
+_HIGHEST: Final = {name: ESENSE_MAX if name in ("Att", "Med") else BAND_MAX for name in VALUES}
+_DASH: Final = (b"dash", b'"dash"')
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class BadFrame(NeuroOneError):
+    """A frame that is none of the dialect's.
+
+    ``code`` is for programs (``bad_json`` or ``bad_value``), ``field`` the client's own name of what is at fault
+    ("" for the whole frame), ``message`` for people. None of them quotes the value: it may be a child's.
+    """
+
+    def __init__(self, code: str, field: str, message: str) -> None:
+        super().__init__(code, field, message)
+        self.code = code
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class StudentFrame:
+    """One reading as a student's app sends it; ``values`` has the contract's name of each of the ten numbers."""
+
+    name: str | None
+    code: str | None
+    values: Mapping[str, int]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether all ten numbers are 0: the app had nothing to tell."""
+        return not any(self.values.values())
+
+
+def is_dash(message: bytes) -> bool:
+    """Whether this makes a client a dashboard: ``dash`` or ``"dash"``, with or without white space around it."""
+    return message.strip() in _DASH
+
+
+def student_frame(message: bytes) -> StudentFrame:
+    """Take a student's frame apart. Raises BadFrame.
+
+    Numbers that are missing count as 0, a missing or empty name or code is none. A code may be a number: then
+    its decimal text counts.
+    """
+    try:
+        given = codec.load_object(message)
+    except BadMessage:
+        raise BadFrame("bad_json", "", "the message must be one JSON object") from None
+    return StudentFrame(
+        _text("Nome", given.get("Nome")),
+        _text("Codigo", _decimal_text(given.get("Codigo"))),
+        {ours: _whole(theirs, given.get(theirs, 0)) for theirs, ours in VALUES.items()},
+    )
+
+
+def dashboard_frame(student_id: int, reading: Reading) -> str:
+    """What a dashboard hears of a reading."""
+    return json.dumps(
+        {
+            "ID": student_id,
+            "Nome": reading.name,
+            "Codigo": reading.code,
+            "Att": reading.attention,
+            "Med": reading.meditation,
+        }
+    )
+
+
+def listener_frame(reading: Reading) -> str:
+    """What a client that says nothing hears of the local headset."""
+    return json.dumps({theirs: getattr(reading, ours) for theirs, ours in VALUES.items()})
+
+
+def error_frame(fault: BadFrame) -> str:
+    """What a client hears of its own bad frame."""
+    return json.dumps({"error": {"code": fault.code, "field": fault.field, "message": fault.message}})
+
+
+def _decimal_text(value: Any) -> Any:
+    return str(value) if type(value) in (int, float) else value
+
+
+def _text(field: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if type(value) is not str:
+        raise BadFrame("bad_value", field, f"{field} must be text")
+    # UTF-8 has no lone surrogates, JSON escapes can spell them.
+    return _SURROGATE.sub("\ufffd", value) or None
+
+
+def _whole(field: str, value: Any) -> int:
+    # A float that is whole is what some languages make of every number.
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= _HIGHEST[field]:
+        raise BadFrame("bad_value", field, f"{field} must be a whole number from 0 to {_HIGHEST[field]}")
+    return value

@@ -1,0 +1,299 @@
+"""The gateway as a program, between real WebSocket clients and real brokers."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from neuroone.contract import topics
+from neuroone.contract.messages import Kind, Message, Reading, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from neuroone.runtime.bus import Delivery, MqttBus
+from neuroone.runtime.settings import BrokerAddress, Identity
+from tests.brokers import LOOPBACK, Broker, free_port
+from tests.messages import reading
+from tests.waiting import POLL_S, wait_for
+
+HEARD_WITHIN_S = 10.0
+SEED_EXAMPLE = json.loads((Path(__file__).parents[1] / "golden" / "ws_student.json").read_text(encoding="utf-8"))[
+    "sent"
+]
+pytestmark = pytest.mark.broker
+
+
+class Peer:
+    """Another program on the broker: hears everything, and may publish."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.heard: list[tuple[Topic, Message]] = []
+        self.bus = MqttBus(
+            BrokerAddress.parse(broker.url),
+            Identity("local", "peer", "test", "0.1.0", epoch=1),
+            subscriptions={"neuroone/v1/#": 1},
+            on_delivery=self._take,
+        )
+        self.bus.start()
+
+    def _take(self, delivery: Delivery) -> None:
+        self.heard.append(delivery.open())
+
+    def readings(self) -> list[Reading]:
+        return [message for _, message in self.heard if isinstance(message, Reading)]
+
+    def statuses(self, source: str) -> list[StreamStatus]:
+        return [m.status for t, m in self.heard if isinstance(m, StreamState) and t["source"] == source]
+
+
+class GatewayProgram:
+    """``ws-gateway`` in a process of its own."""
+
+    def __init__(self, broker: Broker, *words: str) -> None:
+        self.port = free_port()
+        self.url = f"ws://{LOOPBACK}:{self.port}"
+        self._command = [sys.executable, "-m", "ws_gateway", "--host", LOOPBACK, "--ws-port", str(self.port)]
+        self._command += ["--broker", broker.url, "--instance", "test", *words]
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, peer: Peer) -> None:
+        already = len(self._births(peer))
+        self.process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        wait_for(lambda: len(self._births(peer)) > already, "birth of the gateway")
+
+    def end(self, how: signal.Signals) -> tuple[int, str]:
+        """End it; its exit code and its log."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        _, log = self.process.communicate(timeout=20)
+        code, self.process = self.process.returncode, None
+        return code, log
+
+    def _births(self, peer: Peer) -> list[Message]:
+        birth = topics.service_state("local", "ws_gateway", "test")
+        return [message for topic, message in peer.heard if topic == birth]
+
+
+@pytest.fixture
+def peer(broker: Broker) -> Iterator[Peer]:
+    peer = Peer(broker)
+    assert peer.bus.wait_connected(10)
+    yield peer
+    peer.bus.close()
+
+
+@pytest.fixture
+def gateway(broker: Broker, peer: Peer) -> Iterator[GatewayProgram]:
+    program = GatewayProgram(broker)
+    program.start(peer)
+    yield program
+    if program.process is not None:
+        _, log = program.end(signal.SIGTERM)
+        print(log)
+        assert "Traceback" not in log
+
+
+@pytest.fixture
+async def client(gateway: GatewayProgram) -> AsyncIterator[Callable[..., Any]]:
+    """Open a connection that says these words; it is closed after the test."""
+    opened: list[ClientConnection] = []
+
+    async def open_client(*words: str | bytes, path: str = "/") -> ClientConnection:
+        connection = await connect(gateway.url + path, compression=None)
+        opened.append(connection)
+        for word in words:
+            await connection.send(word)
+        return connection
+
+    yield open_client
+    for connection in opened:
+        await connection.close()
+
+
+async def hear(connection: ClientConnection) -> Any:
+    """The next frame; it must be a JSON object."""
+    frame = json.loads(await asyncio.wait_for(connection.recv(), HEARD_WITHIN_S))
+    assert isinstance(frame, dict)
+    return frame
+
+
+async def close_code(connection: ClientConnection) -> int | None:
+    """The code with which the gateway closes, once everything before it is heard."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await hear(connection)
+    return connection.close_code
+
+
+async def happens(condition: Callable[[], Any]) -> Any:
+    """As `wait_for`, while the clients of the test go on."""
+    async with asyncio.timeout(HEARD_WITHIN_S):
+        while not (value := condition()):  # noqa: ASYNC110 (the condition sets no event)
+            await asyncio.sleep(POLL_S)
+    return value
+
+
+async def dashboard_of(client: Callable[..., Any], word: str = "dash") -> ClientConnection:
+    """A dashboard that is known to be one: the gateway has answered the bad frame that it sent after its word."""
+    dashboard: ClientConnection = await client(word, "?")
+    assert "error" in await hear(dashboard)
+    return dashboard
+
+
+def frame(name: str, code: str = "A", **values: Any) -> str:
+    return json.dumps({"Nome": name, "Codigo": code, "Att": 85, **values})
+
+
+@pytest.mark.parametrize("word", ["dash", ' "dash"\n'])
+async def test_the_seeds_example(peer, client, word):
+    """The old student example reaches an old dashboard to the byte, and the broker as a reading."""
+    dashboard = await dashboard_of(client, word)
+    await client(SEED_EXAMPLE, path="/ws/")
+    heard = await asyncio.wait_for(dashboard.recv(), HEARD_WITHIN_S)
+    assert heard == '{"ID": 1, "Nome": "Joao_Silva", "Codigo": "ABC123", "Att": 85, "Med": 72}'
+    await happens(peer.readings)
+    said = peer.readings()[0]
+    assert (said.kind, said.name, said.code, said.mid_gamma, said.seq) == (
+        Kind.CLIENT,
+        "Joao_Silva",
+        "ABC123",
+        890123,
+        0,
+    )
+    await happens(lambda: peer.statuses("Joao_Silva") == ["online"])
+
+
+async def test_every_dashboard_hears_every_student(client):
+    """Any number of dashboards; none takes another's place."""
+    dashboards = [await dashboard_of(client) for _ in range(3)]
+    for name in ("Ana", "Bia"):
+        await client(frame(name))
+    for dashboard in dashboards:
+        assert {(await hear(dashboard))["Nome"] for _ in range(2)} == {"Ana", "Bia"}
+
+
+async def test_a_client_that_says_nothing_hears_the_local_headset(peer, client):
+    """Games get ten keys once a second, and no student's numbers."""
+    listener = await client()
+    dashboard = await dashboard_of(client)
+    await client(frame("Ana"))
+    await hear(dashboard)
+    topic = topics.reading("local", "no-group", "bench")
+    peer.bus.publish(topic, reading(kind=Kind.HEADSET, name=None, code=None, attention=61, poor_signal=0))
+    heard = await hear(listener)
+    assert list(heard) == [
+        "Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma",
+    ]  # fmt: skip
+    assert heard["Att"] == 61
+
+
+async def test_bad_frames_harm_nobody(client):
+    """One student's faults are answered to that student; the others go on, and so does the connection itself."""
+    dashboard = await dashboard_of(client)
+    bad = await client(b"\xff", "[]", "null", frame("Eva", Att="85"), frame("Eva", Delta=-1), "x" * 8000)
+    for field in ("", "", "", "Att", "Delta", ""):
+        assert (await hear(bad))["error"]["field"] == field
+    await client(frame("Ana"))
+    assert (await hear(dashboard))["Nome"] == "Ana"
+    await bad.send(frame("Eva"))
+    assert (await hear(dashboard))["Nome"] == "Eva"
+
+
+async def test_ten_bad_frames_in_a_row_close_the_connection(client):
+    """A client that never makes sense is turned away with 1008."""
+    bad = await client(*["?"] * 9, frame("Eva"), *["?"] * 10)
+    assert await close_code(bad) == 1008
+
+
+async def test_a_message_that_is_too_long_closes_only_its_own_connection(client):
+    """More than 8 KiB is refused with 1009."""
+    dashboard = await dashboard_of(client)
+    bad = await client("x" * (8 * 1024 + 1))
+    assert await close_code(bad) == 1009
+    await client(frame("Ana"))
+    assert (await hear(dashboard))["Nome"] == "Ana"
+
+
+async def test_a_reconnect_keeps_stream_and_id(peer, client):
+    """A phone that comes back with its code and name is the same student for everybody."""
+    dashboard = await dashboard_of(client)
+    first = await client(frame("Ana"))
+    assert (await hear(dashboard))["ID"] == 1
+    await first.close()
+    await happens(lambda: "offline" in peer.statuses("Ana"))
+    await client(frame("Bia"))
+    assert (await hear(dashboard))["ID"] == 2
+    await client(frame("Ana"))
+    assert (await hear(dashboard))["ID"] == 1
+    await happens(lambda: peer.statuses("Ana") == ["online", "offline", "online"])
+    assert len({said.session for said in peer.readings() if said.name == "Ana"}) == 2
+
+
+async def test_two_students_of_one_name_are_two(peer, client):
+    """The second one has another ID and another stream, under the same name."""
+    dashboard = await dashboard_of(client)
+    for number in (1, 2):
+        await client(frame("Ana"))
+        assert await hear(dashboard) == {"ID": number, "Nome": "Ana", "Codigo": "A", "Att": 85, "Med": 0}
+    await happens(lambda: peer.statuses("Ana-2") == ["online"])
+
+
+async def test_513_frames_a_second_are_coalesced(peer, client):
+    """A client that sends every packet of its headset does not flood the others."""
+    flood = [frame("Eva", Att=0)] * 513
+    flood[300] = frame("Eva", Att=77)
+    student = await client(*flood)
+    await happens(lambda: any(said.attention == 77 for said in peer.readings()))
+    await student.close()
+    await happens(lambda: "offline" in peer.statuses("Eva"))
+    assert len(peer.readings()) < 40
+
+
+async def test_sigterm_leaves_offline_states_and_asks_clients_to_come_again(gateway, peer, client, broker):
+    """The gateway ends in order: states offline, close code 1012, exit code 0."""
+    dashboard = await dashboard_of(client)
+    await client(frame("Ana"))
+    await hear(dashboard)
+    gateway.process.send_signal(signal.SIGTERM)
+    await happens(lambda: gateway.process.poll() is not None)
+    code, log = gateway.end(signal.SIGTERM)
+    assert (code, "Traceback" in log) == (0, False)
+    assert "Ana" not in log
+    assert await close_code(dashboard) == 1012
+    late = Peer(broker)
+    try:
+        await happens(lambda: late.statuses("Ana"))
+        assert late.statuses("Ana") == ["offline"]
+        states = [m for t, m in late.heard if t == topics.service_state("local", "ws_gateway", "test")]
+        assert [getattr(state, "status", None) for state in states] == ["offline"]
+    finally:
+        late.bus.close()
+
+
+async def test_a_killed_gateways_states_are_cleared_by_the_next(gateway, peer, client):
+    """After kill -9 no student stays online for ever."""
+    await client(frame("Ana"))
+    await happens(lambda: peer.statuses("Ana") == ["online"])
+    gateway.end(signal.SIGKILL)
+    gateway.start(peer)
+    await happens(lambda: peer.statuses("Ana") == ["online", "offline"])
+
+
+def test_a_port_in_use_is_one_clear_sentence(broker):
+    """Exit code 2 and a sentence that says which port, no traceback."""
+    program = GatewayProgram(broker)
+    with socket.create_server((LOOPBACK, program.port)):
+        ended = subprocess.run(
+            program._command, capture_output=True, text=True, encoding="utf-8", timeout=20, check=False
+        )
+    assert ended.returncode == 2
+    assert f"port {program.port}" in ended.stderr
+    assert "Traceback" not in ended.stderr

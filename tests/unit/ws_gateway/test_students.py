@@ -1,0 +1,175 @@
+"""The inbound half: streams, sessions and states of students."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from neuroone.contract import topics
+from neuroone.contract.messages import Message, Reading, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from neuroone.runtime.settings import Identity
+from tests.messages import NOON, stream_state
+from ws_gateway import wire
+from ws_gateway.students import Students
+
+
+class FakeBus:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000)
+        self.sent: list[tuple[Topic, Message]] = []
+
+    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
+        self.sent.append((topic, message))
+        return True
+
+    def readings(self) -> list[Reading]:
+        return [message for _, message in self.sent if isinstance(message, Reading)]
+
+    def statuses(self) -> list[StreamStatus]:
+        return [message.status for _, message in self.sent if isinstance(message, StreamState)]
+
+
+class World:
+    """Students over a fake bus, with a clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.bus = FakeBus()
+        self.students = Students(self.bus, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def frame(name: str | None = "Joao_Silva", code: str | None = "ABC123", **values: Any) -> wire.StudentFrame:
+    return wire.student_frame(json.dumps({"Nome": name, "Codigo": code, "Att": 85, **values}).encode())
+
+
+def test_readings_go_to_the_students_own_topic(world):
+    """Code and name give the stream; session and seq count its readings."""
+    student = world.students.take(None, frame())
+    world.students.take(student, frame(Att=86))
+    reading_topic = topics.reading("local", "ABC123", "Joao_Silva")
+    assert [t for t, m in world.bus.sent if isinstance(m, Reading)] == [reading_topic] * 2
+    first, second = world.bus.readings()
+    assert (first.seq, second.seq) == (0, 1)
+    assert first.session == second.session
+    assert (first.attention, first.name, first.code, first.poor_signal) == (85, "Joao_Silva", "ABC123", None)
+
+
+def test_a_student_is_online_once_after_the_first_reading(world):
+    """The state is published when it changes and only then."""
+    student = world.students.take(None, frame())
+    world.students.take(student, frame())
+    world.students.look()
+    assert world.bus.statuses() == [StreamStatus.ONLINE]
+
+
+def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
+    """A phone that hangs is shown as such, though its connection stands."""
+    student = world.students.take(None, frame())
+    for silent_s in (2.9, 3.0, 9.9, 10.0):
+        world.now_s = 100.0 + silent_s
+        world.students.look()
+    world.students.take(student, frame())
+    assert world.bus.statuses() == ["online", "stale", "offline", "online"]
+
+
+def test_two_of_one_name_are_two_streams(world):
+    """The second student of a name and code in the same moment has a stream of its own."""
+    students = [world.students.take(None, frame()) for _ in range(3)]
+    assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva-2", "Joao_Silva-3"]
+    assert len({each.session for each in students}) == 3
+
+
+def test_the_same_name_in_another_group_is_no_clash(world):
+    """Names meet only within a code."""
+    students = [world.students.take(None, frame(code=code)) for code in ("A", "B")]
+    assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva"]
+
+
+def test_a_source_stays_an_id_however_long_the_name(world):
+    """A number behind a name of full length takes the place of its last characters."""
+    students = [world.students.take(None, frame(name="a" * 64)) for _ in range(2)]
+    assert students[1].source == "a" * 62 + "-2"
+
+
+def test_who_comes_back_gets_the_same_stream_in_a_new_session(world):
+    """A reconnect after the old connection is gone is the same student."""
+    first = world.students.take(None, frame())
+    world.students.leave(first)
+    again = world.students.take(None, frame())
+    assert (again.group, again.source) == (first.group, first.source)
+    assert again.session != first.session
+    assert [reading.seq for reading in world.bus.readings()] == [0, 0]
+    assert world.bus.statuses() == ["online", "offline", "online"]
+
+
+def test_leaving_twice_says_offline_once(world):
+    """The end of the gateway and the end of the connection do not both speak."""
+    student = world.students.take(None, frame())
+    world.students.leave_all()
+    world.students.leave(student)
+    assert world.bus.statuses() == ["online", "offline"]
+    assert len(world.students) == 0
+
+
+def test_a_student_without_name_or_code_has_a_stream_too(world):
+    """Nameless students are anonymous, and no two of them are the same."""
+    students = [world.students.take(None, frame(name=None, code=None)) for _ in range(2)]
+    assert [(each.group, each.source) for each in students] == [("no-group", "anonymous"), ("no-group", "anonymous-2")]
+
+
+def test_another_name_on_the_same_connection_is_another_student(world):
+    """Whoever takes over a phone gets a stream and a session of their own."""
+    first = world.students.take(None, frame(name="Ana"))
+    second = world.students.take(first, frame(name="Bia"))
+    assert (second.source, second.seq) == ("Bia", 1)
+    assert second.session != first.session
+    assert world.bus.statuses() == ["online", "offline", "online"]
+
+
+def test_a_waiting_reading_goes_out_when_its_turn_comes(world):
+    """What was held back is sent without waiting for the next frame."""
+    student = None
+    for number in range(12):
+        student = world.students.take(student, frame(Att=number))
+    assert [reading.attention for reading in world.bus.readings()] == list(range(10))
+    world.now_s += 0.3
+    world.students.send_waiting()
+    assert world.bus.readings()[-1].attention == 11
+    assert world.students.counters["readings_coalesced"] == 1
+
+
+def test_a_waiting_reading_goes_out_before_the_student_leaves(world):
+    """The last reading of a student is not lost with the connection."""
+    student = None
+    for number in range(11):
+        student = world.students.take(student, frame(Att=number))
+    world.students.leave(student)
+    assert world.bus.readings()[-1].attention == 10
+    assert world.bus.statuses()[-1] == "offline"
+
+
+def test_states_of_a_dead_run_are_cleared(world):
+    """A gateway that was killed left students online: its next run says that they are gone."""
+    topic = topics.stream_state("local", "A", "Ana")
+    left = stream_state(service="ws_gateway", instance="host", epoch=999)
+    world.students.take_state(topic, left)
+    assert world.bus.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000))]
+
+
+def test_a_student_who_is_back_already_is_not_cleared(world):
+    """The old run's state may come late; the student's own new state stands."""
+    world.students.take(None, frame())
+    count = len(world.bus.sent)
+    left = stream_state(service="ws_gateway", instance="host", epoch=999)
+    world.students.take_state(topics.stream_state("local", "ABC123", "Joao_Silva"), left)
+    assert len(world.bus.sent) == count
