@@ -261,7 +261,7 @@ class MqttBus:
 
     def _run(self, waker: "_Waker") -> None:
         attempt = 0
-        while not self._leaving.is_set():
+        while not self._has_left():
             connects = self.counters["connects"]
             try:
                 self._connect_and_talk(waker)
@@ -472,11 +472,15 @@ class MqttBus:
             ServiceState(status=status, version=identity.version, epoch=identity.epoch, connection=self._connection)
         )
 
+    def _has_left(self) -> bool:
+        """Whether there is nothing to connect for any more."""
+        return self._leaving.is_set() or (self._closing.is_set() and not len(self._outbox))
+
     def _pause(self, waker: "_Waker", delay_s: float) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(waker.end, selectors.EVENT_READ)
             until_s = time.monotonic() + delay_s
-            while not self._leaving.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            while not self._has_left() and (left_s := until_s - time.monotonic()) > 0:
                 if selector.select(left_s):
                     waker.drain()
 

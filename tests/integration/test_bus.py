@@ -1,7 +1,9 @@
 """The Bus against real brokers."""
 
 import contextlib
+import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
+from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
@@ -280,3 +284,54 @@ def mute_server(listener: socket.socket) -> Iterator[None]:
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     server.join(5)
+
+
+@contextmanager
+def secured_mosquitto(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A Mosquitto with TLS and a login: its address with the login, and the authority to trust."""
+    program = brokers.find(brokers.MOSQUITTO)
+    passwords = shutil.which("mosquitto_passwd")
+    if program is None or passwords is None:
+        pytest.skip("Mosquitto is not installed on this machine, and NATS is started without TLS")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    subprocess.run([passwords, "-b", "-c", folder / "passwords", "ana", "se gredo"], check=True)
+    port = free_port()
+    (folder / "mosquitto.conf").write_text(
+        f"user root\nlistener {port} 127.0.0.1\ncertfile {folder}/cert.pem\nkeyfile {folder}/key.pem\n"
+        f"allow_anonymous false\npassword_file {folder}/passwords\n",
+        encoding="utf-8",
+    )
+    with subprocess.Popen([program.path, "-c", folder / "mosquitto.conf"]) as running:
+        try:
+            wait_for(lambda: answers_tcp(port), "Mosquitto's listener")
+            yield f"mqtts://ana:se%20gredo@localhost:{port}", folder / "ca.pem"
+        finally:
+            running.terminate()
+
+
+def answers_tcp(port: int) -> bool:
+    """Whether something listens there."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+# paho drops a socket whose TLS handshake failed without closing it; the interpreter closes it at once.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_and_login(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With the authority and the password readings get through; without, the log says why, and no secret."""
+    with secured_mosquitto(tmp_path) as (url, authority):
+        with bus_on(url, ca_file=authority) as bus:
+            for seq in range(100):
+                bus.publish(READINGS, reading(seq=seq))
+            wait_for(lambda: bus.is_connected and bus.waiting == 0, "acks over TLS")
+        with bus_on(url.replace("gredo", "grado"), ca_file=authority):
+            wait_for(lambda: "it refuses us: Not authorized" in caplog.text, "the refusal in the log")
+        with bus_on(url):
+            wait_for(lambda: "certificate verify failed" in caplog.text, "the fault of the certificate in the log")
+        assert "grado" not in caplog.text
+        assert "gredo" not in caplog.text
