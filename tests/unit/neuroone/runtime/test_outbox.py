@@ -8,7 +8,7 @@ def message(number: int, *, qos: int = 1, retained: bool = False) -> Outgoing:
 
 
 def drain(outbox: Outbox, first_id: int = 1) -> list[Outgoing]:
-    taken = []
+    taken: list[Outgoing] = []
     while (outgoing := outbox.next()) is not None:
         outbox.sent(first_id + len(taken), outgoing)
         taken.append(outgoing)
