@@ -1,28 +1,27 @@
 """serial-bridge: from headsets to the broker. This module only wires."""
 
+import csv
+import json
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from itertools import zip_longest
 
-from neuroone.contract import topics
+from neuroone.contract.errors import SettingsError
 from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import MqttBus, Vitals
 from neuroone.runtime.lifecycle import Command, Stop
-from neuroone.runtime.settings import host_id
-from serial_bridge import ways
-from serial_bridge.bridge import Headset, Outlet, Surroundings, Way
+from serial_bridge import captures, decode, detect, recording, simulate, ways
+from serial_bridge.bridge import Surroundings
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.leftovers import Leftovers
-from serial_bridge.settings import ReplaySettings, RunSettings, StreamSettings
-from serial_bridge.stream import Owner
-
-SERVICE = "serial_bridge"
-BACKLOG_MAX_MESSAGES = 1000
-"""A capture that is played fast waits while so many messages are on their way to the broker."""
-CLOSE_S = 5.0
-"""For the broker to take what is still on its way when the program ends."""
+from serial_bridge.service import AUTO, Service
+from serial_bridge.settings import (
+    DecodeSettings,
+    PortsSettings,
+    RecordSettings,
+    ReplaySettings,
+    RunSettings,
+    SimulateSettings,
+)
+from serial_bridge.simulator import SimulatedHeadset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "serial-bridge",
         {
             "run": Command(RunSettings, run, "read headsets and publish what they say, until stopped"),
+            "ports": Command(PortsSettings, list_ports, "list the serial ports and what they look like"),
+            "decode": Command(DecodeSettings, print_capture, "print what a capture holds"),
+            "record": Command(RecordSettings, record, "write a headset's bytes and their times into a capture"),
             "replay": Command(ReplaySettings, replay, "play a capture as if a headset sent it, then exit"),
+            "simulate": Command(SimulateSettings, serve_simulation, "be headsets, on pseudo-terminals or TCP ports"),
         },
         argv,
     )
@@ -39,68 +42,95 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
-    found = [ways.way_to(port, settings.baud, settings.seed + n) for n, port in enumerate(settings.port)]
-    return publish(settings, stop, found, settings.name)
+    named = [port for port in settings.port if port != AUTO]
+    found = [ways.way_to(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
+    service = Service(
+        settings, found, settings.name, stop, headset_id=settings.headset_id, asks_raw=settings.raw, baud=settings.baud
+    )
+    return service.run(searches=AUTO in settings.port)
 
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
     """Play a capture; 0 when all of it is with the broker."""
     way = ways.capture(settings.file, settings.speed, settings.loop)
-    return publish(settings, stop, [way], settings.name or (settings.file.stem,), ends=True)
+    return Service(settings, [way], settings.name or (settings.file.stem,), stop).run(ends=True)
 
 
-def publish(
-    settings: StreamSettings, stop: Stop, found: Sequence[Way], names: Sequence[str], ends: bool = False
-) -> int:
-    """Publish headsets until the program is stopped or, when ``ends``, until the last of them ended."""
-    group = topics.group_id(settings.code)
-    sources = [given or way.source for way, given in zip_longest(found, settings.source[: len(found)])]
-    identity = settings.identity(SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *sources])))
-    leftovers = Leftovers(identity, {(group, source) for source in sources})
-    bus = MqttBus(
-        settings.broker,
-        identity,
-        subscriptions={leftovers.filter: 1},
-        on_delivery=lambda delivery: leftovers.take(delivery, bus),
-        on_fatal=lambda error: stop.set(lifecycle.FAILED),
-        vitals=lambda: Vitals(gauges={"headsets": len(headsets)}),
-        ca_file=settings.broker_ca,
-        health_file=settings.health_file,
-    )
-    world = Surroundings(clock=time.monotonic, sleep=time.sleep, is_stopped=stop.is_set)
-
-    def has_room() -> bool:
-        return bus.is_connected and bus.waiting < BACKLOG_MAX_MESSAGES
-
-    headsets = [
-        Headset(
-            way,
-            Outlet(bus, group, source),
-            Owner(name, settings.code),
-            HEADSETS[settings.headset],
-            world,
-            may_read=has_room if way.can_wait else always,
-        )
-        for way, source, name in zip_longest(found, sources, names[: len(found)])
+def list_ports(settings: PortsSettings, stop: Stop) -> int:
+    """Print the serial ports, the likeliest first."""
+    ports = sorted(detect.present(), key=detect.rank, reverse=True)
+    rows = [
+        {
+            "port": port.device,
+            "vid_pid": port.chip_id,
+            "description": port.description,
+            "location": port.location or "-",
+            "looks_like": detect.looks_like(port),
+        }
+        for port in ports
     ]
-    threads = [threading.Thread(target=each.run, name=f"headset-{n}", daemon=True) for n, each in enumerate(headsets)]
-    bus.start()
-    for thread in threads:
-        thread.start()
-    while not stop.wait(0.1):
-        if ends and not any(thread.is_alive() for thread in threads) and not bus.waiting:
-            break
-    for thread in threads:
-        thread.join(CLOSE_S)
-    everything_arrived = bus.close(CLOSE_S)
-    if stop.exit_code:
-        return stop.exit_code
-    return lifecycle.OK if everything_arrived and not any(each.fault for each in headsets) else lifecycle.FAILED
+    if settings.json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    elif rows:
+        widths = {
+            column: max(len(row[column]) for row in [*rows, dict.fromkeys(row, column)])
+            for row in rows
+            for column in row
+        }
+        for row in [{column: column for column in rows[0]}, *rows]:
+            print("  ".join(row[column].ljust(widths[column]) for column in row).rstrip())
+    else:
+        print("There is no serial port: plug the headset's adapter in, or pair the headset.")
+    return lifecycle.OK
 
 
-def always() -> bool:
-    """A port is read whenever there is something: a headset does not wait."""
-    return True
+def print_capture(settings: DecodeSettings, stop: Stop) -> int:
+    """Print a capture's rows or its sums."""
+    new_decoder, stream = HEADSETS[settings.headset], captures.content(settings.file)
+    if settings.summary:
+        print(json.dumps(decode.summary(new_decoder, stream)))
+        return lifecycle.OK
+    found = decode.events(new_decoder(), stream)
+    if settings.csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(decode.csv_rows(found))
+    else:
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(found))
+    return lifecycle.OK
+
+
+def record(settings: RecordSettings, stop: Stop) -> int:
+    """Write a capture until stopped."""
+    try:
+        file = settings.file.open("x", encoding="ascii", newline="\n")
+    except OSError as error:
+        raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
+    world = Surroundings(clock=time.monotonic, sleep=time.sleep, is_stopped=stop.is_set)
+    way = ways.way_to(settings.port, settings.baud, seed=1)
+    with file:
+        recording.record(
+            way, captures.Recording(file, settings.headset), HEADSETS[settings.headset], world, settings.seconds
+        )
+    return lifecycle.OK
+
+
+def serve_simulation(settings: SimulateSettings, stop: Stop) -> int:
+    """Be headsets until stopped; prints where they are, one a line."""
+    plugged: list[tuple[SimulatedHeadset, simulate.Line]] = []
+    try:
+        for n in range(settings.headsets):
+            headset = SimulatedHeadset(settings.seed + n, settings.mode, settings.damage)
+            plugged.append((headset, simulate.line(n, settings.headsets, settings.tcp, settings.link)))
+    except OSError as error:
+        raise SettingsError([f"no place for headset {len(plugged) + 1}: {error.strerror or error}"]) from None
+    for _, each in plugged:
+        print(each.device, flush=True)
+    try:
+        simulate.serve(plugged, stop.is_set, time.monotonic, time.sleep)
+    finally:
+        for _, each in plugged:
+            each.close()
+    return lifecycle.OK
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
@@ -15,9 +15,11 @@ from neuroone.runtime.backoff import Backoff
 from neuroone.runtime.bus import Bus
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
+from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
 from serial_bridge.ports import READ_MAX_BYTES, Port, PortFault
 from serial_bridge.stream import Owner, Stream
 from serial_bridge.watch import Standing, Watch
+from serial_bridge.ways import BAUDS, Way
 
 POLL_S: Final = 0.008
 """Between two reads of a port: few wake-ups for many headsets, and far below 20 ms from byte to topic."""
@@ -25,33 +27,13 @@ IDLE_S: Final = 0.5
 """A pause of half the slowest headset's period: no frame is on its way, what is held back may go."""
 REPORT_S: Final = 0.25
 """How often the link is judged."""
+PROBE_S: Final = 3.5
+"""A headset shows itself within so long at the right speed: the slowest sends two frames."""
 STATE_PERIOD_S: Final = 10.0
 """How often the state is said again although it did not change: its counters did."""
 REOPEN: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)
-
-
-class Way(Protocol):
-    """How to get at the port of one headset, again and again."""
-
-    device: str
-    """What a person calls the port; it may change from one opening to the next."""
-    source: str
-    """The id of the headset in topics, where none was given."""
-    can_reopen: bool
-    """Whether opening it again can bring a silent headset back; a capture would begin again."""
-
-    can_wait: bool
-    """Whether what is not read now can be read later, so that it may wait for a slow broker."""
-
-    def open(self) -> Port:
-        """Open the port; raises PortFault."""
-        ...
-
-    def heard(self, has_frames: bool) -> None:
-        """The port that was opened last brought frames, or nothing that makes sense."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +90,8 @@ class Headset:
     """Reads one headset: opens its port, watches it, opens it again, and publishes what it says.
 
     ``listeners`` are given the events as they come. ``may_read`` holds back a source that can wait (a capture) while
-    the broker is slow.
+    the broker is slow. ``is_probe``: the port may have no headset at all; nothing is published before it has shown one,
+    and it is given up, and given back, when it showed none at any speed.
     """
 
     def __init__(
@@ -120,20 +103,24 @@ class Headset:
         world: Surroundings,
         *,
         headset_id: bytes = b"",
+        asks_raw: bool = False,
+        is_probe: bool = False,
         may_read: Callable[[], bool] = lambda: True,
-        listeners: tuple[Callable[[list[Event]], object], ...] = (),
     ) -> None:
+        self.listeners: tuple[Callable[[list[Event]], object], ...] = ()
         self.has_ended = False
         self.fault: NeuroOneError | None = None
         self.standing = Standing(StreamStatus.OFFLINE, Link.SEARCHING, None)
         self._way = way
         self._outlet = outlet
+        self.owner = owner
         self._decoder = new_decoder()
         self._stream = Stream(owner)
-        self._watch = Watch(way.device, headset_id)
+        self._watch = Watch(way.device, headset_id, asks_raw)
+        self._tries_left = len(BAUDS) if is_probe else None
+        self._held_back: list[Reading | RawBlock] = []
         self._world = world
         self._may_read = may_read
-        self._listeners = listeners
         self._opened = 0
         self._bytes = 0
         self._said_s = float("-inf")
@@ -149,15 +136,29 @@ class Headset:
                 attempt = 0 if heard else attempt + 1
             except PortFault as fault:
                 self._watch.failed(fault.link, fault.hint)
+                if fault.link not in (Link.NO_PERMISSION, Link.PORT_BUSY):  # that is no word on the headset
+                    self._count_try()
                 attempt += 1
             except (NeuroOneError, OSError) as error:
                 log.error("%s", error)
                 self.fault = error if isinstance(error, NeuroOneError) else NeuroOneError(str(error))
                 break
             self._pause(REOPEN.delay_s(attempt, world.rng))
-        self._watch.failed(Link.ENDED, None)
+        if not self.is_probe:
+            self._watch.failed(Link.ENDED, None)
         self.has_ended = True
         self._report()
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the port has yet to show that a headset is there."""
+        return self._tries_left is not None
+
+    @property
+    def device(self) -> str:
+        """The port, and the id of the headset behind a dongle once it is known."""
+        headset_id = self._watch.headset_id.hex()
+        return f"{self._watch.device}, headset {headset_id}" if headset_id else self._watch.device
 
     @property
     def counters(self) -> dict[str, float]:
@@ -175,8 +176,8 @@ class Headset:
         world, watch = self._world, self._watch
         self._opened += 1
         self._way_is(port.device)
-        watch.opened(world.clock())
-        last_s = judged_s = world.clock()
+        opened_s = last_s = judged_s = world.clock()
+        watch.opened(opened_s)
         is_idle = False
         try:
             while not world.is_stopped():
@@ -197,9 +198,15 @@ class Headset:
                 if now_s - judged_s >= REPORT_S:
                     judged_s = now_s
                     self._report()
-                    if command := watch.command(now_s):
+                    if command := watch.command(now_s, self._way.baud):
                         port.write(command)
+                    if command == TGAM_RAW_MODE:
+                        self._way.switched_to_raw()
+                        break
                     if self._way.can_reopen and watch.must_reopen(now_s):
+                        break
+                    if self.is_probe and now_s - opened_s >= PROBE_S:
+                        watch.judge(now_s, is_final=True)
                         break
                 if len(arrived) < READ_MAX_BYTES:
                     world.sleep(POLL_S)
@@ -209,9 +216,9 @@ class Headset:
         finally:
             port.close()
             self._take(self._decoder.flush(), world.clock())
-            for message in self._stream.end(world.now()):
-                self._outlet.publish(message)
+            self._publish(self._stream.end(world.now()))
         self._way.heard(watch.has_frames)
+        self._count_try()
         self._report()
         if watch.has_frames and not self.has_ended and not world.is_stopped():
             self._stream.begin(uuid.uuid4().hex)
@@ -221,12 +228,29 @@ class Headset:
         if not events:
             return
         self._watch.took(events, now_s)
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener(events)
-        for message in self._stream.take(events, self._world.now()):
-            if isinstance(message, Reading):
-                self._watch.read(now_s)
-            self._outlet.publish(message)
+        messages = self._stream.take(events, self._world.now())
+        if any(isinstance(message, Reading) for message in messages):
+            self._watch.read(now_s)
+        if self.is_probe and self._watch.has_frames:
+            self._tries_left = None
+            log.info("%s: a headset, at %s", self._outlet.source, self._watch.device)
+        self._publish(messages)
+
+    def _publish(self, messages: list[Reading | RawBlock]) -> None:
+        self._held_back += messages
+        if not self.is_probe:
+            for message in self._held_back:
+                self._outlet.publish(message)
+            self._held_back.clear()
+
+    def _count_try(self) -> None:
+        """A port that showed no headset is tried again at each speed, then no more."""
+        self._held_back.clear()
+        if self._tries_left is not None:
+            self._tries_left -= 1
+            self.has_ended = self._tries_left <= 0
 
     def _way_is(self, device: str) -> None:
         if device != self._watch.device:
@@ -239,10 +263,13 @@ class Headset:
         standing = self._watch.standing(now_s)
         if standing == self.standing and now_s - self._said_s < STATE_PERIOD_S and self._said_s > 0:
             return
-        if standing.link != self.standing.link:
+        if standing.link != self.standing.link and not self.is_probe:
             log.info("%s: %s%s", self._outlet.source, standing.link, f" - {standing.hint}" if standing.hint else "")
-        self.standing, self._said_s = standing, now_s
-        self._outlet.say(standing, self._stream, self._watch.device, self.counters, self._world.now())
+        self.standing = standing
+        if self.is_probe:
+            return
+        self._said_s = now_s
+        self._outlet.say(standing, self._stream, self.device, self.counters, self._world.now())
 
     def _pause(self, delay_s: float) -> None:
         until_s = self._world.clock() + delay_s

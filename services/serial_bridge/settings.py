@@ -4,9 +4,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.contract.messages import NAME_MAX_CHARS
-from neuroone.runtime.settings import BusSettings, decimal, one_of, setting, switch, text, topic_id, whole
-from serial_bridge.captures import EXAMPLE
+from neuroone.runtime.logs import LEVELS
+from neuroone.runtime.settings import (
+    BusSettings,
+    decimal,
+    one_of,
+    port_number,
+    setting,
+    switch,
+    text,
+    topic_id,
+    whole,
+)
+from serial_bridge.captures import EXAMPLE, SUFFIX
 from serial_bridge.headsets import HEADSETS
+from serial_bridge.simulator import Damage, SimulatedHeadset
+
+PORT_HELP = (
+    "Where a headset is: {}sim, a serial port, socket://host:port, rfc2217://host:port, a capture file or a named pipe"
+)
+HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
 
 
 def typed(value: str) -> str:
@@ -24,6 +41,17 @@ def capture_file(value: str) -> Path:
     return path
 
 
+def dongle_id(value: str) -> bytes:
+    """The parser of a headset's id."""
+    try:
+        parsed = bytes.fromhex(value)
+    except ValueError:
+        parsed = b""
+    if len(parsed) != 2:
+        raise ValueError("must be four hexadecimal digits, as printed in the headset's battery bay")
+    return parsed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings(BusSettings):
     """What the commands that publish have in common."""
@@ -38,7 +66,10 @@ class StreamSettings(BusSettings):
         many=True,
     )
     code: str | None = setting(None, typed, "Class or session code of the headsets.")
-    headset: str = setting("thinkgear", one_of(*HEADSETS), f"Type of the headsets: {', '.join(HEADSETS)}.")
+    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
+    tgc: int | None = setting(
+        None, port_number, "Port on which to speak as ThinkGear Connector does, usually 13854. Default: off."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +77,16 @@ class RunSettings(StreamSettings):
     """serial-bridge run."""
 
     port: tuple[str, ...] = setting(
-        ("auto",),
-        text,
-        "Where a headset is: auto, sim, a serial port, socket://host:port, rfc2217://host:port, a capture file or a "
-        "named pipe; may be given several times.",
-        many=True,
+        ("auto",), text, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
     )
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial ports, in baud. Default: 57600, 115200 and 9600 are tried."
+    )
+    raw: bool = setting(
+        False, switch, "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
+    )
+    headset_id: bytes = setting(
+        b"", dongle_id, "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."
     )
     seed: int = setting(1, whole(0, 2**32), "Seed of the simulated headset (--port sim).")
 
@@ -65,3 +98,59 @@ class ReplaySettings(StreamSettings):
     file: Path = setting(..., capture_file, "The capture to play, or: example.", positional=True, metavar="FILE")
     speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was.")
     loop: bool = setting(False, switch, "Begin again when it ends.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSettings:
+    """serial-bridge decode."""
+
+    file: Path = setting(..., capture_file, "The capture to decode, or: example.", positional=True, metavar="FILE")
+    summary: bool = setting(False, switch, "Print one JSON object with counts and sums.")
+    json: bool = setting(False, switch, "Print the rows, one JSON object a line; this is what happens by default.")
+    csv: bool = setting(False, switch, "Print the rows as a table of frame, quantity and value.")
+    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSettings:
+    """serial-bridge record."""
+
+    file: Path = setting(
+        ..., Path, f"The capture to write, usually *{SUFFIX}; must not exist.", positional=True, metavar="FILE"
+    )
+    port: str = setting(..., text, f"{PORT_HELP.format('')}.")
+    baud: int | None = setting(
+        None, whole(1200, 921600), "Speed of the serial port, in baud. Default: 57600, 115200 and 9600 are tried."
+    )
+    seconds: float | None = setting(None, decimal(0.1, 1e7), "How long to record, in s. Default: until stopped.")
+    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
+    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulateSettings:
+    """serial-bridge simulate."""
+
+    headsets: int = setting(1, whole(1, 500), "How many headsets.")
+    mode: str = setting(
+        "headset",
+        one_of(*SimulatedHeadset.MODES),
+        "headset: 57600 baud with raw samples. normal: a TGAM module at 9600 baud, without them. dongle: 115200 baud.",
+    )
+    tcp: int | None = setting(
+        None, port_number, "TCP port of the first headset, the next ones follow. Default: pseudo-terminals."
+    )
+    link: Path | None = setting(
+        None, Path, "Name for the pseudo-terminal, a symbolic link; with several headsets a number is appended."
+    )
+    damage: Damage = setting(
+        Damage(), Damage.parse, "What the line does to the bytes, like drop=0.01,flip=0.01 (shares of the bytes)."
+    )
+    seed: int = setting(1, whole(0, 2**32), "Seed of the first headset, the next ones follow.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortsSettings:
+    """serial-bridge ports."""
+
+    json: bool = setting(False, switch, "Print one JSON object a line.")

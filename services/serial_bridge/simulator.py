@@ -6,7 +6,6 @@ episodes of poor contact in which eSense freezes, as it does in real headsets.
 
 import math
 import random
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -15,11 +14,16 @@ from typing import Final
 from neuroone.contract.messages import BAND_MAX, RAW_RATE_HZ
 from serial_bridge.headsets.thinkgear import (
     DONGLE_AUTO_CONNECT,
+    DONGLE_BAUD,
     DONGLE_CONNECT,
     DONGLE_DISCONNECT,
+    NORMAL_BAUD,
+    RAW_BAUD,
     RAW_HIGH,
     RAW_LOW,
     TGAM_RAW_MODE,
+    encode,
+    encode_raw,
 )
 
 OFF_HEAD: Final = 200
@@ -35,20 +39,10 @@ TYPICAL_BANDS: Final = (120_000, 32_000, 9_000, 7_000, 8_000, 6_500, 2_800, 2_20
 POOR_LEVELS: Final = (26, 51, 80, OFF_HEAD)
 
 
-def frame(payload: bytes) -> bytes:
-    """A ThinkGear frame around a payload."""
-    return b"\xaa\xaa" + bytes([len(payload)]) + payload + bytes([~sum(payload) & 0xFF])
-
-
-def raw_frame(sample: int) -> bytes:
-    """The frame of one raw sample."""
-    return frame(b"\x80\x02" + struct.pack(">h", sample))
-
-
 def second_frame(poor_signal: int, bands: tuple[int, ...], attention: int, meditation: int) -> bytes:
     """The frame that a headset sends once a second."""
     powers = b"".join(power.to_bytes(3) for power in bands)
-    return frame(bytes([0x02, poor_signal, 0x83, 24]) + powers + bytes([0x04, attention, 0x05, meditation]))
+    return encode(bytes([0x02, poor_signal, 0x83, 24]) + powers + bytes([0x04, attention, 0x05, meditation]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +151,8 @@ class SimulatedHeadset:
 
     def __init__(self, seed: int, mode: str = "headset", damage: Damage = Damage()) -> None:
         self.headset_id = (seed * 257 + 0x0505).to_bytes(8)[-2:]
-        self.is_linked = mode != "dongle"
+        self._is_dongle = mode == "dongle"
+        self.is_linked = not self._is_dongle
         self.sends_raw = mode != "normal"
         self._head = Head(seed)
         self._line = random.Random(seed)
@@ -168,27 +163,34 @@ class SimulatedHeadset:
         self._status_s = 0.0
         self._answers = bytearray()
 
+    @property
+    def baud(self) -> int:
+        """The speed at which it sends."""
+        if self._is_dongle:
+            return DONGLE_BAUD
+        return RAW_BAUD if self.sends_raw else NORMAL_BAUD
+
     def advance(self, to_s: float) -> bytes:
         """The bytes of the time up to ``to_s`` seconds since it was switched on."""
         out = bytearray(self._answers)
         self._answers.clear()
         if self._scan_until_s is not None and to_s >= self._scan_until_s:
             self._scan_until_s = None
-            self._link()
-            out += frame(b"\xd0\x02" + self.headset_id)
+            self.is_linked = True
+            out += encode(b"\xd0\x02" + self.headset_id)
         if self.is_linked:
             while (self._samples + 1) / RAW_RATE_HZ <= to_s:
                 self._samples += 1
                 sample = self._head.sample()
                 if self.sends_raw:
-                    out += raw_frame(sample)
+                    out += encode_raw(sample)
                 if self._samples % RAW_RATE_HZ == 0:
                     out += self._head.second()
         else:
             self._samples = int(to_s * RAW_RATE_HZ)
             while self._status_s + 1 <= to_s:
                 self._status_s += 1
-                out += frame(b"\xd4\x01" + bytes([self._scan_until_s is not None]))
+                out += encode(b"\xd4\x01" + bytes([self._scan_until_s is not None]))
         self._now_s = to_s
         return self._damage.apply(bytes(out), self._line)
 
@@ -201,14 +203,11 @@ class SimulatedHeadset:
         if command == DONGLE_DISCONNECT and self.is_linked:
             self.is_linked = False
             self._status_s = self._now_s
-            self._answers += frame(b"\xd2\x02" + self.headset_id)
+            self._answers += encode(b"\xd2\x02" + self.headset_id)
         elif command in (DONGLE_AUTO_CONNECT, bytes([DONGLE_CONNECT])) and not self.is_linked:
             self._scan_until_s = self._now_s + SCAN_S
         elif command == TGAM_RAW_MODE:
             self.sends_raw = True
-
-    def _link(self) -> None:
-        self.is_linked = True
 
 
 def parts(seed: int) -> Iterator[tuple[float, bytes]]:

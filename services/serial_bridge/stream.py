@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from neuroone.contract.messages import BAND_MAX, BANDS, RAW_BLOCK_SAMPLES, RAW_RATE_HZ, Kind, RawBlock, Reading
+from serial_bridge.blink import BlinkEstimate
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
 
 ESENSE_MAX: Final = 100
@@ -47,7 +48,10 @@ class Stream:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.session = ""
-        self.counters = dict.fromkeys(("readings", "raw_samples", "raw_blocks", "implausible_readings"), 0)
+        self.counters = dict.fromkeys(
+            ("readings", "raw_samples", "raw_blocks", "implausible_readings", "blinks_estimated"), 0
+        )
+        self._blinks = BlinkEstimate()
         self._samples: list[int] = []
         self._layouts: set[Layout] = set()
         self.begin("")
@@ -87,6 +91,8 @@ class Stream:
             self._first_sample += round(self._lost_bytes / BYTES_PER_SAMPLE) if self._block_seq else 0
             self._lost_bytes = 0
         self.counters["raw_samples"] += len(samples)
+        if not self._latest.get(Quantity.POOR_SIGNAL):  # without contact everything swings
+            self.counters["blinks_estimated"] += len(self._blinks.take(samples))
         messages: list[Reading | RawBlock] = []
         at = 0
         while at < len(samples):

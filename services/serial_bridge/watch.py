@@ -6,7 +6,7 @@ from typing import Final
 from neuroone.contract.messages import Link, StreamStatus
 from neuroone.runtime.streams import status_after
 from serial_bridge.headsets.events import Event, Quantity, Raw, Row, Skipped
-from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, DONGLE_CONNECT
+from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, DONGLE_CONNECT, NORMAL_BAUD, TGAM_RAW_MODE
 
 SILENT_S: Final = 3.0
 """Without a byte: the slowest headset sends a frame every second."""
@@ -16,6 +16,10 @@ GIVE_UP_S: Final = 10.0
 """A silent port is opened anew after this: a Bluetooth link that went away says nothing else."""
 DONGLE_RETRY_S: Final = 5.0
 """Between two commands to connect (field reports on RF dongles)."""
+RAW_AFTER_S: Final = 3.0
+"""A headset that sends no raw sample for so long, while it sends frames, is not in raw mode."""
+PROOF_FRAMES: Final = 2
+"""Frames that show that a headset is there: rubbish can look like one."""
 
 GONE: Final = frozenset({Link.UNPLUGGED, Link.ENDED, Link.NO_PORT, Link.NO_PERMISSION, Link.PORT_BUSY})
 """Nothing can come over such a link: its stream is offline at once."""
@@ -34,10 +38,16 @@ class Watch:
     """Watches one headset's link. All times are seconds of one steady clock, handed in.
 
     ``headset_id`` is the two-byte id of the only headset that a dongle may connect to; b"" takes any.
+    ``asks_raw``: a TGAM module without raw samples is told to send them.
     """
 
-    def __init__(self, device: str, headset_id: bytes = b"") -> None:
+    def __init__(self, device: str, headset_id: bytes = b"", asks_raw: bool = False) -> None:
         self.device = device
+        self.headset_id = b""
+        """What the dongle says that it is linked to."""
+        self._asks_raw = asks_raw
+        self._opened_s = 0.0
+        self._raw = False
         self._connect = bytes([DONGLE_CONNECT]) + headset_id if headset_id else DONGLE_AUTO_CONNECT
         self._trouble: tuple[Link, str | None] = (Link.SEARCHING, None)
         self._dongle: Link | None = None
@@ -45,11 +55,12 @@ class Watch:
         self._reading_s = float("-inf")
         self._is_open = False
         self._bytes_s = self._frame_s = 0.0
-        self._frames = False
+        self._frames = 0
 
     def opened(self, now_s: float) -> None:
         """The port is open; what was wrong before is said until frames come, or something else is wrong."""
-        self._is_open, self._frames = True, False
+        self._is_open, self._frames, self._raw = True, 0, False
+        self._opened_s = now_s
         self._bytes_s = self._frame_s = now_s
         self._dongle = None
 
@@ -71,12 +82,17 @@ class Watch:
         for event in events:
             if isinstance(event, Skipped):
                 continue
-            self._frame_s, self._frames = now_s, True
+            self._frame_s = now_s
             if isinstance(event, Raw):
+                self._frames += len(event.samples)
+                self._raw = True
                 self._dongle = None
                 continue
+            self._frames += 1
             for row in event.rows:
                 self._dongle = _dongle_after(row, self._dongle)
+                if row.quantity is Quantity.HEADSET_FOUND and isinstance(row.value, bytes):
+                    self.headset_id = row.value
 
     def read(self, now_s: float) -> None:
         """A reading was made."""
@@ -84,16 +100,23 @@ class Watch:
 
     @property
     def has_frames(self) -> bool:
-        """Whether frames came since the port was opened."""
-        return self._frames
+        """Whether a headset has shown itself since the port was opened."""
+        return self._frames >= PROOF_FRAMES
 
     def must_reopen(self, now_s: float) -> bool:
         """Whether the port is of no more use as it is open now: silent for long, or nothing but rubbish."""
         is_silent = now_s - self._bytes_s >= SILENT_S
         return now_s - self._frame_s >= (GIVE_UP_S if is_silent else NO_FRAMES_S)
 
-    def command(self, now_s: float) -> bytes:
-        """What to send now: a dongle without its headset is told to connect. b"" for nothing."""
+    def command(self, now_s: float, baud: int) -> bytes:
+        """What to send now, b"" for nothing: only to what has shown itself to be a headset.
+
+        A dongle without its headset is told to connect; a TGAM module at 9600 baud, if so asked, to send raw samples.
+        """
+        if not self.has_frames:
+            return b""
+        if self._asks_raw and baud == NORMAL_BAUD and not self._raw and now_s - self._opened_s >= RAW_AFTER_S:
+            return TGAM_RAW_MODE
         if self._dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._asked_s >= DONGLE_RETRY_S:
             self._asked_s = now_s
             return self._connect
@@ -101,18 +124,20 @@ class Watch:
 
     def standing(self, now_s: float) -> Standing:
         """How the stream stands."""
-        link, hint = self._link(now_s)
+        self.judge(now_s)
+        link, hint = self._trouble
         return Standing(StreamStatus.OFFLINE if link in GONE else status_after(now_s - self._reading_s), link, hint)
 
-    def _link(self, now_s: float) -> tuple[Link, str | None]:
-        if self._is_open:
-            if now_s - self._bytes_s >= SILENT_S:
-                self._trouble = (Link.SILENT, f"Nothing comes from {self.device}: {_SILENT_HINT}")
-            elif now_s - self._frame_s >= NO_FRAMES_S:
-                self._trouble = (Link.NO_FRAMES, f"What comes from {self.device} makes no sense: {_NO_FRAMES_HINT}")
-            elif self._frames:
-                self._trouble = (self._dongle, _DONGLE_HINTS[self._dongle]) if self._dongle else (Link.CONNECTED, None)
-        return self._trouble
+    def judge(self, now_s: float, *, is_final: bool = False) -> None:
+        """Judge the open port; ``is_final``: it had all the time that a headset needs to show itself."""
+        if not self._is_open:
+            return
+        if now_s - self._bytes_s >= SILENT_S:
+            self._trouble = (Link.SILENT, f"Nothing comes from {self.device}: {_SILENT_HINT}")
+        elif is_final or now_s - self._frame_s >= NO_FRAMES_S:
+            self._trouble = (Link.NO_FRAMES, f"What comes from {self.device} makes no sense: {_NO_FRAMES_HINT}")
+        elif self.has_frames:
+            self._trouble = (self._dongle, _DONGLE_HINTS[self._dongle]) if self._dongle else (Link.CONNECTED, None)
 
 
 def _dongle_after(row: Row, before: Link | None) -> Link | None:

@@ -68,14 +68,28 @@ DONGLE_CONNECT: Final = 0xC0
 DONGLE_DISCONNECT: Final = b"\xc1"
 DONGLE_AUTO_CONNECT: Final = b"\xc2"
 """To the dongle: link to any headset; it scans for 10 s."""
+DONGLE_BAUD: Final = 115200
+
+NORMAL_BAUD: Final = 9600
+RAW_BAUD: Final = 57600
 TGAM_RAW_MODE: Final = b"\x02"
-"""To a TGAM module, at 9600 baud: go on at 57600 baud with raw samples, until it is switched off."""
+"""To a TGAM module, at NORMAL_BAUD: go on at RAW_BAUD with raw samples, until it is switched off."""
 
 _SYNC_PAIR: Final = bytes((SYNC, SYNC))
 _RAW_FRAME_BYTES: Final = 8
 _RAW_RUN: Final = re.compile(rb"(?:\xaa\xaa\x04\x80\x02...)++", re.DOTALL)
 _RAW_CHECKSUMS: Final = bytes((0xFF - RAW_ROW - 2 - total) & 0xFF for total in range(2 * 0xFF + 1))
 """CHKSUM of a raw frame by the sum of the sample's two bytes."""
+
+
+def encode(payload: bytes) -> bytes:
+    """The frame around a payload of at most PAYLOAD_MAX_BYTES: what `Decoder` takes apart."""
+    return _SYNC_PAIR + bytes([len(payload)]) + payload + bytes([~sum(payload) & 0xFF])
+
+
+def encode_raw(sample: int) -> bytes:
+    """The frame of one raw sample."""
+    return encode(struct.pack(">BBh", RAW_ROW, 2, sample))
 
 
 class Decoder:

@@ -1,0 +1,89 @@
+"""What a capture holds, for people and for other programs: rows, or sums."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from neuroone.contract.messages import BANDS
+from serial_bridge.blink import BlinkEstimate
+from serial_bridge.headsets import Decoder
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
+
+
+def events(decoder: Decoder, stream: Iterable[bytes]) -> Iterator[Event]:
+    """Every event of a whole stream."""
+    for arrived in stream:
+        yield from decoder.feed(arrived)
+    yield from decoder.flush()
+
+
+def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
+    """One object a row: the number of its frame, and its quantity with the value.
+
+    Blinks that are estimated from raw samples come in between, as ``blink_estimated``.
+    """
+    number, blinks = 0, BlinkEstimate()
+    for event in found:
+        if isinstance(event, Raw):
+            for sample in event.samples:
+                yield {"frame": number, "raw": sample}
+                number += 1
+            for strength in blinks.take(event.samples):
+                yield {"frame": number - 1, "blink_estimated": strength}
+        elif isinstance(event, Frame):
+            for row in event.rows:
+                yield {"frame": number, str(row.quantity): _json_value(row)}
+            number += 1
+
+
+def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
+    """The rows as a long table: frame, quantity, value; a band power has its own line."""
+    yield ("frame", "quantity", "value")
+    for row in json_rows(found):
+        number = row.pop("frame")
+        for quantity, value in row.items():
+            if isinstance(value, list):
+                yield from ((number, band, power) for band, power in zip(BANDS, value, strict=True))
+            elif isinstance(value, dict):
+                yield (number, f"{quantity} {value['code']} level {value['level']}", value["hex"])
+            else:
+                yield (number, quantity, value)
+
+
+def summary(new_decoder: Callable[[], Decoder], stream: Iterable[bytes]) -> dict[str, Any]:
+    """How much a stream holds, and the sums over it."""
+    decoder = new_decoder()
+    raw = {"n": 0, "sum": 0, "min": None, "max": None}
+    sums: dict[str, dict[str, Any]] = {
+        each: {"n": 0, "sum": 0} for each in (Quantity.POOR_SIGNAL, Quantity.ATTENTION, Quantity.MEDITATION)
+    }
+    bands: list[Any] = [0] * len(BANDS)
+    for event in events(decoder, stream):
+        if isinstance(event, Raw):
+            _add_raw(raw, event.samples)
+        elif isinstance(event, Frame):
+            for row in event.rows:
+                if row.quantity is Quantity.RAW:
+                    _add_raw(raw, (row.value,))
+                elif row.quantity in sums:
+                    sums[row.quantity]["n"] += 1
+                    sums[row.quantity]["sum"] += row.value
+                elif row.quantity is Quantity.BANDS:
+                    bands = [total + power for total, power in zip(bands, row.value, strict=True)]  # type: ignore[arg-type]
+    counted = {name: decoder.counters[name] for name in ("frames", "checksum_failures", "skipped_bytes")}
+    return {**counted, "raw": raw, **{str(quantity): values for quantity, values in sums.items()}, "bands": bands}
+
+
+def _add_raw(raw: dict[str, Any], samples: tuple[Any, ...]) -> None:
+    low, high = min(samples), max(samples)
+    raw["min"] = low if raw["min"] is None else min(raw["min"], low)
+    raw["max"] = high if raw["max"] is None else max(raw["max"], high)
+    raw["n"] += len(samples)
+    raw["sum"] += sum(samples)
+
+
+def _json_value(row: Row) -> Any:
+    if row.quantity is Quantity.UNKNOWN and isinstance(row.value, bytes):
+        return {"code": f"0x{row.code:02x}", "level": row.level, "hex": row.value.hex()}
+    if isinstance(row.value, tuple):
+        return list(row.value)
+    return row.value.hex() if isinstance(row.value, bytes) else row.value

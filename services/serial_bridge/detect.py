@@ -1,0 +1,113 @@
+"""Which of the computer's serial ports a headset may hang on."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from serial.tools import list_ports
+
+from neuroone.contract.topics import id_from_text
+
+CHIPS: Final = {
+    # The RF dongle of the MindWave is a CH340 without a serial number (CH341SER_MW.INF; Linux drivers ch341, cp210x).
+    (0x1A86, 0x7523): "CH340: MindWave RF dongle, or a USB-serial adapter",
+    (0x1A86, 0x7522): "CH340K USB-serial adapter",
+    (0x1A86, 0x5523): "CH341A USB-serial adapter",
+    (0x4348, 0x5523): "CH341A USB-serial adapter",
+    (0x1A86, 0xE523): "CH330 USB-serial adapter",
+    (0x2184, 0x0057): "CH340 USB-serial adapter",
+    (0x9986, 0x7523): "CH340 USB-serial adapter",
+    (0x1A86, 0x55D4): "CH9102 USB-serial adapter",
+    (0x1A86, 0x55D3): "CH343 USB-serial adapter",
+    (0x1A86, 0x55D2): "CH342 USB-serial adapter",
+    (0x10C4, 0xEA60): "CP210x USB-serial adapter",
+    (0x0403, 0x6001): "FTDI USB-serial adapter",
+    (0x0403, 0x6015): "FTDI USB-serial adapter",
+}
+NAMES: Final = re.compile(r"mindwave|mindset|neurosky|thinkgear|sichiray|brainlink", re.IGNORECASE)
+ADAPTERS: Final = re.compile(r"ch34\d|ch910\d|cp210|ftdi|ft232|usb.?serial", re.IGNORECASE)
+BLUETOOTH: Final = re.compile(r"bluetooth|bthenum|rfcomm", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SerialPortInfo:
+    """What the operating system says of a serial port. ``location`` is its place on the USB."""
+
+    device: str
+    description: str = ""
+    vid: int | None = None
+    pid: int | None = None
+    location: str | None = None
+    serial_number: str | None = None
+    hardware: str = ""
+
+    @property
+    def source(self) -> str:
+        """An id that stays when the port comes back under another name: its place on the USB, else its name."""
+        if self.location:
+            return id_from_text("usb-" + re.sub(r"[^A-Za-z0-9]+", "-", self.location).strip("-"))
+        return id_from_text(self.device.rpartition("/")[2])
+
+    @property
+    def chip_id(self) -> str:
+        """VID:PID in hexadecimal, or "-"."""
+        return "-" if self.vid is None or self.pid is None else f"{self.vid:04x}:{self.pid:04x}"
+
+
+def present() -> list[SerialPortInfo]:
+    """The serial ports that the computer has now."""
+    return [
+        SerialPortInfo(
+            port.device,
+            port.description or "",
+            port.vid,
+            port.pid,
+            port.location,
+            port.serial_number,
+            f"{port.hwid} {port.product or ''} {port.manufacturer or ''}",
+        )
+        for port in list_ports.comports()
+    ]
+
+
+def rank(port: SerialPortInfo) -> int:
+    """How likely a headset hangs on the port: 0 is not at all. VID:PID counts first, then the text."""
+    text = f"{port.device} {port.description} {port.hardware}"
+    if NAMES.search(text):
+        return 4
+    if (port.vid, port.pid) in CHIPS:
+        return 3
+    if ADAPTERS.search(text):
+        return 2
+    return 1 if BLUETOOTH.search(text) else 0
+
+
+def looks_like(port: SerialPortInfo) -> str:
+    """What the port looks like, in words."""
+    if rank(port) == 4:
+        return "NeuroSky-type headset"
+    if port.vid is not None and port.pid is not None and (port.vid, port.pid) in CHIPS:
+        return CHIPS[port.vid, port.pid]
+    return {2: "USB-serial adapter", 1: "Bluetooth port: maybe a headset"}.get(rank(port), "something else")
+
+
+def candidates(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
+    """The ports on which a headset may hang, the likeliest first."""
+    return sorted((port for port in ports if rank(port)), key=rank, reverse=True)
+
+
+def again(known: SerialPortInfo, ports: Iterable[SerialPortInfo]) -> SerialPortInfo | None:
+    """Where a port that was known is now: at its name, its place on the USB, or the only one with its chip."""
+    same_chip = []
+    for port in ports:
+        if port.device == known.device and (port.vid, port.pid) == (known.vid, known.pid):
+            return port
+        if port.vid is not None and (port.vid, port.pid) == (known.vid, known.pid):
+            same_chip.append(port)
+    for port in same_chip:
+        if port.location and port.location == known.location:
+            return port
+        if port.serial_number and port.serial_number == known.serial_number:
+            return port
+    return same_chip[0] if len(same_chip) == 1 else None

@@ -1,0 +1,158 @@
+"""The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
+
+import time
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Final
+
+from neuroone.contract import topics
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.messages import StreamStatus
+from neuroone.runtime import lifecycle
+from neuroone.runtime.bus import MqttBus, Vitals
+from neuroone.runtime.lifecycle import Stop
+from neuroone.runtime.settings import host_id
+from serial_bridge.bridge import Headset, Outlet, Surroundings
+from serial_bridge.fleet import Fleet, Search
+from serial_bridge.headsets import HEADSETS
+from serial_bridge.leftovers import Leftovers
+from serial_bridge.settings import StreamSettings
+from serial_bridge.stream import Owner
+from serial_bridge.tgc import TgcServer
+from serial_bridge.ways import Way
+
+SERVICE: Final = "serial_bridge"
+AUTO: Final = "auto"
+"""The port, and the source id, of a search."""
+BACKLOG_MAX_MESSAGES: Final = 1000
+"""A capture that is played fast waits while so many messages are on their way to the broker."""
+CLOSE_S: Final = 5.0
+"""For the broker to take what is still on its way when the program ends."""
+TURN_S: Final = 0.1
+"""How often the main thread looks whether everything ended, and for new ports."""
+
+
+class Service:
+    """A bridge with its broker, its headsets and what else they feed.
+
+    ``found`` are the ways to the headsets, ``names`` who wears them, in the same order; ``baud`` is for the ports that
+    a search finds.
+    """
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        found: Sequence[Way],
+        names: Sequence[str],
+        stop: Stop,
+        *,
+        headset_id: bytes = b"",
+        asks_raw: bool = False,
+        baud: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._headset_id = headset_id
+        self._asks_raw = asks_raw
+        self._baud = baud
+        self._found = found
+        self._names = list(names)
+        self._stop = stop
+        self._group = topics.group_id(settings.code)
+        self._sources = unique(
+            [given or way.source for way, given in zip_longest(found, settings.source[: len(found)])]
+        )
+        identity = settings.identity(
+            SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._sources or [AUTO])]))
+        )
+        leftovers = Leftovers(identity, {(self._group, source) for source in [*self._sources, AUTO]})
+        self._bus = MqttBus(
+            settings.broker,
+            identity,
+            subscriptions={leftovers.filter: 1},
+            on_delivery=lambda delivery: leftovers.take(delivery, self._bus),
+            on_fatal=lambda error: stop.set(lifecycle.FAILED),
+            vitals=self._vitals,
+            ca_file=settings.broker_ca,
+            health_file=settings.health_file,
+        )
+        self._world = Surroundings(clock=time.monotonic, sleep=time.sleep, is_stopped=stop.is_set)
+        self._tgc = None if settings.tgc is None else TgcServer(settings.tgc)
+        self._fleet = Fleet(self._new_headset)
+
+    def run(self, *, searches: bool = False, ends: bool = False) -> int:
+        """Publish until stopped or, when ``ends``, until the last headset ended and the broker has everything."""
+        if self._tgc is not None:
+            try:
+                self._tgc.start()
+            except OSError as error:
+                raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
+        self._bus.start()
+        for way, source, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
+            self._fleet.add(way, source, name)
+        search = self._search() if searches else None
+        while not self._stop.wait(TURN_S):
+            if search is not None:
+                search.tick()
+            if ends and self._fleet.has_ended and not self._bus.waiting:
+                break
+        self._fleet.join(CLOSE_S)
+        if self._tgc is not None:
+            self._tgc.close()
+        everything_arrived = self._bus.close(CLOSE_S)
+        if self._stop.exit_code:
+            return self._stop.exit_code
+        is_well = everything_arrived and not any(headset.fault for headset in self._fleet.headsets)
+        return lifecycle.OK if is_well or not ends else lifecycle.FAILED
+
+    def _new_headset(self, way: Way, source: str, name: str | None, *, is_probe: bool = False) -> Headset:
+        settings = self._settings
+        headset = Headset(
+            way,
+            Outlet(self._bus, self._group, source),
+            Owner(name, settings.code),
+            HEADSETS[settings.headset],
+            self._world,
+            headset_id=self._headset_id,
+            asks_raw=self._asks_raw,
+            is_probe=is_probe,
+            may_read=self._has_room if way.can_wait else always,
+        )
+        if self._tgc is not None:
+            tgc = self._tgc
+            headset.listeners = (lambda events: tgc.take(headset, events),)
+        return headset
+
+    def _search(self) -> Search:
+        return Search(
+            self._fleet,
+            Outlet(self._bus, self._group, AUTO),
+            Owner(None, self._settings.code),
+            self._world,
+            names=self._names[len(self._found) :],
+            taken=frozenset(way.device for way in self._found),
+            baud=self._baud,
+        )
+
+    def _has_room(self) -> bool:
+        return self._bus.is_connected and self._bus.waiting < BACKLOG_MAX_MESSAGES
+
+    def _vitals(self) -> Vitals:
+        headsets = self._fleet.headsets
+        online = sum(headset.standing.status is StreamStatus.ONLINE for headset in headsets)
+        return Vitals(
+            counters={} if self._tgc is None else self._tgc.counters,
+            gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
+        )
+
+
+def always() -> bool:
+    """A port is read whenever there is something: a headset does not wait."""
+    return True
+
+
+def unique(sources: list[str]) -> list[str]:
+    """The ids, with a number appended to each that came before: two simulated headsets are two sources."""
+    return [
+        source if source not in sources[:n] else f"{source}-{sources[:n].count(source) + 1}"
+        for n, source in enumerate(sources)
+    ]
