@@ -11,7 +11,8 @@ from neuroone import brokers
 def test_nats_is_always_there() -> None:
     """The environment of the tests brings it."""
     program = brokers.find(brokers.NATS)
-    assert program is not None and program.path.exists()
+    assert program is not None
+    assert program.path.exists()
 
 
 def test_mosquitto_comes_first_where_both_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -23,7 +24,8 @@ def test_mosquitto_comes_first_where_both_are(monkeypatch: pytest.MonkeyPatch, t
     assert brokers.find() == brokers.BrokerProgram(brokers.MOSQUITTO, mosquitto)
     mosquitto.unlink()
     found = brokers.find()
-    assert found is not None and found.kind == brokers.NATS
+    assert found is not None
+    assert found.kind == brokers.NATS
     assert brokers.find(brokers.MOSQUITTO) is None
 
 
@@ -33,7 +35,9 @@ def test_a_configuration_is_written_into_the_folder(kind: str, tmp_path: Path) -
     command = brokers.BrokerProgram(kind, Path("/usr/sbin/broker")).command(tmp_path / "new", "127.0.0.1", 1884)
     text = Path(command[-1]).read_text(encoding="utf-8")
     assert command[:2] == [str(Path("/usr/sbin/broker")), "-c"]
-    assert "127.0.0.1" in text and "1884" in text and (tmp_path / "new").as_posix() in text
+    assert "127.0.0.1" in text
+    assert "1884" in text
+    assert (tmp_path / "new").as_posix() in text
 
 
 def test_what_answers_and_what_does_not() -> None:
