@@ -1,0 +1,161 @@
+"""What arrived of one stream, in rings of fixed size. No Qt, no clock, no thread."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
+from neuroone.runtime.streams import STALE_AFTER_S
+
+Floats: TypeAlias = NDArray[np.float64]
+
+READINGS_MAX: Final = 3600
+"""Rows that are kept: an hour of a headset, 340 kB."""
+RAW_MAX: Final = RAW_RATE_HZ * 600
+"""Raw samples that are kept: ten minutes to scroll back, 1.2 MB."""
+COLUMNS: Final = ("time_s", "poor_signal", "attention", "meditation", *BANDS)
+"""The columns of a row; times are seconds since 1970, what is not known is NaN."""
+CLOCK_JUMP_S: Final = 2.0
+"""A sender's clock that is so far off what it was has been set anew."""
+RAW_CLOCK_GAIN: Final = 0.05
+"""How fast the sample clock follows the times of the blocks, which jitter by the time that they travel."""
+
+
+class Ring:
+    """The last ``capacity`` rows of ``width`` numbers."""
+
+    def __init__(self, capacity: int, width: int, dtype: type[np.floating] = np.float64) -> None:
+        self.total = 0
+        self._rows = np.full((capacity, width), np.nan, dtype)
+
+    @property
+    def capacity(self) -> int:
+        """How many rows it holds."""
+        return len(self._rows)
+
+    def append(self, rows: NDArray[np.floating]) -> None:
+        """Add rows of shape (n, width); the oldest make room."""
+        rows = rows[-self.capacity :]
+        at = (self.total + np.arange(len(rows))) % self.capacity
+        self._rows[at] = rows
+        self.total += len(rows)
+
+    def rows(self, first: int, stop: int) -> NDArray[np.floating]:
+        """A copy of the rows numbered ``first`` to ``stop``, as far as they are still here."""
+        first = max(first, self.total - self.capacity, 0)
+        return self._rows[np.arange(first, min(stop, self.total)) % self.capacity]
+
+    def last(self, count: int) -> NDArray[np.floating]:
+        """A copy of the last rows, at most ``count``."""
+        return self.rows(self.total - count, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class RawSpan:
+    """Raw samples of a stretch of time: ``time_s`` and ``counts``, NaN where a sample is lost."""
+
+    time_s: Floats
+    counts: Floats
+
+
+class History:
+    """One stream's readings and raw samples.
+
+    ``offset_s`` leads from this computer's clock (``arrived_s``, monotonic) to the sender's time of day, so that a
+    plot can scroll by this computer's clock whatever the sender's is set to.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Reading | None = None
+        self.arrived_s: float | None = None
+        self.raw_arrived_s: float | None = None
+        self.offset_s = 0.0
+        self.counters = dict.fromkeys(("readings", "readings_lost", "readings_twice", "raw_lost"), 0)
+        self._readings = Ring(READINGS_MAX, len(COLUMNS))
+        self._raw = Ring(RAW_MAX, 1, np.float32)
+        self._raw_session = ""
+        self._raw_next = 0
+        self._raw_end_s = 0.0
+        self._raw_rate_hz = float(RAW_RATE_HZ)
+
+    def add_reading(self, reading: Reading, arrived_s: float) -> None:
+        """Take a reading that arrived at ``arrived_s``. One that came before is dropped and counted."""
+        last = self.latest
+        time_s = reading.time.timestamp()
+        if last is not None and last.session == reading.session:
+            if reading.seq <= last.seq:
+                self.counters["readings_twice"] += 1
+                return
+            self.counters["readings_lost"] += reading.seq - last.seq - 1
+        self._set_clock(time_s - arrived_s)
+        if last is not None and (last.session != reading.session or time_s - last.time.timestamp() > STALE_AFTER_S):
+            gap = np.full((1, len(COLUMNS)), np.nan)
+            gap[0, 0] = time_s
+            self._readings.append(gap)
+        poor = np.nan if reading.poor_signal is None else reading.poor_signal
+        bands = (getattr(reading, band) for band in BANDS)
+        self._readings.append(np.array([[time_s, poor, reading.attention, reading.meditation, *bands]], np.float64))
+        self.counters["readings"] += 1
+        self.latest, self.arrived_s = reading, arrived_s
+
+    def add_raw(self, block: RawBlock, arrived_s: float) -> None:
+        """Take a raw block that arrived at ``arrived_s``; samples that are lost leave a hole."""
+        end_s = block.time.timestamp()
+        count = len(block.samples)
+        if block.session == self._raw_session:
+            lost = block.first_sample - self._raw_next
+            if lost < 0:
+                return
+            self.counters["raw_lost"] += lost
+        elif self._raw_session:
+            lost = max(1, round((end_s - self._raw_end_s) * block.rate_hz) - count)
+        else:
+            lost = 0
+        if self.arrived_s is None:
+            self._set_clock(end_s - arrived_s)
+        hole = np.full((min(lost, RAW_MAX), 1), np.nan)
+        self._raw.append(np.concatenate([hole, np.array(block.samples, np.float64)[:, np.newaxis]]))
+        counted_s = self._raw_end_s + (lost + count) / block.rate_hz
+        is_steady = block.session == self._raw_session and abs(end_s - counted_s) < CLOCK_JUMP_S
+        self._raw_end_s = counted_s + RAW_CLOCK_GAIN * (end_s - counted_s) if is_steady else end_s
+        self._raw_session, self._raw_rate_hz = block.session, float(block.rate_hz)
+        self._raw_next = block.first_sample + count
+        self.raw_arrived_s = arrived_s
+
+    def age_s(self, now_s: float) -> float | None:
+        """Seconds since the last reading arrived; None before the first."""
+        return None if self.arrived_s is None else max(0.0, now_s - self.arrived_s)
+
+    def readings(self, from_s: float, to_s: float) -> Floats:
+        """The rows of that stretch of time, shape (n, columns)."""
+        rows = self._readings.last(READINGS_MAX)
+        return rows[(rows[:, 0] >= from_s) & (rows[:, 0] <= to_s)].astype(np.float64)
+
+    def raw(self, from_s: float, to_s: float) -> RawSpan:
+        """The samples of that stretch of time."""
+        rate_hz, total = self._raw_rate_hz, self._raw.total
+        first = total - 1 - int((self._raw_end_s - from_s) * rate_hz)
+        stop = total - int((self._raw_end_s - to_s) * rate_hz)
+        first = max(first, total - RAW_MAX, 0)
+        counts = self._raw.rows(first, stop)[:, 0].astype(np.float64)
+        numbers = np.arange(first, first + len(counts))
+        return RawSpan(self._raw_end_s - (total - 1 - numbers) / rate_hz, counts)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """The time of the oldest reading that is kept; None before the first."""
+        rows = self._readings.last(READINGS_MAX)
+        return float(rows[0, 0]) if len(rows) else None
+
+    def _set_clock(self, offset_s: float) -> None:
+        # The largest offset is that of the message which travelled fastest.
+        is_jump = self.arrived_s is None or abs(offset_s - self.offset_s) > CLOCK_JUMP_S
+        self.offset_s = offset_s if is_jump else max(self.offset_s, offset_s)
+
+
+def local_time(time_s: float) -> datetime:
+    """Seconds since 1970 as this computer's time of day."""
+    return datetime.fromtimestamp(time_s).astimezone()

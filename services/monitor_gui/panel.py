@@ -1,0 +1,196 @@
+"""Everything that is shown of one stream."""
+
+from typing import Final
+
+from PySide6.QtCore import QEvent, QLocale, Qt
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from monitor_gui import themes, words
+from monitor_gui.feed import Feed, StreamId
+from monitor_gui.history import Floats
+from monitor_gui.light import SignalLight
+from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot, TimePlot
+from monitor_gui.view import (
+    BANDS_FIXED,
+    ESENSES,
+    RAW_WINDOW_MAX_S,
+    Bars,
+    Scale,
+    Signal,
+    View,
+    bars_of,
+    esense_of,
+    is_recorded,
+    lines_of,
+    signal_of,
+    status_of,
+)
+from neuroone.contract.messages import GroupEvent, Reading, StreamState, StreamStatus
+
+LINES_PERIOD_S: Final = 1.0
+"""How often the plots of readings move: as often as a headset reads."""
+
+
+class StreamPanel(QWidget):
+    """The light, the numbers, the plots and the counters of one stream."""
+
+    def __init__(self, feed: Feed, stream: StreamId) -> None:
+        super().__init__()
+        self.feed, self.stream = feed, stream
+        self.title = QLabel()
+        self.light = SignalLight()
+        self.numbers = {name: QLabel() for name in ESENSES}
+        self.recorded = QLabel()
+        self.link = QLabel()
+        self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
+        self.events: list[GroupEvent] = []
+        self._readings_seen = -1
+        self._drawn_s = float("-inf")
+        self._view: View | None = None
+        self._lay_out()
+        self.retranslate()
+        self.colour()
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        head.addWidget(self.title, 1)
+        head.addWidget(self.light)
+        for number in self.numbers.values():
+            number.setTextFormat(Qt.TextFormat.RichText)
+            head.addSpacing(12)
+            head.addWidget(number)
+        head.addSpacing(12)
+        head.addWidget(self.recorded)
+        self.link.setWordWrap(True)
+        self.link.setTextFormat(Qt.TextFormat.PlainText)
+        plots = QGridLayout()
+        plots.setSpacing(4)
+        plots.addWidget(self.bands, 0, 0, 1, 2)
+        plots.addWidget(self.esense, 1, 0, 1, 2)
+        plots.addWidget(self.raw, 2, 0)
+        plots.addWidget(self.bars, 2, 1)
+        plots.setColumnStretch(0, 5)
+        plots.setColumnStretch(1, 2)
+        for row, stretch in enumerate((4, 3, 3)):
+            plots.setRowStretch(row, stretch)
+        for plot in (self.bands, self.esense, self.raw, self.bars):
+            plot.setMinimumSize(160, 90)
+            plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.addLayout(head)
+        column.addLayout(plots, 1)
+        column.addWidget(self.link)
+
+    def time_plots(self) -> tuple[TimePlot, ...]:
+        """The plots that have a time axis."""
+        return self.bands, self.esense, self.raw
+
+    def retranslate(self) -> None:
+        """Write every word anew."""
+        for plot in (self.bands, self.esense, self.raw):
+            plot.retranslate()
+            plot.setAccessibleName(plot.getAxis("left").labelText)
+        self._drawn_s = float("-inf")
+
+    def colour(self) -> None:
+        """Take the colours of the theme."""
+        for plot in self.time_plots():
+            plot.colour()
+        self.bars.colour()
+        self._drawn_s = float("-inf")
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
+        if event.type() == QEvent.Type.LanguageChange:
+            self.retranslate()
+        elif event.type() == QEvent.Type.PaletteChange:
+            self.colour()
+        super().changeEvent(event)
+
+    def draw(self, view: View, now_s: float) -> None:
+        """Draw the newest, or what the view is held at: the raw trace each time, the rest once a second."""
+        edge_s = view.edge_s(now_s)
+        with self.feed.watched(self.stream) as watched:
+            if watched is None:
+                return
+            history = watched.history
+            reading, age_s, offset_s = history.latest, history.age_s(now_s), history.offset_s
+            seen = history.counters["readings"]
+            is_due = seen != self._readings_seen or view != self._view or now_s - self._drawn_s >= LINES_PERIOD_S
+            edge_s += offset_s
+            raw_s = min(view.window_s, RAW_WINDOW_MAX_S)
+            span = history.raw(edge_s - raw_s, edge_s) if "raw" not in view.hidden else None
+            rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
+            events = list(watched.events)
+            mark, mark_age_s = watched.recorded, now_s - watched.recorded_at_s
+            counters = dict(history.counters)
+        self.events = events
+        self.raw.setVisible(span is not None)
+        if span is not None:
+            self.raw.draw(span, edge_s, view.window_s, view.scale)
+        if rows is None:
+            return
+        self._readings_seen, self._drawn_s, self._view = seen, now_s, view
+        state, owner = self.feed.state(self.stream)
+        status = status_of(state, owner, age_s)
+        self._draw_lines(rows, edge_s, view, events)
+        self._draw_numbers(reading, status, view)
+        self._say_link(state, status, age_s, counters)
+        is_safe = is_recorded(reading, mark, mark_age_s)
+        rows_on_disk = 0 if mark is None else mark.rows
+        self.recorded.setText(
+            self.tr("● Recording, {0} rows").format(QLocale().toString(rows_on_disk))
+            if is_safe
+            else self.tr("○ Not recorded")
+        )
+
+    def _draw_lines(self, rows: Floats, edge_s: float, view: View, events: list[GroupEvent]) -> None:
+        lines = lines_of(rows, edge_s)
+        self.bands.draw(lines, view.window_s, view.hidden, view.scale)
+        self.esense.draw(lines, view.window_s, view.hidden)
+        shown = [(event.time.timestamp() - edge_s, event.text) for event in events]
+        for plot in self.time_plots():
+            plot.show_events([each for each in shown if -view.window_s <= each[0] <= 0])
+
+    def _draw_numbers(self, reading: Reading | None, status: StreamStatus, view: View) -> None:
+        signal = signal_of(None if reading is None else reading.poor_signal)
+        self.light.show_signal(signal, status)
+        colours = themes.colours()
+        for name, label in self.numbers.items():
+            value = esense_of(reading, name, status)
+            text = "--" if value.value is None else str(value.value)
+            colour = colours[name] if value.valid else colours["faint"]
+            label.setText(f"{words.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
+        is_live = status is not StreamStatus.OFFLINE
+        self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
+        is_log = view.bars is Bars.LOG
+        heights = bars_of(reading if is_live else None, view.bars)
+        top = BANDS_FIXED[1] if is_log else max(20.0, 10 * -(-float(heights.max()) // 10))
+        top = 100.0 if not is_log and view.scale is Scale.FIXED else top
+        self.bars.draw(heights, top, self.tr("log10 (a.u.)") if is_log else self.tr("% of all bands"))
+
+    def _say_link(
+        self, state: StreamState | None, status: StreamStatus, age_s: float | None, counters: dict[str, int]
+    ) -> None:
+        name = str(self.stream) if state is None or state.name is None else f"{state.name} ({self.stream})"
+        self.title.setText(name)
+        self.title.setToolTip(name)
+        parts = [words.of_status(status)]
+        if state is not None:
+            parts.append(words.of_link(state.link) + (f" - {state.device}" if state.device else ""))
+            if state.hint:
+                parts.append(state.hint)
+        age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
+        parts.append(self.tr("last reading {0} s ago").format(age))
+        reported = {} if state is None else state.counters
+        parts.append(self.tr("{0} readings").format(counters["readings"]))
+        parts.append(self.tr("{0} lost").format(counters["readings_lost"]))
+        if "frames" in reported:
+            parts.append(self.tr("{0} frames").format(QLocale().toString(int(reported["frames"]))))
+        if "checksum_failures" in reported:
+            parts.append(self.tr("{0} checksum failures").format(int(reported["checksum_failures"])))
+        if counters["raw_lost"]:
+            parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
+        self.link.setText("  ·  ".join(parts))

@@ -1,0 +1,199 @@
+"""The plots. They draw what they are handed and know neither the feed nor the clock."""
+
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import QCoreApplication, Qt
+
+from monitor_gui import themes, words
+from monitor_gui.history import Floats, RawSpan
+from monitor_gui.view import ESENSES, RAW_WINDOW_MAX_S, Lines, Scale, bands_range, raw_range, thinned
+from neuroone.contract.messages import BANDS
+
+DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
+"""Low and high of a band have one dash each, so that lines differ by more than colour."""
+RAW_POINTS_MAX = 2600
+"""Points of the raw trace: two a screen column of a wide window."""
+EVENTS_SHOWN_MAX = 40
+ESENSE_TICKS = [[(level, str(level)) for level in (0, 20, 40, 60, 80, 100)]]
+"""The bounds of the five eSense zones."""
+AXIS_WIDTH_PX = 58
+"""One width for all plots, so that moments stand under each other."""
+
+translate = QCoreApplication.translate
+
+
+class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
+    """A plot over seconds before now: fixed axes, a gap where values are missing, events as vertical lines."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.names = names
+        self.curves: dict[str, Any] = {}
+        self.setMouseEnabled(x=False, y=False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.disableAutoRange()
+        self.getAxis("left").setWidth(AXIS_WIDTH_PX)
+        self.getAxis("left").enableAutoSIPrefix(False)
+        self.shading = pg.PlotCurveItem(pen=None)
+        self.shading.setZValue(-20)
+        self.addItem(self.shading)
+        for name in names:
+            self.curves[name] = pg.PlotCurveItem(connect="finite", skipFiniteCheck=False)
+            self.addItem(self.curves[name])
+        self._events = [
+            pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.96}) for _ in range(EVENTS_SHOWN_MAX)
+        ]
+        for line in self._events:
+            line.hide()
+            self.addItem(line, ignoreBounds=True)
+
+    def colour(self) -> None:
+        """Take the colours of the theme."""
+        colours = themes.colours()
+        self.setBackground(colours["ground"])
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(colours["faint"])
+            self.getAxis(side).setTextPen(colours["ink"])
+        self.showGrid(x=True, y=True, alpha=0.18)
+        self.shading.setBrush(pg.mkBrush(colours["poor"]))
+        for number, (name, curve) in enumerate(self.curves.items()):
+            curve.setPen(pg.mkPen(colours[name], width=1, style=DASHES[number % 2] if name in BANDS[2:] else DASHES[0]))
+        for line in self._events:
+            line.setPen(pg.mkPen(colours["faint"], width=1))
+            line.label.setColor(colours["ink"])
+
+    def name_axes(self, left: str) -> None:
+        """Write the names of the axes, in the language of the moment."""
+        self.setLabel("left", left)
+        self.setLabel("bottom", translate("plots", "seconds before now"))
+
+    def show_events(self, events: list[tuple[float, str]]) -> None:
+        """Draw events, given as seconds before the right edge and their words."""
+        for line, event in zip(self._events, events[-EVENTS_SHOWN_MAX:], strict=False):
+            line.setValue(event[0])
+            line.label.setFormat(event[1].replace("{", "{{").replace("}", "}}"))
+            line.show()
+        for line in self._events[len(events) :]:
+            line.hide()
+
+    def shade(self, x: Floats, where: Any, low: float, high: float) -> None:
+        """Shade the second before each reading ``where`` the signal is poor, from ``low`` to ``high``."""
+        self.shading.setFillLevel(low)
+        if not where.any():
+            self.shading.setData([0.0, 0.0], [low], stepMode="center")
+            return
+        edges = np.concatenate([[x[0] - 1.0], x])
+        self.shading.setData(edges, np.where(where, high, low), stepMode="center")
+
+
+class BandsPlot(TimePlot):
+    """The eight bands, log10."""
+
+    def __init__(self) -> None:
+        super().__init__(BANDS)
+
+    def retranslate(self) -> None:
+        """Write every word anew."""
+        self.name_axes(translate("plots", "log10 (a.u.)"))
+
+    def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
+        """Draw the readings of a window."""
+        low, high = bands_range(lines, hidden, scale)
+        self.setRange(xRange=(-window_s, 0), yRange=(low, high), padding=0)
+        self.shade(lines.x, lines.poor, low, high)
+        for band, curve in self.curves.items():
+            curve.setVisible(band not in hidden)
+            if band not in hidden:
+                curve.setData(lines.x, lines.bands[band])
+
+
+class ESensePlot(TimePlot):
+    """Attention and meditation; grey and dotted while the signal is poor and the values are frozen."""
+
+    def __init__(self) -> None:
+        super().__init__(ESENSES)
+        self.held = {name: pg.PlotCurveItem(connect="finite") for name in ESENSES}
+        for curve in self.held.values():
+            self.addItem(curve)
+        self.getAxis("left").setTicks(ESENSE_TICKS)
+
+    def colour(self) -> None:
+        """Take the colours of the theme."""
+        super().colour()
+        for curve in self.held.values():
+            curve.setPen(pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine))
+
+    def retranslate(self) -> None:
+        """Write every word anew."""
+        self.name_axes(translate("plots", "eSense (0 to 100)"))
+
+    def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
+        """Draw the readings of a window."""
+        self.setRange(xRange=(-window_s, 0), yRange=(0, 100), padding=0)
+        self.shade(lines.x, lines.poor, 0.0, 100.0)
+        for name in ESENSES:
+            for curves, values in ((self.curves, lines.valid), (self.held, lines.held)):
+                curves[name].setVisible(name not in hidden)
+                if name not in hidden:
+                    curves[name].setData(lines.x, values[name])
+
+
+class RawPlot(TimePlot):
+    """The raw trace of the last seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(("raw",))
+
+    def retranslate(self) -> None:
+        """Write every word anew."""
+        self.name_axes(translate("plots", "raw (ADC counts)"))
+
+    def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
+        """Draw the samples of a window."""
+        high = raw_range(span.counts, scale)
+        self.setRange(xRange=(-min(window_s, RAW_WINDOW_MAX_S), 0), yRange=(-high, high), padding=0)
+        span = thinned(span, RAW_POINTS_MAX)
+        self.curves["raw"].setData(span.time_s - edge_s, span.counts)
+
+
+class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
+    """The bands of the latest reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMouseEnabled(x=False, y=False)
+        self.setMenuEnabled(False)
+        self.hideButtons()
+        self.disableAutoRange()
+        self.getAxis("left").setWidth(AXIS_WIDTH_PX)
+        self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
+        self.addItem(self.bars)
+
+    def colour(self, is_faint: bool = False) -> None:
+        """Take the colours of the theme; faint ones for a poor signal."""
+        colours = themes.colours()
+        self.setBackground(colours["ground"])
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(colours["faint"])
+            self.getAxis(side).setTextPen(colours["ink"])
+        pens = [colours["faint"] if is_faint else colours[band] for band in BANDS]
+        self.bars.setOpts(brushes=pens, pens=pens)
+
+    def draw(self, heights: Floats, top: float, left: str) -> None:
+        """Draw the bars on an axis from 0 to ``top`` that is called ``left``."""
+        self.setLabel("left", left)
+        self.getAxis("bottom").setTicks([[(n, SHORT[band]) for n, band in enumerate(BANDS)]])
+        self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, top), padding=0)
+        self.bars.setOpts(height=heights)
+
+
+SHORT = dict(zip(BANDS, ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2"), strict=True))
+"""The bands' Greek letters, the same in every language."""
+
+
+def name_of(line: str) -> str:
+    """A line's name with its letter."""
+    return f"{words.of_line(line)} {SHORT[line]}" if line in SHORT else words.of_line(line)

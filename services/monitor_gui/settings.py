@@ -1,0 +1,44 @@
+"""What monitor-gui can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from monitor_gui.feed import StreamId
+from neuroone.runtime.settings import BrokerAddress, SiteSettings, decimal, one_of, setting, topic_id
+
+LANGUAGES: Final = ("pt_BR", "en")
+THEMES: Final = ("system", "light", "dark")
+
+
+def stream_id(text: str) -> StreamId:
+    """The parser of streams. Raises ValueError."""
+    group, slash, source = text.partition("/")
+    if not slash:
+        raise ValueError("must be like GROUP/SOURCE, as in the topics")
+    return StreamId(topic_id(group), topic_id(source))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(SiteSettings):
+    """What monitor-gui can be told; what it is not told it remembers from its last run."""
+
+    broker: BrokerAddress | None = setting(
+        None,
+        BrokerAddress.parse,
+        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS. "
+        "Default: the one of the last run, or mqtt://127.0.0.1:1883.",
+        secret=True,
+        metavar="URL",
+    )
+    stream: StreamId | None = setting(
+        None, stream_id, "The stream to show. Default: the first that is live.", metavar="GROUP/SOURCE"
+    )
+    compare: StreamId | None = setting(None, stream_id, "A second stream, to show beside it.", metavar="GROUP/SOURCE")
+    language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
+    theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
+    page: str = setting("monitor", one_of("monitor", "connection", "shortcuts"), "The page to begin with.")
+    screenshot: Path | None = setting(
+        None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
+    )
+    after: float = setting(10.0, decimal(0, 86400), "Seconds from the start to the picture.")

@@ -1,0 +1,228 @@
+"""What is looked at and how it is to be read: state and arithmetic of the window. No Qt, no clock."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from monitor_gui.history import COLUMNS, Floats, RawSpan
+from neuroone.contract.messages import (
+    BANDS,
+    Reading,
+    RecordedStream,
+    ServiceState,
+    ServiceStatus,
+    StreamState,
+    StreamStatus,
+)
+from neuroone.runtime.streams import OFFLINE_AFTER_S, STALE_AFTER_S
+
+WINDOWS_S: Final = (10, 30, 50, 120)
+RAW_WINDOW_MAX_S: Final = 10
+"""More of a 512 Hz trace is a black bar."""
+ESENSES: Final = ("attention", "meditation")
+LINES: Final = (*BANDS, *ESENSES, "raw")
+OFF_SKIN: Final = 200
+"""Poor signal of a headset that no one wears (ThinkGear Serial Stream Guide, CODE 0x02): its bands are noise."""
+ADJUSTING_MAX: Final = 50
+"""Up to here one contact is badly set; above, the signal is poor."""
+ARTEFACT_MIN: Final = 16_700_000
+"""Band powers just below 2**24 are small negative numbers that lost their sign in the headset."""
+BANDS_FIXED: Final = (1.0, 7.5)
+"""log10 of the powers that headsets send: 2**24 is 7.2."""
+RAW_FIXED: Final = 2048.0
+RAW_STEPS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2048.0, 8192.0, 32768.0)
+RECORDED_LATE_S: Final = 5.0
+"""A recorder says at most once a second what is on disk; later than this it is behind, or not there."""
+
+
+class Signal(StrEnum):
+    """How well a headset sits, from its poor signal."""
+
+    UNKNOWN = "unknown"
+    GOOD = "good"
+    ADJUSTING = "adjusting"
+    POOR = "poor"
+    OFF = "off"
+
+
+class Scale(StrEnum):
+    """How the vertical axes are set."""
+
+    AUTO = "auto"
+    FIXED = "fixed"
+
+
+class Bars(StrEnum):
+    """What the bars show."""
+
+    LOG = "log"
+    RELATIVE = "relative"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the person chose to see. ``paused_at_s`` is on this computer's monotonic clock."""
+
+    window_s: int = 50
+    hidden: frozenset[str] = frozenset()
+    scale: Scale = Scale.AUTO
+    bars: Bars = Bars.LOG
+    paused_at_s: float | None = None
+    back_s: float = 0.0
+
+    def edge_s(self, now_s: float) -> float:
+        """The moment at the right edge of the plots."""
+        return (now_s if self.paused_at_s is None else self.paused_at_s) - self.back_s
+
+    def behind_s(self, now_s: float) -> float:
+        """How far what is shown lies behind now; 0 while it runs."""
+        return now_s - self.edge_s(now_s)
+
+    def toggled(self, line: str) -> "View":
+        """With one line shown or hidden."""
+        return replace(self, hidden=self.hidden ^ {line})
+
+    def paused(self, now_s: float | None) -> "View":
+        """Held at ``now_s``, or running again for None."""
+        return replace(self, paused_at_s=now_s, back_s=0.0)
+
+    def scrolled(self, by_s: float, most_s: float) -> "View":
+        """Further back by ``by_s`` seconds (less than 0: forth), at most ``most_s``. Only while it is paused."""
+        if self.paused_at_s is None:
+            return self
+        return replace(self, back_s=float(min(max(0.0, self.back_s + by_s), max(0.0, most_s))))
+
+
+def signal_of(poor_signal: float | None) -> Signal:
+    """How well a headset sits; eSense is valid with GOOD only, and with UNKNOWN as the source's word."""
+    if poor_signal is None or np.isnan(poor_signal):
+        return Signal.UNKNOWN
+    if poor_signal == 0:
+        return Signal.GOOD
+    if poor_signal <= ADJUSTING_MAX:
+        return Signal.ADJUSTING
+    return Signal.POOR if poor_signal < OFF_SKIN else Signal.OFF
+
+
+def status_of(state: StreamState | None, owner: ServiceState | None, age_s: float | None) -> StreamStatus:
+    """Whether a stream is there, by its state, the state of the service that owns it and its last reading's age."""
+    if state is None or state.status is StreamStatus.OFFLINE:
+        return StreamStatus.OFFLINE
+    if owner is not None and owner.status is ServiceStatus.OFFLINE and owner.epoch >= state.epoch:
+        return StreamStatus.OFFLINE
+    if age_s is None:
+        return state.status
+    if age_s >= OFFLINE_AFTER_S:
+        return StreamStatus.OFFLINE
+    return StreamStatus.STALE if age_s >= STALE_AFTER_S else StreamStatus.ONLINE
+
+
+@dataclass(frozen=True, slots=True)
+class ESense:
+    """An eSense as it may be shown: ``value`` None for "--"; one that is not ``valid`` is greyed."""
+
+    value: int | None
+    valid: bool
+
+
+def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> ESense:
+    """Attention or meditation of the latest reading."""
+    if reading is None or status is StreamStatus.OFFLINE:
+        return ESense(None, valid=False)
+    value: int = getattr(reading, name)
+    valid = signal_of(reading.poor_signal) in (Signal.GOOD, Signal.UNKNOWN) and status is StreamStatus.ONLINE
+    return ESense(value or None, valid and value > 0)
+
+
+def is_recorded(reading: Reading | None, mark: RecordedStream | None, mark_age_s: float) -> bool:
+    """Whether a recorder keeps up with the stream: its mark is of this session, and young or abreast."""
+    if reading is None or mark is None or mark.session != reading.session:
+        return False
+    return mark_age_s < RECORDED_LATE_S or mark.seq >= reading.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Readings to draw: ``x`` are seconds before the right edge (shape n), the rest by line's name.
+
+    ``bands`` are log10 of the powers; ``valid`` and ``held`` are eSense while the signal is good and while it is
+    frozen; ``poor`` is True where the signal is poor. What is not to be drawn is NaN.
+    """
+
+    x: Floats
+    bands: dict[str, Floats]
+    valid: dict[str, Floats]
+    held: dict[str, Floats]
+    poor: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def lines_of(rows: Floats, edge_s: float) -> Lines:
+    """The lines of rows (shape (n, COLUMNS)), with ``edge_s`` in the rows' time at the right edge."""
+    columns = dict(zip(COLUMNS, rows.T, strict=True))
+    poor_signal = columns["poor_signal"]
+    is_poor = np.nan_to_num(poor_signal) > 0
+    is_off = np.nan_to_num(poor_signal) >= OFF_SKIN
+    esense = {name: np.where(columns[name] > 0, columns[name], np.nan) for name in ESENSES}
+    return Lines(
+        columns["time_s"] - edge_s,
+        {band: np.where(is_off, np.nan, log_power(columns[band])) for band in BANDS},
+        {name: np.where(is_poor, np.nan, values) for name, values in esense.items()},
+        {name: np.where(is_poor, values, np.nan) for name, values in esense.items()},
+        is_poor,
+    )
+
+
+def log_power(power: Floats) -> Floats:
+    """log10 of band powers; NaN for 0 (not sent) and for artefacts."""
+    seen = (power > 0) & (power < ARTEFACT_MIN)
+    return np.log10(np.where(seen, power, np.nan))
+
+
+def bars_of(reading: Reading | None, bars: Bars) -> Floats:
+    """The heights of the eight bars: log10 of the power, or percent of the sum of all. 0 where there is none."""
+    power = np.array([0.0 if reading is None else getattr(reading, band) for band in BANDS])
+    if reading is not None and (reading.poor_signal or 0) >= OFF_SKIN:
+        power[:] = 0
+    if bars is Bars.LOG:
+        return np.nan_to_num(log_power(power))
+    power = np.where(power < ARTEFACT_MIN, power, 0.0)
+    total = power.sum()
+    return 100 * power / total if total else power
+
+
+def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[float, float]:
+    """The vertical range of the bands; an automatic one moves in steps of 0.5, so that it seldom moves."""
+    shown = [values for band, values in lines.bands.items() if band not in hidden]
+    seen = np.concatenate(shown) if shown else np.array([])
+    seen = seen[np.isfinite(seen)]
+    if scale is Scale.FIXED or not len(seen):
+        return BANDS_FIXED
+    low, high = np.floor(seen.min() * 2 - 0.2) / 2, np.ceil(seen.max() * 2 + 0.2) / 2
+    return float(low), float(high)
+
+
+def raw_range(counts: Floats, scale: Scale) -> float:
+    """Half the vertical range of the raw trace, in counts."""
+    seen = counts[np.isfinite(counts)]
+    if scale is Scale.FIXED or not len(seen):
+        return RAW_FIXED
+    peak = float(np.abs(seen).max())
+    return next((step for step in RAW_STEPS if step >= peak), RAW_STEPS[-1])
+
+
+def thinned(span: RawSpan, most: int) -> RawSpan:
+    """The same trace in at most about ``most`` points: the lowest and the highest of each group of samples.
+
+    A group that lost a sample is a hole. Nothing that a screen of ``most`` / 2 columns can show is lost.
+    """
+    size = 2 * -(-len(span.counts) // most)
+    if len(span.counts) <= most:
+        return span
+    groups = len(span.counts) // size
+    cut = len(span.counts) - groups * size
+    counts = span.counts[cut:].reshape(groups, size)
+    ends = np.stack([counts.min(axis=1), counts.max(axis=1)], axis=1)
+    times = span.time_s[cut:].reshape(groups, size)[:, [0, size // 2]]
+    return RawSpan(times.ravel(), ends.ravel())
