@@ -90,8 +90,8 @@ class Headset:
     """Reads one headset: opens its port, watches it, opens it again, and publishes what it says.
 
     ``listeners`` are given the events as they come. ``may_read`` holds back a source that can wait (a capture) while
-    the broker is slow. ``is_probe``: the port may have no headset at all; nothing is published before it has shown one,
-    and it is given up, and given back, when it showed none at any speed.
+    the broker is slow. With ``probe`` the port may have no headset: nothing is published before it has shown one,
+    which ``probe`` then names the owner of, and it is given up, and given back, when it showed none at any speed.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Headset:
         *,
         headset_id: bytes = b"",
         asks_raw: bool = False,
-        is_probe: bool = False,
+        probe: Callable[[], Owner] | None = None,
         may_read: Callable[[], bool] = lambda: True,
     ) -> None:
         self.listeners: tuple[Callable[[list[Event]], object], ...] = ()
@@ -113,12 +113,12 @@ class Headset:
         self.standing = Standing(StreamStatus.OFFLINE, Link.SEARCHING, None)
         self._way = way
         self._outlet = outlet
-        self.owner = owner
         self._decoder = new_decoder()
         self._stream = Stream(owner)
         self._watch = Watch(way.device, headset_id, asks_raw)
-        self._tries_left = len(BAUDS) if is_probe else None
-        self._held_back: list[Reading | RawBlock] = []
+        self._probe = probe
+        self._tries_left = len(BAUDS)
+        self._held_back: list[Event] = []
         self._world = world
         self._may_read = may_read
         self._opened = 0
@@ -152,7 +152,7 @@ class Headset:
     @property
     def is_probe(self) -> bool:
         """Whether the port has yet to show that a headset is there."""
-        return self._tries_left is not None
+        return self._probe is not None
 
     @property
     def device(self) -> str:
@@ -228,27 +228,28 @@ class Headset:
         if not events:
             return
         self._watch.took(events, now_s)
+        if self._probe is not None:
+            self._held_back += events
+            if not self._watch.has_frames:
+                return
+            log.info("%s: a headset, at %s", self._outlet.source, self._watch.device)
+            self._stream.owner, self._probe = self._probe(), None
+            events, self._held_back = self._held_back, []
         for listener in self.listeners:
             listener(events)
         messages = self._stream.take(events, self._world.now())
         if any(isinstance(message, Reading) for message in messages):
             self._watch.read(now_s)
-        if self.is_probe and self._watch.has_frames:
-            self._tries_left = None
-            log.info("%s: a headset, at %s", self._outlet.source, self._watch.device)
         self._publish(messages)
 
     def _publish(self, messages: list[Reading | RawBlock]) -> None:
-        self._held_back += messages
-        if not self.is_probe:
-            for message in self._held_back:
-                self._outlet.publish(message)
-            self._held_back.clear()
+        for message in messages:
+            self._outlet.publish(message)
 
     def _count_try(self) -> None:
-        """A port that showed no headset is tried again at each speed, then no more."""
-        self._held_back.clear()
-        if self._tries_left is not None:
+        """A port that showed no headset is tried once at each speed, then no more."""
+        if self._probe is not None:
+            self._held_back.clear()
             self._tries_left -= 1
             self.has_ended = self._tries_left <= 0
 

@@ -25,9 +25,9 @@ SEARCHING_HINT: Final = "Looking for a headset: switch it on."
 
 
 class NewHeadset(Protocol):
-    """Makes a headset for a way; ``name`` is that of who wears it."""
+    """Makes a headset for a way; see `Headset` for ``probe``."""
 
-    def __call__(self, way: Way, source: str, name: str | None, *, is_probe: bool = False) -> Headset:
+    def __call__(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
         """Make it; it starts with its `run`."""
         ...
 
@@ -40,9 +40,9 @@ class Fleet:
         self._new_headset = new_headset
         self._threads: list[threading.Thread] = []
 
-    def add(self, way: Way, source: str, name: str | None, *, is_probe: bool = False) -> Headset:
+    def add(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
         """Read one more headset, from now on."""
-        headset = self._new_headset(way, source, name, is_probe=is_probe)
+        headset = self._new_headset(way, source, owner, probe=probe)
         thread = threading.Thread(target=headset.run, name=f"headset-{source}", daemon=True)
         self.headsets = [*(each for each in self.headsets if not each.has_ended or each.fault), headset]
         self._threads = [*(each for each in self._threads if each.is_alive()), thread]
@@ -63,27 +63,27 @@ class Fleet:
 class Search:
     """Looks for headsets on the computer's ports and adds those that it finds to the fleet.
 
-    While there is none, the state of the source ``auto`` says why.
+    ``owners`` are for the headsets in the order in which they are found, the last one for all that follow. While there
+    is none, the state of the source ``auto`` says why.
     """
 
     def __init__(
         self,
         fleet: Fleet,
         outlet: Outlet,
-        owner: Owner,
+        owners: list[Owner],
         world: Surroundings,
         *,
-        names: list[str],
         taken: frozenset[str],
         baud: int | None,
         present: Callable[[], list[SerialPortInfo]] = detect.present,
     ) -> None:
         self._fleet = fleet
         self._outlet = outlet
-        self._stream = Stream(owner)
+        self._stream = Stream(owners[-1])
         self._stream.begin(uuid.uuid4().hex)
         self._world = world
-        self._names = names
+        self._owners = owners
         self._taken = taken
         self._baud = baud
         self._present = present
@@ -109,9 +109,10 @@ class Search:
 
     def _try(self, port: SerialPortInfo) -> Headset:
         way = SerialWay(port.device, self._baud, port.source, self._present)
-        in_use = {each.owner.name for each in self._found.values() if not each.has_ended}
-        name = next((name for name in self._names if name not in in_use), None)
-        return self._fleet.add(way, port.source, name, is_probe=True)
+        return self._fleet.add(way, port.source, self._owners[-1], probe=self._next_owner)
+
+    def _next_owner(self) -> Owner:
+        return self._owners.pop(0) if len(self._owners) > 1 else self._owners[0]
 
     def _standing(self, has_ports: bool) -> Standing:
         if any(not headset.is_probe for headset in self._found.values()):

@@ -1,7 +1,7 @@
 """The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final
 
@@ -88,7 +88,7 @@ class Service:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
         self._bus.start()
         for way, source, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
-            self._fleet.add(way, source, name)
+            self._fleet.add(way, source, Owner(name, self._settings.code))
         search = self._search() if searches else None
         while not self._stop.wait(TURN_S):
             if search is not None:
@@ -104,17 +104,16 @@ class Service:
         is_well = everything_arrived and not any(headset.fault for headset in self._fleet.headsets)
         return lifecycle.OK if is_well or not ends else lifecycle.FAILED
 
-    def _new_headset(self, way: Way, source: str, name: str | None, *, is_probe: bool = False) -> Headset:
-        settings = self._settings
+    def _new_headset(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
         headset = Headset(
             way,
             Outlet(self._bus, self._group, source),
-            Owner(name, settings.code),
-            HEADSETS[settings.headset],
+            owner,
+            HEADSETS[self._settings.headset],
             self._world,
             headset_id=self._headset_id,
             asks_raw=self._asks_raw,
-            is_probe=is_probe,
+            probe=probe,
             may_read=self._has_room if way.can_wait else always,
         )
         if self._tgc is not None:
@@ -126,9 +125,8 @@ class Service:
         return Search(
             self._fleet,
             Outlet(self._bus, self._group, AUTO),
-            Owner(None, self._settings.code),
+            [Owner(name, self._settings.code) for name in [*self._names[len(self._found) :], None]],
             self._world,
-            names=self._names[len(self._found) :],
             taken=frozenset(way.device for way in self._found),
             baud=self._baud,
         )
