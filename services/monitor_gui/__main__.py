@@ -2,17 +2,22 @@
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
-from monitor_gui import themes
+from monitor_gui import languages, themes
+from monitor_gui.exports import save_picture
 from monitor_gui.feed import Feed
-from monitor_gui.pictures import save_picture
+from monitor_gui.languages import Language
+from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.memory import Memory
 from monitor_gui.settings import Settings
 from monitor_gui.window import MonitorWindow
 from neuroone.runtime import lifecycle
@@ -22,20 +27,44 @@ from neuroone.runtime.settings import BrokerAddress, host_id
 
 SERVICE: Final = "monitor_gui"
 DEFAULT_BROKER: Final = BrokerAddress("127.0.0.1", 1883)
+ICON: Final = Path(__file__).parent / "icon.png"
 SIGNALS_PERIOD_MS: Final = 100
 """How often Python gets to see signals and that the program must stop, while Qt waits for events."""
+HOST_CHARS_MAX: Final = 48
+"""Of the computer's name in the default instance; the rest of an id is for the number of this run."""
 
 
 def run(given: Settings, stop: Stop) -> int:
     """Show the window until it is closed or the program is stopped; the exit code."""
+    if given.screenshot is None:
+        return show(given, stop, QSettings("NeuroOne", "monitor"))
+    with tempfile.TemporaryDirectory() as folder:
+        return show(given, stop, QSettings(str(Path(folder, "monitor.ini")), QSettings.Format.IniFormat))
+
+
+def show(given: Settings, stop: Stop, settings: QSettings) -> int:
+    """Show the window with these remembered settings; the exit code."""
     app = QApplication([])
     app.setStyle("Fusion")
     app.setApplicationName("neuroone-monitor")
-    themes.choose(given.theme or "system")
-    identity = given.identity(SERVICE, time.time(), f"{host_id()[:48]}-{os.getpid()}")
-    feed = Feed(partial(MqttBus, identity=identity, ca_file=given.broker_ca), given.site, time.monotonic)
-    window = MonitorWindow(feed, given.stream)
-    feed.connect(given.broker or DEFAULT_BROKER)
+    app.setWindowIcon(QIcon(str(ICON)))
+    memory, language, bridge = Memory(settings), Language(), LocalBridge()
+    language.choose(given.language or memory.language() or languages.of_system())
+    themes.choose(given.theme or memory.theme() or "system")
+    instance = f"{host_id()[:HOST_CHARS_MAX]}-{os.getpid()}"
+
+    def new_bus(broker: BrokerAddress, **options: Any) -> MqttBus:
+        # A new epoch for each connection that is asked for: one that is just left cannot throw it out.
+        identity = given.identity(SERVICE, time.time(), instance)
+        return MqttBus(broker, identity, ca_file=given.broker_ca, health_file=given.health_file, **options)
+
+    feed = Feed(new_bus, given.site, time.monotonic)
+    wanted = [stream for stream in (given.stream, given.compare) if stream is not None]
+    window = MonitorWindow(feed, bridge, language, memory, wanted)
+    remembered = memory.broker()
+    window.connect_to(given.broker or remembered or DEFAULT_BROKER)
+    is_first_run = given.broker is None and remembered is None
+    window.start(given.page or ("connection" if is_first_run else "monitor"))
 
     def leave_if_stopped() -> None:
         if stop.is_set():
@@ -47,10 +76,10 @@ def run(given: Settings, stop: Stop) -> int:
     if given.screenshot is not None:
         file = given.screenshot
         QTimer.singleShot(int(given.after * 1000), lambda: stop.set(OK if save_picture(window, file) else FAILED))
-    window.start()
     window.show()
     app.exec()
     window.close()
+    bridge.close()
     feed.close()
     return stop.exit_code
 

@@ -32,6 +32,8 @@ from neuroone.runtime.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000
 """Streams that are listed: ten times a large school. More are counted and left out."""
+LEAVE_S: Final = 1.0
+"""For markers that the broker has not acknowledged yet, when the monitor leaves it."""
 EVENTS_MAX: Final = 1000
 """Events of a group that are kept: more than anyone marks in an hour."""
 
@@ -82,6 +84,8 @@ class Feed:
         self.counters = dict.fromkeys(("bad_messages", "streams_left_out"), 0)
         self._new_bus = new_bus
         self._bus: MqttBus | None = None
+        self._connection = 0
+        self._leaving: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._states: dict[StreamId, StreamState] = {}
         self._services: dict[tuple[str, str], ServiceState] = {}
@@ -89,7 +93,7 @@ class Feed:
 
     def connect(self, broker: BrokerAddress) -> None:
         """Connect to that broker, and again for ever; forget what another one said."""
-        self.close()
+        self._leave()
         with self._lock:
             self._states.clear()
             self._services.clear()
@@ -102,14 +106,25 @@ class Feed:
         }
         for stream in self._watched:
             wanted |= self._filters(stream)
-        self._bus = self._new_bus(broker, subscriptions=wanted, on_delivery=self._take, on_fatal=self._die)
+        self._connection = connection = self._connection + 1  # a bus that is left must not be heard any more
+
+        def take(delivery: Delivery) -> None:
+            if connection == self._connection:
+                self._take(delivery)
+
+        def die(fault: NeuroOneError) -> None:
+            if connection == self._connection:
+                self.fault = fault
+
+        self._bus = self._new_bus(broker, subscriptions=wanted, on_delivery=take, on_fatal=die)
         self._bus.start()
 
     def close(self) -> None:
-        """Leave the broker."""
-        bus, self._bus = self._bus, None
-        if bus is not None:
-            bus.close(timeout_s=1.0)
+        """Leave the broker, and wait until that is done."""
+        self._leave()
+        for thread in self._leaving:
+            thread.join()
+        self._leaving.clear()
 
     @property
     def is_connected(self) -> bool:
@@ -146,22 +161,28 @@ class Feed:
         with self._lock:
             yield self._watched.get(stream)
 
-    def mark(self, stream: StreamId, note: str) -> bool:
-        """Publish a marker with a note to the stream's group; False when it cannot be sent or kept for sending."""
+    def mark(self, stream: StreamId, time: datetime, note: str) -> bool:
+        """Publish a marker to the stream's group; False when it can neither be sent nor kept for sending."""
         if self._bus is None:
             return False
-        event = GroupEvent(
-            id=uuid.uuid4().hex, time=self._now(stream), type=EventType.MARKER, text=note, source=stream.source
-        )
+        event = GroupEvent(id=uuid.uuid4().hex, time=time, type=EventType.MARKER, text=note, source=stream.source)
         return self._bus.publish(topics.event(self.site, stream.group), event)
 
-    def _now(self, stream: StreamId) -> datetime:
+    def now(self, stream: StreamId) -> datetime:
         """Now, by the clock that stamps the stream's readings: that is what a marker is compared with."""
         with self._lock:
             watched = self._watched.get(stream)
             if watched is None or watched.history.latest is None:
                 return datetime.now(UTC)
             return datetime.fromtimestamp(self.clock() + watched.history.offset_s, UTC)
+
+    def _leave(self) -> None:
+        """Let the bus go in a thread of its own: a broker that does not answer takes seconds."""
+        bus, self._bus = self._bus, None
+        if bus is not None:
+            thread = threading.Thread(target=bus.close, args=(LEAVE_S,), name="leave", daemon=True)
+            self._leaving = [each for each in self._leaving if each.is_alive()] + [thread]
+            thread.start()
 
     def _state(self, stream: StreamId) -> tuple[StreamState | None, ServiceState | None]:
         state = self._states.get(stream)
@@ -223,6 +244,3 @@ class Feed:
                 self._states.pop(StreamId(parsed["group"], parsed["source"]), None)
             elif parsed.rule is topics.SERVICE_STATE:
                 self._services.pop((parsed["service"], parsed["instance"]), None)
-
-    def _die(self, fault: NeuroOneError) -> None:
-        self.fault = fault

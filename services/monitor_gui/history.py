@@ -1,7 +1,6 @@
 """What arrived of one stream, in rings of fixed size. No Qt, no clock, no thread."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -154,8 +153,3 @@ class History:
         # The largest offset is that of the message which travelled fastest.
         is_jump = self.arrived_s is None or abs(offset_s - self.offset_s) > CLOCK_JUMP_S
         self.offset_s = offset_s if is_jump else max(self.offset_s, offset_s)
-
-
-def local_time(time_s: float) -> datetime:
-    """Seconds since 1970 as this computer's time of day."""
-    return datetime.fromtimestamp(time_s).astimezone()

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+import numpy as np
 from PySide6.QtCore import QEvent, QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import themes, words
+from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId
-from monitor_gui.history import Floats
+from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.light import SignalLight
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot, TimePlot
 from monitor_gui.view import (
@@ -108,6 +110,24 @@ class StreamPanel(QWidget):
         elif event.type() == QEvent.Type.PaletteChange:
             self.colour()
         super().changeEvent(event)
+
+    def shown(self, view: View, now_s: float) -> Shown:
+        """The values behind what is drawn."""
+        with self.feed.watched(self.stream) as watched:
+            if watched is None:
+                return Shown(self.stream, np.empty((0, len(COLUMNS))), None)
+            history = watched.history
+            edge_s = view.edge_s(now_s) + history.offset_s
+            raw_s = min(view.window_s, RAW_WINDOW_MAX_S)
+            raw = None if "raw" in view.hidden else history.raw(edge_s - raw_s, edge_s)
+            return Shown(self.stream, history.readings(edge_s - view.window_s, edge_s), raw)
+
+    def oldest_age_s(self, now_s: float) -> float | None:
+        """How long before ``now_s`` the oldest reading is that is kept; None while there is none."""
+        with self.feed.watched(self.stream) as watched:
+            if watched is None or watched.history.oldest_s is None:
+                return None
+            return now_s + watched.history.offset_s - watched.history.oldest_s
 
     def draw(self, view: View, now_s: float) -> None:
         """Draw the newest, or what the view is held at: the raw trace each time, the rest once a second."""

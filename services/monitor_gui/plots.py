@@ -65,10 +65,11 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
             line.setPen(pg.mkPen(colours["faint"], width=1))
             line.label.setColor(colours["ink"])
 
-    def name_axes(self, left: str) -> None:
-        """Write the names of the axes, in the language of the moment."""
+    def name_axes(self, left: str, bottom: str = "") -> None:
+        """Write the names of the axes."""
         self.setLabel("left", left)
-        self.setLabel("bottom", translate("plots", "seconds before now"))
+        if bottom:
+            self.setLabel("bottom", bottom)
 
     def show_events(self, events: list[tuple[float, str]]) -> None:
         """Draw events, given as seconds before the right edge and their words."""
@@ -128,12 +129,12 @@ class ESensePlot(TimePlot):
 
     def retranslate(self) -> None:
         """Write every word anew."""
-        self.name_axes(translate("plots", "eSense (0 to 100)"))
+        self.name_axes(translate("plots", "eSense (0 to 100)"), translate("plots", "time (s)"))
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
-        self.setRange(xRange=(-window_s, 0), yRange=(0, 100), padding=0)
-        self.shade(lines.x, lines.poor, 0.0, 100.0)
+        self.setRange(xRange=(-window_s, 0), yRange=(-4, 104), padding=0)
+        self.shade(lines.x, lines.poor, -4.0, 104.0)
         for name in ESENSES:
             for curves, values in ((self.curves, lines.valid), (self.held, lines.held)):
                 curves[name].setVisible(name not in hidden)
@@ -149,7 +150,7 @@ class RawPlot(TimePlot):
 
     def retranslate(self) -> None:
         """Write every word anew."""
-        self.name_axes(translate("plots", "raw (ADC counts)"))
+        self.name_axes(translate("plots", "raw (ADC counts)"), translate("plots", "time (s)"))
 
     def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
         """Draw the samples of a window."""

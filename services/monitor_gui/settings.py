@@ -37,7 +37,9 @@ class Settings(SiteSettings):
     compare: StreamId | None = setting(None, stream_id, "A second stream, to show beside it.", metavar="GROUP/SOURCE")
     language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
-    page: str = setting("monitor", one_of("monitor", "connection", "shortcuts"), "The page to begin with.")
+    page: str | None = setting(
+        None, one_of("monitor", "connection", "shortcuts"), "The page to begin with: monitor, connection or shortcuts."
+    )
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
     )

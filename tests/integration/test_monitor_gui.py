@@ -31,11 +31,9 @@ def test_takes_a_picture_of_a_simulated_headset(broker: Broker, tmp_path: Path) 
     try:
         with listening(broker.url) as listener:
             listener.wait_for(Reading, timeout_s=20)
+            options = ["--stream", "no-group/sim", "--screenshot", str(picture), "--after", "4"]
             ended = subprocess.run(
-                [sys.executable, "-m", "monitor_gui", "--broker", broker.url]
-                + ["--stream", "no-group/sim", "--screenshot", str(picture), "--after", "4"],
-                timeout=50,
-                check=False,
+                [sys.executable, "-m", "monitor_gui", "--broker", broker.url, *options], timeout=50, check=False
             )
     finally:
         bridge.terminate()

@@ -1,0 +1,94 @@
+"""What is shown, into files: pictures, and tables of the values behind the lines."""
+
+import csv
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QPoint, QSize
+from PySide6.QtGui import QPainter
+from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtWidgets import QWidget
+
+from monitor_gui.feed import StreamId
+from monitor_gui.history import COLUMNS, Floats, RawSpan
+from monitor_gui.view import Signal, signal_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The values behind what is shown of one stream: rows of `COLUMNS`, and the raw samples if they are shown."""
+
+    stream: StreamId
+    rows: Floats
+    raw: RawSpan | None
+
+
+def save_picture(widget: QWidget, path: Path) -> bool:
+    """Save what the widget shows to a ``.svg`` file, or to an image of the kind that the suffix names."""
+    if path.suffix.lower() == ".svg":
+        is_saved = _save_svg(widget, path)
+    else:
+        is_saved = widget.grab().save(str(path))
+    if not is_saved:
+        log.error("cannot write a picture to %s", path)
+    return is_saved
+
+
+def save_tables(shown: Iterable[Shown], hidden: frozenset[str], path: Path) -> list[Path]:
+    """Save readings to ``path`` and raw samples beside it (``NAME-raw.csv``); the files. Raises OSError."""
+    streams = list(shown)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(reading_rows(streams, hidden))
+    if not any(each.raw is not None and len(each.raw.counts) for each in streams):
+        return [path]
+    raw_path = path.with_name(f"{path.stem}-raw{path.suffix}")
+    with raw_path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(raw_rows(streams))
+    return [path, raw_path]
+
+
+def reading_rows(shown: Iterable[Shown], hidden: frozenset[str]) -> Iterator[list[str]]:
+    """Header and rows: the values as they were sent; ``esense_valid`` is 1, 0, or empty where no one can say."""
+    names = [name for name in COLUMNS[2:] if name not in hidden]
+    yield ["stream", "time", "poor_signal", "esense_valid", *names]
+    for each in shown:
+        for row in each.rows:
+            values = dict(zip(COLUMNS, row, strict=True))
+            if np.isnan(values["attention"]):
+                continue
+            signal = signal_of(values["poor_signal"])
+            valid = "" if signal is Signal.UNKNOWN else str(int(signal is Signal.GOOD))
+            poor = "" if signal is Signal.UNKNOWN else str(int(values["poor_signal"]))
+            yield [str(each.stream), _time(values["time_s"]), poor, valid, *(str(int(values[name])) for name in names)]
+
+
+def raw_rows(shown: Iterable[Shown]) -> Iterator[list[str]]:
+    """Header and rows of the raw samples; a sample that is lost has no row."""
+    yield ["stream", "time", "counts"]
+    for each in shown:
+        if each.raw is not None:
+            for time_s, counts in zip(each.raw.time_s, each.raw.counts, strict=True):
+                if not np.isnan(counts):
+                    yield [str(each.stream), _time(time_s), str(int(counts))]
+
+
+def _time(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _save_svg(widget: QWidget, path: Path) -> bool:
+    drawing = QSvgGenerator()
+    drawing.setFileName(str(path))
+    drawing.setSize(QSize(widget.width(), widget.height()))
+    drawing.setViewBox(widget.rect())
+    painter = QPainter()
+    if not painter.begin(drawing):
+        return False
+    widget.render(painter, QPoint())
+    return painter.end()

@@ -1,0 +1,55 @@
+"""The sheet of keyboard shortcuts."""
+
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+
+class ShortcutsPage(QWidget):
+    """What can be done, and the key that does it."""
+
+    closed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = QLabel()
+        self.notes = QLabel()
+        self.back = QPushButton()
+        self.back.clicked.connect(self.closed)
+        self.rows = QFormLayout()
+        self.rows.setHorizontalSpacing(32)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(32, 24, 32, 24)
+        for widget in (self.title, self.rows, self.notes, self.back):
+            if isinstance(widget, QFormLayout):
+                column.addLayout(widget)
+            else:
+                column.addWidget(widget, alignment=Qt.AlignmentFlag.AlignLeft)
+        self.notes.setWordWrap(True)
+        self.notes.setMinimumWidth(700)
+        column.addStretch(1)
+        self.retranslate()
+
+    def show_shortcuts(self, shortcuts: list[tuple[str, str]]) -> None:
+        """Show what each key does, given as (words, key)."""
+        while self.rows.rowCount():
+            self.rows.removeRow(0)
+        for words, key in shortcuts:
+            shown = QLabel(f"<b>{key}</b>")
+            self.rows.addRow(shown, QLabel(words))
+
+    def retranslate(self) -> None:
+        """Write every word anew."""
+        title = self.tr("Keyboard shortcuts")
+        self.title.setText(f"<h2>{title}</h2>")
+        self.notes.setText(
+            self.tr(
+                "Tab and Shift+Tab go from control to control, Space switches a line on and off, Alt opens the menus. "
+                "While the plots are paused, the arrow keys move the slider that scrolls back."
+            )
+        )
+        self.back.setText(self.tr("Back to the &plots"))
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
+        if event.type() == QEvent.Type.LanguageChange:
+            self.retranslate()
+        super().changeEvent(event)
