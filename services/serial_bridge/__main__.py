@@ -105,11 +105,16 @@ def record(settings: RecordSettings, stop: Stop) -> int:
         file = settings.file.open("x", encoding="ascii", newline="\n")
     except OSError as error:
         raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    world = Surroundings(clock=time.monotonic, sleep=time.sleep, is_stopped=stop.is_set)
     way = ways.way_to(settings.port, settings.baud, seed=1)
     with file:
         recording.record(
-            way, captures.Recording(file, settings.headset), HEADSETS[settings.headset], world, settings.seconds
+            way,
+            captures.Recording(file, settings.headset),
+            HEADSETS[settings.headset],
+            Surroundings(time.monotonic),
+            sleep=time.sleep,
+            is_stopped=stop.is_set,
+            seconds=settings.seconds,
         )
     return lifecycle.OK
 

@@ -2,30 +2,28 @@
 
 import logging
 import random
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.messages import Kind, Link, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import Link, RawBlock, Reading, StreamStatus
 from neuroone.runtime.backoff import Backoff
-from neuroone.runtime.bus import Bus
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
+from serial_bridge.outlet import Outlet
 from serial_bridge.ports import READ_MAX_BYTES, Port, PortFault
 from serial_bridge.stream import Owner, Stream
 from serial_bridge.watch import Standing, Watch
 from serial_bridge.ways import BAUDS, Way
 
-POLL_S: Final = 0.008
-"""Between two reads of a port: few wake-ups for many headsets, and far below 20 ms from byte to topic."""
 IDLE_S: Final = 0.5
 """A pause of half the slowest headset's period: no frame is on its way, what is held back may go."""
-REPORT_S: Final = 0.25
+JUDGE_S: Final = 0.25
 """How often the link is judged."""
 PROBE_S: Final = 3.5
 """A headset shows itself within so long at the right speed: the slowest sends two frames."""
@@ -38,60 +36,42 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The outside world, handed in: a clock for durations, one for dates, waiting, chance."""
+    """The outside world, handed in: a clock for durations, one for dates, chance."""
 
     clock: Callable[[], float]
-    sleep: Callable[[float], object]
-    is_stopped: Callable[[], bool]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.Random)
 
 
-class Outlet:
-    """Publishes one source's messages."""
+class Opening:
+    """A port that is being opened, in a thread of its own: a Bluetooth port takes seconds."""
 
-    def __init__(self, bus: Bus, group: str, source: str) -> None:
-        site = bus.identity.site
-        self.group, self.source = group, source
-        self._bus = bus
-        self._reading = topics.reading(site, group, source)
-        self._raw = topics.raw(site, group, source)
-        self._state = topics.stream_state(site, group, source)
-        self.counters = dict.fromkeys(("readings_dropped", "raw_blocks_dropped"), 0)
+    def __init__(self, way: Way) -> None:
+        self.port: Port | None = None
+        self.fault: Exception | None = None
+        self._way = way
+        self._thread = threading.Thread(target=self._open, name="opening", daemon=True)
+        self._thread.start()
 
-    def publish(self, message: Reading | RawBlock) -> None:
-        """Publish a reading or a raw block."""
-        is_reading = isinstance(message, Reading)
-        if not self._bus.publish(self._reading if is_reading else self._raw, message):
-            self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
+    @property
+    def is_over(self) -> bool:
+        """Whether the port is open, or could not be opened."""
+        return not self._thread.is_alive()
 
-    def say(self, standing: Standing, stream: Stream, device: str, counters: dict[str, float], now: datetime) -> None:
-        """Publish how the stream stands."""
-        identity = self._bus.identity
-        state = StreamState(
-            status=standing.status,
-            session=stream.session,
-            time=now,
-            kind=Kind.HEADSET,
-            name=stream.owner.name,
-            code=stream.owner.code,
-            link=standing.link,
-            hint=standing.hint,
-            device=device,
-            service=identity.service,
-            instance=identity.instance,
-            epoch=identity.epoch,
-            counters=counters,
-        )
-        self._bus.publish(self._state, state)
+    def _open(self) -> None:
+        try:
+            self.port = self._way.open()
+        except (NeuroOneError, OSError) as error:
+            self.fault = error
 
 
 class Headset:
     """Reads one headset: opens its port, watches it, opens it again, and publishes what it says.
 
-    ``listeners`` are given the events as they come. ``may_read`` holds back a source that can wait (a capture) while
-    the broker is slow. With ``probe`` the port may have no headset: nothing is published before it has shown one,
-    which ``probe`` then names the owner of, and it is given up, and given back, when it showed none at any speed.
+    Whoever drives it calls `turn` again and again, and `close` at the end. ``may_read`` holds back a source that can
+    wait (a capture) while the broker is slow; ``listeners`` are given the events as they come. With ``probe`` the port
+    may have no headset: nothing is published before it has shown one, which ``probe`` then names the owner of, and it
+    is given up, and given back, when it showed none at any speed.
     """
 
     def __init__(
@@ -109,45 +89,49 @@ class Headset:
     ) -> None:
         self.listeners: tuple[Callable[[list[Event]], object], ...] = ()
         self.has_ended = False
-        self.fault: NeuroOneError | None = None
+        self.fault: Exception | None = None
         self.standing = Standing(StreamStatus.OFFLINE, Link.SEARCHING, None)
         self._way = way
         self._outlet = outlet
         self._decoder = new_decoder()
         self._stream = Stream(owner)
+        self._stream.begin(uuid.uuid4().hex)
         self._watch = Watch(way.device, headset_id, asks_raw)
+        self._world = world
+        self._may_read = may_read
         self._probe = probe
         self._tries_left = len(BAUDS)
         self._held_back: list[Event] = []
-        self._world = world
-        self._may_read = may_read
-        self._opened = 0
-        self._bytes = 0
-        self._said_s = float("-inf")
+        self._port: Port | None = None
+        self._opening: Opening | None = None
+        self._attempt = 0
+        self._retry_s = self._judged_s = self._said_s = float("-inf")
+        self._opened_s = self._arrived_s = 0.0
+        self._is_idle = False
+        self._bytes = self._opened = 0
 
-    def run(self) -> None:
-        """Read until the program stops, or the source ends. Raises nothing: a source at fault is said to be so."""
-        world, attempt = self._world, 0
-        self._stream.begin(uuid.uuid4().hex)
-        while not world.is_stopped() and not self.has_ended:
-            try:
-                port = self._way.open()
-                heard = self._listen(port)
-                attempt = 0 if heard else attempt + 1
-            except PortFault as fault:
-                self._watch.failed(fault.link, fault.hint)
-                if fault.link not in (Link.NO_PERMISSION, Link.PORT_BUSY):  # that is no word on the headset
-                    self._count_try()
-                attempt += 1
-            except (NeuroOneError, OSError) as error:
-                log.error("%s", error)
-                self.fault = error if isinstance(error, NeuroOneError) else NeuroOneError(str(error))
-                break
-            self._pause(REOPEN.delay_s(attempt, world.rng))
-        if not self.is_probe:
-            self._watch.failed(Link.ENDED, None)
+    def turn(self) -> bool:
+        """Do what there is to do now, without waiting; whether there is more to do at once."""
+        if self.has_ended:
+            return False
+        now_s = self._world.clock()
+        n_bytes = 0
+        if self._port is None:
+            self._open(now_s)
+        else:
+            n_bytes = self._read(self._port, now_s)
+        if now_s - self._judged_s >= JUDGE_S:
+            self._judged_s = now_s
+            self._judge(now_s)
+        return n_bytes >= READ_MAX_BYTES
+
+    def close(self) -> None:
+        """Give the port back and say that the stream has ended."""
+        self._shut()
         self.has_ended = True
-        self._report()
+        if self._probe is None:
+            self._watch.failed(Link.ENDED, None)
+            self._report(self._world.clock())
 
     @property
     def is_probe(self) -> bool:
@@ -171,58 +155,107 @@ class Headset:
             **self._outlet.counters,
         }
 
-    def _listen(self, port: Port) -> bool:
-        """Read an open port until it is lost, of no use, or the program stops; whether frames came."""
-        world, watch = self._world, self._watch
+    def _open(self, now_s: float) -> None:
+        """Open the port if it is time to, and see what became of it."""
+        if self._opening is None:
+            if now_s < self._retry_s:
+                return
+            self._opening = Opening(self._way)
+        if not self._opening.is_over:
+            return
+        opening, self._opening = self._opening, None
+        if opening.port is None:
+            self._fail(opening.fault, now_s)
+            return
+        self._port = opening.port
         self._opened += 1
-        self._way_is(port.device)
-        opened_s = last_s = judged_s = world.clock()
-        watch.opened(opened_s)
-        is_idle = False
+        if self._watch.device != self._port.device:
+            log.info("%s is on another port now", self._outlet.source)
+            self._watch.device = self._port.device
+        self._watch.opened(now_s)
+        self._opened_s = self._arrived_s = now_s
+        self._is_idle = False
+
+    def _read(self, port: Port, now_s: float) -> int:
+        """Take what has arrived; how many bytes that was."""
+        if not self._may_read():
+            self._watch.held_back(now_s)
+            return 0
         try:
-            while not world.is_stopped():
-                if not self._may_read():
-                    world.sleep(POLL_S)
-                    watch.held_back(world.clock())
-                    continue
-                arrived = port.read()
-                now_s = world.clock()
-                if arrived:
-                    last_s, is_idle = now_s, False
-                    self._bytes += len(arrived)
-                    watch.arrived(now_s)
-                    self._take(self._decoder.feed(arrived), now_s)
-                elif not is_idle and now_s - last_s >= IDLE_S:
-                    is_idle = True
-                    self._take(self._decoder.idle(), now_s)
-                if now_s - judged_s >= REPORT_S:
-                    judged_s = now_s
-                    self._report()
-                    if command := watch.command(now_s, self._way.baud):
-                        port.write(command)
-                    if command == TGAM_RAW_MODE:
-                        self._way.switched_to_raw()
-                        break
-                    if self._way.can_reopen and watch.must_reopen(now_s):
-                        break
-                    if self.is_probe and now_s - opened_s >= PROBE_S:
-                        watch.judge(now_s, is_final=True)
-                        break
-                if len(arrived) < READ_MAX_BYTES:
-                    world.sleep(POLL_S)
+            arrived = port.read()
+        except (NeuroOneError, OSError) as fault:
+            self._leave(fault, now_s)
+            return 0
+        if arrived:
+            self._arrived_s, self._is_idle = now_s, False
+            self._bytes += len(arrived)
+            self._watch.arrived(now_s)
+            self._take(self._decoder.feed(arrived), now_s)
+        elif not self._is_idle and now_s - self._arrived_s >= IDLE_S:
+            self._is_idle = True
+            self._take(self._decoder.idle(), now_s)
+        return len(arrived)
+
+    def _judge(self, now_s: float) -> None:
+        """Say how the link is; talk to the headset, or open the port anew, if that helps."""
+        self._report(now_s)
+        if self._port is None:
+            return
+        try:
+            if command := self._watch.command(now_s, self._way.baud):
+                self._port.write(command)
         except PortFault as fault:
-            watch.failed(fault.link, fault.hint)
-            self.has_ended = fault.link is Link.ENDED
-        finally:
-            port.close()
-            self._take(self._decoder.flush(), world.clock())
-            self._publish(self._stream.end(world.now()))
-        self._way.heard(watch.has_frames)
-        self._count_try()
-        self._report()
-        if watch.has_frames and not self.has_ended and not world.is_stopped():
+            self._leave(fault, now_s)
+            return
+        if command == TGAM_RAW_MODE:
+            self._way.switched_to_raw()
+            self._leave(None, now_s)
+        elif self._way.can_reopen and self._watch.must_reopen(now_s):
+            self._leave(None, now_s)
+        elif self._probe is not None and now_s - self._opened_s >= PROBE_S:
+            self._watch.judge(now_s, is_final=True)
+            self._leave(None, now_s)
+
+    def _leave(self, fault: Exception | None, now_s: float) -> None:
+        """Close the port, for the reason of ``fault`` or for one that `Watch` knows, and plan to open it again."""
+        self._shut()
+        has_frames = self._watch.has_frames
+        self._way.heard(has_frames)
+        if has_frames:
+            self._attempt = 0
+        if isinstance(fault, PortFault) and fault.link is Link.ENDED:
+            self.close()
+            return
+        self._fail(fault, now_s)
+        self._report(now_s)
+        if has_frames:
             self._stream.begin(uuid.uuid4().hex)
-        return watch.has_frames
+
+    def _fail(self, fault: Exception | None, now_s: float) -> None:
+        """The port is closed: plan to open it again, or give it up."""
+        self._attempt += 1
+        self._retry_s = now_s + REOPEN.delay_s(self._attempt - 1, self._world.rng)
+        if isinstance(fault, PortFault):
+            self._watch.failed(fault.link, fault.hint)
+        elif fault is not None:
+            log.error("%s: %s", self._outlet.source, fault)
+            self.fault = fault
+            self.close()
+            return
+        is_word_on_headset = not isinstance(fault, PortFault) or fault.link not in (Link.NO_PERMISSION, Link.PORT_BUSY)
+        if self._probe is not None and is_word_on_headset:
+            self._held_back.clear()
+            self._tries_left -= 1
+            if self._tries_left <= 0:
+                self._report(now_s)
+                self.close()
+
+    def _shut(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+            self._take(self._decoder.flush(), self._world.clock())
+            self._publish(self._stream.end(self._world.now()))
 
     def _take(self, events: list[Event], now_s: float) -> None:
         if not events:
@@ -246,35 +279,13 @@ class Headset:
         for message in messages:
             self._outlet.publish(message)
 
-    def _count_try(self) -> None:
-        """A port that showed no headset is tried once at each speed, then no more."""
-        if self._probe is not None:
-            self._held_back.clear()
-            self._tries_left -= 1
-            self.has_ended = self._tries_left <= 0
-
-    def _way_is(self, device: str) -> None:
-        if device != self._watch.device:
-            log.info("the headset of %s is on another port now", self._outlet.source)
-        self._watch.device = device
-
-    def _report(self) -> None:
+    def _report(self, now_s: float) -> None:
         """Publish how the stream stands if that changed, or was not said for long."""
-        now_s = self._world.clock()
-        standing = self._watch.standing(now_s)
-        if standing == self.standing and now_s - self._said_s < STATE_PERIOD_S and self._said_s > 0:
+        before, self.standing = self.standing, self._watch.standing(now_s)
+        if self._probe is not None or (self.standing == before and now_s - self._said_s < STATE_PERIOD_S):
             return
-        if standing.link != self.standing.link and not self.is_probe:
-            log.info("%s: %s%s", self._outlet.source, standing.link, f" - {standing.hint}" if standing.hint else "")
-        self.standing = standing
-        if self.is_probe:
-            return
+        if self.standing.link != before.link:
+            hint = f" - {self.standing.hint}" if self.standing.hint else ""
+            log.info("%s: %s%s", self._outlet.source, self.standing.link, hint)
         self._said_s = now_s
-        self._outlet.say(standing, self._stream, self.device, self.counters, self._world.now())
-
-    def _pause(self, delay_s: float) -> None:
-        until_s = self._world.clock() + delay_s
-        self._report()
-        while not self.has_ended and not self._world.is_stopped() and self._world.clock() < until_s:
-            self._world.sleep(REPORT_S)
-            self._report()
+        self._outlet.say(self.standing, self._stream, self.device, self.counters, self._world.now())

@@ -7,12 +7,15 @@ from typing import Final, Protocol
 
 from neuroone.contract.messages import Link, StreamStatus
 from serial_bridge import detect
-from serial_bridge.bridge import Headset, Outlet, Surroundings
+from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.detect import SerialPortInfo
+from serial_bridge.outlet import Outlet
 from serial_bridge.stream import Owner, Stream
 from serial_bridge.watch import Standing
 from serial_bridge.ways import SerialWay, Way
 
+POLL_S: Final = 0.006
+"""Between two reads of a port: few wake-ups for many headsets, and far below 20 ms from byte to topic."""
 SEARCH_PERIOD_S: Final = 1.0
 """How often the computer's ports are listed."""
 TRY_AGAIN_S: Final = 25.0
@@ -28,36 +31,53 @@ class NewHeadset(Protocol):
     """Makes a headset for a way; see `Headset` for ``probe``."""
 
     def __call__(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
-        """Make it; it starts with its `run`."""
+        """Make it."""
         ...
 
 
 class Fleet:
-    """All headsets of the program."""
+    """All headsets of the program, driven by one thread: fifty threads would mostly wait for each other."""
 
-    def __init__(self, new_headset: NewHeadset) -> None:
-        self.headsets: list[Headset] = []
+    def __init__(self, new_headset: NewHeadset, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
+        self.headsets: tuple[Headset, ...] = ()
         self._new_headset = new_headset
-        self._threads: list[threading.Thread] = []
+        self._clock = clock
+        self._sleep = sleep
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="headsets", daemon=True)
+
+    def start(self) -> None:
+        """Read the headsets from now on."""
+        self._thread.start()
 
     def add(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
-        """Read one more headset, from now on."""
+        """Read one more headset."""
         headset = self._new_headset(way, source, owner, probe=probe)
-        thread = threading.Thread(target=headset.run, name=f"headset-{source}", daemon=True)
-        self.headsets = [*(each for each in self.headsets if not each.has_ended or each.fault), headset]
-        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
-        thread.start()
+        self.headsets = (*(each for each in self.headsets if not (each.has_ended and each.is_probe)), headset)
         return headset
 
     @property
     def has_ended(self) -> bool:
         """Whether no headset is read any more."""
-        return not any(thread.is_alive() for thread in self._threads)
+        return all(headset.has_ended for headset in self.headsets)
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for the threads, each at most ``timeout_s``."""
-        for thread in self._threads:
-            thread.join(timeout_s)
+    def close(self, timeout_s: float) -> None:
+        """Read no more, and let every stream end."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        turn_s = self._clock()
+        while not self._stopping.is_set():
+            is_busy = False
+            for headset in self.headsets:
+                is_busy |= headset.turn()
+            turn_s = max(turn_s + POLL_S, self._clock())
+            if not is_busy:
+                self._sleep(max(0.0, turn_s - self._clock()))
+        for headset in self.headsets:
+            if not headset.has_ended:
+                headset.close()
 
 
 class Search:

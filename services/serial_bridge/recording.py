@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable
 
 from neuroone.contract.messages import Link
-from serial_bridge.bridge import POLL_S, REOPEN, Surroundings
+from serial_bridge.bridge import REOPEN, Surroundings
 from serial_bridge.captures import Recording
+from serial_bridge.fleet import POLL_S
 from serial_bridge.headsets import Decoder
 from serial_bridge.ports import PortFault
 from serial_bridge.watch import Watch
@@ -15,7 +16,14 @@ log = logging.getLogger(__name__)
 
 
 def record(
-    way: Way, recording: Recording, new_decoder: Callable[[], Decoder], world: Surroundings, seconds: float | None
+    way: Way,
+    recording: Recording,
+    new_decoder: Callable[[], Decoder],
+    world: Surroundings,
+    *,
+    sleep: Callable[[float], object],
+    is_stopped: Callable[[], bool],
+    seconds: float | None,
 ) -> None:
     """Write all that comes until the program stops, the source ends or ``seconds`` have gone by."""
     began_s = world.clock()
@@ -23,7 +31,7 @@ def record(
     has_ended, attempt = False, 0
 
     def is_over() -> bool:
-        return has_ended or world.is_stopped() or (seconds is not None and world.clock() - began_s >= seconds)
+        return has_ended or is_stopped() or (seconds is not None and world.clock() - began_s >= seconds)
 
     while not is_over():
         try:
@@ -31,7 +39,7 @@ def record(
         except PortFault as fault:
             log.warning("%s", fault)
             attempt += 1
-            world.sleep(REOPEN.delay_s(attempt, world.rng))
+            sleep(REOPEN.delay_s(attempt, world.rng))
             continue
         decoder = new_decoder()
         watch.opened(world.clock())
@@ -45,7 +53,7 @@ def record(
                 elif way.can_reopen and watch.must_reopen(now_s):
                     log.warning("%s", watch.standing(now_s).hint)
                     break
-                world.sleep(POLL_S)
+                sleep(POLL_S)
         except PortFault as fault:
             has_ended = fault.link is Link.ENDED
             if not has_ended:

@@ -12,10 +12,11 @@ from neuroone.runtime import lifecycle
 from neuroone.runtime.bus import MqttBus, Vitals
 from neuroone.runtime.lifecycle import Stop
 from neuroone.runtime.settings import host_id
-from serial_bridge.bridge import Headset, Outlet, Surroundings
+from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.fleet import Fleet, Search
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.leftovers import Leftovers
+from serial_bridge.outlet import Outlet
 from serial_bridge.settings import StreamSettings
 from serial_bridge.stream import Owner
 from serial_bridge.tgc import TgcServer
@@ -75,9 +76,9 @@ class Service:
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
         )
-        self._world = Surroundings(clock=time.monotonic, sleep=time.sleep, is_stopped=stop.is_set)
+        self._world = Surroundings(time.monotonic)
         self._tgc = None if settings.tgc is None else TgcServer(settings.tgc)
-        self._fleet = Fleet(self._new_headset)
+        self._fleet = Fleet(self._new_headset, time.monotonic, time.sleep)
 
     def run(self, *, searches: bool = False, ends: bool = False) -> int:
         """Publish until stopped or, when ``ends``, until the last headset ended and the broker has everything."""
@@ -89,13 +90,14 @@ class Service:
         self._bus.start()
         for way, source, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
             self._fleet.add(way, source, Owner(name, self._settings.code))
+        self._fleet.start()
         search = self._search() if searches else None
         while not self._stop.wait(TURN_S):
             if search is not None:
                 search.tick()
             if ends and self._fleet.has_ended and not self._bus.waiting:
                 break
-        self._fleet.join(CLOSE_S)
+        self._fleet.close(CLOSE_S)
         if self._tgc is not None:
             self._tgc.close()
         everything_arrived = self._bus.close(CLOSE_S)

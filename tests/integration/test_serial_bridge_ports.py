@@ -17,10 +17,11 @@ import pytest
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from serial_bridge import simulate
-from serial_bridge.bridge import Headset, Outlet, Surroundings
+from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.detect import SerialPortInfo
 from serial_bridge.fleet import Fleet, Search
 from serial_bridge.headsets.thinkgear import Decoder
+from serial_bridge.outlet import Outlet
 from serial_bridge.simulate import PtyLine, TcpLine
 from serial_bridge.simulator import Damage, SimulatedHeadset
 from serial_bridge.stream import Owner
@@ -125,24 +126,27 @@ def port(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def surroundings() -> Iterator[Surroundings]:
-    stop = threading.Event()
+def fleet_of(published: Published, **options: Any) -> Iterator[Fleet]:
+    """A fleet that is driven, empty."""
+
+    def new_headset(way, source, owner, *, probe=None):
+        outlet = Outlet(published, "no-group", source)
+        return Headset(way, outlet, owner, Decoder, Surroundings(clock, rng=Random(1)), probe=probe, **options)
+
+    fleet = Fleet(new_headset, clock, sleep)
+    fleet.start()
     try:
-        yield Surroundings(clock, sleep, stop.is_set, rng=Random(1))
+        yield fleet
     finally:
-        stop.set()
+        fleet.close(10)
 
 
 @contextmanager
-def bridged(way: SerialWay, published: Published, **options: Any) -> Iterator[Headset]:
-    """A headset that is read in a thread."""
-    with surroundings() as world:
-        outlet = Outlet(published, "no-group", "bench")
-        headset = Headset(way, outlet, Owner(), Decoder, world, **options)
-        thread = threading.Thread(target=headset.run)
-        thread.start()
-        yield headset
-    thread.join()
+def bridged(way: SerialWay, published: Published, **options: Any) -> Iterator[None]:
+    """A headset that is read."""
+    with fleet_of(published, **options) as fleet:
+        fleet.add(way, "bench", Owner())
+        yield
 
 
 ONLINE = {"status": StreamStatus.ONLINE, "link": Link.CONNECTED, "hint": None}
@@ -354,35 +358,32 @@ def reading_of(source: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def searching(published: Published, ports: dict[Path, SerialPortInfo], names: list[str]) -> Iterator[Fleet]:
-    """A search over these ports, with its fleet, in a thread."""
-    with surroundings() as world:
-
-        def new_headset(way, source, owner, *, probe=None):
-            return Headset(way, Outlet(published, "no-group", source), owner, Decoder, world, probe=probe)
-
-        fleet = Fleet(new_headset)
-        outlet = Outlet(published, "no-group", "auto")
+def searching(published: Published, ports: dict[Path, SerialPortInfo], names: list[str]) -> Iterator[None]:
+    """A search over these ports, and what it finds, driven."""
+    stop = threading.Event()
+    with fleet_of(published) as fleet:
         search = Search(
             fleet,
-            outlet,
+            Outlet(published, "no-group", "auto"),
             [*map(Owner, names), Owner()],
-            world,
+            Surroundings(clock),
             taken=frozenset(),
             baud=None,
             present=lambda: list(ports.values()),
         )
 
         def look() -> None:
-            while not world.is_stopped():
+            while not stop.is_set():
                 search.tick()
                 sleep(0.1)
 
         thread = threading.Thread(target=look)
         thread.start()
-        yield fleet
-    thread.join()
-    fleet.join(10)
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_search(published, plug, tmp_path):
