@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import Reading, StreamState
+from neuroone.contract.messages import Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import Delivery, MqttBus, Vitals
+from neuroone.runtime.bus import Delivery, Vitals
 from neuroone.runtime.lifecycle import FAILED, Command, Stop
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, text
 from ws_gateway.audience import Audience
-from ws_gateway.deliveries import Deliveries
+from ws_gateway.bus import AsyncBus
+from ws_gateway.ledger import Ledger
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
 
@@ -59,6 +59,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     stopped = asyncio.Event()
     stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
     audience = Audience(time.monotonic)
+    ledger = Ledger(time.monotonic)
 
     def take(delivery: Delivery) -> None:
         try:
@@ -66,33 +67,49 @@ async def _serve(given: Settings, stop: Stop) -> int:
         except ContractError:
             gateway.counters["deliveries_bad"] += 1
             return
-        if isinstance(message, Reading):
-            audience.take_reading(topic, message)
-        elif isinstance(message, StreamState):
-            students.take_state(topic, message)
+        match message:
+            case Reading():
+                audience.take_reading(topic, message)
+            case StreamState():
+                students.take_state(topic, message)
+            case ServiceState():
+                ledger.take_state(topic, message)
+                bus.pump()
+            case Recorded():
+                ledger.take_mark(message)
 
     def die(error: NeuroOneError) -> None:
         log.error("%s", error)
         stop.set(FAILED)
 
-    deliveries = Deliveries(loop, take)
-    bus = MqttBus(
+    bus = AsyncBus(
         given.broker,
         given.identity(SERVICE, time.time()),
         subscriptions={
             topics.every(topics.READING, given.site): 0,  # a dashboard that misses one has the next
             topics.every(topics.STREAM_STATE, given.site): 1,
+            topics.every(topics.SERVICE_STATE, given.site): 1,
+            topics.every(topics.RECORDED, given.site): 0,
         },
-        on_delivery=deliveries.put,
+        on_delivery=take,
+        on_link=ledger.linked,
         on_fatal=die,
         vitals=lambda: Vitals(
-            {**gateway.counters, **students.counters, "deliveries_dropped": deliveries.dropped},
-            {"clients": gateway.clients, "students": len(students), "dashboards": len(audience.dashboards)},
+            {**gateway.counters, **students.counters, "kept_overflowed": ledger.overflowed},
+            {
+                "clients": gateway.clients,
+                "students": len(students),
+                "dashboards": len(audience.dashboards),
+                "kept": len(ledger),
+                "kept_bytes": ledger.size_bytes,
+            },
         ),
+        replay=ledger.replay,
+        wait_for=ledger.waits_for_recorder,
         ca_file=given.broker_ca,
         health_file=given.health_file,
     )
-    students = Students(bus, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic)
+    students = Students(bus, ledger, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic)
     gateway = Gateway(students, audience)
     await gateway.listen(given.host, given.ws_port)  # before the bus: its birth says that the gateway is ready
     log.info("listening on port %d of %s", given.ws_port, given.host)
@@ -102,6 +119,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
         for period_s, call in (
             (SEND_WAITING_PERIOD_S, students.send_waiting),
             (LOOK_PERIOD_S, students.look),
+            (LOOK_PERIOD_S, ledger.look),
             (LISTENERS_PERIOD_S, audience.tick),
         )
     ]
@@ -110,7 +128,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     for task in clockwork:
         task.cancel()
     students.leave_all()
-    if not await asyncio.to_thread(partial(bus.close, FLUSH_TIMEOUT_S)):
+    if not await bus.close(FLUSH_TIMEOUT_S):
         log.warning("the broker did not take the last %d messages", bus.waiting)
     await gateway.close()
     await asyncio.gather(*clockwork, return_exceptions=True)

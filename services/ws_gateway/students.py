@@ -6,18 +6,28 @@ It knows nothing of dashboards: what they see is what came back from the broker.
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
-from neuroone.contract import topics
+from neuroone.contract import codec, topics
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.runtime.bus import Bus
+from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
+from ws_gateway.ledger import Ledger
 from ws_gateway.pace import Arrival, Pace
 from ws_gateway.wire import StudentFrame
 
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
+
+
+class Carrier(Bus, Protocol):
+    """The Bus as the students need it: it takes messages that are encoded already."""
+
+    def put(self, outgoing: Outgoing) -> bool:
+        """Send a message; False when it was dropped."""
+        ...
 
 
 class Student:
@@ -44,8 +54,11 @@ class Student:
 class Students:
     """All students of this gateway. ``now`` is UTC, ``clock`` a steady clock in seconds."""
 
-    def __init__(self, bus: Bus, *, rate_hz: float, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, bus: Carrier, ledger: Ledger, *, rate_hz: float, now: Callable[[], datetime], clock: Callable[[], float]
+    ) -> None:
         self._bus = bus
+        self._ledger = ledger
         self._rate_hz = rate_hz
         self._now = now
         self._clock = clock
@@ -125,21 +138,28 @@ class Students:
         return student
 
     def _publish(self, student: Student, arrival: Arrival) -> None:
-        topic = topics.reading(self._bus.identity.site, student.group, student.source)
-        self._bus.publish(
-            topic,
-            Reading(
-                session=student.session,
-                seq=student.seq,
-                time=arrival.time,
-                kind=Kind.CLIENT,
-                name=student.name,
-                code=student.code,
-                poor_signal=None,
-                **arrival.frame.values,
-            ),
+        reading = Reading(
+            session=student.session,
+            seq=student.seq,
+            time=arrival.time,
+            kind=Kind.CLIENT,
+            name=student.name,
+            code=student.code,
+            poor_signal=None,
+            **arrival.frame.values,
         )
-        student.seq += 1
+        self._send(student, reading)
+
+    def _send(self, student: Student, reading: Reading) -> None:
+        topic = topics.reading(self._bus.identity.site, student.group, student.source)
+
+        def on_ack() -> None:
+            if student.name is not None:  # no recorder covers a student without a name
+                self._ledger.acked((student.group, student.source, student.session), reading.seq, outgoing)
+
+        outgoing = Outgoing(str(topic), codec.encode(reading), topic.rule.qos, topic.rule.retained, on_ack)
+        self._bus.put(outgoing)
+        student.seq = reading.seq + 1
         self.counters["readings"] += 1
         if student.status is not StreamStatus.ONLINE:
             self._say(student, StreamStatus.ONLINE, Link.CONNECTED)

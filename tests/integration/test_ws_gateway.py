@@ -67,7 +67,11 @@ class GatewayProgram:
     def start(self, peer: Peer) -> None:
         already = len(self._births(peer))
         self.process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
-        wait_for(lambda: len(self._births(peer)) > already, "birth of the gateway")
+        try:
+            wait_for(lambda: len(self._births(peer)) > already, "birth of the gateway")
+        except AssertionError:
+            print(self.end(signal.SIGKILL))
+            raise
 
     def end(self, how: signal.Signals) -> tuple[int, str]:
         """End it; its exit code and its log."""

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from neuroone.contract import topics
+from neuroone.contract import codec, topics
 from neuroone.contract.messages import Message, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.settings import Identity
 from tests.messages import NOON, stream_state
 from ws_gateway import wire
+from ws_gateway.ledger import Ledger
 from ws_gateway.students import Students
 
 
@@ -25,6 +27,12 @@ class FakeBus:
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         self.sent.append((topic, message))
+        return True
+
+    def put(self, outgoing: Outgoing) -> bool:
+        self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
+        if outgoing.on_ack is not None:
+            outgoing.on_ack()
         return True
 
     def readings(self) -> list[Reading]:
@@ -40,7 +48,8 @@ class World:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.bus = FakeBus()
-        self.students = Students(self.bus, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
+        self.ledger = Ledger(lambda: self.now_s)
+        self.students = Students(self.bus, self.ledger, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
 
 
 @pytest.fixture
