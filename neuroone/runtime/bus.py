@@ -83,6 +83,10 @@ class Delivery:
     packet_id: int
     connection: int
 
+    def needs_ack_of(self, connection: int) -> bool:
+        """Whether the broker waits on this connection for an ack: not for QoS 0, nor on a later connection."""
+        return self.packet_id != 0 and self.connection == connection
+
     def open(self) -> tuple[Topic, Message]:
         """The topic taken apart and its message. Raises ContractError."""
         return codec.open_delivery(self.topic, self.payload)
@@ -225,7 +229,7 @@ class MqttBus:
     def ack(self, delivery: Delivery) -> None:
         """Tell the broker that a delivery of QoS 1 is safe here. Only on a durable bus; in order."""
         self._commands.append(
-            lambda client: client.ack(delivery.packet_id, 1) if delivery.connection == self._connection else None
+            lambda client: client.ack(delivery.packet_id, 1) if delivery.needs_ack_of(self._connection) else None
         )
         self._wake()
 
@@ -436,6 +440,9 @@ class MqttBus:
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic == str(self._state_topic):
             self._look_at_own_state(bytes(message.payload))
+            if self._durable and message.qos:
+                client.ack(message.mid, message.qos)
+            return
         delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, self._connection)
         self.counters["delivered"] += 1
         self._call(self._on_delivery, delivery)
