@@ -25,6 +25,7 @@ from neuroone.contract.messages import (
 )
 
 NOON = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)
+SEED_BANDS = (123456, 234567, 345678, 456789, 567890, 678901, 789012, 890123)
 SESSION = "0f3c9a5e7b1d4c2a8e6f0a1b2c3d4e5f"
 
 
@@ -40,7 +41,7 @@ def reading(**changes: Any) -> Reading:
         "poor_signal": None,
         "attention": 85,
         "meditation": 72,
-        **{band: 123456 + 111111 * number for number, band in enumerate(BANDS)},
+        **dict(zip(BANDS, SEED_BANDS, strict=True)),
     }
     return Reading(**{**values, **changes})
 

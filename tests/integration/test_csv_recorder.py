@@ -1,0 +1,172 @@
+"""csv-recorder as a program, on real brokers, killed while it works."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csv_recorder.rows import HEADER, row
+from neuroone.contract import topics
+from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
+from neuroone.runtime.bus import MqttBus
+from neuroone.runtime.settings import BrokerAddress
+from tests.brokers import Broker
+from tests.bus_listener import identity, listening
+from tests.messages import reading
+from tests.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
+]
+STUDENTS = 20
+SHOWN_S = 2.0
+
+
+@contextlib.contextmanager
+def recorder(broker: Broker, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running csv-recorder, killed at the end if it still runs."""
+    command = [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(directory)]
+    with subprocess.Popen(command) as popen:
+        try:
+            yield popen
+        finally:
+            popen.kill()
+
+
+@contextlib.contextmanager
+def publisher(broker: Broker) -> Iterator[MqttBus]:
+    """A bus that publishes as a gateway would."""
+    bus = MqttBus(BrokerAddress.parse(broker.url), identity("ws_gateway"))
+    bus.start()
+    try:
+        yield bus
+    finally:
+        assert bus.close(30)
+
+
+def a_reading(student: int, seq: int) -> Reading:
+    """A reading whose row tells which it is."""
+    return reading(name=f"Aluno {student}", session=f"session-{student}", seq=seq, delta=seq)
+
+
+def publish(bus: MqttBus, student: int, seq: int) -> None:
+    """Publish one reading."""
+    assert bus.publish(topics.reading("local", "ABC123", f"Aluno-{student}"), a_reading(student, seq))
+
+
+def expected(student: int, readings: int) -> bytes:
+    """What the student's file must be, to the byte."""
+    return HEADER + b"".join(row(a_reading(student, seq)) for seq in range(readings))
+
+
+def files_are_whole(directory: Path, readings: int, *, in_order: bool) -> bool:
+    """Whether every student's file has every row once and whole."""
+
+    def is_whole(student: int) -> bool:
+        path = directory / f"Aluno {student}.csv"
+        have, want = path.read_bytes() if path.exists() else b"", expected(student, readings)
+        return have == want if in_order else sorted(have.splitlines(True)) == sorted(want.splitlines(True))
+
+    return all(map(is_whole, range(STUDENTS)))
+
+
+def wait_online(broker: Broker) -> None:
+    """Wait until a recorder is there, and so its durable session."""
+    with listening(broker.url, "watcher") as listener:
+        listener.wait_for(
+            ServiceState,
+            lambda topic, state: topic["service"] == "csv_recorder" and state.status is ServiceStatus.ONLINE,
+            20,
+        )
+
+
+def test_a_row_is_in_the_file_soon_and_marked(broker: Broker, tmp_path: Path) -> None:
+    """The mark comes once the reading is on the disk, and says how far."""
+    with recorder(broker, tmp_path) as popen, publisher(broker) as bus:
+        wait_online(broker)
+        with listening(broker.url) as listener:
+            for seq in range(3):
+                publish(bus, 0, seq)
+            path = tmp_path / "Aluno 0.csv"
+            wait_for(lambda: path.exists() and path.read_bytes() == expected(0, 3), "three rows", SHOWN_S + 5)
+            _, mark = listener.wait_for(Recorded, lambda topic, mark: mark.streams[0].rows == 3)
+            assert (mark.streams[0].source, mark.streams[0].seq, mark.streams[0].gaps) == ("Aluno-0", 2, 0)
+        popen.send_signal(signal.SIGTERM)
+        assert popen.wait(20) == 0
+    with listening(broker.url, "later") as later:
+        _, state = later.wait_for(ServiceState, lambda topic, state: topic["service"] == "csv_recorder")
+        assert state.status is ServiceStatus.OFFLINE
+
+
+def test_killed_again_and_again_it_loses_doubles_and_tears_nothing(broker: Broker, tmp_path: Path) -> None:
+    """Five times SIGKILL under load; then every row is there once and whole; in its order where the broker keeps it."""
+    in_order = broker.speaks_mqtt5  # NATS sends what was not acknowledged again after what is new
+    rng = random.Random(7)
+    readings = 0
+    with publisher(broker) as bus:
+        with recorder(broker, tmp_path):
+            wait_online(broker)
+        for _ in range(5):
+            with recorder(broker, tmp_path) as popen:
+                wait_online(broker)
+                kill_at = readings + rng.randrange(5, 40)
+                while readings < kill_at:
+                    for student in range(STUDENTS):
+                        publish(bus, student, readings)
+                    readings += 1
+                wait_for(lambda: bus.waiting < STUDENTS, "some progress")
+                popen.kill()
+        with recorder(broker, tmp_path) as popen:
+            wait_for(lambda: files_are_whole(tmp_path, readings, in_order=in_order), "every row", 40)
+            popen.send_signal(signal.SIGTERM)
+            assert popen.wait(20) == 0
+    assert files_are_whole(tmp_path, readings, in_order=in_order)
+
+
+def test_what_came_while_it_was_away_is_recorded(broker: Broker, tmp_path: Path) -> None:
+    """The broker keeps it for the recorder's session."""
+    with recorder(broker, tmp_path) as popen:
+        wait_online(broker)
+        popen.send_signal(signal.SIGTERM)
+        assert popen.wait(20) == 0
+    with publisher(broker) as bus:
+        for seq in range(100):
+            for student in range(STUDENTS):
+                publish(bus, student, seq)
+    with recorder(broker, tmp_path):
+        wait_for(lambda: files_are_whole(tmp_path, 100, in_order=broker.speaks_mqtt5), "all that came meanwhile", 40)
+
+
+def test_a_broker_that_is_killed_costs_no_row(broker: Broker, tmp_path: Path) -> None:
+    """Publishers and recorder come back to it by themselves."""
+    with recorder(broker, tmp_path), publisher(broker) as bus:
+        wait_online(broker)
+        for seq in range(60):
+            for student in range(STUDENTS):
+                publish(bus, student, seq)
+            if seq in (20, 40):
+                broker.kill()
+                broker.start()
+        wait_for(lambda: files_are_whole(tmp_path, 60, in_order=False), "every row once", 40)
+
+
+def test_an_unwritable_directory_is_said(broker: Broker, tmp_path: Path) -> None:
+    """Exit 2 and a sentence."""
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(tmp_path / "file" / "x")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 2
+    assert "is not writable" in done.stderr
