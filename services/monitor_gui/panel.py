@@ -29,6 +29,7 @@ from monitor_gui.view import (
 )
 from neuroone.contract.messages import GroupEvent, Reading, StreamState, StreamStatus
 
+NO_BREAK: Final = "\u00a0"
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: as often as a headset reads."""
 
@@ -73,8 +74,8 @@ class StreamPanel(QWidget):
         plots.addWidget(self.esense, 1, 0, 1, 2)
         plots.addWidget(self.raw, 2, 0)
         plots.addWidget(self.bars, 2, 1)
-        plots.setColumnStretch(0, 5)
-        plots.setColumnStretch(1, 2)
+        plots.setColumnStretch(0, 7)
+        plots.setColumnStretch(1, 4)
         for row, stretch in enumerate((4, 3, 3)):
             plots.setRowStretch(row, stretch)
         for plot in (self.bands, self.esense, self.raw, self.bars):
@@ -198,10 +199,11 @@ class StreamPanel(QWidget):
         self.title.setText(name)
         self.title.setToolTip(name)
         parts = [words.of_status(status)]
+        hint = ""
         if state is not None:
             parts.append(words.of_link(state.link) + (f" - {state.device}" if state.device else ""))
             if state.hint:
-                parts.append(state.hint)
+                hint = state.hint
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(self.tr("last reading {0} s ago").format(age))
         reported = {} if state is None else state.counters
@@ -213,4 +215,5 @@ class StreamPanel(QWidget):
             parts.append(self.tr("{0} checksum failures").format(int(reported["checksum_failures"])))
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
-        self.link.setText("  ·  ".join(parts))
+        line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
+        self.link.setText(f"{hint}\n{line}" if hint else line)

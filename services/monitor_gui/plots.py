@@ -21,6 +21,8 @@ ESENSE_TICKS = [[(level, str(level)) for level in (0, 20, 40, 60, 80, 100)]]
 AXIS_WIDTH_PX = 58
 """One width for all plots, so that moments stand under each other."""
 
+BARS_AXIS_WIDTH_PX = 46
+
 translate = QCoreApplication.translate
 
 
@@ -169,7 +171,8 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.setMenuEnabled(False)
         self.hideButtons()
         self.disableAutoRange()
-        self.getAxis("left").setWidth(AXIS_WIDTH_PX)
+        self.getAxis("left").setWidth(BARS_AXIS_WIDTH_PX)
+        self.getAxis("bottom").setStyle(tickLength=0)
         self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
         self.addItem(self.bars)
 

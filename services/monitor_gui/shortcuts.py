@@ -19,13 +19,12 @@ class ShortcutsPage(QWidget):
         self.rows.setHorizontalSpacing(32)
         column = QVBoxLayout(self)
         column.setContentsMargins(32, 24, 32, 24)
-        for widget in (self.title, self.rows, self.notes, self.back):
-            if isinstance(widget, QFormLayout):
-                column.addLayout(widget)
-            else:
-                column.addWidget(widget, alignment=Qt.AlignmentFlag.AlignLeft)
+        column.setSpacing(16)
+        column.addWidget(self.title)
+        column.addLayout(self.rows)
+        column.addWidget(self.notes)
+        column.addWidget(self.back, alignment=Qt.AlignmentFlag.AlignLeft)
         self.notes.setWordWrap(True)
-        self.notes.setMinimumWidth(700)
         column.addStretch(1)
         self.retranslate()
 

@@ -45,6 +45,10 @@ LOOK_PERIOD_MS: Final = 500
 SCROLL_STEP_S: Final = 5.0
 WORDS_SHOWN_MS: Final = 8000
 """How long the status bar shows what was just done."""
+CHECK_BOX: Final = (
+    "QCheckBox {{ color: {0} }} QCheckBox::indicator:unchecked {{ border: 1px solid {0}; width: 11px; height: 11px }}"
+)
+"""An empty box in the line's own colour: the dark theme's own is too faint."""
 PAGES: Final = ("monitor", "connection", "shortcuts")
 KEYS: Final = {
     "monitor": "F5",
@@ -284,7 +288,7 @@ class MonitorWindow(QMainWindow):
         """Take the colours of the theme."""
         colours = themes.colours()
         for line, box in self.boxes.items():
-            box.setStyleSheet(f"color: {colours[line]}")
+            box.setStyleSheet(CHECK_BOX.format(colours[line]))
 
     def _action_texts(self) -> dict[str, str]:
         return {
@@ -364,6 +368,7 @@ class MonitorWindow(QMainWindow):
         self.addToolBar(bar)
         for name, combo in (("stream", self.streams), ("compared", self.compared), ("window", self.window_s)):
             self._labels[name].setBuddy(combo)
+            self._labels[name].setContentsMargins(8, 0, 4, 0)
             bar.addWidget(self._labels[name])
             bar.addWidget(combo)
         for combo in (self.streams, self.compared):

@@ -1,0 +1,432 @@
+"""The monitor's window, driven offscreen against a real broker."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from neuroone.contract import topics
+from neuroone.contract.messages import (
+    EventType,
+    GroupEvent,
+    RawBlock,
+    Recorded,
+    RecordedStream,
+    StreamStatus,
+)
+from neuroone.runtime.bus import MqttBus
+from neuroone.runtime.settings import BrokerAddress
+from tests import messages
+from tests.brokers import Broker
+from tests.bus_listener import identity, listening
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from monitor_gui.window import MonitorWindow
+
+pytestmark = [pytest.mark.gui]
+WAIT_MS = 15_000
+
+
+class Headset:
+    """A stream that says what a test wants it to say."""
+
+    def __init__(self, bus: MqttBus, source: str) -> None:
+        self.group, self.source = "TURMA", source
+        self._bus = bus
+        self._seq = 0
+        self._samples = 0
+
+    @property
+    def readings(self) -> int:
+        """How many readings it has sent."""
+        return self._seq
+
+    def say(self, status: StreamStatus = StreamStatus.ONLINE, **changes: Any) -> None:
+        """Publish the stream's state."""
+        site = self._bus.identity.site
+        state = messages.stream_state(status=status, **changes)
+        self._bus.publish(topics.stream_state(site, self.group, self.source), state)
+
+    def read(self, ago_s: float = 0.0, **changes: Any) -> None:
+        """Publish a reading of ``ago_s`` seconds ago."""
+        changes = {"poor_signal": 0, "time": datetime.now(UTC) - timedelta(seconds=ago_s), **changes}
+        reading = messages.reading(seq=self._seq, **changes)
+        self._seq += 1
+        self._bus.publish(topics.reading(self._bus.identity.site, self.group, self.source), reading)
+
+    def send_raw(self) -> None:
+        """Publish a raw block of now."""
+        block = RawBlock(
+            session=messages.SESSION,
+            seq=self._samples // 64,
+            time=datetime.now(UTC),
+            first_sample=self._samples,
+            rate_hz=512,
+            samples=tuple(range(64)),
+        )
+        self._samples += 64
+        self._bus.publish(topics.raw(self._bus.identity.site, self.group, self.source), block)
+
+
+@contextmanager
+def headsets(url: str, *sources: str) -> Iterator[list[Headset]]:
+    """Headsets that are online at the broker."""
+    bus = MqttBus(BrokerAddress.parse(url), identity("serial_bridge", "bench-1"))
+    bus.start()
+    try:
+        assert bus.wait_connected(10)
+        found = [Headset(bus, source) for source in sources]
+        for headset in found:
+            headset.say()
+        yield found
+    finally:
+        bus.close()
+
+
+@pytest.fixture
+def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "MonitorWindow"]]:
+    """Open a monitor that remembers nothing of other runs."""
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui import themes
+    from monitor_gui.feed import Feed
+    from monitor_gui.languages import Language
+    from monitor_gui.local_bridge import LocalBridge
+    from monitor_gui.memory import Memory
+    from monitor_gui.window import MonitorWindow
+
+    opened = []
+    language = Language()
+
+    def new_bus(broker: BrokerAddress, **options: Any) -> MqttBus:
+        return MqttBus(broker, identity("monitor_gui"), **options)
+
+    def open_window(broker: Broker) -> MonitorWindow:
+        memory = Memory(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
+        window = MonitorWindow(Feed(new_bus, "local", time.monotonic), LocalBridge(), language, memory, [])
+        opened.append(window)
+        qtbot.addWidget(window)
+        window.connect_to(BrokerAddress.parse(broker.url))
+        window.start("monitor")
+        window.show()
+        return window
+
+    yield open_window
+    for window in opened:
+        window.close()
+        window.bridge.close()
+        window.feed.close()
+    language.choose("en")
+    themes.choose("system")
+
+
+def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
+    """Let Qt run until the condition is true."""
+    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
+
+
+def read_until(qtbot: "QtBot", headset: Headset, condition: Callable[[], object], **changes: Any) -> None:
+    """Let the headset read again and again, and Qt run, until the condition is true."""
+
+    def is_true() -> bool:
+        if condition():
+            return True
+        headset.read(**changes)
+        return False
+
+    qtbot.waitUntil(is_true, timeout=WAIT_MS)
+
+
+def points(curve: Any) -> int:
+    """How many points of a curve are drawn: those with a value."""
+    _, y = curve.getData()
+    return 0 if y is None else int((y == y).sum())
+
+
+def test_shows_what_arrives_and_hides_what_is_unchecked(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """The first live stream is plotted by itself; a check box takes its line away and brings it back."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]) > 2)
+        headset.send_raw()
+        wait(qtbot, lambda: points(panel.raw.curves["raw"]) > 2)
+        assert str(panel.stream) == "TURMA/h1"
+        assert points(panel.esense.curves["attention"]) > 2
+        assert "85" in panel.numbers["attention"].text()
+        window.boxes["delta"].click()
+        window.boxes["raw"].click()
+        assert not panel.bands.curves["delta"].isVisible()
+        assert not panel.raw.isVisible()
+        assert panel.bands.curves["theta"].isVisible()
+        window.boxes["delta"].click()
+        assert panel.bands.curves["delta"].isVisible()
+        window.window_s.setCurrentIndex(0)
+        assert panel.bands.viewRange()[0] == [-10, 0]
+
+
+def test_chooses_and_compares_streams(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """The connection page lists the streams from their retained states; one is shown, or two beside each other."""
+    with headsets(broker.url, "h1", "h2") as (first, second):
+        window = open_monitor(broker)
+        page = window.connection_page
+        wait(qtbot, lambda: page.table.rowCount() == 2)
+        page.table.selectRow(1)
+        page.show_button.click()
+        assert [str(panel.stream) for panel in window.panels] == ["TURMA/h2"]
+        page.table.selectAll()
+        page.show_button.click()
+        assert [str(panel.stream) for panel in window.panels] == ["TURMA/h1", "TURMA/h2"]
+        one, other = window.panels
+        read_until(qtbot, second, lambda: "11" in other.numbers["attention"].text(), attention=11)
+        read_until(qtbot, first, lambda: "22" in one.numbers["attention"].text(), attention=22)
+        window.compared.setCurrentIndex(0)
+        window.compared.activated.emit(0)
+        assert [str(panel.stream) for panel in window.panels] == ["TURMA/h1"]
+
+
+def test_a_poor_signal_greys_esense_and_nothing_else(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """While poor signal is above 0 eSense is grey, "--" when it is 0; bands go on; then all is well again."""
+    from monitor_gui import themes
+    from monitor_gui.view import Signal
+
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        grey, red = themes.colours()["faint"], themes.colours()["attention"]
+        read_until(qtbot, headset, lambda: panel.light.shape.signal is Signal.GOOD)
+        assert red in panel.numbers["attention"].text()
+        read_until(qtbot, headset, lambda: panel.light.shape.signal is Signal.ADJUSTING, poor_signal=26)
+        assert grey in panel.numbers["attention"].text()
+        assert "85" in panel.numbers["attention"].text()
+        held, valid = points(panel.esense.held["attention"]), points(panel.esense.curves["attention"])
+        assert held >= 1
+        assert points(panel.bands.curves["delta"]) == held + valid
+        read_until(qtbot, headset, lambda: panel.light.shape.signal is Signal.OFF, poor_signal=200, attention=0)
+        assert "--" in panel.numbers["attention"].text()
+        read_until(qtbot, headset, lambda: panel.light.shape.signal is Signal.GOOD)
+        assert red in panel.numbers["attention"].text()
+
+
+def test_silence_is_said(broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]) -> None:
+    """A stream without readings is stale after 3 s: the light says so, in words, and eSense is grey."""
+    from monitor_gui import themes
+
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        read_until(qtbot, headset, lambda: panel.light.text.text() == "Good signal")
+        wait(qtbot, lambda: panel.light.text.text() == "stale")
+        assert themes.colours()["faint"] in panel.numbers["attention"].text()
+        headset.say(StreamStatus.OFFLINE)
+        wait(qtbot, lambda: panel.light.text.text() == "offline")
+        assert "--" in panel.numbers["attention"].text()
+
+
+def test_pause_holds_the_plots_and_scrolls_back(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Paused, nothing moves and the past can be looked at; afterwards everything that came is there."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        counters = panel.feed._watched[panel.stream].history.counters
+        headset_ready = window.feed._bus
+        assert headset_ready is not None
+        read_until(qtbot, headset, lambda: counters["readings"], ago_s=40)
+        for ago_s in (30, 20, 10, 0):
+            headset.read(ago_s=ago_s)
+        wait(qtbot, lambda: points(panel.bands.curves["delta"]) >= 5)
+        window.actions_by_name["pause"].trigger()
+        assert window.back.isVisible()
+        before = points(panel.bands.curves["delta"])
+        seen = counters["readings"]
+        headset.read()
+        wait(qtbot, lambda: counters["readings"] > seen)
+        window.draw()
+        assert points(panel.bands.curves["delta"]) == before
+        window.actions_by_name["back"].trigger()
+        assert window.view.back_s == 5
+        assert points(panel.bands.curves["delta"]) < before
+        window.back.setValue(-35)
+        assert window.view.back_s == 35
+        window.actions_by_name["pause"].trigger()
+        assert not window.back.isVisible()
+        wait(qtbot, lambda: points(panel.bands.curves["delta"]) == before + 1)
+
+
+def test_a_hidden_window_catches_up_at_once(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """What came while no one saw the window is drawn with the first frame."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        counters = panel.feed._watched[panel.stream].history.counters
+        read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]), ago_s=30)
+        window.hide()
+        drawn = points(panel.bands.curves["delta"])
+        for ago_s in range(20, 0, -1):
+            headset.read(ago_s=ago_s)
+        wait(qtbot, lambda: counters["readings"] >= headset.readings)
+        assert points(panel.bands.curves["delta"]) == drawn
+        window.show()
+        window.draw()
+        assert points(panel.bands.curves["delta"]) == headset.readings
+        assert headset.readings > drawn
+
+
+def test_a_marker_arrives_on_the_topic_and_in_the_plots(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """M asks for a note; the event is published to the group, at the moment of the key, and drawn."""
+    with headsets(broker.url, "h1") as (headset,), listening(broker.url) as listener:
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]))
+        before = datetime.now(UTC)
+        dialog = window.ask_for_marker()
+        assert dialog is not None
+        after = datetime.now(UTC)
+        dialog.setTextValue("olhos fechados")
+        dialog.accept()
+        topic, event = listener.wait_for(GroupEvent)
+        assert topic["group"] == "TURMA"
+        assert (event.type, event.text, event.source) == (EventType.MARKER, "olhos fechados", "h1")
+        slack = timedelta(seconds=1)  # by the clock that stamps the readings, as far as it is known here
+        assert before - slack <= event.time <= after + slack
+        wait(qtbot, lambda: [each.text for each in panel.events] == ["olhos fechados"])
+
+
+def test_language_and_theme_switch_while_it_runs(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Every word and colour changes at once, and back."""
+    from monitor_gui import themes
+
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        read_until(qtbot, headset, lambda: "Attention" in panel.numbers["attention"].text())
+        window.actions_by_name["language pt_BR"].trigger()
+        wait(qtbot, lambda: "Atenção" in panel.numbers["attention"].text())
+        assert window.boxes["low_alpha"].text() == "Alfa baixo α1"
+        assert window.connection_page.connect_button.text() == "&Conectar"
+        assert panel.bands.getAxis("left").labelText == "log10 (u.a.)"
+        window.actions_by_name["theme dark"].trigger()
+        wait(qtbot, lambda: panel.bands.backgroundBrush().color().name() == themes.DARK["ground"])
+        window.actions_by_name["theme light"].trigger()
+        window.actions_by_name["language en"].trigger()
+        wait(qtbot, lambda: panel.bands.backgroundBrush().color().name() == themes.LIGHT["ground"])
+        assert window.boxes["low_alpha"].text() == "Low alpha α1"
+
+
+def test_a_broker_that_goes_and_comes_back(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """The window says that the broker is gone, connects again by itself and goes on."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        read_until(qtbot, headset, lambda: "Connected" in window.connection.text())
+        broker.kill()
+        wait(qtbot, lambda: "trying again" in window.connection.text())
+        broker.start()
+        wait(qtbot, lambda: "Connected" in window.connection.text())
+        counters = window.feed._watched[window.panels[0].stream].history.counters
+        before = counters["readings"]
+        read_until(qtbot, headset, lambda: counters["readings"] > before)
+
+
+def test_the_recorder_s_marks_light_the_indicator(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Recording is shown only when a recorder says that this session is on disk."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        panel = window.panels[0]
+        read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]))
+        assert "Not recorded" in panel.recorded.text()
+        row = RecordedStream(
+            group="TURMA", source="h1", session=messages.SESSION, seq=500, rows=42, duplicates=0, gaps=0
+        )
+        mark = Recorded(time=datetime.now(UTC), streams=(row,))
+        topic = topics.recorded("local", "r")
+        wait(qtbot, lambda: headset._bus.publish(topic, mark) and "42" in panel.recorded.text())
+
+
+def test_saves_tables_and_pictures(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"], tmp_path: Path
+) -> None:
+    """The values that are shown go to CSV, the window to PNG and SVG; a place that cannot be written is said."""
+    from monitor_gui.exports import save_picture
+
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        read_until(qtbot, headset, lambda: points(window.panels[0].bands.curves["delta"]) > 2)
+        window.save_table(tmp_path / "t.csv")
+        assert (tmp_path / "t.csv").read_text(encoding="utf-8").count("TURMA/h1") > 2
+        for name in ("w.png", "w.svg"):
+            assert save_picture(window, tmp_path / name)
+            assert (tmp_path / name).stat().st_size > 10_000
+        window.save_table(tmp_path / "no-folder" / "t.csv")
+        assert "Cannot write" in window.statusBar().currentMessage()
+
+
+def test_starts_a_bridge_for_the_simulated_headset(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """The connection page starts serial-bridge on the simulator, lists its stream, and stops it in order."""
+    window = open_monitor(broker)
+    page = window.connection_page
+    window.show_page("connection")
+    page.choose_port("sim")
+    page.name.setText("Ana")
+    page.start_button.click()
+    wait(qtbot, lambda: window.bridge.is_running and window.panels)
+    panel = window.panels[0]
+    wait(qtbot, lambda: panel.feed._watched[panel.stream].history.latest)
+    name = page.table.item(0, 1)
+    assert name is not None
+    assert name.text() == "Ana"
+    page.start_button.click()
+    wait(qtbot, lambda: not window.bridge.is_running)
+    assert window.bridge.exit_code == 0
+    assert "has ended" in page.bridge_words.text()
+
+
+def test_a_wrong_address_is_said(
+    start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """The connection page says how an address must look, and takes one without the scheme."""
+    broker = start_broker("nats")
+    window = open_monitor(broker)
+    page = window.connection_page
+    page.address.setText("http://nonsense")
+    page.connect_button.click()
+    assert "must be like" in page.broker_words.text()
+    page.address.setText(f"127.0.0.1:{broker.port}")
+    page.connect_button.click()
+    assert window.feed.broker == BrokerAddress("127.0.0.1", broker.port)
+    wait(qtbot, lambda: "Connected" in window.connection.text())

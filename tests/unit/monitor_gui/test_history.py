@@ -1,0 +1,113 @@
+"""The rings of the monitor."""
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numpy")
+from monitor_gui.history import COLUMNS, RAW_MAX, READINGS_MAX, History, Ring
+from neuroone.contract.messages import RawBlock, Reading
+from tests import messages
+
+NOON_S = messages.NOON.timestamp()
+
+
+def reading(seq: int, at_s: float | None = None, **changes: Any) -> Reading:
+    """The reading number ``seq``, ``at_s`` seconds after noon."""
+    at = messages.NOON + timedelta(seconds=seq if at_s is None else at_s)
+    return messages.reading(seq=seq, time=at, **changes)
+
+
+def block(first: int, end_s: float, count: int = 64, session: str = "a") -> RawBlock:
+    """Samples numbered from ``first``, each with its number as value."""
+    return RawBlock(
+        session=session,
+        seq=first // 64,
+        time=messages.NOON + timedelta(seconds=end_s),
+        first_sample=first,
+        rate_hz=512,
+        samples=tuple(n % 2000 for n in range(first, first + count)),
+    )
+
+
+def test_a_ring_keeps_the_last_rows_in_order() -> None:
+    """The oldest rows make room, in whatever portions they come."""
+    ring = Ring(5, 1)
+    for portion in (3, 4, 2, 9):
+        ring.append(np.arange(ring.total, ring.total + portion, dtype=float)[:, np.newaxis])
+    assert ring.last(5)[:, 0].tolist() == [13, 14, 15, 16, 17]
+    assert len(ring.last(99)) == 5
+
+
+def test_readings_come_back_by_time() -> None:
+    """A stretch of time gives its rows, with every column."""
+    history = History()
+    for seq in range(10):
+        history.add_reading(reading(seq), float(seq))
+    rows = history.readings(NOON_S + 3, NOON_S + 5)
+    assert rows[:, 0].tolist() == [NOON_S + 3, NOON_S + 4, NOON_S + 5]
+    assert rows.shape[1] == len(COLUMNS)
+    assert rows[0, COLUMNS.index("attention")] == 85
+
+
+def test_a_reading_that_comes_twice_is_dropped_and_lost_ones_are_counted() -> None:
+    """QoS 1 may deliver again; a jump of seq is a loss."""
+    history = History()
+    for seq in (0, 1, 1, 0, 4):
+        history.add_reading(reading(seq), float(seq))
+    assert history.counters["readings"] == 3
+    assert history.counters["readings_twice"] == 2
+    assert history.counters["readings_lost"] == 2
+
+
+def test_a_new_session_breaks_the_lines() -> None:
+    """Between two sessions stands a row that is not drawn."""
+    history = History()
+    history.add_reading(reading(7, 0), 0.0)
+    history.add_reading(reading(0, 1, session="other"), 1.0)
+    attention = history.readings(NOON_S, NOON_S + 2)[:, COLUMNS.index("attention")]
+    assert np.isnan(attention).tolist() == [False, True, False]
+
+
+def test_raw_samples_stand_at_their_times() -> None:
+    """The last sample of a block stands at the block's time, the others before it by the rate."""
+    history = History()
+    for number in range(16):
+        history.add_raw(block(64 * number, (number + 1) / 8), (number + 1) / 8)
+    span = history.raw(NOON_S, NOON_S + 2)
+    assert span.counts[-1] == 1023
+    assert span.time_s[-1] == pytest.approx(NOON_S + 2)
+    assert np.diff(span.time_s) == pytest.approx(1 / 512)
+
+
+def test_lost_raw_samples_leave_a_hole_and_are_counted() -> None:
+    """A jump of first_sample is as long on the screen as in time."""
+    history = History()
+    history.add_raw(block(0, 0.125), 0.125)
+    history.add_raw(block(256, 0.625), 0.625)
+    span = history.raw(NOON_S, NOON_S + 1)
+    assert np.isnan(span.counts).sum() == 192
+    assert history.counters["raw_lost"] == 192
+
+
+def test_memory_is_bounded() -> None:
+    """Whatever arrives, the rings do not grow."""
+    history = History()
+    for seq in range(READINGS_MAX + 10):
+        history.add_reading(reading(seq), float(seq))
+    history.add_raw(block(0, 0.125), 0.125)
+    history.add_raw(block(10**9, 10.0), 10.0)
+    assert len(history.readings(0, NOON_S * 2)) == READINGS_MAX
+    assert len(history.raw(0, NOON_S * 2).counts) <= RAW_MAX
+
+
+def test_the_sender_s_clock_may_be_wrong() -> None:
+    """Now in the sender's time is what its fastest message says, however far its clock is off."""
+    history = History()
+    history.add_reading(reading(0, 0), 100.5)
+    history.add_reading(reading(1, 1), 101.0)
+    history.add_reading(reading(2, 2), 102.9)
+    assert history.offset_s + 101.0 == pytest.approx(NOON_S + 1)
+    assert history.age_s(104.9) == pytest.approx(2.0)

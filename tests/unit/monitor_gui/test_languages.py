@@ -1,0 +1,107 @@
+"""The languages of the window."""
+
+import ast
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.gui
+FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
+
+
+def messages(source: Path) -> dict[tuple[str, str], tuple[str, str]]:
+    """The texts of a translation source: (context, English) to (translation, "unfinished" or "")."""
+    root = ElementTree.parse(source).getroot()
+    found = {}
+    for context in root.iter("context"):
+        for message in context.iter("message"):
+            translation = message.find("translation")
+            assert translation is not None
+            key = (context.findtext("name", ""), message.findtext("source", ""))
+            found[key] = (translation.text or "", translation.get("type", ""))
+    return found
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the code of the window, with the name of its file."""
+    for file in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield file.name, node
+
+
+def name_of(call: ast.Call) -> str:
+    """What is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def test_every_text_is_gathered_and_translated(tmp_path: Path) -> None:
+    """The code's texts are those of pt_BR.ts, and none of them waits for its translation."""
+    from monitor_gui import languages
+
+    fresh = tmp_path / "pt_BR.ts"
+    languages.gather_words(fresh)
+    stored = messages(languages.SOURCE)
+    assert messages(fresh).keys() == stored.keys(), "run: python -m monitor_gui.languages"
+    assert not [key for key, (text, kind) in stored.items() if kind or not text]
+
+
+def test_translations_keep_their_places() -> None:
+    """What is filled in at run time has a place in both languages."""
+    from monitor_gui import languages
+
+    for (_, english), (text, _) in messages(languages.SOURCE).items():
+        assert english.count("{0}") == text.count("{0}")
+        assert english.count("{1}") == text.count("{1}")
+        assert english.count("&") == text.count("&"), english
+
+
+def test_the_compiled_translations_are_of_this_source(tmp_path: Path) -> None:
+    """pt_BR.qm is what pt_BR.ts gives."""
+    from monitor_gui import languages
+
+    fresh = tmp_path / "pt_BR.qm"
+    languages.compile_translations(into=fresh)
+    assert fresh.read_bytes() == languages.COMPILED.read_bytes(), "run: python -m monitor_gui.languages"
+
+
+def test_texts_to_translate_are_literals() -> None:
+    """Linguist finds only literals: no variable, no f-string, and none inside an f-string."""
+    for file, call in calls():
+        if name_of(call) in ("tr", "translate"):
+            for argument in call.args:
+                assert isinstance(argument, ast.Constant), f"{file}:{call.lineno}"
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                inside = [each for each in ast.walk(node) if isinstance(each, ast.Call) and name_of(each) == "tr"]
+                assert not inside, f"{path.name}:{node.lineno}"
+
+
+SHOWING = {
+    "setText",
+    "setTitle",
+    "setWindowTitle",
+    "setToolTip",
+    "setPlaceholderText",
+    "setLabelText",
+    "setAccessibleName",
+    "setOkButtonText",
+    "setCancelButtonText",
+    "showMessage",
+    "addRow",
+    "setStatusTip",
+}
+SAME_EVERYWHERE = {"mqtt://127.0.0.1:1883"}
+
+
+def test_nothing_shown_bypasses_the_translations() -> None:
+    """No method that shows text is given a bare string with words in it."""
+    for file, call in calls():
+        if name_of(call) in SHOWING or name_of(call) in ("QLabel", "QPushButton", "QCheckBox", "QGroupBox", "QAction"):
+            for argument in call.args:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    is_word = any(each.isalpha() for each in argument.value)
+                    assert not is_word or argument.value in SAME_EVERYWHERE, f"{file}:{call.lineno} {argument.value!r}"

@@ -1,0 +1,143 @@
+"""What is shown, and how it is to be read."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("numpy")
+from monitor_gui import view as views
+from monitor_gui.history import COLUMNS, Floats, RawSpan
+from monitor_gui.view import Bars, Scale, Signal, View
+from neuroone.contract.messages import BANDS, RecordedStream, ServiceState, ServiceStatus, StreamStatus
+from tests import messages
+
+
+def rows(**columns: list[float]) -> Floats:
+    """Rows of readings; a column that is not given is 100."""
+    length = len(next(iter(columns.values())))
+    return np.array([columns.get(name, [100.0] * length) for name in COLUMNS]).T
+
+
+@pytest.mark.parametrize(
+    ("poor", "signal"),
+    [
+        (None, Signal.UNKNOWN),
+        (0, Signal.GOOD),
+        (1, Signal.ADJUSTING),
+        (50, Signal.ADJUSTING),
+        (51, Signal.POOR),
+        (199, Signal.POOR),
+        (200, Signal.OFF),
+        (255, Signal.OFF),
+    ],
+)
+def test_signal_light(poor: int | None, signal: Signal) -> None:
+    """Only 0 is a good signal."""
+    assert views.signal_of(poor) is signal
+
+
+def test_esense_is_held_while_the_signal_is_poor() -> None:
+    """Poor signal takes eSense from the coloured lines to the grey ones; 0 is drawn in neither."""
+    lines = views.lines_of(rows(time_s=[0, 1, 2], poor_signal=[0, 26, 0], attention=[50, 51, 0]), 2)
+    assert np.isnan(lines.valid["attention"]).tolist() == [False, True, True]
+    assert np.isnan(lines.held["attention"]).tolist() == [True, False, True]
+    assert lines.poor.tolist() == [False, True, False]
+    assert lines.x.tolist() == [-2, -1, 0]
+
+
+def test_bands_are_not_drawn_off_the_skin_nor_where_they_are_artefacts() -> None:
+    """Noise of a headset on the table, wrapped negatives and zeros are left out."""
+    lines = views.lines_of(rows(time_s=[0, 1, 2, 3], poor_signal=[0, 200, 0, 0], delta=[1000, 1000, 2**24 - 3, 0]), 3)
+    assert lines.bands["delta"][0] == pytest.approx(3)
+    assert np.isnan(lines.bands["delta"][1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "value", "valid"),
+    [
+        ({"poor_signal": 0}, StreamStatus.ONLINE, 85, True),
+        ({"poor_signal": None}, StreamStatus.ONLINE, 85, True),
+        ({"poor_signal": 1}, StreamStatus.ONLINE, 85, False),
+        ({"poor_signal": 0, "attention": 0}, StreamStatus.ONLINE, None, False),
+        ({"poor_signal": 0}, StreamStatus.STALE, 85, False),
+        ({"poor_signal": 0}, StreamStatus.OFFLINE, None, False),
+    ],
+)
+def test_esense_numbers(changes: dict[str, Any], status: StreamStatus, value: int | None, valid: bool) -> None:
+    """Grey while the signal is poor or the stream is stale, "--" for 0 and offline."""
+    shown = views.esense_of(messages.reading(**changes), "attention", status)
+    assert (shown.value, shown.valid) == (value, valid)
+
+
+def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
+    """The age of the last reading counts, whatever the state says; so does the death of the service."""
+    state = messages.stream_state()
+    assert views.status_of(state, None, 2.9) is StreamStatus.ONLINE
+    assert views.status_of(state, None, 3.0) is StreamStatus.STALE
+    assert views.status_of(state, None, 10.0) is StreamStatus.OFFLINE
+    assert views.status_of(messages.stream_state(status=StreamStatus.OFFLINE), None, 0.1) is StreamStatus.OFFLINE
+    dead = ServiceState(status=ServiceStatus.OFFLINE, version="1", epoch=state.epoch, connection=1)
+    assert views.status_of(state, dead, 0.1) is StreamStatus.OFFLINE
+
+
+def test_relative_bars_sum_to_100() -> None:
+    """Relative bars are computed from the powers, not from their logarithms."""
+    heights = views.bars_of(messages.reading(poor_signal=0), Bars.RELATIVE)
+    assert heights.sum() == pytest.approx(100)
+    assert heights[1] / heights[0] == pytest.approx(234567 / 123456)
+    assert views.bars_of(None, Bars.RELATIVE).tolist() == [0] * len(BANDS)
+
+
+def test_recording_is_what_a_recorder_says_of_this_session() -> None:
+    """A mark of another session, or an old one that is behind, is no recording."""
+    reading = messages.reading(seq=9)
+
+    def mark(session: str, seq: int) -> RecordedStream:
+        return RecordedStream(group="g", source="s", session=session, seq=seq, rows=seq, duplicates=0, gaps=0)
+
+    assert views.is_recorded(reading, mark(reading.session, 9), 100)
+    assert views.is_recorded(reading, mark(reading.session, 5), 1)
+    assert not views.is_recorded(reading, mark(reading.session, 5), 100)
+    assert not views.is_recorded(reading, mark("other", 9), 1)
+    assert not views.is_recorded(reading, None, 0)
+
+
+def test_pause_holds_the_edge_and_scrolls_within_what_is_kept() -> None:
+    """Paused, the right edge stays; scrolling goes back as far as the oldest reading and no further."""
+    view = View().paused(100.0)
+    assert view.edge_s(160.0) == 100
+    assert view.scrolled(30, 50).edge_s(160.0) == 70
+    assert view.scrolled(80, 50).back_s == 50
+    assert view.scrolled(-5, 50).back_s == 0
+    assert view.scrolled(30, 50).behind_s(160.0) == 90
+    assert View().scrolled(30, 50) == View()
+    assert view.paused(None).edge_s(160.0) == 160
+
+
+def test_ranges() -> None:
+    """Fixed ranges never move; automatic ones hold everything that is seen."""
+    lines = views.lines_of(rows(time_s=[0, 1], poor_signal=[0, 0], delta=[10, 10**6]), 1)
+    assert views.bands_range(lines, frozenset(), Scale.FIXED) == views.BANDS_FIXED
+    low, high = views.bands_range(lines, frozenset(), Scale.AUTO)
+    assert low <= 1 <= 6 <= high
+    assert views.bands_range(lines, frozenset(BANDS), Scale.AUTO) == views.BANDS_FIXED
+    assert views.raw_range(np.array([150.0, np.nan, -10.0]), Scale.AUTO) == 200
+    assert views.raw_range(np.array([150.0]), Scale.FIXED) == 2048
+
+
+@given(st.integers(0, 3000), st.integers(1, 400))
+def test_a_thinned_trace_keeps_its_extremes(count: int, most: int) -> None:
+    """However few points are drawn, the highest and the lowest of the newest samples are among them."""
+    counts = np.sin(np.arange(count, dtype=float)) * 100
+    span = RawSpan(np.arange(count, dtype=float), counts)
+    thin = views.thinned(span, most)
+    assert len(thin.counts) <= max(most, 2)
+    assert (np.diff(thin.time_s) > 0).all()
+    if len(thin.counts) > 2:
+        size = 2 * -(-count // most)
+        newest = counts[count - count // size * size :] if count > most else counts
+        assert thin.counts.max() == newest.max()
+        assert thin.counts.min() == newest.min()
