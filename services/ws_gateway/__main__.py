@@ -6,19 +6,23 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import Reading, Recorded, ServiceState, StreamState
+from neuroone.contract.messages import GroupEvent, Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
 from neuroone.runtime.bus import Delivery, Vitals
 from neuroone.runtime.lifecycle import FAILED, Command, Stop
-from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, text
+from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
+from ws_gateway import metrics
+from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.audience import Audience
 from ws_gateway.bus import AsyncBus
+from ws_gateway.clients import Room
 from ws_gateway.ledger import Ledger
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
@@ -46,6 +50,28 @@ class Settings(BusSettings):
     reading_rate: float = setting(
         5.0, decimal(0.1, 1000), "Readings a second that one student may send; faster ones are coalesced to this rate."
     )
+    token: str | None = setting(
+        None,
+        text,
+        "Token that dashboards and clients that only listen must show; none lets everybody see.",
+        secret=True,
+    )
+    token_file: Path | None = setting(
+        None, Path, "File with that token; made with a new one where there is none.", metavar="FILE"
+    )
+    open_dashboards: bool = setting(False, switch, "Let everybody see the students, whatever token there is.")
+    join_codes: Path | None = setting(
+        None,
+        Path,
+        "JSON file, an object of class code to the join code that its students must show; other classes need none.",
+        metavar="FILE",
+    )
+    origin: tuple[str, ...] = setting(
+        (), text, "Origin of web pages that may connect, like https://school.example. Default: all.", many=True
+    )
+    clients_per_address: int = setting(
+        20_000, whole(1, 1_000_000), "Connections that one address may have; a school is behind one."
+    )
 
 
 def run(given: Settings, stop: Stop) -> int:
@@ -58,6 +84,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
+    access = _access(given)
     audience = Audience(time.monotonic)
     ledger = Ledger(time.monotonic)
 
@@ -65,22 +92,44 @@ async def _serve(given: Settings, stop: Stop) -> int:
         try:
             topic, message = delivery.open()
         except ContractError:
-            gateway.counters["deliveries_bad"] += 1
+            bus.counters["delivered_bad"] += 1
             return
         match message:
             case Reading():
                 audience.take_reading(topic, message)
             case StreamState():
                 students.take_state(topic, message)
+                audience.take_state(topic, message)
+            case GroupEvent():
+                audience.take_event(topic, message)
             case ServiceState():
+                had_recorder = ledger.has_recorder
                 ledger.take_state(topic, message)
                 bus.pump()
+                if ledger.has_recorder != had_recorder:
+                    room.tell_link()
             case Recorded():
                 ledger.take_mark(message)
 
     def die(error: NeuroOneError) -> None:
         log.error("%s", error)
         stop.set(FAILED)
+
+    def linked(up: bool) -> None:
+        ledger.linked(up)
+        room.tell_link()
+
+    def vitals() -> Vitals:
+        return Vitals(
+            {**gateway.counters, **students.counters, "kept_overflowed": ledger.overflowed},
+            {
+                "clients": gateway.clients,
+                "students": len(students),
+                "dashboards": len(audience.dashboards) + len(audience.viewers),
+                "kept": len(ledger),
+                "kept_bytes": ledger.size_bytes,
+            },
+        )
 
     bus = AsyncBus(
         given.broker,
@@ -90,28 +139,31 @@ async def _serve(given: Settings, stop: Stop) -> int:
             topics.every(topics.STREAM_STATE, given.site): 1,
             topics.every(topics.SERVICE_STATE, given.site): 1,
             topics.every(topics.RECORDED, given.site): 0,
+            topics.every(topics.EVENT, given.site): 1,
         },
         on_delivery=take,
-        on_link=ledger.linked,
+        on_link=linked,
         on_fatal=die,
-        vitals=lambda: Vitals(
-            {**gateway.counters, **students.counters, "kept_overflowed": ledger.overflowed},
-            {
-                "clients": gateway.clients,
-                "students": len(students),
-                "dashboards": len(audience.dashboards),
-                "kept": len(ledger),
-                "kept_bytes": ledger.size_bytes,
-            },
-        ),
+        vitals=vitals,
         replay=ledger.replay,
         wait_for=ledger.waits_for_recorder,
         ca_file=given.broker_ca,
         health_file=given.health_file,
     )
     students = Students(bus, ledger, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic)
-    gateway = Gateway(students, audience)
-    await gateway.listen(given.host, given.ws_port)  # before the bus: its birth says that the gateway is ready
+    ledger.on_covered = students.take_covered
+    room = Room(students, audience, access, lambda: (bus.is_connected, ledger.has_recorder))
+    gateway = Gateway(
+        room,
+        clock=time.monotonic,
+        is_ready=lambda: bus.is_connected,
+        metrics=metrics.page(lambda: _with_bus(vitals(), bus)),
+        clients_per_address=given.clients_per_address,
+    )
+    _allow_many_files()
+    await gateway.listen(
+        given.host, given.ws_port, given.origin
+    )  # before the bus: its birth says that the gateway is ready
     log.info("listening on port %d of %s", given.ws_port, given.host)
     bus.start()
     clockwork = [
@@ -133,6 +185,30 @@ async def _serve(given: Settings, stop: Stop) -> int:
     await gateway.close()
     await asyncio.gather(*clockwork, return_exceptions=True)
     return stop.exit_code
+
+
+def _access(given: Settings) -> Access:
+    """Raises SettingsError."""
+    token = given.token
+    if token is None and given.token_file is not None:
+        token = token_in(given.token_file)
+    codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
+    return Access(None if given.open_dashboards else token, codes, time.monotonic)
+
+
+def _with_bus(vitals: Vitals, bus: AsyncBus) -> Vitals:
+    return replace(
+        vitals, counters={**bus.counters, **vitals.counters}, gauges={"outbox": bus.waiting, **vitals.gauges}
+    )
+
+
+def _allow_many_files() -> None:
+    """Every connection is an open file: take as many as the system lets us."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _every(period_s: float, call: Callable[[], None]) -> None:

@@ -5,15 +5,20 @@ It knows nothing of the students' connections, so it shows students of every gat
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from neuroone.contract.messages import Kind, Reading
+from neuroone.contract.messages import GroupEvent, Kind, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.streams import STALE_AFTER_S
-from ws_gateway import wire
+from ws_gateway import wire, wire_v1
 
 ROSTER_MAX: Final = 100_000
 """Streams whose ID is remembered, the longest silent forgotten first: a school's whole year; about 20 MB."""
+
+
+STREAMS_MAX: Final = 20_000
+"""Streams whose last reading and state a new dashboard hears at once, the longest known forgotten first: 30 MB."""
 
 
 class Sink(Protocol):
@@ -45,26 +50,68 @@ class Roster:
         return self._last
 
 
+@dataclass(slots=True)
+class _Stream:
+    """What is shown of one stream that is there."""
+
+    group: str
+    reading: tuple[Topic, Reading] | None = None
+    state: tuple[Topic, StreamState] | None = None
+
+
 class Audience:
-    """Everybody who listens. ``clock`` is a steady clock in seconds."""
+    """Everybody who listens. ``clock`` is a steady clock in seconds.
+
+    ``dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one: of one group, or
+    of all (None).
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._roster = Roster()
         self._headsets: dict[str, tuple[Reading, float]] = {}
+        self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self.dashboards: set[Sink] = set()
         self.listeners: set[Sink] = set()
+        self.viewers: dict[Sink, str | None] = {}
+
+    def add_viewer(self, viewer: Sink, group: str | None) -> None:
+        """A dashboard of the new dialect: it hears at once who is there, and the last reading of each."""
+        self.viewers[viewer] = group
+        for name, stream in self._streams.items():
+            if group in (None, stream.group):
+                if stream.state is not None:
+                    viewer.send(f"{name} state", wire_v1.state(self._id_of(name, stream.state[1]), *stream.state))
+                if stream.reading is not None:
+                    viewer.send(name, wire_v1.reading(self._id_of(name, stream.reading[1]), *stream.reading))
 
     def take_reading(self, topic: Topic, reading: Reading) -> None:
         """A reading came from the broker: dashboards hear it at once, but for a headset that has no name."""
         if reading.kind is Kind.HEADSET:
             self._headsets[reading.session] = (reading, self._clock())
-            if reading.name is None:
-                return
-        stream = str(topic)
-        frame = wire.dashboard_frame(self._roster.id_of(stream), reading)
-        for dashboard in self.dashboards:
-            dashboard.send(stream, frame)
+        name = _name_of(topic)
+        number = self._id_of(name, reading)
+        if number is not None:
+            frame = wire.dashboard_frame(number, reading)
+            for dashboard in self.dashboards:
+                dashboard.send(name, frame)
+        self._stream(name, topic).reading = (topic, reading)
+        if self.viewers:
+            self._show(topic, name, wire_v1.reading(number, topic, reading))
+
+    def take_state(self, topic: Topic, state: StreamState) -> None:
+        """A stream's state came from the broker."""
+        name = _name_of(topic)
+        if state.status is StreamStatus.OFFLINE:
+            self._streams.pop(name, None)
+        else:
+            self._stream(name, topic).state = (topic, state)
+        if self.viewers:
+            self._show(topic, f"{name} state", wire_v1.state(self._id_of(name, state), topic, state))
+
+    def take_event(self, topic: Topic, event: GroupEvent) -> None:
+        """A marker came from the broker."""
+        self._show(topic, f"event {event.id}", wire_v1.event(topic, event))
 
     def tick(self) -> None:
         """Tell the listeners of the headset that was started last, while one is live. Call once a second."""
@@ -78,3 +125,24 @@ class Audience:
         frame = wire.listener_frame(reading)
         for listener in self.listeners:
             listener.send("headset", frame)
+
+    def _show(self, topic: Topic, key: str, frame: str) -> None:
+        for viewer, group in self.viewers.items():
+            if group in (None, topic["group"]):
+                viewer.send(key, frame)
+
+    def _id_of(self, name: str, whose: Reading | StreamState) -> int | None:
+        """The number of a stream; a headset that has no name is nobody and has none."""
+        return None if whose.kind is Kind.HEADSET and whose.name is None else self._roster.id_of(name)
+
+    def _stream(self, name: str, topic: Topic) -> _Stream:
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = _Stream(topic["group"])
+            if len(self._streams) > STREAMS_MAX:
+                self._streams.popitem(last=False)
+        return stream
+
+
+def _name_of(topic: Topic) -> str:
+    return f"{topic['group']}/{topic['source']}"

@@ -115,7 +115,18 @@ class AsyncBus:
         self._next_health_s = 0.0
         self._last_ack_s = 0.0
         self.counters: dict[str, int] = dict.fromkeys(
-            ("published", "acked", "delivered", "dropped", "dropped_qos0", "replayed", "connects", "callback_errors"), 0
+            (
+                "published",
+                "acked",
+                "delivered",
+                "delivered_bad",
+                "dropped",
+                "dropped_qos0",
+                "replayed",
+                "connects",
+                "callback_errors",
+            ),
+            0,
         )
 
     def start(self) -> None:

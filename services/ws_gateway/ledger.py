@@ -19,7 +19,7 @@ KEPT_MAX_S: Final = 120.0
 KEPT_MAX_BYTES: Final = 64 * 2**20
 """Payload bytes: 4000 students' readings for 40 s."""
 STREAMS_MAX: Final = 20_000
-"""Sessions whose last mark is remembered, so that an ack that comes after its mark keeps nothing."""
+"""Sessions that are remembered, so that an ack that comes after its mark keeps nothing. About 5 MB."""
 RECORDER_GRACE_S: Final = 5.0
 """After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would take them
 with nobody subscribed."""
@@ -35,13 +35,22 @@ class _Kept:
     outgoing: Outgoing
 
 
+@dataclass(slots=True)
+class _Session:
+    """The last seq of a session that was acknowledged, and the last on disk; -1 for none. ``gaps``: those left out."""
+
+    acked: int = -1
+    gaps: int = 0
+    covered: int = -1
+
+
 class Ledger:
     """Keeps readings while a recorder is there to cover them. ``clock`` is a steady clock in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._kept: dict[Stream, deque[_Kept]] = {}
-        self._covered: OrderedDict[Stream, int] = OrderedDict()
+        self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
         self._recorders: set[str] = set()
         self._seen: set[str] = set()
         self._linked_s = float("-inf")
@@ -76,7 +85,12 @@ class Ledger:
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """The broker has a reading."""
-        if not self._recorders or seq <= self._covered.get(stream, -1):
+        session = self._session(stream)
+        if seq > session.acked:
+            if session.acked >= 0:
+                session.gaps += seq - session.acked - 1
+            session.acked = seq
+        if not self._recorders or seq <= session.covered:
             return
         if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
             self.overflowed += 1
@@ -92,12 +106,12 @@ class Ledger:
         """A recorder has these on disk."""
         for each in mark.streams:
             stream = (each.group, each.source, each.session)
-            self._covered[stream] = max(each.seq, self._covered.get(stream, -1))
-            self._covered.move_to_end(stream)
+            session = self._session(stream)
+            if each.gaps > session.gaps:
+                continue  # it misses some that we have sent: they are on their way again, or will be
+            session.covered = max(session.covered, each.seq)
             self._forget(stream, lambda kept, seq=each.seq: kept.seq <= seq)  # type: ignore[misc]
             self.on_covered(stream, each.seq)
-        while len(self._covered) > STREAMS_MAX:
-            self._covered.popitem(last=False)
 
     def look(self) -> None:
         """Let go of what no recorder covered in time. Call every second or so."""
@@ -122,6 +136,16 @@ class Ledger:
     def replay(self) -> list[Outgoing]:
         """Everything that is kept, each stream in its order; its acks enter nothing twice."""
         return [each.outgoing for kept in self._kept.values() for each in kept]
+
+    def _session(self, stream: Stream) -> _Session:
+        session = self._sessions.get(stream)
+        if session is None:
+            session = self._sessions[stream] = _Session()
+            if len(self._sessions) > STREAMS_MAX:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(stream)
+        return session
 
     def _forget(self, stream: Stream, is_done: Callable[[_Kept], bool]) -> None:
         kept = self._kept.get(stream)

@@ -8,6 +8,7 @@ from typing import Final
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 BACKLOG_MAX_FRAMES: Final = 1000
 """Every frame waits for a slow client up to here, beyond it the latest of each stream: about 150 kB a client."""
@@ -59,6 +60,8 @@ class Outlet:
         self._connection = connection
         self._backlog = Backlog()
         self._writing: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self.was_too_slow = False
 
     @property
     def conflated(self) -> int:
@@ -67,6 +70,8 @@ class Outlet:
 
     def send(self, key: str, frame: str) -> None:
         """Send a frame as soon as the client takes it."""
+        if self._connection.state is not State.OPEN:
+            return
         if self._writing is None:
             if self._connection.transport.get_write_buffer_size() < ROOM_BYTES:
                 broadcast((self._connection,), frame)
@@ -74,17 +79,23 @@ class Outlet:
             self._writing = asyncio.create_task(self._write())
         self._backlog.put(key, frame)
 
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection, without waiting for it."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._connection.close(code, reason))
+
     async def close(self) -> None:
-        """Forget what waits."""
+        """Forget what waits, once the connection is over."""
         if self._writing is not None:
             self._writing.cancel()
-            await asyncio.wait((self._writing,))
+        await asyncio.gather(*filter(None, (self._writing, self._ending)), return_exceptions=True)
 
     async def _write(self) -> None:
         try:
             while (frame := self._backlog.pop()) is not None:
                 await asyncio.wait_for(self._connection.send(frame), STALLED_AFTER_S)
         except TimeoutError:
+            self.was_too_slow = True
             log.warning("a client took nothing for %.0f s and is told to come again", STALLED_AFTER_S)
             await self._connection.close(CloseCode.TRY_AGAIN_LATER, "too slow")
         except ConnectionClosed:

@@ -3,21 +3,28 @@
 It knows nothing of dashboards: what they see is what came back from the broker.
 """
 
+import contextlib
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
 from neuroone.contract import codec, topics
+from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.runtime.bus import Bus
 from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
-from ws_gateway.ledger import Ledger
+from ws_gateway.ledger import Ledger, Stream
 from ws_gateway.pace import Arrival, Pace
 from ws_gateway.wire import StudentFrame
+from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event
 
+SESSIONS_MAX: Final = 20_000
+"""Sessions of the new dialect that can go on without sending anything twice; about 20 MB. A recorder sorts out the
+rest."""
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
 
@@ -30,25 +37,53 @@ class Carrier(Bus, Protocol):
         ...
 
 
+class Refused(NeuroOneError):
+    """So much waits for the broker that a reading cannot be taken; it must come again later."""
+
+
+Progress = Callable[[Stage, int], None]
+"""Is told how far the readings of a student are: all up to a seq are at the broker, or on disk."""
+
+
+def _nobody_asks(*progress: object) -> None:
+    """Stand in for a client that asks for no acks."""
+
+
 class Student:
     """One student on one connection: a stream that no other connection of this gateway has, and one session of it."""
 
-    __slots__ = ("code", "group", "last_s", "name", "pace", "seq", "session", "source", "status")
+    __slots__ = (
+        "acked",
+        "code",
+        "group",
+        "last_s",
+        "name",
+        "on_progress",
+        "on_taken",
+        "pace",
+        "seq",
+        "session",
+        "source",
+        "status",
+    )
 
-    def __init__(self, group: str, source: str, frame: StudentFrame, pace: Pace, session: str) -> None:
+    def __init__(self, group: str, source: str, name: str | None, code: str | None, pace: Pace, session: str) -> None:
         self.group = group
         self.source = source
-        self.name = frame.name
-        self.code = frame.code
+        self.name = name
+        self.code = code
+        self.acked = -1
+        self.on_progress: Progress = _nobody_asks
+        self.on_taken: Callable[[], None] = _nobody_asks
         self.pace = pace
         self.session = session
         self.seq = 0
-        self.last_s = 0.0
+        self.last_s = float("-inf")
         self.status = StreamStatus.OFFLINE
 
-    def is_who(self, frame: StudentFrame) -> bool:
-        """Whether a frame is of this student."""
-        return (self.name, self.code) == (frame.name, frame.code)
+    def is_who(self, name: str | None, code: str | None) -> bool:
+        """Whether this is the student of that name and code."""
+        return (self.name, self.code) == (name, code)
 
 
 class Students:
@@ -63,18 +98,21 @@ class Students:
         self._now = now
         self._clock = clock
         self._held: dict[tuple[str, str], Student] = {}
+        self._sessions: OrderedDict[str, Student] = OrderedDict()
         self._waiting: set[Student] = set()
-        self.counters: dict[str, int] = dict.fromkeys(("readings", "readings_coalesced", "students_joined"), 0)
+        self.counters: dict[str, int] = dict.fromkeys(
+            ("readings", "readings_coalesced", "readings_repeated", "readings_refused", "students_joined"), 0
+        )
 
     def __len__(self) -> int:
         return len(self._held)
 
     def take(self, student: Student | None, frame: StudentFrame) -> Student:
         """A frame came on a connection whose student so far was ``student``; returns whose it is now."""
-        if student is None or not student.is_who(frame):
+        if student is None or not student.is_who(frame.name, frame.code):
             if student is not None:
                 self.leave(student)
-            student = self._join(frame)
+            student = self._join(frame.name, frame.code, uuid.uuid4().hex)
         now_s = student.last_s = self._clock()
         coalesced = student.pace.coalesced
         arrival = student.pace.offer(Arrival(frame, self._now()), now_s)
@@ -85,6 +123,46 @@ class Students:
             self._publish(student, arrival)
         return student
 
+    def resume(self, name: str | None, code: str | None, session: str | None) -> Student:
+        """A client of the new dialect says who it is; its session goes on where it was, on whatever connection."""
+        known = None if session is None else self._sessions.get(session)
+        if known is not None and known.is_who(name, code):
+            known.on_taken()
+            self.leave(known)  # nothing where its connection was gone already
+            student = self._join(name, code, known.session)
+            student.seq, student.acked = known.seq, known.acked
+            known.on_progress = lambda stage, seq: self._progress(student, stage, seq)
+        else:
+            student = self._join(name, code, session or uuid.uuid4().hex)
+        self._sessions[student.session] = student
+        self._sessions.move_to_end(student.session)
+        if len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+        return student
+
+    def take_reading(self, student: Student, said: StudentReading) -> None:
+        """A reading of the new dialect; one that came before is not sent again. Raises BadFrame or Refused."""
+        reading = said.reading(session=student.session, name=student.name, code=student.code, now=self._now())
+        student.last_s = self._clock()
+        if reading.seq >= student.seq:
+            self._send(student, reading)
+            return
+        self.counters["readings_repeated"] += 1
+        if reading.seq <= student.acked:
+            student.on_progress(Stage.BROKER, student.acked)
+
+    def take_covered(self, stream: Stream, seq: int) -> None:
+        """A recorder has a stream's readings up to ``seq`` on disk."""
+        student = self._sessions.get(stream[2])
+        if student is not None and (student.group, student.source) == stream[:2]:
+            student.on_progress(Stage.RECORDED, seq)
+
+    def mark(self, group: str, source: str | None, marker: Marker, on_ack: Callable[[], None]) -> None:
+        """Somebody marks a moment in a group. Raises Refused."""
+        topic = topics.event(self._bus.identity.site, group)
+        if not self._bus.publish(topic, group_event(marker, self._now(), source), on_ack):
+            raise Refused("too much waits for the broker")
+
     def leave(self, student: Student) -> None:
         """The student's connection is gone, or is somebody else's now. Nothing for one who has left before."""
         if self._held.get((student.group, student.source)) is not student:
@@ -93,7 +171,9 @@ class Students:
         if student.pace.waiting is not None:
             self._publish(student, student.pace.waiting)
         del self._held[student.group, student.source]
-        self._say(student, StreamStatus.OFFLINE, Link.ENDED)
+        student.on_progress = student.on_taken = _nobody_asks
+        if student.seq:  # who never said a thing was never there
+            self._say(student, StreamStatus.OFFLINE, Link.ENDED)
 
     def leave_all(self) -> None:
         """The gateway stops."""
@@ -125,17 +205,22 @@ class Students:
         if offline is not None:
             self._bus.publish(topic, offline)
 
-    def _join(self, frame: StudentFrame) -> Student:
-        group = topics.group_id(frame.code)
-        wanted = topics.id_from_text(frame.name) if frame.name else ANONYMOUS
+    def _join(self, name: str | None, code: str | None, session: str) -> Student:
+        group = topics.group_id(code)
+        wanted = topics.id_from_text(name) if name else ANONYMOUS
         source, number = wanted, 1
         while (group, source) in self._held:
             number += 1
             source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
-        student = Student(group, source, frame, Pace(self._rate_hz), uuid.uuid4().hex)
+        student = Student(group, source, name, code, Pace(self._rate_hz), session)
         self._held[group, source] = student
         self.counters["students_joined"] += 1
         return student
+
+    def _progress(self, student: Student, stage: Stage, seq: int) -> None:
+        if stage is Stage.BROKER:
+            student.acked = max(student.acked, seq)
+        student.on_progress(stage, seq)
 
     def _publish(self, student: Student, arrival: Arrival) -> None:
         reading = Reading(
@@ -148,7 +233,8 @@ class Students:
             poor_signal=None,
             **arrival.frame.values,
         )
-        self._send(student, reading)
+        with contextlib.suppress(Refused):  # counted; this dialect has no word for it
+            self._send(student, reading)
 
     def _send(self, student: Student, reading: Reading) -> None:
         topic = topics.reading(self._bus.identity.site, student.group, student.source)
@@ -156,9 +242,12 @@ class Students:
         def on_ack() -> None:
             if student.name is not None:  # no recorder covers a student without a name
                 self._ledger.acked((student.group, student.source, student.session), reading.seq, outgoing)
+            self._progress(student, Stage.BROKER, reading.seq)
 
         outgoing = Outgoing(str(topic), codec.encode(reading), topic.rule.qos, topic.rule.retained, on_ack)
-        self._bus.put(outgoing)
+        if not self._bus.put(outgoing):
+            self.counters["readings_refused"] += 1
+            raise Refused("too much waits for the broker")
         student.seq = reading.seq + 1
         self.counters["readings"] += 1
         if student.status is not StreamStatus.ONLINE:

@@ -103,3 +103,21 @@ def test_readings_do_not_wait_for_ever(world):
     world.ledger.linked(True)
     world.now_s = module.RECORDER_GRACE_S
     assert not world.ledger.waits_for_recorder()
+
+
+def test_a_recorder_that_misses_some_covers_nothing_yet(world):
+    """A mark beyond a hole that is not the sender's own leaves the readings here, to be sent again."""
+    world.ack(0, 1, 2)
+    group, source, session = STREAM
+    entry = RecordedStream(group=group, source=source, session=session, seq=2, rows=1, duplicates=0, gaps=2)
+    world.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
+    assert len(world.kept()) == 3
+
+
+def test_holes_of_the_sender_do_not_hinder(world):
+    """What a phone itself lost is a gap on disk too, and the rest is covered."""
+    world.ack(0, 5)
+    group, source, session = STREAM
+    entry = RecordedStream(group=group, source=source, session=session, seq=5, rows=2, duplicates=0, gaps=4)
+    world.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
+    assert world.kept() == []
