@@ -63,12 +63,13 @@ def feed(folder: Path, headsets: int, seconds: float) -> None:
         for n, (master, _) in enumerate(masters):
             until = base[n] + int((now_s - began_s) * RAW_RATE_HZ)
             stream = b"".join(frames[k % PERIOD] + second * (k % RAW_RATE_HZ == 0) for k in range(sent[n], until))
+            wrote_s = time.monotonic()
             try:
                 os.write(master, stream)
             except BlockingIOError:
                 lost += 1
             for k in range(sent[n], until):
-                written[n][k] = now_s
+                written[n][k] = wrote_s
             sent[n] = until
         turn += 1
         time.sleep(max(0.0, began_s + turn * TICK_S - time.monotonic()))

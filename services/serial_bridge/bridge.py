@@ -281,6 +281,7 @@ class Headset:
 
     def _report(self, now_s: float) -> None:
         """Publish how the stream stands if that changed, or was not said for long."""
+        self._watch.is_line_damaged = self._stream.is_withheld
         before, self.standing = self.standing, self._watch.standing(now_s)
         if self._probe is not None or (self.standing == before and now_s - self._said_s < STATE_PERIOD_S):
             return

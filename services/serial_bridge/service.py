@@ -1,5 +1,6 @@
 """The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
@@ -27,6 +28,8 @@ AUTO: Final = "auto"
 """The port, and the source id, of a search."""
 BACKLOG_MAX_MESSAGES: Final = 1000
 """A capture that is played fast waits while so many messages are on their way to the broker."""
+THREAD_SWITCH_S: Final = 0.001
+"""The headsets' thread and the bus's wait for each other at most so long; Python's own 5 ms add up to 20."""
 CLOSE_S: Final = 5.0
 """For the broker to take what is still on its way when the program ends."""
 TURN_S: Final = 0.1
@@ -87,6 +90,7 @@ class Service:
                 self._tgc.start()
             except OSError as error:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
+        sys.setswitchinterval(THREAD_SWITCH_S)
         self._bus.start()
         for way, source, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
             self._fleet.add(way, source, Owner(name, self._settings.code))

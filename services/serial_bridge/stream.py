@@ -27,6 +27,14 @@ LAYOUTS_MAX: Final = 16
 BYTES_PER_SAMPLE: Final = 8
 """Of a raw frame: what was skipped is counted in lost samples by it."""
 
+CORRUPT_MAX_SHARE: Final = 0.04
+"""Of frames whose bytes were changed on the line. Beyond it more than one 36-byte frame in a thousand would pass its
+checksum with two changes that cancel each other, and nothing else could tell: such readings are withheld."""
+CORRUPT_WINDOW_FRAMES: Final = 512
+"""The share is taken of about so many frames, a second of a headset with raw samples."""
+FRAME_UNIT_BYTES: Final = 4
+"""A headset's frames have 8 or 36 bytes: damage of a multiple of 4 changed bytes and lost none."""
+
 Layout: TypeAlias = tuple[tuple[int, int], ...]
 
 
@@ -41,15 +49,16 @@ class Owner:
 class Stream:
     """Numbers the readings and raw blocks of one session after the other.
 
-    A reading is only made of values that can be true: within range and, after damage on the line, from a frame laid out
-    like one before. The frame's own checksum is eight bits, which damage passes once in 256 times.
+    A reading is only made of values that can be true: within range; after damage, from a frame laid out like one
+    before; and not while the line changes so many bytes that the checksum, eight bits, proves nothing.
     """
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.session = ""
         self.counters = dict.fromkeys(
-            ("readings", "raw_samples", "raw_blocks", "implausible_readings", "blinks_estimated"), 0
+            ("readings", "raw_samples", "raw_blocks", "implausible_readings", "withheld_readings", "blinks_estimated"),
+            0,
         )
         self._blinks = BlinkEstimate()
         self._samples: list[int] = []
@@ -64,6 +73,7 @@ class Stream:
         self._first_sample = 0
         self._lost_bytes = 0
         self._damaged = False
+        self._corrupt_share = 0.0
         self._latest: dict[Quantity, Value] = {}
         self._frames_without = dict.fromkeys(TRIGGERS, 0)
 
@@ -71,25 +81,38 @@ class Stream:
         """The messages that events of ``now`` complete, in order."""
         messages: list[Reading | RawBlock] = []
         for event in events:
-            if isinstance(event, Raw):
-                messages += self._raw(event.samples, now)
-            elif isinstance(event, Skipped):
+            if isinstance(event, Skipped):
                 self._damaged = True
                 self._lost_bytes += event.n_bytes
                 messages += self.end(now)
+                continue
+            self._mind_damage(len(event.samples) if isinstance(event, Raw) else 1)
+            if isinstance(event, Raw):
+                messages += self._raw(event.samples, now)
             else:
                 messages += self._frame(event, now)
         return messages
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether the line changes so many bytes that readings are withheld."""
+        return self._corrupt_share > CORRUPT_MAX_SHARE
+
+    def _mind_damage(self, n_frames: int) -> None:
+        """Frames came, maybe after bytes that were none: keep the share of changed frames and the samples' numbers."""
+        self._corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
+        if not self._lost_bytes:
+            return
+        if self._block_seq or self._samples:  # else the headset was joined in mid-frame
+            self._corrupt_share += (self._lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
+            self._first_sample += round(self._lost_bytes / BYTES_PER_SAMPLE)
+        self._lost_bytes = 0
 
     def end(self, now: datetime) -> list[Reading | RawBlock]:
         """The samples of a block that is not full: a gap or the end of the session follows."""
         return [self._block(now)] if self._samples else []
 
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
-        if self._lost_bytes:
-            # Bytes that were skipped before the first sample are no gap: the headset was joined in mid-frame.
-            self._first_sample += round(self._lost_bytes / BYTES_PER_SAMPLE) if self._block_seq else 0
-            self._lost_bytes = 0
         self.counters["raw_samples"] += len(samples)
         if not self._latest.get(Quantity.POOR_SIGNAL):  # without contact everything swings
             self.counters["blinks_estimated"] += len(self._blinks.take(samples))
@@ -131,7 +154,9 @@ class Stream:
         for quantity in TRIGGERS:
             self._frames_without[quantity] = 0 if quantity in said else self._frames_without[quantity] + 1
         trigger = next((each for each in TRIGGERS if self._frames_without[each] < PATIENCE_FRAMES), None)
-        if trigger in said:
+        if trigger in said and self.is_withheld:
+            self.counters["withheld_readings"] += 1
+        elif trigger in said:
             messages.append(self._reading(now))
         return messages
 

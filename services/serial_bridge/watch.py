@@ -45,6 +45,8 @@ class Watch:
         self.device = device
         self.headset_id = b""
         """What the dongle says that it is linked to."""
+        self.is_line_damaged = False
+        """Whether readings are withheld because the line changes bytes."""
         self._asks_raw = asks_raw
         self._opened_s = 0.0
         self._raw = False
@@ -137,7 +139,8 @@ class Watch:
         elif is_final or now_s - self._frame_s >= NO_FRAMES_S:
             self._trouble = (Link.NO_FRAMES, f"What comes from {self.device} makes no sense: {_NO_FRAMES_HINT}")
         elif self.has_frames:
-            self._trouble = (self._dongle, _DONGLE_HINTS[self._dongle]) if self._dongle else (Link.CONNECTED, None)
+            damage = _DAMAGE_HINT if self.is_line_damaged else None
+            self._trouble = (self._dongle, _DONGLE_HINTS[self._dongle]) if self._dongle else (Link.CONNECTED, damage)
 
 
 def _dongle_after(row: Row, before: Link | None) -> Link | None:
@@ -159,6 +162,9 @@ _SILENT_HINT: Final = (
     "is the headset switched on, charged and near? On Windows take the outgoing Bluetooth port, not the incoming one."
 )
 _NO_FRAMES_HINT: Final = "it is another device, or its speed is none of those tried. Choose with --port and --baud."
+_DAMAGE_HINT: Final = (
+    "The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket."
+)
 _DONGLE_HINTS: Final = {
     Link.STANDBY: "The dongle waits for its headset: switch the headset on.",
     Link.SCANNING: "The dongle looks for its headset: switch the headset on and keep it near.",

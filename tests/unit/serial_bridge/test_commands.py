@@ -1,0 +1,184 @@
+"""The commands that need no broker: decode, record, ports, simulate; and what they say to wrong settings."""
+
+import csv
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serial import SerialException
+
+from neuroone.contract.messages import Link
+from serial_bridge.__main__ import main
+from serial_bridge.captures import content
+from serial_bridge.ports import fault_of
+from serial_bridge.simulator import SimulatedHeadset
+
+CAPTURE = Path(__file__).resolve().parents[4] / "shared" / "captures" / "akloster_baseline.bytes"
+
+
+def test_summary_of_the_example(capsys):
+    """decode --summary prints one JSON object with exactly these keys."""
+    assert main(["decode", "example", "--summary"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert list(summary) == [
+        "frames",
+        "checksum_failures",
+        "skipped_bytes",
+        "raw",
+        "poor_signal",
+        "attention",
+        "meditation",
+        "bands",
+    ]
+    assert (summary["frames"], summary["checksum_failures"], summary["skipped_bytes"]) == (5130, 0, 0)
+    assert summary["raw"].keys() == {"n", "sum", "min", "max"}
+    assert (summary["raw"]["n"], summary["poor_signal"]["n"], len(summary["bands"])) == (5120, 10, 8)
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason="no shared capture on this machine")
+def test_summary_of_a_real_capture(capsys):
+    """decode --summary of a real capture prints its published sums."""
+    assert main(["decode", str(CAPTURE), "--summary"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "frames": 165415,
+        "checksum_failures": 0,
+        "skipped_bytes": 0,
+        "raw": {"n": 165093, "sum": 11942641, "min": -2048, "max": 2047},
+        "poor_signal": {"n": 322, "sum": 2120},
+        "attention": {"n": 322, "sum": 21774},
+        "meditation": {"n": 322, "sum": 16965},
+        "bands": [39707500, 10326338, 2903539, 2257893, 2586877, 2151134, 904808, 716915],
+    }
+
+
+def test_summary_of_nothing(tmp_path, capsys):
+    """A file without a frame has a summary too; all its bytes are skipped."""
+    (tmp_path / "x.bytes").write_bytes(b"\xaa\xaa\x04 nothing")
+    assert main(["decode", str(tmp_path / "x.bytes"), "--summary"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["frames"], summary["skipped_bytes"]) == (0, 11)
+    assert summary["raw"] == {"n": 0, "sum": 0, "min": None, "max": None}
+
+
+def test_rows(tmp_path, capsys):
+    """Rows come as JSON objects or as a long table, with the same values."""
+    frames = "aaaa048002ffc3bbaaaa080220017e04120560e3aaaa0455557f00d6aaaa04d002050523"
+    (tmp_path / "x.bytes").write_bytes(bytes.fromhex(frames))
+    assert main(["decode", str(tmp_path / "x.bytes")]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"frame": 0, "raw": -61},
+        {"frame": 1, "poor_signal": 32},
+        {"frame": 1, "battery": 126},
+        {"frame": 1, "attention": 18},
+        {"frame": 1, "meditation": 96},
+        {"frame": 2, "unknown": {"code": "0x7f", "level": 2, "hex": "00"}},
+        {"frame": 3, "headset_found": "0505"},
+    ]
+    assert main(["decode", str(tmp_path / "x.bytes"), "--csv"]) == 0
+    table = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert table[:3] == [["frame", "quantity", "value"], ["0", "raw", "-61"], ["1", "poor_signal", "32"]]
+    assert table[-1] == ["3", "headset_found", "0505"]
+
+
+def test_bands_in_the_table(capsys):
+    """In the table a band power has its own line."""
+    assert main(["decode", "example", "--csv"]) == 0
+    quantities = [row[1] for row in csv.reader(io.StringIO(capsys.readouterr().out))]
+    assert (quantities.count("delta"), quantities.count("mid_gamma"), quantities.count("raw")) == (10, 10, 5120)
+
+
+def test_record(tmp_path):
+    """record writes what came, with its times, and never over another file."""
+    path = tmp_path / "r.capture"
+    assert main(["record", str(path), "--port", "sim", "--seconds", "0.5"]) == 0
+    stream = b"".join(content(path))
+    assert len(stream) > 512
+    assert SimulatedHeadset(1).advance(2).startswith(stream)
+    assert main(["record", str(path), "--port", "sim"]) == 2
+
+
+def test_record_of_a_capture(tmp_path):
+    """A capture that ends, ends the recording."""
+    source, path = tmp_path / "s.bytes", tmp_path / "r.capture"
+    source.write_bytes(SimulatedHeadset(1).advance(0.3))
+    assert main(["record", str(path), "--port", str(source)]) == 0
+    assert b"".join(content(path)) == source.read_bytes()
+
+
+def test_ports(capsys):
+    """ports lists what is there, or says that nothing is."""
+    assert main(["ports"]) == 0
+    assert capsys.readouterr().out
+    assert main(["ports", "--json"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        assert json.loads(line).keys() == {"port", "vid_pid", "description", "location", "looks_like"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")
+def test_simulate_on_pseudo_terminals(tmp_path):
+    """simulate prints where its headsets are, and takes its links away at the end."""
+    command = [sys.executable, "-m", "serial_bridge", "simulate", "--headsets", "2", "--link", str(tmp_path / "tty")]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    names = [program.stdout.readline().decode().strip() for _ in range(2)]
+    assert names == [str(tmp_path / "tty0"), str(tmp_path / "tty1")]
+    assert main(["record", str(tmp_path / "r.capture"), "--port", names[1], "--seconds", "0.5"]) == 0
+    program.send_signal(signal.SIGTERM)
+    assert program.wait(10) == 0
+    program.stdout.close()
+    assert len(b"".join(content(tmp_path / "r.capture"))) > 512
+    assert list(tmp_path.glob("tty*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay", "no-such-file"], "FILE"),
+        (["replay"], "file: is missing"),
+        (["replay", "example", "--speed", "0"], "--speed: must be a number from 0.001"),
+        (["run", "--headset", "muse", "--name", " "], "--headset: must be one of thinkgear"),
+        (["run", "--headset-id", "12"], "--headset-id: must be four hexadecimal digits"),
+        (["run", "--source", "a/b"], "--source: must be an id"),
+        (["simulate", "--damage", "rain=1"], "--damage: must be like"),
+        (["decode", "no-such-file"], "must be a capture file that exists"),
+        (["juggle"], "no command 'juggle'"),
+    ],
+)
+def test_wrong_settings(arguments, said, capsys):
+    """Wrong settings are said in words, exit code 2."""
+    assert main(arguments) == 2
+    assert said.lower() in capsys.readouterr().err.lower()
+
+
+def test_bad_capture_is_said(tmp_path, caplog):
+    """A broken timed capture is a failure with the line, not a traceback."""
+    path = tmp_path / "b.capture"
+    path.write_text('{"format":"neuroone-capture","version":1}\nrubbish\n', encoding="ascii")
+    assert main(["decode", str(path), "--summary"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "link"),
+    [
+        (SerialException(errno.ENOENT, "could not open port"), "/dev/ttyUSB0", Link.NO_PORT),
+        (SerialException(errno.EACCES, "could not open port"), "/dev/ttyUSB0", Link.NO_PERMISSION),
+        (SerialException(errno.EBUSY, "could not open port"), "/dev/ttyUSB0", Link.PORT_BUSY),
+        (SerialException("Could not exclusively lock port /dev/ttyUSB0"), "/dev/ttyUSB0", Link.PORT_BUSY),
+        (SerialException("could not open port 'COM4': Access is denied."), "COM4", Link.PORT_BUSY),
+        (SerialException("could not open port 'COM9': not found"), "COM9", Link.NO_PORT),
+        (SerialException("Could not open port: Connection refused"), "socket://h:1", Link.NO_PORT),
+        (ValueError("invalid URL"), "foo://x", Link.NO_PORT),
+    ],
+)
+def test_faults_of_ports(error, device, link):
+    """What the system says of a port becomes a link state with a hint that names the port."""
+    fault = fault_of(error, device)
+    assert fault.link is link
+    assert fault.hint is not None
+    assert device in fault.hint

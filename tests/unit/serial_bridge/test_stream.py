@@ -1,0 +1,168 @@
+"""Events to readings and raw blocks: numbers, gaps, triggers, what is not believed."""
+
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+
+from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RawBlock, Reading
+from serial_bridge.headsets.events import Raw, Skipped
+from serial_bridge.headsets.thinkgear import Decoder, encode
+from serial_bridge.simulator import Damage, SimulatedHeadset, second_frame
+from serial_bridge.stream import PATIENCE_FRAMES, Owner, Stream
+
+NOW = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)
+BANDS = (1, 2, 3, 4, 5, 6, 7, 8)
+SECOND = second_frame(0, BANDS, 50, 60)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    stream = Stream(Owner("Ana", "5KX"))
+    stream.begin("s1")
+    return stream
+
+
+def take(stream: Stream, *frames: bytes) -> list[Any]:
+    return stream.take(Decoder().feed(b"".join(frames)), NOW)
+
+
+def test_reading(stream):
+    """A frame with all values is a reading with the owner, the session and the time."""
+    (reading,) = take(stream, second_frame(26, BANDS, 50, 60))
+    assert reading == Reading(
+        session="s1",
+        seq=0,
+        time=NOW,
+        kind=reading.kind,
+        name="Ana",
+        code="5KX",
+        poor_signal=26,
+        attention=50,
+        meditation=60,
+        delta=1,
+        theta=2,
+        low_alpha=3,
+        high_alpha=4,
+        low_beta=5,
+        high_beta=6,
+        low_gamma=7,
+        mid_gamma=8,
+    )
+
+
+def test_numbers_start_anew_in_a_session(stream):
+    """seq rises by one, and starts at 0 in the next session."""
+    assert [reading.seq for reading in take(stream, SECOND, SECOND)] == [0, 1]
+    stream.begin("s2")
+    assert [(reading.session, reading.seq) for reading in take(stream, SECOND)] == [("s2", 0)]
+
+
+def test_raw_blocks(stream):
+    """Samples are cut into full blocks; the end gives what is left."""
+    messages = stream.take([Raw(tuple(range(150)))], NOW) + stream.take([Raw((150,))], NOW) + stream.end(NOW)
+    assert [len(block.samples) for block in messages] == [RAW_BLOCK_SAMPLES, RAW_BLOCK_SAMPLES, 23]
+    assert [block.first_sample for block in messages] == [0, 64, 128]
+    assert [block.seq for block in messages] == [0, 1, 2]
+    assert [sample for block in messages for sample in block.samples] == list(range(151))
+    assert stream.end(NOW) == []
+
+
+def test_gap(stream):
+    """Lost bytes end a block, and the samples' numbers jump by what was lost."""
+    first, second = stream.take([Raw((1, 2)), Skipped(15), Raw((3,) * 64)], NOW)
+    assert (first.samples, first.first_sample) == ((1, 2), 0)
+    assert second.first_sample == 2 + 2
+
+
+def test_no_gap_before_the_first_sample(stream):
+    """A stream that is joined in mid-frame starts with sample 0."""
+    (block,) = stream.take([Skipped(7), Raw((1,) * 64)], NOW)
+    assert block.first_sample == 0
+
+
+def test_values_spread_over_frames(stream):
+    """A headset that sends one second in four frames gives one reading a second, made of all four."""
+    parts = [encode(b"\x02\x00"), encode(b"\x04\x32"), encode(b"\x05\x3c"), encode(b"\x83\x18" + bytes(23) + b"\x09")]
+    readings = take(stream, *parts, *parts, *parts)
+    assert [(reading.poor_signal, reading.attention, reading.mid_gamma) for reading in readings] == [(0, 50, 9)] * 3
+
+
+def test_headset_without_bands(stream):
+    """A headset that sends no bands gives a reading a frame, once that is clear."""
+    frame = encode(bytes.fromhex("02 20 04 12 05 60"))
+    readings = take(stream, *[frame] * (PATIENCE_FRAMES + 4))
+    assert len(readings) == 5
+    assert (readings[0].poor_signal, readings[0].attention, readings[0].delta) == (32, 18, 0)
+
+
+def test_float_bands(stream):
+    """The old float band powers are rounded."""
+    frame = encode(bytes.fromhex("02 00 81 20 3f800000 40000000 40400000 40800000 40a00000 40c00000 40e00000 41080000"))
+    readings = take(stream, *[frame] * 5)
+    assert (readings[0].delta, readings[0].mid_gamma) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        second_frame(0, BANDS, 101, 60),
+        second_frame(0, BANDS, 50, 255),
+        encode(bytes.fromhex("02 00 81 20 7fc00000 40000000 40400000 40800000 40a00000 40c00000 40e00000 41080000")),
+    ],
+    ids=["attention", "meditation", "NaN"],
+)
+def test_values_out_of_range(stream, frame):
+    """Values that cannot be make no reading and are counted."""
+    assert take(stream, frame) == []
+    assert stream.counters["implausible_readings"] == 1
+
+
+def test_strange_frame_after_damage(stream):
+    """After damage, a frame laid out like none before is not believed at first."""
+    strange = SECOND[:-3] + b"\x06" + SECOND[-2:-1]
+    strange = encode(strange[3:])
+    take(stream, SECOND)
+    assert stream.take([Skipped(3), *Decoder().feed(strange)], NOW) == []
+    assert stream.counters["implausible_readings"] == 1
+    assert len(take(stream, SECOND)) == 1
+
+
+def test_strange_frame_on_a_good_line(stream):
+    """On a line without damage a frame of another layout is believed at once."""
+    take(stream, SECOND)
+    assert len(take(stream, encode(SECOND[3:-1] + b"\x01\x40"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "some"), [(Damage(drop=0.01), True), (Damage(flip=0.002), True), (Damage(flip=0.01), False)], ids=str
+)
+def test_no_bogus_reading(damage, some):
+    """Of a damaged line no reading comes that was not sent; where many bytes are changed, none is."""
+    whole = SimulatedHeadset(5).advance(120)
+    sent = {values(message) for message in read(whole)}
+    for seed in range(4):
+        received = [values(message) for message in read(damage.apply(whole, Random(seed)))]
+        assert set(received) <= sent
+        assert bool(received) == some
+
+
+def read(line: bytes) -> list[Reading]:
+    stream, decoder = Stream(Owner()), Decoder()
+    stream.begin("s")
+    messages = stream.take(decoder.feed(line), NOW)
+    return [message for message in messages if isinstance(message, Reading)]
+
+
+def values(reading: Reading) -> tuple[Any, ...]:
+    return (reading.poor_signal, reading.attention, reading.meditation, reading.delta, reading.theta, reading.mid_gamma)
+
+
+def test_blinks_are_counted():
+    """Blinks of a simulated head are counted, and said to be estimated."""
+    stream = Stream(Owner())
+    stream.begin("s")
+    blocks = stream.take(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)
+    assert any(isinstance(block, RawBlock) for block in blocks)
+    assert 2 <= stream.counters["blinks_estimated"] <= 12
