@@ -1,0 +1,317 @@
+"""The dialect neuroone.v1 between real clients and real brokers, and what survives a crash of the broker."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from neuroone.contract import topics
+from neuroone.contract.messages import BANDS, GroupEvent, Reading, Recorded, RecordedStream
+from neuroone.runtime.bus import Delivery, MqttBus
+from neuroone.runtime.settings import BrokerAddress, Identity
+from tests.brokers import LOOPBACK, Broker
+from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
+from tests.messages import SESSION
+
+KILLS = 5
+pytestmark = pytest.mark.broker
+
+
+class Recorder:
+    """Stands in for the recorder: takes readings of a durable session, drops what it has, marks what is safe."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.seqs: dict[str, list[int]] = {}
+        self.identity = Identity("local", "csv_recorder", "test", "0.1.0", epoch=1)
+        self.bus = MqttBus(
+            BrokerAddress.parse(broker.url),
+            self.identity,
+            subscriptions={topics.every(topics.READING, "local"): 1},
+            on_delivery=self._take,
+            durable=True,
+        )
+        self.bus.start()
+
+    def _take(self, delivery: Delivery) -> None:
+        topic, reading = delivery.open()
+        assert isinstance(reading, Reading)
+        seqs = self.seqs.setdefault(reading.session, [])
+        if reading.seq not in seqs:
+            seqs.append(reading.seq)
+        self.bus.ack(delivery)
+        top = max(seqs)
+        mark = RecordedStream(
+            group=topic["group"],
+            source=topic["source"],
+            session=reading.session,
+            seq=top,
+            rows=len(seqs),
+            duplicates=0,
+            gaps=top + 1 - len(seqs),
+        )
+        self.bus.publish(topics.recorded("local", "test"), Recorded(time=datetime.now(UTC), streams=(mark,)))
+
+
+@pytest.fixture
+def peer(broker: Broker) -> Iterator[Peer]:
+    peer = Peer(broker)
+    assert peer.bus.wait_connected(10)
+    yield peer
+    peer.bus.close()
+
+
+@pytest.fixture
+def start_gateway(broker: Broker, peer: Peer) -> Iterator[Callable[..., GatewayProgram]]:
+    started: list[GatewayProgram] = []
+
+    def start(*words: str) -> GatewayProgram:
+        program = GatewayProgram(broker, *words)
+        program.start(peer)
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        program.finish()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Callable[..., Any]]:
+    """Open a connection of the new dialect that says hello; it is closed after the test."""
+    opened: list[ClientConnection] = []
+
+    async def open_client(gateway: GatewayProgram, path: str = "/", **hello: Any) -> ClientConnection:
+        connection = await connect(gateway.url + path, subprotocols=[Subprotocol("neuroone.v1")])
+        assert connection.subprotocol == "neuroone.v1"
+        opened.append(connection)
+        await say(connection, "hello", **hello)
+        return connection
+
+    yield open_client
+    for connection in opened:
+        await connection.close()
+
+
+async def say(connection: ClientConnection, kind: str, **content: Any) -> None:
+    await connection.send(json.dumps({"type": kind, **content}))
+
+
+async def hear_of(connection: ClientConnection, kind: str) -> Any:
+    """The next message of a kind."""
+    while (said := await hear(connection))["type"] != kind:
+        pass
+    return said
+
+
+def values(seq: int, attention: int = 60) -> dict[str, Any]:
+    return {"seq": seq, "attention": attention, "meditation": 50, **dict.fromkeys(BANDS, 1)}
+
+
+STUDENT = {"role": "student", "name": "Ana", "code": "A", "session": SESSION}
+
+
+async def test_a_student_says_hello_sends_and_is_acked(peer, start_gateway, client):
+    """Readings keep the phone's session, seq and time, and are acknowledged once the broker has them."""
+    student = await client(start_gateway(), **STUDENT)
+    assert await hear(student) == {
+        "type": "welcome",
+        "session": SESSION,
+        "group": "A",
+        "source": "Ana",
+        "next_seq": 0,
+    }
+    assert await hear(student) == {"type": "link", "broker": True, "recorder": False}
+    await say(student, "reading", **values(0), time="2026-11-22T18:20:31.123456Z", poor_signal=26)
+    assert await hear(student) == {"type": "ack", "stage": "broker", "seq": 0}
+    await happens(peer.readings)
+    said = peer.readings()[0]
+    assert (said.session, said.seq, said.name, said.poor_signal, said.time.second) == (SESSION, 0, "Ana", 26, 31)
+
+
+async def test_a_session_goes_on_after_the_connection_broke(peer, start_gateway, client):
+    """What was acknowledged is not published again; what was not goes on."""
+    gateway = start_gateway()
+    student = await client(gateway, **STUDENT)
+    for seq in range(3):
+        await say(student, "reading", **values(seq))
+    while (await hear_of(student, "ack"))["seq"] < 2:
+        pass
+    again = await client(gateway, **STUDENT)
+    assert (await hear_of(again, "welcome"))["next_seq"] == 3
+    assert await close_code(student) == 4001
+    for seq in range(1, 5):
+        await say(again, "reading", **values(seq))
+    while (await hear_of(again, "ack"))["seq"] < 4:
+        pass
+    await happens(lambda: len(peer.readings()) >= 5)
+    assert [reading.seq for reading in peer.readings()] == [0, 1, 2, 3, 4]
+    assert {topic["source"] for topic, message in peer.heard if isinstance(message, Reading)} == {"Ana"}
+
+
+async def test_a_dashboard_hears_who_is_there_at_once(start_gateway, client):
+    """Joining late, a dashboard hears the state and the last reading of everyone in its group, then what is new."""
+    gateway = start_gateway()
+    for name, code in (("Ana", "A"), ("Bia", "B")):
+        student = await client(gateway, role="student", name=name, code=code)
+        await say(student, "reading", **values(0, attention=61))
+        await hear_of(student, "ack")
+    everybody = await client(gateway, role="dashboard")
+    assert {(await hear_of(everybody, "reading"))["name"] for _ in range(2)} == {"Ana", "Bia"}
+    of_one = await client(gateway, role="dashboard", code="B")
+    state = await hear_of(of_one, "state")
+    assert (state["status"], state["source"], state["group"]) == ("online", "Bia", "B")
+    reading = await hear_of(of_one, "reading")
+    assert (reading["name"], reading["attention"], reading["mid_gamma"], reading["id"]) == ("Bia", 61, 1, state["id"])
+    await student.close()
+    assert (await hear_of(of_one, "state"))["status"] == "offline"
+
+
+async def test_old_and_new_clients_see_each_other(start_gateway, client):
+    """An old dashboard shows a new student, and a new dashboard an old student."""
+    gateway = start_gateway()
+    viewer = await client(gateway, role="dashboard")
+    async with connect(gateway.url) as old:
+        await old.send("dash")
+        await old.send('{"Nome": "Bia", "Codigo": "B", "Att": 85}')
+        assert (await hear_of(viewer, "reading"))["attention"] == 85
+        assert (await hear(old))["Nome"] == "Bia"
+        student = await client(gateway, **STUDENT)
+        await say(student, "reading", **values(0))
+        assert await hear(old) == {"ID": 2, "Nome": "Ana", "Codigo": "A", "Att": 60, "Med": 50}
+
+
+async def test_markers_reach_the_group(peer, start_gateway, client):
+    """A marker of a dashboard or a student is an event of the group, and acknowledged."""
+    gateway = start_gateway()
+    viewer = await client(gateway, role="dashboard", code="A")
+    await hear_of(viewer, "link")
+    await say(viewer, "marker", id="m1", event="session_start", text="7B")
+    heard = [await hear(viewer), await hear(viewer)]
+    assert {"type": "ack", "stage": "broker", "marker": "m1"} in heard
+    event = next(each for each in heard if each["type"] == "event")
+    assert (event["event"], event["text"], event["group"], event["source"]) == ("session_start", "7B", "A", None)
+    student = await client(gateway, **STUDENT)
+    await say(student, "marker", id="m2", text="eyes closed")
+    assert (await hear_of(viewer, "event"))["source"] == "Ana"
+    await happens(lambda: [m.id for _, m in peer.heard if isinstance(m, GroupEvent)] == ["m1", "m2"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "field"),
+    [
+        ("?", "bad_json", ""),
+        ('{"type":"dance"}', "bad_value", "type"),
+        ('{"type":"hello","role":"student"}', "bad_value", "type"),
+        ('{"type":"reading","seq":0}', "bad_value", "attention"),
+        ('{"type":"reading","seq":-1,"attention":1}', "bad_value", None),
+        ('{"type":"marker"}', "bad_value", "id"),
+    ],
+)
+async def test_bad_messages_are_answered(start_gateway, client, sent, code, field):
+    """The answer names the field; the connection stays and works."""
+    student = await client(start_gateway(), **STUDENT)
+    await student.send(sent)
+    said = await hear_of(student, "error")
+    assert said["code"] == code
+    assert field is None or said["field"] == field
+    await say(student, "reading", **values(0))
+    assert (await hear_of(student, "ack"))["seq"] == 0
+
+
+async def test_a_client_that_does_not_say_hello_first(start_gateway):
+    """Nothing works before hello."""
+    async with connect(start_gateway().url, subprotocols=[Subprotocol("neuroone.v1")]) as stranger:
+        await say(stranger, "reading", **values(0))
+        assert (await hear(stranger))["code"] == "no_hello"
+
+
+async def test_the_health_pages(start_gateway):
+    """The same port answers /healthz, /readyz and /metrics over plain HTTP."""
+    gateway = start_gateway()
+
+    async def page(path: str) -> str:
+        reader, writer = await asyncio.open_connection(LOOPBACK, gateway.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(), HEARD_WITHIN_S)
+        writer.close()
+        return answer.decode()
+
+    assert (await page("/healthz")).startswith("HTTP/1.1 200")
+    assert (await page("/readyz")).startswith("HTTP/1.1 200")
+    assert "neuroone_gateway_readings_total 0.0" in await page("/metrics")
+    assert (await page("/")).startswith("HTTP/1.1 426")
+
+
+async def test_a_token_keeps_strangers_from_watching(tmp_path: Path, start_gateway, client):
+    """With a token, dashboards and silent listeners must show it; students need none."""
+    file = tmp_path / "token"
+    gateway = start_gateway("--token-file", str(file))
+    token = file.read_text(encoding="ascii").strip()
+    assert file.stat().st_mode & 0o077 == 0
+    async with connect(gateway.url) as stranger:
+        await stranger.send("dash")
+        assert (await hear(stranger))["error"]["code"] == "no_token"
+        assert await close_code(stranger) == 1008
+    stranger = await client(gateway, role="dashboard", token="wrong")
+    assert (await hear(stranger))["code"] == "no_token"
+    assert await close_code(stranger) == 1008
+    viewers = [
+        await client(gateway, role="dashboard", token=token),
+        await client(gateway, path=f"/?token={token}", role="dashboard"),
+    ]
+    student = await client(gateway, **STUDENT)
+    await say(student, "reading", **values(0))
+    for viewer in viewers:
+        assert (await hear_of(viewer, "reading"))["name"] == "Ana"
+
+
+async def test_a_class_with_a_join_code(tmp_path: Path, start_gateway, client):
+    """Students of that class must know the join code, others not; wrong guesses come to an end."""
+    file = tmp_path / "codes.json"
+    file.write_text('{"A": "4821"}', encoding="utf-8")
+    gateway = start_gateway("--join-codes", str(file))
+    assert (await hear(await client(gateway, role="student", code="B")))["type"] == "welcome"
+    assert (await hear(await client(gateway, **STUDENT, token="4821")))["type"] == "welcome"
+    for guess in range(10):
+        assert (await hear(await client(gateway, **STUDENT, token=str(guess))))["code"] == "no_join_code"
+    assert (await hear(await client(gateway, **STUDENT, token="4821")))["code"] == "no_join_code"
+
+
+@pytest.mark.timeout(120)
+async def test_nothing_is_lost_when_the_broker_is_killed(broker, start_gateway, client, peer):
+    """Five times kill -9 of the broker: every accepted reading reaches the recorder, each once."""
+    recorder = Recorder(broker)
+    assert recorder.bus.wait_connected(10)
+    gateway = start_gateway()
+    students = [await client(gateway, role="student", name=f"s{n}", session=f"session-{n}") for n in range(10)]
+    loop = asyncio.get_running_loop()
+    sent = 0
+    with ThreadPoolExecutor(1) as aside:
+        async with connect(gateway.url) as old:
+            for _ in range(KILLS):
+                for number in range(20):
+                    for student in students:
+                        await say(student, "reading", **values(sent))
+                    await old.send(json.dumps({"Nome": "Old", "Att": sent % 100}))
+                    sent += 1
+                    await asyncio.sleep(0.2)
+                    if number == 10:
+                        await loop.run_in_executor(aside, broker.kill)
+                        await loop.run_in_executor(aside, broker.start)
+            for student in students:
+                while (await hear_of(student, "ack"))["seq"] < sent - 1:
+                    pass
+        try:
+            await happens(lambda: all(len(each) == sent for each in recorder.seqs.values()))
+        finally:
+            print(sent, {session: len(seqs) for session, seqs in recorder.seqs.items()})
+            await loop.run_in_executor(aside, recorder.bus.close)
+    assert len(recorder.seqs) == len(students) + 1
+    assert all(sorted(each) == list(range(sent)) for each in recorder.seqs.values())
