@@ -8,7 +8,17 @@ from PySide6.QtCore import QCoreApplication, Qt
 
 from monitor_gui import themes, words
 from monitor_gui.history import Floats, RawSpan
-from monitor_gui.view import ESENSES, RAW_WINDOW_MAX_S, Lines, Scale, bands_range, raw_range, thinned
+from monitor_gui.view import (
+    ESENSES,
+    RAW_WINDOW_MAX_S,
+    Lines,
+    Scale,
+    bands_range,
+    levels_between,
+    moments_of,
+    raw_range,
+    thinned,
+)
 from neuroone.contract.messages import BANDS
 
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
@@ -16,7 +26,7 @@ DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
 RAW_POINTS_MAX = 2600
 """Points of the raw trace: two a screen column of a wide window."""
 EVENTS_SHOWN_MAX = 40
-ESENSE_TICKS = [[(level, str(level)) for level in (0, 20, 40, 60, 80, 100)]]
+ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 """The bounds of the five eSense zones."""
 AXIS_WIDTH_PX = 58
 """One width for all plots, so that moments stand under each other."""
@@ -39,6 +49,10 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.disableAutoRange()
         self.getAxis("left").setWidth(AXIS_WIDTH_PX)
         self.getAxis("left").enableAutoSIPrefix(False)
+        self._frame: tuple[float, float, float] | None = None
+        self.grid = pg.PlotCurveItem(connect="pairs")
+        self.grid.setZValue(-10)
+        self.addItem(self.grid)
         self.shading = pg.PlotCurveItem(pen=None)
         self.shading.setZValue(-20)
         self.addItem(self.shading)
@@ -59,7 +73,7 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         for side in ("left", "bottom"):
             self.getAxis(side).setPen(colours["faint"])
             self.getAxis(side).setTextPen(colours["ink"])
-        self.showGrid(x=True, y=True, alpha=0.18)
+        self.grid.setPen(pg.mkPen(colours["grid"], width=1))
         self.shading.setBrush(pg.mkBrush(colours["poor"]))
         for number, (name, curve) in enumerate(self.curves.items()):
             curve.setPen(pg.mkPen(colours[name], width=1, style=DASHES[number % 2] if name in BANDS[2:] else DASHES[0]))
@@ -72,6 +86,22 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.setLabel("left", left)
         if bottom:
             self.setLabel("bottom", bottom)
+
+    def frame(self, window_s: float, low: float, high: float, levels: list[float]) -> None:
+        """Set the axes, with ticks and a grid at round moments and at ``levels``.
+
+        The grid is one curve: lines that the axes draw cost four times as much as all else in a frame.
+        """
+        if self._frame == (window_s, low, high):
+            return
+        self._frame = (window_s, low, high)
+        self.setRange(xRange=(-window_s, 0), yRange=(low, high), padding=0)
+        moments = moments_of(window_s)
+        self.getAxis("bottom").setTicks([[(moment, f"{moment:g}") for moment in moments]])
+        self.getAxis("left").setTicks([[(level, f"{level:g}") for level in levels]])
+        across = [(end, level) for level in levels for end in (-window_s, 0.0)]
+        upright = [(moment, end) for moment in moments for end in (low, high)]
+        self.grid.setData(*np.array([*across, *upright], np.float64).T)
 
     def show_events(self, events: list[tuple[float, str]]) -> None:
         """Draw events, given as seconds before the right edge and their words."""
@@ -105,7 +135,7 @@ class BandsPlot(TimePlot):
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
         """Draw the readings of a window."""
         low, high = bands_range(lines, hidden, scale)
-        self.setRange(xRange=(-window_s, 0), yRange=(low, high), padding=0)
+        self.frame(window_s, low, high, levels_between(low, high))
         self.shade(lines.x, lines.poor, low, high)
         for band, curve in self.curves.items():
             curve.setVisible(band not in hidden)
@@ -121,7 +151,6 @@ class ESensePlot(TimePlot):
         self.held = {name: pg.PlotCurveItem(connect="finite") for name in ESENSES}
         for curve in self.held.values():
             self.addItem(curve)
-        self.getAxis("left").setTicks(ESENSE_TICKS)
 
     def colour(self) -> None:
         """Take the colours of the theme."""
@@ -135,7 +164,7 @@ class ESensePlot(TimePlot):
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
-        self.setRange(xRange=(-window_s, 0), yRange=(-4, 104), padding=0)
+        self.frame(window_s, -4.0, 104.0, ESENSE_LEVELS)
         self.shade(lines.x, lines.poor, -4.0, 104.0)
         for name in ESENSES:
             for curves, values in ((self.curves, lines.valid), (self.held, lines.held)):
@@ -157,7 +186,8 @@ class RawPlot(TimePlot):
     def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
         """Draw the samples of a window."""
         high = raw_range(span.counts, scale)
-        self.setRange(xRange=(-min(window_s, RAW_WINDOW_MAX_S), 0), yRange=(-high, high), padding=0)
+        levels = [-high, -high / 2, 0.0, high / 2, high]
+        self.frame(min(window_s, RAW_WINDOW_MAX_S), -1.05 * high, 1.05 * high, levels)
         span = thinned(span, RAW_POINTS_MAX)
         self.curves["raw"].setData(span.time_s - edge_s, span.counts)
 
@@ -173,6 +203,9 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.disableAutoRange()
         self.getAxis("left").setWidth(BARS_AXIS_WIDTH_PX)
         self.getAxis("bottom").setStyle(tickLength=0)
+        self.getAxis("bottom").setTicks([[(n, SHORT[band]) for n, band in enumerate(BANDS)]])
+        self.getAxis("left").setStyle(maxTickLevel=0)
+        self._frame: tuple[float, str] | None = None
         self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
         self.addItem(self.bars)
 
@@ -188,9 +221,10 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
 
     def draw(self, heights: Floats, top: float, left: str) -> None:
         """Draw the bars on an axis from 0 to ``top`` that is called ``left``."""
-        self.setLabel("left", left)
-        self.getAxis("bottom").setTicks([[(n, SHORT[band]) for n, band in enumerate(BANDS)]])
-        self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, top), padding=0)
+        if self._frame != (top, left):
+            self._frame = (top, left)
+            self.setLabel("left", left)
+            self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, top), padding=0)
         self.bars.setOpts(height=heights)
 
 

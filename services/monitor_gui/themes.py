@@ -8,7 +8,8 @@ from PySide6.QtGui import QColor, QGuiApplication, QPalette
 LIGHT: Final = {
     "ground": "#ffffff",
     "ink": "#1b1b1b",
-    "faint": "#8a8a8a",
+    "faint": "#767676",
+    "grid": "#e3e3e3",
     "poor": "#b0000020",
     "delta": "#0072b2",
     "theta": "#b34700",
@@ -31,6 +32,7 @@ DARK: Final = {
     "ground": "#161a1d",
     "ink": "#ececec",
     "faint": "#8b9196",
+    "grid": "#31373c",
     "poor": "#ff525230",
     "delta": "#56b4e9",
     "theta": "#ff9e4a",

@@ -203,6 +203,18 @@ def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[flo
     return float(low), float(high)
 
 
+def moments_of(window_s: float) -> list[float]:
+    """Round moments of a window for ticks, in seconds before its right edge."""
+    step = next(step for step in (2, 5, 10, 20) if window_s / step <= 6)
+    return [float(-moment) for moment in range(0, int(window_s) + 1, step)]
+
+
+def levels_between(low: float, high: float) -> list[float]:
+    """Round levels of a range for ticks: whole and half ones, or only whole ones in a long range."""
+    step = 0.5 if high - low <= 3 else 1.0
+    return [float(level) for level in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
+
+
 def raw_range(counts: Floats, scale: Scale) -> float:
     """Half the vertical range of the raw trace, in counts."""
     seen = counts[np.isfinite(counts)]

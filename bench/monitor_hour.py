@@ -1,0 +1,107 @@
+"""An hour of input in six minutes: the monitor's memory stays flat, and no frame takes long.
+
+    QT_QPA_PLATFORM=offscreen python3 run.py exec python bench/monitor_hour.py [MINUTES]
+
+A real broker, `serial-bridge replay` at ten times the speed, and the monitor's window in this program, which draws 30
+frames a second. The capture that is shipped is played in a loop; takes 6 minutes and 30 s.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+
+from monitor_gui.feed import Feed, StreamId
+from monitor_gui.languages import Language
+from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.memory import Memory
+from monitor_gui.window import FRAME_PERIOD_MS, MonitorWindow
+from neuroone import brokers
+from neuroone.runtime.bus import MqttBus
+from neuroone.runtime.settings import BrokerAddress, Identity
+
+SPEED = 10
+WARM_UP_S = 30.0
+"""Until Qt, numpy and the fonts have allocated what they keep."""
+GROWTH_MAX_MB = 10.0
+FRAME_MAX_MS = 100.0
+
+
+def main() -> None:
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60 / SPEED
+    with tempfile.TemporaryDirectory() as folder:
+        program = brokers.find()
+        assert program is not None
+        port = free_port()
+        broker = subprocess.Popen(program.command(Path(folder), "127.0.0.1", port), stderr=subprocess.DEVNULL)
+        url = f"mqtt://127.0.0.1:{port}"
+        bridge = [sys.executable, "-m", "serial_bridge", "replay", "example", "--speed", str(SPEED), "--loop"]
+        headset = subprocess.Popen([*bridge, "--broker", url, "--source", "bench", "--log-level", "error"])
+        try:
+            watch(url, Path(folder), minutes)
+        finally:
+            for process in (headset, broker):
+                process.terminate()
+                process.wait()
+
+
+def watch(url: str, folder: Path, minutes: float) -> None:
+    """Draw for so long; print and check the figures."""
+    app = QApplication([])
+    memory = Memory(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
+    identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000))
+
+    def new_bus(broker: BrokerAddress, **options: Any) -> MqttBus:
+        return MqttBus(broker, identity, **options)
+
+    feed = Feed(new_bus, "local", time.monotonic)
+    stream = StreamId("no-group", "bench")
+    window = MonitorWindow(feed, LocalBridge(), Language(), memory, [stream])
+    window.connect_to(BrokerAddress.parse(url))
+    window.start("monitor")
+    window.frames.stop()
+    window.show()
+    own = psutil.Process()
+    spent: list[float] = []
+    sizes: list[float] = []
+    began_s = time.monotonic()
+    until_s = began_s + WARM_UP_S + minutes * 60
+    while (now_s := time.monotonic()) < until_s:
+        window.draw()
+        app.processEvents()
+        frame_ms = (time.monotonic() - now_s) * 1000
+        if now_s - began_s > WARM_UP_S:
+            spent.append(frame_ms)
+            if len(spent) % 300 == 1:
+                sizes.append(own.memory_info().rss / 1e6)
+        time.sleep(max(0.0, FRAME_PERIOD_MS - frame_ms) / 1000)
+    with feed.watched(stream) as watched:
+        assert watched is not None
+        counters = dict(watched.history.counters)
+    window.close()
+    feed.close()
+    ordered = sorted(spent)
+    print(f"input: {counters['readings']} readings in {minutes + WARM_UP_S / 60:.1f} minutes, {counters}")
+    print(f"frames: {len(spent)}, median {ordered[len(spent) // 2]:.1f} ms, ", end="")
+    print(f"99 % {ordered[int(len(spent) * 0.99)]:.1f} ms, longest {ordered[-1]:.1f} ms")
+    print(f"memory: {sizes[0]:.1f} MB at first, {sizes[-1]:.1f} MB at last, {max(sizes):.1f} MB at most")
+    assert max(sizes) - sizes[0] <= GROWTH_MAX_MB, "memory grows"
+    assert ordered[-1] <= FRAME_MAX_MS, "a frame took too long"
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
