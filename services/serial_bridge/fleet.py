@@ -83,8 +83,8 @@ class Fleet:
 class Search:
     """Looks for headsets on the computer's ports and adds those that it finds to the fleet.
 
-    ``owners`` are for the headsets in the order in which they are found, the last one for all that follow. While there
-    is none, the state of the source ``auto`` says why.
+    ``owners`` are for the headsets in the order in which they are found, the last one for all that follow; ``taken``
+    says which ports others read. While there is no headset, the state of the source ``auto`` says why.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Search:
         owners: list[Owner],
         world: Surroundings,
         *,
-        taken: frozenset[str],
+        taken: Callable[[], set[str]],
         baud: int | None,
         present: Callable[[], list[SerialPortInfo]] = detect.present,
     ) -> None:
@@ -118,7 +118,8 @@ class Search:
         if now_s < self._next_s:
             return
         self._next_s = now_s + SEARCH_PERIOD_S
-        ports = {port.source: port for port in detect.candidates(self._present()) if port.device not in self._taken}
+        taken = self._taken()
+        ports = {port.source: port for port in detect.candidates(self._present()) if port.device not in taken}
         self._found = {source: each for source, each in self._found.items() if source in ports or not each.has_ended}
         for source, port in ports.items():
             known = self._found.get(source)

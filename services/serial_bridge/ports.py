@@ -15,6 +15,8 @@ from neuroone.contract.messages import Link
 
 READ_MAX_BYTES: Final = 4096
 """One read: a second of a headset, or what a fast replay hands over at once."""
+WINDOWS_TIMEOUT: Final = ", none, 121)"
+"""ERROR_SEM_TIMEOUT as pyserial prints it: a paired Bluetooth headset that is switched off."""
 WRITE_TIMEOUT_S: Final = 1.0
 """Commands are one to three bytes; a port that does not take them is stuck."""
 
@@ -180,16 +182,13 @@ def fault_of(error: Exception, device: str) -> PortFault:
             Link.NO_PERMISSION,
             f"You may not open {device}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.",
         )
-    if (
-        number in (errno.EBUSY, errno.EAGAIN)
-        or "lock" in words
-        or "access is denied" in words
-        or number == errno.EACCES
-    ):
+    if number in (errno.EBUSY, errno.EAGAIN, errno.EACCES) or "exclusively lock" in words or "permissionerror" in words:
         return PortFault(
             Link.PORT_BUSY,
             f"Another program uses {device}: close it. On Linux brltty and ModemManager also take such ports.",
         )
-    if "refused" in words or "timed out" in words or ("could not open port" in words and "://" in device):
+    if number in (errno.EHOSTDOWN, errno.ETIMEDOUT) or WINDOWS_TIMEOUT in words:
+        return PortFault(Link.NO_PORT, f"The headset behind {device} does not answer: switch it on and keep it near.")
+    if "://" in device:
         return PortFault(Link.NO_PORT, f"Nothing answers at {device}: start what serves it, or check the address.")
     return PortFault(Link.NO_PORT, f"There is no {device}: plug the headset's adapter in, or choose another port.")

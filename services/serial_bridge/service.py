@@ -1,5 +1,6 @@
 """The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Service:
         identity = settings.identity(
             SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._sources or [AUTO])]))
         )
-        leftovers = Leftovers(identity, {(self._group, source) for source in [*self._sources, AUTO]})
+        self._leftovers = leftovers = Leftovers(identity, {(self._group, source) for source in [*self._sources, AUTO]})
         self._bus = MqttBus(
             settings.broker,
             identity,
@@ -97,6 +98,7 @@ class Service:
         self._fleet.start()
         search = self._search() if searches else None
         while not self._stop.wait(TURN_S):
+            self._leftovers.tick(self._bus, time.monotonic())
             if search is not None:
                 search.tick()
             if ends and self._fleet.has_ended and not self._bus.waiting:
@@ -133,7 +135,7 @@ class Service:
             Outlet(self._bus, self._group, AUTO),
             [Owner(name, self._settings.code) for name in [*self._names[len(self._found) :], None]],
             self._world,
-            taken=frozenset(way.device for way in self._found),
+            taken=lambda: {os.path.realpath(way.device) for way in self._found},
             baud=self._baud,
         )
 

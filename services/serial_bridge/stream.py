@@ -10,7 +10,7 @@ from serial_bridge.blink import BlinkEstimate
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
 
 ESENSE_MAX: Final = 100
-POOR_MAX: Final = 255
+"""Attention and meditation go from 0, not computed, to 100."""
 TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.BANDS,
     Quantity.BANDS_FLOAT,

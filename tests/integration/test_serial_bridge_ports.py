@@ -367,7 +367,7 @@ def searching(published: Published, ports: dict[Path, SerialPortInfo], names: li
             Outlet(published, "no-group", "auto"),
             [*map(Owner, names), Owner()],
             Surroundings(clock),
-            taken=frozenset(),
+            taken=set,
             baud=None,
             present=lambda: list(ports.values()),
         )
