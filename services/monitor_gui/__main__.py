@@ -1,5 +1,6 @@
 """``monitor-gui``: live plots of what is published. This module only wires."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -34,6 +35,9 @@ HOST_CHARS_MAX: Final = 48
 """Of the computer's name in the default instance; the rest of an id is for the number of this run."""
 
 
+log = logging.getLogger(__name__)
+
+
 def run(given: Settings, stop: Stop) -> int:
     """Show the window until it is closed or the program is stopped; the exit code."""
     if given.screenshot is None:
@@ -66,10 +70,15 @@ def show(given: Settings, stop: Stop, settings: QSettings) -> int:
     is_first_run = given.broker is None and remembered is None
     window.start(given.page or ("connection" if is_first_run else "monitor"))
 
+    def fail(*fault: Any) -> None:
+        log.critical("a fault in the window", exc_info=fault)
+        stop.set(FAILED)
+
     def leave_if_stopped() -> None:
         if stop.is_set():
             app.quit()
 
+    sys.excepthook = fail  # else Qt goes on after a fault, with plots that no longer tell the truth
     signals = QTimer(interval=SIGNALS_PERIOD_MS)
     signals.timeout.connect(leave_if_stopped)
     signals.start()
@@ -79,6 +88,7 @@ def show(given: Settings, stop: Stop, settings: QSettings) -> int:
     window.show()
     app.exec()
     window.close()
+    sys.excepthook = sys.__excepthook__
     bridge.close()
     feed.close()
     return stop.exit_code

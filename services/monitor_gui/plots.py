@@ -32,6 +32,8 @@ AXIS_WIDTH_PX = 58
 """One width for all plots, so that moments stand under each other."""
 
 BARS_AXIS_WIDTH_PX = 46
+EDGE = 0.03
+"""Of a range, beyond its ends: room for the tick that stands there."""
 
 translate = QCoreApplication.translate
 
@@ -95,7 +97,7 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         if self._frame == (window_s, low, high):
             return
         self._frame = (window_s, low, high)
-        self.setRange(xRange=(-window_s, 0), yRange=(low, high), padding=0)
+        self.setRange(xRange=(-window_s, EDGE / 2 * window_s), yRange=(low, high), padding=0)
         moments = moments_of(window_s)
         self.getAxis("bottom").setTicks([[(moment, f"{moment:g}") for moment in moments]])
         self.getAxis("left").setTicks([[(level, f"{level:g}") for level in levels]])
@@ -135,7 +137,9 @@ class BandsPlot(TimePlot):
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
         """Draw the readings of a window."""
         low, high = bands_range(lines, hidden, scale)
-        self.frame(window_s, low, high, levels_between(low, high))
+        levels = levels_between(low, high)
+        low, high = low - EDGE * (high - low), high + EDGE * (high - low)
+        self.frame(window_s, low, high, levels)
         self.shade(lines.x, lines.poor, low, high)
         for band, curve in self.curves.items():
             curve.setVisible(band not in hidden)

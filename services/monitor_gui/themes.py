@@ -60,7 +60,7 @@ def choose(theme: str) -> None:
     if theme == "system":
         QGuiApplication.setPalette(QPalette())
     else:  # where the platform has no colour schemes of its own, the palette alone makes the theme
-        QGuiApplication.setPalette(_palette(*(("#23282c", DARK) if theme == "dark" else ("#f3f3f1", LIGHT))))
+        QGuiApplication.setPalette(_palette(*(("#2f363b", DARK) if theme == "dark" else ("#f3f3f1", LIGHT))))
 
 
 def is_dark() -> bool:

@@ -281,7 +281,13 @@ class MonitorWindow(QMainWindow):
         self.menus["help"].setTitle(self.tr("&Help"))
         keyed = [self.actions_by_name[name] for name in KEYS]
         self.shortcuts_page.show_shortcuts(
-            [(action.text().replace("&", "").rstrip("."), action.shortcut().toString()) for action in keyed]
+            [
+                (
+                    action.text().replace("&", "").rstrip("."),
+                    action.shortcut().toString(QKeySequence.SequenceFormat.NativeText),
+                )
+                for action in keyed
+            ]
         )
 
     def colour(self) -> None:
