@@ -134,6 +134,11 @@ class Headset:
             self._report(self._world.clock())
 
     @property
+    def is_open(self) -> bool:
+        """Whether the port is open."""
+        return self._port is not None
+
+    @property
     def is_probe(self) -> bool:
         """Whether the port has yet to show that a headset is there."""
         return self._probe is not None

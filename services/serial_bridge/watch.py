@@ -69,6 +69,7 @@ class Watch:
     def failed(self, link: Link, hint: str | None) -> None:
         """The port cannot be opened, or is gone."""
         self._is_open = False
+        self._reading_s = float("-inf")
         self._trouble = (link, hint)
 
     def arrived(self, now_s: float) -> None:

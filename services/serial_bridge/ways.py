@@ -108,7 +108,9 @@ class PacedWay:
         *,
         speed: float = 1.0,
         can_wait: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self.device = device
         self.source = source
         self.can_wait = can_wait
@@ -117,7 +119,7 @@ class PacedWay:
 
     def open(self) -> Port:
         """See `Way`."""
-        return Paced(self.device, self._parts(), time.monotonic, self._speed)
+        return Paced(self.device, self._parts(), self._clock, self._speed)
 
     def heard(self, has_frames: bool) -> None:
         """See `Way`."""

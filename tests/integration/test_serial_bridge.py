@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from neuroone.contract.messages import BANDS, Link, RawBlock, Reading, StreamState, StreamStatus
 from serial_bridge.__main__ import main
-from tests.brokers import Broker
+from tests.brokers import Broker, free_port
 from tests.bus_listener import Listener, listening
 from tests.waiting import wait_for
 
@@ -128,3 +129,47 @@ def test_two_bridges_on_one_host(broker, listener):
         assert [program.poll() for program in programs] == [None, None]
     finally:
         assert [stop(program) for program in programs] == [0, 0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")
+def test_headset_that_goes_and_comes_back(start_broker, tmp_path):
+    """A headset is unplugged and plugged in again: the programs tell of it and go on, in a new session."""
+    broker, port = start_broker("nats"), str(tmp_path / "ttyBENCH")
+    simulate = [sys.executable, "-m", "serial_bridge", "simulate", "--link", port]
+    with listening(broker.url) as listener:
+        bridge = start(broker, "--port", port, "--source", "bench")
+        try:
+            wait_for_state(listener, "bench", status=StreamStatus.OFFLINE, link=Link.NO_PORT)
+            sessions = set()
+            for _ in range(2):
+                headset = subprocess.Popen(simulate, stdout=subprocess.DEVNULL)
+                try:
+                    wait_for_state(listener, "bench", status=StreamStatus.ONLINE, link=Link.CONNECTED)
+                    sessions.add(said(listener, StreamState, "bench")[-1].session)
+                finally:
+                    stop(headset)
+                wait_for_state(listener, "bench", status=StreamStatus.OFFLINE, link=Link.NO_PORT)
+            assert len(sessions) == 2
+        finally:
+            assert stop(bridge) == 0
+    assert {reading.session for reading in said(listener, Reading, "bench")} == sessions
+
+
+def test_connector_program_beside_the_broker(start_broker):
+    """A program made for ThinkGear Connector is served by a bridge that also publishes."""
+    broker, port = start_broker("nats"), free_port()
+    bridge = start(broker, "--port", "sim", "--tgc", str(port))
+    try:
+        wait_for(lambda: is_listening(port), "ThinkGear Connector server")
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as program:
+            program.sendall(b'{"enableRawOutput": false, "format": "Json"}')
+            received = b""
+            while b"eSense" not in received:
+                received += program.recv(4096)
+    finally:
+        assert stop(bridge) == 0
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -5,6 +5,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RawBlock, Reading
 from serial_bridge.headsets.events import Raw, Skipped
@@ -166,3 +168,14 @@ def test_blinks_are_counted():
     blocks = stream.take(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)
     assert any(isinstance(block, RawBlock) for block in blocks)
     assert 2 <= stream.counters["blinks_estimated"] <= 12
+
+
+@given(st.lists(st.one_of(st.binary(max_size=60), st.just(SECOND), st.binary(max_size=169).map(encode)), max_size=20))
+def test_any_bytes(pieces):
+    """Whatever a line brings, the messages made of it are valid and numbered."""
+    stream = Stream(Owner())
+    stream.begin("s")
+    messages = stream.take(Decoder().feed(b"".join(pieces)), NOW) + stream.end(NOW)
+    for kind in (Reading, RawBlock):
+        numbers = [message.seq for message in messages if isinstance(message, kind)]
+        assert numbers == list(range(len(numbers)))
