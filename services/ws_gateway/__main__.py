@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from neuroone.contract import topics
+from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import GroupEvent, Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
@@ -20,10 +22,10 @@ from neuroone.runtime.lifecycle import FAILED, Command, Stop
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway import metrics
 from ws_gateway.access import Access, join_codes_in, token_in
-from ws_gateway.audience import Audience
+from ws_gateway.audience import STREAMS_MAX, Audience
 from ws_gateway.bus import AsyncBus
 from ws_gateway.clients import Room
-from ws_gateway.ledger import Ledger
+from neuroone.runtime.ledger import Ledger
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
 
@@ -36,6 +38,8 @@ SEND_WAITING_PERIOD_S: Final = 0.05
 LOOK_PERIOD_S: Final = 0.5
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
+GC_THRESHOLDS: Final = (20_000, 20, 100)
+"""A full collection walks every connection, and everybody waits for it: few of them. Readings make no cycles."""
 FLUSH_TIMEOUT_S: Final = 5.0
 
 log = logging.getLogger(__name__)
@@ -88,9 +92,12 @@ async def _serve(given: Settings, stop: Stop) -> int:
     audience = Audience(time.monotonic)
     ledger = Ledger(time.monotonic)
 
+    parse_topic = lru_cache(maxsize=STREAMS_MAX)(topics.parse)  # the same few thousand, every second
+
     def take(delivery: Delivery) -> None:
         try:
-            topic, message = delivery.open()
+            topic = parse_topic(delivery.topic)
+            message = codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
             bus.counters["delivered_bad"] += 1
             return
@@ -161,6 +168,8 @@ async def _serve(given: Settings, stop: Stop) -> int:
         clients_per_address=given.clients_per_address,
     )
     _allow_many_files()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     await gateway.listen(
         given.host, given.ws_port, given.origin
     )  # before the bus: its birth says that the gateway is ready

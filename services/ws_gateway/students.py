@@ -17,7 +17,7 @@ from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.runtime.bus import Bus
 from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
-from ws_gateway.ledger import Ledger, Stream
+from neuroone.runtime.ledger import Ledger, Stream
 from ws_gateway.pace import Arrival, Pace
 from ws_gateway.wire import StudentFrame
 from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event
@@ -61,6 +61,7 @@ class Student:
         "on_progress",
         "on_taken",
         "pace",
+        "reading_topic",
         "seq",
         "session",
         "source",
@@ -73,6 +74,7 @@ class Student:
         self.name = name
         self.code = code
         self.acked = -1
+        self.reading_topic = ""
         self.on_progress: Progress = _nobody_asks
         self.on_taken: Callable[[], None] = _nobody_asks
         self.pace = pace
@@ -213,6 +215,7 @@ class Students:
             number += 1
             source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
         student = Student(group, source, name, code, Pace(self._rate_hz), session)
+        student.reading_topic = str(topics.reading(self._bus.identity.site, group, source))
         self._held[group, source] = student
         self.counters["students_joined"] += 1
         return student
@@ -237,14 +240,14 @@ class Students:
             self._send(student, reading)
 
     def _send(self, student: Student, reading: Reading) -> None:
-        topic = topics.reading(self._bus.identity.site, student.group, student.source)
-
         def on_ack() -> None:
             if student.name is not None:  # no recorder covers a student without a name
                 self._ledger.acked((student.group, student.source, student.session), reading.seq, outgoing)
             self._progress(student, Stage.BROKER, reading.seq)
 
-        outgoing = Outgoing(str(topic), codec.encode(reading), topic.rule.qos, topic.rule.retained, on_ack)
+        outgoing = Outgoing(
+            student.reading_topic, codec.encode(reading), topics.READING.qos, topics.READING.retained, on_ack
+        )
         if not self._bus.put(outgoing):
             self.counters["readings_refused"] += 1
             raise Refused("too much waits for the broker")

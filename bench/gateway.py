@@ -1,0 +1,233 @@
+"""Students to a dashboard through gateway, broker and recorder, beside the old server, in the same minutes.
+
+Mosquitto writes its state to disk every 30 s here: the gateway keeps what no recorder has, so readings do not need a
+broker that writes at every message (``--autosave-each`` measures that one).
+
+``python bench/gateway.py --students 1000 4000`` prints for each number of students at 1 Hz: latency from a student's
+send to the dashboard, readings lost or doubled at the dashboard, and rows lost or doubled in the CSV files.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+
+import uvloop
+
+from neuroone import brokers
+
+HOST = "127.0.0.1"
+HANDSHAKE = (
+    "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+).encode()
+TICK_S = 0.002
+
+
+def text_frame(text: str) -> bytes:
+    """A masked text frame whose mask is zero: costs the generator nothing, and the server what every frame costs."""
+    payload = text.encode()
+    if len(payload) < 126:
+        return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
+    return bytes((0x81, 0x80 | 126)) + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+class Client(asyncio.Protocol):
+    """A WebSocket client that is cheap enough to be run by the thousand."""
+
+    def __init__(self, on_text=None):
+        self.open = asyncio.get_running_loop().create_future()
+        self.lost = False
+        self.rest = b""
+        self.on_text = on_text
+
+    def connection_made(self, transport):
+        self.transport = transport
+        transport.write(HANDSHAKE)
+
+    def data_received(self, received):
+        buffer = self.rest + received
+        if not self.open.done():
+            head, end, buffer = buffer.partition(b"\r\n\r\n")
+            if not end:
+                self.rest = head
+                return
+            assert head.startswith(b"HTTP/1.1 101"), head[:80]
+            self.open.set_result(None)
+        at = 0
+        while len(buffer) >= at + 2:
+            length, start = buffer[at + 1], at + 2
+            if length == 126:
+                if len(buffer) < at + 4:
+                    break
+                length, start = int.from_bytes(buffer[at + 2 : at + 4], "big"), at + 4
+            if len(buffer) < start + length:
+                break
+            if buffer[at] == 0x81 and self.on_text is not None:
+                self.on_text(buffer[start : start + length])
+            elif buffer[at] == 0x89:
+                self.transport.write(bytes((0x8A, 0x80 | length)) + bytes(4) + buffer[start : start + length])
+            at = start + length
+        self.rest = buffer[at:]
+
+    def connection_lost(self, exc):
+        self.lost = True
+        if not self.open.done():
+            self.open.set_exception(ConnectionError("not let in"))
+
+
+async def connect(port, on_text=None):
+    _, client = await asyncio.get_running_loop().create_connection(lambda: Client(on_text), HOST, port)
+    await client.open
+    return client
+
+
+async def load(port, students, seconds):
+    """Latencies in ms, readings sent, readings that reached the dashboard, connections lost."""
+    sent_at = [deque() for _ in range(students)]
+    latencies, strange = [], 0
+
+    def hear(text):
+        nonlocal strange
+        now_s = time.perf_counter()
+        number = int(json.loads(text)["Nome"][1:])
+        if sent_at[number]:
+            latencies.append((now_s - sent_at[number].popleft()) * 1000)
+        else:
+            strange += 1
+
+    dashboard = await connect(port, hear)
+    dashboard.transport.write(text_frame("dash"))
+    clients = []
+    for start in range(0, students, 100):
+        clients += await asyncio.gather(*(connect(port) for _ in range(start, min(start + 100, students))))
+    values = {"Med": 50, "Delta": 123456, "Theta": 234567, "LowAlpha": 345678, "HighAlpha": 456789}
+    values |= {"LowBeta": 567890, "HighBeta": 678901, "LowGamma": 789012, "MiddleGamma": 890123}
+    frames = [
+        text_frame(json.dumps({"Codigo": "BENCH", "Nome": f"s{n}", "Att": n % 101, **values})) for n in range(students)
+    ]
+    await asyncio.sleep(2)
+    began_s, sent = time.perf_counter(), 0
+    while sent < students * seconds:
+        due = min(int((time.perf_counter() - began_s) * students) + 1, students * seconds)
+        for number in range(sent, due):
+            student = number % students
+            sent_at[student].append(time.perf_counter())
+            clients[student].transport.write(frames[student])
+        sent = due
+        await asyncio.sleep(TICK_S)
+    deadline_s = time.perf_counter() + 20
+    while len(latencies) < sent and time.perf_counter() < deadline_s:  # noqa: ASYNC110 (no event to wait for)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(2)
+    lost = sum(client.lost for client in clients)
+    for client in (*clients, dashboard):
+        client.transport.abort()
+    return latencies, sent, strange, lost
+
+
+def rows_in(folder, students, seconds):
+    """Rows in the CSV files, and files that do not have exactly one row a second."""
+    rows = wrong = 0
+    for number in range(students):
+        file = folder / f"s{number}.csv"
+        count = len(file.read_text(encoding="utf-8").splitlines()) - 1 if file.exists() else 0
+        rows += count
+        wrong += count != seconds
+    return rows, wrong
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def cpu_s(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run(name, commands, port, folder, students, seconds):
+    programs = []
+    try:
+        for command in commands:
+            programs.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
+            time.sleep(1.0)
+        before = [cpu_s(program) for program in programs]
+        latencies, sent, strange, lost = uvloop.run(load(port, students, seconds))
+        used = [cpu_s(program) - at for program, at in zip(programs, before, strict=True)]
+        time.sleep(3)
+    finally:
+        for program in reversed(programs):
+            program.send_signal(signal.SIGTERM)
+            try:
+                program.wait(20)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
+    rows, wrong = rows_in(folder, students, seconds)
+    latencies.sort()
+    p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
+    print(
+        f"{name:8} {students:6} students {sent:7} sent, dashboard missed {sent - len(latencies)} and doubled "
+        f"{strange}, "
+        f"rows missing {sent - rows} in {wrong} files, connections lost {lost}; "
+        f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  CPU s {' '.join(f'{each:.1f}' for each in used)}",
+        flush=True,
+    )
+    return p50, p99
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--students", type=int, nargs="+", default=[1000])
+    options.add_argument("--seconds", type=int, default=15)
+    options.add_argument("--autosave-each", action="store_true")
+    options.add_argument("--only", choices=("gateway", "seed"))
+    given = options.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for students in given.students:
+        found = {}
+        with tempfile.TemporaryDirectory() as name:
+            folder, port, mqtt = Path(name), free_port(), free_port()
+            broker = brokers.find()
+            assert broker is not None
+            url = f"mqtt://{HOST}:{mqtt}"
+            python = [sys.executable, "-m"]
+            (folder / "data").mkdir()
+            broker_command = broker.command(folder / "broker", HOST, mqtt)
+            conf = folder / "broker" / "mosquitto.conf"
+            if broker.kind == brokers.MOSQUITTO and not given.autosave_each:
+                text = conf.read_text(encoding="utf-8")
+                text = text.replace("autosave_on_changes true", "autosave_on_changes false")
+                conf.write_text(text.replace("autosave_interval 1\n", "autosave_interval 30\n"), encoding="utf-8")
+            commands = [
+                broker_command,
+                [*python, "csv_recorder", "run", "--dir", str(folder), "--broker", url],
+                [*python, "ws_gateway", "--host", HOST, "--ws-port", str(port), "--broker", url],
+            ]
+            if given.only != "seed":
+                found["gateway"] = run("gateway", commands, port, folder, students, given.seconds)
+        with tempfile.TemporaryDirectory() as name:
+            folder, port = Path(name), free_port()
+            command = [sys.executable, str(Path(__file__).with_name("seed_server.py").resolve()), str(port)]
+            if given.only != "gateway":
+                found["seed"] = run("seed", [command], port, folder, students, given.seconds)
+        if len(found) == 2:
+            ratios = [mine / its for mine, its in zip(found["gateway"], found["seed"], strict=True)]
+            print(f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}", flush=True)
+
+
+main()
