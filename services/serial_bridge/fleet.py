@@ -1,5 +1,6 @@
 """The headsets that one bridge reads, each in a thread of its own, and the search for those that nobody named."""
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -25,6 +26,8 @@ NO_PORT_HINT: Final = (
     "serial-bridge ports lists what is there."
 )
 SEARCHING_HINT: Final = "Looking for a headset: switch it on."
+
+log = logging.getLogger(__name__)
 
 
 class NewHeadset(Protocol):
@@ -57,6 +60,11 @@ class Fleet:
         return headset
 
     @property
+    def is_working(self) -> bool:
+        """Whether the headsets are being read."""
+        return self._thread.is_alive()
+
+    @property
     def has_ended(self) -> bool:
         """Whether no headset is read any more."""
         return all(headset.has_ended for headset in self.headsets)
@@ -71,13 +79,23 @@ class Fleet:
         while not self._stopping.is_set():
             is_busy = False
             for headset in self.headsets:
-                is_busy |= headset.turn()
+                is_busy |= _turn(headset)
             turn_s = max(turn_s + POLL_S, self._clock())
             if not is_busy:
                 self._sleep(max(0.0, turn_s - self._clock()))
         for headset in self.headsets:
             if not headset.has_ended:
                 headset.close()
+
+
+def _turn(headset: Headset) -> bool:
+    """Drive one headset; a fault of the program's own in it ends that one alone."""
+    try:
+        return headset.turn()
+    except Exception as error:
+        log.exception("a headset is given up")
+        headset.fault, headset.has_ended = error, True
+        return False
 
 
 class Search:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Kind, RawBlock, Reading, StreamState
+from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
 from neuroone.runtime.bus import Bus
 from serial_bridge.stream import Stream
 from serial_bridge.watch import Standing
@@ -38,11 +38,16 @@ class Outlet:
             name=stream.owner.name,
             code=stream.owner.code,
             link=standing.link,
-            hint=standing.hint,
-            device=device,
+            hint=_printable(standing.hint) if standing.hint else None,
+            device=_printable(device),
             service=identity.service,
             instance=identity.instance,
             epoch=identity.epoch,
             counters=counters,
         )
         self._bus.publish(self._state, state)
+
+
+def _printable(text: str) -> str:
+    """Names of files and ports as they can be sent: any bytes are a name on POSIX, of any length."""
+    return text.encode(errors="replace").decode()[:NOTE_MAX_CHARS]

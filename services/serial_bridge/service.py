@@ -1,5 +1,6 @@
 """The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
+import logging
 import os
 import sys
 import time
@@ -8,10 +9,11 @@ from itertools import zip_longest
 from typing import Final
 
 from neuroone.contract import topics
-from neuroone.contract.errors import SettingsError
+from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.messages import StreamStatus
 from neuroone.runtime import lifecycle
 from neuroone.runtime.bus import MqttBus, Vitals
+from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.lifecycle import Stop
 from neuroone.runtime.settings import host_id
 from serial_bridge.bridge import Headset, Surroundings
@@ -35,6 +37,8 @@ CLOSE_S: Final = 5.0
 """For the broker to take what is still on its way when the program ends."""
 TURN_S: Final = 0.1
 """How often the main thread looks whether everything ended, and for new ports."""
+
+log = logging.getLogger(__name__)
 
 
 class Service:
@@ -75,10 +79,11 @@ class Service:
             identity,
             subscriptions={leftovers.filter: 1},
             on_delivery=lambda delivery: leftovers.take(delivery, self._bus),
-            on_fatal=lambda error: stop.set(lifecycle.FAILED),
+            on_fatal=self._give_up,
             vitals=self._vitals,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
+            ledger=Ledger(time.monotonic),
         )
         self._world = Surroundings(time.monotonic)
         self._tgc = None if settings.tgc is None else TgcServer(settings.tgc)
@@ -142,12 +147,17 @@ class Service:
     def _has_room(self) -> bool:
         return self._bus.is_connected and self._bus.waiting < BACKLOG_MAX_MESSAGES
 
+    def _give_up(self, error: NeuroOneError) -> None:
+        log.error("%s", error)
+        self._stop.set(lifecycle.FAILED)
+
     def _vitals(self) -> Vitals:
         headsets = self._fleet.headsets
         online = sum(headset.standing.status is StreamStatus.ONLINE for headset in headsets)
         return Vitals(
             counters={} if self._tgc is None else self._tgc.counters,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
+            working=self._fleet.is_working,
         )
 
 

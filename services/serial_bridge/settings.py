@@ -28,9 +28,16 @@ HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
 
 def typed(value: str) -> str:
     """The parser of names and codes: what a person types."""
+    if not is_utf8(value):
+        raise ValueError("must be Unicode text")
     if not 1 <= len(value.strip()) <= NAME_MAX_CHARS:
         raise ValueError(f"must have 1 to {NAME_MAX_CHARS} characters")
     return value.strip()
+
+
+def is_utf8(value: str) -> bool:
+    """Whether the text can be sent: what a terminal of another encoding gives cannot."""
+    return value.encode(errors="ignore").decode() == value
 
 
 def capture_file(value: str) -> Path:

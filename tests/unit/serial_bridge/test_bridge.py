@@ -1,5 +1,6 @@
 """A headset driven by hand: a captured stream to its last frame, a broker that is slow, faults."""
 
+import time
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamS
 from neuroone.contract.topics import Topic
 from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.captures import BadCapture
+from serial_bridge.fleet import Fleet
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Event
 from serial_bridge.outlet import Outlet
@@ -149,3 +151,38 @@ def test_every_headset_type_survives_any_chunking(name):
     assert whole.counters == bytewise.counters
     assert whole.counters["frames"] > 0
     assert whole.flush() == bytewise.flush() == []
+
+
+def test_own_fault_ends_one_headset():
+    """A fault of the program in one headset does not stop the others."""
+    published, clock = Published(), Clock()
+
+    def new_headset(way, source, owner, *, probe=None):
+        return Headset(way, Outlet(published, "g", source), owner, HEADSETS["thinkgear"], Surroundings(clock))
+
+    def broken(events: list[Event]) -> None:
+        raise RuntimeError("a bug")
+
+    fleet = Fleet(new_headset, time.monotonic, time.sleep)
+    stream = SimulatedHeadset(1).advance(2)
+    ways = [PacedWay(name, name, lambda: parts_of(stream), clock=clock, can_wait=True) for name in ("one", "two")]
+    one, two = (fleet.add(way, way.source, Owner()) for way in ways)
+    one.listeners = (broken,)
+    fleet.start()
+    wait_for(lambda: one.is_open and two.is_open, "open ports")
+    clock.now_s += 10
+    wait_for(lambda: fleet.has_ended, "end of both")
+    fleet.close(10)
+    assert isinstance(one.fault, RuntimeError)
+    assert two.fault is None
+    assert two.counters["readings"] == 2
+
+
+def test_odd_file_names():
+    """A file name that is no Unicode text, and a very long one, can still be told of."""
+    published, clock = Published(), Clock()
+    for name in ("odd\udcff.bytes", "long" * 1000):
+        way = PacedWay(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
+        headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+        play(headset, clock)
+    assert published.of(StreamState)
