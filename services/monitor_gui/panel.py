@@ -152,13 +152,15 @@ class StreamPanel(QWidget):
         self.raw.setVisible(span is not None)
         if span is not None:
             self.raw.draw(span, edge_s, view.window_s, view.scale)
+            self.raw.show_events(self._events_in(min(view.window_s, RAW_WINDOW_MAX_S), edge_s))
         if rows is None:
             return
         self._readings_seen, self._drawn_s, self._view = seen, now_s, view
         state, owner = self.feed.state(self.stream)
         status = status_of(state, owner, age_s)
-        self._draw_lines(rows, edge_s, view, events)
-        self._draw_numbers(reading, status, view)
+        self._draw_lines(rows, edge_s, view)
+        self._draw_numbers(reading, status)
+        self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
         self._say_link(state, status, age_s, counters)
         is_safe = is_recorded(reading, mark, mark_age_s)
         rows_on_disk = 0 if mark is None else mark.rows
@@ -168,15 +170,19 @@ class StreamPanel(QWidget):
             else self.tr("○ Not recorded")
         )
 
-    def _draw_lines(self, rows: Floats, edge_s: float, view: View, events: list[GroupEvent]) -> None:
+    def _draw_lines(self, rows: Floats, edge_s: float, view: View) -> None:
         lines = lines_of(rows, edge_s)
         self.bands.draw(lines, view.window_s, view.hidden, view.scale)
         self.esense.draw(lines, view.window_s, view.hidden)
-        shown = [(event.time.timestamp() - edge_s, event.text) for event in events]
-        for plot in self.time_plots():
-            plot.show_events([each for each in shown if -view.window_s <= each[0] <= 0])
+        for plot in (self.bands, self.esense):
+            plot.show_events(self._events_in(view.window_s, edge_s))
 
-    def _draw_numbers(self, reading: Reading | None, status: StreamStatus, view: View) -> None:
+    def _events_in(self, window_s: float, edge_s: float) -> list[tuple[float, str]]:
+        """The events of a window: seconds before its right edge, and words."""
+        placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
+        return [each for each in placed if -window_s <= each[0] <= 0]
+
+    def _draw_numbers(self, reading: Reading | None, status: StreamStatus) -> None:
         signal = signal_of(None if reading is None else reading.poor_signal)
         self.light.show_signal(signal, status)
         colours = themes.colours()
@@ -185,10 +191,13 @@ class StreamPanel(QWidget):
             text = "--" if value.value is None else str(value.value)
             colour = colours[name] if value.valid else colours["faint"]
             label.setText(f"{words.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
-        is_live = status is not StreamStatus.OFFLINE
+
+    def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
+        """The bars of the last reading that the plots show."""
+        signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
         self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
         is_log = view.bars is Bars.LOG
-        heights = bars_of(reading if is_live else None, view.bars)
+        heights = bars_of(row, view.bars)
         top = BANDS_FIXED[1] if is_log else max(20.0, 10 * -(-float(heights.max()) // 10))
         top = 100.0 if not is_log and view.scale is Scale.FIXED else top
         self.bars.draw(heights, top, self.tr("log10 (a.u.)") if is_log else self.tr("% of all bands"))

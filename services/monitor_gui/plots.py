@@ -228,7 +228,7 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         if self._frame != (top, left):
             self._frame = (top, left)
             self.setLabel("left", left)
-            self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, top), padding=0)
+            self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
         self.bars.setOpts(height=heights)
 
 

@@ -180,10 +180,14 @@ def log_power(power: Floats) -> Floats:
     return np.log10(np.where(seen, power, np.nan))
 
 
-def bars_of(reading: Reading | None, bars: Bars) -> Floats:
-    """The heights of the eight bars: log10 of the power, or percent of the sum of all. 0 where there is none."""
-    power = np.array([0.0 if reading is None else getattr(reading, band) for band in BANDS])
-    if reading is not None and (reading.poor_signal or 0) >= OFF_SKIN:
+def bars_of(row: Floats | None, bars: Bars) -> Floats:
+    """The heights of the eight bars: log10 of the power, or percent of the sum of all. 0 where there is none.
+
+    ``row`` is one of `COLUMNS`, None for no reading.
+    """
+    values = dict.fromkeys(COLUMNS, 0.0) if row is None else dict(zip(COLUMNS, row, strict=True))
+    power = np.nan_to_num([values[band] for band in BANDS])
+    if signal_of(values["poor_signal"]) is Signal.OFF:
         power[:] = 0
     if bars is Bars.LOG:
         return np.nan_to_num(log_power(power))

@@ -53,7 +53,7 @@ PAGES: Final = ("monitor", "connection", "shortcuts")
 KEYS: Final = {
     "monitor": "F5",
     "connection": "F6",
-    "shortcuts": "?",
+    "shortcuts": "? F1",
     "pause": "P",
     "back": "Ctrl+Left",
     "forth": "Ctrl+Right",
@@ -336,7 +336,7 @@ class MonitorWindow(QMainWindow):
         }
         for name, key in KEYS.items():
             action = self.actions_by_name[name] = QAction(self)
-            action.setShortcut(QKeySequence(key))
+            action.setShortcuts([QKeySequence(each) for each in key.split()])
             if name in switches:
                 action.setCheckable(True)
                 action.triggered.connect(switches[name])

@@ -340,6 +340,42 @@ def test_language_and_theme_switch_while_it_runs(
         assert window.boxes["low_alpha"].text() == "Low alpha α1"
 
 
+def test_everything_can_be_reached_by_keyboard(
+    start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Every control takes the focus by Tab, every action stands in a menu, and the keys do what the sheet says."""
+    from PySide6.QtCore import Qt
+
+    from monitor_gui.view import Bars, Scale
+
+    broker = start_broker("nats")
+    with headsets(broker.url, "h1"):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.panels)
+        page = window.connection_page
+        controls = [window.streams, window.compared, window.window_s, window.back, *window.boxes.values()]
+        controls += [page.address, page.user, page.password, page.connect_button, page.table, page.show_button]
+        controls += [page.port, page.refresh_button, page.file_button, page.name, page.code, page.start_button]
+        assert all(control.focusPolicy() & Qt.FocusPolicy.TabFocus for control in controls)
+        in_menus = {action for menu in window.menus.values() for action in menu.actions()}
+        assert set(window.actions_by_name.values()) <= in_menus
+        window.activateWindow()
+        wait(qtbot, window.isActiveWindow)
+        qtbot.keyClick(window, Qt.Key.Key_P)
+        assert window.view.paused_at_s is not None
+        assert window.back.hasFocus()
+        qtbot.keyClick(window, Qt.Key.Key_P)
+        assert window.view.paused_at_s is None
+        qtbot.keyClick(window, Qt.Key.Key_B)
+        qtbot.keyClick(window, Qt.Key.Key_A)
+        assert (window.view.bars, window.view.scale) == (Bars.RELATIVE, Scale.FIXED)
+        for key in (Qt.Key.Key_Question, Qt.Key.Key_F1):
+            qtbot.keyClick(window, key)
+            assert window.pages.currentWidget() is window.shortcuts_page
+            qtbot.keyClick(window, Qt.Key.Key_F5)
+            assert window.pages.currentWidget() is window.monitor_page
+
+
 def test_a_broker_that_goes_and_comes_back(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:

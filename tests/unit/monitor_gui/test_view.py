@@ -85,9 +85,11 @@ def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
 
 def test_relative_bars_sum_to_100() -> None:
     """Relative bars are computed from the powers, not from their logarithms."""
-    heights = views.bars_of(messages.reading(poor_signal=0), Bars.RELATIVE)
+    (row,) = rows(time_s=[0], poor_signal=[0], delta=[300], theta=[600])
+    heights = views.bars_of(row, Bars.RELATIVE)
     assert heights.sum() == pytest.approx(100)
-    assert heights[1] / heights[0] == pytest.approx(234567 / 123456)
+    assert heights[1] / heights[0] == pytest.approx(2)
+    assert views.bars_of(row, Bars.LOG)[2] == pytest.approx(2)
     assert views.bars_of(None, Bars.RELATIVE).tolist() == [0] * len(BANDS)
 
 
