@@ -19,7 +19,6 @@ _MOSQUITTO_CONF: Final = """\
 allow_anonymous true
 persistence true
 persistence_location {folder}/
-autosave_on_changes true
 autosave_interval 1
 max_queued_messages 0
 max_queued_bytes 500000000

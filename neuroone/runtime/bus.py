@@ -30,9 +30,10 @@ from paho.mqtt.properties import Properties
 
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import Health, Message, ServiceState, ServiceStatus
+from neuroone.contract.messages import Health, Message, Reading, ServiceState, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.backoff import Backoff
+from neuroone.runtime.ledger import RECORDER, Ledger
 from neuroone.runtime.outbox import WINDOW, Outbox, Outgoing
 from neuroone.runtime.settings import BrokerAddress, Identity
 
@@ -116,7 +117,9 @@ class MqttBus:
 
     ``subscriptions`` are filters with their QoS, made anew at every connect. ``on_delivery`` is called in the bus's
     thread and must not block; ``on_link`` likewise, with whether the broker is there. A ``durable`` bus has a
-    session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the order of delivery.
+    session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the order of delivery. A
+    ``ledger`` keeps the readings that the broker has until a recorder marked them, and they go out again after a
+    reconnect; it belongs to the bus's thread.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class MqttBus:
         on_fatal: Callable[[NeuroOneError], None] | None = None,
         vitals: Callable[[], Vitals] = Vitals,
         durable: bool = False,
+        ledger: Ledger | None = None,
         ca_file: Path | None = None,
         health_file: Path | None = None,
         outbox: Outbox | None = None,
@@ -140,11 +144,16 @@ class MqttBus:
         self.identity = identity
         self.broker = broker
         self._subscriptions = dict(subscriptions or {})
+        if ledger is not None:
+            for rule, ids in ((topics.SERVICE_STATE, {"service": RECORDER}), (topics.RECORDED, {})):
+                self._subscriptions.setdefault(topics.every(rule, identity.site, **ids), rule.qos)
         self._on_delivery = on_delivery
         self._on_link = on_link
         self._on_fatal = on_fatal
         self._vitals = vitals
         self._durable = durable
+        self._ledger = ledger
+        self._unheld = 0
         self._ca_file = ca_file
         self._health_file = health_file
         self._outbox = Outbox() if outbox is None else outbox
@@ -176,6 +185,7 @@ class MqttBus:
                 "dropped_qos0",
                 "connects",
                 "callback_errors",
+                "replayed",
             ),
             0,
         )
@@ -208,7 +218,10 @@ class MqttBus:
         beyond the bounds is dropped and counted, and the answer is False. ``on_ack`` is called in
         the bus's thread, and must not block. Retained messages are published again at every connect.
         """
-        outgoing = Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack)
+        reading = None
+        if self._ledger is not None and isinstance(message, Reading):
+            reading = ((topic["group"], topic["source"], message.session), message.seq)
+        outgoing = Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack, reading)
         if outgoing.retained:
             with self._retained_lock:
                 self._retained[outgoing.topic] = outgoing
@@ -264,6 +277,16 @@ class MqttBus:
         return self.waiting == 0
 
     def _run(self, waker: "_Waker") -> None:
+        try:
+            self._connect_for_ever(waker)
+        except Exception as error:
+            # A service without its bus must not look alive.
+            log.exception("a fault in the connection to the broker")
+            self._call(self._on_fatal, NeuroOneError(f"the connection to the broker failed: {error!r}"))
+        finally:
+            self._say_link_down()
+
+    def _connect_for_ever(self, waker: "_Waker") -> None:
         attempt = 0
         while not self._has_left():
             connects = self.counters["connects"]
@@ -271,8 +294,7 @@ class MqttBus:
                 self._connect_and_talk(waker)
                 return
             except Replaced as error:
-                if self._on_fatal is not None:
-                    self._on_fatal(error)
+                self._call(self._on_fatal, error)
                 return
             except _NoMqtt5:
                 self._v5 = False
@@ -370,8 +392,14 @@ class MqttBus:
             client.subscribe(filter, qos)
         with self._retained_lock:
             birth = Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True)
-            self.counters["dropped_qos0"] += self._outbox.rewind([birth, *self._retained.values()])
+            states = [birth, *self._retained.values()]
+            self._unheld = len(states)
+            kept = [] if self._ledger is None else self._ledger.replay()
+            self.counters["replayed"] += len(kept)
+            self.counters["dropped_qos0"] += self._outbox.rewind([*states, *kept])
             self._link_up.set()
+        if self._ledger is not None:
+            self._ledger.linked(True)
         self.counters["connects"] += 1
         log.info("connected to the broker at %s with MQTT %s", self.broker, "5" if self._v5 else "3.1.1")
         self._call(self._on_link, True)
@@ -382,6 +410,8 @@ class MqttBus:
             if outgoing is not None:
                 self.counters["acked"] += 1
                 self._last_ack_s = time.monotonic()
+                if self._ledger is not None and outgoing.reading is not None:
+                    self._ledger.acked(*outgoing.reading, outgoing)
                 self._call(outgoing.on_ack)
         talk.acked_ids.clear()
         if not self._outbox.in_flight:
@@ -391,7 +421,7 @@ class MqttBus:
 
     def _send(self, client: mqtt.Client) -> None:
         # A socket that does not take more holds back the outbox, which is bounded; paho's own queue is not.
-        while not client.want_write():
+        while not client.want_write() and not self._holds_back():
             outgoing = self._outbox.next()
             if outgoing is None:
                 return
@@ -400,12 +430,19 @@ class MqttBus:
                 self._outbox.unsent(outgoing)
                 return
             self._outbox.sent(sent.mid, outgoing)
+            self._unheld -= 1
+
+    def _holds_back(self) -> bool:
+        """Whether readings wait for the recorder to be back after a reconnect; the states before them do not."""
+        return self._ledger is not None and self._unheld <= 0 and self._ledger.waits_for_recorder()
 
     def _report(self) -> None:
         now_s = time.monotonic()
         if now_s < self._next_beat_s:
             return
         self._next_beat_s = now_s + BEAT_PERIOD_S
+        if self._ledger is not None:
+            self._ledger.look()
         vitals = self._vitals()
         if self._health_file is not None and vitals.working:
             self._health_file.touch()
@@ -445,6 +482,9 @@ class MqttBus:
             return
         delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, self._connection)
         self.counters["delivered"] += 1
+        if self._ledger is not None:
+            with contextlib.suppress(ContractError):
+                self._ledger.take(*delivery.open())
         self._call(self._on_delivery, delivery)
 
     def _look_at_own_state(self, payload: bytes) -> None:
@@ -461,6 +501,8 @@ class MqttBus:
     def _say_link_down(self) -> None:
         if self._link_up.is_set():
             self._link_up.clear()
+            if self._ledger is not None:
+                self._ledger.linked(False)
             self._call(self._on_link, False)
 
     def _call(self, callback: Callable[..., object] | None, *arguments: Any) -> None:

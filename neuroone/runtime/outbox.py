@@ -16,13 +16,17 @@ OUTBOX_MAX_MESSAGES: Final = 200_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outgoing:
-    """One message on its way; ``on_ack`` is called once the broker has it (QoS 1 only)."""
+    """One message on its way; ``on_ack`` is called once the broker has it (QoS 1 only).
+
+    A reading has its stream (group, source, session) and seq in ``reading``.
+    """
 
     topic: str
     payload: bytes
     qos: int
     retained: bool
     on_ack: Callable[[], None] | None = None
+    reading: tuple[tuple[str, str, str], int] | None = None
 
 
 class Outbox:

@@ -18,6 +18,7 @@ from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import GroupEvent, Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
 from neuroone.runtime.bus import Delivery, Vitals
+from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.lifecycle import FAILED, Command, Stop
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway import metrics
@@ -25,7 +26,6 @@ from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.audience import STREAMS_MAX, Audience
 from ws_gateway.bus import AsyncBus
 from ws_gateway.clients import Room
-from neuroone.runtime.ledger import Ledger
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
 

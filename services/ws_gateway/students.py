@@ -15,9 +15,9 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.runtime.bus import Bus
+from neuroone.runtime.ledger import Ledger, Stream
 from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
-from neuroone.runtime.ledger import Ledger, Stream
 from ws_gateway.pace import Arrival, Pace
 from ws_gateway.wire import StudentFrame
 from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from csv_recorder.rows import HEADER, row
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
 from neuroone.runtime.bus import MqttBus
+from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.settings import BrokerAddress
 from tests.brokers import Broker
 from tests.bus_listener import identity, listening
@@ -42,8 +44,8 @@ def recorder(broker: Broker, directory: Path) -> Iterator[subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def publisher(broker: Broker) -> Iterator[MqttBus]:
-    """A bus that publishes as a gateway would."""
-    bus = MqttBus(BrokerAddress.parse(broker.url), identity("ws_gateway"))
+    """A bus that publishes as a bridge does."""
+    bus = MqttBus(BrokerAddress.parse(broker.url), identity("serial_bridge"), ledger=Ledger(time.monotonic))
     bus.start()
     try:
         yield bus

@@ -10,11 +10,11 @@ import pytest
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import Message, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.settings import Identity
 from tests.messages import NOON, stream_state
 from ws_gateway import wire
-from ws_gateway.ledger import Ledger
 from ws_gateway.students import Students
 
 

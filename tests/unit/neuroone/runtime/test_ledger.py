@@ -4,10 +4,10 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Recorded, RecordedStream, ServiceState, ServiceStatus
+from neuroone.runtime import ledger as module
+from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.outbox import Outgoing
 from tests.messages import NOON
-from ws_gateway import ledger as module
-from ws_gateway.ledger import Ledger
 
 STREAM = ("A", "Ana", "s1")
 

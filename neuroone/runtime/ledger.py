@@ -1,0 +1,167 @@
+"""Readings that the broker has and no recorder yet: a broker that crashes loses what it had in memory.
+
+A reading enters when the broker acknowledges it and leaves when a recorder's mark covers it. After a reconnect all
+that is left here goes to the broker again, with its own session and seq, so a recorder can tell what it has.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from neuroone.contract.messages import Message, Recorded, ServiceState, ServiceStatus
+from neuroone.contract.topics import Topic
+from neuroone.runtime.outbox import Outgoing
+
+RECORDER: Final = "csv_recorder"
+KEPT_MAX_S: Final = 120.0
+"""A recorder marks once a second; a broker and a recorder that start anew take less than two minutes."""
+KEPT_MAX_BYTES: Final = 64 * 2**20
+"""Payload bytes: 4000 students' readings for 40 s."""
+STREAMS_MAX: Final = 20_000
+"""Sessions that are remembered, so that an ack that comes after its mark keeps nothing. About 5 MB."""
+RECORDER_GRACE_S: Final = 5.0
+"""After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would take them
+with nobody subscribed."""
+
+Stream = tuple[str, str, str]
+"""Group, source and session."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    seq: int
+    since_s: float
+    outgoing: Outgoing
+
+
+@dataclass(slots=True)
+class _Session:
+    """The last seq of a session that was acknowledged, and the last on disk; -1 for none. ``gaps``: those left out."""
+
+    acked: int = -1
+    gaps: int = 0
+    covered: int = -1
+
+
+class Ledger:
+    """Keeps readings while a recorder is there to cover them. ``clock`` is a steady clock in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._kept: dict[Stream, deque[_Kept]] = {}
+        self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
+        self._recorders: set[str] = set()
+        self._seen: set[str] = set()
+        self._linked_s = float("-inf")
+        self._size_bytes = 0
+        self._length = 0
+        self.overflowed = 0
+        self.on_covered: Callable[[Stream, int], None] = lambda stream, seq: None
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def size_bytes(self) -> int:
+        """Payload bytes that are kept."""
+        return self._size_bytes
+
+    @property
+    def has_recorder(self) -> bool:
+        """Whether a recorder is there, as far as is known."""
+        return bool(self._recorders)
+
+    def take_state(self, topic: Topic, state: ServiceState) -> None:
+        """A service came or went: without a recorder nothing is kept."""
+        if topic["service"] != RECORDER:
+            return
+        if state.status is ServiceStatus.ONLINE:
+            self._recorders.add(topic["instance"])
+            self._seen.add(topic["instance"])
+        else:
+            # It may come back within moments, and then it covers what is kept: that stays until it is too old.
+            self._recorders.discard(topic["instance"])
+
+    def gauges(self) -> dict[str, float]:
+        """What a service says of its ledger in its health."""
+        return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
+
+    def take(self, topic: Topic, message: Message) -> None:
+        """Something was delivered: a recorder's state or mark is taken in, anything else is no matter."""
+        if isinstance(message, Recorded):
+            self.take_mark(message)
+        elif isinstance(message, ServiceState):
+            self.take_state(topic, message)
+
+    def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
+        """The broker has a reading."""
+        session = self._session(stream)
+        if seq > session.acked:
+            if session.acked >= 0:
+                session.gaps += seq - session.acked - 1
+            session.acked = seq
+        if not self._recorders or seq <= session.covered:
+            return
+        if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
+            self.overflowed += 1
+            return
+        kept = self._kept.setdefault(stream, deque())
+        if kept and seq <= kept[-1].seq:
+            return  # it was sent again, and is still kept
+        kept.append(_Kept(seq, self._clock(), outgoing))
+        self._length += 1
+        self._size_bytes += len(outgoing.payload)
+
+    def take_mark(self, mark: Recorded) -> None:
+        """A recorder has these on disk."""
+        for each in mark.streams:
+            stream = (each.group, each.source, each.session)
+            session = self._session(stream)
+            if each.gaps > session.gaps:
+                continue  # it misses some that we have sent: they are on their way again, or will be
+            session.covered = max(session.covered, each.seq)
+            self._forget(stream, lambda kept, seq=each.seq: kept.seq <= seq)  # type: ignore[misc]
+            self.on_covered(stream, each.seq)
+
+    def look(self) -> None:
+        """Let go of what no recorder covered in time. Call every second or so."""
+        too_old_s = self._clock() - KEPT_MAX_S
+        for stream in tuple(self._kept):
+            before = self._length
+            self._forget(stream, lambda kept: kept.since_s < too_old_s)
+            self.overflowed += before - self._length
+
+    def linked(self, up: bool) -> None:
+        """The broker came or went."""
+        if up:
+            self._linked_s = self._clock()
+            self._seen.clear()
+
+    def waits_for_recorder(self) -> bool:
+        """Whether readings wait: the broker is just back, and the recorder that was there is not yet."""
+        if self._recorders <= self._seen:
+            return False
+        return self._clock() - self._linked_s < RECORDER_GRACE_S
+
+    def replay(self) -> list[Outgoing]:
+        """Everything that is kept, each stream in its order; its acks enter nothing twice."""
+        return [each.outgoing for kept in self._kept.values() for each in kept]
+
+    def _session(self, stream: Stream) -> _Session:
+        session = self._sessions.get(stream)
+        if session is None:
+            session = self._sessions[stream] = _Session()
+            if len(self._sessions) > STREAMS_MAX:
+                self._sessions.popitem(last=False)
+        else:
+            self._sessions.move_to_end(stream)
+        return session
+
+    def _forget(self, stream: Stream, is_done: Callable[[_Kept], bool]) -> None:
+        kept = self._kept.get(stream)
+        while kept and is_done(kept[0]):
+            self._size_bytes -= len(kept.popleft().outgoing.payload)
+            self._length -= 1
+        if kept is not None and not kept:
+            del self._kept[stream]
