@@ -37,10 +37,13 @@ host: "{host}"
 port: -1
 jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always }}
 mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 500 }}
-logtime: true
+log_file: "{folder}/nats.log"
+logfile_size_limit: 1000000
+logfile_max_num: 2
 """
 """``port`` is that of NATS's own protocol, which nobody uses here: any free one. NATS delivers again after
-``ack_wait``, not at a reconnect: a recorder's batch takes far less than 5 s."""
+``ack_wait``, not at a reconnect: a recorder's batch takes far less than 5 s. It tells much, and names MQTT 5, which
+every service tries first, an error: its words go to a file."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"

@@ -87,9 +87,10 @@ def run(given: UpSettings, stop: Stop) -> int:
     children: list[Child] = []
     with ExitStack() as running:  # ends them in the reverse order of their start
         if program is not None:
-            broker = Child(program.kind, program.command(data / ".broker", LOOPBACK, given.mqtt_port), foreign=True)
+            folder = data / ".broker"
+            broker = Child(program.kind, program.command(folder, LOOPBACK, given.mqtt_port), foreign=True)
             running.callback(broker.stop)
-            _start_broker(broker, given.mqtt_port, stop)
+            _start_broker(broker, folder, given.mqtt_port, stop)
             children.append(broker)
         running.callback(bus.close)
         bus.start()
@@ -166,12 +167,12 @@ def _bind_fault(host: str, port: int) -> str | None:
     return None
 
 
-def _start_broker(broker: Child, port: int, stop: Stop) -> None:
+def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
     broker.start()
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
         if not broker.is_running or time.monotonic() > deadline_s:
-            raise NeuroOneError(f"the broker {broker.name} does not start; its own words are above")
+            raise NeuroOneError(f"the broker {broker.name} does not start; its own words are above or in {folder}")
         if stop.wait(0.05):
             break
 

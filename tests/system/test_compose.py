@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.brokers import free_port
+from tests.system.test_capture import ATTENTION, BAND_SUMS, CAPTURE, MEDITATION, READINGS
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,22 @@ def test_old_student_reaches_dashboard_file_and_topics(stack: Stack) -> None:
         stream = shown["neuroone/v1/local/streams/ABC123/Joao_Silva/state"]
         assert stream["name"] == "Joao_Silva"
         assert stream["status"] in ("online", "stale")  # its one reading may be seconds old by now
+
+
+@pytest.mark.skipif(not CAPTURE.exists(), reason="the real capture is test input beside the project, and is not here")
+def test_a_bench_computer_plays_a_capture_into_the_stack(stack: Stack) -> None:
+    """A bridge outside of the stack: the recorded file has the capture's sums."""
+    broker = f"mqtt://127.0.0.1:{stack.mqtt_port}"
+    replay = [sys.executable, "-m", "serial_bridge", "replay", str(CAPTURE), "--speed", "100", "--broker", broker]
+    assert subprocess.run(replay, check=False, timeout=120).returncode == 0
+
+    def recorded() -> list[str]:
+        rows = stack.recorded("akloster_baseline.csv").splitlines()
+        return rows if len(rows) == READINGS + 1 else []
+
+    _, *rows = wait_for(recorded, "all rows", WAIT_S)
+    columns = [sum(map(int, column)) for column in zip(*(row.split(",") for row in rows), strict=True)]
+    assert columns == [ATTENTION, MEDITATION, *BAND_SUMS]
 
 
 def test_broker_is_for_this_machine_only(stack: Stack) -> None:
