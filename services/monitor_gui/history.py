@@ -70,7 +70,6 @@ class History:
     def __init__(self) -> None:
         self.latest: Reading | None = None
         self.arrived_s: float | None = None
-        self.raw_arrived_s: float | None = None
         self.offset_s = 0.0
         self.counters = dict.fromkeys(("readings", "readings_lost", "readings_twice", "raw_lost"), 0)
         self._readings = Ring(READINGS_MAX, len(COLUMNS))
@@ -122,7 +121,6 @@ class History:
         self._raw_end_s = counted_s + RAW_CLOCK_GAIN * (end_s - counted_s) if is_steady else end_s
         self._raw_session, self._raw_rate_hz = block.session, float(block.rate_hz)
         self._raw_next = block.first_sample + count
-        self.raw_arrived_s = arrived_s
 
     def age_s(self, now_s: float) -> float | None:
         """Seconds since the last reading arrived; None before the first."""

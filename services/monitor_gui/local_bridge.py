@@ -101,8 +101,10 @@ class LocalBridge(QObject):
         self.exit_code = exit_code
         self.changed.emit()
 
-    def _failed(self) -> None:
-        self.changed.emit()
+    def _failed(self, error: QProcess.ProcessError) -> None:
+        if error is QProcess.ProcessError.FailedToStart:
+            self.exit_code, self.last_words = -1, self._run.errorString()
+            self.changed.emit()
 
     def _take_ports(self) -> None:
         found = []

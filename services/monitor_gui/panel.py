@@ -11,16 +11,15 @@ from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.light import SignalLight
-from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot, TimePlot
+from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
-    BANDS_FIXED,
     ESENSES,
     RAW_WINDOW_MAX_S,
     Bars,
-    Scale,
     Signal,
     View,
     bars_of,
+    bars_top,
     esense_of,
     is_recorded,
     lines_of,
@@ -88,13 +87,13 @@ class StreamPanel(QWidget):
         column.addLayout(plots, 1)
         column.addWidget(self.link)
 
-    def time_plots(self) -> tuple[TimePlot, ...]:
+    def time_plots(self) -> tuple[BandsPlot, ESensePlot, RawPlot]:
         """The plots that have a time axis."""
         return self.bands, self.esense, self.raw
 
     def retranslate(self) -> None:
         """Write every word anew."""
-        for plot in (self.bands, self.esense, self.raw):
+        for plot in self.time_plots():
             plot.retranslate()
             plot.setAccessibleName(plot.getAxis("left").labelText)
         self._drawn_s = float("-inf")
@@ -196,24 +195,18 @@ class StreamPanel(QWidget):
         """The bars of the last reading that the plots show."""
         signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
         self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
-        is_log = view.bars is Bars.LOG
         heights = bars_of(row, view.bars)
-        top = BANDS_FIXED[1] if is_log else max(20.0, 10 * -(-float(heights.max()) // 10))
-        top = 100.0 if not is_log and view.scale is Scale.FIXED else top
-        self.bars.draw(heights, top, self.tr("log10 (a.u.)") if is_log else self.tr("% of all bands"))
+        name = self.tr("log10 (a.u.)") if view.bars is Bars.LOG else self.tr("% of all bands")
+        self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
 
     def _say_link(
         self, state: StreamState | None, status: StreamStatus, age_s: float | None, counters: dict[str, int]
     ) -> None:
-        name = str(self.stream) if state is None or state.name is None else f"{state.name} ({self.stream})"
-        self.title.setText(name)
-        self.title.setToolTip(name)
+        name = None if state is None else state.name
+        self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
         parts = [words.of_status(status)]
-        hint = ""
         if state is not None:
             parts.append(words.of_link(state.link) + (f" - {state.device}" if state.device else ""))
-            if state.hint:
-                hint = state.hint
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(self.tr("last reading {0} s ago").format(age))
         reported = {} if state is None else state.counters
@@ -226,4 +219,4 @@ class StreamPanel(QWidget):
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
-        self.link.setText(f"{hint}\n{line}" if hint else line)
+        self.link.setText(line if state is None or state.hint is None else f"{state.hint}\n{line}")

@@ -30,7 +30,6 @@ ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 """The bounds of the five eSense zones."""
 AXIS_WIDTH_PX = 58
 """One width for all plots, so that moments stand under each other."""
-
 BARS_AXIS_WIDTH_PX = 46
 EDGE = 0.03
 """Of a range, beyond its ends: room for the tick that stands there."""
@@ -43,7 +42,6 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.names = names
         self.curves: dict[str, Any] = {}
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)

@@ -207,6 +207,13 @@ def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[flo
     return float(low), float(high)
 
 
+def bars_top(heights: Floats, bars: Bars, scale: Scale) -> float:
+    """The upper end of the bars' axis, which begins at 0."""
+    if bars is Bars.LOG:
+        return BANDS_FIXED[1]
+    return 100.0 if scale is Scale.FIXED else max(20.0, 10 * float(np.ceil(heights.max() / 10)))
+
+
 def moments_of(window_s: float) -> list[float]:
     """Round moments of a window for ticks, in seconds before its right edge."""
     step = next(step for step in (2, 5, 10, 20) if window_s / step <= 6)

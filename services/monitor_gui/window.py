@@ -483,7 +483,8 @@ class MonitorWindow(QMainWindow):
             text = self.tr("No broker chosen yet")
         self.connection.setText(text)
         self.connection_page.show_connection(text)
-        self.connection_page.show_streams(states, status, is_connected)
+        if self.connection_page.isVisible():
+            self.connection_page.show_streams(states, status, is_connected)
         self.empty.setText(
             self.tr("Connected. No stream is live yet: start a headset (F6), or a student's app.")
             if is_connected
