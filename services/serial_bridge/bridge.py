@@ -238,8 +238,8 @@ class Headset:
 
     def _fail(self, fault: Exception | None, now_s: float) -> None:
         """The port is closed: plan to open it again, or give it up."""
-        self._attempt += 1
-        self._retry_s = now_s + REOPEN.delay_s(self._attempt - 1, self._world.rng)
+        self._retry_s = now_s + REOPEN.delay_s(self._attempt, self._world.rng)
+        self._attempt += fault is not None  # a port that opens, at a wrong speed or silent, is not waited for longer
         if isinstance(fault, PortFault):
             self._watch.failed(fault.link, fault.hint)
         elif fault is not None:

@@ -24,9 +24,9 @@ PATIENCE_FRAMES: Final = 3
 second's values over three or four frames."""
 LAYOUTS_MAX: Final = 16
 """Layouts of frames that are remembered; a headset has one to four."""
-BYTES_PER_SAMPLE: Final = 8
-"""Of a raw frame: what was skipped is counted in lost samples by it."""
-
+RAW_FRAME_BYTES: Final = 8
+SECOND_FRAME_BYTES: Final = 36
+"""A headset sends 512 of the former and one of the latter a second: from what was skipped follows what was lost."""
 CORRUPT_MAX_SHARE: Final = 0.04
 """Of frames whose bytes were changed on the line. Beyond it more than one 36-byte frame in a thousand would pass its
 checksum with two changes that cancel each other, and nothing else could tell: such readings are withheld."""
@@ -105,7 +105,9 @@ class Stream:
             return
         if self._block_seq or self._samples:  # else the headset was joined in mid-frame
             self._corrupt_share += (self._lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
-            self._first_sample += round(self._lost_bytes / BYTES_PER_SAMPLE)
+            has_second_frame = self._lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
+            lost_raw_bytes = self._lost_bytes - has_second_frame * min(SECOND_FRAME_BYTES, self._lost_bytes)
+            self._first_sample += round(lost_raw_bytes / RAW_FRAME_BYTES)
         self._lost_bytes = 0
 
     def end(self, now: datetime) -> list[Reading | RawBlock]:

@@ -78,6 +78,13 @@ def test_gap(stream):
     assert second.first_sample == 2 + 2
 
 
+@pytest.mark.parametrize(("lost_bytes", "samples"), [(8, 1), (7, 1), (36, 0), (44, 1), (80, 10), (3, 0)])
+def test_size_of_a_gap(stream, lost_bytes, samples):
+    """A lost frame of a second is no lost sample."""
+    *_, block = stream.take([Raw((1,) * 64), Skipped(lost_bytes), Raw((3,) * 64)], NOW)
+    assert block.first_sample == 64 + samples
+
+
 def test_no_gap_before_the_first_sample(stream):
     """A stream that is joined in mid-frame starts with sample 0."""
     (block,) = stream.take([Skipped(7), Raw((1,) * 64)], NOW)
