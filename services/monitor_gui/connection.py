@@ -54,6 +54,7 @@ class ConnectionPage(QWidget):
         self._port_label, self._name_label, self._code_label = QLabel(), QLabel(), QLabel()
         self._listed: list[StreamId] = []
         self._file = ""
+        self._has_wrong_address = False
         self._lay_out()
         self._connect_widgets()
         self.retranslate()
@@ -122,8 +123,9 @@ class ConnectionPage(QWidget):
         self.password.setText(broker.password or "")
 
     def show_connection(self, text: str) -> None:
-        """Say what the connection does."""
-        self.broker_words.setText(text)
+        """Say what the connection does, unless an address was typed that is none."""
+        if not self._has_wrong_address:
+            self.broker_words.setText(text)
 
     def show_streams(
         self, states: Mapping[StreamId, StreamState], status: Mapping[StreamId, StreamStatus], is_connected: bool
@@ -235,8 +237,12 @@ class ConnectionPage(QWidget):
         try:
             address = BrokerAddress.parse(text if "://" in text else f"mqtt://{text}")
         except ValueError:
-            self.show_connection(self.tr("The address must be like mqtt://host:1883, or mqtts://host:8883 for TLS."))
+            self._has_wrong_address = True
+            self.broker_words.setText(
+                self.tr("The address must be like mqtt://host:1883, or mqtts://host:8883 for TLS.")
+            )
             return
+        self._has_wrong_address = False
         user = self.user.text() or address.user
         password = self.password.text() or address.password
         self.broker_chosen.emit(BrokerAddress(address.host, address.port, address.tls, user, password))

@@ -462,6 +462,7 @@ def test_a_wrong_address_is_said(
     page = window.connection_page
     page.address.setText("http://nonsense")
     page.connect_button.click()
+    window.look()
     assert "must be like" in page.broker_words.text()
     page.address.setText(f"127.0.0.1:{broker.port}")
     page.connect_button.click()
