@@ -196,7 +196,7 @@ class StreamPanel(QWidget):
         signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
         self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
-        name = self.tr("log10 (a.u.)") if view.bars is Bars.LOG else self.tr("% of all bands")
+        name = self.tr("log10 (a.u.)") if view.bars is Bars.LOG else self.tr("% of bands")
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
 
     def _say_link(

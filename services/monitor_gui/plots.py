@@ -162,7 +162,7 @@ class ESensePlot(TimePlot):
 
     def retranslate(self) -> None:
         """Write every word anew."""
-        self.name_axes(translate("plots", "eSense (0 to 100)"), translate("plots", "time (s)"))
+        self.name_axes(translate("plots", "eSense"), translate("plots", "time (s)"))
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
@@ -183,7 +183,7 @@ class RawPlot(TimePlot):
 
     def retranslate(self) -> None:
         """Write every word anew."""
-        self.name_axes(translate("plots", "raw (ADC counts)"), translate("plots", "time (s)"))
+        self.name_axes(translate("plots", "raw (counts)"), translate("plots", "time (s)"))
 
     def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
         """Draw the samples of a window."""

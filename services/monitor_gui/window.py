@@ -42,6 +42,8 @@ FRAME_PERIOD_MS: Final = 33
 """30 frames a second: enough for a trace that scrolls."""
 LOOK_PERIOD_MS: Final = 500
 """How often the list of streams and the connection are looked at."""
+SIZE_PX: Final = (1240, 720)
+"""At the first start: fits a laptop's screen of 1366 x 768."""
 SCROLL_STEP_S: Final = 5.0
 WORDS_SHOWN_MS: Final = 8000
 """How long the status bar shows what was just done."""
@@ -103,7 +105,7 @@ class MonitorWindow(QMainWindow):
 
     def start(self, page: str) -> None:
         """Begin to look and to draw, on that page."""
-        self.resize(1240, 860)
+        self.resize(*SIZE_PX)
         self.restoreGeometry(self.memory.geometry())
         self.frames.start()
         self.looks.start()

@@ -361,8 +361,8 @@
         <translation>log10 (u.a.)</translation>
     </message>
     <message>
-        <source>% of all bands</source>
-        <translation>% de todas as bandas</translation>
+        <source>% of bands</source>
+        <translation>% das bandas</translation>
     </message>
     <message>
         <source>last reading {0} s ago</source>
@@ -396,16 +396,16 @@
         <translation>log10 (u.a.)</translation>
     </message>
     <message>
-        <source>eSense (0 to 100)</source>
-        <translation>eSense (0 a 100)</translation>
+        <source>eSense</source>
+        <translation>eSense</translation>
+    </message>
+    <message>
+        <source>raw (counts)</source>
+        <translation>bruto (contagens)</translation>
     </message>
     <message>
         <source>time (s)</source>
         <translation>tempo (s)</translation>
-    </message>
-    <message>
-        <source>raw (ADC counts)</source>
-        <translation>bruto (contagens ADC)</translation>
     </message>
 </context>
 <context>
