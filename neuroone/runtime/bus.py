@@ -320,6 +320,11 @@ class MqttBus:
             try:
                 while not talk.said_goodbye:
                     self._turn(client, talk, selector)
+            except _Lost:
+                # Some brokers hang up on a version that they do not speak instead of saying so.
+                if not talk.answered and not self.counters["connects"]:
+                    self._v5 = not self._v5
+                raise
             finally:
                 client.disconnect()
 
@@ -566,6 +571,7 @@ class _Talk:
 
     def __init__(self) -> None:
         self.began_s = time.monotonic()
+        self.answered = False
         self.accepted = False
         self.greeted = False
         self.said_goodbye = False
@@ -575,6 +581,7 @@ class _Talk:
         self.fault: Exception | None = None
 
     def on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self.answered = True
         if reason.value == _UNSUPPORTED_VERSION:
             self.fault = _NoMqtt5("it does not speak MQTT 5")
         elif reason.is_failure:

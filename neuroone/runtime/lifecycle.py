@@ -117,7 +117,7 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         log.error("%s", error)
         return FAILED
     except BrokenPipeError:
-        sys.stdout = None
+        sys.stdout = None  # whoever read our output is gone (`| head`): nothing is left to flush at exit
         return FAILED
 
 

@@ -265,6 +265,36 @@ def test_a_server_that_is_no_broker_is_left_alone() -> None:
         assert bus.close(timeout_s=0.1)
 
 
+def test_a_broker_that_hangs_up_on_mqtt_5_is_spoken_to_in_3_1_1() -> None:
+    """Some old brokers do so instead of answering; there is none to be had here, so this one is made of a socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, old_broker(listener):
+        bus = MqttBus(BrokerAddress("127.0.0.1", listener.getsockname()[1]), identity("ws_gateway"))
+        bus.start()
+        assert bus.wait_connected(10)
+        bus.close(timeout_s=0.1)
+
+
+@contextmanager
+def old_broker(listener: socket.socket) -> Iterator[None]:
+    """Accept connections of MQTT 3.1.1, the level in the ninth byte of a CONNECT, and hang up on any other."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    if b"\x00\x04MQTT\x04" in connection.recv(4096):
+                        connection.sendall(b"\x20\x02\x00\x00")
+                        while connection.recv(4096):
+                            pass
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    yield
+    listener.shutdown(socket.SHUT_RDWR)
+    server.join(10)
+
+
 @contextmanager
 def mute_server(listener: socket.socket) -> Iterator[None]:
     """Answer each connection with bytes that are no MQTT."""
