@@ -146,6 +146,10 @@ class Search:
                 self._found[source] = self._try(port)
         self._say(self._standing(bool(ports)))
 
+    def close(self) -> None:
+        """Look no more."""
+        self._say(Standing(StreamStatus.OFFLINE, Link.ENDED, None))
+
     def _try(self, port: SerialPortInfo) -> Headset:
         way = SerialWay(port.device, self._baud, port.source, self._present)
         return self._fleet.add(way, port.source, self._owners[-1], probe=self._next_owner)

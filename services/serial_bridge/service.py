@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -109,6 +110,8 @@ class Service:
             if ends and self._fleet.has_ended and not self._bus.waiting:
                 break
         self._fleet.close(CLOSE_S)
+        if search is not None:
+            search.close()
         if self._tgc is not None:
             self._tgc.close()
         everything_arrived = self._bus.close(CLOSE_S)
@@ -154,8 +157,11 @@ class Service:
     def _vitals(self) -> Vitals:
         headsets = self._fleet.headsets
         online = sum(headset.standing.status is StreamStatus.ONLINE for headset in headsets)
+        totals = Counter({} if self._tgc is None else self._tgc.counters)
+        for headset in headsets:
+            totals.update(headset.counters)
         return Vitals(
-            counters={} if self._tgc is None else self._tgc.counters,
+            counters=totals,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
             working=self._fleet.is_working,
         )

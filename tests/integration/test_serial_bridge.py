@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from neuroone.contract.messages import BANDS, Link, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import BANDS, Health, Link, RawBlock, Reading, StreamState, StreamStatus
 from serial_bridge.__main__ import main
 from tests.brokers import Broker, free_port
 from tests.bus_listener import Listener, listening
@@ -104,6 +104,33 @@ def test_simulated_headset_until_stopped(broker, listener):
         assert stop(program) == 0
     wait_for_state(listener, "sim", status=StreamStatus.OFFLINE)
     check_numbers(said(listener, Reading, "sim"), [])
+
+
+def test_search_without_ports(broker, listener):
+    """Without an argument headsets are looked for; the state of the search says what to do, and when it ended."""
+    program = start(broker, "--log-level", "debug")
+    try:
+        wait_for(lambda: said(listener, StreamState, "auto"), "state of the search")
+    finally:
+        assert stop(program) == 0
+    first, *_, last = said(listener, StreamState, "auto")
+    assert first.status is StreamStatus.OFFLINE
+    assert first.hint
+    assert (last.link, last.hint) == (Link.ENDED, None)
+
+
+def test_health(start_broker):
+    """The service's health has the totals of its headsets; two of one name are two sources."""
+    broker = start_broker("nats")
+    with listening(broker.url) as listener:
+        program = start(broker, "--port", "sim", "--port", "sim")
+        try:
+            _, health = listener.wait_for(Health, lambda topic, health: health.gauges.get("online") == 2, 20)
+        finally:
+            assert stop(program) == 0
+    assert health.counters["readings"] >= 2
+    assert health.counters["checksum_failures"] == 0
+    assert {topic["source"] for topic, _ in listener.of(StreamState)} == {"sim", "sim-2"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
