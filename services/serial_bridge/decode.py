@@ -1,6 +1,7 @@
 """What a capture holds, for people and for other programs: rows, or sums."""
 
 from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from typing import Any
 
 from neuroone.contract.messages import BANDS
@@ -85,5 +86,5 @@ def _json_value(row: Row) -> Any:
     if row.quantity is Quantity.UNKNOWN and isinstance(row.value, bytes):
         return {"code": f"0x{row.code:02x}", "level": row.level, "hex": row.value.hex()}
     if isinstance(row.value, tuple):
-        return list(row.value)
+        return [number if isfinite(number) else None for number in row.value]  # JSON has no NaN
     return row.value.hex() if isinstance(row.value, bytes) else row.value

@@ -16,6 +16,7 @@ from serial import SerialException
 from neuroone.contract.messages import Link
 from serial_bridge.__main__ import main
 from serial_bridge.captures import content
+from serial_bridge.headsets.thinkgear import encode
 from serial_bridge.ports import fault_of
 from serial_bridge.simulator import SimulatedHeadset
 
@@ -84,6 +85,14 @@ def test_rows(tmp_path, capsys):
     table = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert table[:3] == [["frame", "quantity", "value"], ["0", "raw", "-61"], ["1", "poor_signal", "32"]]
     assert table[-1] == ["3", "headset_found", "0505"]
+
+
+def test_rows_are_json_whatever_came(tmp_path, capsys):
+    """Float band powers that are no numbers are null: JSON has no NaN."""
+    (tmp_path / "x.bytes").write_bytes(encode(b"\x81\x20" + bytes.fromhex("7fc000007f800000") + bytes(24)))
+    assert main(["decode", str(tmp_path / "x.bytes")]) == 0
+    row = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert row == {"frame": 0, "bands_float": [None, None, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}
 
 
 def test_bands_in_the_table(capsys):
