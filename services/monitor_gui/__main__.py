@@ -14,7 +14,6 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
 from monitor_gui import languages, themes
-from monitor_gui.exports import save_picture
 from monitor_gui.feed import Feed
 from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
@@ -84,7 +83,7 @@ def show(given: Settings, stop: Stop, settings: QSettings) -> int:
     signals.start()
     if given.screenshot is not None:
         file = given.screenshot
-        QTimer.singleShot(int(given.after * 1000), lambda: stop.set(OK if save_picture(window, file) else FAILED))
+        QTimer.singleShot(int(given.after * 1000), lambda: stop.set(OK if window.save_picture(file) else FAILED))
     window.show()
     app.exec()
     window.close()

@@ -87,6 +87,7 @@ def _save_svg(widget: QWidget, path: Path) -> bool:
     drawing.setFileName(str(path))
     drawing.setSize(QSize(widget.width(), widget.height()))
     drawing.setViewBox(widget.rect())
+    drawing.setResolution(widget.logicalDpiX())
     painter = QPainter()
     if not painter.begin(drawing):
         return False

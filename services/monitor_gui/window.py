@@ -211,8 +211,12 @@ class MonitorWindow(QMainWindow):
             path = Path(file)
             if not path.suffix:
                 path = path.with_suffix(".svg" if "svg" in kind else ".png")
-            is_saved = save_picture(self, path)
+            is_saved = self.save_picture(path)
             self.say((self.tr("Saved {0}.") if is_saved else self.tr("Cannot write {0}.")).format(path))
+
+    def save_picture(self, path: Path) -> bool:
+        """Save the window as an image, or the page that is shown as SVG, into which Qt draws no menus."""
+        return save_picture(self.pages if path.suffix.lower() == ".svg" else self, path)
 
     def ask_for_table(self) -> None:
         """Save the values behind what is shown where the person says."""

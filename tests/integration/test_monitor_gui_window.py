@@ -416,8 +416,6 @@ def test_saves_tables_and_pictures(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"], tmp_path: Path
 ) -> None:
     """The values that are shown go to CSV, the window to PNG and SVG; a place that cannot be written is said."""
-    from monitor_gui.exports import save_picture
-
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.panels)
@@ -425,7 +423,7 @@ def test_saves_tables_and_pictures(
         window.save_table(tmp_path / "t.csv")
         assert (tmp_path / "t.csv").read_text(encoding="utf-8").count("TURMA/h1") > 2
         for name in ("w.png", "w.svg"):
-            assert save_picture(window, tmp_path / name)
+            assert window.save_picture(tmp_path / name)
             assert (tmp_path / name).stat().st_size > 10_000
         window.save_table(tmp_path / "no-folder" / "t.csv")
         assert "Cannot write" in window.statusBar().currentMessage()
