@@ -170,7 +170,7 @@ def is_fifo(device: str) -> bool:
 
 def lost(device: str) -> PortFault:
     """The port was there and is gone."""
-    return PortFault(Link.UNPLUGGED, f"{device} went away: plug the headset's adapter in again.")
+    return PortFault(Link.UNPLUGGED, f"{device} went away: plug the headset's adapter in again.{_thief(device)}")
 
 
 def fault_of(error: Exception, device: str) -> PortFault:
@@ -191,4 +191,11 @@ def fault_of(error: Exception, device: str) -> PortFault:
         return PortFault(Link.NO_PORT, f"The headset behind {device} does not answer: switch it on and keep it near.")
     if "://" in device:
         return PortFault(Link.NO_PORT, f"Nothing answers at {device}: start what serves it, or check the address.")
-    return PortFault(Link.NO_PORT, f"There is no {device}: plug the headset's adapter in, or choose another port.")
+    return PortFault(
+        Link.NO_PORT, f"There is no {device}: plug the headset's adapter in, or choose another port.{_thief(device)}"
+    )
+
+
+def _thief(device: str) -> str:
+    """What takes a USB port away on Linux although it is plugged in."""
+    return " If it is plugged in, remove brltty, which takes such adapters." if "ttyUSB" in device else ""

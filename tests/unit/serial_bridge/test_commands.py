@@ -192,3 +192,5 @@ def test_faults_of_ports(error, device, link):
     assert fault.link is link
     assert fault.hint is not None
     assert device in fault.hint
+    if device.startswith("/dev"):
+        assert ("dialout" if link is Link.NO_PERMISSION else "brltty") in fault.hint
