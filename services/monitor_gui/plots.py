@@ -83,9 +83,9 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
 
     def name_axes(self, left: str, bottom: str = "") -> None:
         """Write the names of the axes."""
-        self.setLabel("left", left)
+        name_axis(self.getAxis("left"), left)
         if bottom:
-            self.setLabel("bottom", bottom)
+            name_axis(self.getAxis("bottom"), bottom)
 
     def frame(self, window_s: float, low: float, high: float, levels: list[float]) -> None:
         """Set the axes, with ticks and a grid at round moments and at ``levels``.
@@ -189,7 +189,7 @@ class RawPlot(TimePlot):
         """Draw the samples of a window."""
         high = raw_range(span.counts, scale)
         levels = [-high, -high / 2, 0.0, high / 2, high]
-        self.frame(min(window_s, RAW_WINDOW_MAX_S), -1.05 * high, 1.05 * high, levels)
+        self.frame(min(window_s, RAW_WINDOW_MAX_S), -1.15 * high, 1.15 * high, levels)
         span = thinned(span, RAW_POINTS_MAX)
         self.curves["raw"].setData(span.time_s - edge_s, span.counts)
 
@@ -225,13 +225,19 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         """Draw the bars on an axis from 0 to ``top`` that is called ``left``."""
         if self._frame != (top, left):
             self._frame = (top, left)
-            self.setLabel("left", left)
+            name_axis(self.getAxis("left"), left)
             self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
         self.bars.setOpts(height=heights)
 
 
 SHORT = dict(zip(BANDS, ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2"), strict=True))
 """The bands' Greek letters, the same in every language."""
+
+
+def name_axis(axis: pg.AxisItem, name: str) -> None:
+    """Write the name of an axis in its middle: pyqtgraph leaves a new name where the last one began."""
+    axis.setLabel(name)
+    axis.resizeEvent()
 
 
 def name_of(line: str) -> str:
