@@ -63,6 +63,9 @@ class Opening:
             self.port = self._way.open()
         except (NeuroOneError, OSError) as error:
             self.fault = error
+        except Exception as error:
+            log.exception("a port cannot be opened")
+            self.fault = error
 
 
 class Headset:

@@ -1,4 +1,4 @@
-"""Serial ports, and what stands in for one: the only place that knows pyserial."""
+"""Serial ports, and what stands in for one: the only place that opens ports with pyserial."""
 
 import errno
 import os
@@ -15,6 +15,12 @@ from neuroone.contract.messages import Link
 
 READ_MAX_BYTES: Final = 4096
 """One read: a second of a headset, or what a fast replay hands over at once."""
+FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
+"""What pyserial raises: TypeError when a port is closed under it."""
+if os.name == "posix":
+    import termios
+
+    FAULTS += (termios.error,)
 WINDOWS_TIMEOUT: Final = ", none, 121)"
 """ERROR_SEM_TIMEOUT as pyserial prints it: a paired Bluetooth headset that is switched off."""
 WRITE_TIMEOUT_S: Final = 1.0
@@ -54,18 +60,16 @@ class SerialPort:
 
     def __init__(self, device: str, baud: int) -> None:
         self.device = device
-        options: dict[str, Any] = {"exclusive": True} if os.name == "posix" and "://" not in device else {}
+        is_url = "://" in device
+        is_tty = os.name == "posix" and not is_url
+        options: dict[str, Any] = {} if is_url else {"write_timeout": WRITE_TIMEOUT_S}
+        if is_tty:
+            options["exclusive"] = True
         try:
-            self._port: Any = serial.serial_for_url(
-                device,
-                baud,
-                timeout=0,
-                write_timeout=WRITE_TIMEOUT_S,
-                **options,
-            )
-        except (OSError, ValueError) as error:
+            self._port: Any = serial.serial_for_url(device, baud, timeout=0, **options)
+        except FAULTS as error:
             raise fault_of(error, device) from error
-        is_tty = os.name == "posix" and "://" not in device
+        self._gives_single_bytes = device.startswith("rfc2217://")  # when it may not wait for more
         self._fd: int | None = self._port.fileno() if is_tty else None
 
     def read(self) -> bytes:
@@ -73,24 +77,26 @@ class SerialPort:
         try:
             if self._fd is not None and (arrived := os.read(self._fd, READ_MAX_BYTES)):
                 return arrived  # at a tenth of the cost of pyserial's read
-            return bytes(self._port.read(READ_MAX_BYTES))  # tells silence from a port that hung up
+            reads = min(self._port.in_waiting, READ_MAX_BYTES) if self._gives_single_bytes else 1
+            # pyserial tells silence from a port that hung up
+            return b"".join(self._port.read(READ_MAX_BYTES) for _ in range(max(1, reads)))
         except BlockingIOError:
             return b""
-        except (OSError, TypeError) as error:  # TypeError: pyserial, when the port is closed under it
+        except FAULTS as error:
             raise lost(self.device) from error
 
     def write(self, command: bytes) -> None:
         """See `Port`."""
         try:
             self._port.write(command)
-        except (OSError, TypeError) as error:
+        except FAULTS as error:
             raise lost(self.device) from error
 
     def close(self) -> None:
         """See `Port`."""
         try:
             self._port.close()
-        except OSError:
+        except FAULTS:
             return  # the device is gone: there is nothing left to give back
 
 

@@ -13,6 +13,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from serial import serial_for_url
+from serial.rfc2217 import PortManager
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
@@ -318,6 +320,34 @@ def test_tcp_port(published, plug):
         plug(TcpLine(number))
         published.wait_for_state(**ONLINE)
     assert len(check_sessions(published)) == 2
+
+
+class Rfc2217Line(TcpLine):
+    """A TCP port that speaks RFC 2217, as network serial adapters do."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._manager = PortManager(serial_for_url("loop://"), self)  # type: ignore[arg-type]
+
+    def write(self, stream: bytes, baud: int | None = None) -> None:
+        """Send; what the protocol's own side says comes without a speed, and is not escaped."""
+        super().write(stream if baud is None else b"".join(self._manager.escape(stream)), 0)
+
+    def read(self, baud: int) -> bytes:
+        return b"".join(self._manager.filter(super().read(baud)))
+
+
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name)")  # of pyserial 3.5
+def test_network_adapter(published, plug):
+    """A headset behind a network serial adapter is read at its full rate."""
+    number = free_port()
+    plug(Rfc2217Line(number))
+    with bridged(SerialWay(f"rfc2217://127.0.0.1:{number}"), published):
+        published.wait_for_state(**ONLINE)
+        first = len(published.of(RawBlock))
+        began_s = clock()
+        wait_for(lambda: len(published.of(RawBlock)) >= first + 80, "ten seconds of raw samples", 20)
+    assert clock() - began_s < 15
 
 
 def test_named_pipe(published, tmp_path):
