@@ -245,6 +245,8 @@ class Headset:
         self._attempt += fault is not None  # a port that opens, at a wrong speed or silent, is not waited for longer
         if isinstance(fault, PortFault):
             self._watch.failed(fault.link, fault.hint)
+        elif fault is not None and self._way.can_reopen:
+            self._watch.failed(Link.NO_PORT, f"{self._way.device} cannot be used: {fault}")
         elif fault is not None:
             log.error("%s: %s", self._outlet.source, fault)
             self.fault = fault

@@ -15,6 +15,7 @@ from serial_bridge.fleet import Fleet
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Event
 from serial_bridge.outlet import Outlet
+from serial_bridge.ports import Port
 from serial_bridge.simulator import SimulatedHeadset
 from serial_bridge.stream import Owner
 from serial_bridge.ways import PacedWay
@@ -186,3 +187,25 @@ def test_odd_file_names():
         headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
         play(headset, clock)
     assert published.of(StreamState)
+
+
+def test_odd_fault_of_a_port_is_tried_again():
+    """What nobody thought of, when a port is opened or read, is told of, and the port is opened again."""
+    published, clock = Published(), Clock()
+
+    class OddWay(PacedWay):
+        can_reopen = True
+        n = 0
+
+        def open(self) -> Port:
+            self.n += 1
+            if self.n == 1:
+                raise OSError("odd")
+            return super().open()
+
+    way = OddWay("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
+    headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+    wait_for(lambda: headset.turn() or headset.standing.hint, "hint")
+    assert headset.standing.hint == "COM4 cannot be used: odd"
+    play(headset, clock)
+    assert len(published.of(Reading)) == 2
