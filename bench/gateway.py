@@ -3,7 +3,7 @@
 Mosquitto writes its state to disk every 30 s here: the gateway keeps what no recorder has, so readings do not need a
 broker that writes at every message (``--autosave-each`` measures that one).
 
-``python bench/gateway.py --students 1000 4000`` prints for each number of students at 1 Hz: latency from a student's
+``python -m bench.gateway --students 1000 4000`` prints for each number of students at 1 Hz: latency from a student's
 send to the dashboard, readings lost or doubled at the dashboard, and rows lost or doubled in the CSV files.
 """
 
@@ -92,7 +92,7 @@ async def connect(port, on_text=None):
     return client
 
 
-async def load(port, students, seconds):
+async def load(port, students, seconds, on_begin):
     """Latencies in ms, readings sent, readings that reached the dashboard, connections lost."""
     sent_at = [deque() for _ in range(students)]
     latencies, strange = [], 0
@@ -117,6 +117,7 @@ async def load(port, students, seconds):
         text_frame(json.dumps({"Codigo": "BENCH", "Nome": f"s{n}", "Att": n % 101, **values})) for n in range(students)
     ]
     await asyncio.sleep(2)
+    on_begin()
     began_s, sent = time.perf_counter(), 0
     while sent < students * seconds:
         due = min(int((time.perf_counter() - began_s) * students) + 1, students * seconds)
@@ -164,8 +165,9 @@ def run(name, commands, port, folder, students, seconds):
         for command in commands:
             programs.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
             time.sleep(1.0)
-        before = [cpu_s(program) for program in programs]
-        latencies, sent, strange, lost = uvloop.run(load(port, students, seconds))
+        before = []
+        on_begin = lambda: before.extend(cpu_s(program) for program in programs)  # noqa: E731
+        latencies, sent, strange, lost = uvloop.run(load(port, students, seconds, on_begin))
         used = [cpu_s(program) - at for program, at in zip(programs, before, strict=True)]
         time.sleep(3)
     finally:
@@ -183,7 +185,8 @@ def run(name, commands, port, folder, students, seconds):
         f"{name:8} {students:6} students {sent:7} sent, dashboard missed {sent - len(latencies)} and doubled "
         f"{strange}, "
         f"rows missing {sent - rows} in {wrong} files, connections lost {lost}; "
-        f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  CPU s {' '.join(f'{each:.1f}' for each in used)}",
+        f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  "
+        f"CPU us a reading {' '.join(f'{each / sent * 1e6:.0f}' for each in used)}",
         flush=True,
     )
     return p50, p99
@@ -194,6 +197,7 @@ def main():
     options.add_argument("--students", type=int, nargs="+", default=[1000])
     options.add_argument("--seconds", type=int, default=15)
     options.add_argument("--autosave-each", action="store_true")
+    options.add_argument("--no-recorder", action="store_true")
     options.add_argument("--only", choices=("gateway", "seed"))
     given = options.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -218,6 +222,8 @@ def main():
                 [*python, "csv_recorder", "run", "--dir", str(folder), "--broker", url],
                 [*python, "ws_gateway", "--host", HOST, "--ws-port", str(port), "--broker", url],
             ]
+            if given.no_recorder:
+                del commands[1]
             if given.only != "seed":
                 found["gateway"] = run("gateway", commands, port, folder, students, given.seconds)
         with tempfile.TemporaryDirectory() as name:
@@ -230,4 +236,5 @@ def main():
             print(f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

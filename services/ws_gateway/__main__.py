@@ -26,6 +26,7 @@ from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.audience import STREAMS_MAX, Audience
 from ws_gateway.bus import AsyncBus
 from ws_gateway.clients import Room
+from ws_gateway.recent import Recent
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
 
@@ -90,6 +91,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
     access = _access(given)
     audience = Audience(time.monotonic)
+    recent = Recent()
     ledger = Ledger(time.monotonic)
 
     parse_topic = lru_cache(maxsize=STREAMS_MAX)(topics.parse)  # the same few thousand, every second
@@ -97,7 +99,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     def take(delivery: Delivery) -> None:
         try:
             topic = parse_topic(delivery.topic)
-            message = codec.decode(topic.rule.message, delivery.payload)
+            message = recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
             bus.counters["delivered_bad"] += 1
             return
@@ -157,7 +159,9 @@ async def _serve(given: Settings, stop: Stop) -> int:
         ca_file=given.broker_ca,
         health_file=given.health_file,
     )
-    students = Students(bus, ledger, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic)
+    students = Students(
+        bus, ledger, recent, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic
+    )
     ledger.on_covered = students.take_covered
     room = Room(students, audience, access, lambda: (bus.is_connected, ledger.has_recorder))
     gateway = Gateway(

@@ -19,6 +19,7 @@ from neuroone.runtime.ledger import Ledger, Stream
 from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
 from ws_gateway.pace import Arrival, Pace
+from ws_gateway.recent import Recent
 from ws_gateway.wire import StudentFrame
 from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event
 
@@ -92,10 +93,18 @@ class Students:
     """All students of this gateway. ``now`` is UTC, ``clock`` a steady clock in seconds."""
 
     def __init__(
-        self, bus: Carrier, ledger: Ledger, *, rate_hz: float, now: Callable[[], datetime], clock: Callable[[], float]
+        self,
+        bus: Carrier,
+        ledger: Ledger,
+        recent: Recent,
+        *,
+        rate_hz: float,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._bus = bus
         self._ledger = ledger
+        self._recent = recent
         self._rate_hz = rate_hz
         self._now = now
         self._clock = clock
@@ -245,9 +254,9 @@ class Students:
                 self._ledger.acked((student.group, student.source, student.session), reading.seq, outgoing)
             self._progress(student, Stage.BROKER, reading.seq)
 
-        outgoing = Outgoing(
-            student.reading_topic, codec.encode(reading), topics.READING.qos, topics.READING.retained, on_ack
-        )
+        payload = codec.encode(reading)
+        self._recent.put(payload, reading)
+        outgoing = Outgoing(student.reading_topic, payload, topics.READING.qos, topics.READING.retained, on_ack)
         if not self._bus.put(outgoing):
             self.counters["readings_refused"] += 1
             raise Refused("too much waits for the broker")

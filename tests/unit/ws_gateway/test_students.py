@@ -15,6 +15,7 @@ from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.settings import Identity
 from tests.messages import NOON, stream_state
 from ws_gateway import wire
+from ws_gateway.recent import Recent
 from ws_gateway.students import Students
 
 
@@ -49,7 +50,7 @@ class World:
         self.now_s = 100.0
         self.bus = FakeBus()
         self.ledger = Ledger(lambda: self.now_s)
-        self.students = Students(self.bus, self.ledger, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
+        self.students = Students(self.bus, self.ledger, Recent(), rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
 
 
 @pytest.fixture
