@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Message, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.bus import Delivery, MqttBus
 from neuroone.runtime.settings import BrokerAddress, Identity
@@ -82,7 +82,8 @@ class GatewayProgram:
 
     def _births(self, peer: Peer) -> list[Message]:
         birth = topics.service_state("local", "ws_gateway", "test")
-        return [message for topic, message in peer.heard if topic == birth]
+        states = [message for topic, message in peer.heard if topic == birth]
+        return [state for state in states if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE]
 
 
 async def hear(connection: ClientConnection) -> Any:

@@ -1,7 +1,9 @@
 """The dialect neuroone.v1 between real clients and real brokers, and what survives a crash of the broker."""
 
 import asyncio
+import contextlib
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from neuroone.contract import topics
@@ -315,3 +318,36 @@ async def test_nothing_is_lost_when_the_broker_is_killed(broker, start_gateway, 
             await loop.run_in_executor(aside, recorder.bus.close)
     assert len(recorder.seqs) == len(students) + 1
     assert all(sorted(each) == list(range(sent)) for each in recorder.seqs.values())
+
+
+@pytest.mark.timeout(120)
+async def test_nothing_is_lost_when_the_gateway_is_stopped(broker, start_gateway, client, peer):
+    """SIGTERM in the middle of it: the phones come back to the next run and send what was not acknowledged."""
+    recorder = Recorder(broker)
+    assert recorder.bus.wait_connected(10)
+    gateway = start_gateway()
+    hellos = [{"role": "student", "name": f"s{n}", "session": f"session-{n}"} for n in range(10)]
+    students = [await client(gateway, **hello) for hello in hellos]
+    for seq in range(20):
+        for student in students:
+            await say(student, "reading", **values(seq))
+    gateway.process.terminate()
+    acked = []
+    for student in students:
+        acked.append(-1)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                acked[-1] = (await hear_of(student, "ack"))["seq"]
+        assert student.close_code == 1012
+    await happens(lambda: gateway.process.poll() is not None)
+    gateway.end(signal.SIGTERM)
+    gateway.start(peer)
+    for hello, last in zip(hellos, acked, strict=True):
+        student = await client(gateway, **hello)
+        for seq in range(last + 1, 30):
+            await say(student, "reading", **values(seq))
+        while (await hear_of(student, "ack"))["seq"] < 29:
+            pass
+    await happens(lambda: all(len(each) == 30 for each in recorder.seqs.values()))
+    recorder.bus.close()
+    assert len(recorder.seqs) == 10
