@@ -27,7 +27,8 @@ import psutil
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
-from neuroone.runtime.bus import Delivery, MqttBus, resident_bytes
+from neuroone.runtime.bus import Delivery, MqttBus
+from neuroone.runtime.memory import resident_bytes
 from neuroone.runtime.settings import BrokerAddress, Identity
 from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from neuroone.runtime.bus import resident_bytes
+from neuroone.runtime.memory import resident_bytes
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Frame, Raw
 from serial_bridge.headsets.thinkgear import FRAME_MAX_BYTES, OVERHEAD_BYTES, encode, encode_raw

@@ -16,10 +16,12 @@ M = TypeVar("M", bound=Message)
 PAYLOAD_MAX_BYTES: Final = 64 * 1024
 """No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
 
+_TO_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 def encode(message: Message) -> bytes:
     """The payload of a message, keys in the order of its fields."""
-    return json.dumps(to_json(message), ensure_ascii=False, separators=(",", ":")).encode()
+    return _TO_TEXT(to_json(message)).encode()
 
 
 def decode(of: type[M], payload: bytes) -> M:

@@ -9,7 +9,6 @@ is kept here, so none of paho's own resending is relied upon. MQTT 5 is spoken w
 
 import contextlib
 import logging
-import os
 import random
 import selectors
 import socket
@@ -18,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -30,11 +29,12 @@ from paho.mqtt.properties import Properties
 
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import Health, Message, Reading, ServiceState, ServiceStatus
+from neuroone.contract.messages import Message, Reading, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.backoff import Backoff
 from neuroone.runtime.ledger import RECORDER, Ledger
 from neuroone.runtime.outbox import WINDOW, Outbox, Outgoing
+from neuroone.runtime.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress, Identity
 
 KEEPALIVE_S: Final = 20
@@ -45,25 +45,15 @@ SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 """How long the broker keeps messages for a durable service that is away: a week of holidays."""
 RECEIVE_MAXIMUM: Final = 500
 """QoS 1 messages the broker may send before our acks: bounds what waits between network and disk."""
-HEALTH_PERIOD_S: Final = 10.0
-BEAT_PERIOD_S: Final = 2.0
-"""How often the health file is touched; a health check may call 10 s without it a fault."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last word, "offline"."""
 _TICK_S: Final = 0.5
 """The longest sleep of the bus's thread; bounds how late pings and health are."""
 _UNSUPPORTED_VERSION: Final = 0x84
-_TAKEN_OVER: Final = 0x8E
 ACK_TIMEOUT_S: Final = 30.0
 """A broker that leaves a message unacked for so long has lost the connection without saying so."""
 
-_REPLACED: Final = "another program uses the same site, service and instance: give one of them another --instance"
-
 log = logging.getLogger(__name__)
-
-
-class Replaced(NeuroOneError):
-    """Another program with the same client id has taken this service's place on the broker."""
 
 
 class _Lost(Exception):
@@ -91,15 +81,6 @@ class Delivery:
     def open(self) -> tuple[Topic, Message]:
         """The topic taken apart and its message. Raises ContractError."""
         return codec.open_delivery(self.topic, self.payload)
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """What a service says of itself for its health: totals, values of the moment, and whether it works."""
-
-    counters: Mapping[str, float] = field(default_factory=dict)
-    gauges: Mapping[str, float] = field(default_factory=dict)
-    working: bool = True
 
 
 class Bus(Protocol):
@@ -160,8 +141,7 @@ class MqttBus:
         self._backoff = backoff
         self._rng = random.Random() if rng is None else rng
         self._clock = clock
-        self._state_topic = topics.service_state(identity.site, identity.service, identity.instance)
-        self._health_topic = topics.health(identity.site, identity.service, identity.instance)
+        self._presence = Presence(identity)
         self._retained: dict[str, Outgoing] = {}
         self._retained_lock = threading.Lock()
         self._commands: deque[Callable[[mqtt.Client], object]] = deque()
@@ -370,7 +350,8 @@ class MqttBus:
             client.username_pw_set(self.broker.user, self.broker.password)
         if self.broker.tls:
             client.tls_set(ca_certs=None if self._ca_file is None else str(self._ca_file))
-        client.will_set(str(self._state_topic), self._state(ServiceStatus.OFFLINE), qos=1, retain=True)
+        will = self._state(ServiceStatus.OFFLINE)
+        client.will_set(will.topic, will.payload, will.qos, will.retained)
         client.on_socket_open = _no_delay
         client.on_connect = talk.on_connect
         client.on_disconnect = talk.on_disconnect
@@ -393,11 +374,10 @@ class MqttBus:
         talk.greeted = True
         self._commands.clear()
         self._outbox.window = min(WINDOW, talk.receive_maximum)
-        for filter, qos in {**self._subscriptions, str(self._state_topic): 1}.items():
+        for filter, qos in {**self._subscriptions, self._presence.state_topic: 1}.items():
             client.subscribe(filter, qos)
         with self._retained_lock:
-            birth = Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True)
-            states = [birth, *self._retained.values()]
+            states = [self._state(ServiceStatus.ONLINE), *self._retained.values()]
             self._unheld = len(states)
             kept = [] if self._ledger is None else self._ledger.replay()
             self.counters["replayed"] += len(kept)
@@ -454,34 +434,27 @@ class MqttBus:
         if now_s < self._next_health_s:
             return
         self._next_health_s = now_s + HEALTH_PERIOD_S
-        self.publish(
-            self._health_topic,
-            Health(
-                time=datetime.fromtimestamp(self._clock(), UTC),
-                uptime_s=round(now_s - self._started_s, 1),
-                memory_bytes=resident_bytes(),
-                counters={**self.counters, **vitals.counters},
-                gauges={
-                    "outbox": len(self._outbox),
-                    "outbox_bytes": self._outbox.size_bytes,
-                    **vitals.gauges,
-                },
-            ),
-        )
+        kept = {} if self._ledger is None else self._ledger.gauges()
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        uptime_s = now_s - self._started_s
+        health = self._presence.health(now, uptime_s, self.counters, {**self._outbox.gauges(), **kept}, vitals)
+        self.publish(self._presence.health_topic, health)
 
     def _leave_if_done(self, client: mqtt.Client, talk: "_Talk") -> None:
         if not self._closing.is_set() or (len(self._outbox) and not self._leaving.is_set()):
             return
         if talk.leaving_since_s is None:
             talk.leaving_since_s = time.monotonic()
-            self._outbox.put(Outgoing(str(self._state_topic), self._state(ServiceStatus.OFFLINE), 1, retained=True))
+            self._outbox.put(self._state(ServiceStatus.OFFLINE))
             self._send(client)
         elif not len(self._outbox) or time.monotonic() - talk.leaving_since_s > GOODBYE_S:
             talk.said_goodbye = True
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        if message.topic == str(self._state_topic):
-            self._look_at_own_state(bytes(message.payload))
+        if message.topic == self._presence.state_topic:
+            outdated = self._presence.is_outdated(bytes(message.payload), self._connection)
+            if outdated and not self._closing.is_set():
+                self._outbox.put(self._state(ServiceStatus.ONLINE))
             if self._durable and message.qos:
                 client.ack(message.mid, message.qos)
             return
@@ -491,17 +464,6 @@ class MqttBus:
             with contextlib.suppress(ContractError):
                 self._ledger.take(*delivery.open())
         self._call(self._on_delivery, delivery)
-
-    def _look_at_own_state(self, payload: bytes) -> None:
-        """A late Last Will of an earlier connection or run must not stand; the word of a later run must."""
-        try:
-            state = codec.decode(ServiceState, payload)
-        except ContractError:
-            return
-        if state.epoch > self.identity.epoch:
-            raise Replaced(_REPLACED)
-        if (state.epoch, state.connection) < (self.identity.epoch, self._connection) and not self._closing.is_set():
-            self._outbox.put(Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True))
 
     def _say_link_down(self) -> None:
         if self._link_up.is_set():
@@ -520,11 +482,8 @@ class MqttBus:
             self.counters["callback_errors"] += 1
             log.exception("a fault while handling what the broker said")
 
-    def _state(self, status: ServiceStatus) -> bytes:
-        identity = self.identity
-        return codec.encode(
-            ServiceState(status=status, version=identity.version, epoch=identity.epoch, connection=self._connection)
-        )
+    def _state(self, status: ServiceStatus) -> Outgoing:
+        return self._presence.state(status, self._connection)
 
     def _has_left(self) -> bool:
         """Whether there is nothing to connect for any more."""
@@ -591,10 +550,8 @@ class _Talk:
             self.accepted = True
 
     def on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.value == _TAKEN_OVER and flags.is_disconnect_packet_from_server:
-            self.fault = Replaced(
-                "another program uses the same site, service and instance: give one of them --instance"
-            )
+        if reason.value == TAKEN_OVER and flags.is_disconnect_packet_from_server:
+            self.fault = Replaced()
         elif self.fault is None:
             self.fault = _Lost(
                 f"it left: {reason}" if flags.is_disconnect_packet_from_server else "the connection broke"
@@ -611,15 +568,6 @@ class _Talk:
         if sock is None:
             raise _Lost("it closed the connection")
         return sock
-
-
-def resident_bytes() -> int | None:
-    """This program's resident memory in bytes; None where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _no_delay(client: mqtt.Client, userdata: Any, sock: Any) -> None:

@@ -63,6 +63,10 @@ class Outbox:
         """Payload bytes in the box."""
         return self._size_bytes
 
+    def gauges(self) -> dict[str, float]:
+        """What a service says of its outbox in its health."""
+        return {"outbox": len(self), "outbox_bytes": self._size_bytes}
+
     def put(self, outgoing: Outgoing) -> bool:
         """Take a message; False, and nothing is taken, when the box is full."""
         with self._lock:

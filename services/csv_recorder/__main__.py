@@ -14,8 +14,9 @@ from csv_recorder.recorder import Recorder
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import RECEIVE_MAXIMUM, Delivery, MqttBus, Vitals
+from neuroone.runtime.bus import RECEIVE_MAXIMUM, Delivery, MqttBus
 from neuroone.runtime.lifecycle import FAILED, Command, Stop
+from neuroone.runtime.presence import Vitals
 from neuroone.runtime.settings import BusSettings, setting
 
 SERVICE: Final = "csv_recorder"

@@ -13,9 +13,10 @@ from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.messages import StreamStatus
 from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import MqttBus, Vitals
+from neuroone.runtime.bus import MqttBus
 from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.lifecycle import Stop
+from neuroone.runtime.presence import Vitals
 from neuroone.runtime.settings import host_id
 from serial_bridge.bridge import Headset, Surroundings
 from serial_bridge.fleet import Fleet, Search

@@ -17,14 +17,15 @@ from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import GroupEvent, Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import Delivery, Vitals
+from neuroone.runtime.async_bus import AsyncBus
+from neuroone.runtime.bus import Delivery
 from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.lifecycle import FAILED, Command, Stop
+from neuroone.runtime.presence import Vitals
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway import metrics
 from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.audience import STREAMS_MAX, Audience
-from ws_gateway.bus import AsyncBus
 from ws_gateway.clients import Room
 from ws_gateway.recent import Recent
 from ws_gateway.server import Gateway

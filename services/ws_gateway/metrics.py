@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from neuroone.runtime.bus import Vitals
+from neuroone.runtime.presence import Vitals
 
 PREFIX = "neuroone_gateway_"
 

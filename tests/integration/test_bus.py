@@ -17,8 +17,9 @@ from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
-from neuroone.runtime.bus import Delivery, MqttBus, Replaced, Vitals
+from neuroone.runtime.bus import Delivery, MqttBus
 from neuroone.runtime.outbox import Outbox
+from neuroone.runtime.presence import Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress
 from tests.brokers import Broker, free_port
 from tests.bus_listener import identity, listening

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ws_gateway import packets
-from ws_gateway.packets import BadPacket, ConnAck, Decoder, Disconnect, PubAck, Publish
+from neuroone.runtime import packets
+from neuroone.runtime.packets import BadPacket, ConnAck, Decoder, Disconnect, PubAck, Publish
 
 
 @given(

@@ -1,4 +1,4 @@
-"""The gateway's connection to the broker, in the event loop: it carries thousands of readings a second.
+"""A service's connection to the broker in the event loop: it carries thousands of readings a second.
 
 Behaves as `neuroone.runtime.bus.MqttBus` does (birth, Last Will, retained states and everything unacknowledged again
 after a reconnect, MQTT 5 or else 3.1.1) without a thread of its own, and with few microseconds a message.
@@ -16,27 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 
-from neuroone.contract import codec, topics
-from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import Health, Message, ServiceState, ServiceStatus
+from neuroone.contract import codec
+from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
+from neuroone.runtime import packets
 from neuroone.runtime.backoff import Backoff
-from neuroone.runtime.bus import (
-    ACK_TIMEOUT_S,
-    BEAT_PERIOD_S,
-    CONNECT_TIMEOUT_S,
-    GOODBYE_S,
-    HEALTH_PERIOD_S,
-    KEEPALIVE_S,
-    RECEIVE_MAXIMUM,
-    Delivery,
-    Replaced,
-    Vitals,
-    resident_bytes,
-)
+from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, RECEIVE_MAXIMUM, Delivery
 from neuroone.runtime.outbox import Outbox, Outgoing
+from neuroone.runtime.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress, Identity
-from ws_gateway import packets
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to take."""
@@ -45,8 +34,6 @@ RETAINED_MAX: Final = 20_000
 TICK_S: Final = 0.5
 _UNSUPPORTED_VERSIONS: Final = (0x84, 0x01)
 """A broker's "no" to MQTT 5, in the words of 5 and of 3.1.1."""
-_TAKEN_OVER: Final = 0x8E
-_REPLACED: Final = "another program uses the same site, service and instance: give one of them --instance"
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +85,7 @@ class AsyncBus:
         self._backoff = backoff
         self._rng = rng or random.Random()
         self._clock = clock
-        self._state_topic = topics.service_state(identity.site, identity.service, identity.instance)
-        self._health_topic = topics.health(identity.site, identity.service, identity.instance)
+        self._presence = Presence(identity)
         self._retained: OrderedDict[str, Outgoing] = OrderedDict()
         self._outbox = Outbox(window=WINDOW)
         self._connection: _Connection | None = None
@@ -202,7 +188,7 @@ class AsyncBus:
             await self._drain(timeout_s)
         everything = not len(self._outbox)
         if self._connection is not None:
-            self._outbox.put(Outgoing(str(self._state_topic), self._state(ServiceStatus.OFFLINE), 1, retained=True))
+            self._outbox.put(self._state(ServiceStatus.OFFLINE))
             self._free = len(self._outbox)
             self.pump()
             await self._drain(GOODBYE_S)
@@ -275,18 +261,18 @@ class AsyncBus:
             client_id=self.identity.client_id,
             keepalive_s=KEEPALIVE_S,
             receive_maximum=RECEIVE_MAXIMUM,
-            will_topic=str(self._state_topic),
-            will_payload=self._state(ServiceStatus.OFFLINE),
+            will_topic=self._presence.state_topic,
+            will_payload=self._state(ServiceStatus.OFFLINE).payload,
             user=self._broker.user,
             password=self._broker.password,
         )
 
     def _greet(self, connection: "_Connection", answer: packets.ConnAck) -> None:
         """Once a connection: subscribe, say that we are here, and publish what is retained, then what is owed."""
-        filters = {**self._subscriptions, str(self._state_topic): 1}
+        filters = {**self._subscriptions, self._presence.state_topic: 1}
         connection.write(packets.subscribe(self._next_packet_id(), filters.items(), v5=self._v5))
         self._outbox.window = min(WINDOW, answer.receive_maximum)
-        birth = Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True)
+        birth = self._state(ServiceStatus.ONLINE)
         replayed = tuple(self._replay())
         self.counters["replayed"] += len(replayed)
         self.counters["dropped_qos0"] += self._outbox.rewind((birth, *self._retained.values(), *replayed))
@@ -313,15 +299,18 @@ class AsyncBus:
             if not len(self._outbox):
                 self._drained.set()
         elif isinstance(packet, packets.Disconnect):
-            if packet.reason == _TAKEN_OVER:
-                raise Replaced(_REPLACED)
+            if packet.reason == TAKEN_OVER:
+                raise Replaced
             raise _Lost(f"it ended the connection, reason {packet.reason:#x}")
 
     def _deliver(self, packet: packets.Publish) -> None:
         if packet.packet_id and self._connection is not None:
             self._connection.write(packets.puback(packet.packet_id))
-        if packet.topic == str(self._state_topic):
-            self._look_at_own_state(packet.payload)
+        if packet.topic == self._presence.state_topic:
+            if self._presence.is_outdated(packet.payload, self._connections) and not self._closing:
+                self._outbox.put(self._state(ServiceStatus.ONLINE))
+                self.pump()
+            return
         self.counters["delivered"] += 1
         try:
             self._on_delivery(
@@ -330,18 +319,6 @@ class AsyncBus:
         except Exception:  # a fault of ours must not end the connection
             self.counters["callback_errors"] += 1
             log.exception("a fault while handling what the broker said")
-
-    def _look_at_own_state(self, payload: bytes) -> None:
-        """A late Last Will of an earlier connection or run must not stand; the word of a later run must."""
-        try:
-            state = codec.decode(ServiceState, payload)
-        except ContractError:
-            return
-        if state.epoch > self.identity.epoch:
-            raise Replaced(_REPLACED)
-        if (state.epoch, state.connection) < (self.identity.epoch, self._connections) and not self._closing:
-            self._outbox.put(Outgoing(str(self._state_topic), self._state(ServiceStatus.ONLINE), 1, retained=True))
-            self.pump()
 
     async def _tick(self, connection: "_Connection") -> None:
         """Pings, health, and the end of a connection that has gone silent. Raises _Lost."""
@@ -371,28 +348,17 @@ class AsyncBus:
         if now_s < self._next_health_s:
             return
         self._next_health_s = now_s + HEALTH_PERIOD_S
-        health = Health(
-            time=datetime.fromtimestamp(self._clock(), UTC),
-            uptime_s=round(now_s - self._started_s, 1),
-            memory_bytes=resident_bytes(),
-            counters={**self.counters, **vitals.counters},
-            gauges={"outbox": len(self._outbox), "outbox_bytes": self._outbox.size_bytes, **vitals.gauges},
-        )
-        self.publish(self._health_topic, health)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        uptime_s = now_s - self._started_s
+        health = self._presence.health(now, uptime_s, self.counters, self._outbox.gauges(), vitals)
+        self.publish(self._presence.health_topic, health)
 
     def _next_packet_id(self) -> int:
         self._packet_id = self._packet_id % 0xFFFF + 1  # the window is small: an id is free again when it comes round
         return self._packet_id
 
-    def _state(self, status: ServiceStatus) -> bytes:
-        return codec.encode(
-            ServiceState(
-                status=status,
-                version=self.identity.version,
-                epoch=self.identity.epoch,
-                connection=self._connections,
-            )
-        )
+    def _state(self, status: ServiceStatus) -> Outgoing:
+        return self._presence.state(status, self._connections)
 
 
 class _Connection(asyncio.Protocol):
