@@ -59,14 +59,20 @@ class CsvFiles:
             return 0
 
     def sync(self) -> dict[str, int]:
-        """Bring every file that was appended to onto the disk; returns their sizes in bytes."""
+        """Bring every file that was appended to onto the disk; returns their sizes in bytes.
+
+        They are named again by the next call, until `settled` says that the sizes are noted.
+        """
         sizes = {}
         for file in sorted(self._unsynced):
             stream = self._stream(file)
             os.fsync(stream.fileno())
             sizes[file] = stream.seek(0, os.SEEK_END)
-        self._unsynced.clear()
         return sizes
+
+    def settled(self) -> None:
+        """The sizes of the last `sync` are safe."""
+        self._unsynced.clear()
 
     def close(self) -> None:
         """Close all files."""

@@ -29,6 +29,7 @@ CREATE TABLE places (
     stream TEXT NOT NULL, name TEXT NOT NULL, file INTEGER NOT NULL, last_s REAL NOT NULL,
     PRIMARY KEY (stream, name)
 ) WITHOUT ROWID;
+CREATE INDEX places_of_file ON places (file, last_s);
 CREATE TABLE waiting (id INTEGER PRIMARY KEY, file INTEGER NOT NULL, row BLOB NOT NULL);
 """
 

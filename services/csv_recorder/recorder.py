@@ -53,7 +53,7 @@ class Recorder:
         self._files = CsvFiles(directory)
         self._by_id: dict[int, File] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._marks: dict[tuple[str, str], Session] = {}
+        self._marks: dict[tuple[str, str], RecordedStream] = {}
         self._unwritten: dict[int, list[bytes]] = {}
         self._last_row = 0
         self.counters: dict[str, int] = dict.fromkeys(
@@ -88,6 +88,8 @@ class Recorder:
         given again.
         """
         self.write()
+        if len(self._sessions) >= SESSIONS_MAX:
+            self._sessions.clear()  # only between batches: within one they are ahead of the inbox
         counted = dict(self.counters)
         touched: dict[int, Session] = {}
         self._inbox.begin()
@@ -104,7 +106,7 @@ class Recorder:
             self.counters.update(counted)
             self._by_id = self._inbox.files()
             raise
-        self._marks.update({(session.stream, session.session): session for session in touched.values()})
+        self._marks.update({(session.stream, session.session): _mark(session) for session in touched.values()})
 
     def write(self) -> None:
         """Append what was taken to the files. Raises OSError; what was not written is tried again."""
@@ -126,21 +128,11 @@ class Recorder:
         except BaseException:
             self._inbox.rollback()
             raise
+        self._files.settled()
 
     def marks(self) -> list[Recorded]:
         """What became durable since the last call, in as many messages as it takes."""
-        streams = [
-            RecordedStream(
-                group=session.stream.partition("/")[0],
-                source=session.stream.partition("/")[2],
-                session=session.session,
-                seq=session.seq,
-                rows=session.rows,
-                duplicates=session.duplicates,
-                gaps=session.gaps,
-            )
-            for session in self._marks.values()
-        ]
+        streams = list(self._marks.values())
         self._marks.clear()
         now = datetime.fromtimestamp(self._clock(), UTC)
         return [
@@ -189,8 +181,6 @@ class Recorder:
     def _session(self, stream: str, session: str) -> Session:
         known = self._sessions.get((stream, session))
         if known is None:
-            if len(self._sessions) >= SESSIONS_MAX:
-                self._sessions.clear()
             known = self._sessions[stream, session] = self._inbox.session(stream, session)
         return known
 
@@ -228,6 +218,20 @@ class Recorder:
         if not path.exists() or path.stat().st_size + len(line) <= DEAD_LETTERS_MAX_BYTES:
             with path.open("a", encoding="utf-8") as letters:
                 letters.write(line)
+
+
+def _mark(session: Session) -> RecordedStream:
+    """How far a session is on the disk, as it stands now."""
+    group, _, source = session.stream.partition("/")
+    return RecordedStream(
+        group=group,
+        source=source,
+        session=session.session,
+        seq=session.seq,
+        rows=session.rows,
+        duplicates=session.duplicates,
+        gaps=session.gaps,
+    )
 
 
 def _stems(name: str, code: str | None) -> Iterator[str]:

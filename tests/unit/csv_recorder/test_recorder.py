@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csv_recorder.files import CsvFiles
+from csv_recorder.inbox import Inbox
 from csv_recorder.recorder import ACTIVE_S, DEAD_LETTERS_FILE, INBOX_FILE, Recorder
 from csv_recorder.rows import HEADER, row
 from neuroone.contract import codec, topics
@@ -239,3 +241,54 @@ def test_many_marks_come_in_several_messages(recorder: Recorder) -> None:
     record(recorder, *(delivery(source=f"s{number}", name=None) for number in range(450)))
     assert [len(mark.streams) for mark in recorder.marks()] == [200, 200, 50]
     assert recorder.marks() == []
+
+
+def refuse_commits(patch: pytest.MonkeyPatch) -> None:
+    """The disk of the inbox is full."""
+
+    def full(self: Inbox) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    patch.setattr(Inbox, "commit", full)
+
+
+def test_a_settling_that_failed_does_not_double_rows_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size that could not be noted is noted with the next settling, with whatever that settles."""
+    recorder = Recorder(tmp_path)
+    recorder.open()
+    record(recorder, delivery(0))
+    with monkeypatch.context() as patch:
+        refuse_commits(patch)
+        with pytest.raises(sqlite3.OperationalError):
+            recorder.settle()
+    record(recorder, delivery(0, source="b", name="B", session="b"))
+    recorder.settle()
+    record(recorder, delivery(1))
+    crash(recorder)
+    again = Recorder(tmp_path)
+    again.open()
+    again.close()
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
+
+
+def test_a_refused_batch_is_not_marked(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark that waits to be said stays that of what is on the disk."""
+    record(recorder, delivery(0))
+    with monkeypatch.context() as patch:
+        refuse_commits(patch)
+        with pytest.raises(sqlite3.OperationalError):
+            recorder.take([delivery(1), delivery(2)])
+    (mark,) = recorder.marks()
+    assert [(stream.seq, stream.rows) for stream in mark.streams] == [(0, 1)]
+
+
+def test_more_sessions_than_are_remembered_double_nothing(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a session comes again in the same batch."""
+    monkeypatch.setattr("csv_recorder.recorder.SESSIONS_MAX", 2)
+    for _ in range(2):
+        record(recorder, *(delivery(source=each, name=each.upper(), session=each) for each in ("a", "b", "c", "a")))
+    assert {path.name: len(rows_of(path)) for path in tmp_path.glob("*.csv")} == {"A.csv": 1, "B.csv": 1, "C.csv": 1}
