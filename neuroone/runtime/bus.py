@@ -100,7 +100,8 @@ class MqttBus:
     thread and must not block; ``on_link`` likewise, with whether the broker is there. A ``durable`` bus has a
     session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the order of delivery. A
     ``ledger`` keeps the readings that the broker has until a recorder marked them, and they go out again after a
-    reconnect; it belongs to the bus's thread.
+    reconnect; it belongs to the bus's thread. While ``has_room`` says no, nothing is read, and TCP holds the broker
+    back: Mosquitto 2.0.11 forgets the receive maximum after its first wait for acks, and sends all it has.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class MqttBus:
         *,
         subscriptions: Mapping[str, int] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
         on_link: Callable[[bool], None] | None = None,
         on_fatal: Callable[[NeuroOneError], None] | None = None,
         vitals: Callable[[], Vitals] = Vitals,
@@ -129,6 +131,7 @@ class MqttBus:
             for rule, ids in ((topics.SERVICE_STATE, {"service": RECORDER}), (topics.RECORDED, {})):
                 self._subscriptions.setdefault(topics.every(rule, identity.site, **ids), rule.qos)
         self._on_delivery = on_delivery
+        self._has_room = has_room
         self._on_link = on_link
         self._on_fatal = on_fatal
         self._vitals = vitals
@@ -296,7 +299,6 @@ class MqttBus:
         client.connect(self.broker.host, self.broker.port, KEEPALIVE_S, **self._connect_options())
         with selectors.DefaultSelector() as selector:
             selector.register(waker.end, selectors.EVENT_READ, waker)
-            selector.register(talk.socket_of(client), selectors.EVENT_READ)
             try:
                 while not talk.said_goodbye:
                     self._turn(client, talk, selector)
@@ -310,16 +312,17 @@ class MqttBus:
 
     def _turn(self, client: mqtt.Client, talk: "_Talk", selector: selectors.BaseSelector) -> None:
         sock = talk.socket_of(client)
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.want_write() else 0)
-        if selector.get_key(sock).events != wanted:
-            selector.modify(sock, wanted)
-        for key, events in selector.select(_TICK_S):
+        reads = not talk.accepted or self._closing.is_set() or self._has_room()
+        _watch(selector, sock, reads * selectors.EVENT_READ | client.want_write() * selectors.EVENT_WRITE)
+        readable = reads and _pending_bytes(sock) > 0
+        for key, events in selector.select(0 if readable else _TICK_S):
             if isinstance(key.data, _Waker):
                 key.data.drain()
             elif events & selectors.EVENT_READ:
-                client.loop_read()
-                while client.socket() is sock and _pending_bytes(sock):
-                    client.loop_read()
+                readable = True
+        while readable:
+            client.loop_read()
+            readable = client.socket() is sock and _pending_bytes(sock) > 0 and self._has_room()
         talk.socket_of(client)
         if talk.accepted:
             self._greet(client, talk)
@@ -573,6 +576,17 @@ class _Talk:
 def _no_delay(client: mqtt.Client, userdata: Any, sock: Any) -> None:
     # paho leaves Nagle's algorithm on: with QoS 1 it costs 30 to 40 ms at every hop.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _watch(selector: selectors.BaseSelector, sock: Any, events: int) -> None:
+    """Wait for these events of the socket from now on; for 0, leave it alone."""
+    key = selector.get_map().get(sock)
+    if key is None and events:
+        selector.register(sock, events)
+    elif key is not None and not events:
+        selector.unregister(sock)
+    elif key is not None and key.events != events:
+        selector.modify(sock, events)
 
 
 def _pending_bytes(sock: Any) -> int:

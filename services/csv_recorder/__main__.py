@@ -23,9 +23,9 @@ SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"
 """The broker keeps what is not acknowledged under the client id, so it must be the same at the next start."""
 QUEUE_MAX: Final = 4 * RECEIVE_MAXIMUM
-"""Deliveries between network and disk. The broker sends at most RECEIVE_MAXIMUM unacknowledged ones at a time; after
-a reconnect it sends those again, so more than twice that is never here. One that does not fit is not acknowledged,
-counted, and comes again at the next connect."""
+"""Deliveries between network and disk, about 2 MB. The broker should send at most RECEIVE_MAXIMUM before our acks; one
+that sends more is left unread from half of this on. One that does not fit all the same is not acknowledged, counted,
+and comes again at the next connect."""
 BATCH_MAX: Final = 500
 SETTLE_PERIOD_S: Final = 1.0
 RETRY_S: Final = 1.0
@@ -58,6 +58,7 @@ class Service:
             identity,
             subscriptions={topics.every(rule, given.site): 1 for rule in (topics.READING, topics.STREAM_STATE)},
             on_delivery=self._arrive,
+            has_room=lambda: self._arrived.qsize() < QUEUE_MAX // 2,
             on_fatal=self._die,
             vitals=self._vitals,
             durable=True,

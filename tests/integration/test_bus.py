@@ -181,6 +181,25 @@ def test_a_durable_service_gets_what_it_missed_and_what_it_did_not_ack(broker: B
         assert sorted(set(seqs(second))) == [2, 3, 4]
 
 
+def test_without_room_nothing_is_read_and_nothing_is_lost(broker: Broker) -> None:
+    """What the broker holds back comes once there is room again."""
+    room = threading.Event()
+    room.set()
+    got: list[Delivery] = []
+    subscriptions = {topics.every(topics.READING, "local"): 1}
+    with bus_on(broker.url, "csv_recorder", subscriptions=subscriptions, on_delivery=got.append, has_room=room.is_set):
+        with bus_on(broker.url) as bus:
+            bus.publish(READINGS, reading(seq=0))
+            wait_for(lambda: seqs(got) == [0], "the first reading")
+            room.clear()
+            for seq in range(1, 100):
+                bus.publish(READINGS, reading(seq=seq))
+            wait_for(lambda: bus.waiting == 0, "acks of the broker")
+        assert len(seqs(got)) < 10
+        room.set()
+        wait_for(lambda: set(seqs(got)) == set(range(100)), "all readings")
+
+
 def seqs(deliveries: list[Delivery]) -> list[int]:
     """The seq of each reading among the deliveries."""
     opened = [each.open()[1] for each in list(deliveries)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from csv_recorder.__main__ import QUEUE_MAX
 from csv_recorder.rows import HEADER, row
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
@@ -143,6 +144,21 @@ def test_what_came_while_it_was_away_is_recorded(broker: Broker, tmp_path: Path)
                 publish(bus, student, seq)
     with recorder(broker, tmp_path):
         wait_for(lambda: files_are_whole(tmp_path, 100, in_order=False), "all that came meanwhile", 40)
+
+
+def test_a_long_backlog_is_recorded_in_one_run(broker: Broker, tmp_path: Path) -> None:
+    """Also from a Mosquitto that sends all it has after the first ack: the recorder reads no more than it can hold."""
+    with recorder(broker, tmp_path) as popen:
+        wait_online(broker)
+        popen.send_signal(signal.SIGTERM)
+        assert popen.wait(20) == 0
+    readings = 2 * QUEUE_MAX // STUDENTS
+    with publisher(broker) as bus:
+        for seq in range(readings):
+            for student in range(STUDENTS):
+                publish(bus, student, seq)
+    with recorder(broker, tmp_path):
+        wait_for(lambda: files_are_whole(tmp_path, readings, in_order=False), "the whole backlog", 60)
 
 
 def test_a_broker_that_is_killed_costs_no_row(broker: Broker, tmp_path: Path) -> None:
