@@ -36,8 +36,11 @@ BAND_MAX: Final = 2**24 - 1
 """A band power is three bytes, big-endian, on the wire of the headset (CODE 0x83)."""
 COUNTERS_MAX: Final = 100
 """Names in one set of counters: a service has a few dozen."""
-RECORDED_STREAMS_MAX: Final = 200
+RECORDED_STREAMS_MAX: Final = 125
 """Streams in one mark, below 64 KiB; a recorder with more changed streams sends several."""
+MISSING_MAX: Final = 3
+"""Holes that one stream's mark names: 125 streams with so many each stay below 64 KiB. Senders keep two minutes, and
+have rarely more than one hole in that."""
 SEQ_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (RFC 8259 section 6)."""
 BANDS: Final = (
@@ -325,6 +328,14 @@ class Health(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Message):
+    """Consecutive readings that are not on disk."""
+
+    first: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="The first seq that is missing.")]
+    last: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="The last of them.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedStream(Message):
     """How far one stream's session is safe on disk."""
 
@@ -338,6 +349,10 @@ class RecordedStream(Message):
     rows: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Rows of this session on disk.")]
     duplicates: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Readings that came again and were dropped.")]
     gaps: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Readings of this session that never came.")]
+    missing: Annotated[
+        tuple[Missing, ...],
+        Items(of=Missing, most=MISSING_MAX, doc="Which ones, in rising order: the newest of them, if they are many."),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

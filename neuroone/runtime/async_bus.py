@@ -158,6 +158,12 @@ class AsyncBus:
         self.pump()
         return True
 
+    def replay(self, owed: Iterable[Outgoing]) -> None:
+        """Send once more what the broker had already, and what may be sent now."""
+        for outgoing in owed:
+            self.counters["replayed" if self._outbox.put(outgoing) else "dropped"] += 1
+        self.pump()
+
     def pump(self) -> None:
         """Send what may be sent now. Call also when ``wait_for`` may have become false."""
         connection = self._connection

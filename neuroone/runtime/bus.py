@@ -466,6 +466,8 @@ class MqttBus:
         if self._ledger is not None:
             with contextlib.suppress(ContractError):
                 self._ledger.take(*delivery.open())
+            for outgoing in self._ledger.owed():
+                self.counters["replayed" if self._outbox.put(outgoing) else "dropped"] += 1
         self._call(self._on_delivery, delivery)
 
     def _say_link_down(self) -> None:

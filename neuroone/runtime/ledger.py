@@ -1,7 +1,8 @@
 """Readings that the broker has and no recorder yet: a broker that crashes loses what it had in memory.
 
-A reading enters when the broker acknowledges it and leaves when a recorder's mark covers it. After a reconnect all
-that is left here goes to the broker again, with its own session and seq, so a recorder can tell what it has.
+A reading enters when the broker acknowledges it and leaves when a recorder's mark covers it. After a reconnect, and
+when the first recorder appears, all that is left here goes to the broker again, with its own session and seq, so a
+recorder can tell what it has.
 """
 
 from collections import OrderedDict, deque
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from neuroone.contract.messages import Message, Recorded, ServiceState, ServiceStatus
+from neuroone.contract.messages import Message, Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.outbox import Outgoing
 
@@ -37,15 +38,18 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Session:
-    """The last seq of a session that was acknowledged, and the last on disk; -1 for none. ``gaps``: those left out."""
+    """The last seq of a session that was acknowledged, and up to which all are on disk; -1 for none."""
 
     acked: int = -1
-    gaps: int = 0
     covered: int = -1
 
 
 class Ledger:
-    """Keeps readings while a recorder is there to cover them. ``clock`` is a steady clock in seconds."""
+    """Keeps readings until a recorder covers them. ``clock`` is a steady clock in seconds.
+
+    They are kept before there is a recorder, too: one that appears gets them. What then becomes too old was nobody's
+    loss and is not counted.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -53,6 +57,8 @@ class Ledger:
         self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
         self._recorders: set[str] = set()
         self._seen: set[str] = set()
+        self._had_recorder = False
+        self._owes = False
         self._linked_s = float("-inf")
         self._size_bytes = 0
         self._length = 0
@@ -73,10 +79,13 @@ class Ledger:
         return bool(self._recorders)
 
     def take_state(self, topic: Topic, state: ServiceState) -> None:
-        """A service came or went: without a recorder nothing is kept."""
+        """A service came or went. A recorder that the broker may have had no session for is owed what is kept."""
         if topic["service"] != RECORDER:
             return
         if state.status is ServiceStatus.ONLINE:
+            is_new = topic["instance"] not in self._seen
+            self._owes |= is_new and self._length > 0 and not self.waits_for_recorder()
+            self._had_recorder = True
             self._recorders.add(topic["instance"])
             self._seen.add(topic["instance"])
         else:
@@ -97,14 +106,11 @@ class Ledger:
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """The broker has a reading."""
         session = self._session(stream)
-        if seq > session.acked:
-            if session.acked >= 0:
-                session.gaps += seq - session.acked - 1
-            session.acked = seq
-        if not self._recorders or seq <= session.covered:
+        session.acked = max(session.acked, seq)
+        if seq <= session.covered:
             return
         if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
-            self.overflowed += 1
+            self.overflowed += self._had_recorder
             return
         kept = self._kept.setdefault(stream, deque())
         if kept and seq <= kept[-1].seq:
@@ -117,12 +123,14 @@ class Ledger:
         """A recorder has these on disk."""
         for each in mark.streams:
             stream = (each.group, each.source, each.session)
+            self._forget(stream, lambda kept, each=each: _is_recorded(kept.seq, each))  # type: ignore[misc]
             session = self._session(stream)
-            if each.gaps > session.gaps:
-                continue  # it misses some that we have sent: they are on their way again, or will be
-            session.covered = max(session.covered, each.seq)
-            self._forget(stream, lambda kept, seq=each.seq: kept.seq <= seq)  # type: ignore[misc]
-            self.on_covered(stream, each.seq)
+            kept = self._kept.get(stream)
+            # What is kept here and missing there is on its way again, or will be.
+            covered = min(each.seq, kept[0].seq - 1) if kept else each.seq
+            if covered > session.covered:
+                session.covered = covered
+                self.on_covered(stream, covered)
 
     def look(self) -> None:
         """Let go of what no recorder covered in time. Call every second or so."""
@@ -130,7 +138,8 @@ class Ledger:
         for stream in tuple(self._kept):
             before = self._length
             self._forget(stream, lambda kept: kept.since_s < too_old_s)
-            self.overflowed += before - self._length
+            if self._had_recorder:
+                self.overflowed += before - self._length
 
     def linked(self, up: bool) -> None:
         """The broker came or went."""
@@ -148,6 +157,11 @@ class Ledger:
         """Everything that is kept, each stream in its order; its acks enter nothing twice."""
         return [each.outgoing for kept in self._kept.values() for each in kept]
 
+    def owed(self) -> list[Outgoing]:
+        """What must go to the broker once more now, for a recorder that has just appeared."""
+        owes, self._owes = self._owes, False
+        return self.replay() if owes else []
+
     def _session(self, stream: Stream) -> _Session:
         session = self._sessions.get(stream)
         if session is None:
@@ -160,8 +174,24 @@ class Ledger:
 
     def _forget(self, stream: Stream, is_done: Callable[[_Kept], bool]) -> None:
         kept = self._kept.get(stream)
-        while kept and is_done(kept[0]):
-            self._size_bytes -= len(kept.popleft().outgoing.payload)
-            self._length -= 1
-        if kept is not None and not kept:
+        if kept is None:
+            return
+        left: deque[_Kept] = deque()
+        for each in kept:
+            if is_done(each):
+                self._size_bytes -= len(each.outgoing.payload)
+                self._length -= 1
+            else:
+                left.append(each)
+        if left:
+            self._kept[stream] = left
+        else:
             del self._kept[stream]
+
+
+def _is_recorded(seq: int, mark: RecordedStream) -> bool:
+    """Whether a mark says that a reading is on disk. Of older holes than it names it says only how many there are."""
+    if seq > mark.seq or any(hole.first <= seq <= hole.last for hole in mark.missing):
+        return False
+    named = sum(hole.last - hole.first + 1 for hole in mark.missing)
+    return named == mark.gaps or (bool(mark.missing) and seq >= mark.missing[0].first)

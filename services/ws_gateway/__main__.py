@@ -115,7 +115,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
             case ServiceState():
                 had_recorder = ledger.has_recorder
                 ledger.take_state(topic, message)
-                bus.pump()
+                bus.replay(ledger.owed())
                 if ledger.has_recorder != had_recorder:
                     room.tell_link()
             case Recorded():

@@ -3,7 +3,7 @@
 import pytest
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Recorded, RecordedStream, ServiceState, ServiceStatus
+from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.runtime import ledger as module
 from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.outbox import Outgoing
@@ -25,13 +25,21 @@ class World:
         for seq in seqs:
             self.ledger.acked(STREAM, seq, Outgoing("t", b"%d" % seq, 1, False))
 
-    def mark(self, seq: int) -> None:
+    def mark(self, seq: int, *holes: tuple[int, int], gaps: int | None = None) -> None:
         group, source, session = STREAM
-        entry = RecordedStream(group=group, source=source, session=session, seq=seq, rows=1, duplicates=0, gaps=0)
+        missing = tuple(Missing(first=first, last=last) for first, last in holes)
+        if gaps is None:
+            gaps = sum(last - first + 1 for first, last in holes)
+        entry = RecordedStream(
+            group=group, source=source, session=session, seq=seq, rows=1, duplicates=0, gaps=gaps, missing=missing
+        )
         self.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
 
     def kept(self) -> list[bytes]:
         return [outgoing.payload for outgoing in self.ledger.replay()]
+
+    def owed(self) -> list[bytes]:
+        return [outgoing.payload for outgoing in self.ledger.owed()]
 
 
 @pytest.fixture
@@ -63,15 +71,50 @@ def test_a_reading_that_is_acked_again_is_kept_once(world):
     assert world.kept() == [b"0", b"1"]
 
 
-def test_without_a_recorder_nothing_is_kept():
-    """Nobody would ever cover it."""
-    world = World()
-    world.ack(0)
-    world.recorder(ServiceStatus.ONLINE)
+def test_a_recorder_that_is_away_covers_it_later(world):
+    """It may have stopped for a moment only: what is acknowledged meanwhile is kept too."""
     world.ack(1)
     world.recorder(ServiceStatus.OFFLINE)
     world.ack(2)
-    assert world.kept() == [b"1"]
+    assert world.kept() == [b"1", b"2"]
+
+
+def test_the_first_recorder_gets_what_came_before_it():
+    """The broker had nobody to keep those readings for; they are owed once."""
+    world = World()
+    world.ledger.linked(True)
+    world.ack(0, 1)
+    assert world.owed() == []
+    world.recorder(ServiceStatus.ONLINE)
+    assert world.owed() == [b"0", b"1"]
+    world.recorder(ServiceStatus.ONLINE)
+    assert world.owed() == []
+
+
+def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
+    """The broker lost its memory, and readings no longer waited."""
+    world.ledger.linked(True)
+    world.now_s = module.RECORDER_GRACE_S
+    world.ack(7)
+    world.recorder(ServiceStatus.ONLINE)
+    assert world.owed() == [b"7"]
+
+
+def test_a_recorder_that_is_back_in_time_is_owed_nothing_more(world):
+    """All that is kept goes out at the reconnect, and has waited for it."""
+    world.ack(0)
+    world.ledger.linked(True)
+    world.recorder(ServiceStatus.ONLINE)
+    assert world.owed() == []
+
+
+def test_without_any_recorder_nothing_counts_as_lost():
+    """A bench without one keeps two minutes in vain, and that is no fault."""
+    world = World()
+    world.ack(0)
+    world.now_s = module.KEPT_MAX_S + 1
+    world.ledger.look()
+    assert (world.kept(), world.ledger.overflowed) == ([], 0)
 
 
 def test_what_is_too_old_is_let_go_and_counted(world):
@@ -105,19 +148,26 @@ def test_readings_do_not_wait_for_ever(world):
     assert not world.ledger.waits_for_recorder()
 
 
-def test_a_recorder_that_misses_some_covers_nothing_yet(world):
-    """A mark beyond a hole that is not the sender's own leaves the readings here, to be sent again."""
-    world.ack(0, 1, 2)
-    group, source, session = STREAM
-    entry = RecordedStream(group=group, source=source, session=session, seq=2, rows=1, duplicates=0, gaps=2)
-    world.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
-    assert len(world.kept()) == 3
+def test_what_the_recorder_misses_stays(world):
+    """Whatever else it has: the mark names the holes."""
+    covered = []
+    world.ledger.on_covered = lambda stream, seq: covered.append(seq)
+    world.ack(0, 1, 2, 3)
+    world.mark(3, (1, 1))
+    assert (world.kept(), covered) == ([b"1"], [0])
+    world.mark(3)
+    assert (world.kept(), covered) == ([], [0, 3])
 
 
 def test_holes_of_the_sender_do_not_hinder(world):
     """What a phone itself lost is a gap on disk too, and the rest is covered."""
     world.ack(0, 5)
-    group, source, session = STREAM
-    entry = RecordedStream(group=group, source=source, session=session, seq=5, rows=2, duplicates=0, gaps=4)
-    world.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
+    world.mark(5, (1, 4))
     assert world.kept() == []
+
+
+def test_of_holes_that_are_not_named_the_worst_is_believed(world):
+    """A mark names only the newest holes; what is older than those may be missing."""
+    world.ack(10, 20, 30)
+    world.mark(30, (15, 16), gaps=5)
+    assert world.kept() == [b"10"]
