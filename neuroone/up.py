@@ -5,6 +5,7 @@ program of its own; starts again what dies; ends all of it in order.
 """
 
 import errno
+import ipaddress
 import logging
 import os
 import random
@@ -17,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from neuroone import brokers
 from neuroone.children import Child
@@ -58,6 +60,17 @@ class UpSettings(SiteSettings):
     data: Path = setting(Path("recordings"), Path, "Directory of the CSV files.", metavar="DIR")
     host: str = setting("0.0.0.0", text, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
+    token: str | None = setting(
+        None, text, "Token that dashboards and clients that only listen must show.", secret=True
+    )
+    token_file: Path | None = setting(
+        None,
+        Path,
+        "File with that token; made with a new one where there is none. Default: .token in the directory of the CSV "
+        "files, but for a server that listens on this machine only: it lets everybody see.",
+        metavar="FILE",
+    )
+    open_dashboards: bool = setting(False, switch, "Let everybody see the students, whatever token there is.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
@@ -94,7 +107,8 @@ def run(given: UpSettings, stop: Stop) -> int:
             children.append(broker)
         running.callback(bus.close)
         bus.start()
-        for child in (services := _services(given, data, address)):
+        token_file = _token_file(given, data)
+        for child in (services := _services(given, data, address, token_file)):
             running.callback(child.stop)
             child.start()
             children.append(child)
@@ -103,7 +117,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         ready = _wait_ready(children, lambda: expected <= online.services, rng, stop)
         if ready != OK or stop.is_set():
             return ready
-        print(_banner(given, data, address, program), flush=True)
+        print(_banner(given, data, address, program, _token(given, token_file)), flush=True)
         while not stop.wait(LOOK_PERIOD_S):
             for child in children:
                 child.look(RESTART, rng)
@@ -177,9 +191,36 @@ def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
             break
 
 
-def _services(given: UpSettings, data: Path, address: BrokerAddress) -> list[Child]:
-    # The address may hold a password, and a command line is for all to see: it goes by the environment.
+def _token_file(given: UpSettings, data: Path) -> Path | None:
+    """The file of the token; None where nobody asks for one, or it is given in words."""
+    if given.open_dashboards or given.token is not None:
+        return None
+    if given.token_file is None and _is_loopback(given.host):
+        return None
+    return given.token_file or data / ".token"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token(given: UpSettings, file: Path | None) -> str | None:
+    """The token that dashboards must show, once the gateway has made it; None where everybody may see."""
+    if given.open_dashboards:
+        return None
+    return given.token if file is None else file.read_text(encoding="ascii").strip()
+
+
+def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file: Path | None) -> list[Child]:
+    # The address may hold a password, and a command line is for all to see: secrets go by the environment.
     environment = {"NEUROONE_BROKER": address.url}
+    if given.token is not None:
+        environment["NEUROONE_TOKEN"] = given.token
+    watching = ["--open-dashboards"] if given.open_dashboards else []
+    watching += ["--token-file", str(token_file)] if token_file else []
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]
@@ -189,7 +230,7 @@ def _services(given: UpSettings, data: Path, address: BrokerAddress) -> list[Chi
 
     children = [
         service("csv_recorder", "run", "--dir", str(data)),
-        service("ws_gateway", "--host", given.host, "--ws-port", str(given.ws_port)),
+        service("ws_gateway", "--host", given.host, "--ws-port", str(given.ws_port), *watching),
     ]
     if given.port:
         words = [word for port in given.port for word in ("--port", port)]
@@ -217,7 +258,9 @@ def _wait_ready(children: list[Child], is_ready: Callable[[], bool], rng: random
     return OK
 
 
-def _banner(given: UpSettings, data: Path, address: BrokerAddress, program: brokers.BrokerProgram | None) -> str:
+def _banner(
+    given: UpSettings, data: Path, address: BrokerAddress, program: brokers.BrokerProgram | None, token: str | None
+) -> str:
     """The old server's banner to the letter, then what is new."""
     ip = local_ip()
     return "\n".join(
@@ -228,10 +271,23 @@ def _banner(given: UpSettings, data: Path, address: BrokerAddress, program: brok
             f"URL WebSocket: ws://{ip}:{given.ws_port}",
             f"URL WebSocket (público): ws://{given.host}:{given.ws_port}",
             "=" * 40,
+            *_dashboard_lines(given, ip, token),
             f"Arquivos CSV: {data}",
             f"MQTT: {address}" + (f" ({program.kind})" if program else ""),
             "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
         )
+    )
+
+
+def _dashboard_lines(given: UpSettings, ip: str, token: str | None) -> tuple[str, ...]:
+    host = ip if given.host in ("0.0.0.0", "::") else given.host  # noqa: S104 (compared, not bound)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{given.ws_port}/"
+    if token is None:
+        return (f"Dashboard: {url}",)
+    return (
+        f"Dashboard: {url}?token={quote(token, safe='')}",
+        "Dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
+        "Dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
     )
 
 

@@ -24,10 +24,13 @@ from neuroone.runtime.lifecycle import FAILED, Command, Stop
 from neuroone.runtime.presence import Vitals
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway import metrics
-from ws_gateway.access import Access, join_codes_in, token_in
+from ws_gateway.access import Access, Network, join_codes_in, networks, token_in
 from ws_gateway.audience import STREAMS_MAX, Audience
+from ws_gateway.browsers import Browsers
 from ws_gateway.clients import Room
+from ws_gateway.pages import Downloads, Pages
 from ws_gateway.recent import Recent
+from ws_gateway.recordings import Recordings
 from ws_gateway.server import Gateway
 from ws_gateway.students import Students
 
@@ -77,6 +80,18 @@ class Settings(BusSettings):
     )
     clients_per_address: int = setting(
         20_000, whole(1, 1_000_000), "Connections that one address may have; a school is behind one."
+    )
+    recordings: Path | None = setting(
+        None,
+        Path,
+        "Directory of the recorder, from which the page's users may load files. Default: none.",
+        metavar="DIR",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        (),
+        networks,
+        "Reverse proxies that are believed when their X-Forwarded-For says whom they serve. Default: none.",
+        metavar="CIDR[,CIDR...]",
     )
 
 
@@ -165,12 +180,15 @@ async def _serve(given: Settings, stop: Stop) -> int:
     )
     ledger.on_covered = students.take_covered
     room = Room(students, audience, access, lambda: (bus.is_connected, ledger.has_recorder))
+    recordings = None if given.recordings is None else Recordings(given.recordings)
     gateway = Gateway(
         room,
         clock=time.monotonic,
         is_ready=lambda: bus.is_connected,
         metrics=metrics.page(lambda: _with_bus(vitals(), bus)),
+        browsers=Browsers(Pages(), Downloads(recordings, access.may_watch)),
         clients_per_address=given.clients_per_address,
+        trusted_proxies=given.trusted_proxies,
     )
     _allow_many_files()
     gc.freeze()

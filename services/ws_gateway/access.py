@@ -1,10 +1,13 @@
 """Who may come in, and how much each may do: tokens, join codes and rates."""
 
+import contextlib
 import hmac
 import json
+import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +24,8 @@ CONNECTS_BURST: Final = 20_000
 """A school behind one address comes back at once after a power cut."""
 CONNECTS_RATE_HZ: Final = 500.0
 TOKEN_BYTES: Final = 16
+
+Network = IPv4Network | IPv6Network
 
 
 class Bucket:
@@ -102,19 +107,55 @@ def token_given(path: str, authorization: str | None) -> str | None:
     return parse_qs(urlsplit(path).query).get("token", [None])[0]
 
 
+def networks(text: str) -> tuple[Network, ...]:
+    """The parser of addresses and networks, separated by commas."""
+    try:
+        return tuple(ip_network(each.strip()) for each in text.split(","))
+    except ValueError:
+        raise ValueError("must be addresses or networks like 10.0.0.2,172.16.0.0/12") from None
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
+    """The address that a connection is counted under: the peer's, or the one that trusted proxies say they serve.
+
+    ``forwarded_for`` has the values of the headers X-Forwarded-For. Each proxy appends whom it serves, so the list is
+    read from its end, and only as far as it was written by those whom we trust.
+    """
+    address = _ip(peer)
+    hops = [hop for value in forwarded_for for hop in value.split(",")]
+    while address is not None and hops and any(address in network for network in trusted):
+        before = _ip(hops.pop())
+        if before is None:
+            break
+        address = before
+    return peer if address is None else str(address)
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
 def token_in(file: Path) -> str:
     """The token in a file, which is made with a new one where there is none. Raises SettingsError."""
     try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_urlsafe(TOKEN_BYTES) + "\n", encoding="ascii")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=_for_us_alone) as new:
+            new.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         raise SettingsError((f"--token-file: {file} cannot be read or made ({error})",)) from None
     if not token:
         raise SettingsError((f"--token-file: {file} is empty",))
     return token
+
+
+def _for_us_alone(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def join_codes_in(file: Path) -> Mapping[str, str]:

@@ -14,6 +14,11 @@ from ws_gateway.wire_v1 import Hello, Marker, Role, Stage, StudentReading
 STUDENTS_MAX: Final = 100
 """Students that one connection of the first dialect may become, one after the other."""
 
+NOT_FOR_STRANGERS: Final = (
+    "this server wants a token: add the ?token=... that it printed at its start to the address, "
+    "or start it with --open-dashboards"
+)
+
 
 class NotAllowed(BadFrame):
     """A client may not do what it asked for: it is told, and its connection is closed."""
@@ -74,7 +79,7 @@ class OldClient:
         room.audience.listeners.discard(self._outlet)
         if wire.is_dash(message):
             if not room.access.may_watch(self._token, self._address):
-                raise NotAllowed("no_token", "", "this server wants a token: add ?token=... to the address")
+                raise NotAllowed("no_token", "", NOT_FOR_STRANGERS)
             room.audience.dashboards.add(self._outlet)
             return
         frame = wire.student_frame(message)
@@ -155,7 +160,7 @@ class NewClient:
         token = hello.token if hello.token is not None else self._token
         if hello.role is Role.DASHBOARD:
             if not room.access.may_watch(token, self._address):
-                raise NotAllowed("no_token", "token", "this server wants a token")
+                raise NotAllowed("no_token", "token", NOT_FOR_STRANGERS)
             self._welcome(None)
             room.audience.add_viewer(self._outlet, None if hello.code is None else topics.group_id(hello.code))
         else:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -16,7 +16,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.access import Bucket, token_given
+from ws_gateway.access import Bucket, Network, client_address, token_given
+from ws_gateway.browsers import Browsers, Connection
 from ws_gateway.clients import Client, NewClient, NotAllowed, OldClient, Room
 from ws_gateway.outlet import ROOM_BYTES, Outlet
 from ws_gateway.students import Refused
@@ -27,7 +28,6 @@ MESSAGE_MAX_BYTES: Final = 8 * 1024
 """A reading has 200 bytes; the rest is room for a long name."""
 QUEUE_MAX_MESSAGES: Final = 16
 """Messages of one client that may wait for us before its socket is no longer read."""
-OPEN_TIMEOUT_S: Final = 5.0
 HELLO_TIMEOUT_S: Final = 10.0
 """A client of the new dialect that does not say who it is only takes up room."""
 PING_PERIOD_S: Final = 20.0
@@ -52,7 +52,10 @@ log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """The WebSocket server. ``metrics`` makes the page of that name, ``is_ready`` says whether the broker is there."""
+    """The WebSocket server. ``metrics`` makes the page of that name, ``is_ready`` says whether the broker is there.
+
+    ``trusted_proxies`` are believed when they say whom they serve.
+    """
 
     def __init__(
         self,
@@ -61,13 +64,17 @@ class Gateway:
         clock: Callable[[], float],
         is_ready: Callable[[], bool],
         metrics: Callable[[], bytes],
+        browsers: Browsers,
         clients_per_address: int,
+        trusted_proxies: Sequence[Network],
     ) -> None:
         self._room = room
         self._clock = clock
         self._is_ready = is_ready
         self._metrics = metrics
+        self._browsers = browsers
         self._clients_per_address = clients_per_address
+        self._trusted_proxies = trusted_proxies
         self._addresses: Counter[str] = Counter()
         self._server: Server | None = None
         self._stopping = False
@@ -104,7 +111,8 @@ class Gateway:
                 max_size=MESSAGE_MAX_BYTES,
                 max_queue=QUEUE_MAX_MESSAGES,
                 write_limit=ROOM_BYTES,
-                open_timeout=OPEN_TIMEOUT_S,
+                create_connection=Connection,
+                open_timeout=None,  # Connection has one, which ends with the request
                 ping_interval=PING_PERIOD_S,
                 ping_timeout=PING_TIMEOUT_S,
                 close_timeout=CLOSE_TIMEOUT_S,
@@ -124,15 +132,16 @@ class Gateway:
 
     async def close(self) -> None:
         """Close every connection with the code that asks clients to come again."""
+        self._browsers.hang_up()
         if self._server is not None:
             self._server.close(code=CloseCode.SERVICE_RESTART, reason="restart")
             await self._server.wait_closed()
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a health check; turn away whom there is no room for; None lets a client in."""
+    def _admit(self, connection: ServerConnection, request: Request) -> Awaitable[Response] | Response | None:
+        """Answer a browser or a health check; turn away whom there is no room for; None lets a client in."""
+        address = self._address_of(connection, request)
         if "Upgrade" not in request.headers:
-            return self._page(connection, urlsplit(request.path).path)
-        address = _address_of(connection)
+            return self._page(connection, request, address)
         if self._stopping:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")
         if self._addresses[address] >= self._clients_per_address or not self._room.access.may_connect(address):
@@ -140,7 +149,8 @@ class Gateway:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
-    def _page(self, connection: ServerConnection, path: str) -> Response:
+    def _page(self, connection: ServerConnection, request: Request, address: str) -> Awaitable[Response] | Response:
+        path = urlsplit(request.path).path
         if path == "/healthz":
             return connection.respond(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
@@ -152,16 +162,18 @@ class Gateway:
             headers = Headers({"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Connection": "close"})
             headers["Content-Length"] = str(len(page))
             return Response(HTTPStatus.OK, "OK", headers, page)
-        return connection.respond(HTTPStatus.UPGRADE_REQUIRED, "This is a WebSocket server: connect to ws://.\n")
+        return self._browsers.answer(connection, request, path, address) or connection.respond(
+            HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
+        )
 
     async def _talk(self, connection: ServerConnection) -> None:
-        address = _address_of(connection)
+        request = cast(Request, connection.request)
+        address = self._address_of(connection, request)
         self.counters["clients_accepted"] += 1
         self._addresses[address] += 1
         outlet = Outlet(connection)
         client: Client | None = None
         try:
-            request = cast(Request, connection.request)
             token = token_given(request.path, request.headers.get("Authorization"))
             if connection.subprotocol == SUBPROTOCOL:
                 client = new_client = NewClient(
@@ -220,12 +232,12 @@ class Gateway:
             return False
         return True
 
+    def _address_of(self, connection: ServerConnection, request: Request) -> str:
+        remote = connection.remote_address
+        peer = str(remote[0]) if isinstance(remote, tuple) else ""
+        return client_address(peer, request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
+
 
 def _subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     """The new dialect for those who offer it, the first one for everybody else, whatever they offer."""
     return next((each for each in offered if each == SUBPROTOCOL), None)
-
-
-def _address_of(connection: ServerConnection) -> str:
-    remote = connection.remote_address
-    return str(remote[0]) if isinstance(remote, tuple) else ""

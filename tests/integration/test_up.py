@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from neuroone import brokers
@@ -52,9 +53,15 @@ class Up:
     data: Path
     banner: list[str]
 
-    def connect(self) -> contextlib.AbstractContextManager[ClientConnection]:
+    def connect(self, query: str = "") -> contextlib.AbstractContextManager[ClientConnection]:
         """A WebSocket client."""
-        return connect(f"ws://127.0.0.1:{self.ws_port}/", proxy=None)
+        return connect(f"ws://127.0.0.1:{self.ws_port}/{query}", proxy=None)
+
+    @property
+    def dashboard_query(self) -> str:
+        """What follows the last slash of the printed dashboard address."""
+        line = next(line for line in self.banner if line.startswith("Dashboard: http://"))
+        return line[line.rindex("/") + 1 :]
 
     def family(self) -> list[psutil.Process]:
         """Every program that it started."""
@@ -98,13 +105,14 @@ def kinds_here() -> list[Any]:
 def test_the_main_job(tmp_path: Path, kind: str) -> None:
     """An old student, an old dashboard, a silent listener and a third party, on one machine; then Ctrl-C."""
     began_s = time.monotonic()
-    with running_up(tmp_path / "D", "--port", "sim", "--broker-program", kind) as up:
+    with running_up(tmp_path / "D", "--host", "127.0.0.1", "--port", "sim", "--broker-program", kind) as up:
         assert up.banner[0] == "=== Servidor WebSocket Headless ==="
         assert up.banner[1].startswith("IP Local: ")
         assert up.banner[2] == f"Porta: {up.ws_port}"
         assert up.banner[3].startswith("URL WebSocket: ws://")
         assert up.banner[3].endswith(f":{up.ws_port}")
         assert f"Arquivos CSV: {tmp_path / 'D'}" in up.banner
+        assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
         print(f"ready after {time.monotonic() - began_s:.1f} s with {kind}")
         with listening(up.mqtt_url) as third_party, up.connect() as dashboard, up.connect() as silent:
             dashboard.send("dash")
@@ -128,6 +136,45 @@ def test_the_main_job(tmp_path: Path, kind: str) -> None:
         assert up.popen.wait(STOP_S) == 0
         assert not [each for each in family if each.is_running()]
         assert file.read_bytes() == CSV
+
+
+def test_a_server_for_others_wants_a_token(tmp_path: Path) -> None:
+    """It is printed with the dashboard's address and stays the same; students come in without one."""
+    queries = []
+    for _ in range(2):
+        with running_up(tmp_path, "--port", "sim") as up:
+            queries.append(up.dashboard_query)
+            assert any("--open-dashboards" in line for line in up.banner)
+            with up.connect() as stranger:
+                stranger.send("dash")
+                said = json.loads(stranger.recv(10))["error"]
+                assert said["code"] == "no_token"
+                assert "--open-dashboards" in said["message"]
+                with pytest.raises(ConnectionClosed):
+                    stranger.recv(10)
+                assert stranger.close_code == 1008
+            with up.connect(up.dashboard_query) as dashboard, up.connect() as student:
+                dashboard.send("dash")
+                student.send(STUDENT)
+                assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
+            with up.connect(up.dashboard_query) as game, up.connect() as silent:
+                assert list(json.loads(game.recv(10))) == TEN_KEYS
+                with pytest.raises(TimeoutError):
+                    silent.recv(0.1)
+    file = tmp_path / ".token"
+    assert queries == [f"?token={file.read_text(encoding='ascii').strip()}"] * 2
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_dashboards_can_be_opened(tmp_path: Path) -> None:
+    """Then everything is as it was with the first server."""
+    with running_up(tmp_path, "--open-dashboards") as up:
+        assert up.dashboard_query == ""
+        assert not (tmp_path / ".token").exists()
+        with up.connect() as dashboard, up.connect() as student:
+            dashboard.send("dash")
+            student.send(STUDENT)
+            assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

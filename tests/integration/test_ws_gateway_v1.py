@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from neuroone.contract import topics
@@ -249,7 +249,7 @@ async def test_the_health_pages(start_gateway):
     assert (await page("/healthz")).startswith("HTTP/1.1 200")
     assert (await page("/readyz")).startswith("HTTP/1.1 200")
     assert "neuroone_gateway_readings_total 0.0" in await page("/metrics")
-    assert (await page("/")).startswith("HTTP/1.1 426")
+    assert (await page("/nothing")).startswith("HTTP/1.1 426")
 
 
 async def test_a_token_keeps_strangers_from_watching(tmp_path: Path, start_gateway, client):
@@ -285,6 +285,28 @@ async def test_a_class_with_a_join_code(tmp_path: Path, start_gateway, client):
     for guess in range(10):
         assert (await hear(await client(gateway, **STUDENT, token=str(guess))))["code"] == "no_join_code"
     assert (await hear(await client(gateway, **STUDENT, token="4821")))["code"] == "no_join_code"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_limits_behind_a_proxy(start_gateway, trusted):
+    """Connections and guesses count for the address that a trusted proxy names; from others the header is nothing."""
+    proxies = ("--trusted-proxies", f"10.0.0.0/8,{LOOPBACK}") if trusted else ()
+    gateway = start_gateway("--token", "secret", "--clients-per-address", "1", *proxies)
+
+    def come_from(forwarded_for: str) -> connect:
+        headers = {"X-Forwarded-For": forwarded_for}
+        return connect(gateway.url + "/?token=secret", additional_headers=headers, proxy=None)
+
+    async def is_let_in(forwarded_for: str) -> bool:
+        with contextlib.suppress(InvalidStatus):
+            async with come_from(forwarded_for):
+                return True
+        return False
+
+    async with come_from("198.51.100.1"):
+        assert await is_let_in("198.51.100.2") is trusted
+        for spoofed in ("198.51.100.2, 198.51.100.1", "198.51.100.1, 10.0.0.7", "junk"):
+            assert await is_let_in(spoofed) is (trusted and spoofed == "junk")
 
 
 @pytest.mark.timeout(120)

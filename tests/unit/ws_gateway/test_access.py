@@ -1,0 +1,106 @@
+"""Tokens, join codes, rates, and whose address counts behind a proxy."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from neuroone.contract.errors import SettingsError
+from ws_gateway.access import GUESSES_BURST, Access, client_address, networks, token_given, token_in
+
+PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("203.0.113.9", (), "203.0.113.9"),
+        ("203.0.113.9", ("198.51.100.1",), "203.0.113.9"),
+        ("10.1.2.3", (), "10.1.2.3"),
+        ("10.1.2.3", ("198.51.100.1",), "198.51.100.1"),
+        ("10.1.2.3", ("1.1.1.1, 198.51.100.1",), "198.51.100.1"),
+        ("10.1.2.3", ("1.1.1.1", "198.51.100.1"), "198.51.100.1"),
+        ("10.1.2.3", ("1.1.1.1,198.51.100.1, 192.168.1.1 ,10.9.9.9",), "198.51.100.1"),
+        ("10.1.2.3", ("10.9.9.9",), "10.9.9.9"),
+        ("10.1.2.3", ("198.51.100.1, unknown",), "10.1.2.3"),
+        ("10.1.2.3", ("",), "10.1.2.3"),
+        ("10.1.2.3", ("2001:db8::7",), "2001:db8::7"),
+        ("::ffff:10.1.2.3", ("198.51.100.1",), "198.51.100.1"),
+        ("::1", ("198.51.100.1",), "198.51.100.1"),
+        ("", ("198.51.100.1",), ""),
+    ],
+)
+def test_only_trusted_proxies_are_believed(peer: str, forwarded_for: tuple[str, ...], address: str) -> None:
+    """The rightmost hop that is no trusted proxy counts; what a client wrote itself, to its left, never does."""
+    assert client_address(peer, forwarded_for, PROXIES) == address
+
+
+def test_nobody_is_believed_by_default() -> None:
+    """Without trusted proxies the header is nothing."""
+    assert client_address("127.0.0.1", ("198.51.100.1",), ()) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.0/33", "proxy", "10.0.0.1/8", "10.0.0.1,"])
+def test_wrong_networks_are_said(text: str) -> None:
+    """With an example of what is meant."""
+    with pytest.raises(ValueError, match=r"like 10\.0\.0\.2,172"):
+        networks(text)
+
+
+def test_guesses_come_to_an_end() -> None:
+    """After ten wrong tokens of one address not even the right one is looked at, until time has passed."""
+    now_s = [0.0]
+    access = Access("secret", {}, lambda: now_s[0])
+    assert access.may_watch("secret", "a")
+    for _ in range(GUESSES_BURST):
+        assert not access.may_watch("wrong", "a")
+    assert not access.may_watch("secret", "a")
+    assert access.may_watch("secret", "b")
+    now_s[0] = 11.0
+    assert access.may_watch("secret", "a")
+
+
+def test_no_token_is_no_guess() -> None:
+    """A client that shows none is turned away, and its address may still guess."""
+    access = Access("secret", {}, lambda: 0.0)
+    for _ in range(2 * GUESSES_BURST):
+        assert not access.may_watch(None, "a")
+    assert access.may_watch("secret", "a")
+
+
+@pytest.mark.parametrize(
+    ("path", "authorization", "token"),
+    [
+        ("/", None, None),
+        ("/?token=a%2Bb", None, "a+b"),
+        ("/any/path?x=1&token=t", None, "t"),
+        ("/?token=t", "Bearer  u ", "u"),
+        ("/", "Basic dTpw", None),
+    ],
+)
+def test_where_a_token_may_be(path: str, authorization: str | None, token: str | None) -> None:
+    """In the address, or in an Authorization header."""
+    assert token_given(path, authorization) == token
+
+
+def test_a_token_is_made_once(tmp_path: Path) -> None:
+    """In a file for its owner alone; the next start finds the same."""
+    file = tmp_path / "new" / ".token"
+    before = os.umask(0)
+    try:
+        token = token_in(file)
+    finally:
+        os.umask(before)
+    assert len(token) >= 20
+    assert token_in(file) == token
+    if sys.platform != "win32":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_token_file_that_is_empty_is_said(tmp_path: Path) -> None:
+    """An empty token would let everybody in."""
+    (tmp_path / "t").write_text("\n", encoding="ascii")
+    with pytest.raises(SettingsError, match="is empty"):
+        token_in(tmp_path / "t")
