@@ -22,13 +22,17 @@ from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime import packets
 from neuroone.runtime.backoff import Backoff
-from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, RECEIVE_MAXIMUM, Delivery
+from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, Delivery
 from neuroone.runtime.outbox import Outbox, Outgoing
 from neuroone.runtime.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress, Identity
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to take."""
+RECEIVE_MAXIMUM: Final = 500
+"""QoS 1 messages the broker may send before our acks: bounds what waits between network and disk."""
+SESSION_EXPIRY_S: Final = 7 * 24 * 3600
+"""How long the broker keeps messages for a durable service that is away: a week of holidays."""
 RETAINED_MAX: Final = 20_000
 """States that are published again after a reconnect, the longest unchanged forgotten first: about 20 MB."""
 TICK_S: Final = 0.5
@@ -51,6 +55,11 @@ class AsyncBus:
 
     ``replay`` says what the broker acknowledged on an earlier connection and must get again on a new one, before
     anything newer. While ``wait_for`` is true after a reconnect, only retained states go out.
+
+    A ``durable`` bus has a session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the
+    order of delivery; ``obsolete`` filters are taken out of that session. While ``has_room`` says no, nothing is read,
+    until `read_on`, and TCP holds the broker back: Mosquitto 2.0.11 forgets the receive maximum after its first wait
+    for acks, and sends all it has.
     """
 
     def __init__(
@@ -65,6 +74,9 @@ class AsyncBus:
         vitals: Callable[[], Vitals] = Vitals,
         replay: Callable[[], Iterable[Outgoing]] = tuple,
         wait_for: Callable[[], bool] = lambda: False,
+        durable: bool = False,
+        obsolete: Iterable[str] = (),
+        has_room: Callable[[], bool] = lambda: True,
         ca_file: Path | None = None,
         health_file: Path | None = None,
         backoff: Backoff = Backoff(),
@@ -80,6 +92,9 @@ class AsyncBus:
         self._vitals = vitals
         self._replay = replay
         self._wait_for = wait_for
+        self._durable = durable
+        self._obsolete = tuple(obsolete)
+        self._has_room = has_room
         self._ca_file = ca_file
         self._health_file = health_file
         self._backoff = backoff
@@ -158,6 +173,19 @@ class AsyncBus:
         self.pump()
         return True
 
+    def ack(self, deliveries: Iterable[Delivery]) -> None:
+        """Tell the broker that deliveries of QoS 1 are safe here. Only on a durable bus; in order."""
+        connection = self._connection
+        if connection is not None:
+            for delivery in deliveries:
+                if delivery.needs_ack_of(self._connections):
+                    connection.write(packets.puback(delivery.packet_id))
+
+    def read_on(self) -> None:
+        """There is room again."""
+        if self._connection is not None:
+            self._connection.read_on()
+
     def replay(self, owed: Iterable[Outgoing]) -> None:
         """Send once more what the broker had already, and what may be sent now."""
         for outgoing in owed:
@@ -235,7 +263,7 @@ class AsyncBus:
         """One connection from its first byte to its end, which is always an exception."""
         self._connections += 1
         tls = ssl.create_default_context(cafile=self._ca_file) if self._broker.tls else None
-        connection = _Connection(self._take, v5=self._v5, on_room=self.pump)
+        connection = _Connection(self._take, v5=self._v5, on_room=self.pump, has_room=self._has_room)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await asyncio.get_running_loop().create_connection(
                 lambda: connection, self._broker.host, self._broker.port, ssl=tls
@@ -267,6 +295,7 @@ class AsyncBus:
             client_id=self.identity.client_id,
             keepalive_s=KEEPALIVE_S,
             receive_maximum=RECEIVE_MAXIMUM,
+            session_expiry_s=SESSION_EXPIRY_S if self._durable else 0,
             will_topic=self._presence.state_topic,
             will_payload=self._state(ServiceStatus.OFFLINE).payload,
             user=self._broker.user,
@@ -276,6 +305,8 @@ class AsyncBus:
     def _greet(self, connection: "_Connection", answer: packets.ConnAck) -> None:
         """Once a connection: subscribe, say that we are here, and publish what is retained, then what is owed."""
         filters = {**self._subscriptions, self._presence.state_topic: 1}
+        if self._obsolete:
+            connection.write(packets.unsubscribe(self._next_packet_id(), self._obsolete, v5=self._v5))
         connection.write(packets.subscribe(self._next_packet_id(), filters.items(), v5=self._v5))
         self._outbox.window = min(WINDOW, answer.receive_maximum)
         birth = self._state(ServiceStatus.ONLINE)
@@ -310,9 +341,10 @@ class AsyncBus:
             raise _Lost(f"it ended the connection, reason {packet.reason:#x}")
 
     def _deliver(self, packet: packets.Publish) -> None:
-        if packet.packet_id and self._connection is not None:
+        is_own = packet.topic == self._presence.state_topic
+        if packet.packet_id and self._connection is not None and (is_own or not self._durable):
             self._connection.write(packets.puback(packet.packet_id))
-        if packet.topic == self._presence.state_topic:
+        if is_own:
             if self._presence.is_outdated(packet.payload, self._connections) and not self._closing:
                 self._outbox.put(self._state(ServiceStatus.ONLINE))
                 self.pump()
@@ -331,7 +363,7 @@ class AsyncBus:
         pinged_s = time.monotonic()
         while True:
             now_s = time.monotonic()
-            if now_s - connection.heard_s > 1.5 * KEEPALIVE_S:
+            if now_s - connection.heard_s > 1.5 * KEEPALIVE_S and not connection.is_paused:
                 raise _Lost("it says nothing")
             if not self._outbox.in_flight:
                 self._last_ack_s = now_s
@@ -370,12 +402,21 @@ class AsyncBus:
 class _Connection(asyncio.Protocol):
     """One TCP connection to the broker: packets in, bytes out, those of one turn of the loop in one write."""
 
-    def __init__(self, take: Callable[[packets.Packet], None], *, v5: bool, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        take: Callable[[packets.Packet], None],
+        *,
+        v5: bool,
+        on_room: Callable[[], None],
+        has_room: Callable[[], bool],
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[packets.ConnAck] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self.is_full = False
+        self.is_paused = False
         self.heard_s = time.monotonic()
+        self._has_room = has_room
         self._loop = loop
         self._take = take
         self._on_room = on_room
@@ -409,6 +450,15 @@ class _Connection(asyncio.Protocol):
                     self._take(packet)
         except (packets.BadPacket, Replaced, _Lost) as fault:
             self._fail(fault)
+        if not self._has_room() and self._transport is not None and not self.lost.done():
+            self.is_paused = True
+            self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        if self.is_paused and self._transport is not None and not self._transport.is_closing():
+            self.is_paused = False
+            self.heard_s = time.monotonic()
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         # NATS just hangs up on a CONNECT of MQTT 5.

@@ -1,4 +1,4 @@
-"""MQTT packets, 3.1.1 and 5, as far as the gateway needs them: QoS 0 and 1, as a client.
+"""MQTT packets, 3.1.1 and 5, as far as the services need them: QoS 0 and 1, as a client.
 
 Bytes only; does no I/O. References are to the OASIS standard MQTT 5.0; 3.1.1 has the same packets without properties.
 """
@@ -16,6 +16,8 @@ PUBLISH: Final = 3
 PUBACK: Final = 4
 SUBSCRIBE: Final = 8
 SUBACK: Final = 9
+UNSUBSCRIBE: Final = 10
+UNSUBACK: Final = 11
 PINGREQ: Final = 12
 PINGRESP: Final = 13
 DISCONNECT: Final = 14
@@ -39,7 +41,7 @@ _STRINGS: Final[Mapping[int, int]] = {**dict.fromkeys((0x12, 0x15, 0x16, 0x1A, 0
 
 
 class BadPacket(NeuroOneError):
-    """The broker sent what is no MQTT, or what the gateway never asked for."""
+    """The broker sent what is no MQTT, or what we never asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,26 @@ def connect(
     client_id: str,
     keepalive_s: int,
     receive_maximum: int,
+    session_expiry_s: int,
     will_topic: str,
     will_payload: bytes,
     user: str | None,
     password: str | None,
 ) -> bytes:
-    """CONNECT with a clean session and a retained Last Will of QoS 1."""
-    flags = 0x02 | 0x04 | 0x08 | 0x20 | (0x80 if user is not None else 0) | (0x40 if password is not None else 0)
-    properties = _properties(struct.pack("!BIBH", _SESSION_EXPIRY, 0, _RECEIVE_MAXIMUM, receive_maximum)) if v5 else b""
+    """CONNECT with a retained Last Will of QoS 1; without a session that outlives it when ``session_expiry_s`` is 0."""
+    flags = (
+        (0 if session_expiry_s else 0x02)
+        | 0x04
+        | 0x08
+        | 0x20
+        | (0x80 if user is not None else 0)
+        | (0x40 if password is not None else 0)
+    )
+    properties = (
+        _properties(struct.pack("!BIBH", _SESSION_EXPIRY, session_expiry_s, _RECEIVE_MAXIMUM, receive_maximum))
+        if v5
+        else b""
+    )
     body = [_string(b"MQTT"), bytes((5 if v5 else 4, flags)), _U16.pack(keepalive_s), properties]
     body += [_string(client_id.encode()), b"\0" if v5 else b"", _string(will_topic.encode()), _string(will_payload)]
     body += [_string(each.encode()) for each in (user, password) if each is not None]
@@ -113,6 +127,12 @@ def subscribe(packet_id: int, filters: Iterable[tuple[str, int]], *, v5: bool) -
     """SUBSCRIBE to filters, each with the highest QoS that is wanted."""
     topics = b"".join(_string(filter.encode()) + bytes((qos,)) for filter, qos in filters)
     return _packet(SUBSCRIBE << 4 | 2, _U16.pack(packet_id) + (b"\0" if v5 else b"") + topics)
+
+
+def unsubscribe(packet_id: int, filters: Iterable[str], *, v5: bool) -> bytes:
+    """UNSUBSCRIBE from filters."""
+    topics = b"".join(_string(filter.encode()) for filter in filters)
+    return _packet(UNSUBSCRIBE << 4 | 2, _U16.pack(packet_id) + (b"\0" if v5 else b"") + topics)
 
 
 def pingreq() -> bytes:
@@ -160,7 +180,7 @@ class Decoder:
             return ConnAck(buffer[start + 1], _receive_maximum(buffer[start + 2 : end]))
         if kind == DISCONNECT:
             return Disconnect(buffer[start] if end > start else 0)
-        if kind in (SUBACK, PINGRESP):
+        if kind in (SUBACK, UNSUBACK, PINGRESP):
             return None
         raise BadPacket(f"the broker sent a packet of type {kind}")
 

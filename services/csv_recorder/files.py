@@ -1,55 +1,80 @@
-"""The CSV files of a directory: appended to in whole rows, mended after a crash."""
+"""The files of a directory: appended to in whole rows, mended after a crash, brought onto the disk.
+
+A file is open only while it is written to: thousands of students need no more handles than one, and a file that
+somebody moved away is begun anew.
+"""
 
 import errno
 import os
-from collections import OrderedDict
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from csv_recorder.rows import HEADER
-
-OPEN_MAX: Final = 200
-"""Files that are open at once: below the 256 that macOS allows a program; the longest unused is closed first."""
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
-class CsvFiles:
-    """Appends to files. Every method raises OSError when the disk says no."""
+class Files:
+    """Appends to files, named by their path in the directory. Every method raises OSError when the disk says no."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._open: OrderedDict[str, BinaryIO] = OrderedDict()
-        self._unsynced: set[str] = set()
+
+    def append(self, file: str, header: bytes, rows: bytes) -> int:
+        """Append whole rows, a new file's header before them; returns the file's size in bytes.
+
+        What does not fit on the disk leaves no part behind.
+        """
+        handle = self._open(file)
+        try:
+            end = os.lseek(handle, 0, os.SEEK_END)
+            return _write(handle, end, rows if end else header + rows)
+        finally:
+            os.close(handle)
 
     def adopt(self, file: str) -> int:
         """A file comes into our care, perhaps one of the old server's: end its last line; returns its size in bytes."""
         if self.size_bytes(file) == 0:
             return 0
-        stream = self._stream(file)
-        stream.seek(-1, os.SEEK_END)
-        if stream.read() != b"\n":
-            _write(stream, b"\n")
-        return stream.tell()
+        handle = self._open(file)
+        try:
+            end = os.lseek(handle, -1, os.SEEK_END) + 1
+            return end if os.read(handle, 1) == b"\n" else _write(handle, end, b"\n")
+        finally:
+            os.close(handle)
 
-    def append(self, file: str, rows: bytes) -> None:
-        """Append whole rows; a new file gets its header first. What does not fit on the disk leaves no part behind."""
-        stream = self._stream(file)
-        self._unsynced.add(file)
-        _write(stream, rows if stream.seek(0, os.SEEK_END) else HEADER + rows)
+    def mend(self, file: str, header: bytes, synced_bytes: int, rows: Sequence[bytes]) -> int:
+        """After a crash: every one of ``rows`` once behind the synced size, where some stand already, perhaps in part.
 
-    def mend(self, file: str, synced_bytes: int, waiting: bytes) -> None:
-        """After a crash: write what waits for a file, of which a part may stand behind its synced size already.
-
-        What stands there and is no such part is somebody else's and stays.
+        What stands there and is none of them is somebody else's, and stays. Returns the file's size in bytes.
         """
-        stream = self._stream(file)
-        self._unsynced.add(file)
-        start = stream.seek(min(synced_bytes, self.size_bytes(file)))
-        tail = stream.read()
-        wanted = waiting if start else HEADER + waiting
-        if wanted.startswith(tail):
-            _write(stream, wanted[len(tail) :])
-        else:
-            _write(stream, waiting if tail.endswith(b"\n") else b"\n" + waiting)
+        handle = self._open(file)
+        try:
+            start = min(synced_bytes, os.lseek(handle, 0, os.SEEK_END))
+            os.lseek(handle, start, os.SEEK_SET)
+            with os.fdopen(os.dup(handle), "rb") as stream:
+                tail = stream.read()
+            if not start and tail.startswith(header):
+                start, tail = len(header), tail[len(header) :]
+            elif not start and header.startswith(tail):
+                tail = b""
+            lines = tail.splitlines(keepends=True)
+            if start and Counter(lines) == Counter(rows):
+                return start + len(tail)
+            foreign = _foreign(lines, rows)
+            end = _write(handle, start, b"".join([b"" if start else header, *foreign, *rows]))
+            os.ftruncate(handle, end)
+            return end
+        finally:
+            os.close(handle)
+
+    def sync(self, files: Iterable[str], folders: Iterable[str]) -> None:
+        """Bring files and the entries of new ones in their folders onto the disk. May run in a thread of its own."""
+        for file in files:
+            self._sync(file, os.O_RDWR)
+        if os.name == "posix":  # elsewhere a folder is no file
+            for folder in folders:
+                self._sync(folder, os.O_RDONLY)
 
     def size_bytes(self, file: str) -> int:
         """The file's size; 0 for one that is not there."""
@@ -58,48 +83,59 @@ class CsvFiles:
         except FileNotFoundError:
             return 0
 
-    def sync(self) -> dict[str, int]:
-        """Bring every file that was appended to onto the disk; returns their sizes in bytes.
+    def _open(self, file: str) -> int:
+        path = f"{self._directory}{os.sep}{file}"
+        try:
+            return os.open(path, _FLAGS, 0o666)
+        except FileNotFoundError:
+            if not self._directory.is_dir():
+                raise  # somebody took it away, or what it was mounted from: it is not ours to make a new one
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, _FLAGS, 0o666)
 
-        They are named again by the next call, until `settled` says that the sizes are noted.
-        """
-        sizes = {}
-        for file in sorted(self._unsynced):
-            stream = self._stream(file)
-            os.fsync(stream.fileno())
-            sizes[file] = stream.seek(0, os.SEEK_END)
-        return sizes
-
-    def settled(self) -> None:
-        """The sizes of the last `sync` are safe."""
-        self._unsynced.clear()
-
-    def close(self) -> None:
-        """Close all files."""
-        while self._open:
-            self._open.popitem()[1].close()
-
-    def _stream(self, file: str) -> BinaryIO:
-        stream = self._open.pop(file, None)
-        if stream is not None and not (self._directory / file).exists():
-            stream.close()  # somebody moved the file away: a new one begins
-            stream = None
-        if stream is None:
-            while len(self._open) >= OPEN_MAX:
-                self._open.popitem(last=False)[1].close()
-            path = self._directory / file
-            path.touch()
-            stream = path.open("r+b", buffering=0)
-        self._open[file] = stream
-        return stream
+    def _sync(self, file: str, flags: int) -> None:
+        try:
+            handle = os.open(self._directory / file, flags)
+        except FileNotFoundError:
+            return  # somebody moved it away: it is theirs
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _write(stream: BinaryIO, content: bytes) -> None:
-    """Write all of it at the stream's place, which is the file's end, or nothing."""
-    start = stream.tell()
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step: a reader sees the old content or the new. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def _foreign(lines: list[bytes], rows: Sequence[bytes]) -> list[bytes]:
+    """The lines that are none of the rows, nor the torn beginning of one; each with its end."""
+    left = Counter(rows)
+    foreign = []
+    for line in lines:
+        if left[line]:
+            left[line] -= 1
+        elif line.endswith(b"\n"):
+            foreign.append(line)
+        elif not any(row.startswith(line) for row in left.elements()):
+            foreign.append(line + b"\n")
+    return foreign
+
+
+def _write(handle: int, start: int, content: bytes) -> int:
+    """Write all of it from ``start``, which is the end of what stays, or nothing; returns where it ends."""
+    os.lseek(handle, start, os.SEEK_SET)
     try:
-        if stream.write(content) != len(content):
+        if os.write(handle, content) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        stream.truncate(start)
+        os.ftruncate(handle, start)
         raise
+    return start + len(content)

@@ -1,42 +1,64 @@
 """Where a reading is safe before it is acknowledged: a SQLite database beside the files.
 
-One transaction takes a whole batch, with one sync to the disk however many students there are. Rows wait
-here until their files are synced too; what a crash left in a file beyond the last synced size is known to be
-a part of what waits here, so every row is written exactly once.
+One transaction takes a whole batch, with one sync to the disk however many students there are. Rows wait here until
+their files are synced too; what a crash left in a file beyond its last synced size is known to be a part of what
+waits here, so every row is written exactly once.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-SCHEMA_VERSION: Final = 1
-GAP_MAX_READINGS: Final = 10_000
-"""Missing readings of one jump that may still come and be taken: three hours. A longer jump is a gap for good."""
+SCHEMA_VERSION: Final = 2
+HOLES_MAX: Final = 1000
+"""Holes of one session that may still be filled; of more the oldest stay holes for good. A sender keeps two minutes."""
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY, stream TEXT NOT NULL, session TEXT NOT NULL,
-    seq INTEGER NOT NULL, rows INTEGER NOT NULL, duplicates INTEGER NOT NULL, gaps INTEGER NOT NULL,
+    seq INTEGER NOT NULL, rows INTEGER NOT NULL, duplicates INTEGER NOT NULL, holes TEXT NOT NULL,
+    lost INTEGER NOT NULL, about TEXT NOT NULL, open INTEGER NOT NULL, last_s REAL NOT NULL,
     UNIQUE (stream, session)
 );
-CREATE TABLE missing (session INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (session, seq)) WITHOUT ROWID;
+CREATE INDEX open_sessions ON sessions (open);
 CREATE TABLE files (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, file TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, path TEXT NOT NULL, name TEXT,
+    session INTEGER, bytes INTEGER NOT NULL
 );
+CREATE INDEX files_of_session ON files (session);
 CREATE TABLE places (
-    stream TEXT NOT NULL, name TEXT NOT NULL, file INTEGER NOT NULL, last_s REAL NOT NULL,
+    stream TEXT NOT NULL, name TEXT NOT NULL, file INTEGER NOT NULL, active INTEGER NOT NULL,
     PRIMARY KEY (stream, name)
 ) WITHOUT ROWID;
-CREATE INDEX places_of_file ON places (file, last_s);
-CREATE TABLE waiting (id INTEGER PRIMARY KEY, file INTEGER NOT NULL, row BLOB NOT NULL);
+CREATE INDEX active_places ON places (active);
+CREATE TABLE filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE events (id TEXT PRIMARY KEY, last_s REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE batches (id INTEGER PRIMARY KEY, rows BLOB NOT NULL);
 """
+_ROW: Final = struct.Struct("<IIqI")
+_ABOUT: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about, open, last_s"
+
+
+class Row(NamedTuple):
+    """One row of one file. ``session`` is the session's id here; ``seq`` orders the rows of a session, -1 for none."""
+
+    file: int
+    session: int
+    seq: int
+    content: bytes
 
 
 @dataclass(slots=True)
 class Session:
-    """How far one session of one stream is recorded. ``stream`` is ``group/source``."""
+    """How far one session of one stream is recorded. ``stream`` is ``group/source``.
+
+    ``holes`` are the first and last seq of what is missing and may still come, in rising order; ``lost`` counts what
+    will not be waited for. ``about`` is what its sidecar says of it, ``last_s`` the time of its last reading.
+    """
 
     id: int
     stream: str
@@ -44,17 +66,56 @@ class Session:
     seq: int = -1
     rows: int = 0
     duplicates: int = 0
-    gaps: int = 0
+    holes: list[list[int]] = field(default_factory=list)
+    lost: int = 0
+    about: dict[str, Any] = field(default_factory=dict)
+    open: bool = True
+    last_s: float = 0.0
+
+    @property
+    def gaps(self) -> int:
+        """Readings that never came."""
+        return self.lost + sum(last - first + 1 for first, last in self.holes)
+
+    def take(self, seq: int) -> bool:
+        """Count a reading; False when it was recorded before."""
+        if seq == self.seq + 1:
+            self.seq = seq
+        elif seq > self.seq:
+            self.holes.append([self.seq + 1, seq - 1])
+            if len(self.holes) > HOLES_MAX:
+                first, last = self.holes.pop(0)
+                self.lost += last - first + 1
+            self.seq = seq
+        elif not self._fill(seq):
+            self.duplicates += 1
+            return False
+        self.rows += 1
+        return True
+
+    def _fill(self, seq: int) -> bool:
+        for at, (first, last) in enumerate(self.holes):
+            if first <= seq <= last:
+                self.holes[at : at + 1] = [each for each in ([first, seq - 1], [seq + 1, last]) if each[0] <= each[1]]
+                return True
+        return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class File:
-    """One file: its place in the database, its name in the directory, whose it is, its synced size in bytes."""
+    """One file: its path in the directory, whose it is, its synced size in bytes, and the size that it has by now.
+
+    ``name`` is the student's, of a file ``{Nome}.csv``; ``session`` the session's id, of the file of a session, which
+    goes on in another one once it ``is_full``.
+    """
 
     id: int
-    file: str
-    name: str
-    size_bytes: int
+    path: str
+    name: str | None
+    session: int | None
+    synced_bytes: int
+    size_bytes: int = 0
+    is_full: bool = False
 
 
 class Inbox:
@@ -85,6 +146,11 @@ class Inbox:
             raise
         self._db = db
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and not closed."""
+        return self._db is not None
+
     def close(self) -> None:
         """Close the database; nothing for one that is closed."""
         if self._db is not None:
@@ -104,97 +170,114 @@ class Inbox:
         if self._db is not None and self._db.in_transaction:
             self._run("ROLLBACK")
 
-    def session(self, stream: str, session: str) -> Session:
-        """The session, as far as it is recorded; made when it is new."""
-        columns = "id, stream, session, seq, rows, duplicates, gaps"
-        find = f"SELECT {columns} FROM sessions WHERE stream = ? AND session = ?"  # noqa: S608 (no input in it)
-        found = self._run(find, (stream, session)).fetchone()
-        if found is None:
-            made = self._run(
-                "INSERT INTO sessions (stream, session, seq, rows, duplicates, gaps) VALUES (?, ?, -1, 0, 0, 0)",
-                (stream, session),
-            )
-            return Session(made.lastrowid or 0, stream, session)
-        return Session(*found)
+    def session(self, stream: str, session: str) -> Session | None:
+        """The session, as far as it is recorded; None for one that is new."""
+        found = self._run(f"SELECT {_ABOUT} FROM sessions WHERE stream = ? AND session = ?", (stream, session))  # noqa: S608
+        return next(map(_session, found), None)
 
-    def take(self, session: Session, seq: int) -> bool:
-        """Count a reading of a session; False when it was recorded before."""
-        if seq > session.seq:
-            missing = range(session.seq + 1, seq)
-            session.gaps += len(missing)
-            if 0 < len(missing) <= GAP_MAX_READINGS:
-                rows = [(session.id, each) for each in missing]
-                self._db_of().executemany("INSERT INTO missing VALUES (?, ?)", rows)
-            session.seq = seq
-        elif (
-            session.gaps and self._run("DELETE FROM missing WHERE session = ? AND seq = ?", (session.id, seq)).rowcount
-        ):
-            session.gaps -= 1
-        else:
-            session.duplicates += 1
-            return False
-        session.rows += 1
-        return True
+    def add_session(self, stream: str, session: str) -> Session:
+        """Note a new session."""
+        insert = "INSERT INTO sessions (stream, session, seq, rows, duplicates, holes, lost, about, open, last_s)"
+        made = self._run(f"{insert} VALUES (?, ?, -1, 0, 0, '[]', 0, '{{}}', 1, 0)", (stream, session))
+        return Session(made.lastrowid or 0, stream, session)
 
-    def save(self, session: Session) -> None:
-        """Write down how far a session is."""
-        self._run(
-            "UPDATE sessions SET seq = ?, rows = ?, duplicates = ?, gaps = ? WHERE id = ?",
-            (session.seq, session.rows, session.duplicates, session.gaps, session.id),
+    def open_sessions(self) -> list[Session]:
+        """The sessions that were not closed."""
+        return [*map(_session, self._run(f"SELECT {_ABOUT} FROM sessions WHERE open = 1"))]  # noqa: S608
+
+    def save(self, sessions: Iterable[Session]) -> None:
+        """Note how far sessions are."""
+        self._db_of().executemany(
+            "UPDATE sessions SET seq=?, rows=?, duplicates=?, holes=?, lost=?, open=?, last_s=? WHERE id=?",
+            [
+                (s.seq, s.rows, s.duplicates, json.dumps(s.holes) if s.holes else "[]", s.lost, s.open, s.last_s, s.id)
+                for s in sessions
+            ],
         )
+
+    def describe(self, session: Session) -> None:
+        """Note what a session's sidecar says of it."""
+        self._run("UPDATE sessions SET about = ? WHERE id = ?", (json.dumps(session.about), session.id))
 
     def place_of(self, stream: str, name: str) -> int | None:
         """The file that a stream under a name had last."""
         found = self._run("SELECT file FROM places WHERE stream = ? AND name = ?", (stream, name)).fetchone()
         return None if found is None else int(found[0])
 
-    def is_held(self, file: int, stream: str, since_s: float) -> bool:
-        """Whether a stream other than ``stream`` has written to the file since then."""
-        find = "SELECT 1 FROM places WHERE file = ? AND stream != ? AND last_s >= ? LIMIT 1"
-        return self._run(find, (file, stream, since_s)).fetchone() is not None
-
-    def hold(self, stream: str, name: str, file: int, now_s: float) -> None:
-        """Note which file a stream under a name has, and when it wrote there last."""
-        self._run("INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (stream, name, file, now_s))
-
-    def file_by_key(self, key: str) -> File | None:
-        """The file with that key (`names.file_key`)."""
-        found = self._run("SELECT id, file, name, bytes FROM files WHERE key = ?", (key,)).fetchone()
-        return None if found is None else File(*found)
-
-    def add_file(self, key: str, file: str, name: str, size_bytes: int) -> File:
-        """Note a file, as large as it is now."""
-        statement = "INSERT INTO files (key, file, name, bytes) VALUES (?, ?, ?, ?)"
-        made = self._run(statement, (key, file, name, size_bytes))
-        return File(made.lastrowid or 0, file, name, size_bytes)
-
-    def files(self) -> dict[int, File]:
-        """Every file, by its place in the database."""
-        return {found[0]: File(*found) for found in self._run("SELECT id, file, name, bytes FROM files")}
+    def hold(self, stream: str, name: str, file: int) -> None:
+        """Note which file a stream under a name has now."""
+        self._run("INSERT OR REPLACE INTO places VALUES (?, ?, ?, 1)", (stream, name, file))
 
     def release(self, stream: str) -> None:
         """The stream has ended: it holds no file any more."""
-        self._run("UPDATE places SET last_s = 0 WHERE stream = ?", (stream,))
+        self._run("UPDATE places SET active = 0 WHERE stream = ? AND active = 1", (stream,))
 
-    def last_row(self) -> int:
-        """The number of the newest row that waits; 0 when none does."""
-        return int(self._run("SELECT coalesce(max(id), 0) FROM waiting").fetchone()[0])
+    def holders(self) -> list[tuple[int, str, str]]:
+        """Which files are held, by which streams under which names."""
+        return self._run("SELECT file, stream, name FROM places WHERE active = 1").fetchall()
 
-    def put(self, file: int, row: bytes) -> int:
-        """A row that waits for its file; returns its number, which rises."""
-        return self._run("INSERT INTO waiting (file, row) VALUES (?, ?)", (file, row)).lastrowid or 0
+    def file_by_key(self, key: str) -> File | None:
+        """The file with that key (`names.file_key`)."""
+        found = self._run("SELECT id, path, name, session, bytes FROM files WHERE key = ?", (key,))
+        return next((File(*each) for each in found), None)
 
-    def waiting(self) -> list[tuple[int, bytes]]:
-        """What waits: for each file all its rows, in their order."""
-        found: dict[int, list[bytes]] = {}
-        for file, row in self._run("SELECT file, row FROM waiting ORDER BY id"):
-            found.setdefault(file, []).append(row)
-        return [(file, b"".join(rows)) for file, rows in found.items()]
+    def add_file(self, key: str, path: str, name: str | None, session: int | None, size_bytes: int) -> File:
+        """Note a file, as large as it is now."""
+        insert = "INSERT INTO files (key, path, name, session, bytes) VALUES (?, ?, ?, ?, ?)"
+        made = self._run(insert, (key, path, name, session, size_bytes))
+        return File(made.lastrowid or 0, path, name, session, size_bytes, size_bytes)
 
-    def settle(self, up_to: int, sizes: Iterable[tuple[int, int]]) -> None:
-        """The files are synced to these sizes in bytes, by file, with every row up to that number."""
+    def files(self) -> dict[int, File]:
+        """Every file that may still be written to, by its id."""
+        return {each[0]: File(*each) for each in self._run("SELECT id, path, name, session, bytes FROM files")}
+
+    def forget_files(self, session: int) -> None:
+        """The files of a session are written to no more."""
+        self._run("DELETE FROM files WHERE session = ?", (session,))
+
+    def is_new_event(self, id: str, now_s: float) -> bool:
+        """Whether an event was not recorded before; it is now."""
+        return self._run("INSERT OR IGNORE INTO events VALUES (?, ?)", (id, now_s)).rowcount == 1
+
+    def filters(self) -> set[str]:
+        """The filters that the broker's session of this recorder may have."""
+        return {filter for (filter,) in self._run("SELECT filter FROM filters")}
+
+    def note_filters(self, filters: Iterable[str]) -> None:
+        """The broker's session may have these from now on, besides what it had."""
+        self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
+
+    def prune(self, before_s: float) -> None:
+        """Forget closed sessions and events that are older than what a broker may send again."""
+        self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
+        self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
+
+    def put(self, rows: Sequence[Row]) -> tuple[int, int]:
+        """Rows that wait for their files; returns the number of this batch, which rises, and its size in bytes."""
+        packed = _pack(rows)
+        return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
+
+    def waiting(self) -> dict[int, list[bytes]]:
+        """What waits: for each file all its rows, those of a session in the order of their seq."""
+        found: dict[int, dict[int, list[Row]]] = {}
+        for (blob,) in self._run("SELECT rows FROM batches ORDER BY id"):
+            for row in _unpack(blob):
+                found.setdefault(row.file, {}).setdefault(row.session, []).append(row)
+        return {
+            file: [row.content for rows in by_session.values() for row in sorted(rows, key=lambda row: row.seq)]
+            for file, by_session in found.items()
+        }
+
+    def last_batch(self) -> int:
+        """The number of the newest batch; 0 when none waits."""
+        return int(self._run("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
+
+    def settle(self, up_to: int, held: Sequence[Row], sizes: Iterable[tuple[int, int]]) -> None:
+        """The files are synced to these sizes in bytes, by id, with every row up to that batch but those still held."""
         self._db_of().executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
-        self._run("DELETE FROM waiting WHERE id <= ?", (up_to,))
+        # The newest number stays taken, so that later batches have higher ones.
+        self._run("DELETE FROM batches WHERE id < ?", (up_to,))
+        self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(held), up_to))
 
     def _db_of(self) -> sqlite3.Connection:
         if self._db is None:
@@ -203,3 +286,24 @@ class Inbox:
 
     def _run(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         return self._db_of().execute(statement, values)
+
+
+def _session(found: tuple[Any, ...]) -> Session:
+    id, stream, session, seq, rows, duplicates, holes, lost, about, is_open, last_s = found
+    return Session(
+        id, stream, session, seq, rows, duplicates, json.loads(holes), lost, json.loads(about), bool(is_open), last_s
+    )
+
+
+def _pack(rows: Iterable[Row]) -> bytes:
+    return b"".join(
+        [part for row in rows for part in (_ROW.pack(row[0], row[1], row[2], len(row[3])), row[3])],
+    )
+
+
+def _unpack(blob: bytes) -> Iterator[Row]:
+    at = 0
+    while at < len(blob):
+        file, session, seq, length = _ROW.unpack_from(blob, at)
+        at += _ROW.size + length
+        yield Row(file, session, seq, blob[at - length : at])

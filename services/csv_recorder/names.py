@@ -15,6 +15,8 @@ _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
 """What Windows forbids, the path separators of all systems among it."""
 _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³]|CONIN\$|CONOUT\$)(\..*)?\Z", re.IGNORECASE)
 """Names of devices on Windows, with any ending."""
+INDEX: Final = "names.csv"
+"""Lists the file of every name; so a student who is called that gets a hash."""
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories that have no place in a file name: controls, text direction, line ends, unassigned."""
 
@@ -24,7 +26,7 @@ def safe_stem(name: str) -> str:
     clean = unicodedata.normalize("NFC", name)
     clean = "".join("_" if unicodedata.category(each) in _UNSEEN else each for each in clean)
     clean = _FORBIDDEN.sub("_", clean).strip(" ").rstrip(". ").lstrip(".")
-    if _RESERVED.match(clean):
+    if _RESERVED.match(clean) or file_key(f"{clean}.csv") == INDEX:
         clean = f"_{clean}"
     if len(clean.encode()) > STEM_MAX_BYTES:
         clean = clean.encode()[:STEM_MAX_BYTES].decode(errors="ignore").rstrip(". ")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from csv_recorder.__main__ import QUEUE_MAX
 from csv_recorder.rows import HEADER, row
+from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
 from neuroone.runtime.bus import MqttBus

@@ -1,5 +1,6 @@
 """From deliveries to files, with a clock of the test's own."""
 
+import csv
 import errno
 import os
 import sqlite3
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.files import CsvFiles
 from csv_recorder.inbox import Inbox
-from csv_recorder.recorder import ACTIVE_S, DEAD_LETTERS_FILE, INBOX_FILE, Recorder
+from csv_recorder.names import INDEX
+from csv_recorder.places import ACTIVE_S
+from csv_recorder.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Recorder
 from csv_recorder.rows import HEADER, row
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import SettingsError
@@ -50,7 +52,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def recorder(tmp_path: Path, clock: Clock) -> Iterator[Recorder]:
-    made = Recorder(tmp_path, clock)
+    made = Recorder(tmp_path, clock=clock)
     made.open()
     yield made
     made.close()
@@ -102,7 +104,7 @@ def test_a_reading_that_comes_again_is_written_once(recorder: Recorder, tmp_path
 def test_a_reading_without_a_name_is_counted_not_written(recorder: Recorder, tmp_path: Path) -> None:
     """It is marked as recorded all the same: nobody needs to send it again."""
     record(recorder, delivery(name=None))
-    assert not list(tmp_path.glob("*.csv"))
+    assert not (tmp_path / "Joao_Silva.csv").exists()
     assert recorder.counters["unnamed"] == 1
     assert recorder.marks()[0].streams[0].seq == 0
 
@@ -140,9 +142,14 @@ def test_no_two_names_share_a_file_and_none_leaves_the_directory(
     recorder.open()
     record(recorder, *(delivery(source=f"s{number}", name=name) for number, name in enumerate(names)))
     recorder.close()
-    files = [path for path in directory.rglob("*") if not path.name.startswith(".")]
+    with (directory / INDEX).open(encoding="utf-8", newline="") as index:
+        listed = {entry["name"]: entry["file"] for entry in csv.DictReader(index)}
+    assert listed.keys() == set(names)
+    files = {path.name for path in directory.glob("*.csv")} - {INDEX}
+    assert files == set(listed.values())
     assert len(files) == len(names)
-    assert all(path.parent == directory and len(rows_of(path)) == 1 for path in files)
+    assert all(len(rows_of(directory / file)) == 1 for file in files)
+    assert len([*directory.glob("sessions/*/*/readings.csv")]) == len(names)
 
 
 def test_names_that_differ_in_case_have_two_files(recorder: Recorder, tmp_path: Path) -> None:
@@ -195,7 +202,6 @@ def test_a_crash_after_a_settled_part_is_mended(tmp_path: Path) -> None:
 
 def crash(recorder: Recorder) -> None:
     """Let go of the database and the files without a word, as a killed program does."""
-    recorder._files.close()
     recorder._inbox.close()
 
 
@@ -206,15 +212,13 @@ def test_a_full_disk_is_not_acknowledged_and_leaves_no_half_row(
     record(recorder, delivery(0))
     with monkeypatch.context() as patch:
 
-        def full(self: CsvFiles, file: str, rows: bytes) -> None:
+        def full(handle: int, content: bytes) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        patch.setattr(CsvFiles, "append", full)
+        patch.setattr(os, "write", full)
         recorder.take([delivery(1)])
         with pytest.raises(OSError, match="No space left"):
             recorder.write()
-        with pytest.raises(OSError, match="No space left"):
-            recorder.take([delivery(2)])
     record(recorder, delivery(2))
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 3
 
@@ -239,7 +243,7 @@ def test_a_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
 def test_many_marks_come_in_several_messages(recorder: Recorder) -> None:
     """And only what is new is said."""
     record(recorder, *(delivery(source=f"s{number}", name=None) for number in range(450)))
-    assert [len(mark.streams) for mark in recorder.marks()] == [200, 200, 50]
+    assert [len(mark.streams) for mark in recorder.marks()] == [125, 125, 125, 75]
     assert recorder.marks() == []
 
 

@@ -57,6 +57,7 @@ def test_a_connect_has_will_and_login():
         client_id="c",
         keepalive_s=20,
         receive_maximum=500,
+        session_expiry_s=0,
         will_topic="t",
         will_payload=b"w",
         user="u",
