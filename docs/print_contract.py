@@ -14,6 +14,7 @@ from neuroone import __version__
 from neuroone.contract import codec, fields, topics
 from neuroone.contract.messages import BANDS, ServiceStatus
 from neuroone.contract.topics import TopicRule
+from ws_gateway.states import FORGET_AFTER
 
 DOCS = Path(__file__).parent
 GOLDEN = DOCS.parent / "tests" / "golden"
@@ -44,6 +45,8 @@ programs.
 - **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
   message. A jump of `seq` is a gap. A new `session` starts at 0.
 - **Only state is retained.** A retained state is what is so now; a reading that you get is one that just happened.
+  An empty payload on a state's topic takes the state away: a gateway does so when a student has been gone for
+  {FORGET_AFTER.total_seconds() / 3600:g} hours, for it has a child's name.
 - **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only
   while `poor_signal` is 0; an eSense of 0 means "not computed". Neither a frozen nor a missing value may enter an
   average. `poor_signal` null: the source does not say.

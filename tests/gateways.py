@@ -28,6 +28,7 @@ class Peer:
 
     def __init__(self, broker: Broker) -> None:
         self.heard: list[tuple[Topic, Message]] = []
+        self.forgotten: list[str] = []
         self.bus = MqttBus(
             BrokerAddress.parse(broker.url),
             Identity("local", "peer", "test", "0.1.0", epoch=1),
@@ -37,7 +38,10 @@ class Peer:
         self.bus.start()
 
     def _take(self, delivery: Delivery) -> None:
-        self.heard.append(delivery.open())
+        if delivery.payload:
+            self.heard.append(delivery.open())
+        else:
+            self.forgotten.append(delivery.topic)
 
     def readings(self) -> list[Reading]:
         return [message for _, message in self.heard if isinstance(message, Reading)]
@@ -49,11 +53,12 @@ class Peer:
 class GatewayProgram:
     """``ws-gateway`` in a process of its own."""
 
-    def __init__(self, broker: Broker, *words: str) -> None:
+    def __init__(self, broker: Broker, *words: str, instance: str = "test") -> None:
         self.port = free_port()
         self.url = f"ws://{LOOPBACK}:{self.port}"
         self.command = [sys.executable, "-m", "ws_gateway", "--host", LOOPBACK, "--ws-port", str(self.port)]
-        self.command += ["--broker", broker.url, "--instance", "test", *words]
+        self.command += ["--broker", broker.url, "--instance", instance, *words]
+        self._birth = topics.service_state("local", "ws_gateway", instance)
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, peer: Peer) -> None:
@@ -81,8 +86,7 @@ class GatewayProgram:
             assert "Traceback" not in log
 
     def _births(self, peer: Peer) -> list[Message]:
-        birth = topics.service_state("local", "ws_gateway", "test")
-        states = [message for topic, message in peer.heard if topic == birth]
+        states = [message for topic, message in peer.heard if topic == self._birth]
         return [state for state in states if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE]
 
 

@@ -32,6 +32,7 @@ from ws_gateway.pages import Downloads, Pages
 from ws_gateway.recent import Recent
 from ws_gateway.recordings import Recordings
 from ws_gateway.server import Gateway
+from ws_gateway.states import States
 from ws_gateway.students import Students
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -41,6 +42,7 @@ with contextlib.suppress(ImportError):  # Windows, PyPy: the loop of the standar
 SERVICE: Final = "ws_gateway"
 SEND_WAITING_PERIOD_S: Final = 0.05
 LOOK_PERIOD_S: Final = 0.5
+FORGET_PERIOD_S: Final = 10.0
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
 GC_THRESHOLDS: Final = (20_000, 20, 100)
@@ -115,6 +117,9 @@ async def _serve(given: Settings, stop: Stop) -> int:
     def take(delivery: Delivery) -> None:
         try:
             topic = parse_topic(delivery.topic)
+            if not delivery.payload and topic.rule is topics.STREAM_STATE:
+                students.take_forgotten(topic)
+                return
             message = recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
             bus.counters["delivered_bad"] += 1
@@ -128,6 +133,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
             case GroupEvent():
                 audience.take_event(topic, message)
             case ServiceState():
+                states.take_service(topic, message)
                 had_recorder = ledger.has_recorder
                 ledger.take_state(topic, message)
                 bus.replay(ledger.owed())
@@ -156,9 +162,11 @@ async def _serve(given: Settings, stop: Stop) -> int:
             },
         )
 
+    identity = given.identity(SERVICE, time.time())
+    states = States(identity)
     bus = AsyncBus(
         given.broker,
-        given.identity(SERVICE, time.time()),
+        identity,
         subscriptions={
             topics.every(topics.READING, given.site): 0,  # a dashboard that misses one has the next
             topics.every(topics.STREAM_STATE, given.site): 1,
@@ -176,7 +184,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
         health_file=given.health_file,
     )
     students = Students(
-        bus, ledger, recent, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic
+        bus, ledger, recent, states, rate_hz=given.reading_rate, now=lambda: datetime.now(UTC), clock=time.monotonic
     )
     ledger.on_covered = students.take_covered
     room = Room(students, audience, access, lambda: (bus.is_connected, ledger.has_recorder))
@@ -204,6 +212,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
             (SEND_WAITING_PERIOD_S, students.send_waiting),
             (LOOK_PERIOD_S, students.look),
             (LOOK_PERIOD_S, ledger.look),
+            (FORGET_PERIOD_S, students.forget),
             (LISTENERS_PERIOD_S, audience.tick),
         )
     ]

@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
+from itertools import islice
 from typing import Final, Protocol
 
 from neuroone.contract import codec, topics
@@ -20,12 +21,15 @@ from neuroone.runtime.outbox import Outgoing
 from neuroone.runtime.streams import left_behind, status_after
 from ws_gateway.pace import Arrival, Pace
 from ws_gateway.recent import Recent
+from ws_gateway.states import States
 from ws_gateway.wire import StudentFrame
 from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event
 
 SESSIONS_MAX: Final = 20_000
 """Sessions of the new dialect that can go on without sending anything twice; about 20 MB. A recorder sorts out the
 rest."""
+FORGOTTEN_AT_ONCE_MAX: Final = 500
+"""States that are taken off the broker in one go: readings wait behind them."""
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
 
@@ -97,6 +101,7 @@ class Students:
         bus: Carrier,
         ledger: Ledger,
         recent: Recent,
+        states: States,
         *,
         rate_hz: float,
         now: Callable[[], datetime],
@@ -105,6 +110,7 @@ class Students:
         self._bus = bus
         self._ledger = ledger
         self._recent = recent
+        self._states = states
         self._rate_hz = rate_hz
         self._now = now
         self._clock = clock
@@ -209,18 +215,35 @@ class Students:
                 self._say(student, status, Link.CONNECTED)
 
     def take_state(self, topic: Topic, state: StreamState) -> None:
-        """A stream's retained state came from the broker: clear it when a dead run of this gateway left it."""
-        if (topic["group"], topic["source"]) in self._held:
-            return
-        offline = left_behind(state, self._bus.identity, self._now())
-        if offline is not None:
-            self._bus.publish(topic, offline)
+        """A stream's state came from the broker: it must not speak against a student who is here."""
+        self._states.take_state(topic, state)
+        held = self._held.get((topic["group"], topic["source"]))
+        if held is None:
+            offline = left_behind(state, self._bus.identity, self._now())
+            if offline is not None:
+                self._bus.publish(topic, offline)
+        elif state.status is not StreamStatus.ONLINE and not self._is_ours(state):
+            # The student came here from another gateway, which noticed later that the old connection was gone.
+            self._insist(held)
+
+    def take_forgotten(self, topic: Topic) -> None:
+        """A stream's state was taken off the broker."""
+        self._states.take_forgotten(topic)
+        held = self._held.get((topic["group"], topic["source"]))
+        if held is not None:
+            self._insist(held)
+
+    def forget(self) -> None:
+        """Take states of students who left long ago off the broker; those that do not go are tried again next time."""
+        site = self._bus.identity.site
+        for group, source in islice(self._states.outdated(self._now()), FORGOTTEN_AT_ONCE_MAX):
+            self._bus.put(Outgoing(str(topics.stream_state(site, group, source)), b"", qos=1, retained=True))
 
     def _join(self, name: str | None, code: str | None, session: str) -> Student:
         group = topics.group_id(code)
         wanted = topics.id_from_text(name) if name else ANONYMOUS
         source, number = wanted, 1
-        while (group, source) in self._held:
+        while (group, source) in self._held or self._states.has_another(group, source, session):
             number += 1
             source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
         student = Student(group, source, name, code, Pace(self._rate_hz), session)
@@ -228,6 +251,15 @@ class Students:
         self._held[group, source] = student
         self.counters["students_joined"] += 1
         return student
+
+    def _is_ours(self, state: StreamState) -> bool:
+        identity = self._bus.identity
+        return (state.service, state.instance, state.epoch) == (identity.service, identity.instance, identity.epoch)
+
+    def _insist(self, student: Student) -> None:
+        """Say again that the student is there. Only then: two who contradict each other must come to an end."""
+        if student.status is StreamStatus.ONLINE:
+            self._say(student, StreamStatus.ONLINE, Link.CONNECTED)
 
     def _progress(self, student: Student, stage: Stage, seq: int) -> None:
         if stage is Stage.BROKER:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from neuroone.contract import codec, topics
-from neuroone.contract.messages import Message, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.outbox import Outgoing
@@ -16,6 +17,7 @@ from neuroone.runtime.settings import Identity
 from tests.messages import NOON, stream_state
 from ws_gateway import wire
 from ws_gateway.recent import Recent
+from ws_gateway.states import States
 from ws_gateway.students import Students
 
 
@@ -25,12 +27,16 @@ class FakeBus:
     def __init__(self) -> None:
         self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000)
         self.sent: list[tuple[Topic, Message]] = []
+        self.forgotten: list[str] = []
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         self.sent.append((topic, message))
         return True
 
     def put(self, outgoing: Outgoing) -> bool:
+        if not outgoing.payload:
+            self.forgotten.append(outgoing.topic)
+            return True
         self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
         if outgoing.on_ack is not None:
             outgoing.on_ack()
@@ -50,7 +56,10 @@ class World:
         self.now_s = 100.0
         self.bus = FakeBus()
         self.ledger = Ledger(lambda: self.now_s)
-        self.students = Students(self.bus, self.ledger, Recent(), rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s)
+        self.states = States(self.bus.identity)
+        self.students = Students(
+            self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
+        )
 
 
 @pytest.fixture
@@ -183,3 +192,92 @@ def test_a_student_who_is_back_already_is_not_cleared(world):
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
     world.students.take_state(topics.stream_state("local", "ABC123", "Joao_Silva"), left)
     assert len(world.bus.sent) == count
+
+
+ANA = topics.stream_state("local", "A", "Ana")
+
+
+def elsewhere(**changes: Any) -> StreamState:
+    """The state of a student at another gateway."""
+    return stream_state(**{"service": "ws_gateway", "instance": "other", "time": NOON, **changes})
+
+
+def other_gateway(world: World, status: ServiceStatus = ServiceStatus.ONLINE) -> None:
+    topic = topics.service_state("local", "ws_gateway", "other")
+    world.states.take_service(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+
+
+def test_a_student_at_another_gateway_keeps_its_stream(world):
+    """One of the same name who joins here is another one, as long as the first is there."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere())
+    second = world.students.take(None, frame(name="Ana", code="A"))
+    assert second.source == "Ana-2"
+    world.students.leave(second)
+    world.students.take_state(ANA, elsewhere(status=StreamStatus.OFFLINE))
+    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+
+
+def test_streams_of_a_gateway_that_died_are_free(world):
+    """Its students come here, and are who they were."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere())
+    other_gateway(world, ServiceStatus.OFFLINE)
+    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+
+
+def test_a_session_that_comes_from_another_gateway_goes_on_in_its_stream(world):
+    """Though the other gateway has not noticed yet that its connection is gone."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere(session="session-1"))
+    assert world.students.resume("Ana", "A", "session-1").source == "Ana"
+
+
+@pytest.mark.parametrize("status", [StreamStatus.STALE, StreamStatus.OFFLINE])
+def test_the_late_word_of_another_gateway_does_not_stand(world, status):
+    """A student who is here is said to be online again, once; two gateways do not shout at each other for ever."""
+    world.students.take(None, frame(name="Ana", code="A"))
+    world.students.take_state(ANA, elsewhere(status=status))
+    world.students.take_state(ANA, elsewhere(status=StreamStatus.ONLINE))
+    assert world.bus.statuses() == ["online", "online"]
+    world.now_s += 5
+    world.students.look()
+    world.students.take_state(ANA, elsewhere(status=status))
+    assert world.bus.statuses() == ["online", "online", "stale"]
+
+
+def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
+    """Of every gateway, but not of headsets, and not of students who are there."""
+    for source, hours, changes in (
+        ("gone", 24, {"status": StreamStatus.OFFLINE}),
+        ("of-a-dead-gateway", 24, {"instance": "dead"}),
+        ("here", 24, {}),
+        ("today", 23, {"status": StreamStatus.OFFLINE}),
+        ("headset", 24, {"status": StreamStatus.OFFLINE, "service": "serial_bridge"}),
+    ):
+        topic = topics.stream_state("local", "A", source)
+        world.students.take_state(topic, elsewhere(**{"time": NOON - timedelta(hours=hours), **changes}))
+    other_gateway(world)
+    world.students.forget()
+    gone = [str(topics.stream_state("local", "A", source)) for source in ("gone", "of-a-dead-gateway")]
+    assert world.bus.forgotten == gone
+    for topic in gone:
+        world.students.take_forgotten(topics.parse(topic))
+    world.students.forget()
+    assert world.bus.forgotten == gone
+    assert world.bus.sent == []
+
+
+def test_a_student_who_is_back_is_not_forgotten(world):
+    """Another gateway takes the old state off the broker at that moment: the new one is said again."""
+    world.students.take(None, frame(name="Ana", code="A"))
+    world.students.take_forgotten(ANA)
+    assert world.bus.statuses() == ["online", "online"]
+
+
+def test_known_states_are_bounded(world, monkeypatch):
+    """The longest unchanged is left out first."""
+    monkeypatch.setattr("ws_gateway.states.STATES_MAX", 2)
+    for source in ("a", "b", "c"):
+        world.students.take_state(topics.stream_state("local", "A", source), elsewhere())
+    assert len(world.states) == 2

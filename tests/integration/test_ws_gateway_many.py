@@ -1,0 +1,164 @@
+"""Several gateways on one broker: none has what another needs."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from neuroone.contract import topics
+from neuroone.contract.messages import StreamStatus
+from tests.brokers import Broker
+from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear
+from tests.messages import SESSION, stream_state
+
+BANDS = ("delta", "theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def peer(broker: Broker) -> Iterator[Peer]:
+    peer = Peer(broker)
+    assert peer.bus.wait_connected(10)
+    yield peer
+    peer.bus.close()
+
+
+@pytest.fixture
+def gateways(broker: Broker, peer: Peer) -> Iterator[list[GatewayProgram]]:
+    programs = [GatewayProgram(broker, instance=name) for name in ("one", "two")]
+    for program in programs:
+        program.start(peer)
+    yield programs
+    for program in programs:
+        program.finish()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Callable[..., Any]]:
+    """Open a connection that says these words; a hello makes it one of the new dialect."""
+    opened: list[ClientConnection] = []
+
+    async def open_client(gateway: GatewayProgram, *words: str, **hello: Any) -> ClientConnection:
+        connection = await connect(gateway.url, subprotocols=[Subprotocol("neuroone.v1")] if hello else None)
+        opened.append(connection)
+        for word in words:
+            await connection.send(word)
+        if hello:
+            await connection.send(json.dumps({"type": "hello", **hello}))
+        return connection
+
+    yield open_client
+    for connection in opened:
+        await connection.close()
+
+
+def old_frame(name: str, **values: int) -> str:
+    return json.dumps({"Nome": name, "Codigo": "A", "Att": 85, **values})
+
+
+def new_frame(seq: int) -> str:
+    values = {"attention": 60, "meditation": 50, **dict.fromkeys(BANDS, 1)}
+    return json.dumps({"type": "reading", "seq": seq, **values})
+
+
+async def hear_of(connection: ClientConnection, kind: str) -> Any:
+    while (heard := await hear(connection))["type"] != kind:
+        pass
+    return heard
+
+
+async def test_a_dashboard_sees_the_students_of_all(gateways, client):
+    """Old and new dashboards of either gateway, each with numbers of its own that stay."""
+    dashboards = [await client(gateway, "dash", "?") for gateway in gateways]
+    viewers = [await client(gateway, role="dashboard") for gateway in gateways]
+    for dashboard in dashboards:
+        assert "error" in await hear(dashboard)
+    for viewer in viewers:
+        await hear_of(viewer, "link")
+    students = [await client(gateways[number], old_frame(name)) for number, name in enumerate(("Ana", "Bia"))]
+    numbers = []
+    for dashboard in dashboards:
+        heard = [await hear(dashboard) for _ in range(2)]
+        assert {each["Nome"] for each in heard} == {"Ana", "Bia"}
+        assert {each["ID"] for each in heard} == {1, 2}
+        numbers.append({each["Nome"]: each["ID"] for each in heard})
+    for viewer in viewers:
+        assert {(await hear_of(viewer, "reading"))["name"] for _ in range(2)} == {"Ana", "Bia"}
+    for student, name in zip(students, ("Ana", "Bia"), strict=True):
+        await student.send(old_frame(name, Med=1))
+        for dashboard, ids in zip(dashboards, numbers, strict=True):
+            assert (await hear(dashboard))["ID"] == ids[name]
+
+
+async def test_a_dashboard_that_joins_late_sees_who_is_at_the_other(gateways, client, peer):
+    """The first state comes from the broker, not from the gateway that has the student."""
+    await client(gateways[0], old_frame("Ana"))
+    await happens(lambda: peer.statuses("Ana") == ["online"])
+    viewer = await client(gateways[1], role="dashboard")
+    assert (await hear_of(viewer, "state"))["source"] == "Ana"
+
+
+async def test_two_of_one_name_at_two_gateways_are_two(gateways, client, peer):
+    """They are told apart as at one gateway."""
+    await client(gateways[0], old_frame("Ana"))
+    await happens(lambda: peer.statuses("Ana") == ["online"])
+    probe = await client(gateways[1], role="dashboard")
+    await hear_of(probe, "state")  # the second gateway knows of her
+    await client(gateways[1], old_frame("Ana"))
+    await happens(lambda: peer.statuses("Ana-2") == ["online"])
+
+
+async def test_a_session_moves_to_another_gateway(gateways, client, peer):
+    """What was acknowledged is not sent again, what was not is: no reading is doubled, and the stream is the same.
+
+    The first gateway learns late that its connection is gone; what it then says does not stand.
+    """
+    hello = {"role": "student", "name": "Ana", "code": "A", "session": SESSION}
+    first = await client(gateways[0], **hello)
+    for seq in range(3):
+        await first.send(new_frame(seq))
+    while (await hear_of(first, "ack"))["seq"] < 2:
+        pass
+    second = await client(gateways[1], **hello)
+    assert (await hear_of(second, "welcome"))["source"] == "Ana"
+    for seq in range(3, 6):
+        await second.send(new_frame(seq))
+    while (await hear_of(second, "ack"))["seq"] < 5:
+        pass
+    await first.close()
+    await happens(lambda: peer.statuses("Ana")[-2:] == [StreamStatus.OFFLINE, StreamStatus.ONLINE])
+    await happens(lambda: len(peer.readings()) == 6)
+    assert [(each.session, each.seq) for each in peer.readings()] == [(SESSION, seq) for seq in range(6)]
+
+
+async def test_the_students_of_a_killed_gateway_are_who_they_were(gateways, client, peer):
+    """They come to the other one and keep their streams."""
+    await client(gateways[0], old_frame("Ana"))
+    await happens(lambda: peer.statuses("Ana") == ["online"])
+    gateways[0].process.kill()
+    topic = topics.service_state("local", "ws_gateway", "one")
+    await happens(lambda: [state.status for heard, state in peer.heard if heard == topic][-1] == "offline")
+    viewer = await client(gateways[1], role="dashboard")
+    await hear_of(viewer, "state")
+    await client(gateways[1], old_frame("Ana"))
+    await happens(lambda: len(peer.readings()) == 2)
+    assert peer.statuses("Ana-2") == []
+
+
+@pytest.mark.timeout(60)
+async def test_a_state_of_yesterday_is_taken_off_the_broker(gateways, peer):
+    """By either gateway, whoever left it; one of today stays."""
+    now = datetime.now(UTC)
+    gone = {"status": StreamStatus.OFFLINE, "service": "ws_gateway", "instance": "of-last-year"}
+    old, new = (topics.stream_state("local", "A", source) for source in ("old", "new"))
+    peer.bus.publish(old, stream_state(**gone, time=now - timedelta(hours=25)))
+    peer.bus.publish(new, stream_state(**gone, time=now - timedelta(hours=23)))
+    async with asyncio.timeout(2 * HEARD_WITHIN_S):
+        while not peer.forgotten:  # noqa: ASYNC110 (the peer sets no event)
+            await asyncio.sleep(0.05)
+    assert set(peer.forgotten) == {str(old)}
