@@ -153,7 +153,11 @@ class AsyncBus:
 
     def put(self, outgoing: Outgoing) -> bool:
         """Send a message that is encoded already; False when it was dropped."""
-        if outgoing.retained:
+        if outgoing.retained and not outgoing.payload:  # it takes the state off the broker: nothing to say again
+            self._retained.pop(outgoing.topic, None)
+            if self._connection is None:
+                return False
+        elif outgoing.retained:
             self._retained[outgoing.topic] = outgoing
             self._retained.move_to_end(outgoing.topic)
             if len(self._retained) > RETAINED_MAX:
