@@ -185,7 +185,7 @@ export class NeuroOneStudent extends NeuroOneClient {
     this.#who = { role: "student", name: name ?? null, code: code ?? null, acks };
     if (token !== undefined) this.#who.token = token;
     this.#store = store;
-    this.#session = crypto.randomUUID().replaceAll("-", "");
+    this.#session = newId();
   }
 
   /** Readings that the gateway has not acknowledged yet. */
@@ -260,6 +260,11 @@ export class NeuroOneDashboard extends NeuroOneClient {
   hello() {
     return this.#hello;
   }
+}
+
+/** 32 random hexadecimal digits; also where crypto.randomUUID is not: on a page that came over plain http. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Now as the contract writes it: UTC with six digits of a second. */
