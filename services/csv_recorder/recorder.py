@@ -372,6 +372,8 @@ class Recorder:
         self._described = {each.id: each for each in described}
 
     def _take_delivery(self, delivery: Delivery, batch: _Batch) -> None:
+        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker
+            return
         try:
             topic, message = delivery.open()
         except ContractError as error:
