@@ -2,11 +2,14 @@
 
 import sys
 
-from neuroone import up
+from neuroone import secret_files, up
 from neuroone.runtime import lifecycle
 
 COMMANDS = {
     "up": lifecycle.Command(up.UpSettings, up.run, "Run the whole system on this machine, until Ctrl-C."),
+    "secrets": lifecycle.Command(
+        secret_files.SecretsSettings, secret_files.run, "Make the logins of a server, or print them."
+    ),
 }
 
 

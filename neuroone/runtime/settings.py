@@ -47,7 +47,10 @@ def setting(
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Where the broker is and how to log in: ``mqtt://[user:password@]host[:port]`` or ``mqtts://``."""
+    """Where the broker is and how to log in: ``mqtt://[user:password@]host[:port]`` or ``mqtts://``.
+
+    ``file:PATH`` names a file that holds such an address: its password is then in no command line and no environment.
+    """
 
     host: str
     port: int
@@ -59,6 +62,12 @@ class BrokerAddress:
     def parse(cls, text: str) -> "BrokerAddress":
         """Take an address apart. Raises ValueError."""
         form = "must be like mqtt://host:1883 or mqtts://user:password@host:8883"
+        if text.startswith("file:"):
+            file, form = Path(text.removeprefix("file:")), f"the file's text {form}"
+            try:
+                text = file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeError) as error:
+                raise ValueError(f"{file} cannot be read ({error})") from None
         try:
             parts = urlsplit(text)
             port = parts.port
@@ -200,7 +209,7 @@ class BusSettings(SiteSettings):
     broker: BrokerAddress = setting(
         BrokerAddress("127.0.0.1", 1883),
         BrokerAddress.parse,
-        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS.",
+        "The MQTT broker, mqtt://[user:password@]host[:port], mqtts:// for TLS, or file:PATH for a file that says it.",
         secret=True,
         metavar="URL",
     )
@@ -225,6 +234,7 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     for name, keys in _declared(of).items():
         given: Any = getattr(found, name, None)
         label = name if keys["positional"] else _flag(name)
+        given = None if given == [] else given  # argparse's word for no positionals
         if given is None and environ.get(_variable(name)):
             label, given = _variable(name), environ[_variable(name)]
             given = given.split(",") if keys["many"] else given
@@ -276,11 +286,11 @@ def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: Python has the word for itself
 
 
 def _variable(name: str) -> str:
-    return ENV_PREFIX + name.upper()
+    return ENV_PREFIX + name.rstrip("_").upper()
 
 
 def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> None:

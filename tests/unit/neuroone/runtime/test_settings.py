@@ -77,6 +77,19 @@ def test_broker_addresses(text: str, address: BrokerAddress) -> None:
     assert "p%40ss" not in str(address)
 
 
+def test_a_broker_address_may_stand_in_a_file(tmp_path: Path) -> None:
+    """Its login is then in no command line; a file that is missing or holds none is a fault without its text."""
+    file = tmp_path / "broker"
+    file.write_text("mqtt://u:secret@h\n", encoding="utf-8")
+    assert BrokerAddress.parse(f"file:{file}") == BrokerAddress("h", 1883, user="u", password="secret")
+    file.write_text("secret", encoding="utf-8")
+    with pytest.raises(ValueError, match="the file's text must be like mqtt://") as caught:
+        BrokerAddress.parse(f"file:{file}")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="cannot be read"):
+        BrokerAddress.parse("file:/nowhere/at/all")
+
+
 def test_the_variables_of_a_program() -> None:
     """For `.env.example` and the docs."""
     assert "NEUROONE_WS_PORT" in settings.variables(Example)
