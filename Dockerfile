@@ -30,7 +30,7 @@ RUN /tools/bin/hatchling build -t wheel -d /dist \
 FROM python:3.13-slim
 COPY --from=build /app /app
 # What a service writes goes to /data; a named volume mounted there takes over this owner.
-RUN install -d -o 10001 -g 10001 /data
+RUN install -d -o 10001 -g 10001 /data && install -d -m 755 /secrets
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /data

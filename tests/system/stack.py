@@ -1,0 +1,229 @@
+"""The stack of compose.yaml as a project of its own in a real Docker engine, and clients of it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+from neuroone.contract.messages import BANDS
+from neuroone.runtime.settings import BrokerAddress
+from tests.brokers import LOOPBACK, free_port
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+BUILD_AND_START_S = 600
+WAIT_S = 60.0
+HEADER = "Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One compose project on free ports of this machine, from the checkout in ``root``."""
+
+    project: str
+    root: Path = ROOT
+    ws_port: int = field(default_factory=free_port)
+    mqtt_port: int = field(default_factory=free_port)
+    https_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+
+    def compose(self, *words: str, check: bool = True, timeout_s: float = 120) -> str:
+        """Run a docker compose command on this stack; returns what it printed."""
+        settings = {
+            "NEUROONE_WS_PORT": str(self.ws_port),
+            "NEUROONE_MQTT_PORT": str(self.mqtt_port),
+            "NEUROONE_HTTPS_PORT": str(self.https_port),
+            "NEUROONE_HTTP_PORT": str(self.http_port),
+        }
+        done = subprocess.run(
+            ["docker", "compose", "-p", self.project, "--profile", "sim", "--profile", "tls", *words],
+            cwd=self.root,
+            env=os.environ | settings,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=timeout_s,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up(self, *words: str) -> None:
+        """Build and start services (and what they need); wait until all are healthy."""
+        try:
+            self.compose("up", "-d", "--build", "--wait", *words, timeout_s=BUILD_AND_START_S)
+        except AssertionError:
+            print(self.compose("logs", "--tail", "50", check=False))
+            raise
+
+    def down(self) -> None:
+        """Leave nothing of it."""
+        self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", check=False, timeout_s=120)
+
+    def shown(self) -> dict[str, str]:
+        """What the operator's command prints: the dashboards' address and the logins."""
+        lines = self.compose("run", "--rm", "secrets", "--show").splitlines()
+        return {name.split()[0]: value.strip() for name, value in (line.split(":", 1) for line in lines if ":" in line)}
+
+    def token(self) -> str:
+        """The dashboards' token."""
+        return self.shown()["Dashboards"].partition("?token=")[2]
+
+    def url(self, token: str | None = None, path: str = "/") -> str:
+        """The WebSocket address in the clear."""
+        return f"ws://127.0.0.1:{self.ws_port}{path}" + (f"?token={token}" if token else "")
+
+    def topics(self, filter: str, seconds: int = 3) -> list[tuple[str, dict[str, Any]]]:
+        """What mosquitto_sub shows of a topic filter in some seconds: topics and their payloads."""
+        subscribe = ("mosquitto_sub", "-t", filter, "-v", "-W", str(seconds))
+        shown = self.compose("exec", "-T", "mosquitto", *subscribe, check=False)
+        return [
+            (topic, json.loads(payload)) for topic, _, payload in (line.partition(" ") for line in shown.splitlines())
+        ]
+
+    def recorded(self, name: str) -> str:
+        """A file in the recorder's volume; empty if there is none yet."""
+        return self.compose("exec", "-T", "csv_recorder", "cat", f"/data/{name}", check=False)
+
+    def rows(self, name: str) -> list[str]:
+        """The rows of a student's CSV file, without the header."""
+        return self.recorded(f"{name}.csv").splitlines()[1:]
+
+    def kill(self, service: str) -> None:
+        """SIGKILL the service's program; wait until its container has been started again and is well."""
+        started = self._started(service)
+        self.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
+        wait_for(lambda: self._started(service) != started, f"restart of {service}", WAIT_S)
+        self.wait_well(service)
+
+    def wait_well(self, service: str) -> None:
+        """Wait until the service runs and, where it has a health check, is healthy."""
+        wait_for(lambda: self._state(service) in ("running", "healthy"), f"health of {service}", WAIT_S)
+
+    def _state(self, service: str) -> str:
+        form = "{{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}"
+        return self._inspect(service, form)
+
+    def _started(self, service: str) -> str:
+        return self._inspect(service, "{{.State.Running}} {{.State.StartedAt}}")
+
+    def _inspect(self, service: str, form: str) -> str:
+        command = ["docker", "inspect", "-f", form, f"{self.project}-{service}-1"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def new_stack(name: str) -> Stack:
+    """A stack for a module's tests, not started yet; skips them where there is no engine."""
+    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no Docker engine answers on this machine")
+    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
+        pytest.skip("this machine's Docker has no compose plugin")
+    return Stack(f"neuroone-{name}-{os.getpid()}")
+
+
+def opening(url: str, tls: ssl.SSLContext | None, **options: Any) -> connect:
+    """A connection to this machine, whatever name the address has: looking names up would leave threads behind."""
+    return connect(url, ssl=tls, host=LOOPBACK, **options)
+
+
+class Phone:
+    """A student's app that speaks neuroone.v1: keeps each reading until its ack, and comes back by itself."""
+
+    def __init__(self, url: str, name: str, *, code: str = "A", tls: ssl.SSLContext | None = None) -> None:
+        self.name = name
+        self._url = url
+        self._tls = tls
+        self._hello = {"role": "student", "name": name, "code": code, "session": secrets.token_hex(8)}
+        self._kept: dict[int, str] = {}
+        self._next = 0
+        self._connection: Any = None
+
+    @property
+    def sent(self) -> list[str]:
+        """The rows that must be in the CSV file."""
+        return [row(seq) for seq in range(self._next)]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was acknowledged."""
+        return not self._kept
+
+    async def measure(self) -> None:
+        """One more reading."""
+        values = {"seq": self._next, "attention": self._next % 101, "meditation": 1, **dict.fromkeys(BANDS, self._next)}
+        self._kept[self._next] = json.dumps({"type": "reading", **values})
+        self._next += 1
+        if self._connection is not None:
+            with contextlib.suppress(ConnectionClosed):
+                await self._connection.send(self._kept[self._next - 1])
+
+    async def run(self) -> None:
+        """Stay connected, for ever."""
+        while True:
+            with contextlib.suppress(OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
+                async with opening(
+                    self._url, self._tls, subprotocols=[Subprotocol("neuroone.v1")], open_timeout=5
+                ) as connection:
+                    await connection.send(json.dumps({"type": "hello", **self._hello}))
+                    self._connection = connection
+                    for reading in list(self._kept.values()):
+                        await connection.send(reading)
+                    async for said in connection:
+                        self._take(json.loads(said))
+            self._connection = None
+            await asyncio.sleep(0.3)
+
+    def _take(self, said: dict[str, Any]) -> None:
+        if said["type"] == "ack":
+            for seq in [seq for seq in self._kept if seq <= said["seq"]]:
+                del self._kept[seq]
+
+
+def row(seq: int) -> str:
+    """The CSV row of a phone's reading."""
+    return ",".join(map(str, (seq % 101, 1, *[seq] * 8)))
+
+
+@contextlib.contextmanager
+def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Client, list[str]]]:
+    """A third party's MQTT 5 client and the answers that the broker gave it, in words."""
+    address = BrokerAddress.parse(url)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    answers: list[str] = []
+    client.on_connect = lambda client, userdata, flags, reason, properties: answers.append(f"connect: {reason}")
+    client.on_publish = lambda client, userdata, mid, reason, properties: answers.append(f"publish: {reason}")
+    client.on_message = lambda client, userdata, message: answers.append(f"message: {message.topic}")
+    if not anonymous:
+        client.username_pw_set(address.user, address.password)
+    client.connect("127.0.0.1", address.port)
+    client.loop_start()
+    try:
+        wait_for(lambda: answers, "answer of the broker")
+        yield client, answers
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def certificate_authority(stack: Stack) -> ssl.SSLContext:
+    """Trust in the authority that the proxy made for itself, and in no other."""
+    root = "/data/caddy/pki/authorities/local/root.crt"
+    pem = wait_for(
+        lambda: stack.compose("exec", "-T", "proxy_tls", "cat", root, check=False), "root certificate", WAIT_S
+    )
+    assert re.match("-----BEGIN CERTIFICATE-----", pem)
+    return ssl.create_default_context(cadata=pem)
