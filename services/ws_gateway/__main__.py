@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
-from neuroone.contract.messages import GroupEvent, Reading, Recorded, ServiceState, StreamState
+from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
 from neuroone.runtime import lifecycle
 from neuroone.runtime.async_bus import AsyncBus
 from neuroone.runtime.bus import Delivery
@@ -25,7 +24,7 @@ from neuroone.runtime.presence import Vitals
 from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway import metrics
 from ws_gateway.access import Access, Network, join_codes_in, networks, token_in
-from ws_gateway.audience import STREAMS_MAX, Audience
+from ws_gateway.audience import Audience
 from ws_gateway.browsers import Browsers
 from ws_gateway.clients import Room
 from ws_gateway.pages import Downloads, Pages
@@ -112,13 +111,13 @@ async def _serve(given: Settings, stop: Stop) -> int:
     recent = Recent()
     ledger = Ledger(time.monotonic)
 
-    parse_topic = lru_cache(maxsize=STREAMS_MAX)(topics.parse)  # the same few thousand, every second
-
     def take(delivery: Delivery) -> None:
         try:
-            topic = parse_topic(delivery.topic)
+            topic = topics.parse(delivery.topic)
             if not delivery.payload and topic.rule is topics.STREAM_STATE:
                 students.take_forgotten(topic)
+                return
+            if topic.rule is topics.RAW and not audience.is_watched(topic):
                 return
             message = recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
@@ -141,6 +140,9 @@ async def _serve(given: Settings, stop: Stop) -> int:
                     room.tell_link()
             case Recorded():
                 ledger.take_mark(message)
+                audience.take_recorded(topic["instance"], message.streams)
+            case RawBlock():
+                audience.take_raw(topic, message)
 
     def die(error: NeuroOneError) -> None:
         log.error("%s", error)
@@ -169,6 +171,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
         identity,
         subscriptions={
             topics.every(topics.READING, given.site): 0,  # a dashboard that misses one has the next
+            topics.every(topics.RAW, given.site): 0,
             topics.every(topics.STREAM_STATE, given.site): 1,
             topics.every(topics.SERVICE_STATE, given.site): 1,
             topics.every(topics.RECORDED, given.site): 0,

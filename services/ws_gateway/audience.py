@@ -3,12 +3,12 @@
 It knows nothing of the students' connections, so it shows students of every gateway alike.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from neuroone.contract.messages import GroupEvent, Kind, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import GroupEvent, Kind, RawBlock, Reading, RecordedStream, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime.streams import STALE_AFTER_S
 from ws_gateway import wire, wire_v1
@@ -19,6 +19,10 @@ ROSTER_MAX: Final = 100_000
 
 STREAMS_MAX: Final = 20_000
 """Streams whose last reading and state a new dashboard hears at once, the longest known forgotten first: 30 MB."""
+EVENTS_MAX: Final = 100
+"""Events of a group that a new dashboard hears, the newest ones: so it knows the session that runs."""
+GROUPS_MAX: Final = 1000
+"""Groups whose events are remembered, the longest without one forgotten first: a school's day; 20 MB."""
 
 
 class Sink(Protocol):
@@ -73,17 +77,55 @@ class Audience:
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self.dashboards: set[Sink] = set()
         self.listeners: set[Sink] = set()
+        self._events: OrderedDict[str, deque[tuple[Topic, GroupEvent]]] = OrderedDict()
         self.viewers: dict[Sink, str | None] = {}
+        self._watchers: dict[Sink, str] = {}
 
     def add_viewer(self, viewer: Sink, group: str | None) -> None:
-        """A dashboard of the new dialect: it hears at once who is there, and the last reading of each."""
+        """A dashboard of the new dialect: it hears at once who is there, the last reading of each, and what was."""
         self.viewers[viewer] = group
+        for events in self._events.values():
+            for topic, event in events:
+                if group in (None, topic["group"]):
+                    viewer.send(f"event {event.id}", wire_v1.event(topic, event))
         for name, stream in self._streams.items():
             if group in (None, stream.group):
                 if stream.state is not None:
                     viewer.send(f"{name} state", wire_v1.state(self._id_of(name, stream.state[1]), *stream.state))
                 if stream.reading is not None:
                     viewer.send(name, wire_v1.reading(self._id_of(name, stream.reading[1]), *stream.reading))
+
+    def remove_viewer(self, viewer: Sink) -> None:
+        """A dashboard is gone. Nothing for one that was none."""
+        self.viewers.pop(viewer, None)
+        self._watchers.pop(viewer, None)
+
+    def watch(self, viewer: Sink, group: str | None, source: str | None) -> None:
+        """A dashboard wants the raw samples of one stream from now on, or of none."""
+        self._watchers.pop(viewer, None)
+        if group is not None and source is not None and self.viewers.get(viewer, "") in (None, group):
+            self._watchers[viewer] = f"{group}/{source}"
+
+    def is_watched(self, topic: Topic) -> bool:
+        """Whether anybody wants the raw samples of this stream."""
+        return bool(self._watchers) and _name_of(topic) in self._watchers.values()
+
+    def take_raw(self, topic: Topic, block: RawBlock) -> None:
+        """Raw samples came from the broker."""
+        name, frame = _name_of(topic), wire_v1.raw(topic, block)
+        for viewer, watched in self._watchers.items():
+            if watched == name:
+                viewer.send(f"{name} raw", frame)
+
+    def take_recorded(self, instance: str, streams: Sequence[RecordedStream]) -> None:
+        """A recorder says how far streams are safe on disk."""
+        frames: dict[str | None, str] = {}
+        for viewer, group in self.viewers.items():
+            mine = [stream for stream in streams if group in (None, stream.group)]
+            if mine and group not in frames:
+                frames[group] = wire_v1.recorded(mine)
+            if mine:
+                viewer.send(f"recorded {instance}", frames[group])
 
     def take_reading(self, topic: Topic, reading: Reading) -> None:
         """A reading came from the broker: dashboards hear it at once, but for a headset that has no name."""
@@ -111,6 +153,11 @@ class Audience:
 
     def take_event(self, topic: Topic, event: GroupEvent) -> None:
         """A marker came from the broker."""
+        events = self._events.setdefault(topic["group"], deque(maxlen=EVENTS_MAX))
+        self._events.move_to_end(topic["group"])
+        if len(self._events) > GROUPS_MAX:
+            self._events.popitem(last=False)
+        events.append((topic, event))
         self._show(topic, f"event {event.id}", wire_v1.event(topic, event))
 
     def tick(self) -> None:

@@ -9,7 +9,7 @@ from ws_gateway.access import Access
 from ws_gateway.audience import Audience, Sink
 from ws_gateway.students import Student, Students
 from ws_gateway.wire import BadFrame
-from ws_gateway.wire_v1 import Hello, Marker, Role, Stage, StudentReading
+from ws_gateway.wire_v1 import Hello, Marker, Role, Stage, StudentReading, Watch
 
 STUDENTS_MAX: Final = 100
 """Students that one connection of the first dialect may become, one after the other."""
@@ -136,6 +136,8 @@ class NewClient:
                 raise BadFrame("no_hello", "type", "the first message must be hello")
             case Marker():
                 self._mark(said)
+            case Watch():
+                self._room.audience.watch(self._outlet, said.group, said.source)
             case StudentReading():
                 if self._student is None:
                     raise BadFrame("not_a_student", "type", "only students send readings")
@@ -148,7 +150,7 @@ class NewClient:
     def leave(self) -> None:
         """The client is gone."""
         self._room.guests.discard(self._outlet)
-        self._room.audience.viewers.pop(self._outlet, None)
+        self._room.audience.remove_viewer(self._outlet)
         if self._student is not None:
             self._room.students.leave(self._student)
             self._student = None

@@ -4,7 +4,7 @@ Pure translation between the clients' JSON and the contract.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,10 +20,12 @@ from neuroone.contract.messages import (
     GroupEvent,
     Message,
     Name,
+    RawBlock,
     Reading,
+    RecordedStream,
     StreamState,
 )
-from neuroone.contract.topics import Topic, is_id
+from neuroone.contract.topics import ID_MAX_CHARS, Topic, is_id
 from ws_gateway.wire import BadFrame
 
 SUBPROTOCOL: Final = "neuroone.v1"
@@ -78,6 +80,16 @@ class Marker(Message):
     code: Code = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch(Message):
+    """A dashboard wants the raw samples of one stream from now on, or of none."""
+
+    group: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="Of the stream; null: of none.")] = (
+        None
+    )
+    source: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="As group.")] = None
+
+
 @dataclass(frozen=True, slots=True)
 class StudentReading:
     """A reading as the student's app sends it: everything of the contract's reading but who and whose it is."""
@@ -92,7 +104,7 @@ class StudentReading:
         return made
 
 
-Said = Hello | Marker | StudentReading
+Said = Hello | Marker | Watch | StudentReading
 
 
 def said(message: bytes) -> Said:
@@ -112,7 +124,10 @@ def said(message: bytes) -> Said:
         case "marker":
             marker: Marker = _checked(Marker, given)
             return marker
-    raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker")
+        case "watch":
+            watch: Watch = _checked(Watch, given)
+            return watch
+    raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
 
 
 def welcome(*, session: str | None, group: str | None, source: str | None, next_seq: int | None) -> str:
@@ -149,6 +164,17 @@ def event(topic: Topic, message: GroupEvent) -> str:
     """A marker, or the start or stop of a class, for dashboards."""
     given = fields.to_json(message)
     return _frame("event", {"group": topic["group"], "event": given.pop("type"), **given})
+
+
+def recorded(streams: Sequence[RecordedStream]) -> str:
+    """How far streams are safe on disk, for dashboards."""
+    keys = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
+    return _frame("recorded", {"streams": [{key: getattr(stream, key) for key in keys} for stream in streams]})
+
+
+def raw(topic: Topic, block: RawBlock) -> str:
+    """Raw samples, for the dashboards that watch them."""
+    return _frame("raw", {"group": topic["group"], "source": topic["source"], **fields.to_json(block)})
 
 
 def error(fault: BadFrame) -> str:
