@@ -29,8 +29,8 @@ from neuroone import brokers
 HOST = "127.0.0.1"
 HANDSHAKE = (
     "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-).encode()
+    f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n"
+)
 TICK_S = 0.002
 
 
@@ -45,15 +45,20 @@ def text_frame(text: str) -> bytes:
 class Client(asyncio.Protocol):
     """A WebSocket client that is cheap enough to be run by the thousand."""
 
-    def __init__(self, on_text=None):
+    def __init__(self, on_text=None, subprotocol=None):
         self.open = asyncio.get_running_loop().create_future()
-        self.lost = False
+        self.ended = asyncio.Event()
         self.rest = b""
         self.on_text = on_text
+        self.handshake = HANDSHAKE + (f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else "") + "\r\n"
+
+    @property
+    def lost(self):
+        return self.ended.is_set()
 
     def connection_made(self, transport):
         self.transport = transport
-        transport.write(HANDSHAKE)
+        transport.write(self.handshake.encode())
 
     def data_received(self, received):
         buffer = self.rest + received
@@ -62,7 +67,9 @@ class Client(asyncio.Protocol):
             if not end:
                 self.rest = head
                 return
-            assert head.startswith(b"HTTP/1.1 101"), head[:80]
+            if not head.startswith(b"HTTP/1.1 101"):
+                self.transport.close()
+                return
             self.open.set_result(None)
         at = 0
         while len(buffer) >= at + 2:
@@ -77,17 +84,21 @@ class Client(asyncio.Protocol):
                 self.on_text(buffer[start : start + length])
             elif buffer[at] == 0x89:
                 self.transport.write(bytes((0x8A, 0x80 | length)) + bytes(4) + buffer[start : start + length])
+            elif buffer[at] == 0x88:
+                self.transport.close()
             at = start + length
         self.rest = buffer[at:]
 
     def connection_lost(self, exc):
-        self.lost = True
+        self.ended.set()
         if not self.open.done():
             self.open.set_exception(ConnectionError("not let in"))
 
 
-async def connect(port, on_text=None):
-    _, client = await asyncio.get_running_loop().create_connection(lambda: Client(on_text), HOST, port)
+async def connect(port, on_text=None, subprotocol=None):
+    """Raises OSError when there is nobody, or nobody is let in."""
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(lambda: Client(on_text, subprotocol), HOST, port)
     await client.open
     return client
 
