@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from csv_recorder.commands import COMMANDS
 from csv_recorder.service import Service
 from csv_recorder.settings import Settings
 from neuroone.runtime import lifecycle
@@ -17,7 +18,7 @@ def run(given: Settings, stop: Stop) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     return lifecycle.main(
-        "csv-recorder", {"run": Command(Settings, run, "Record readings as CSV files, until stopped.")}, argv
+        "csv-recorder", {"run": Command(Settings, run, "record readings as CSV files, until stopped"), **COMMANDS}, argv
     )
 
 

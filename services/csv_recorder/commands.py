@@ -1,0 +1,141 @@
+"""The commands on recorded files: what they can be told, and what they print. None needs a broker.
+
+pandas and what else is heavy is imported by the command that uses it: `csv-recorder run` does without.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from csv_recorder import report_words
+from csv_recorder.recorded import Recording, find, without_doubles
+from neuroone.contract.errors import SettingsError
+from neuroone.runtime.lifecycle import FAILED, OK, Command, Stop
+from neuroone.runtime.settings import one_of, setting, text
+
+
+def moment(value: str) -> datetime:
+    """The parser of times: a date, or a date and a time. One without a zone is of this computer or ``--timezone``."""
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a time like 2026-11-22 or 2026-11-22T14:30 or 2026-11-22T17:30Z") from None
+
+
+def time_zone(value: str) -> tzinfo:
+    """The parser of time zones."""
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone like America/Sao_Paulo or UTC") from None
+
+
+def last_moment(value: str) -> datetime:
+    """The parser of ends: a date alone means that whole day."""
+    found = moment(value)
+    return found + timedelta(days=1) if len(value) <= len("2026-11-22") else found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSettings:
+    """Which recordings."""
+
+    paths: tuple[Path, ...] = setting(
+        (),
+        Path,
+        "Directories of recordings, dates or sessions, or single files; without any: all of --dir.",
+        positional=True,
+        many=True,
+        metavar="PATHS",
+    )
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+
+    def places(self) -> tuple[Path, ...]:
+        """Where to look."""
+        return self.paths or (self.dir,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings(RecordedSettings):
+    """What to report, and where to."""
+
+    from_: datetime | None = setting(None, moment, "Only readings from this time on.", metavar="TIME")
+    to: datetime | None = setting(
+        None, last_moment, "Only readings before this time; a date alone includes that day.", metavar="TIME"
+    )
+    timezone: tzinfo | None = setting(
+        None, time_zone, "Time zone of the report and of --from and --to; by default this computer's.", metavar="ZONE"
+    )
+    group: tuple[str, ...] = setting(
+        (), text, "Only this group (its id or code); may be given several times.", many=True
+    )
+    language: str | None = setting(
+        None, one_of(*report_words.LANGUAGES), "Language of the report, en or pt-BR; by default this computer's."
+    )
+    html: Path | None = setting(None, Path, "Write the report as a page with plots.", metavar="FILE")
+    csv: Path | None = setting(None, Path, "Write the figures as CSV, comma and dot, times in UTC.", metavar="FILE")
+    xlsx: Path | None = setting(None, Path, "Write the figures as a workbook, times in UTC.", metavar="FILE")
+
+
+def report(given: ReportSettings, stop: Stop) -> int:
+    """Print the figures of students and classes; 1 when a session could not be read."""
+    _need("report", "pandas", extra="csv-recorder")
+    if given.xlsx:
+        _need("report --xlsx", "openpyxl")
+    import pandas as pd
+
+    from csv_recorder import report_html, report_text, spreadsheets
+    from csv_recorder.report import Selection, make
+
+    since, until = (_with_zone(each, given.timezone) for each in (given.from_, given.to))
+    made = make(
+        _until(stop, without_doubles(find(given.places()))),
+        Selection(since, until, frozenset(given.group), given.timezone),
+    )
+    words = report_words.Words(given.language or report_words.of_system(), given.timezone)
+    try:
+        if given.html:
+            with given.html.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(report_html.page(made, words, pd.Timestamp(datetime.now(UTC))))
+        if given.csv:
+            with given.csv.open("w", encoding="utf-8", newline="") as file:
+                spreadsheets.guarded(made.sessions).to_csv(file, index=False, lineterminator="\n")
+        if given.xlsx:
+            spreadsheets.write_workbook(given.xlsx, {"Sessions": made.sessions, "Classes": made.classes})
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: cannot be written ({error.strerror})"]) from None
+    _print(report_text.lines(made, words))
+    return FAILED if made.faults or stop.is_set() else OK
+
+
+def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
+    return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
+
+
+def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterable[Recording]:
+    for each in recordings:
+        if stop.is_set():
+            return
+        yield each
+
+
+def _need(what: str, module: str, extra: str = "csv-recorder-export") -> None:
+    if importlib.util.find_spec(module) is None:
+        raise SettingsError([f"{what} needs {module}: install it with: pip install 'neuroone[{extra}]'"])
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print, also where the terminal cannot write every character of a name."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(line.encode(encoding, "replace").decode(encoding))
+
+
+COMMANDS: Final = {
+    "report": Command(ReportSettings, report, "print figures of students and classes; as a page, CSV or workbook, too"),
+}

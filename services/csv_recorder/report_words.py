@@ -1,0 +1,136 @@
+"""The words of a report, and how its numbers and times are written, in English and Brazilian Portuguese."""
+
+import locale
+import math
+import os
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Final
+
+from neuroone.contract.messages import BANDS
+
+ENGLISH: Final = "en"
+PORTUGUESE: Final = "pt-BR"
+LANGUAGES: Final = (ENGLISH, PORTUGUESE)
+UNKNOWN: Final = "–"
+
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "title": ("NeuroOne report", "Relatório NeuroOne"),
+    "made": ("Made on {0} from {1} recordings.", "Feito em {0} a partir de {1} gravações."),
+    "zone": ("Times: {0}.", "Horários: {0}."),
+    "notice": (
+        "Experimental indicators, no diagnosis. They vary from person to person: compare a student with his or her own "
+        "earlier values, not with other students.",
+        "Indicadores experimentais, não são diagnóstico. Variam de pessoa para pessoa: compare cada estudante com os "
+        "próprios valores anteriores, não com os de outros.",
+    ),
+    "valid_only": (
+        "Attention and meditation: only samples with good signal and a value above 0. Mean, median, spread (standard "
+        "deviation) and trend (change per minute). A ? marks a signal quality that is known of a part only.",
+        "Atenção e meditação: só amostras com sinal bom e valor acima de 0. Média, mediana, dispersão (desvio padrão) "
+        "e tendência (mudança por minuto). Um ? marca uma qualidade de sinal conhecida só em parte.",
+    ),
+    "classes": ("classes", "turmas"),
+    "students": ("students", "estudantes"),
+    "sessions": ("sessions", "sessões"),
+    "no_group": ("without a group", "sem grupo"),
+    "class": ("class", "turma"),
+    "date": ("date", "data"),
+    "name": ("name", "nome"),
+    "group": ("group", "grupo"),
+    "start": ("start", "início"),
+    "duration": ("duration", "duração"),
+    "rows": ("rows", "linhas"),
+    "missing": ("missing", "faltam"),
+    "good_signal": ("good signal", "sinal bom"),
+    "quality_unknown": ("signal quality unknown", "qualidade do sinal desconhecida"),
+    "quality_partly": ("signal quality known of a part only", "qualidade do sinal conhecida só em parte"),
+    "unknown_short": ("unknown", "desconh."),
+    "mean": ("mean", "média"),
+    "median": ("median", "mediana"),
+    "sd": ("sd", "dp"),
+    "trend_per_min": ("/min", "/min"),
+    "attention": ("attention", "atenção"),
+    "meditation": ("meditation", "meditação"),
+    "together": ("together", "juntas"),
+    "bands": ("Band powers (no unit)", "Potências das bandas (sem unidade)"),
+    "band": ("band", "banda"),
+    "share": ("share", "parcela"),
+    "log": ("log10", "log10"),
+    "over_time": ("{0} over time, 0 to 100", "{0} ao longo do tempo, de 0 a 100"),
+    "no_time": (
+        "This file has no times: no plot, no duration, no trend.",
+        "Este arquivo não tem horários: sem gráfico, duração nem tendência.",
+    ),
+    "no_valid": ("No valid sample.", "Nenhuma amostra válida."),
+    "missing_readings": ("{0} readings missing", "faltam {0} leituras"),
+    "longest_step": ("longest pause {0} s", "maior pausa {0} s"),
+    "left_out": ("{0} damaged or unfinished rows left out", "{0} linhas danificadas ou incompletas deixadas de fora"),
+    "not_read": ("Not read", "Não lido"),
+    "nothing": ("There is no reading in what was asked for.", "Não há leitura no que foi pedido."),
+    "samples": ("samples", "amostras"),
+}
+_BANDS: Final = {
+    "delta": ("delta", "delta"),
+    "theta": ("theta", "teta"),
+    "low_alpha": ("low alpha", "alfa baixa"),
+    "high_alpha": ("high alpha", "alfa alta"),
+    "low_beta": ("low beta", "beta baixa"),
+    "high_beta": ("high beta", "beta alta"),
+    "low_gamma": ("low gamma", "gama baixa"),
+    "mid_gamma": ("mid gamma", "gama média"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language and one time zone (None: this computer's)."""
+
+    language: str = ENGLISH
+    zone: tzinfo | None = None
+
+    def __call__(self, key: str, *values: object) -> str:
+        """A word, or a sentence with values in it."""
+        return _WORDS[key][LANGUAGES.index(self.language)].format(*values)
+
+    def bands(self) -> tuple[str, ...]:
+        """The names of the eight bands."""
+        return tuple(_BANDS[band][LANGUAGES.index(self.language)] for band in BANDS)
+
+    def number(self, value: Any, decimals: int = 1, *, sign: bool = False) -> str:
+        """A number; a dash for none."""
+        if value is None or math.isnan(value):
+            return UNKNOWN
+        written = f"{value:{'+' if sign else ''}.{decimals}f}"
+        return written.replace(".", ",") if self.language == PORTUGUESE else written
+
+    def percent(self, share: Any, decimals: int = 1) -> str:
+        """A share of one, as a percentage."""
+        return UNKNOWN if share is None or math.isnan(share) else f"{self.number(100 * share, decimals)} %"
+
+    def time(self, time: Any, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+        """A moment (of pandas); a dash for none."""
+        return UNKNOWN if time != time else f"{time.to_pydatetime().astimezone(self.zone):{form}}"
+
+    def zone_name(self, at: Any) -> str:
+        """The zone of the times at a moment (of pandas), as a difference to UTC."""
+        return UNKNOWN if at != at else f"UTC{at.to_pydatetime().astimezone(self.zone).isoformat()[-6:]}"
+
+
+def duration(seconds: Any) -> str:
+    """Hours, minutes and seconds; a dash for none."""
+    if seconds is None or math.isnan(seconds):
+        return UNKNOWN
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{left:02}"
+
+
+def of_system() -> str:
+    """The language that this computer speaks, as far as a report does."""
+    told = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), None)
+    return PORTUGUESE if (told or locale.getlocale()[0] or "").lower().startswith("pt") else ENGLISH
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: without what would steer it."""
+    return "".join(each if each.isprintable() else "�" for each in text)

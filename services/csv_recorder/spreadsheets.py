@@ -1,0 +1,53 @@
+"""Tables for spreadsheet programs, which take a cell of text for a formula when it begins like one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+"""A name that begins so would be run as a formula; an apostrophe before it makes it text (OWASP, CSV injection)."""
+SHEET_ROWS_MAX: Final = 1_048_576
+"""Of the xlsx format, with the header."""
+
+
+def guarded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table, with an apostrophe before every text that begins like a formula. Numbers stay as they are."""
+    return frame.assign(**{str(name): column.map(_guarded) for name, column in frame.items() if _is_text(column)})
+
+
+def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
+    """Write an xlsx file, times in UTC, formulas guarded; what does not fit a sheet goes on in another."""
+    from openpyxl import Workbook
+
+    workbook = Workbook(write_only=True)
+    for title, frame in sheets.items():
+        rows_max = SHEET_ROWS_MAX - 1
+        for number, start in enumerate(range(0, max(1, len(frame)), rows_max), 1):
+            sheet = workbook.create_sheet(title if number == 1 else f"{title} {number}")
+            sheet.freeze_panes = "A2"
+            sheet.append(list(frame.columns))
+            for row in _cells(frame.iloc[start : start + rows_max]):
+                sheet.append(row)
+    workbook.save(path)
+
+
+def _cells(frame: pd.DataFrame) -> Any:
+    columns = {}
+    for name, column in guarded(frame).items():
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        columns[name] = column.astype(object).where(column.notna(), None)
+    return pd.DataFrame(columns, dtype=object).itertuples(index=False, name=None)
+
+
+def _is_text(column: "pd.Series[Any]") -> bool:
+    return pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
+
+
+def _guarded(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = "".join(each if each.isprintable() or each in "\t\r\n" else "�" for each in cell)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
