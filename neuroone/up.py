@@ -5,6 +5,7 @@ program of its own; starts again what dies; ends all of it in order.
 """
 
 import errno
+import io
 import ipaddress
 import logging
 import os
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 from urllib.parse import quote
 
 from neuroone import brokers
@@ -221,6 +222,7 @@ def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file:
         environment["NEUROONE_TOKEN"] = given.token
     watching = ["--open-dashboards"] if given.open_dashboards else []
     watching += ["--token-file", str(token_file)] if token_file else []
+    watching += ["--recordings", str(data)]
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]
@@ -283,12 +285,29 @@ def _dashboard_lines(given: UpSettings, ip: str, token: str | None) -> tuple[str
     host = ip if given.host in ("0.0.0.0", "::") else given.host  # noqa: S104 (compared, not bound)
     url = f"http://{f'[{host}]' if ':' in host else host}:{given.ws_port}/"
     if token is None:
-        return (f"Dashboard: {url}",)
+        return (f"Dashboard: {url}", *_qr_code(url, sys.stdout))
+    url += f"?token={quote(token, safe='')}"
     return (
-        f"Dashboard: {url}?token={quote(token, safe='')}",
+        f"Dashboard: {url}",
+        *_qr_code(url, sys.stdout),
         "Dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
         "Dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
     )
+
+
+def _qr_code(url: str, out: TextIO) -> tuple[str, ...]:
+    """The address for the camera of a phone; nothing where no terminal shows it, or without the extra `up`."""
+    if not out.isatty():
+        return ()
+    try:
+        import segno
+
+        drawn = io.StringIO()
+        segno.make(url, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
+        drawn.getvalue().encode(out.encoding)
+    except (ImportError, UnicodeEncodeError):
+        return ()
+    return tuple(drawn.getvalue().splitlines())
 
 
 def local_ip() -> str:
