@@ -44,13 +44,13 @@ class Listener:
 
 
 @contextmanager
-def listening(url: str, instance: str = "listener") -> Iterator[Listener]:
-    """Listen to everything of the site ``local`` on the broker at ``url``."""
+def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[Listener]:
+    """Listen to these filters, or to everything of the site ``local``, on the broker at ``url``."""
     listener = Listener()
     bus = MqttBus(
         BrokerAddress.parse(url),
         identity("test", instance),
-        subscriptions={"neuroone/v1/local/#": 1},
+        subscriptions=dict.fromkeys(filters or ("neuroone/v1/local/#",), 1),
         on_delivery=listener.deliveries.append,
     )
     bus.start()

@@ -16,6 +16,12 @@ M = TypeVar("M", bound=Message)
 PAYLOAD_MAX_BYTES: Final = 64 * 1024
 """No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
 
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+_FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
 _TO_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -48,13 +54,9 @@ def load_object(payload: bytes | str) -> dict[str, Any]:
         raise BadMessage("", f"is longer than {PAYLOAD_MAX_BYTES} bytes")
     try:
         text = payload if isinstance(payload, str) else payload.decode()
-        value = json.loads(text, parse_constant=_not_json)
+        value = _FROM_TEXT(text)
     except (ValueError, RecursionError):
         raise BadMessage("", "is no JSON text in UTF-8") from None
     if type(value) is not dict:
         raise BadMessage("", "must be a JSON object")
     return value
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(constant)

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, get_args, get_type_hints
 
 from neuroone.contract.errors import BadMessage
@@ -115,7 +116,7 @@ class Choice(Field):
         return value if value is None else str(value)
 
     def from_json(self, value: Any) -> Any:
-        return self.of(value) if isinstance(value, str) and value in tuple(self.of) else value
+        return self.of._value2member_map_.get(value, value) if isinstance(value, str) else value
 
     def schema(self) -> dict[str, Any]:
         choices: list[str | None] = [str(member) for member in self.of]
@@ -231,10 +232,26 @@ def fields_of(cls: Any) -> Mapping[str, Field]:
     return {field.name: _kind_in(hints[field.name]) for field in fields(cls)}
 
 
+Check = tuple[str, Callable[[Any], str | None]]
+"""The name of a field and its fault function."""
+
+
 @cache
-def checks_of(cls: Any) -> tuple[tuple[str, Callable[[Any], str | None]], ...]:
-    """For each field of a message class its name and its fault function."""
-    return tuple((name, kind.fault) for name, kind in fields_of(cls).items())
+def checks_of(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[Check, ...]]:
+    """What takes the values of all fields out of a message, and the check of each."""
+    kinds = fields_of(cls)
+    values_of = (
+        attrgetter(*kinds) if len(kinds) > 1 else lambda message: tuple(getattr(message, name) for name in kinds)
+    )
+    return values_of, tuple((name, kind.fault) for name, kind in kinds.items())
+
+
+@cache
+def _readers_of(cls: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """The fields whose JSON form is not their value, and what makes the value of it."""
+    return tuple(
+        (n, kind.from_json) for n, kind in fields_of(cls).items() if type(kind).from_json is not Field.from_json
+    )
 
 
 @cache
@@ -251,15 +268,15 @@ def to_json(message: Any) -> dict[str, Any]:
 
 def from_json(cls: Any, json_object: Mapping[str, Any]) -> Any:
     """The message of a JSON object; unknown keys are ignored. Raises BadMessage."""
-    given = {}
-    for name, kind in fields_of(cls).items():
-        if name in json_object:
+    names = fields_of(cls)
+    given = {name: json_object[name] for name in names if name in json_object}
+    for name, read in _readers_of(cls):
+        if name in given:
             try:
-                given[name] = kind.from_json(json_object[name])
+                given[name] = read(given[name])
             except BadMessage as error:
                 raise BadMessage(f"{name}.{error.field}", error.fault) from None
-    missing = required_of(cls) - given.keys()
-    if missing:
+    if len(given) < len(names) and (missing := required_of(cls) - given.keys()):
         raise BadMessage(min(missing), "is missing")
     return cls(**given)
 

@@ -110,8 +110,9 @@ class Message:
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
-        for name, fault_of in checks_of(cls):
-            fault = fault_of(getattr(self, name))
+        values_of, checks = checks_of(cls)
+        for (name, fault_of), value in zip(checks, values_of(self), strict=True):
+            fault = fault_of(value)
             if fault is not None:
                 raise BadMessage(name, fault)
 

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from neuroone.contract.errors import BadTopic
@@ -28,6 +29,8 @@ ID_MAX_CHARS: Final = 64
 """Keeps a whole topic below 256 bytes, which every broker and every file system takes."""
 HASH_CHARS: Final = 6
 """24 bits of SHA-256: among 1000 made ids of one slug, two meet with a chance of 3 %; of different slugs, never."""
+TOPICS_MAX: Final = 20_000
+"""Topics that are taken apart only once: the same few thousand come every second. About 10 MB."""
 NO_GROUP: Final = "no-group"
 """The group of a source that named none."""
 
@@ -204,6 +207,7 @@ def every(rule: TopicRule, site: str, **ids: str) -> str:
     return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule)))}"
 
 
+@lru_cache(maxsize=TOPICS_MAX)
 def parse(topic: str) -> Topic:
     """Take a topic apart; raise BadTopic for any that the contract does not know."""
     found = _PATTERN.match(topic)

@@ -379,15 +379,16 @@ class Recorder:
         except ContractError as error:
             batch.letters.append(self._letter(delivery, error))
             return
+        of = "/".join(topic.ids)
         match message:
             case Reading():
-                self._take_reading(f"{topic['group']}/{topic['source']}", message, batch)
+                self._take_reading(of, message, batch)
             case RawBlock():
-                self._take_raw(f"{topic['group']}/{topic['source']}", message, batch)
+                self._take_raw(of, message, batch)
             case StreamState():
-                self._take_state(f"{topic['group']}/{topic['source']}", message, batch)
+                self._take_state(of, message, batch)
             case GroupEvent():
-                self._take_event(topic["group"], message, batch)
+                self._take_event(of, message, batch)
 
     def _take_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
         session = self._sessions.get((stream, reading.session)) or self._session(stream, reading.session)
@@ -582,7 +583,7 @@ class Recorder:
             path.name: path.read_bytes() for path in sorted(directory.glob("*.csv")) if path.name not in growing
         }
         content = dataset.sidecar(session, self._options.site, self._options.version, contents)
-        write_whole(directory / dataset.SIDECAR, content)
+        write_whole(directory / dataset.SIDECAR, content, sync=not session.open)
 
     def _write_index(self) -> None:
         """The file of every name, for a person who looks for one."""
@@ -592,7 +593,7 @@ class Recorder:
         content = text.getvalue().encode()
         path = self._directory / INDEX
         if named and (not path.exists() or path.read_bytes() != content):
-            write_whole(path, content)
+            write_whole(path, content, sync=True)
 
     def _letter(self, delivery: Delivery, error: ContractError) -> bytes:
         self.counters["dead_letters"] += 1
