@@ -5,7 +5,8 @@ pandas and what else is heavy is imported by the command that uses it: `csv-reco
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -13,10 +14,16 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder import report_words
+from csv_recorder import verify as verification
+from csv_recorder.exclusion import directory_of, without_recorder
 from csv_recorder.recorded import Recording, find, without_doubles
+from csv_recorder.verify import Verdict
 from neuroone.contract.errors import SettingsError
 from neuroone.runtime.lifecycle import FAILED, OK, Command, Stop
-from neuroone.runtime.settings import one_of, setting, text
+from neuroone.runtime.settings import one_of, setting, switch, text
+
+SECOND_LOOK_S: Final = 1.1
+"""A recorder writes to its files once a second or more often."""
 
 
 def moment(value: str) -> datetime:
@@ -133,9 +140,44 @@ def _print(lines: Iterable[str]) -> None:
     """Print, also where the terminal cannot write every character of a name."""
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
-        print(line.encode(encoding, "replace").decode(encoding))
+        print(report_words.printable(line).encode(encoding, "replace").decode(encoding))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings(RecordedSettings):
+    """What to verify, and whether to mend."""
+
+    repair: bool = setting(
+        False, switch, "Cut torn tails off, which is what a crash leaves of a last row. No recorder may run."
+    )
+    verbose: bool = setting(False, switch, "A line for every file, also for those in order.")
+
+
+def verify(given: VerifySettings, stop: Stop) -> int:
+    """Print one line a file that is wrong, and a summary; 1 when anything is."""
+
+    def verdicts() -> Iterator[Verdict]:
+        return verification.verdicts(given.places(), lambda: stop.wait(SECOND_LOOK_S))
+
+    if given.repair:
+        with ExitStack() as held:
+            for directory in {directory_of(path) for path in given.places()}:
+                held.enter_context(without_recorder(directory))
+            for verdict in verdicts():
+                if cut := verification.repair(verdict):
+                    _print([f"{verdict.path}: torn tail of {cut} bytes cut off"])
+    files = rows = wrong = 0
+    for verdict in verdicts():
+        if stop.is_set():
+            return FAILED
+        files, rows, wrong = files + 1, rows + verdict.rows, wrong + bool(verdict.faults)
+        if verdict.faults or given.verbose:
+            _print([f"{verdict.path}: {'; '.join(verdict.faults) or ', '.join(['ok', *verdict.notes])}"])
+    _print([f"{files} files, {rows} rows: {f'{wrong} files are wrong' if wrong else 'all in order'}"])
+    return FAILED if wrong else OK
 
 
 COMMANDS: Final = {
     "report": Command(ReportSettings, report, "print figures of students and classes; as a page, CSV or workbook, too"),
+    "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
 }
