@@ -15,7 +15,6 @@ Prints rows/s, CPU per row and memory, and the ratios.
 import argparse
 import asyncio
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
