@@ -2,7 +2,7 @@
 
 import csv
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 import openpyxl
@@ -88,7 +88,7 @@ def test_a_line_is_broken_where_nothing_is_valid(tmp_path):
     write_session(tmp_path / "recordings", readings=readings)
     report(tmp_path / "recordings", "--html", tmp_path / "r.html")
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
-    line = next(keys["d"] for tag, keys in page.tags if tag == "path" and keys.get("class") == "attention")
+    line = next(str(keys["d"]) for tag, keys in page.tags if tag == "path" and keys.get("class") == "attention")
     assert line.count("M") == 3
 
 
@@ -131,6 +131,7 @@ def test_the_workbook_is_read_back_and_holds_no_formula(recordings, tmp_path):
     head, *rows = book["Sessions"].iter_rows(values_only=True)
     row = dict(zip(head, next(row for row in rows if "João Õ" in row), strict=True))
     assert (row["rows"], row["attention_n"], row["valid_share"]) == (70, 63, 0.9)
+    assert isinstance(row["start"], datetime)
     assert abs(row["start"] - NOON.replace(tzinfo=None)) < timedelta(milliseconds=1)
 
 
