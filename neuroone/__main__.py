@@ -2,11 +2,14 @@
 
 import sys
 
-from neuroone import secret_files, up
+from neuroone import doctor, secret_files, up
 from neuroone.runtime import lifecycle
 
 COMMANDS = {
     "up": lifecycle.Command(up.UpSettings, up.run, "Run the whole system on this machine, until Ctrl-C."),
+    "doctor": lifecycle.Command(
+        doctor.DoctorSettings, doctor.run, "Look for what commonly goes wrong, and say what to do."
+    ),
     "secrets": lifecycle.Command(
         secret_files.SecretsSettings, secret_files.run, "Make the logins of a server, or print them."
     ),

@@ -1,25 +1,23 @@
 """The logins of a server: made once, closed to others, and what a real Mosquitto makes of them."""
 
 import base64
-import os
 import shutil
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from neuroone import brokers, secret_files
+from neuroone import secret_files
 from neuroone.contract import topics
 from neuroone.contract.topics import TOPICS
 from neuroone.runtime.settings import BrokerAddress
 from neuroone.secret_files import IDENTITIES, TOKEN, SecretsSettings, login_in, make, owner, owns, password_line
-from tests.brokers import LOOPBACK, free_port
+from tests.brokers import LOOPBACK
+from tests.closed_broker import closed_broker
 from tests.waiting import wait_for
 
 BROKER = BrokerAddress("mosquitto", 1883)
@@ -101,43 +99,14 @@ def test_shown_is_what_people_need(tmp_path: Path) -> None:
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
 
 
-@pytest.fixture
-def closed_broker(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A Mosquitto with deploy/mosquitto/mosquitto.conf and the files that were made for it; its secrets and port."""
-    program = brokers.find(brokers.MOSQUITTO)
-    if program is None:
-        pytest.skip("Mosquitto is not installed on this machine")
-    port = free_port()
-    make(tmp_path / "secrets", BrokerAddress(LOOPBACK, port), {})
-    shipped = (Path(__file__).parents[3] / "deploy/mosquitto/mosquitto.conf").read_text(encoding="utf-8")
-    text = shipped.replace("listener 1883", f"listener {port} {LOOPBACK}").replace("/secrets/", f"{tmp_path}/secrets/")
-    text = text.replace("/mosquitto/data/", f"{tmp_path}/")
-    user = "user root\n" if os.geteuid() == 0 else ""  # who may read what this test writes
-    (tmp_path / "mosquitto.conf").write_text(user + text, encoding="utf-8")
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([program.path, "-c", tmp_path / "mosquitto.conf"], stderr=log)
-    try:
-        wait_for(lambda: _is_open(port), "listening broker")
-        yield tmp_path / "secrets", port
-    finally:
-        process.terminate()
-        process.wait(10)
-    assert "Future versions" not in (tmp_path / "log").read_text(encoding="utf-8")
-
-
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
-
-
 @pytest.mark.broker
-def test_the_broker_takes_each_login_and_no_other(closed_broker: tuple[Path, int]) -> None:
+def test_the_broker_takes_each_login_and_no_other(tmp_path: Path) -> None:
     """Every identity gets in with its password; a wrong one and none do not."""
-    folder, port = closed_broker
-    tries = [(name, login_in(folder, name).password) for name in IDENTITIES]
-    answers = {name: _answer(port, name, password) for name, password in tries}
-    assert answers == dict.fromkeys(IDENTITIES, "Success")
-    assert _answer(port, "reader", "wrong") == _answer(port, None, None) == "Not authorized"
+    with closed_broker(tmp_path) as (folder, address):
+        tries = [(name, login_in(folder, name).password) for name in IDENTITIES]
+        answers = {name: _answer(address.port, name, password) for name, password in tries}
+        assert answers == dict.fromkeys(IDENTITIES, "Success")
+        assert _answer(address.port, "reader", "wrong") == _answer(address.port, None, None) == "Not authorized"
 
 
 def _answer(port: int, user: str | None, password: str | None) -> str:
