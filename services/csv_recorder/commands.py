@@ -22,6 +22,15 @@ from neuroone.contract.errors import SettingsError
 from neuroone.runtime.lifecycle import FAILED, OK, Command, Stop
 from neuroone.runtime.settings import one_of, setting, switch, text
 
+PARQUET: Final = "parquet"
+XLSX: Final = "xlsx"
+EDF: Final = "edf"
+BIDS: Final = "bids"
+CSV_PTBR: Final = "csv-ptbr"
+NEEDED_BY: Final = {PARQUET: ("pyarrow",), XLSX: ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), CSV_PTBR: ()}
+"""The formats of an export, and the packages that each needs."""
+EXPORT: Final = "csv-recorder-export"
+"""The extra that has them."""
 SECOND_LOOK_S: Final = 1.1
 """A recorder writes to its files once a second or more often."""
 
@@ -131,7 +140,7 @@ def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterable[Recording]:
         yield each
 
 
-def _need(what: str, module: str, extra: str = "csv-recorder-export") -> None:
+def _need(what: str, module: str, extra: str = EXPORT) -> None:
     if importlib.util.find_spec(module) is None:
         raise SettingsError([f"{what} needs {module}: install it with: pip install 'neuroone[{extra}]'"])
 
@@ -177,7 +186,46 @@ def verify(given: VerifySettings, stop: Stop) -> int:
     return FAILED if wrong else OK
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings(RecordedSettings):
+    """What to export, as what, and where to."""
+
+    to: str = setting(..., one_of(*NEEDED_BY), f"The format: {', '.join(NEEDED_BY)}.", metavar="FORMAT")
+    out: Path = setting(..., Path, "Directory of the new files; those of the same names are replaced.", metavar="DIR")
+    group: tuple[str, ...] = setting(
+        (), text, "Only this group (its id or code); may be given several times.", many=True
+    )
+    names: bool = setting(False, switch, "With --to bids: say who the participants are.")
+
+
+def export(given: ExportSettings, stop: Stop) -> int:
+    """Write recordings in another format; 1 when one of them could not be read, or when there is nothing to write."""
+    for module, extra in {"pandas": "csv-recorder", **dict.fromkeys((*NEEDED_BY[given.to], "tqdm"), EXPORT)}.items():
+        _need(f"export --to {given.to}", module, extra)
+    from tqdm import tqdm
+
+    from csv_recorder.export import Exporter
+    from csv_recorder.report import Selection
+
+    recordings = [*filter(Selection(groups=frozenset(given.group)).takes, without_doubles(find(given.places())))]
+    exporter = Exporter(given.to, given.out, with_names=given.names)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        for recording in tqdm(_until(stop, recordings), total=len(recordings), unit="session", disable=None):
+            exporter.export(recording)
+        exporter.finish()
+    except OSError as error:
+        raise SettingsError([f"{error.filename or given.out}: {error.strerror or error}"]) from None
+    made = exporter.made
+    _print(f"{report_words.Words()('not_read')}: {fault}" for fault in made.faults)
+    if made.without_raw and given.to in (EDF, BIDS):
+        _print([f"{made.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
+    _print([f"{len(made.files)} files in {given.out}"])
+    return FAILED if made.faults or not made.files or stop.is_set() else OK
+
+
 COMMANDS: Final = {
     "report": Command(ReportSettings, report, "print figures of students and classes; as a page, CSV or workbook, too"),
+    "export": Command(ExportSettings, export, "write sessions as Parquet, xlsx, EDF+, BIDS or CSV for spreadsheets"),
     "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
 }
