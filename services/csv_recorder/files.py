@@ -43,10 +43,11 @@ class Files:
         finally:
             os.close(handle)
 
-    def mend(self, file: str, header: bytes, synced_bytes: int, rows: Sequence[bytes]) -> int:
-        """After a crash: every one of ``rows`` once behind the synced size, where some stand already, perhaps in part.
+    def mend(self, file: str, header: bytes, synced_bytes: int, rows: Sequence[bytes]) -> tuple[int, list[bytes]]:
+        """After a crash: end the file with a whole row again.
 
-        What stands there and is none of them is somebody else's, and stays. Returns the file's size in bytes.
+        ``rows`` are those that may stand behind the synced size, the last one perhaps in part; what stands there and
+        is none of them is somebody else's, and stays. Returns the file's size in bytes and the rows that are missing.
         """
         handle = self._open(file)
         try:
@@ -55,16 +56,25 @@ class Files:
             with os.fdopen(os.dup(handle), "rb") as stream:
                 tail = stream.read()
             if not start and tail.startswith(header):
-                start, tail = len(header), tail[len(header) :]
+                start, tail = len(header), tail.removeprefix(header)
             elif not start and header.startswith(tail):
                 tail = b""
             lines = tail.splitlines(keepends=True)
-            if start and Counter(lines) == Counter(rows):
-                return start + len(tail)
-            foreign = _foreign(lines, rows)
-            end = _write(handle, start, b"".join([b"" if start else header, *foreign, *rows]))
+            left = Counter(lines)
+            missing = []
+            for row in rows:
+                if left[row]:
+                    left[row] -= 1
+                else:
+                    missing.append(row)
+            torn = lines[-1] if lines and not lines[-1].endswith(b"\n") else b""
+            end = start + len(tail)
+            if torn and any(row.startswith(torn) for row in missing):
+                end -= len(torn)
+            elif torn:
+                end = _write(handle, end, b"\n")
             os.ftruncate(handle, end)
-            return end
+            return end, missing
         finally:
             os.close(handle)
 
@@ -117,20 +127,6 @@ def write_whole(path: Path, content: bytes, *, sync: bool) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     temporary.replace(path)
-
-
-def _foreign(lines: list[bytes], rows: Sequence[bytes]) -> list[bytes]:
-    """The lines that are none of the rows, nor the torn beginning of one; each with its end."""
-    left = Counter(rows)
-    foreign = []
-    for line in lines:
-        if left[line]:
-            left[line] -= 1
-        elif line.endswith(b"\n"):
-            foreign.append(line)
-        elif not any(row.startswith(line) for row in left.elements()):
-            foreign.append(line + b"\n")
-    return foreign
 
 
 def _write(handle: int, start: int, content: bytes) -> int:

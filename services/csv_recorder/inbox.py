@@ -257,16 +257,13 @@ class Inbox:
         packed = _pack(rows)
         return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
 
-    def waiting(self) -> dict[int, list[bytes]]:
-        """What waits: for each file all its rows, those of a session in the order of their seq."""
-        found: dict[int, dict[int, list[Row]]] = {}
+    def waiting(self) -> dict[int, list[Row]]:
+        """What waits: for each session all its rows, in the order in which they came; 0 is no session."""
+        found: dict[int, list[Row]] = {}
         for (blob,) in self._run("SELECT rows FROM batches ORDER BY id"):
             for row in _unpack(blob):
-                found.setdefault(row.file, {}).setdefault(row.session, []).append(row)
-        return {
-            file: [row.content for rows in by_session.values() for row in sorted(rows, key=lambda row: row.seq)]
-            for file, by_session in found.items()
-        }
+                found.setdefault(row.session, []).append(row)
+        return found
 
     def last_batch(self) -> int:
         """The number of the newest batch; 0 when none waits."""

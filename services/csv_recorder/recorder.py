@@ -11,6 +11,7 @@ import json
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -156,11 +157,7 @@ class Recorder:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._inbox.open()
             self._load()
-            for file, rows in self._inbox.waiting().items():
-                known = self._by_id[file]
-                known.size_bytes = self._files.mend(known.path, _header(known), known.synced_bytes, rows)
-                self._unsynced[file] = known
-                self.counters["mended_files"] += 1
+            self._mend(self._inbox.waiting())
             self._last_batch = self._inbox.last_batch()
             self.settle()
             self._note_in_all("recorder_start")
@@ -370,6 +367,34 @@ class Recorder:
         self._sessions = {(each.stream, each.session): each for each in self._inbox.open_sessions()}
         described = (each for each in self._sessions.values() if each.id in self._described)
         self._described = {each.id: each for each in described}
+
+    def _mend(self, waiting: dict[int, list[Row]]) -> None:
+        """Mend the files that a crash may have left with a part of what waits, and let the rest have its turn."""
+        by_file: dict[int, list[bytes]] = {}
+        for rows in waiting.values():
+            for each in rows:
+                by_file.setdefault(each.file, []).append(each.content)
+        missing: dict[int, Counter[bytes]] = {}
+        for id, contents in by_file.items():
+            file = self._by_id[id]
+            file.size_bytes, left = self._files.mend(file.path, _header(file), file.synced_bytes, contents)
+            missing[id] = Counter(left)
+            self._unsynced[id] = file
+            self.counters["mended_files"] += 1
+        sessions = {each.id: each for each in self._sessions.values()}
+        for id, rows in waiting.items():
+            session = sessions.get(id)
+            first_seq = min((each.seq for each in rows if each.seq >= 0), default=0)
+            # A hole that may still be filled: one before all that waits was given up long ago.
+            hole = next((first for first, last in session.holes if last + 1 >= first_seq), None) if session else None
+            for each in rows:
+                if missing[each.file][each.content]:
+                    missing[each.file][each.content] -= 1
+                    if hole is not None and each.seq > hole:
+                        window = self._windows.setdefault(id, Window(hole))
+                        window.held.setdefault(each.seq, []).append(each)
+                    else:
+                        self._ready.setdefault(each.file, []).append(each.content)
 
     def _take_delivery(self, delivery: Delivery, batch: _Batch) -> None:
         if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker

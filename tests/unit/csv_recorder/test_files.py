@@ -15,28 +15,32 @@ rows = st.lists(st.integers(0, 20).map(lambda n: b"%d,x\n" % n), max_size=8)
 
 
 @given(before=rows, waiting=rows, cut=st.integers(0, 60))
-def test_mending_leaves_every_row_once(
+def test_mending_leaves_whole_rows_and_names_the_missing(
     before: list[bytes], waiting: list[bytes], cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Whatever part of the waiting rows was written when the program was killed."""
     folder = tmp_path_factory.mktemp("files")
     files = Files(folder)
     synced = files.append("f.csv", HEADER, b"".join(before)) if before else 0
-    whole = (HEADER + b"".join(before) if before else HEADER) + b"".join(waiting)
-    if before or waiting:
-        (folder / "f.csv").write_bytes(whole[: max(synced, min(len(whole), synced + cut))])
-        size = files.mend("f.csv", HEADER, synced, waiting)
-        assert (folder / "f.csv").read_bytes() == whole
-        assert size == len(whole)
+    whole = HEADER + b"".join(before) + b"".join(waiting)
+    (folder / "f.csv").write_bytes(whole[: max(synced, min(len(whole), synced + cut))])
+    size, missing = files.mend("f.csv", HEADER, synced, waiting)
+    assert files.size_bytes("f.csv") == size
+    if missing or not size:
+        files.append("f.csv", HEADER, b"".join(missing))
+    assert sorted((folder / "f.csv").read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
 def test_what_somebody_else_appended_stays(tmp_path: Path) -> None:
-    """It stands before the rows that are written anew."""
+    """Whole rows of ours among it are not missing; a torn one is."""
     files = Files(tmp_path)
     synced = files.append("f.csv", HEADER, b"1,x\n")
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\n3,x\nnote\n2,")
-    files.mend("f.csv", HEADER, synced, [b"2,x\n", b"3,x\n"])
-    assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\nnote\n2,x\n3,x\n"
+    assert files.mend("f.csv", HEADER, synced, [b"2,x\n", b"3,x\n"])[1] == [b"2,x\n"]
+    assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\n3,x\nnote\n"
+    (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\nnote")
+    assert files.mend("f.csv", HEADER, synced, [b"2,x\n"])[1] == [b"2,x\n"]
+    assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\nnote\n"
 
 
 def test_a_short_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

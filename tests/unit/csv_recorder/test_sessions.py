@@ -174,6 +174,19 @@ def test_what_waits_for_its_turn_survives_a_settling_and_a_crash(tmp_path: Path)
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2"]
 
 
+def test_what_waits_for_its_turn_keeps_waiting_after_a_crash(tmp_path: Path) -> None:
+    """A broker sends what was not acknowledged again, after what is newer."""
+    recorder = Recorder(tmp_path)
+    recorder.open()
+    record(recorder, delivery(0), delivery(2))
+    crash(recorder)
+    again = Recorder(tmp_path)
+    again.open()
+    record(again, delivery(3), delivery(1))
+    again.close()
+    assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "1", "2", "3"]
+
+
 def test_files_go_on_in_new_ones(tmp_path: Path, clock: Clock) -> None:
     """At a size and at an age; no live file is renamed, every one has its header, the ended ones their sums."""
     recorder = Recorder(tmp_path, Options(rotate_bytes=1000, rotate_s=600), clock)
