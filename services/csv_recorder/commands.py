@@ -4,6 +4,7 @@ pandas and what else is heavy is imported by the command that uses it: `csv-reco
 """
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -16,11 +17,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from csv_recorder import report_words
 from csv_recorder import verify as verification
 from csv_recorder.exclusion import directory_of, without_recorder
+from csv_recorder.forget import Student, look, remove
 from csv_recorder.recorded import Recording, find, without_doubles
 from csv_recorder.verify import Verdict
 from neuroone.contract.errors import SettingsError
 from neuroone.runtime.lifecycle import FAILED, OK, Command, Stop
-from neuroone.runtime.settings import one_of, setting, switch, text
+from neuroone.runtime.settings import one_of, setting, switch, text, topic_id
 
 PARQUET: Final = "parquet"
 XLSX: Final = "xlsx"
@@ -129,6 +131,17 @@ def report(given: ReportSettings, stop: Stop) -> int:
     return FAILED if made.faults or stop.is_set() else OK
 
 
+def _agrees(question: str) -> bool:
+    """Ask on the terminal. Ctrl-C and the end of the input are a no."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(question).strip().lower() in ("y", "yes", "s", "sim")
+    except (KeyboardInterrupt, EOFError):
+        return False
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
     return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
 
@@ -224,8 +237,51 @@ def export(given: ExportSettings, stop: Stop) -> int:
     return FAILED if made.faults or not made.files or stop.is_set() else OK
 
 
+def stream_name(value: str) -> str:
+    """The parser of streams."""
+    group, slash, source = value.partition("/")
+    if not slash:
+        raise ValueError("must be GROUP/SOURCE")
+    return f"{topic_id(group)}/{topic_id(source)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetSettings:
+    """Whom to forget."""
+
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+    name: str | None = setting(None, text, "Everything that is recorded under this name.")
+    source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
+    yes: bool = setting(False, switch, "Do not ask.")
+
+
+def forget(given: ForgetSettings, stop: Stop) -> int:
+    """Remove one student's data after a confirmation; 1 when there is none, or when it is not all the student's own."""
+    if (given.name is None) == (given.source is None):
+        raise SettingsError(["--name or --source: one of them is needed, and not both"])
+    if not given.dir.is_dir():
+        raise SettingsError([f"--dir: {given.dir} is not there"])
+    student = Student(given.name, given.source)
+    with without_recorder(given.dir) as inbox:
+        found = look(given.dir, student, inbox)
+        _print(found.lines())
+        if not found:
+            _print(["there is nothing to remove"])
+            return FAILED
+        if not given.yes:
+            if not sys.stdin.isatty():
+                raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
+            if not _agrees("Remove all of this for ever? [y/N] "):
+                _print(["nothing was removed"])
+                return FAILED
+        remove(given.dir, student, found, inbox)
+    _print(["removed. Copies and exports are not known here; a retained state may still be on the broker"])
+    return FAILED if found.shared else OK
+
+
 COMMANDS: Final = {
     "report": Command(ReportSettings, report, "print figures of students and classes; as a page, CSV or workbook, too"),
     "export": Command(ExportSettings, export, "write sessions as Parquet, xlsx, EDF+, BIDS or CSV for spreadsheets"),
     "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
+    "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
 }

@@ -8,7 +8,7 @@ waits here, so every row is written exactly once.
 import json
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -275,6 +275,43 @@ class Inbox:
         # The newest number stays taken, so that later batches have higher ones.
         self._run("DELETE FROM batches WHERE id < ?", (up_to,))
         self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(held), up_to))
+
+    def writers(self) -> dict[str, set[str]]:
+        """Which streams have written to each ``{Nome}.csv``, by its path."""
+        found: dict[str, set[str]] = {}
+        for path, stream in self._run("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
+            found.setdefault(path, set()).add(stream)
+        return found
+
+    def forget(self, is_of: Callable[[str, str | None], bool], paths: Collection[str], *, dry: bool = False) -> int:
+        """Remove what is of a student, and leave no trace of it in the database's pages; how many entries that are.
+
+        ``is_of`` says it of a stream and a name, ``paths`` are the files of the student. ``dry`` only counts.
+        """
+        sessions = {
+            id
+            for id, stream, about in self._run("SELECT id, stream, about FROM sessions").fetchall()
+            if is_of(stream, json.loads(about).get("name"))
+        }
+        places = [each for each in self._run("SELECT stream, name FROM places").fetchall() if is_of(*each)]
+        files = {
+            id
+            for id, path, session in self._run("SELECT id, path, session FROM files").fetchall()
+            if path in paths or session in sessions
+        }
+        if not dry:
+            self.begin()
+            for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
+                kept = [row for row in _unpack(blob) if row.session not in sessions and row.file not in files]
+                self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
+            delete = self._db_of().executemany
+            delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
+            delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
+            delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
+            self.commit()
+            self._run("VACUUM")
+            self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(sessions) + len(places) + len(files)
 
     def _db_of(self) -> sqlite3.Connection:
         if self._db is None:
