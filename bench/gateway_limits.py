@@ -4,7 +4,8 @@
     python -m bench.gateway_limits hostile [FRAMES]
     python -m bench.gateway_limits stalled [SECONDS]
 
-Each runs a real gateway on a real broker and prints one line.
+Each runs a real gateway on a real broker, ``hostile`` with a recorder, and prints one line; the exit code says whether
+it holds what is promised.
 """
 
 import asyncio
@@ -27,11 +28,17 @@ from neuroone.runtime.bus import MqttBus
 from neuroone.runtime.settings import BrokerAddress, Identity
 
 OWN_STREAM = "neuroone/v1/local/streams/"
+IDLE_PROCESSES = 4
+IDLE_S = 45
+"""Two rounds of pings."""
+IDLE_MAX_KIB = 20
+STALLED_MAX_MS = 50
 
 
 @contextmanager
-def running():
-    """A gateway with its broker: its port, its process, the topics that were published, its folder."""
+def running(data=None):
+    """A gateway with its broker, and a recorder where there is a folder for its data: the gateway's port and process,
+    the topics that were published."""
     broker = brokers.find()
     assert broker is not None
     with tempfile.TemporaryDirectory() as name:
@@ -46,16 +53,24 @@ def running():
             on_delivery=lambda delivery: heard.add(delivery.topic),
         )
         bus.start()
+        if data is not None:
+            data.mkdir(parents=True)
+            words = ["--dir", str(data), "--broker", f"mqtt://{HOST}:{mqtt}"]
+            programs.append(subprocess.Popen([sys.executable, "-m", "csv_recorder", "run", *words], cwd=data.parent))
         words = ["--host", HOST, "--ws-port", str(port), "--broker", f"mqtt://{HOST}:{mqtt}"]
         programs.append(subprocess.Popen([sys.executable, "-m", "ws_gateway", *words], cwd=folder))
         time.sleep(2)
         try:
-            yield port, programs[1], heard, folder
+            yield port, programs[-1], heard
         finally:
             bus.close()
             for program in reversed(programs):
                 program.terminate()
-                program.wait(20)
+                try:
+                    program.wait(20)
+                except subprocess.TimeoutExpired:
+                    print("it did not stop:", *program.args)
+                    program.kill()
 
 
 def resident_kib(process):
@@ -64,15 +79,30 @@ def resident_kib(process):
 
 
 async def idle(connections):
-    with running() as (port, process, _, _):
+    """Clients in several processes: client and server ends of 10,000 connections are more files than one may have."""
+    with running() as (port, process, _):
         before = resident_kib(process)
-        clients = []
-        for _ in range(0, connections, 100):
-            clients += await asyncio.gather(*(connect(port) for _ in range(100)))
-        await asyncio.sleep(25)  # one round of pings
-        lost = sum(client.lost for client in clients)
-        each = (resident_kib(process) - before) / connections
-        print(f"idle: {connections} connections, {lost} lost after 25 s, {each:.1f} KiB each")
+        share = connections // IDLE_PROCESSES
+        command = [sys.executable, "-m", "bench.gateway_limits", "sit", str(share), str(port)]
+        sitting = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(IDLE_PROCESSES)]  # noqa: ASYNC220
+        most = before
+        while any(each.poll() is None for each in sitting):
+            most = max(most, resident_kib(process))
+            await asyncio.sleep(1)
+        lost = [int(each.communicate()[0]) for each in sitting]
+        each = (most - before) / connections
+        print(f"idle: {connections} connections, {sum(lost)} lost after {IDLE_S} s, {each:.1f} KiB each")
+        return not any(lost) and each <= IDLE_MAX_KIB
+
+
+async def sit(connections, port):
+    """Hold that many connections; prints how many were lost meanwhile."""
+    clients = []
+    for _ in range(0, connections, 100):
+        clients += await asyncio.gather(*(connect(port) for _ in range(100)))
+    await asyncio.sleep(IDLE_S)
+    print(sum(client.lost for client in clients), flush=True)
+    return True
 
 
 def hostile_frames(rng):
@@ -110,44 +140,61 @@ def hostile_frames(rng):
 
 
 async def hostile(frames):
-    with running() as (port, process, heard, folder):
-        arrived = []
-        dashboard = await connect(port, lambda text: arrived.append(json.loads(text)["Nome"]))
-        dashboard.transport.write(text_frame("dash"))
-        good = await connect(port)
-        rng = random.Random(1)
-        made = hostile_frames(rng)
-        bad = [await connect(port) for _ in range(20)]
-        connects = sent_good = 0
-        for number in range(frames):
-            place = number % len(bad)
-            if bad[place].lost:
-                bad[place] = await connect(port)
-                connects += 1
-            bad[place].transport.write(next(made))
-            if number % 100 == 0:
-                await asyncio.sleep(0.02)
-            if number % 1000 == 0:
-                good.transport.write(text_frame('{"Nome":"good","Codigo":"G","Att":50}'))
-                sent_good += 1
-        for _ in range(100):
-            if arrived.count("good") == sent_good:
-                break
-            await asyncio.sleep(0.1)
-        strange = [t for t in heard if not t.startswith((OWN_STREAM, "neuroone/v1/local/services/"))]
-        for topic in heard:
-            topics.parse(topic)
-        files = [f for f in folder.rglob("*") if f.is_file() and f.parent.name not in ("broker",)]
-        print(
-            f"hostile: {frames} frames, {connects} reconnects, gateway runs: {process.poll() is None}, "
-            f"good client kept: {not good.lost}, its "
-            f"readings {arrived.count('good')} of {sent_good}, topics outside: {len(strange)}, "
-            f"files: {len(files)}, memory {resident_kib(process) // 1024} MiB"
-        )
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name, "a", "b", "c", "data")  # deep enough for ../../ to be seen
+        with running(data) as (port, process, heard):
+            held = await attack(frames, port, process, heard)
+        inside, outside, rows = written(Path(name), data)
+        print(f"recorder: {inside} files, {outside} outside its directory, {rows} rows of the good client")
+        return held and not outside and rows == -(-frames // 1000)
+
+
+def written(folder, data):
+    """Files inside the directory of the data, files outside and links, and rows of the good client."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    inside = [file for file in files if file.resolve().is_relative_to(data.resolve())]
+    rows = len((data / "good.csv").read_text(encoding="utf-8").splitlines()) - 1
+    return len(inside), len(files) - len(inside), rows
+
+
+async def attack(frames, port, process, heard):
+    """Whether the gateway and a good client at its side bear it, and no topic is outside the students' own."""
+    arrived = []
+    dashboard = await connect(port, lambda text: arrived.append(json.loads(text)["Nome"]))
+    dashboard.transport.write(text_frame("dash"))
+    good = await connect(port)
+    rng = random.Random(1)
+    made = hostile_frames(rng)
+    bad = [await connect(port) for _ in range(20)]
+    connects = sent_good = 0
+    for number in range(frames):
+        place = number % len(bad)
+        if bad[place].lost:
+            bad[place] = await connect(port)
+            connects += 1
+        bad[place].transport.write(next(made))
+        if number % 100 == 0:
+            await asyncio.sleep(0.02)
+        if number % 1000 == 0:
+            good.transport.write(text_frame('{"Nome":"good","Codigo":"G","Att":50}'))
+            sent_good += 1
+    for _ in range(100):
+        if arrived.count("good") == sent_good:
+            break
+        await asyncio.sleep(0.1)
+    for topic in heard:
+        topics.parse(topic)
+    strange = [t for t in heard if not t.startswith((OWN_STREAM, "neuroone/v1/local/services/"))]
+    print(
+        f"hostile: {frames} frames, {connects} reconnects, gateway runs: {process.poll() is None}, "
+        f"good client kept: {not good.lost}, its readings {arrived.count('good')} of {sent_good}, "
+        f"topics outside: {len(strange)}, memory {resident_kib(process) // 1024} MiB"
+    )
+    return process.poll() is None and not good.lost and arrived.count("good") == sent_good and not strange
 
 
 async def stalled(seconds):
-    with running() as (port, process, _, _):
+    with running() as (port, process, _):
         sent_at, latencies, started_kib = {}, [], resident_kib(process)
 
         def hear(text):
@@ -171,19 +218,22 @@ async def stalled(seconds):
         stuck.transport.resume_reading()
         await asyncio.sleep(7)
         latencies.sort()
+        p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
         print(
             f"stalled: 200 students, 49 dashboards, {len(latencies)} frames of {200 * 49 * seconds}, "
-            f"p50 {latencies[len(latencies) // 2]:.1f} ms, p99 {latencies[int(len(latencies) * 0.99)]:.1f} ms, "
-            f"stalled one evicted: {stuck.lost}, memory {started_kib // 1024} to {peak // 1024} MiB"
+            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, stalled one evicted: {stuck.lost}, "
+            f"memory {started_kib // 1024} to {peak // 1024} MiB"
         )
+        return stuck.lost and p99 <= STALLED_MAX_MS
 
 
 def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    what = {"idle": (idle, 10_000), "hostile": (hostile, 100_000), "stalled": (stalled, 30)}
-    run, number = what[sys.argv[1]]
-    uvloop.run(run(int(sys.argv[2]) if len(sys.argv) > 2 else number))
+    what = {"idle": (idle, 10_000), "sit": (sit, 0, 0), "hostile": (hostile, 100_000), "stalled": (stalled, 30)}
+    run, *numbers = what[sys.argv[1]]
+    given = [int(word) for word in sys.argv[2:]]
+    sys.exit(0 if uvloop.run(run(*given, *numbers[len(given) :])) else 1)
 
 
 if __name__ == "__main__":

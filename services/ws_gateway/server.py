@@ -76,6 +76,7 @@ class Gateway:
         self._clients_per_address = clients_per_address
         self._trusted_proxies = trusted_proxies
         self._addresses: Counter[str] = Counter()
+        self._connections: set[ServerConnection] = set()
         self._server: Server | None = None
         self._stopping = False
         self.counters: dict[str, int] = dict.fromkeys(
@@ -94,7 +95,7 @@ class Gateway:
     @property
     def clients(self) -> int:
         """Clients that are connected now."""
-        return self._addresses.total()
+        return len(self._connections)
 
     async def listen(self, host: str, port: int, origins: Sequence[str]) -> None:
         """Start to accept clients. Raises SettingsError when the address is not to be had."""
@@ -135,7 +136,14 @@ class Gateway:
         self._browsers.hang_up()
         if self._server is not None:
             self._server.close(code=CloseCode.SERVICE_RESTART, reason="restart")
+            # The library waits without end for those whom it has hung up on before and who do not hang up themselves.
+            cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
             await self._server.wait_closed()
+            cut.cancel()
+
+    def _cut(self) -> None:
+        for connection in self._connections:
+            connection.transport.abort()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Awaitable[Response] | Response | None:
         """Answer a browser or a health check; turn away whom there is no room for; None lets a client in."""
@@ -171,6 +179,7 @@ class Gateway:
         address = self._address_of(connection, request)
         self.counters["clients_accepted"] += 1
         self._addresses[address] += 1
+        self._connections.add(connection)
         outlet = Outlet(connection)
         client: Client | None = None
         try:
@@ -198,6 +207,7 @@ class Gateway:
             log.exception("a fault while serving a client")
             await connection.close(CloseCode.INTERNAL_ERROR)
         finally:
+            self._connections.discard(connection)
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
