@@ -306,6 +306,15 @@ class ServiceState(Message):
         int,
         Integer(low=1, high=SEQ_MAX, doc="Which connection of this run; a Last Will has that of the birth it ends."),
     ]
+    fault: Annotated[
+        str | None,
+        Text(
+            low=1,
+            high=NOTE_MAX_CHARS,
+            optional=True,
+            doc="What keeps an online service from its work, in plain words; null: nothing.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,14 @@ class AsyncBus:
                 if delivery.needs_ack_of(self._connections):
                     connection.write(packets.puback(delivery.packet_id))
 
+    def say_fault(self, fault: str | None) -> None:
+        """Say on the service's own topic what keeps it from its work, or that nothing does any more."""
+        if fault != self._presence.fault:
+            self._presence.fault = fault
+            if self._connection is not None:
+                self._outbox.put(self._state(ServiceStatus.ONLINE))
+                self.pump()
+
     def read_on(self) -> None:
         """There is room again."""
         if self._connection is not None:

@@ -42,13 +42,20 @@ class Presence:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
+        self.fault: str | None = None
         self.state_topic = str(topics.service_state(identity.site, identity.service, identity.instance))
         self.health_topic = topics.health(identity.site, identity.service, identity.instance)
 
     def state(self, status: ServiceStatus, connection: int) -> Outgoing:
         """The state as it is published: birth, goodbye or Last Will of one connection, counted from 1."""
         identity = self._identity
-        state = ServiceState(status=status, version=identity.version, epoch=identity.epoch, connection=connection)
+        state = ServiceState(
+            status=status,
+            version=identity.version,
+            epoch=identity.epoch,
+            connection=connection,
+            fault=self.fault if status is ServiceStatus.ONLINE else None,
+        )
         return Outgoing(self.state_topic, codec.encode(state), qos=1, retained=True)
 
     def is_outdated(self, payload: bytes, connection: int) -> bool:

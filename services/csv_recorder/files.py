@@ -114,12 +114,11 @@ class Files:
             os.close(handle)
 
 
-def write_whole(path: Path, content: bytes, *, sync: bool) -> None:
+def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a file in one step: a reader sees the old content or the new; ``sync``: also after a power cut.
 
     Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as stream:
         stream.write(content)

@@ -6,6 +6,7 @@ disk stops all of it before the acknowledgement, and the batch is tried again.
 """
 
 import csv
+import errno
 import io
 import json
 import logging
@@ -123,6 +124,7 @@ class Recorder:
         self._changed: dict[tuple[str, str], None] = {}
         self._described: dict[int, Session] = {}
         self._last_batch = 0
+        self._inode = 0
         self.counters: dict[str, int] = dict.fromkeys(
             (
                 "rows",
@@ -137,6 +139,7 @@ class Recorder:
                 "mended_files",
                 "sessions_opened",
                 "sessions_closed",
+                "rows_taken_away",
             ),
             0,
         )
@@ -156,6 +159,7 @@ class Recorder:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._inbox.open()
+            self._inode = _inode(self._directory / INBOX_FILE)
             self._load()
             self._mend(self._inbox.waiting())
             self._last_batch = self._inbox.last_batch()
@@ -186,6 +190,7 @@ class Recorder:
         """
         if len(self._sessions) >= SESSIONS_MAX:  # only between batches: within one they are ahead of the inbox
             self._sessions = {key: session for key, session in self._sessions.items() if session.open}
+        self._check_directory()
         counted = dict(self.counters)
         batch = _Batch()
         size_bytes = 0
@@ -350,6 +355,24 @@ class Recorder:
             self.settle()
         finally:
             self._inbox.close()
+
+    def _check_directory(self) -> None:
+        """A database that somebody took away would take rows and keep none. Raises OSError."""
+        try:
+            if _inode(self._directory / INBOX_FILE) == self._inode:
+                return
+        except FileNotFoundError:
+            if not self._directory.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "the directory of the recordings is gone") from None
+        log.error("the recordings were taken away; beginning anew in %s", self._directory)
+        self.counters["rows_taken_away"] += self.unwritten
+        self._inbox.close()
+        for waiting in (self._windows, self._ready, self._doubles, self._unsynced, self._changed, self._described):
+            waiting.clear()
+        self._by_id.clear()
+        self._folders.clear()
+        self._unsettled_bytes = 0
+        self.open()
 
     def _load(self) -> None:
         """Begin with what the inbox says."""
@@ -618,7 +641,7 @@ class Recorder:
         content = text.getvalue().encode()
         path = self._directory / INDEX
         if named and (not path.exists() or path.read_bytes() != content):
-            write_whole(path, content, sync=True)
+            write_whole(path, content)
 
     def _letter(self, delivery: Delivery, error: ContractError) -> bytes:
         self.counters["dead_letters"] += 1
@@ -641,6 +664,10 @@ class Recorder:
                         size += file.write(letter)
         except OSError:  # a full disk must not hold up readings for the sake of these
             self.counters["dead_letters_dropped"] += len(letters)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
 
 
 def _is_recording(session: Session) -> bool:

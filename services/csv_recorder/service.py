@@ -59,7 +59,7 @@ class Service:
         self._mark_topic = topics.recorded(given.site, self._identity.instance)
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
-        self._failing: set[str] = set()
+        self._faults: dict[str, str] = {}
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._settle_due_s = 0.0
         self._free_bytes = -1
@@ -188,14 +188,17 @@ class Service:
             write()
         except (OSError, sqlite3.Error) as error:
             self._recorder.counters["disk_faults"] += 1
-            if what not in self._failing:
-                log.error("cannot %s: %s; nothing is lost, but nothing more is taken while it stays so", what, error)
-            self._failing.add(what)
-            return False
-        if what in self._failing:
+            if what not in self._faults:
+                log.error(
+                    "cannot %s: %s; nothing is lost, but nothing more is taken while it stays so", what, _words(error)
+                )
+            self._faults[what] = f"cannot {what}: {_words(error)}"
+        else:
+            if self._faults.pop(what, None) is None:
+                return True
             log.info("can %s again", what)
-        self._failing.discard(what)
-        return True
+        self._bus.say_fault(next(iter(self._faults.values()), None))
+        return what not in self._faults
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
@@ -212,7 +215,12 @@ class Service:
         gauges = {
             "queue": len(self._arrived),
             "unwritten": self._recorder.unwritten,
-            "disk_works": int(not self._failing),
+            "disk_works": int(not self._faults),
             "free_bytes": self._free_bytes,
         }
-        return Vitals({**self._bus.counters, **self._recorder.counters}, gauges, working=not self._failing)
+        return Vitals({**self._bus.counters, **self._recorder.counters}, gauges, working=not self._faults)
+
+
+def _words(error: OSError | sqlite3.Error) -> str:
+    """What the disk says, without a path: that may name a child."""
+    return (error.strerror or "the disk says no") if isinstance(error, OSError) else str(error)

@@ -296,3 +296,14 @@ def test_more_sessions_than_are_remembered_double_nothing(
     for _ in range(2):
         record(recorder, *(delivery(source=each, name=each.upper(), session=each) for each in ("a", "b", "c", "a")))
     assert {path.name: len(rows_of(path)) for path in tmp_path.glob("*.csv")} == {"A.csv": 1, "B.csv": 1, "C.csv": 1}
+
+
+def test_recordings_that_were_deleted_are_begun_anew(recorder: Recorder, tmp_path: Path) -> None:
+    """A database without a name would take rows and keep none."""
+    record(recorder, delivery(0))
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    record(recorder, delivery(1), delivery(2))
+    recorder.write(all=True)
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
