@@ -112,13 +112,13 @@ export class Cards {
 
   #label(card) {
     for (const row of [card.attention, card.meditation]) write(row.label, t(row.what));
+    write(card.name, labelOf(card.student, this.hidden));
     card.open.disabled = this.hidden;
     card.said = "";
   }
 
   /** Bring one card up to date; whether anything was to be done. */
   #refresh(card, now_s) {
-    if (!this.#seen.has(card)) return false;
     const { student } = card;
     const presence = student.presence(now_s);
     const said = `${presence} ${ageOf(student, now_s)} ${student.seat}`;
@@ -133,7 +133,7 @@ export class Cards {
     mark(card.root, "data-presence", presence);
     mark(card.root, "data-held", isHeld(student) ? "" : null);
     for (const row of [card.attention, card.meditation]) this.#value(row, student);
-    if (isFresh && !this.hidden) this.#spark(card);
+    if (isFresh && !this.hidden && this.#seen.has(card)) this.#spark(card);
     return true;
   }
 

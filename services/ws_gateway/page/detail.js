@@ -271,5 +271,8 @@ function fillTable(id, names, times, columns) {
   }
   const box = at(id).querySelector("div");
   box.className = "wide";
+  box.tabIndex = 0;
+  box.setAttribute("role", "region");
+  box.setAttribute("aria-label", t("table"));
   box.replaceChildren(table);
 }

@@ -374,8 +374,10 @@ addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]")) return;
   const isTyping = event.target.matches("input:not([type=checkbox]), select, textarea");
   if (event.key === "Escape") {
+    if (event.target === at("search")) at("search").value = chosen.search = "";
     if (isTyping) event.target.blur();
     else if (view !== "class") go("class");
+    again();
   } else if (!isTyping && !event.ctrlKey && !event.altKey && !event.metaKey && at("keys").checked && event.key in KEYS) {
     event.preventDefault();
     KEYS[event.key]();

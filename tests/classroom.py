@@ -1,0 +1,104 @@
+"""A class of simulated students: each on a connection of its own, all in one thread, steered by the test."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from neuroone.contract.messages import BANDS
+
+START_TIMEOUT_S = 20.0
+POLL_S = 0.05
+
+
+@dataclass
+class SimulatedStudent:
+    """What one student sends; a test changes it at any time. ``is_silent`` stays connected and says nothing."""
+
+    name: str | None
+    code: str | None = "TURMA-1"
+    poor_signal: int | None = 0
+    attention: int = 60
+    meditation: int = 50
+    band: int = 1000
+    is_silent: bool = False
+    is_gone: bool = False
+    sent: int = 0
+    values: dict[str, int] = field(default_factory=dict)
+
+    def reading(self) -> dict[str, Any]:
+        """The next reading."""
+        bands = dict.fromkeys(BANDS, self.band) | self.values
+        return {
+            "type": "reading",
+            "seq": self.sent,
+            "poor_signal": self.poor_signal,
+            "attention": self.attention,
+            "meditation": self.meditation,
+            **bands,
+        }
+
+
+class SimulatedClass:
+    """Students that send a reading every ``period_s``."""
+
+    def __init__(self, url: str, students: list[SimulatedStudent], period_s: float = 0.5) -> None:
+        self.students = students
+        self._url = url
+        self._period_s = period_s
+        self._stop = threading.Event()
+        self._ready = threading.Semaphore(0)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="class")
+
+    def __enter__(self) -> "SimulatedClass":
+        self._thread.start()
+        for _ in self.students:
+            assert self._ready.acquire(timeout=START_TIMEOUT_S), "a student found no gateway"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        await asyncio.gather(*map(self._attend, self.students))
+
+    async def _attend(self, student: SimulatedStudent) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OSError, ConnectionClosed):
+                async with connect(self._url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as connection:
+                    hello = {"type": "hello", "role": "student", "name": student.name, "code": student.code}
+                    await connection.send(json.dumps(hello, ensure_ascii=False))
+                    student.sent = 0
+                    await self._send(student, connection)
+            await asyncio.sleep(POLL_S)
+            while student.is_gone and not self._stop.is_set():  # noqa: ASYNC110 (the test's thread sets it)
+                await asyncio.sleep(POLL_S)
+
+    async def _send(self, student: SimulatedStudent, connection: ClientConnection) -> None:
+        clock = asyncio.get_running_loop().time
+        due_s = clock()
+        hearing = asyncio.create_task(_ignore(connection))
+        try:
+            while not (self._stop.is_set() or student.is_gone):
+                if not student.is_silent and clock() >= due_s:
+                    due_s = clock() + self._period_s
+                    await connection.send(json.dumps(student.reading()))
+                    student.sent += 1
+                    if student.sent == 1:
+                        self._ready.release()
+                await asyncio.sleep(POLL_S)
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+
+
+async def _ignore(connection: ClientConnection) -> None:
+    async for _ in connection:
+        pass
