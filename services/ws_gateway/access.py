@@ -55,11 +55,15 @@ class Bucket:
 class Access:
     """Tokens and join codes, compared in constant time; too many wrong ones from an address are not looked at.
 
-    ``token`` None lets everybody watch. ``join_codes`` has the word that students of a class code must know.
+    ``token`` None lets everybody watch; ``open_here`` lets those on this machine watch without it. ``join_codes`` has
+    the word that students of a class code must know.
     """
 
-    def __init__(self, token: str | None, join_codes: Mapping[str, str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, token: str | None, join_codes: Mapping[str, str], clock: Callable[[], float], *, open_here: bool = False
+    ) -> None:
         self._token = token
+        self._open_here = open_here
         self._join_codes = join_codes
         self._clock = clock
         self._guesses: OrderedDict[str, Bucket] = OrderedDict()
@@ -69,6 +73,10 @@ class Access:
         """Whether one more connection from this address is welcome."""
         bucket = self._bucket(self._connects, address, CONNECTS_RATE_HZ, CONNECTS_BURST)
         return bucket.take(self._clock()) == 0
+
+    def token_of(self, given: str | None, *, is_here: bool) -> str | None:
+        """The token that a connection has: the one that it shows, or ours if it comes from this machine."""
+        return self._token if given is None and is_here and self._open_here else given
 
     def may_watch(self, given: str | None, address: str) -> bool:
         """Whether whoever shows this token may see the students."""
@@ -105,6 +113,21 @@ def token_given(path: str, authorization: str | None) -> str | None:
     if authorization is not None and authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
     return parse_qs(urlsplit(path).query).get("token", [None])[0]
+
+
+def is_here(peer: str, origin: str | None, *, is_forwarded: bool) -> bool:
+    """Whether a connection was made by a program on this machine, or by a page of this machine.
+
+    One that a proxy forwards comes from elsewhere; and a page of another site that is open here speaks for that site.
+    """
+    address = _ip(peer)
+    if address is None or not address.is_loopback or is_forwarded:
+        return False
+    if origin is None:
+        return True
+    host = urlsplit(origin).hostname or ""
+    page = _ip(host)
+    return host == "localhost" or (page is not None and page.is_loopback)
 
 
 def networks(text: str) -> tuple[Network, ...]:

@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.access import Bucket, Network, client_address, token_given
+from ws_gateway.access import Bucket, Network, client_address, is_here, token_given
 from ws_gateway.browsers import Browsers, Connection
 from ws_gateway.clients import Client, NewClient, NotAllowed, OldClient, Room
 from ws_gateway.outlet import ROOM_BYTES, Outlet
@@ -183,7 +183,7 @@ class Gateway:
         outlet = Outlet(connection)
         client: Client | None = None
         try:
-            token = token_given(request.path, request.headers.get("Authorization"))
+            token = self._token_of(connection, request)
             if connection.subprotocol == SUBPROTOCOL:
                 client = new_client = NewClient(
                     self._room, outlet, token, address, lambda: outlet.end(RESUMED_ELSEWHERE, "resumed elsewhere")
@@ -242,10 +242,21 @@ class Gateway:
             return False
         return True
 
+    def _token_of(self, connection: ServerConnection, request: Request) -> str | None:
+        headers = request.headers
+        is_forwarded = "X-Forwarded-For" in headers or "Forwarded" in headers
+        return self._room.access.token_of(
+            token_given(request.path, headers.get("Authorization")),
+            is_here=is_here(_peer(connection), headers.get("Origin"), is_forwarded=is_forwarded),
+        )
+
     def _address_of(self, connection: ServerConnection, request: Request) -> str:
-        remote = connection.remote_address
-        peer = str(remote[0]) if isinstance(remote, tuple) else ""
-        return client_address(peer, request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
+        return client_address(_peer(connection), request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
+
+
+def _peer(connection: ServerConnection) -> str:
+    remote = connection.remote_address
+    return str(remote[0]) if isinstance(remote, tuple) else ""
 
 
 def _subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

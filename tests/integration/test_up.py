@@ -105,14 +105,13 @@ def kinds_here() -> list[Any]:
 def test_the_main_job(tmp_path: Path, kind: str) -> None:
     """An old student, an old dashboard, a silent listener and a third party, on one machine; then Ctrl-C."""
     began_s = time.monotonic()
-    with running_up(tmp_path / "D", "--host", "127.0.0.1", "--port", "sim", "--broker-program", kind) as up:
+    with running_up(tmp_path / "D", "--port", "sim", "--broker-program", kind) as up:
         assert up.banner[0] == "=== Servidor WebSocket Headless ==="
         assert up.banner[1].startswith("IP Local: ")
         assert up.banner[2] == f"Porta: {up.ws_port}"
         assert up.banner[3].startswith("URL WebSocket: ws://")
         assert up.banner[3].endswith(f":{up.ws_port}")
         assert f"Arquivos CSV: {tmp_path / 'D'}" in up.banner
-        assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
         print(f"ready after {time.monotonic() - began_s:.1f} s with {kind}")
         with listening(up.mqtt_url) as third_party, up.connect() as dashboard, up.connect() as silent:
             dashboard.send("dash")
@@ -142,7 +141,7 @@ def test_a_server_for_others_wants_a_token(tmp_path: Path) -> None:
     """It is printed with the dashboard's address and stays the same; students come in without one."""
     queries = []
     for _ in range(2):
-        with running_up(tmp_path, "--port", "sim") as up:
+        with running_up(tmp_path, "--host", "0.0.0.0", "--port", "sim") as up:
             queries.append(up.dashboard_query)
             assert any("--open-dashboards" in line for line in up.banner)
             with up.connect() as stranger:
@@ -164,6 +163,13 @@ def test_a_server_for_others_wants_a_token(tmp_path: Path) -> None:
     file = tmp_path / ".token"
     assert queries == [f"?token={file.read_text(encoding='ascii').strip()}"] * 2
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_server_for_this_machine_alone_is_open(tmp_path: Path) -> None:
+    """Nobody else can reach it: it makes no token."""
+    with running_up(tmp_path, "--host", "127.0.0.1") as up:
+        assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
+        assert not (tmp_path / ".token").exists()
 
 
 def test_dashboards_can_be_opened(tmp_path: Path) -> None:
@@ -269,8 +275,8 @@ def test_ports_in_use_are_said(tmp_path: Path) -> None:
         mqtt_port, ws_port = mqtt.getsockname()[1], ws.getsockname()[1]
         said = refused("--data", str(tmp_path), "--mqtt-port", str(mqtt_port), "--ws-port", str(ws_port))
     assert said.splitlines() == [
-        f"neuroone: --mqtt-port: port {mqtt_port} on 127.0.0.1 is in use; choose another",
-        f"neuroone: --ws-port: port {ws_port} on 0.0.0.0 is in use; choose another",
+        f"neuroone up: --mqtt-port: port {mqtt_port} on 127.0.0.1 is in use; choose another",
+        f"neuroone up: --ws-port: port {ws_port} on 0.0.0.0 is in use; choose another",
     ]
 
 
@@ -278,7 +284,7 @@ def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
     """The system's own word for it."""
     ports = ("--mqtt-port", str(free_port()), "--ws-port", "8080")
     said = refused("--data", str(tmp_path), "--host", "203.0.113.1", *ports)
-    assert said == "neuroone: --ws-port: port 8080 on 203.0.113.1: Cannot assign requested address\n"
+    assert said == "neuroone up: --ws-port: port 8080 on 203.0.113.1: Cannot assign requested address\n"
 
 
 def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -287,7 +293,7 @@ def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None
     said = refused(
         "--data", str(tmp_path / "file" / "D"), "--mqtt-port", str(free_port()), "--ws-port", str(free_port())
     )
-    assert said == f"neuroone: --data: {tmp_path / 'file' / 'D'} is not writable (Not a directory)\n"
+    assert said == f"neuroone up: --data: {tmp_path / 'file' / 'D'} is not writable (Not a directory)\n"
 
 
 def test_a_missing_broker_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.access import GUESSES_BURST, Access, client_address, networks, token_given, token_in
+from ws_gateway.access import GUESSES_BURST, Access, client_address, is_here, networks, token_given, token_in
 
 PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
 
@@ -104,3 +104,34 @@ def test_a_token_file_that_is_empty_is_said(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("\n", encoding="ascii")
     with pytest.raises(SettingsError, match="is empty"):
         token_in(tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin", "is_forwarded", "here"),
+    [
+        ("127.0.0.1", None, False, True),
+        ("::1", None, False, True),
+        ("::ffff:127.0.0.1", None, False, True),
+        ("127.0.0.1", "http://localhost:8080", False, True),
+        ("127.0.0.1", "http://127.0.0.1:3000", False, True),
+        ("127.0.0.1", "https://evil.example", False, False),
+        ("127.0.0.1", "http://localhost.evil.example", False, False),
+        ("127.0.0.1", "null", False, False),
+        ("127.0.0.1", None, True, False),
+        ("192.168.0.7", None, False, False),
+        ("192.168.0.7", "http://localhost", False, False),
+        ("", None, False, False),
+    ],
+)
+def test_who_is_on_this_machine(peer: str, origin: str | None, is_forwarded: bool, here: bool) -> None:
+    """Neither whom a proxy forwards nor a page of another site."""
+    assert is_here(peer, origin, is_forwarded=is_forwarded) is here
+
+
+def test_on_this_machine_the_token_may_be_left_out() -> None:
+    """Only where that was asked for, and a wrong one stays wrong."""
+    open_here, closed = (Access("secret", {}, lambda: 0.0, open_here=each) for each in (True, False))
+    assert open_here.may_watch(open_here.token_of(None, is_here=True), "127.0.0.1")
+    assert not open_here.may_watch(open_here.token_of("wrong", is_here=True), "127.0.0.1")
+    assert not open_here.may_watch(open_here.token_of(None, is_here=False), "10.0.0.1")
+    assert not closed.may_watch(closed.token_of(None, is_here=True), "127.0.0.1")
