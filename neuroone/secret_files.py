@@ -56,7 +56,7 @@ class SecretsSettings:
     owner: tuple[tuple[str, str], ...] = setting(
         (), owner, "NAME=USER: who owns the files of an identity, a user's name or number; needs root.", many=True
     )
-    show: bool = setting(False, switch, "Print what people need: the dashboards' address and the logins for programs.")
+    show: bool = setting(False, switch, "Make nothing, print the dashboards' address and the logins for programs.")
     host: str = setting("localhost", text, "This server's name or address, in what --show prints.")
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
@@ -64,11 +64,12 @@ class SecretsSettings:
 
 
 def run(given: SecretsSettings, stop: Stop) -> int:
-    """Make what is missing. Raises SettingsError."""
+    """Make what is missing, or print what there is. Raises SettingsError."""
     try:
-        make(given.dir, given.broker, dict(given.owner))
         if given.show:
             print(shown(given))
+        else:
+            make(given.dir, given.broker, dict(given.owner))
     except (OSError, LookupError) as error:
         raise SettingsError([f"--dir, --owner: {error}"]) from None
     return OK

@@ -13,7 +13,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from neuroone import secret_files
 from neuroone.contract import topics
+from neuroone.contract.errors import SettingsError
 from neuroone.contract.topics import TOPICS
+from neuroone.runtime.lifecycle import Stop
 from neuroone.runtime.settings import BrokerAddress
 from neuroone.secret_files import IDENTITIES, TOKEN, SecretsSettings, login_in, make, owner, owns, password_line
 from tests.brokers import LOOPBACK
@@ -97,6 +99,17 @@ def test_shown_is_what_people_need(tmp_path: Path) -> None:
     dashboards, reader, *_ = secret_files.shown(given).splitlines()
     assert dashboards.endswith(f"http://escola.local:80/?token={token}")
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
+
+
+def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever looks may be another user than the owner of the files; where nothing was made yet, that is said."""
+    with pytest.raises(SettingsError, match="dashboard-token"):
+        secret_files.run(SecretsSettings(dir=tmp_path, show=True), Stop())
+    secret_files.run(SecretsSettings(dir=tmp_path), Stop())
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    assert secret_files.run(SecretsSettings(dir=tmp_path, show=True), Stop()) == 0
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+    assert "mqtt://reader:" in capsys.readouterr().out
 
 
 @pytest.mark.broker

@@ -1,0 +1,166 @@
+#!/bin/sh
+# Installs NeuroOne on this machine without Docker, or brings it up to this checkout; for Debian 11+ and Ubuntu 20.04+.
+#
+#   sudo deploy/install.sh [--supervisor]   install or update; with systemd, or with supervisor where it is asked for
+#   sudo deploy/install.sh rollback         back to the version before
+#   sudo deploy/install.sh uninstall [--purge]   remove it; with --purge also the recordings, the logins and the users
+#
+# Programs are in /opt/neuroone, settings and logins in /etc/neuroone, recordings in /var/lib/neuroone/recordings.
+set -eu
+
+source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+home=/opt/neuroone
+config=/etc/neuroone
+state=/var/lib/neuroone
+services="broker recorder gateway"
+users="gateway recorder bridge"
+minimum="3 11"
+
+say() { printf '%s\n' "$*"; }
+fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+has_systemd() { [ -d /run/systemd/system ]; }
+under_supervisor() { [ -e /etc/supervisor/conf.d/neuroone.conf ]; }
+
+restart() {
+  if under_supervisor; then
+    supervisorctl pid >/dev/null 2>&1 || service supervisor start >/dev/null || fail "supervisord does not start"
+    supervisorctl update >/dev/null
+    for each in $services; do supervisorctl restart "neuroone-$each" >/dev/null; done
+  elif has_systemd; then
+    systemctl daemon-reload
+    for each in $services; do systemctl enable --quiet "neuroone-$each"; systemctl restart "neuroone-$each"; done
+    if systemctl --quiet is-active neuroone-bridge; then systemctl restart neuroone-bridge; fi
+  else
+    say "Neither systemd nor supervisor runs here: nothing was started."
+  fi
+}
+
+stop() {
+  if under_supervisor; then
+    for each in bridge $services; do supervisorctl stop "neuroone-$each" >/dev/null 2>&1 || true; done
+  elif has_systemd; then
+    for each in bridge $services; do systemctl disable --quiet --now "neuroone-$each" 2>/dev/null || true; done
+  fi
+}
+
+packages() {
+  export DEBIAN_FRONTEND=noninteractive
+  # A Mosquitto that came with this package must not take the port before ours.
+  if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then fresh_mosquitto=yes; else fresh_mosquitto=no; fi
+  set -- mosquitto python3-venv ca-certificates
+  if [ "$supervisor" = yes ]; then set -- "$@" supervisor; fi
+  if ! dpkg -s "$@" >/dev/null 2>&1; then
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  fi
+  if [ $fresh_mosquitto = yes ] && has_systemd; then systemctl disable --quiet --now mosquitto; fi
+  case $(/usr/sbin/mosquitto -h | head -n 1) in
+    *" version 2."*) ;;
+    *) fail "Mosquitto 2 is needed; on Ubuntu 20.04: add-apt-repository ppa:mosquitto-dev/mosquitto-ppa, then again" ;;
+  esac
+}
+
+# The programs of this checkout, in a directory of their own; the link `current` says which are used.
+programs() {
+  version=$home/versions/$(date -u +%Y%m%d-%H%M%S)
+  tools=$home/tools
+  mkdir -p "$home/versions"
+  python3 -m venv --clear "$tools"
+  awk '/^[^ ]/ {take = /^uv==/} take' "$source/requirements.lock" >"$tools/uv.txt"
+  "$tools/bin/pip" install --quiet --require-hashes -r "$tools/uv.txt"
+  export UV_NO_CACHE=1 UV_SYSTEM_CERTS=1 UV_PYTHON_INSTALL_DIR=$home/python
+  if python3 -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$minimum'.split())))"; then
+    "$tools/bin/uv" venv --quiet --python /usr/bin/python3 "$version"
+  else
+    "$tools/bin/uv" venv --quiet --managed-python --python 3.13 "$version"
+  fi
+  install_here() { "$tools/bin/uv" pip install --quiet --python "$version/bin/python" "$@"; }
+  install_here --require-hashes -r "$source/pyproject.toml" --constraints "$source/requirements.lock" \
+    --extra ws-gateway --extra csv-recorder --extra serial-bridge
+  grep -o '^hatchling==[^ ]*' "$source/requirements.lock" >"$tools/builder.txt"
+  "$tools/bin/uv" venv --quiet --clear --python "$version/bin/python" "$tools/builder"
+  "$tools/bin/uv" pip install --quiet --python "$tools/builder/bin/python" --require-hashes -r "$tools/builder.txt" \
+    --constraints "$source/requirements.lock"
+  (cd "$source" && "$tools/builder/bin/hatchling" build -t wheel -d "$tools/dist" >/dev/null 2>&1)
+  install_here --no-deps "$tools"/dist/*.whl
+  rm -rf "$tools"
+  if [ -L $home/current ]; then ln -sfn "$(readlink $home/current)" $home/previous; fi
+  ln -sfn "$version" $home/current
+  for each in "$home"/versions/*; do # the one before stays, for a rollback
+    case $each in "$version" | "$(readlink $home/previous 2>/dev/null || true)") ;; *) rm -rf "$each" ;; esac
+  done
+}
+
+settings() {
+  for each in $users; do
+    getent passwd "neuroone-$each" >/dev/null ||
+      adduser --system --quiet --group --no-create-home --home /nonexistent "neuroone-$each"
+  done
+  if ! id -nG neuroone-bridge | grep -qw dialout; then adduser --quiet neuroone-bridge dialout; fi
+  install -d -m 755 $config $state
+  install -d -m 700 -o mosquitto -g mosquitto $state/broker
+  install -d -m 750 -o neuroone-recorder -g neuroone-recorder $state/recordings
+  $home/current/bin/neuroone secrets --dir $config --broker mqtt://127.0.0.1:1883 --owner broker=mosquitto \
+    --owner ws_gateway=neuroone-gateway --owner csv_recorder=neuroone-recorder --owner serial_bridge=neuroone-bridge
+  sed -e 's|^listener 1883$|listener 1883 127.0.0.1|' -e "s|/secrets/|$config/|" -e "s|/mosquitto/data/|$state/broker/|" \
+    "$source/deploy/mosquitto/mosquitto.conf" >$config/mosquitto.conf
+  if [ ! -e $config/neuroone.env ]; then
+    say "# Settings of the services, one NEUROONE_...=value a line; each program's --help lists them." >$config/neuroone.env
+  fi
+}
+
+keeper() {
+  if [ "$supervisor" = yes ]; then
+    install -d -m 755 /var/log/neuroone
+    install -m 644 "$source/deploy/supervisor/neuroone.conf" /etc/supervisor/conf.d/neuroone.conf
+  else
+    install -m 644 "$source"/deploy/systemd/neuroone-*.service /etc/systemd/system/
+  fi
+}
+
+uninstall() {
+  stop
+  rm -rf $home /etc/systemd/system/neuroone-*.service /etc/supervisor/conf.d/neuroone.conf
+  if has_systemd; then systemctl daemon-reload; fi
+  if command -v supervisorctl >/dev/null; then supervisorctl update >/dev/null 2>&1 || true; fi
+  if [ "$purge" = yes ]; then
+    rm -rf $config $state /var/log/neuroone
+    for each in $users; do
+      if getent passwd "neuroone-$each" >/dev/null; then deluser --quiet --system "neuroone-$each"; fi
+    done
+  else
+    say "Recordings are still in $state, logins in $config."
+  fi
+}
+
+command=install supervisor=no purge=no
+for word in "$@"; do
+  case $word in
+    rollback | uninstall) command=$word ;;
+    --supervisor) supervisor=yes ;;
+    --purge) purge=yes ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+done
+[ "$(id -u)" = 0 ] || fail "must be run by root: sudo $0"
+if under_supervisor; then supervisor=yes; fi
+
+case $command in
+  install)
+    command -v apt-get >/dev/null || fail "this is for Debian and Ubuntu; docs/how-to/server.md has the steps for others"
+    packages
+    programs
+    settings
+    keeper
+    restart
+    $home/current/bin/neuroone secrets --dir $config --show --host "$(hostname)"
+    ;;
+  rollback)
+    [ -L $home/previous ] || fail "there is no version before this one"
+    previous=$(readlink $home/previous)
+    ln -sfn "$(readlink $home/current)" $home/previous
+    ln -sfn "$previous" $home/current
+    restart
+    ;;
+  uninstall) uninstall ;;
+esac

@@ -1,0 +1,175 @@
+"""What deploy/ brings for servers without Docker, read by the programs that it is for."""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+
+from neuroone.runtime import settings
+from neuroone.runtime.settings import BusSettings
+from tests.brokers import LOOPBACK, free_port
+from tests.waiting import wait_for
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+EXPOSURE_MAX = 2.0
+"""Of 10; what systemd-analyze calls "OK" ends at 5. An ordinary unit has 9.2."""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="for Linux servers")
+
+
+@linux
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_understands_each_unit(unit: Path, tmp_path: Path) -> None:
+    """systemd-analyze verify has nothing to say, once the programs are where the unit looks for them."""
+    program = _program("systemd-analyze")
+    here = tmp_path / unit.name
+    here.write_text(
+        re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit.read_text(encoding="utf-8"), flags=re.M),
+        encoding="utf-8",
+    )
+    done = subprocess.run([program, "verify", "--man=no", here], capture_output=True, text=True, check=False)
+    said = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert said == []
+
+
+@linux
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_each_unit_is_hardened(unit: Path) -> None:
+    """systemd-analyze security finds little to attack."""
+    program = _program("systemd-analyze")
+    done = subprocess.run(
+        [program, "security", "--offline=true", "--no-pager", unit], capture_output=True, text=True, check=False
+    )
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd cannot judge a unit that is not installed")
+    found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= EXPOSURE_MAX
+
+
+def test_units_and_programs_start_the_same_commands() -> None:
+    """systemd's and supervisor's services differ in who starts them only."""
+    assert _supervised() == {unit.stem: _command(unit.read_text(encoding="utf-8")) for unit in UNITS}
+
+
+@linux
+def test_supervisor_understands_its_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its own parser takes the file; the services start in order, the bridge only when asked."""
+    from supervisor import datatypes, options  # type: ignore[import-untyped]
+
+    monkeypatch.setattr(options, "name_to_uid", lambda name: 1)
+    monkeypatch.setattr(datatypes, "name_to_uid", lambda name: 1)
+    text = (DEPLOY / "supervisor/neuroone.conf").read_text(encoding="utf-8").replace("/var/log/neuroone", str(tmp_path))
+    file = tmp_path / "supervisord.conf"
+    file.write_text(f"[supervisord]\nlogfile={tmp_path}/log\n{text}", encoding="utf-8")
+    given = options.ServerOptions()
+    given.realize(["-c", str(file)])
+    groups: list[Any] = sorted(given.process_group_configs, key=lambda group: group.priority)
+    programs = [group.process_configs[0] for group in groups]
+    assert [each.name for each in programs] == [
+        "neuroone-broker",
+        "neuroone-recorder",
+        "neuroone-gateway",
+        "neuroone-bridge",
+    ]
+    assert [each.autostart for each in programs] == [True, True, True, False]
+    assert {each.stdout_logfile_maxbytes for each in programs} == {10 * 2**20}
+
+
+def test_every_command_is_one_that_its_program_takes() -> None:
+    """The flags of units and programs are known to the services' settings."""
+    known = {
+        f"--{variable.removeprefix('NEUROONE_').lower().replace('_', '-')}"
+        for variable in settings.variables(BusSettings)
+    }
+    flags = {flag for command in _supervised().values() for flag in re.findall(r"--[a-z-]+", command)}
+    assert flags <= known | {"--dir", "--token-file"}
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """nginx with the shipped site, in front of a port of this machine."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed on this machine")
+    front, back = free_port(), free_port()
+    site = (DEPLOY / "nginx/neuroone.conf").read_text(encoding="utf-8")
+    site = site.replace("listen [::]:80;", "").replace("listen 80", f"listen {LOOPBACK}:{front}")
+    site = site.replace("127.0.0.1:8080", f"{LOOPBACK}:{back}")
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    conf = tmp_path / "nginx.conf"
+    head = f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}"
+    conf.write_text(f"{head}\nhttp {{ {temporary}\n{site} }}\n", encoding="utf-8")
+    command = [program, "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(conf)]
+    tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
+    process = subprocess.Popen(command)
+    try:
+        wait_for(lambda: _listens(front), "nginx")
+        yield SimpleNamespace(front=front, back=back)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+async def gateway(nginx: SimpleNamespace) -> AsyncIterator[list[Any]]:
+    """Stands in for the gateway: says back what it hears, and keeps what the handshakes said."""
+    handshakes: list[Any] = []
+
+    async def answer(connection: websockets.ServerConnection) -> None:
+        handshakes.append(connection.request)
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(answer, LOOPBACK, nginx.back):
+        yield handshakes
+
+
+@linux
+@pytest.mark.parametrize("path", ["/", "/ws/?token=x"])
+async def test_nginx_passes_websockets_on(nginx: SimpleNamespace, gateway: list[Any], path: str) -> None:
+    """On every path, both ways, with the client's own address in place of what it claims."""
+    url = f"ws://{LOOPBACK}:{nginx.front}{path}"
+    async with asyncio.timeout(10), connect(url, additional_headers={"X-Forwarded-For": "8.8.8.8"}) as client:
+        await client.send("dash")
+        assert await client.recv() == "dash"
+    assert gateway[0].path == path
+    assert gateway[0].headers["X-Forwarded-For"] == LOOPBACK
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _program(name: str) -> str:
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{name} is not installed on this machine")
+    return program
+
+
+def _command(unit: str) -> str:
+    found = re.search(r"^ExecStart=(.+)$", unit, re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def _supervised() -> dict[str, str]:
+    text = (DEPLOY / "supervisor/neuroone.conf").read_text(encoding="utf-8")
+    pairs = re.findall(r"^\[program:(\S+)\]\ncommand=(.+)$", text, re.MULTILINE)
+    return {name: re.sub(r"^/bin/sh -c \".*exec (.+)\"$", r"\1", command) for name, command in pairs}
