@@ -298,6 +298,22 @@ def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token:
     assert {"reading", "raw", "state"} <= kinds
 
 
+def test_the_doctor_finds_the_stack_well_and_names_what_is_away(stack: Stack) -> None:
+    """From within: broker, services, door and directory; a recorder that was stopped is the only problem."""
+
+    def problems() -> list[str]:
+        shown = stack.compose("run", "--rm", "--build", "doctor", "--json", check=False)
+        found = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+        assert {"broker_ok", "ws_ok", "csv_ok"} <= {each["code"] for each in found}
+        return [f"{each['code']} {each['facts'].get('service')}" for each in found if each["status"] == "problem"]
+
+    assert problems() == []
+    stack.compose("stop", "csv_recorder")
+    assert problems() == ["service_offline csv_recorder"]
+    stack.compose("start", "csv_recorder")
+    stack.wait_well("csv_recorder")
+
+
 def test_secrets_are_made_once(stack: Stack, shown: dict[str, str]) -> None:
     """Every login is what it was at the first start, after all that happened."""
     assert stack.shown() == shown
