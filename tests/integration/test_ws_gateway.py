@@ -1,7 +1,6 @@
 """The gateway as a program, between real WebSocket clients and real brokers."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
@@ -195,23 +194,19 @@ async def test_sigterm_leaves_offline_states_and_asks_clients_to_come_again(gate
         late.bus.close()
 
 
-async def test_clients_that_do_not_hang_up_hold_no_stop(gateway, peer):
+def test_clients_that_do_not_hang_up_hold_no_stop(gateway):
     """Not even those whom the gateway has hung up on before: it is gone in time for whoever stops it."""
     handshake = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     handshake += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    writers = []
-    for frame in (b"\x83\x80\0\0\0\0", b""):  # an opcode that there is not; and a client that says nothing
-        reader, writer = await asyncio.open_connection(LOOPBACK, gateway.port)
-        writer.write(handshake + frame)
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n" + (b"\x88" if frame else b"")), HEARD_WITHIN_S)
-        writers.append(writer)
-    gateway.process.send_signal(signal.SIGTERM)
-    await happens(lambda: gateway.process.poll() is not None)
-    assert gateway.end(signal.SIGTERM)[0] == 0
-    for writer in writers:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    address = (LOOPBACK, gateway.port)
+    with socket.create_connection(address) as broken, socket.create_connection(address) as silent:
+        for client in (broken, silent):
+            client.sendall(handshake)
+            assert client.recv(1024).endswith(b"\r\n\r\n")
+        broken.sendall(b"\x83\x80\0\0\0\0")  # an opcode that there is not
+        assert broken.recv(1024)[0] == 0x88
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.wait(HEARD_WITHIN_S) == 0
 
 
 async def test_a_killed_gateways_states_are_cleared_by_the_next(gateway, peer, client):
