@@ -195,7 +195,7 @@ def verify(given: VerifySettings, stop: Stop) -> int:
         files, rows, wrong = files + 1, rows + verdict.rows, wrong + bool(verdict.faults)
         if verdict.faults or given.verbose:
             _print([f"{verdict.path}: {'; '.join(verdict.faults) or ', '.join(['ok', *verdict.notes])}"])
-    _print([f"{files} files, {rows} rows: {f'{wrong} files are wrong' if wrong else 'all in order'}"])
+    _print([f"{files} files, {rows} rows: {f'{wrong} wrong' if wrong else 'all in order'}"])
     return FAILED if wrong else OK
 
 
@@ -233,7 +233,7 @@ def export(given: ExportSettings, stop: Stop) -> int:
     _print(f"{report_words.Words()('not_read')}: {fault}" for fault in made.faults)
     if made.without_raw and given.to in (EDF, BIDS):
         _print([f"{made.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
-    _print([f"{len(made.files)} files in {given.out}"])
+    _print([f"files written to {given.out}: {len(made.files)}"])
     return FAILED if made.faults or not made.files or stop.is_set() else OK
 
 

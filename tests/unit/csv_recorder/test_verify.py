@@ -83,7 +83,7 @@ def test_one_line_for_a_file_that_is_wrong(root, capsys):
     counts, line, summary = capsys.readouterr().out.splitlines()
     assert line == f"{path}: line 2 does not match its row check; sha256 differs: something in it was changed"
     assert "session.json: counts 85 readings, the files hold 84" in counts
-    assert summary == "13 files, 162 rows: 2 files are wrong"
+    assert summary == "13 files, 162 rows: 2 wrong"
 
 
 def test_a_changed_row_of_an_open_session(root):
