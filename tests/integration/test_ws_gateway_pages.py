@@ -1,0 +1,105 @@
+"""Pages and downloads on the gateway's own port, beside its WebSockets."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from neuroone import brokers
+from tests.brokers import LOOPBACK
+from tests.gateways import GatewayProgram, Peer
+
+pytestmark = pytest.mark.broker
+
+BIG_BYTES = 40 * 1024 * 1024
+
+
+@pytest.fixture
+def gateway(start_broker, tmp_path: Path) -> Iterator[GatewayProgram]:
+    broker = start_broker(brokers.NATS)
+    peer = Peer(broker)
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    (recordings / "Ana.csv").write_bytes(b"Att\n85\n")
+    (recordings / "Big.csv").write_bytes(os.urandom(1024) * (BIG_BYTES // 1024))
+    program = GatewayProgram(broker, "--recordings", str(recordings), "--token", "secret")
+    try:
+        assert peer.bus.wait_connected(10)
+        program.start(peer)
+        yield program
+        program.finish()
+    finally:
+        peer.bus.close()
+
+
+def ask(gateway: GatewayProgram, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(LOOPBACK, gateway.port, timeout=10)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), body
+
+
+def test_pages_over_http(gateway):
+    """GET and HEAD of a page, 304 for who has it, the token for recordings, and a hint where there is nothing."""
+    status, headers, body = ask(gateway, "/")
+    assert (status, len(body)) == (200, int(headers["Content-Length"]))
+    assert ask(gateway, "/?token=secret#x")[2] == body
+    assert ask(gateway, "/", "HEAD")[::2] == (200, b"")
+    assert ask(gateway, "/", If_None_Match=headers["ETag"])[::2] == (304, b"")
+    assert ask(gateway, "/recordings")[0] == 401
+    assert ask(gateway, "/recordings", Authorization="Bearer wrong")[0] == 401
+    listed = json.loads(ask(gateway, "/recordings", Authorization="Bearer secret")[2])
+    assert [file["file"] for file in listed["files"]] == ["Ana.csv", "Big.csv"]
+    assert ask(gateway, "/recordings/files/Ana.csv?token=secret")[2] == b"Att\n85\n"
+    assert ask(gateway, "/recordings/files/..%2f.token", Authorization="Bearer secret")[0] == 404
+    assert ask(gateway, "/nothing")[0] == 426
+
+
+@pytest.mark.parametrize("path", ["/", "/student", "/page/main.js", "/recordings", "/recordings/files/Ana.csv", "/x"])
+def test_a_websocket_on_any_path(gateway, path):
+    """Old clients connect to whatever path they like, pages or not."""
+    with connect(f"{gateway.url}{path}?token=secret", proxy=None) as old:
+        old.send("dash")
+        old.send('{"Nome": "Ana", "Att": 1}')
+        assert json.loads(old.recv(10))["Nome"] == "Ana"
+
+
+def test_a_slow_download(gateway):
+    """It takes longer than the time to connect, and comes whole."""
+    with socket.create_connection((LOOPBACK, gateway.port), timeout=20) as slow:
+        slow.sendall(b"GET /recordings/files/Big.csv?token=secret HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(6)  # longer than OPEN_TIMEOUT_S: the point of the test
+        got = 0
+        while piece := slow.recv(1 << 20):
+            got += len(piece)
+        assert got > BIG_BYTES
+
+
+def test_who_says_nothing_is_hung_up_on(gateway):
+    """A connection that asks for nothing takes up room for 5 s only."""
+    with socket.create_connection((LOOPBACK, gateway.port), timeout=10) as silent:
+        silent.sendall(b"GET / HT")
+        try:
+            assert silent.recv(1) == b""
+        except ConnectionResetError:
+            pass
+
+
+def test_a_download_does_not_keep_the_gateway(gateway):
+    """SIGTERM in the middle of a download: the gateway ends at once and in good order."""
+    with socket.create_connection((LOOPBACK, gateway.port), timeout=20) as slow:
+        slow.sendall(b"GET /recordings/files/Big.csv?token=secret HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert slow.recv(1)
+        began_s = time.monotonic()
+        code, log = gateway.end(signal.SIGTERM)
+        assert (code, "Traceback" in log) == (0, False)
+        assert time.monotonic() - began_s < 15
