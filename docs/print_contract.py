@@ -5,6 +5,7 @@
 A test fails when the files and the code disagree.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from neuroone import __version__
 from neuroone.contract import codec, fields, topics
 from neuroone.contract.messages import BANDS, ServiceStatus
 from neuroone.contract.topics import TopicRule
+from ws_gateway import schemas
 from ws_gateway.states import FORGET_AFTER
+from ws_gateway.wire_v1 import SUBPROTOCOL
 
 DOCS = Path(__file__).parent
 GOLDEN = DOCS.parent / "tests" / "golden"
@@ -27,6 +30,23 @@ GOLDEN_OF = {
     topics.HEALTH: "health",
     topics.RECORDED: "recorded",
 }
+
+DIALECTS = {
+    "neuroone_v1": (
+        schemas.NEW_SAID,
+        schemas.NEW_HEARD,
+        SUBPROTOCOL,
+        "The dialect neuroone.v1, on any path: whoever offers the subprotocol speaks it. hello comes first.",
+    ),
+    "first_dialect": (
+        schemas.FIRST_SAID,
+        schemas.FIRST_HEARD,
+        "",
+        "The first dialect, on any path: students send, who says dash hears every student, who says nothing hears "
+        "the headset at a serial port.",
+    ),
+}
+"""What clients say and hear, the subprotocol and the words of each WebSocket dialect."""
 
 INTRODUCTION = f"""\
 <!-- Printed from the code by docs/print_contract.py: change neuroone/contract, then print again. -->
@@ -98,6 +118,7 @@ def asyncapi() -> dict[str, Any]:
         channels[key] = {
             "address": f"{topics.ROOT}/{{site}}/{rule.shape}",
             "description": f"{rule.doc} Owner: {rule.owner}.",
+            "servers": [{"$ref": "#/servers/broker"}],
             "parameters": {name: {"$ref": f"#/components/parameters/{name}"} for name in names},
             "messages": {key: {"$ref": f"#/components/messages/{key}"}},
         }
@@ -112,19 +133,26 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "NeuroOne",
             "version": __version__,
-            "description": "EEG headsets of classrooms and laboratories on MQTT. docs/contract.md says it in prose.",
+            "description": "EEG headsets of classrooms and laboratories, on MQTT and over WebSocket. docs/contract.md "
+            "and docs/websocket.md say it in prose. The operations are those of a third party that subscribes, and of "
+            "clients.",
         },
         "defaultContentType": "application/json",
         "servers": {
             "broker": {
                 "host": "localhost:1883",
                 "protocol": "mqtt",
-                "description": "MQTT 5 or 3.1.1. The operations below are those of a third party that subscribes.",
+                "description": "MQTT 5 or 3.1.1.",
                 "bindings": {"mqtt": {"cleanSession": True, "keepAlive": 20}},
-            }
+            },
+            "gateway": {
+                "host": "localhost:8080",
+                "protocol": "ws",
+                "description": "Students, dashboards and games. Behind a reverse proxy also wss.",
+            },
         },
-        "channels": channels,
-        "operations": operations,
+        "channels": channels | {key: _websocket_channel(key) for key in DIALECTS},
+        "operations": operations | _websocket_operations(),
         "components": {
             "parameters": {
                 "site": {"description": "Id of the school or laboratory.", "default": "local"},
@@ -138,10 +166,45 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+def _websocket_channel(key: str) -> dict[str, Any]:
+    said, heard, protocol, words = DIALECTS[key]
+    messages = {
+        f"{way}_{name}": {"name": name, "contentType": "application/json", "payload": schema}
+        for way, schemas in (("said", said), ("heard", heard))
+        for name, schema in schemas.items()
+    }
+    if "dash" in said:
+        messages["said_dash"]["contentType"] = "text/plain"
+    headers = {"type": "object", "required": ["Sec-WebSocket-Protocol"]}
+    headers["properties"] = {"Sec-WebSocket-Protocol": {"const": protocol}}
+    query = {"type": "object", "properties": {"token": {"type": "string", "description": "Where one is wanted."}}}
+    return {
+        "address": "/",
+        "description": words,
+        "servers": [{"$ref": "#/servers/gateway"}],
+        "messages": messages,
+        "bindings": {"ws": {"method": "GET", "query": query, **({"headers": headers} if protocol else {})}},
+    }
+
+
+def _websocket_operations() -> dict[str, Any]:
+    operations = {}
+    for key, (said, heard, *_) in DIALECTS.items():
+        for action, way, names in (("send", "said", said), ("receive", "heard", heard)):
+            operations[f"{action}_{key}"] = {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{key}"},
+                "summary": f"What clients {'say' if action == 'send' else 'hear'}.",
+                "messages": [{"$ref": f"#/channels/{key}/messages/{way}_{name}"} for name in names],
+            }
+    return operations
+
+
 def asyncapi_text() -> str:
     """The text of docs/asyncapi.yaml."""
     head = "# Printed from the code by docs/print_contract.py: change neuroone/contract, then print again.\n"
-    return head + yaml.safe_dump(asyncapi(), sort_keys=False, allow_unicode=True, width=110)
+    plain = json.loads(json.dumps(asyncapi()))  # nothing is shared: YAML would print anchors
+    return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _table(message: Any) -> str:
