@@ -105,9 +105,9 @@ async def close_code(connection: ClientConnection) -> int | None:
     return connection.close_code
 
 
-async def happens(condition: Callable[[], Any]) -> Any:
+async def happens(condition: Callable[[], Any], within_s: float = HEARD_WITHIN_S) -> Any:
     """As `wait_for`, while the clients of the test go on."""
-    async with asyncio.timeout(HEARD_WITHIN_S):
+    async with asyncio.timeout(within_s):
         while not (value := condition()):  # noqa: ASYNC110 (the condition sets no event)
             await asyncio.sleep(POLL_S)
     return value

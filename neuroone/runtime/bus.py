@@ -41,10 +41,8 @@ KEEPALIVE_S: Final = 20
 """A broker that is silent for 1.5 times this is gone; the same as the WebSocket pings."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes, and again for the broker's CONNACK."""
-SESSION_EXPIRY_S: Final = 7 * 24 * 3600
-"""How long the broker keeps messages for a durable service that is away: a week of holidays."""
 RECEIVE_MAXIMUM: Final = 500
-"""QoS 1 messages the broker may send before our acks: bounds what waits between network and disk."""
+"""QoS 1 messages the broker may send before our acks."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last word, "offline"."""
 _TICK_S: Final = 0.5
@@ -66,7 +64,7 @@ class _NoMqtt5(_Lost):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the broker delivered. ``packet_id`` and ``connection`` are for `MqttBus.ack`."""
+    """What the broker delivered. ``packet_id`` and ``connection`` are for `AsyncBus.ack`."""
 
     topic: str
     payload: bytes
@@ -97,11 +95,9 @@ class MqttBus:
     """The Bus over MQTT.
 
     ``subscriptions`` are filters with their QoS, made anew at every connect. ``on_delivery`` is called in the bus's
-    thread and must not block; ``on_link`` likewise, with whether the broker is there. A ``durable`` bus has a
-    session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the order of delivery. A
-    ``ledger`` keeps the readings that the broker has until a recorder marked them, and they go out again after a
-    reconnect; it belongs to the bus's thread. While ``has_room`` says no, nothing is read, and TCP holds the broker
-    back: Mosquitto 2.0.11 forgets the receive maximum after its first wait for acks, and sends all it has.
+    thread and must not block; ``on_link`` likewise, with whether the broker is there. A ``ledger``
+    keeps the readings that the broker has until a recorder marked them, and they go out again after a reconnect; it
+    belongs to the bus's thread.
     """
 
     def __init__(
@@ -111,11 +107,9 @@ class MqttBus:
         *,
         subscriptions: Mapping[str, int] | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
-        has_room: Callable[[], bool] = lambda: True,
         on_link: Callable[[bool], None] | None = None,
         on_fatal: Callable[[NeuroOneError], None] | None = None,
         vitals: Callable[[], Vitals] = Vitals,
-        durable: bool = False,
         ledger: Ledger | None = None,
         ca_file: Path | None = None,
         health_file: Path | None = None,
@@ -131,11 +125,9 @@ class MqttBus:
             for rule, ids in ((topics.SERVICE_STATE, {"service": RECORDER}), (topics.RECORDED, {})):
                 self._subscriptions.setdefault(topics.every(rule, identity.site, **ids), rule.qos)
         self._on_delivery = on_delivery
-        self._has_room = has_room
         self._on_link = on_link
         self._on_fatal = on_fatal
         self._vitals = vitals
-        self._durable = durable
         self._ledger = ledger
         self._unheld = 0
         self._ca_file = ca_file
@@ -222,13 +214,6 @@ class MqttBus:
         self._wake()
         return True
 
-    def ack(self, delivery: Delivery) -> None:
-        """Tell the broker that a delivery of QoS 1 is safe here. Only on a durable bus; in order."""
-        self._commands.append(
-            lambda client: client.ack(delivery.packet_id, 1) if delivery.needs_ack_of(self._connection) else None
-        )
-        self._wake()
-
     def subscribe(self, filter: str, qos: int) -> None:
         """Add a subscription, now and at every later connect."""
         self._subscriptions[filter] = qos
@@ -312,9 +297,8 @@ class MqttBus:
 
     def _turn(self, client: mqtt.Client, talk: "_Talk", selector: selectors.BaseSelector) -> None:
         sock = talk.socket_of(client)
-        reads = not talk.accepted or self._closing.is_set() or self._has_room()
-        _watch(selector, sock, reads * selectors.EVENT_READ | client.want_write() * selectors.EVENT_WRITE)
-        readable = reads and _pending_bytes(sock) > 0
+        _watch(selector, sock, selectors.EVENT_READ | client.want_write() * selectors.EVENT_WRITE)
+        readable = _pending_bytes(sock) > 0
         for key, events in selector.select(0 if readable else _TICK_S):
             if isinstance(key.data, _Waker):
                 key.data.drain()
@@ -322,7 +306,7 @@ class MqttBus:
                 readable = True
         while readable:
             client.loop_read()
-            readable = client.socket() is sock and _pending_bytes(sock) > 0 and self._has_room()
+            readable = client.socket() is sock and _pending_bytes(sock) > 0
         talk.socket_of(client)
         if talk.accepted:
             self._greet(client, talk)
@@ -343,9 +327,8 @@ class MqttBus:
             CallbackAPIVersion.VERSION2,
             client_id=self.identity.client_id,
             protocol=mqtt.MQTTv5 if self._v5 else mqtt.MQTTv311,
-            clean_session=None if self._v5 else not self._durable,
+            clean_session=None if self._v5 else True,
             reconnect_on_failure=False,
-            manual_ack=self._durable,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
         client.max_inflight_messages_set(0)
@@ -366,9 +349,9 @@ class MqttBus:
         if not self._v5:
             return {}
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S if self._durable else 0
+        properties.SessionExpiryInterval = 0
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        return {"clean_start": not self._durable, "properties": properties}
+        return {"clean_start": True, "properties": properties}
 
     def _greet(self, client: mqtt.Client, talk: "_Talk") -> None:
         """Once a connection: subscribe, say that we are here, and publish what is retained anew."""
@@ -458,8 +441,6 @@ class MqttBus:
             outdated = self._presence.is_outdated(bytes(message.payload), self._connection)
             if outdated and not self._closing.is_set():
                 self._outbox.put(self._state(ServiceStatus.ONLINE))
-            if self._durable and message.qos:
-                client.ack(message.mid, message.qos)
             return
         delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, self._connection)
         self.counters["delivered"] += 1

@@ -158,48 +158,6 @@ def test_a_killed_broker_costs_no_reading_and_retained_states_come_back(broker: 
         bus.publish(READINGS, reading(seq=50))
 
 
-def test_a_durable_service_gets_what_it_missed_and_what_it_did_not_ack(broker: Broker) -> None:
-    """An unacknowledged reading comes again in the next run; an acknowledged one does not."""
-    first: list[Delivery] = []
-    durable = {"subscriptions": {topics.every(topics.READING, "local"): 1}, "durable": True}
-    with bus_on(broker.url, "csv_recorder", on_delivery=first.append, **durable) as recorder:
-        assert recorder.wait_connected(10)
-        with bus_on(broker.url) as bus:
-            for seq in range(4):
-                bus.publish(READINGS, reading(seq=seq))
-            wait_for(lambda: len(seqs(first)) == 4, "four readings")
-            for delivery in [each for each in first if each.topic == str(READINGS)][:2]:
-                recorder.ack(delivery)
-            published = bus.counters["published"]
-            assert published >= 4
-    with bus_on(broker.url) as bus:
-        bus.publish(READINGS, reading(seq=4))
-        wait_for(lambda: bus.waiting == 0, "ack")
-    second: list[Delivery] = []
-    with bus_on(broker.url, "csv_recorder", on_delivery=second.append, **durable):
-        wait_for(lambda: len(seqs(second)) >= 3, "what was missed", 40)
-        assert sorted(set(seqs(second))) == [2, 3, 4]
-
-
-def test_without_room_nothing_is_read_and_nothing_is_lost(broker: Broker) -> None:
-    """What the broker holds back comes once there is room again."""
-    room = threading.Event()
-    room.set()
-    got: list[Delivery] = []
-    subscriptions = {topics.every(topics.READING, "local"): 1}
-    with bus_on(broker.url, "csv_recorder", subscriptions=subscriptions, on_delivery=got.append, has_room=room.is_set):
-        with bus_on(broker.url) as bus:
-            bus.publish(READINGS, reading(seq=0))
-            wait_for(lambda: seqs(got) == [0], "the first reading")
-            room.clear()
-            for seq in range(1, 100):
-                bus.publish(READINGS, reading(seq=seq))
-            wait_for(lambda: bus.waiting == 0, "acks of the broker")
-        assert len(seqs(got)) < 10
-        room.set()
-        wait_for(lambda: set(seqs(got)) == set(range(100)), "all readings")
-
-
 def seqs(deliveries: list[Delivery]) -> list[int]:
     """The seq of each reading among the deliveries."""
     opened = [each.open()[1] for each in list(deliveries)]

@@ -3,63 +3,21 @@
 import asyncio
 import contextlib
 import json
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from neuroone.contract import topics
-from neuroone.contract.messages import BANDS, GroupEvent, Reading, Recorded, RecordedStream
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.settings import BrokerAddress, Identity
+from neuroone.contract.messages import BANDS, GroupEvent, Reading
 from tests.brokers import LOOPBACK, Broker
 from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
 from tests.messages import SESSION
 
-KILLS = 5
 pytestmark = pytest.mark.broker
-
-
-class Recorder:
-    """Stands in for the recorder: takes readings of a durable session, drops what it has, marks what is safe."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.seqs: dict[str, list[int]] = {}
-        self.identity = Identity("local", "csv_recorder", "test", "0.1.0", epoch=1)
-        self.bus = MqttBus(
-            BrokerAddress.parse(broker.url),
-            self.identity,
-            subscriptions={topics.every(topics.READING, "local"): 1},
-            on_delivery=self._take,
-            durable=True,
-        )
-        self.bus.start()
-
-    def _take(self, delivery: Delivery) -> None:
-        topic, reading = delivery.open()
-        assert isinstance(reading, Reading)
-        seqs = self.seqs.setdefault(reading.session, [])
-        if reading.seq not in seqs:
-            seqs.append(reading.seq)
-        self.bus.ack(delivery)
-        top = max(seqs)
-        mark = RecordedStream(
-            group=topic["group"],
-            source=topic["source"],
-            session=reading.session,
-            seq=top,
-            rows=len(seqs),
-            duplicates=0,
-            gaps=top + 1 - len(seqs),
-        )
-        self.bus.publish(topics.recorded("local", "test"), Recorded(time=datetime.now(UTC), streams=(mark,)))
 
 
 @pytest.fixture
@@ -307,69 +265,3 @@ async def test_limits_behind_a_proxy(start_gateway, trusted):
         assert await is_let_in("198.51.100.2") is trusted
         for spoofed in ("198.51.100.2, 198.51.100.1", "198.51.100.1, 10.0.0.7", "junk"):
             assert await is_let_in(spoofed) is (trusted and spoofed == "junk")
-
-
-@pytest.mark.timeout(120)
-async def test_nothing_is_lost_when_the_broker_is_killed(broker, start_gateway, client, peer):
-    """Five times kill -9 of the broker: every accepted reading reaches the recorder, each once."""
-    recorder = Recorder(broker)
-    assert recorder.bus.wait_connected(10)
-    gateway = start_gateway()
-    students = [await client(gateway, role="student", name=f"s{n}", session=f"session-{n}") for n in range(10)]
-    loop = asyncio.get_running_loop()
-    sent = 0
-    with ThreadPoolExecutor(1) as aside:
-        async with connect(gateway.url) as old:
-            for _ in range(KILLS):
-                for number in range(20):
-                    for student in students:
-                        await say(student, "reading", **values(sent))
-                    await old.send(json.dumps({"Nome": "Old", "Att": sent % 100}))
-                    sent += 1
-                    await asyncio.sleep(0.2)
-                    if number == 10:
-                        await loop.run_in_executor(aside, broker.kill)
-                        await loop.run_in_executor(aside, broker.start)
-            for student in students:
-                while (await hear_of(student, "ack"))["seq"] < sent - 1:
-                    pass
-        try:
-            await happens(lambda: all(len(each) == sent for each in recorder.seqs.values()))
-        finally:
-            print(sent, {session: len(seqs) for session, seqs in recorder.seqs.items()})
-            await loop.run_in_executor(aside, recorder.bus.close)
-    assert len(recorder.seqs) == len(students) + 1
-    assert all(sorted(each) == list(range(sent)) for each in recorder.seqs.values())
-
-
-@pytest.mark.timeout(120)
-async def test_nothing_is_lost_when_the_gateway_is_stopped(broker, start_gateway, client, peer):
-    """SIGTERM in the middle of it: the phones come back to the next run and send what was not acknowledged."""
-    recorder = Recorder(broker)
-    assert recorder.bus.wait_connected(10)
-    gateway = start_gateway()
-    hellos = [{"role": "student", "name": f"s{n}", "session": f"session-{n}"} for n in range(10)]
-    students = [await client(gateway, **hello) for hello in hellos]
-    for seq in range(20):
-        for student in students:
-            await say(student, "reading", **values(seq))
-    gateway.process.terminate()
-    acked = []
-    for student in students:
-        acked.append(-1)
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                acked[-1] = (await hear_of(student, "ack"))["seq"]
-        assert student.close_code == 1012
-    await happens(lambda: gateway.process.poll() is not None)
-    gateway.end(signal.SIGTERM)
-    gateway.start(peer)
-    for hello, last in zip(hellos, acked, strict=True):
-        student = await client(gateway, **hello)
-        for seq in range(last + 1, 30):
-            await say(student, "reading", **values(seq))
-        while (await hear_of(student, "ack"))["seq"] < 29:
-            pass
-    await happens(lambda: all(len(each) == 30 for each in recorder.seqs.values()))
-    recorder.bus.close()
-    assert len(recorder.seqs) == 10

@@ -1,0 +1,104 @@
+"""A bus in the event loop that outlives its connections, on real brokers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from neuroone.contract import topics
+from neuroone.contract.messages import Reading, ServiceState
+from neuroone.runtime.async_bus import AsyncBus
+from neuroone.runtime.bus import Delivery
+from neuroone.runtime.settings import BrokerAddress
+from tests.brokers import Broker
+from tests.bus_listener import identity, listening
+from tests.gateways import happens
+from tests.messages import reading
+
+pytestmark = pytest.mark.broker
+READINGS = topics.reading("local", "ABC123", "Joao_Silva")
+FILTER = topics.every(topics.READING, "local")
+
+
+@asynccontextmanager
+async def bus_on(broker: Broker, service: str = "csv_recorder", **options: Any) -> AsyncIterator[AsyncBus]:
+    """A bus that is connected; it leaves in order."""
+    values = {"subscriptions": {FILTER: 1}, "on_delivery": lambda delivery: None}
+    bus = AsyncBus(BrokerAddress.parse(broker.url), identity(service), **{**values, **options})
+    bus.start()
+    await happens(lambda: bus.is_connected)
+    try:
+        yield bus
+    finally:
+        await bus.close(10)
+
+
+def seqs(deliveries: list[Delivery]) -> list[int]:
+    """The seq of each reading among the deliveries."""
+    opened = [each.open()[1] for each in deliveries]
+    return [each.seq for each in opened if isinstance(each, Reading)]
+
+
+async def test_a_durable_service_gets_what_it_missed_and_what_it_did_not_ack(broker: Broker) -> None:
+    """An unacknowledged reading comes again in the next run; an acknowledged one does not."""
+    first: list[Delivery] = []
+    async with (
+        bus_on(broker, on_delivery=first.append, durable=True) as recorder,
+        bus_on(broker, "ws_gateway", subscriptions={}) as bus,
+    ):
+        for seq in range(4):
+            bus.publish(READINGS, reading(seq=seq))
+        await happens(lambda: len(seqs(first)) == 4)
+        recorder.ack(first[:2])
+    async with bus_on(broker, "ws_gateway", subscriptions={}) as bus:
+        bus.publish(READINGS, reading(seq=4))
+        await happens(lambda: bus.waiting == 0)
+    second: list[Delivery] = []
+    async with bus_on(broker, on_delivery=second.append, durable=True):
+        await happens(lambda: len(seqs(second)) >= 3, 40)
+        assert sorted(set(seqs(second))) == [2, 3, 4]
+
+
+async def test_an_obsolete_subscription_is_taken_out_of_the_session(broker: Broker) -> None:
+    """A recorder that is told to record less gets no more than that."""
+    async with bus_on(broker, durable=True):
+        pass
+    got: list[Delivery] = []
+    heard: list[Delivery] = []
+    events = {topics.every(topics.EVENT, "local"): 1}
+    async with (
+        bus_on(broker, subscriptions=events, obsolete=[FILTER], on_delivery=got.append, durable=True),
+        bus_on(broker, "ws_gateway", subscriptions={FILTER: 1}, on_delivery=heard.append) as bus,
+    ):
+        bus.publish(READINGS, reading())
+        await happens(lambda: heard)
+        assert not got
+
+
+async def test_without_room_nothing_is_read_and_nothing_is_lost(broker: Broker) -> None:
+    """What the broker holds back comes once there is room again."""
+    got: list[Delivery] = []
+    room = [True]
+    async with (
+        bus_on(broker, on_delivery=got.append, has_room=lambda: room[0], durable=True) as recorder,
+        bus_on(broker, "ws_gateway", subscriptions={}) as bus,
+    ):
+        room[0] = False
+        for seq in range(100):
+            bus.publish(READINGS, reading(seq=seq))
+            await happens(lambda: bus.waiting == 0)
+        assert len(seqs(got)) < 100
+        room[0] = True
+        recorder.read_on()
+        await happens(lambda: set(seqs(got)) == set(range(100)))
+
+
+async def test_a_fault_is_said_on_the_services_own_topic(broker: Broker) -> None:
+    """And taken back; a late listener hears the last word."""
+    async with bus_on(broker) as recorder:
+        recorder.say_fault("the disk is full")
+        with listening(broker.url) as listener:
+            await happens(lambda: any(state.fault for _, state in listener.of(ServiceState)))
+            recorder.say_fault(None)
+            await happens(lambda: listener.of(ServiceState)[-1][1].fault is None)
