@@ -10,6 +10,7 @@ send to the dashboard, readings lost or doubled at the dashboard, and rows lost 
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import resource
@@ -165,6 +166,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def wait_until_open(port):
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+            return
+        time.sleep(0.1)
+
+
 def cpu_s(process):
     fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -176,6 +185,7 @@ def run(name, commands, port, folder, students, seconds):
         for command in commands:
             programs.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
             time.sleep(1.0)
+        wait_until_open(port)
         before = []
         on_begin = lambda: before.extend(cpu_s(program) for program in programs)  # noqa: E731
         latencies, sent, strange, lost = uvloop.run(load(port, students, seconds, on_begin))
