@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.gateway import HOST, connect, free_port, text_frame
+from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
 from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.runtime.bus import MqttBus
@@ -44,7 +44,7 @@ def running(data=None):
     with tempfile.TemporaryDirectory() as name:
         folder, port, mqtt = Path(name), free_port(), free_port()
         programs = [subprocess.Popen(broker.command(folder / "broker", HOST, mqtt), stderr=subprocess.DEVNULL)]
-        time.sleep(1)
+        wait_until_open(mqtt)
         heard = set()
         bus = MqttBus(
             BrokerAddress(HOST, mqtt),
@@ -59,7 +59,9 @@ def running(data=None):
             programs.append(subprocess.Popen([sys.executable, "-m", "csv_recorder", "run", *words], cwd=data.parent))
         words = ["--host", HOST, "--ws-port", str(port), "--broker", f"mqtt://{HOST}:{mqtt}"]
         programs.append(subprocess.Popen([sys.executable, "-m", "ws_gateway", *words], cwd=folder))
-        time.sleep(2)
+        wait_until_open(port)
+        assert bus.wait_connected(20)
+        time.sleep(2)  # for the recorder
         try:
             yield port, programs[-1], heard
         finally:
