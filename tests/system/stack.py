@@ -9,7 +9,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Stack:
     """One compose project on free ports of this machine, from the checkout in ``root``."""
 
     project: str
-    root: Path = ROOT
+    root: Path
     ws_port: int = field(default_factory=free_port)
     mqtt_port: int = field(default_factory=free_port)
     https_port: int = field(default_factory=free_port)
@@ -45,14 +45,30 @@ class Stack:
 
     def compose(self, *words: str, check: bool = True, timeout_s: float = 120) -> str:
         """Run a docker compose command on this stack; returns what it printed."""
+        return self._run(
+            ["docker", "compose", "--profile", "sim", "--profile", "tls", *words], check=check, timeout_s=timeout_s
+        )
+
+    def follow(self, heading: str, **paths: Path) -> str:
+        """Do what docs/how-to/server.md says under a heading, as it stands but for ``paths``; what it printed."""
+        text = (self.root / "docs/how-to/server.md").read_text(encoding="utf-8")
+        section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        commands = "".join(re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+        assert commands
+        for word, path in paths.items():
+            commands = commands.replace(f"/opt/{word}", str(path))
+        return self._run(["sh", "-e", "-c", commands], timeout_s=BUILD_AND_START_S)
+
+    def _run(self, command: list[str], *, check: bool = True, timeout_s: float) -> str:
         settings = {
+            "COMPOSE_PROJECT_NAME": self.project,
             "NEUROONE_WS_PORT": str(self.ws_port),
             "NEUROONE_MQTT_PORT": str(self.mqtt_port),
             "NEUROONE_HTTPS_PORT": str(self.https_port),
             "NEUROONE_HTTP_PORT": str(self.http_port),
         }
         done = subprocess.run(
-            ["docker", "compose", "-p", self.project, "--profile", "sim", "--profile", "tls", *words],
+            command,
             cwd=self.root,
             env=os.environ | settings,
             capture_output=True,
@@ -126,13 +142,20 @@ class Stack:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def new_stack(name: str) -> Stack:
-    """A stack for a module's tests, not started yet; skips them where there is no engine."""
+def copy_of_checkout(to: Path) -> Path:
+    """This project without what is made in it, like a fresh clone; the copy may be changed."""
+    made = (".*", "__pycache__", "node_modules", "recordings")
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*made))
+    shutil.copy(ROOT / ".dockerignore", to)
+    return to
+
+
+def skip_without_engine() -> None:
+    """Skip the test where no Docker engine with compose answers."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no Docker engine answers on this machine")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
         pytest.skip("this machine's Docker has no compose plugin")
-    return Stack(f"neuroone-{name}-{os.getpid()}")
 
 
 def opening(url: str, tls: ssl.SSLContext | None, **options: Any) -> connect:
@@ -193,6 +216,29 @@ class Phone:
                 del self._kept[seq]
 
 
+@contextlib.asynccontextmanager
+async def measuring(phones: Sequence[Phone], period_s: float) -> AsyncIterator[None]:
+    """All phones measure meanwhile; at the end each of them has been told that all is safe."""
+    running = [asyncio.create_task(phone.run()) for phone in phones]
+
+    async def measure() -> None:
+        while True:
+            await asyncio.gather(*(phone.measure() for phone in phones))
+            await asyncio.sleep(period_s)
+
+    clock = asyncio.create_task(measure())
+    try:
+        yield
+        clock.cancel()
+        async with asyncio.timeout(WAIT_S):
+            while not all(phone.is_done for phone in phones):  # noqa: ASYNC110 (a phone sets no event)
+                await asyncio.sleep(0.1)
+    finally:
+        for task in (clock, *running):
+            task.cancel()
+        await asyncio.gather(clock, *running, return_exceptions=True)
+
+
 def row(seq: int) -> str:
     """The CSV row of a phone's reading."""
     return ",".join(map(str, (seq % 101, 1, *[seq] * 8)))
@@ -220,10 +266,13 @@ def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Cli
 
 
 def certificate_authority(stack: Stack) -> ssl.SSLContext:
-    """Trust in the authority that the proxy made for itself, and in no other."""
-    root = "/data/caddy/pki/authorities/local/root.crt"
-    pem = wait_for(
-        lambda: stack.compose("exec", "-T", "proxy_tls", "cat", root, check=False), "root certificate", WAIT_S
-    )
-    assert re.match("-----BEGIN CERTIFICATE-----", pem)
-    return ssl.create_default_context(cadata=pem)
+    """Start the proxy for wss as documented; trust in the authority that it made for itself, and in no other."""
+
+    def root() -> str | None:
+        try:
+            stack.follow("wss:// and https://")
+        except AssertionError:  # the proxy has not made it yet
+            return None
+        return (stack.root / "root.crt").read_text(encoding="ascii")
+
+    return ssl.create_default_context(cadata=wait_for(root, "root certificate", WAIT_S))

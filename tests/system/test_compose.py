@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -14,16 +17,20 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from neuroone import __version__
 from tests.system.stack import (
     BUILD_AND_START_S,
     HEADER,
+    ROOT,
     WAIT_S,
     Phone,
     Stack,
     certificate_authority,
+    copy_of_checkout,
+    measuring,
     mqtt_client,
-    new_stack,
     opening,
+    skip_without_engine,
 )
 from tests.system.test_capture import ATTENTION, BAND_SUMS, CAPTURE, MEDITATION, READINGS
 from tests.waiting import wait_for
@@ -43,9 +50,11 @@ CLASS_OF_300 = 300
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """The default stack, built and healthy; nothing of it is left afterwards."""
-    stack = new_stack("test")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The default stack of a fresh checkout, built and healthy; nothing of it is left afterwards."""
+    skip_without_engine()
+    checkout = copy_of_checkout(tmp_path_factory.mktemp("server") / "neuroone")
+    stack = Stack(f"neuroone-test-{os.getpid()}", checkout)
     try:
         stack.up("ws_gateway", "csv_recorder", "proxy")
         yield stack
@@ -204,50 +213,86 @@ async def in_thread(call: Callable[..., Value], *arguments: object) -> Value:
 async def test_nothing_is_lost_or_doubled_whatever_dies(stack: Stack) -> None:
     """Eight phones measure all the time: each program is killed, the stack restarted, taken down and up again."""
     phones = [Phone(stack.url(), f"Phone_{n}") for n in range(PHONES)]
-    running = [asyncio.create_task(phone.run()) for phone in phones]
-
-    async def measure() -> None:
-        while True:
-            await asyncio.gather(*(phone.measure() for phone in phones))
-            await asyncio.sleep(READING_PERIOD_S)
-
-    measuring = asyncio.create_task(measure())
-    try:
+    async with measuring(phones, READING_PERIOD_S):
         for service in ("ws_gateway", "csv_recorder", "mosquitto", "proxy"):
             await in_thread(stack.kill, service)
         await in_thread(stack.compose, "restart")
         await in_thread(stack.wait_well, "ws_gateway")
         await in_thread(stack.compose, "down")
         await in_thread(stack.up, "ws_gateway", "csv_recorder", "proxy")
-        measuring.cancel()
-        async with asyncio.timeout(WAIT_S):
-            while not all(phone.is_done for phone in phones):  # noqa: ASYNC110 (a phone sets no event)
-                await asyncio.sleep(0.1)
-    finally:
-        measuring.cancel()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(measuring, *running, return_exceptions=True)
+    await in_thread(wait_recorded, stack, phones)
+    assert min(len(phone.sent) for phone in phones) > 50
+
+
+async def test_an_update_and_the_way_back_lose_nothing(stack: Stack) -> None:
+    """While phones measure, the documented command with another version in the checkout, and with the first again."""
+    phones = [Phone(stack.url(), f"Updated_{n}") for n in range(PHONES)]
+    source = stack.root / "neuroone/__init__.py"
+    before = source.read_text(encoding="utf-8")
+    async with measuring(phones, READING_PERIOD_S):
+        source.write_text(before.replace(f'"{__version__}"', '"9.9.9"'), encoding="utf-8")
+        await in_thread(stack.follow, "Update, and back")
+        assert await in_thread(versions, stack) == {"9.9.9"}
+        source.write_text(before, encoding="utf-8")
+        await in_thread(stack.follow, "Update, and back")
+        assert await in_thread(versions, stack) == {__version__}
+    await in_thread(wait_recorded, stack, phones)
+
+
+def versions(stack: Stack) -> set[str]:
+    """The versions of the services that are online."""
+    states = [state for _, state in stack.topics("neuroone/v1/local/services/+/+/state")]
+    return {state["version"] for state in states if state["status"] == "online"}
+
+
+def wait_recorded(stack: Stack, phones: Sequence[Phone]) -> None:
+    """Each phone's readings are in its CSV file: all of them, none twice."""
 
     def differences() -> dict[str, tuple[int, int]]:
         got = {phone.name: sorted(stack.rows(phone.name)) for phone in phones}
-        return {
-            phone.name: (len(phone.sent), len(got[phone.name]))
-            for phone in phones
-            if got[phone.name] != sorted(phone.sent)
-        }
+        wrong = [phone for phone in phones if got[phone.name] != sorted(phone.sent)]
+        return {phone.name: (len(phone.sent), len(got[phone.name])) for phone in wrong}
 
     deadline_s = time.monotonic() + WAIT_S
-    while (wrong := await in_thread(differences)) and time.monotonic() < deadline_s:
+    while (wrong := differences()) and time.monotonic() < deadline_s:
         pass
     assert wrong == {}, "students with sent and recorded rows"
-    assert min(len(phone.sent) for phone in phones) > 50
+
+
+def test_recordings_are_saved_and_restored(stack: Stack) -> None:
+    """The documented commands: what was removed since the backup is there again, and goes on."""
+    before = {name: stack.recorded(name) for name in ("Joao_Silva.csv", "Phone_0.csv")}
+    stack.follow("Backup")
+    stack.wait_well("csv_recorder")
+    stack.compose("exec", "-T", "csv_recorder", "sh", "-c", "rm -rf /data/*.csv /data/.inbox.sqlite*")
+    stack.follow("Restore")
+    stack.wait_well("csv_recorder")
+    assert {name: stack.recorded(name) for name in before} == before
+    with connect(stack.url()) as student:
+        student.send(STUDENT_FRAME)
+        wait_for(lambda: len(stack.rows("Joao_Silva")) == 2, "another row", WAIT_S)
+
+
+def test_files_of_an_old_server_are_gone_on_with(stack: Stack, tmp_path: Path) -> None:
+    """The documented commands: its files come whole, none of ours is touched."""
+    kept = stack.recorded("Joao_Silva.csv")
+    old = f"{HEADER}\n1,2,3,4,5,6,7,8,9,10\n11,12,13,14,15,16,17,18,19,20\n"
+    for name in ("Ana Souza.csv", "-José.csv"):
+        (tmp_path / name).write_text(old, encoding="utf-8")
+    stack.follow("The files of an old server", old=tmp_path)
+    stack.wait_well("csv_recorder")
+    with connect(stack.url()) as student:
+        student.send(STUDENT_FRAME.replace("Joao_Silva", "Ana Souza"))
+        row = STUDENT_CSV.splitlines()[1]
+        wait_for(lambda: stack.recorded("Ana Souza.csv") == f"{old}{row}\n", "row behind the old ones", WAIT_S)
+    assert stack.recorded("-José.csv") == old
+    assert stack.recorded("Joao_Silva.csv") == kept
 
 
 async def test_three_gateways_and_three_hundred_students_over_tls(stack: Stack, token: str) -> None:
     """Two dashboards see every student of three gateways, over wss on both paths, by the proxy's own authority."""
+    trust = await in_thread(certificate_authority, stack)
     await in_thread(stack.up, "--scale", "ws_gateway=3", "ws_gateway", "csv_recorder", "proxy_tls")
-    trust = certificate_authority(stack)
     base = f"wss://localhost:{stack.https_port}"
     phones = [
         Phone(f"{base}{('/', '/ws/')[n % 2]}", f"Student_{n:03}", code="B", tls=trust) for n in range(CLASS_OF_300)
@@ -260,7 +305,6 @@ async def test_three_gateways_and_three_hundred_students_over_tls(stack: Stack, 
         for dashboard in (first, second):
             await dashboard.send("dash")
             await (await dashboard.ping())
-        running = [asyncio.create_task(phone.run()) for phone in phones]
 
         async def seen_by(dashboard: Any) -> set[str]:
             names: set[str] = set()
@@ -268,19 +312,8 @@ async def test_three_gateways_and_three_hundred_students_over_tls(stack: Stack, 
                 names.add(json.loads(await dashboard.recv())["Nome"])
             return names
 
-        async def measure() -> None:
-            while True:
-                await asyncio.gather(*(phone.measure() for phone in phones))
-                await asyncio.sleep(1)
-
-        measuring = asyncio.create_task(measure())
-        try:
-            async with asyncio.timeout(WAIT_S):
-                seen = await asyncio.gather(seen_by(first), seen_by(second))
-        finally:
-            for task in (measuring, *running):
-                task.cancel()
-            await asyncio.gather(measuring, *running, return_exceptions=True)
+        async with measuring(phones, 1.0), asyncio.timeout(WAIT_S):
+            seen = await asyncio.gather(seen_by(first), seen_by(second))
     assert [names & everyone for names in seen] == [everyone, everyone]
     served = {
         state["instance"] for topic, state in await in_thread(stack.topics, "neuroone/v1/local/streams/B/+/state")
@@ -301,22 +334,36 @@ def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token:
 def test_the_doctor_finds_the_stack_well_and_names_what_is_away(stack: Stack) -> None:
     """From within: broker, services, door and directory; a recorder that was stopped is the only problem."""
 
-    def problems() -> list[str]:
-        shown = stack.compose("run", "--rm", "--build", "doctor", "--json", check=False)
+    def problems(*words: str) -> list[str]:
+        shown = stack.compose("run", "--rm", "doctor", "--json", *words, check=False)
         found = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
         assert {"broker_ok", "ws_ok", "csv_ok"} <= {each["code"] for each in found}
         return [f"{each['code']} {each['facts'].get('service')}" for each in found if each["status"] == "problem"]
 
     assert problems() == []
     stack.compose("stop", "csv_recorder")
-    assert problems() == ["service_offline csv_recorder"]
+    assert problems("--seconds", "1") == ["service_offline csv_recorder"]
     stack.compose("start", "csv_recorder")
     stack.wait_well("csv_recorder")
 
 
-def test_secrets_are_made_once(stack: Stack, shown: dict[str, str]) -> None:
-    """Every login is what it was at the first start, after all that happened."""
+def test_secrets_are_made_once_and_anew_when_asked(stack: Stack, shown: dict[str, str]) -> None:
+    """After all that happened every login is what it was; the documented commands replace token and reader's login."""
     assert stack.shown() == shown
+    stack.follow("Who may see what")
+    after = stack.shown()
+    assert {who for who in shown if shown[who] != after[who]} == {"Dashboards", "Programs"}
+    with mqtt_client(shown["Programs"]) as (_, answers):
+        assert answers[0] == "connect: Not authorized"
+    with mqtt_client(after["Programs"]) as (_, answers):
+        assert answers[0] == "connect: Success"
+
+
+def test_both_languages_have_the_same_commands() -> None:
+    """The Portuguese page is the English one."""
+    pages = [(ROOT / f"docs/how-to/server{language}.md").read_text(encoding="utf-8") for language in ("", ".pt-BR")]
+    blocks = [re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for page in pages]
+    assert blocks[0] == blocks[1]
 
 
 def test_stop_is_clean(stack: Stack) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.system.stack import new_stack
+from tests.system.stack import copy_of_checkout, skip_without_engine
 from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
 from tests.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
 INSTALL_TIMEOUT_S = 300.0
 WAIT_S = 30.0
 RECORDING = "/var/lib/neuroone/recordings/Joao_Silva.csv"
@@ -67,9 +65,8 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """A bare machine with a checkout of this project, which it cannot write."""
-    new_stack("install")  # skips without an engine
-    checkout = tmp_path / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules", "recordings"))
+    skip_without_engine()
+    checkout = copy_of_checkout(tmp_path / "checkout")
     machine = Machine(
         f"neuroone-install-{os.getpid()}", os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim"), checkout
     )

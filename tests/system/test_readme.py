@@ -34,7 +34,8 @@ def blocks(readme: str, language: str) -> list[str]:
 COMMANDS = [line for block in blocks(READMES[0], "sh") for line in block.splitlines()]
 SERVICES = [line for line in COMMANDS if line.startswith("python3 run.py exec") and "decode" not in line]
 RUN_ELSEWHERE = {
-    "docker compose up": "tests/system/test_compose.py",
+    "docker compose up -d": "tests/system/test_compose.py",
+    "docker compose run --rm secrets --show": "tests/system/test_compose.py",
     "python3 run.py up --port sim": "test_up below",
     "python3 run.py test": "test_test below",
     "python3 run.py exec serial-bridge decode services/serial_bridge/example.bytes --summary": "test_decode below",
