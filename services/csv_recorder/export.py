@@ -3,7 +3,8 @@
 Every export writes new files beside the recordings, which it only reads. A file that is there already is replaced.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from csv_recorder.export_bids import Bids
 from csv_recorder.frames import Unreadable
 from csv_recorder.recorded import Recording
 from csv_recorder.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
+from neuroone.contract.topics import id_from_text
 
 BIDS_FORMAT: Final = "bids"
 _PORTUGUESE: Final = {
@@ -61,12 +63,15 @@ class Exporter:
         self._bids = Bids(out, with_names=with_names)
         self._is_bids = to == BIDS_FORMAT
         self._write = WRITERS.get(to, self._bids.write)
+        self._labels: set[str] = set()
         self.made = Exported()
 
     def export(self, recording: Recording) -> None:
         """Export one recording; what cannot be read is noted in ``made``. Raises OSError for what cannot be written."""
+        label = _free(recording.label, self._labels)
+        self._labels.add(label.casefold())
         try:
-            files = self._write(recording, self._out)
+            files = self._write(recording, self._out, label)
         except Unreadable as error:
             self.made.faults.append(str(error))
             return
@@ -79,7 +84,7 @@ class Exporter:
             self.made.files += self._bids.finish()
 
 
-def parquet(recording: Recording, out: Path) -> list[Path]:
+def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
     """Three folders of one file a session each, which read as three tables: readings, raw samples, events."""
     files = []
     for kind, frame in (
@@ -88,16 +93,16 @@ def parquet(recording: Recording, out: Path) -> list[Path]:
         ("events", _events(recording)),
     ):
         if len(frame):
-            file = out / kind / f"{recording.label}.parquet"
+            file = out / kind / f"{label}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
             frame.to_parquet(file, engine="pyarrow", index=False)
             files.append(file)
     return files
 
 
-def xlsx(recording: Recording, out: Path) -> list[Path]:
+def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
     """One workbook a session: readings, events, and what is known of it."""
-    file = out / f"{recording.label}.xlsx"
+    file = out / f"{label}.xlsx"
     about = [(key, str(value)) for key, value in _flat(recording).items()]
     sheets = {
         "Readings": _readings(recording),
@@ -108,7 +113,7 @@ def xlsx(recording: Recording, out: Path) -> list[Path]:
     return [file]
 
 
-def csv_ptbr(recording: Recording, out: Path) -> list[Path]:
+def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
     """What a spreadsheet program in Portuguese opens by a double click: semicolon, decimal comma, UTF-8 with BOM."""
     files = []
     for ending, frame in (("", _readings(recording)), ("_eventos", _events(recording))):
@@ -116,7 +121,7 @@ def csv_ptbr(recording: Recording, out: Path) -> list[Path]:
             continue
         for number, start in enumerate(range(0, len(frame), SHEET_ROWS_MAX - 1), 1):
             part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
-            file = out / f"{recording.label}{ending}{f'_{number}' if number > 1 else ''}.csv"
+            file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
             times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
             part.assign(time=times).rename(columns=_PORTUGUESE).to_csv(
                 file, sep=";", decimal=",", encoding="utf-8-sig", index=False, lineterminator="\r\n"
@@ -125,22 +130,28 @@ def csv_ptbr(recording: Recording, out: Path) -> list[Path]:
     return files
 
 
-def edf(recording: Recording, out: Path) -> list[Path]:
+def edf(recording: Recording, out: Path, label: str) -> list[Path]:
     """The raw samples as EDF+; nothing of a session that has none."""
     files = []
     for number, run in enumerate(export_edf.runs(recording), 1):
-        file = out / f"{recording.label}_run-{number}.edf"
-        export_edf.write(run, file, code=recording.source)
+        file = out / f"{label}_run-{number}.edf"
+        export_edf.write(run, file, code=id_from_text(recording.source))
         files.append(file)
     return files
 
 
-WRITERS: Final[dict[str, Callable[[Recording, Path], list[Path]]]] = {
+WRITERS: Final[dict[str, Callable[[Recording, Path, str], list[Path]]]] = {
     "parquet": parquet,
     "xlsx": xlsx,
     "edf": edf,
     "csv-ptbr": csv_ptbr,
 }
+
+
+def _free(label: str, taken: Collection[str]) -> str:
+    """The label, with a number where recordings of several directories are called the same."""
+    candidates = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
+    return next(each for each in candidates if each.casefold() not in taken)
 
 
 def _readings(recording: Recording) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 from csv_recorder import export_edf, frames
 from csv_recorder.export_edf import CHANNEL, POOR, SKIP, Run
 from csv_recorder.recorded import Recording
+from csv_recorder.spreadsheets import is_text
 from neuroone import __version__
 
 BIDS_VERSION: Final = "1.10.0"
@@ -45,8 +46,8 @@ class Bids:
         self._subjects: dict[tuple[str, str, str], str] = {}
         self._sessions: dict[str, int] = {}
 
-    def write(self, recording: Recording, out: Path) -> list[Path]:
-        """Write one session: its readings, and its raw samples if it has any."""
+    def write(self, recording: Recording, out: Path, label: str) -> list[Path]:
+        """Write one session: its readings, and its raw samples if it has any. No ``label`` that has a name in it."""
         whose = (recording.group, recording.source, recording.name)
         subject = self._subjects.setdefault(whose, f"sub-{len(self._subjects) + 1:03}")
         number = self._sessions[subject] = self._sessions.get(subject, 0) + 1
@@ -94,8 +95,7 @@ class Bids:
         onset = (readings["time"] - readings["time"].min()).dt.total_seconds()
         table = readings.drop(columns=["time", "session"])
         table.insert(0, "time", onset)
-        described = recording.about.get("columns")
-        described = described.get("readings.csv") if isinstance(described, dict) else None
+        described = (recording.about.get("columns") or {}).get("readings.csv")
         columns: dict[str, Any] = {
             "TaskName": task,
             "time": {"Description": "Seconds since the first reading.", "Units": "s"},
@@ -136,7 +136,7 @@ class Bids:
                     "type": "EEG",
                     "units": "uV",
                     "sampling_frequency": run.rate_hz,
-                    "reference": about["EEGReference"],
+                    "reference": str(about["EEGReference"]),
                     "status": "good",
                 }
             ]
@@ -171,13 +171,12 @@ class Bids:
 
 
 def _bids(recording: Recording) -> dict[str, Any]:
-    found = recording.about.get("bids")
-    return dict(found) if isinstance(found, dict) else {}
+    return dict(recording.about.get("bids") or {})
 
 
 def _tsv(file: Path, table: pd.DataFrame) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    clean = table.apply(lambda column: column.map(_one_line) if column.dtype == object else column)
+    clean = table.apply(lambda column: column.map(_one_line) if is_text(column) else column)
     clean.to_csv(file, sep="\t", index=False, na_rep=NOT_AVAILABLE, encoding="utf-8", lineterminator="\n", quoting=3)
     return file
 

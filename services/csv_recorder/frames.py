@@ -12,11 +12,17 @@ from csv_recorder.dataset import EVENTS, RAW, READINGS
 from csv_recorder.recorded import Recording, Rows, checked_rows, header_of, legacy_rows
 from csv_recorder.rows import EVENTS_COLUMNS, RAW_COLUMNS, READINGS_COLUMNS, VALUES
 
+RATE_MAX_HZ: Final = 65535
+"""Of a raw block, by the contract."""
 MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
 """NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 _TYPES: Final[dict[str, Any]] = {
+    "time": "str",
     "session": "str",
     "event": "str",
+    "seq": "int64",
+    "first_sample": "int64",
+    "rate_hz": "int64",
     "text": "str",
     "samples": "str",
     "poor_signal": "Int16",
@@ -64,6 +70,8 @@ def raw(recording: Recording) -> pd.DataFrame:
         blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]
     except (ValueError, OverflowError) as error:
         raise Unreadable(f"{recording.path}: raw samples: {error}") from None
+    if not frame["rate_hz"].between(1, RATE_MAX_HZ).all():
+        raise Unreadable(f"{recording.path}: rate_hz is not from 1 to {RATE_MAX_HZ}")
     return frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object))
 
 
@@ -82,6 +90,8 @@ def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[p
     frame["time"] = _attempt(
         lambda: pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us"), recording.path
     )
+    if frame["time"].isna().any():
+        raise Unreadable(f"{recording.path}: a row of {kind}.csv has no time")
     return frame.drop(columns="check"), left_out
 
 
@@ -105,5 +115,5 @@ def _parsed(lines: list[bytes], columns: Iterable[str], path: Path) -> pd.DataFr
 def _attempt(read: Callable[[], T], path: Path) -> T:
     try:
         return read()
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
         raise Unreadable(f"{path}: {error}") from None

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
 from csv_recorder.dataset import EVENTS, HEADERS, RAW, READINGS, SIDECAR
@@ -22,6 +23,11 @@ KINDS: Final = (READINGS, RAW, EVENTS)
 CHECK_CHARS: Final = 8
 """A CRC-32 in hexadecimal."""
 LEGACY_COLUMNS: Final = HEADER.count(b",") + 1
+_TEXTS: Final = ("group", "source", "session", "name", "code", "class", "start", "end", "status", "software")
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(("counts", "files", "columns", "bids"), (dict,)),
+}
 _PART: Final = re.compile(r"(readings|raw|events)(?:-([1-9][0-9]*))?\.csv\Z")
 _GROUP_EVENTS: Final = re.compile(r"events_[A-Za-z0-9_-]+\.csv\Z")
 
@@ -213,10 +219,13 @@ def _legacy(folder: Path, names: Iterable[str]) -> Iterator[Recording]:
 def _session(folder: Path) -> Recording:
     try:
         about = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        json.dumps(about, ensure_ascii=False).encode()  # half a surrogate pair is text that no file can hold
     except FileNotFoundError:
         return Recording(folder, fault="is missing")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Recording(folder, fault=f"cannot be read ({error})")
     if not isinstance(about, dict):
         return Recording(folder, fault="is no JSON object")
-    return Recording(folder, about)
+    wrong = [key for key, kinds in _TYPES.items() if not isinstance(about.get(key), (*kinds, NoneType))]
+    fault = f"{', '.join(wrong)}: of a wrong type" if wrong else None
+    return Recording(folder, {key: value for key, value in about.items() if key not in wrong}, fault)

@@ -47,7 +47,7 @@ class Selection:
 
     def takes(self, recording: Recording) -> bool:
         """Whether the recording is of one of the groups."""
-        return not self.groups or not self.groups.isdisjoint({recording.group, str(recording.about.get("code"))})
+        return not self.groups or not self.groups.isdisjoint({recording.group, str(recording.about.get("code") or "")})
 
     def cut(self, readings: pd.DataFrame) -> pd.DataFrame:
         """The readings within the times. Those without a time are in no span of time."""

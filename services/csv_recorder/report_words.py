@@ -3,6 +3,7 @@
 import locale
 import math
 import os
+import re
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -14,6 +15,7 @@ PORTUGUESE: Final = "pt-BR"
 LANGUAGES: Final = (ENGLISH, PORTUGUESE)
 UNKNOWN: Final = "–"
 
+_STEERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "title": ("NeuroOne report", "Relatório NeuroOne"),
     "made": ("Made on {0} from {1} recordings.", "Feito em {0} a partir de {1} gravações."),
@@ -132,5 +134,5 @@ def of_system() -> str:
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: without what would steer it."""
-    return "".join(each if each.isprintable() else "�" for each in text)
+    """Text for a terminal: without what would steer it, turn it round or break its lines."""
+    return _STEERS.sub("�", text)

@@ -1,5 +1,6 @@
 """Tables for spreadsheet programs, which take a cell of text for a formula when it begins like one."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,13 +9,14 @@ import pandas as pd
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 """A name that begins so would be run as a formula; an apostrophe before it makes it text (OWASP, CSV injection)."""
+_NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SHEET_ROWS_MAX: Final = 1_048_576
 """Of the xlsx format, with the header."""
 
 
 def guarded(frame: pd.DataFrame) -> pd.DataFrame:
     """The table, with an apostrophe before every text that begins like a formula. Numbers stay as they are."""
-    return frame.assign(**{str(name): column.map(_guarded) for name, column in frame.items() if _is_text(column)})
+    return frame.assign(**{str(name): column.map(_guarded) for name, column in frame.items() if is_text(column)})
 
 
 def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
@@ -42,12 +44,13 @@ def _cells(frame: pd.DataFrame) -> Any:
     return pd.DataFrame(columns, dtype=object).itertuples(index=False, name=None)
 
 
-def _is_text(column: "pd.Series[Any]") -> bool:
+def is_text(column: "pd.Series[Any]") -> bool:
+    """Whether a column may hold text."""
     return pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
 
 
 def _guarded(cell: object) -> object:
     if not isinstance(cell, str):
         return cell
-    text = "".join(each if each.isprintable() or each in "\t\r\n" else "�" for each in cell)
+    text = _NOT_IN_XML.sub("�", cell)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

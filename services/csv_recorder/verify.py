@@ -110,8 +110,7 @@ def _state(recording: Recording) -> dict[str, tuple[int, int]]:
 
 
 def _session(recording: Recording) -> list[Verdict]:
-    listed = recording.about.get("files")
-    listed = listed if isinstance(listed, dict) else {}
+    listed = recording.about.get("files") or {}
     counted = _Counted()
     found = []
     rows_of = dict.fromkeys(KINDS, 0)
@@ -144,8 +143,7 @@ def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, ro
     if recording.is_open:
         verdict.notes.append("open")
     else:
-        counts = about.get("counts")
-        counts = counts if isinstance(counts, dict) else {}
+        counts = about.get("counts") or {}
         actual = {
             "readings": counted.rows,
             "valid": counted.valid,
@@ -251,4 +249,7 @@ def _index(directory: Path) -> Verdict:
 def _cells(line: bytes) -> list[bytes]:
     if b'"' not in line:
         return line.split(b",")
-    return [cell.encode() for cell in next(csv.reader([line.decode("utf-8", "replace")]))]
+    try:
+        return [cell.encode() for cell in next(csv.reader([line.decode("utf-8", "replace")]))]
+    except csv.Error:
+        return []
