@@ -103,3 +103,17 @@ def test_help_has_units_defaults_and_variables(capsys: pytest.CaptureFixture[str
     assert left.value.code == 0
     assert "Default: 8080." in out
     assert "[NEUROONE_WS_PORT]" in out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    from_: str = setting("", settings.text, "A word that Python has for itself.")
+    paths: tuple[Path, ...] = setting((), Path, "Files.", positional=True, many=True)
+
+
+def test_a_word_of_pythons_own_and_many_positionals() -> None:
+    """``from_`` is --from and NEUROONE_FROM; files come without a flag, or else from the environment."""
+    given = settings.read(Span, ["a", "b", "--from", "x"], {"NEUROONE_PATHS": "c"}, program="example")
+    assert given == Span(from_="x", paths=(Path("a"), Path("b")))
+    environ = {"NEUROONE_FROM": "y", "NEUROONE_PATHS": "c,d"}
+    assert settings.read(Span, [], environ, program="example") == Span(from_="y", paths=(Path("c"), Path("d")))
