@@ -40,6 +40,12 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch) -> None:
+    """Nothing moves in these files: the second look may come at once."""
+    monkeypatch.setattr("csv_recorder.commands.SECOND_LOOK_S", 0.01)
+
+
 def session(root: Path, source: str = "Joao_Silva") -> Path:
     found = list(root.glob(f"sessions/*/*_{source}"))
     assert len(found) == 1
