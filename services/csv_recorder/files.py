@@ -89,7 +89,7 @@ class Files:
     def size_bytes(self, file: str) -> int:
         """The file's size; 0 for one that is not there."""
         try:
-            return (self._directory / file).stat().st_size
+            return os.stat(f"{self._directory}{os.sep}{file}").st_size  # noqa: PTH116 (pathlib costs thrice as much)
         except FileNotFoundError:
             return 0
 
@@ -105,7 +105,7 @@ class Files:
 
     def _sync(self, file: str, flags: int) -> None:
         try:
-            handle = os.open(self._directory / file, flags)
+            handle = os.open(f"{self._directory}{os.sep}{file}", flags)
         except FileNotFoundError:
             return  # somebody moved it away: it is theirs
         try:

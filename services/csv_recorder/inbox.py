@@ -195,9 +195,11 @@ class Inbox:
             ],
         )
 
-    def describe(self, session: Session) -> None:
-        """Note what a session's sidecar says of it."""
-        self._run("UPDATE sessions SET about = ? WHERE id = ?", (json.dumps(session.about), session.id))
+    def describe(self, sessions: Iterable[Session]) -> None:
+        """Note what the sidecars of sessions say of them."""
+        self._db_of().executemany(
+            "UPDATE sessions SET about = ? WHERE id = ?", [(json.dumps(each.about), each.id) for each in sessions]
+        )
 
     def place_of(self, stream: str, name: str) -> int | None:
         """The file that a stream under a name had last."""

@@ -123,6 +123,8 @@ class Recorder:
         self._folders: set[str] = set()
         self._changed: dict[tuple[str, str], None] = {}
         self._described: dict[int, Session] = {}
+        self._notes: list[tuple[int, str, tuple[int, int] | None, str]] = []
+        self._undescribed: dict[int, Session] = {}
         self._last_batch = 0
         self._inode = 0
         self.counters: dict[str, int] = dict.fromkeys(
@@ -163,8 +165,8 @@ class Recorder:
             self._load()
             self._mend(self._inbox.waiting())
             self._last_batch = self._inbox.last_batch()
-            self.settle()
             self._note_in_all("recorder_start")
+            self.settle()
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise SettingsError([f"--dir: another recorder uses {self._directory}"]) from None
@@ -202,7 +204,7 @@ class Recorder:
             if rows:
                 number, size_bytes = self._inbox.put(rows)
             self._inbox.save(batch.touched.values())
-            self._inbox.commit()
+            self._commit()
         except BaseException:
             self._inbox.rollback()
             self.counters.update(counted)
@@ -234,12 +236,13 @@ class Recorder:
             for rows in items:
                 for each in rows:
                     self._ready.setdefault(each.file, []).append(each.content)
-            self._note(id, [("gap", hole, "") for hole in holes])
+            self._notes += [(id, "gap", hole, "") for hole in holes]
             if not window.held:
                 del self._windows[id]
         for id, seqs in tuple(self._doubles.items()):
-            self._note(id, [("duplicates", (min(seqs), max(seqs)), str(len(seqs)))])
+            self._notes.append((id, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
             del self._doubles[id]
+        self._write_notes()
         for file, contents in tuple(self._ready.items()):
             known = self._by_id[file]
             if not known.size_bytes:
@@ -356,6 +359,11 @@ class Recorder:
         finally:
             self._inbox.close()
 
+    def _commit(self) -> None:
+        self._inbox.describe(self._undescribed.values())
+        self._inbox.commit()
+        self._undescribed.clear()
+
     def _check_directory(self) -> None:
         """A database that somebody took away would take rows and keep none. Raises OSError."""
         try:
@@ -369,6 +377,7 @@ class Recorder:
         self._inbox.close()
         for waiting in (self._windows, self._ready, self._doubles, self._unsynced, self._changed, self._described):
             waiting.clear()
+        self._notes.clear()
         self._by_id.clear()
         self._folders.clear()
         self._unsettled_bytes = 0
@@ -387,6 +396,7 @@ class Recorder:
         self._of_session.clear()
         for file in self._by_id.values():
             self._of_session.setdefault(file.session, []).append(file)
+        self._undescribed.clear()
         self._sessions = {(each.stream, each.session): each for each in self._inbox.open_sessions()}
         described = (each for each in self._sessions.values() if each.id in self._described)
         self._described = {each.id: each for each in described}
@@ -506,20 +516,21 @@ class Recorder:
         session.open = True
         self._end(session, False)
         self._status[session.id] = StreamStatus.ONLINE
-        if not session.about:
-            self.counters["sessions_opened"] += 1
-            group = session.stream.partition("/")[0]
-            self._describe(
-                session,
-                directory=self._new_directory(reading.time, session.stream),
-                kind=str(reading.kind),
-                name=reading.name,
-                code=reading.code,
-                start=time_text(reading.time),
-                parts={},
-                **{"class": self._classes.get(group)},
-            )
-        batch.others.append(self._event(session, reading.time, "online"))
+        if session.about:
+            batch.others.append(self._event(session, reading.time, "online"))
+            return
+        self.counters["sessions_opened"] += 1
+        group = session.stream.partition("/")[0]
+        self._describe(
+            session,
+            directory=self._new_directory(reading.time, session.stream),
+            kind=str(reading.kind),
+            name=reading.name,
+            code=reading.code,
+            start=time_text(reading.time),
+            parts={},
+            **{"class": self._classes.get(group)},
+        )
 
     def _new_directory(self, time: datetime, stream: str) -> str:
         candidates = dataset.directories(time, stream)
@@ -527,7 +538,7 @@ class Recorder:
             each
             for each in candidates
             if not (self._directory / each).exists()
-            and self._inbox.file_by_key(file_key(dataset.part(each, dataset.EVENTS, 1))) is None
+            and self._inbox.file_by_key(file_key(dataset.part(each, dataset.READINGS, 1))) is None
         )
 
     def _end(self, session: Session, ended: bool) -> None:
@@ -535,8 +546,7 @@ class Recorder:
 
     def _describe(self, session: Session, **about: object) -> None:
         session.about |= about
-        self._inbox.describe(session)
-        self._described[session.id] = session
+        self._undescribed[session.id] = self._described[session.id] = session
 
     def _part(self, session: Session, kind: str) -> File:
         """The file of a session that rows of a kind go to now."""
@@ -575,27 +585,33 @@ class Recorder:
         content = event_row(time, event, text=text)
         return Row(self._part(session, dataset.EVENTS).id, session.id, -1, content)
 
-    def _note(self, session_id: int, events: Sequence[tuple[str, tuple[int, int], str]]) -> None:
-        """Holes and doubles, as far as the session has an event file; they do not wait in the inbox."""
-        file = self._parts.get((session_id, dataset.EVENTS))
-        if events and file is not None:
-            now = datetime.fromtimestamp(self._clock(), UTC)
-            self._ready.setdefault(file.id, []).extend(event_row(now, *event) for event in events)
-
-    def _note_in_all(self, event: str) -> None:
-        """Something happened to the recording itself."""
+    def _write_notes(self) -> None:
+        """Events of the recording itself: they go the way of everything that is recorded."""
+        if not self._notes:
+            return
         now = datetime.fromtimestamp(self._clock(), UTC)
+        sessions = {each.id: each for each in self._sessions.values() if _is_recording(each)}
         self._inbox.begin()
         try:
-            rows = [self._event(each, now, event) for each in self._sessions.values() if _is_recording(each)]
-            if rows:
-                self._last_batch, _ = self._inbox.put(rows)
-            self._inbox.commit()
+            rows = [
+                Row(self._part(sessions[id], dataset.EVENTS).id, id, -1, event_row(now, event, seqs, text))
+                for id, event, seqs, text in self._notes
+                if id in sessions
+            ]
+            number, size_bytes = self._inbox.put(rows)
+            self._commit()
         except BaseException:
             self._inbox.rollback()
+            self._load()
             raise
+        self._last_batch = number
+        self._unsettled_bytes += size_bytes
+        self._notes.clear()
         for each in rows:
             self._ready.setdefault(each.file, []).append(each.content)
+
+    def _note_in_all(self, event: str) -> None:
+        self._notes += [(each.id, event, None, "") for each in self._sessions.values() if _is_recording(each)]
 
     def _close(self, session: Session) -> bool:
         """Close a session whose files are synced; whether they are."""

@@ -29,7 +29,7 @@ GATHER_S: Final = 0.02
 """What arrives within this shares one sync to the disk: at most 50 a second."""
 TICK_S: Final = 1.0
 """Between two writings to the files and two marks."""
-SETTLE_PERIOD_S: Final = 15.0
+SETTLE_PERIOD_S: Final = 30.0
 """Between two syncs of all files. With 2000 of them on a slow disk one takes seconds, in a thread of its own."""
 RETRY_S: Final = 1.0
 """Between two tries while the disk says no."""

@@ -114,13 +114,13 @@ def test_the_sidecar_says_who_what_and_how_much(recorder: Recorder, tmp_path: Pa
         "duplicates": 1,
         "missing": 2,
         "raw_blocks": 0,
-        "events": 4,
+        "events": 3,
     }
     for name, file in closed["files"].items():
         content = (directory / name).read_bytes()
         assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     events = [(row["event"], row["first_seq"], row["last_seq"]) for row in table(directory / "events.csv")]
-    assert events == [("online", "", ""), ("duplicates", "1", "1"), ("gap", "2", "3"), ("offline", "", "")]
+    assert events == [("duplicates", "1", "1"), ("gap", "2", "3"), ("offline", "", "")]
 
 
 def ended_session(status: StreamStatus = StreamStatus.OFFLINE) -> Delivery:
@@ -152,7 +152,7 @@ def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
     second.take([delivery(1)])
     second.close()
     directory = only(tmp_path)
-    assert [row["event"] for row in table(directory / "events.csv")] == ["online", "recorder_start", "recorder_stop"]
+    assert [row["event"] for row in table(directory / "events.csv")] == ["recorder_start", "recorder_stop"]
     assert len(table(directory / "readings.csv")) == 2
     assert sidecar(directory)["status"] == "closed"
 
@@ -217,7 +217,6 @@ def test_a_marker_is_with_everyone_in_the_group(recorder: Recorder, tmp_path: Pa
     for source in ("Joao_Silva", "Ana"):
         directory = only(tmp_path, f"sessions/*/*_{source}")
         assert [(row["event"], row["text"]) for row in table(directory / "events.csv")] == [
-            ("online", ""),
             ("marker", 'say "a, b"'),
         ]
         assert sidecar(directory)["class"] == "Aula 3"
@@ -229,7 +228,7 @@ def test_a_marker_for_one_student_is_with_that_one_only(recorder: Recorder, tmp_
     """And in the group's file."""
     event = replace(EVENT, id="e3", source="Ana")
     record(recorder, delivery(0), delivered(topics.event("local", "ABC123"), event))
-    assert [row["event"] for row in table(only(tmp_path) / "events.csv")] == ["online"]
+    assert not (only(tmp_path) / "events.csv").exists()
 
 
 def test_raw_blocks_have_a_file_of_their_own(recorder: Recorder, tmp_path: Path) -> None:
