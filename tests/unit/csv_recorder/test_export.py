@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -181,6 +184,23 @@ def test_a_hole_that_the_headset_did_not_count(tmp_path):
     (run,) = export_edf.runs(find([tmp_path])[0])
     assert run.has_holes
     assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2, 10)]
+
+
+@pytest.mark.pty
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+def test_a_terminal_shows_how_far_it_is(root, tmp_path):
+    """And a file or a pipe is given no bar."""
+    ours, theirs = os.openpty()
+    termios = pytest.importorskip("termios")
+    termios.tcsetwinsize(theirs, (24, 80))
+    words = [sys.executable, "-m", "csv_recorder", "export", str(root), "--to", "edf", "--out", str(tmp_path / "out")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    assert b"2/2" in os.read(ours, 10_000)
+    assert b"2/2" not in done.stdout
+    piped = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    assert piped.stderr == b""
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_nothing_to_export(tmp_path, capsys):
