@@ -47,6 +47,8 @@ Value = TypeVar("Value")
 PHONES = 8
 READING_PERIOD_S = 0.25
 CLASS_OF_300 = 300
+GUESSES_MAX = 10
+"""Wrong tokens that a gateway takes from one address before it no longer looks."""
 
 
 @pytest.fixture(scope="module")
@@ -331,6 +333,17 @@ def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token:
     assert {"reading", "raw", "state"} <= kinds
 
 
+def test_a_program_that_listens_reads_with_its_login(stack: Stack, shown: dict[str, str]) -> None:
+    """The program of docs/how-to/programs.md prints the attention of the simulated headset."""
+    page = (ROOT / "docs/how-to/programs.md").read_text(encoding="utf-8")
+    program = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[0]
+    command = [sys.executable, "-u", "-c", program, shown["Programs"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
+        assert popen.stdout is not None
+        assert 0 <= int(popen.stdout.readline()) <= 100
+        popen.kill()
+
+
 def test_the_doctor_finds_the_stack_well_and_names_what_is_away(stack: Stack) -> None:
     """From within: broker, services, door and directory; a recorder that was stopped is the only problem."""
 
@@ -357,6 +370,29 @@ def test_secrets_are_made_once_and_anew_when_asked(stack: Stack, shown: dict[str
         assert answers[0] == "connect: Not authorized"
     with mqtt_client(after["Programs"]) as (_, answers):
         assert answers[0] == "connect: Success"
+
+
+def test_an_address_is_what_the_proxy_says_and_not_what_a_client_says(stack: Stack) -> None:
+    """Who guesses tokens is stopped whatever it claims to be; others who come through the same proxy are not."""
+    token = stack.token()
+    for n in range(3 * GUESSES_MAX + 10):  # each of three gateways counts for itself
+        with connect(stack.url("guessed"), additional_headers={"X-Forwarded-For": f"203.0.113.{n}"}) as guesser:
+            guesser.send("dash")
+            assert json.loads(guesser.recv(timeout=WAIT_S))["error"]["code"] == "no_token"
+    with connect(stack.url(token)) as late:
+        late.send("dash")
+        assert json.loads(late.recv(timeout=WAIT_S))["error"]["code"] == "no_token"
+    other = (
+        "from websockets.sync.client import connect\n"
+        f"with connect('ws://proxy:8080/?token={token}') as dashboard:\n"
+        "    dashboard.send('dash')\n"
+        "    try:\n"
+        "        print(dashboard.recv(timeout=2))\n"
+        "    except TimeoutError:\n"
+        "        print('nobody sends, nobody is refused')\n"
+    )
+    said = stack.compose("exec", "-T", "ws_gateway", "python", "-c", other)
+    assert said.strip() == "nobody sends, nobody is refused"
 
 
 def test_both_languages_have_the_same_commands() -> None:
