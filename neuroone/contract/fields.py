@@ -255,6 +255,12 @@ def _readers_of(cls: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 
 
 @cache
+def _writers_of(cls: Any) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    """The fields whose JSON form is not their value, and what makes it of the value."""
+    return tuple((n, kind.to_json) for n, kind in fields_of(cls).items() if type(kind).to_json is not Field.to_json)
+
+
+@cache
 def required_of(cls: Any) -> frozenset[str]:
     """The fields that a message must bring: those without a default."""
     return frozenset(field.name for field in fields(cls) if field.default is MISSING)
@@ -263,7 +269,11 @@ def required_of(cls: Any) -> frozenset[str]:
 def to_json(message: Any) -> dict[str, Any]:
     """The JSON object of a message, keys in the order of its fields."""
     cls: Any = type(message)
-    return {name: kind.to_json(getattr(message, name)) for name, kind in fields_of(cls).items()}
+    values_of, checks = checks_of(cls)
+    made = {name: value for (name, _), value in zip(checks, values_of(message), strict=True)}
+    for name, write in _writers_of(cls):
+        made[name] = write(made[name])
+    return made
 
 
 def from_json(cls: Any, json_object: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from neuroone.contract.errors import BadTopic
@@ -132,7 +132,7 @@ class Topic:
 
     def __getitem__(self, name: str) -> str:
         """The id that the shape calls ``name``, as in ``topic["group"]``."""
-        return self.ids[_names(self.rule).index(name)]
+        return self.ids[_names(self.rule.shape).index(name)]
 
 
 def is_id(text: str) -> bool:
@@ -203,8 +203,8 @@ def recorded(site: str, instance: str) -> Topic:
 
 def every(rule: TopicRule, site: str, **ids: str) -> str:
     """The filter that matches every topic of ``rule``, or those with the ids that are given."""
-    wanted: Mapping[str, str] = dict.fromkeys(_names(rule), "+") | {n: check_id(i) for n, i in ids.items()}
-    return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule)))}"
+    wanted: Mapping[str, str] = dict.fromkeys(_names(rule.shape), "+") | {n: check_id(i) for n, i in ids.items()}
+    return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule.shape)))}"
 
 
 @lru_cache(maxsize=TOPICS_MAX)
@@ -226,8 +226,9 @@ def parse(topic: str) -> Topic:
     return Topic(site, SERVICE_STATE if kind == "state" else HEALTH, (service, instance))
 
 
-def _names(rule: TopicRule) -> tuple[str, ...]:
-    return tuple(part[1:-1] for part in rule.shape.split("/") if part[0] == "{")
+@cache
+def _names(shape: str) -> tuple[str, ...]:
+    return tuple(part[1:-1] for part in shape.split("/") if part[0] == "{")
 
 
 def _fill(rule: TopicRule, ids: tuple[str, ...]) -> str:
