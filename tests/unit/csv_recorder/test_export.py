@@ -197,7 +197,7 @@ def test_a_terminal_shows_how_far_it_is(root, tmp_path):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, check=True)
     assert b"2/2" in os.read(ours, 10_000)
     assert b"2/2" not in done.stdout
-    piped = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    piped = subprocess.run(words, capture_output=True, check=True)
     assert piped.stderr == b""
     os.close(ours)
     os.close(theirs)
