@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csv_recorder.inbox import Inbox
-from csv_recorder.names import INDEX
+from csv_recorder.names import INDEX, file_key
 from csv_recorder.places import ACTIVE_S
 from csv_recorder.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Recorder
 from csv_recorder.rows import HEADER, row
@@ -307,3 +308,105 @@ def test_recordings_that_were_deleted_are_begun_anew(recorder: Recorder, tmp_pat
     record(recorder, delivery(1), delivery(2))
     recorder.write(all=True)
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
+
+
+def hostile_names(count: int) -> list[str]:
+    """What somebody may type who wants to break out, collide, or be illegible; no two alike."""
+    rng = random.Random(20261123)
+    parts = [
+        *(
+            "..",
+            "/",
+            "\\",
+            ".",
+            " ",
+            "~",
+            "C:",
+            "CON",
+            "nul",
+            "COM1",
+            "LPT¹",
+            "names",
+            "sessions",
+            ".inbox",
+            ".sqlite",
+            ".csv",
+        ),
+        *(
+            "\0",
+            "\n",
+            "\r\n",
+            "\t",
+            "\u202e",
+            "\u200b",
+            "\ufeff",
+            "\u2028",
+            "é",
+            "e\u0301",
+            "É",
+            "ß",
+            "SS",
+            "ı",
+            "İ",
+            "ﬁ",
+            "fi",
+        ),
+        *(
+            "Ana",
+            "ANA",
+            "ana",
+            "José",
+            "名前",
+            "😀",
+            "👩‍👩‍👧",
+            "<img src=x onerror=alert(1)>",
+            "=1+1",
+            "'; DROP TABLE files; --",
+        ),
+        *(
+            "%2e%2e",
+            "$HOME",
+            "`id`",
+            "|",
+            "?",
+            "*",
+            ":",
+            '"',
+            "a" * 300,
+            "🧠" * 100,
+            "neuroone/v1/#",
+            "+",
+            "__ABC123",
+            "-3754d6",
+        ),
+    ]
+    names: dict[str, None] = {}
+    while len(names) < count:
+        names["".join(rng.choices(parts, k=rng.randint(1, 5)))] = None
+    return list(names)
+
+
+def test_ten_thousand_hostile_names(recorder: Recorder, tmp_path: Path) -> None:
+    """Nothing outside the directory, no two students in one file on any system, every row found again."""
+    names = hostile_names(10_000)
+    before = sorted(tmp_path.parent.iterdir())
+    for start in range(0, len(names), 500):
+        record(
+            recorder,
+            *(
+                delivery(name=name, source=f"s{number}", session=f"s{number}", delta=number, code=None)
+                for number, name in enumerate(names[start : start + 500], start)
+            ),
+        )
+    recorder.settle()
+    assert sorted(tmp_path.parent.iterdir()) == before
+    with (tmp_path / INDEX).open(encoding="utf-8", newline="") as index:
+        listed = {entry["name"]: entry["file"] for entry in csv.DictReader(index)}
+    assert listed.keys() == set(names)
+    assert len({file_key(file) for file in listed.values()}) == len(names)
+    for number, name in enumerate(names):
+        file = tmp_path / listed[name]
+        assert file.parent == tmp_path
+        (only,) = rows_of(file)
+        assert int(only.split(b",")[2]) == number
+    crash(recorder)  # closing so many sessions takes a while
