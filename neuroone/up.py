@@ -301,8 +301,8 @@ def _dashboard_lines(given: UpSettings, ip: str, token: str | None) -> tuple[str
     return (
         f"Dashboard: {url}",
         *_qr_code(url, sys.stdout),
-        "Dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
-        "Dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
+        "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
+        "On other machines, dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
     )
 
 
