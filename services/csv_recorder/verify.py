@@ -106,7 +106,9 @@ def _looked_at(recording: Recording, wait: Callable[[], object]) -> list[Verdict
 
 
 def _state(recording: Recording) -> dict[str, tuple[int, int]]:
-    return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(recording.path)}
+    """Sizes and times of the files; not of hidden ones: a sidecar on its way is gone in a moment."""
+    entries = [entry for entry in os.scandir(recording.path) if not entry.name.startswith(".")]
+    return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries}
 
 
 def _session(recording: Recording) -> list[Verdict]:
