@@ -135,7 +135,7 @@ class Ledger:
     def look(self) -> None:
         """Let go of what no recorder covered in time. Call every second or so."""
         too_old_s = self._clock() - KEPT_MAX_S
-        for stream in tuple(self._kept):
+        for stream in tuple(stream for stream, kept in self._kept.items() if kept[0].since_s < too_old_s):
             before = self._length
             self._forget(stream, lambda kept: kept.since_s < too_old_s)
             if self._had_recorder:

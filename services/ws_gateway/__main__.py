@@ -33,6 +33,7 @@ from ws_gateway.recordings import Recordings
 from ws_gateway.server import Gateway
 from ws_gateway.states import States
 from ws_gateway.students import Students
+from ws_gateway.turns import Turns
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ImportError):  # Windows, PyPy: the loop of the standard library does the same, slower
@@ -42,6 +43,8 @@ SERVICE: Final = "ws_gateway"
 SEND_WAITING_PERIOD_S: Final = 0.05
 LOOK_PERIOD_S: Final = 0.5
 FORGET_PERIOD_S: Final = 10.0
+MARKS_MAX: Final = 1000
+"""Recorders' marks that wait for their turn: those of 100,000 students. The next one makes good one left out."""
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
 GC_THRESHOLDS: Final = (20_000, 20, 100)
@@ -113,6 +116,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     audience = Audience(time.monotonic)
     recent = Recent()
     ledger = Ledger(time.monotonic)
+    marks: Turns[Delivery] = Turns(lambda delivery: take_mark(delivery), MARKS_MAX)
 
     def take(delivery: Delivery) -> None:
         try:
@@ -121,6 +125,9 @@ async def _serve(given: Settings, stop: Stop) -> int:
                 students.take_forgotten(topic)
                 return
             if topic.rule is topics.RAW and not audience.is_watched(topic):
+                return
+            if topic.rule is topics.RECORDED:  # a thousand streams' worth at once: 10 us each
+                marks.put(delivery)
                 return
             message = recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
@@ -141,11 +148,17 @@ async def _serve(given: Settings, stop: Stop) -> int:
                 bus.replay(ledger.owed())
                 if ledger.has_recorder != had_recorder:
                     room.tell_link()
-            case Recorded():
-                ledger.take_mark(message)
-                audience.take_recorded(topic["instance"], message.streams)
             case RawBlock():
                 audience.take_raw(topic, message)
+
+    def take_mark(delivery: Delivery) -> None:
+        try:
+            mark = codec.decode(Recorded, delivery.payload)
+        except ContractError:
+            bus.counters["delivered_bad"] += 1
+            return
+        ledger.take_mark(mark)
+        audience.take_recorded(topics.parse(delivery.topic)["instance"], mark.streams)
 
     def die(error: NeuroOneError) -> None:
         log.error("%s", error)
@@ -157,7 +170,12 @@ async def _serve(given: Settings, stop: Stop) -> int:
 
     def vitals() -> Vitals:
         return Vitals(
-            {**gateway.counters, **students.counters, "kept_overflowed": ledger.overflowed},
+            {
+                **gateway.counters,
+                **students.counters,
+                "kept_overflowed": ledger.overflowed,
+                "marks_dropped": marks.dropped,
+            },
             {
                 "clients": gateway.clients,
                 "students": len(students),
