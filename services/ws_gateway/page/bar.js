@@ -82,7 +82,7 @@ export class Bar {
     const words = this.hidden ? t("mean.hidden") : t("mean.of", values);
     write(at(`mean-${what}`), this.hidden ? "" : mean === null ? "--" : number(mean));
     write(at(`mean-${what}-of`), mean === null || this.hidden ? words : `${t(`zone.${zoneOf(Math.round(mean))}`)} · ${words}`);
-    const share = this.hidden || mean === null ? 0 : mean / 100;
-    at(`mean-${what}`).parentElement.querySelector(".meter > i").style.transform = `scaleX(${share})`;
+    const share = this.hidden || mean === null ? 0 : mean;
+    at(`mean-${what}`).parentElement.querySelector(".meter > i").style.width = `${share}%`;
   }
 }

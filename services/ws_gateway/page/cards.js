@@ -1,13 +1,14 @@
 /** The list of the class: a card a student, changed only where something changed and only as fast as the eye reads. */
 import { ageOf, badgeOf, esense, isHeld, labelOf, mark, showBadge, write, zone } from "./badges.js";
-import { colour } from "./look.js";
 import { t } from "./words.js";
 
 /** Time that cards may take of one frame; the rest of them waits for the next. */
 const BUDGET_MS = 6;
 /** What a card's little chart shows. */
 const SPARK_S = 60;
-const SPARK_HEIGHT = 26;
+/** Readings so far apart are not joined by a line. */
+const GAP_S = 3;
+const SVG = "http://www.w3.org/2000/svg";
 
 export class Cards {
   #list;
@@ -15,7 +16,6 @@ export class Cards {
   #seen = new Set();
   #order = [];
   #turn = 0;
-  #palette = {};
   #observer;
   /** In front of the class: no names, no numbers. */
   hidden = false;
@@ -60,13 +60,12 @@ export class Cards {
     if (!this.#list.querySelector('.open[tabindex="0"]') && this.#order.length) this.#order[0].open.tabIndex = 0;
   }
 
-  /** Draw everything anew: another theme, another language, names hidden or shown. */
-  repaint() {
-    const names = ["attention", "meditation", "grid", "edge"];
-    this.#palette = Object.fromEntries(names.map((name) => [name, colour(name)]));
+  /** Write everything anew: another language, names hidden or shown. */
+  repaint(now_s) {
     for (const card of this.#cards.values()) {
       card.drawn = -1;
       this.#label(card);
+      this.#refresh(card, now_s);
     }
   }
 
@@ -97,13 +96,11 @@ export class Cards {
     top.append(badge);
     const attention = makeRow("attention");
     const meditation = makeRow("meditation");
-    const spark = make("canvas");
-    spark.height = SPARK_HEIGHT * 2;
-    spark.setAttribute("aria-hidden", "true");
+    const { spark, lines } = makeSpark();
     const age = make("span", "age");
     top.append(age);
     root.append(open, top, attention.root, meditation.root, spark);
-    const card = { student, root, open, name, badge, attention, meditation, spark, age, drawn: -1, said: "" };
+    const card = { student, root, open, name, badge, attention, meditation, lines, age, drawn: -1, said: "" };
     this.#cards.set(student.key, card);
     this.#label(card);
     this.#observer.observe(root);
@@ -145,52 +142,11 @@ export class Cards {
     if (row.shown === value && row.words === words) return;
     row.shown = value;
     row.words = words;
-    row.bar.style.transform = `scaleX(${value / 100})`;
+    row.bar.style.width = `${value}%`;
   }
 
-  #spark({ spark, student, root }) {
-    const width = Math.max(40, spark.clientWidth) * 2;
-    if (spark.width !== width) spark.width = width;
-    const pen = spark.getContext("2d");
-    const { height } = spark;
-    pen.clearRect(0, 0, width, height);
-    pen.strokeStyle = this.#palette.grid;
-    pen.lineWidth = 1;
-    pen.beginPath();
-    for (const part of [0.5, height / 2, height - 0.5]) {
-      pen.moveTo(0, part);
-      pen.lineTo(width, part);
-    }
-    pen.stroke();
-    const { history } = student;
-    const newest = history.length ? history.back("time", 0) : 0;
-    for (const what of ["meditation", "attention"]) {
-      pen.strokeStyle = this.#palette[what];
-      pen.lineWidth = what === "attention" ? 3 : 2;
-      pen.setLineDash(what === "attention" ? [] : [6, 4]);
-      pen.beginPath();
-      let isDown = false;
-      let last = newest;
-      for (let back = 0; back < history.length; back += 1) {
-        const time = history.back("time", back);
-        const age_s = newest - time;
-        if (age_s > SPARK_S) break;
-        const value = history.back(what, back);
-        const isValid = value > 0 && history.back("poor", back) <= 0;
-        if (last - time > 3) isDown = false;
-        last = time;
-        if (isValid) {
-          const x = width - 2 - (age_s / SPARK_S) * (width - 4);
-          const y = height - 2 - (value / 100) * (height - 4);
-          if (isDown) pen.lineTo(x, y);
-          else pen.moveTo(x, y);
-          if (!isDown && back === 0) pen.lineTo(x - 1, y);
-        }
-        isDown = isValid;
-      }
-      pen.stroke();
-    }
-    pen.setLineDash([]);
+  #spark({ lines, student }) {
+    for (const [what, line] of Object.entries(lines)) line.setAttribute("d", outlineOf(student.history, what));
   }
 
   #walk(event) {
@@ -215,6 +171,38 @@ export class Cards {
     for (const each of this.#list.querySelectorAll('.open[tabindex="0"]')) each.tabIndex = -1;
     open.tabIndex = 0;
   }
+}
+
+/** The last minute as an SVG path; it breaks where there was no valid value. */
+function outlineOf(history, what) {
+  let path = "";
+  let after = null;
+  const newest = history.length ? history.back("time", 0) : 0;
+  for (let back = 0; back < history.length; back += 1) {
+    const time = history.back("time", back);
+    if (newest - time > SPARK_S) break;
+    const value = history.back(what, back);
+    const isValid = value > 0 && history.back("poor", back) <= 0;
+    if (isValid) path += `${after !== null && after - time < GAP_S ? "L" : "M"}${(SPARK_S - newest + time).toFixed(1)} ${100 - value}`;
+    after = isValid ? time : null;
+  }
+  return path;
+}
+
+function makeSpark() {
+  const spark = document.createElementNS(SVG, "svg");
+  spark.setAttribute("viewBox", `0 -4 ${SPARK_S} 108`);
+  spark.setAttribute("preserveAspectRatio", "none");
+  spark.setAttribute("aria-hidden", "true");
+  const lines = {};
+  for (const what of ["middle", "meditation", "attention"]) {
+    const line = document.createElementNS(SVG, "path");
+    line.setAttribute("class", what);
+    spark.append(line);
+    if (what === "middle") line.setAttribute("d", `M0 50H${SPARK_S}`);
+    else lines[what] = line;
+  }
+  return { spark, lines };
 }
 
 function makeRow(what) {

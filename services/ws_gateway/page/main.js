@@ -12,7 +12,9 @@ import { gatewayUrl, keepToken, takeToken, token } from "./token.js";
 import { t, tame, translate } from "./words.js";
 
 /** The screen is looked through so often; a reading comes once a second. */
-const LOOK_PERIOD_MS = 200;
+const LOOK_PERIOD_MS = 400;
+/** A raw trace moves all the time. */
+const TRACE_PERIOD_MS = 100;
 /** Alarms, sums and the order of the cards. */
 const SUM_PERIOD_S = 1;
 /** Cards change places no more often, so that nobody taps the wrong one. */
@@ -88,7 +90,7 @@ function connect() {
 
 function showLink() {
   document.body.dataset.link = link.up ? "up" : "down";
-  const fault = !link.up ? "link.down" : link.broker ? null : "link.no_broker";
+  const fault = at("token-dialog").open ? null : !link.up ? "link.down" : link.broker ? null : "link.no_broker";
   const banner = at("banner");
   banner.hidden = fault === null;
   write(banner, fault === null ? "" : t(fault));
@@ -124,20 +126,27 @@ function acknowledged(id) {
 
 // ---- the loop
 
-let drawn_ms = 0;
+let pause = null;
 
-function loop(now_ms) {
-  requestAnimationFrame(loop);
-  if (now_ms - drawn_ms < LOOK_PERIOD_MS) return;
+/** Draw what has changed; frames in which nothing is to be drawn are not asked for. */
+function loop() {
   const now_s = clock();
-  if (now_s - summed_s >= SUM_PERIOD_S) {
+  const isDue = now_s - summed_s >= SUM_PERIOD_S;
+  if (isDue) {
     summed_s = now_s;
     sum(now_s);
-    return;
+  } else if (view === "student") {
+    detail.draw(now_s);
   }
-  if (view === "class" && cards.draw(now_s)) return; // the rest of the cards in the next frame
-  if (view === "student") detail.draw(now_s);
-  drawn_ms = now_ms;
+  const isMore = isDue || (view === "class" && cards.draw(now_s));
+  if (isMore) requestAnimationFrame(loop);
+  else pause = setTimeout(goOn, view === "student" ? TRACE_PERIOD_MS : LOOK_PERIOD_MS);
+}
+
+function goOn() {
+  clearTimeout(pause);
+  pause = null;
+  requestAnimationFrame(loop);
 }
 
 function sum(now_s) {
@@ -222,6 +231,7 @@ function sayAlarm(alarm) {
 function again() {
   listed.version = -1;
   summed_s = -Infinity;
+  if (pause !== null) goOn();
 }
 
 // ---- what the teacher does
@@ -260,7 +270,7 @@ function project() {
   bar.hidden = cards.hidden;
   at("project").setAttribute("aria-pressed", String(cards.hidden));
   for (const button of document.querySelectorAll('[data-view="recordings"]')) button.disabled = cards.hidden;
-  cards.repaint();
+  cards.repaint(clock());
   say(t(cards.hidden ? "project.on" : "project.off"));
   show();
 }
@@ -282,6 +292,7 @@ function askToken() {
   const dialog = at("token-dialog");
   write(at("token-fault"), token() === undefined ? "" : t("token.wrong"));
   if (!dialog.open) dialog.showModal();
+  showLink();
 }
 
 function onSubmit(dialog, done) {
@@ -351,7 +362,6 @@ press("skip", (event) => {
   (at("cards").querySelector('.open[tabindex="0"]') ?? at("cards")).focus();
 });
 addEventListener("popstate", show);
-addEventListener("resize", () => cards.repaint());
 
 function acknowledgeAll() {
   alarms.acknowledgeAll();
@@ -397,7 +407,7 @@ function speakAgain() {
   fill("sort", SORTS);
   fill("show", SHOWS);
   translate(document);
-  cards.repaint();
+  cards.repaint(clock());
   bar.repaint();
   detail.repaint();
   recordings.repaint();

@@ -49,6 +49,7 @@ export class RecordingsView {
     const path = `recordings/sessions/${folder.split("/").map(encodeURIComponent).join("/")}.zip`;
     const who = tame(session.name ?? session.source ?? folder);
     return row([
+      this.#button("ZIP", path, `${folder.replace("/", "_")}.zip`, `${t("download.zip")}: ${who}, ${start ? moment(start) : folder}`),
       start ? moment(start) : folder.split("/")[0],
       who,
       tame(session.code ?? session.group ?? ""),
@@ -57,7 +58,6 @@ export class RecordingsView {
       { number: counts ? number(counts.readings ?? 0) : "--" },
       { number: counts ? number(counts.missing ?? 0) : "--" },
       { number: size(bytes) },
-      this.#button("ZIP", path, `${folder.replace("/", "_")}.zip`, `${t("download.zip")}: ${who}, ${start ? moment(start) : folder}`),
     ]);
   }
 
@@ -65,8 +65,8 @@ export class RecordingsView {
     const path = `recordings/files/${encodeURIComponent(file)}`;
     const who = tame(name ?? file.replace(/\.csv$/, ""));
     return row([
-      who, tame(file), moment(changed), { number: size(bytes) },
       this.#button("CSV", path, file, `${t("download.csv")}: ${who}`),
+      who, tame(file), moment(changed), { number: size(bytes) },
     ]);
   }
 

@@ -40,7 +40,7 @@ export function clock(time) {
 
 /** A day and a time. */
 export function moment(time) {
-  return new Date(time).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "medium" });
+  return new Date(time).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
 }
 
 /** Minutes and seconds, and hours where there are any. */
