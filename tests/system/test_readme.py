@@ -15,6 +15,7 @@ import pytest
 from neuroone.contract.messages import Reading, ServiceState
 from tests.brokers import Broker, free_port
 from tests.bus_listener import listening
+from tests.recordings import reading_rows, write_session
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.pt-BR.md")
@@ -32,15 +33,17 @@ def blocks(readme: str, language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks(READMES[0], "sh") for line in block.splitlines()]
-SERVICES = [line for line in COMMANDS if line.startswith("python3 run.py exec") and "decode" not in line]
 RUN_ELSEWHERE = {
     "docker compose up -d": "tests/system/test_compose.py",
     "docker compose run --rm secrets --show": "tests/system/test_compose.py",
     "python3 run.py up --port sim": "test_up below",
     "python3 run.py test": "test_test below",
     "python3 run.py exec serial-bridge decode services/serial_bridge/example.bytes --summary": "test_decode below",
+    "python3 run.py exec csv-recorder report --html recordings/report.html": "test_recorded_files below",
+    "python3 run.py exec csv-recorder verify": "test_recorded_files below",
     "mosquitto_sub -t 'neuroone/v1/#' -v": "test_third_parties below",
 }
+SERVICES = [line for line in COMMANDS if line.startswith("python3 run.py exec") and line not in RUN_ELSEWHERE]
 
 
 def test_both_readmes_have_the_same_commands() -> None:
@@ -99,6 +102,26 @@ def test_decode() -> None:
     command = next(line for line in COMMANDS if "decode" in line)
     done = subprocess.run(shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     assert '"checksum_failures": 0' in done.stdout.replace('":0', '": 0')
+
+
+def test_recorded_files(tmp_path: Path) -> None:
+    """What was recorded is reported, as a page too, and in order."""
+    write_session(tmp_path, readings=reading_rows(70))
+    for name, words in (("report", "Joao_Silva"), ("verify", "all in order")):
+        command = next(line for line in COMMANDS if f"csv-recorder {name}" in line)
+        command = command.replace("recordings/report.html", shlex.quote(str(tmp_path / "report.html")))
+        environ = {**os.environ, "NEUROONE_DIR": str(tmp_path), "NEUROONE_LANGUAGE": "en"}
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_S,
+            env=environ,
+            check=True,
+        )
+        assert words in done.stdout
+    assert "<svg" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", SERVICES)
