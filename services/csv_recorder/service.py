@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -33,6 +34,9 @@ SETTLE_PERIOD_S: Final = 30.0
 """Between two syncs of all files. With 2000 of them on a slow disk one takes seconds, in a thread of its own."""
 RETRY_S: Final = 1.0
 """Between two tries while the disk says no."""
+NICENESS: Final = 5
+"""What reaches the recorder waits safely, what reaches a dashboard is looked at: on a machine that is too busy for both
+the gateway goes first."""
 FREE_LOW_BYTES: Final = 2**30
 """Free space below which the log warns: 1000 students fill it in an hour and a half."""
 
@@ -67,6 +71,8 @@ class Service:
 
     def run(self) -> int:
         """Record until the program must stop."""
+        if hasattr(os, "nice"):
+            os.nice(NICENESS)
         self._recorder.open()
         try:
             asyncio.run(self._serve())
