@@ -40,9 +40,12 @@ SECOND_LOOK_S: Final = 1.1
 def moment(value: str) -> datetime:
     """The parser of times: a date, or a date and a time. One without a zone is of this computer or ``--timezone``."""
     try:
-        return datetime.fromisoformat(value)
+        found = datetime.fromisoformat(value)
+        if 1970 < found.year < 3000:
+            return found
     except ValueError:
-        raise ValueError("must be a time like 2026-11-22 or 2026-11-22T14:30 or 2026-11-22T17:30Z") from None
+        pass
+    raise ValueError("must be a time like 2026-11-22 or 2026-11-22T14:30 or 2026-11-22T17:30Z")
 
 
 def time_zone(value: str) -> tzinfo:
@@ -262,6 +265,13 @@ def forget(given: ForgetSettings, stop: Stop) -> int:
     if not given.dir.is_dir():
         raise SettingsError([f"--dir: {given.dir} is not there"])
     student = Student(given.name, given.source)
+    try:
+        return _forget(given, student)
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
+
+
+def _forget(given: ForgetSettings, student: Student) -> int:
     with without_recorder(given.dir) as inbox:
         found = look(given.dir, student, inbox)
         _print(found.lines())

@@ -60,7 +60,7 @@ class Run:
 
 
 def runs(recording: Recording) -> Iterator[Run]:
-    """The raw samples of a session as runs. Raises Unreadable and OSError."""
+    """The raw samples of a session as runs. Raises Unreadable."""
     if not recording.files("raw"):
         return
     blocks = frames.raw(recording)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from csv_recorder.dataset import EVENTS, RAW, READINGS
-from csv_recorder.recorded import Recording, Rows, checked_rows, header_of, legacy_rows
+from csv_recorder.recorded import Recording, checked_rows, header_of, legacy_rows
 from csv_recorder.rows import EVENTS_COLUMNS, RAW_COLUMNS, READINGS_COLUMNS, VALUES
 
 RATE_MAX_HZ: Final = 65535
@@ -36,19 +36,19 @@ T = TypeVar("T")
 
 
 class Unreadable(Exception):
-    """A file's rows check, but are not what its header promises."""
+    """A file cannot be read, or its rows check but are not what its header promises."""
 
 
 def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
     """The readings of a recording in the order of their time, and how many lines were left out.
 
     Columns as in readings.csv, but for the row check. ``poor_signal`` and ``valid`` are NA where the source does not
-    say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable and OSError.
+    say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable.
     """
     if not recording.is_legacy:
         frame, left_out = _table(recording, READINGS, READINGS_COLUMNS)
         return frame.sort_values("time", kind="stable", ignore_index=True), left_out
-    rows = legacy_rows(recording.path.read_bytes())
+    rows = legacy_rows(_content(recording.path))
     frame = _parsed(rows.lines, VALUES, recording.path)
     frame.insert(0, "time", pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"))
     frame.insert(1, "session", "")
@@ -59,12 +59,12 @@ def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
 
 
 def events(recording: Recording) -> pd.DataFrame:
-    """The events of a session: time, event, first_seq, last_seq, text. Raises Unreadable and OSError."""
+    """The events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
     return _table(recording, EVENTS, EVENTS_COLUMNS)[0]
 
 
 def raw(recording: Recording) -> pd.DataFrame:
-    """The raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable and OSError."""
+    """The raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
     frame, _ = _table(recording, RAW, RAW_COLUMNS)
     try:
         blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]
@@ -81,7 +81,7 @@ def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[p
     lines: list[bytes] = []
     left_out = 0
     for path in files:
-        rows: Rows = checked_rows(path.read_bytes())
+        rows = checked_rows(_content(path))
         if rows.header != wanted and (rows.header or rows.lines):
             raise Unreadable(f"{path}: the header is not that of {kind}.csv")
         lines += rows.lines
@@ -93,6 +93,13 @@ def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[p
     if frame["time"].isna().any():
         raise Unreadable(f"{recording.path}: a row of {kind}.csv has no time")
     return frame.drop(columns="check"), left_out
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}") from None
 
 
 def _parsed(lines: list[bytes], columns: Iterable[str], path: Path) -> pd.DataFrame:

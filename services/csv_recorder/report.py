@@ -143,7 +143,7 @@ def _read(
     for recording in recordings:
         try:
             readings, left_out = frames.readings(recording)
-        except (Unreadable, OSError) as error:
+        except Unreadable as error:
             faults.append(str(error))
             continue
         readings = selection.cut(readings)

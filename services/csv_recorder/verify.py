@@ -65,7 +65,7 @@ class _Counted:
 def verdicts(paths: Iterable[Path], wait: Callable[[], object]) -> Iterator[Verdict]:
     """One verdict a file, of everything that is recorded there. ``wait`` passes the time until a second look.
 
-    Raises SettingsError for a path that holds no recording, and OSError.
+    Raises SettingsError for a path that holds no recording.
     """
     places = list(paths)
     for recording in find(places):
@@ -202,7 +202,10 @@ def _hold_against(verdict: Verdict, content: bytes, noted: Any) -> None:
 
 
 def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Verdict(path, [f"cannot be read ({error.strerror})"]), Rows(b"", [], [], 0), b""
     rows = checked_rows(content)
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
     _judge_rows(verdict, rows, header_of(kind), "does not match its row check")
@@ -213,7 +216,11 @@ def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
 
 
 def _legacy(path: Path) -> Iterator[Verdict]:
-    rows = legacy_rows(path.read_bytes())
+    try:
+        rows = legacy_rows(path.read_bytes())
+    except OSError as error:
+        yield Verdict(path, [f"cannot be read ({error.strerror})"])
+        return
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
     _judge_rows(verdict, rows, HEADER.rstrip(b"\n"), "is not ten whole numbers")
     yield verdict
@@ -235,7 +242,7 @@ def _index(directory: Path) -> Verdict:
     try:
         with verdict.path.open(encoding="utf-8", newline="") as file:
             head, *rows = csv.reader(file)
-    except (UnicodeError, csv.Error, ValueError) as error:
+    except (OSError, csv.Error, ValueError) as error:
         verdict.faults.append(f"cannot be read ({error})")
         return verdict
     verdict.rows = len(rows)

@@ -119,3 +119,17 @@ def test_two_directories_with_files_of_one_name(tmp_path):
     out = tmp_path / "out"
     assert main(["export", str(tmp_path / "a"), str(tmp_path / "b"), "--to", "csv-ptbr", "--out", str(out)]) == 0
     assert sorted(file.name for file in out.iterdir()) == ["Joao-2.csv", "Joao.csv"]
+
+
+@pytest.mark.parametrize("name", ["readings.csv", "raw.csv", "events.csv", "session.json"])
+def test_a_file_that_cannot_be_opened(tmp_path, name, capsys):
+    """Is named, and the others are read: here it is a directory."""
+    session = write_session(tmp_path / "recordings", readings=reading_rows(3), raw=raw_rows(1), is_open=True)
+    write_session(tmp_path / "recordings", source="other", readings=reading_rows(3))
+    (session / name).unlink()
+    (session / name).mkdir()
+    answers(tmp_path)
+    out = capsys.readouterr().out
+    assert f"{name}: cannot be read (" in out
+    assert "other/" not in out
+    assert (tmp_path / "out" / "readings" / "2026-11-22_182031_ABC123_other.parquet").exists()
