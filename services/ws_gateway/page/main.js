@@ -152,14 +152,16 @@ function goOn() {
 function sum(now_s) {
   room.forgetTheLongGone(now_s);
   const students = room.of(chosen.group);
-  if (link.up) for (const alarm of alarms.look(students, now_s, linked_s)) sayAlarm(alarm);
+  if (link.up) {
+    for (const alarm of alarms.look(room.of(""), now_s, linked_s)) if (isShown(alarm)) sayAlarm(alarm);
+  }
   if (view === "class") {
     const isDue = listed.version !== room.version || now_s - listed.at_s > SORT_PERIOD_S;
     if (isDue) arrange(students, now_s);
     showAlarms();
   }
   const sums = bar.show(students, { now_s, link, group: chosen.group, with_unknown: at("with-unknown").checked });
-  const news = t("said.sum", { n: sums.connected, good: sums.good, alarms: alarms.open.length });
+  const news = t("said.sum", { n: sums.connected, good: sums.good, alarms: alarms.open.filter(isShown).length });
   if (now_s - told_s > TELL_PERIOD_S && news !== told) {
     told_s = now_s;
     told = news;
@@ -196,7 +198,7 @@ function arrange(students, now_s) {
 }
 
 function showAlarms() {
-  const open = alarms.open;
+  const open = alarms.open.filter(isShown);
   const box = at("alarms");
   const key = `${document.documentElement.lang} ${cards.hidden} ${open.map((alarm) => alarm.key).join("\n")}`;
   box.hidden = open.length === 0;
@@ -221,6 +223,11 @@ function showAlarms() {
   at("more-alarms").hidden = open.length <= ALARMS_SHOWN;
   write(at("more-alarms"), t("alarms.more", { n: open.length - ALARMS_SHOWN }));
   if (focused !== undefined) (box.querySelector("button") ?? at("cards")).focus();
+}
+
+/** Whether an alarm is about the class on the screen. */
+function isShown({ student }) {
+  return !chosen.group || student.group === chosen.group;
 }
 
 function sayAlarm(alarm) {
@@ -249,7 +256,7 @@ function go(where, key = null) {
 function show() {
   const [where, key] = location.hash.slice(1).split("/");
   const before = view;
-  const student = where === "student" ? room.students.get(decodeURIComponent(key ?? "")) : undefined;
+  const student = where === "student" ? room.of("").find((each) => encodeURIComponent(each.key) === key) : undefined;
   view = where === "recordings" && !cards.hidden ? where : student && !cards.hidden ? "student" : "class";
   for (const each of ["class", "student", "recordings"]) at(`view-${each}`).hidden = each !== view;
   for (const button of document.querySelectorAll("nav [data-view]")) {

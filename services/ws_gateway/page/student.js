@@ -110,6 +110,7 @@ function show() {
   write(at("recorded"), acked.recorded < 0 ? "--" : number(acked.recorded));
   write(at("waiting"), number(student?.waiting ?? 0));
   write(at("fault"), fault || "--");
+  at("fault").classList.toggle("fault", fault !== "");
 }
 
 function showFile() {
