@@ -42,7 +42,7 @@ with contextlib.suppress(ImportError):  # Windows, PyPy: the loop of the standar
 SERVICE: Final = "ws_gateway"
 SEND_WAITING_PERIOD_S: Final = 0.05
 LOOK_PERIOD_S: Final = 0.5
-FORGET_PERIOD_S: Final = 10.0
+FORGET_PERIOD_S: Final = 5.0
 MARKS_MAX: Final = 1000
 """Recorders' marks that wait for their turn: those of 100,000 students. The next one makes good one left out."""
 LISTENERS_PERIOD_S: Final = 1.0

@@ -37,7 +37,7 @@ def test_every_reading_is_in_the_files_once(fault: str, kind: str) -> None:
     """Five times kill -9 of the broker, or SIGTERM of the gateway, under load: the bench in small."""
     if brokers.find(kind) is None:
         pytest.skip(f"{kind} is not installed on this machine")
-    words = ["--students", "40", "--seconds", "10", "--broker-program", kind, "--log"]
+    words = ["--students", "40", "--seconds", "6", "--broker-program", kind, "--log"]
     done = bench("gateway_faults", fault, *words)
     assert done.returncode == 0, done.stderr
 
