@@ -30,6 +30,7 @@ COMPRESSION_LEVEL: Final = 1
 """Rows of digits: a higher level takes three times as long for a tenth less."""
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_READINGS: Final = re.compile(r"readings(-\d+)?\.csv", re.ASCII)
 _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "end", "status", "counts")
 
 
@@ -121,7 +122,17 @@ def _session(date: str, entry: DirEntry[str]) -> dict[str, Any]:
     files = [each for each in _entries(Path(entry.path)) if _is_file(each)]
     said = _sidecar(Path(entry.path, SIDECAR))
     listed: dict[str, Any] = {key: said.get(key) for key in _LISTED}
+    if listed["status"] == "open":  # the recorder writes the counts when it closes a session
+        listed["counts"] = {"readings": sum(map(_rows, files))}
     return listed | {"folder": f"{date}/{entry.name}", "bytes": sum(each.stat().st_size for each in files)}
+
+
+def _rows(file: DirEntry[str]) -> int:
+    """Rows of readings in a file, without its header; 0 for a file of anything else."""
+    if _READINGS.fullmatch(file.name) is None:
+        return 0
+    with Path(file.path).open("rb") as opened:
+        return max(0, sum(piece.count(b"\n") for piece in iter(lambda: opened.read(1 << 20), b"")) - 1)
 
 
 def _sidecar(file: Path) -> dict[str, Any]:

@@ -506,6 +506,8 @@ def test_the_students_page(school, browser, tmp_path):
         expect(page.locator("#link")).to_have_text("conectado")
         expect(page.locator("#acked")).to_have_text(re.compile(r"\d"))
         expect(page.locator("#recorded")).to_have_text(re.compile(r"\d"))
+        page.set_viewport_size({"width": 390, "height": 844})
+        _is_sound(page)
         value = teacher.locator(".card .value").first
         expect(value).to_have_text("42")
         page.set_input_files("#file", recorded)

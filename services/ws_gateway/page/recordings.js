@@ -55,8 +55,8 @@ export class RecordingsView {
       tame(session.code ?? session.group ?? ""),
       tame(session.class ?? ""),
       { number: took ?? (status === "open" ? t("sessions.open") : "--") },
-      { number: counts ? number(counts.readings ?? 0) : "--" },
-      { number: counts ? number(counts.missing ?? 0) : "--" },
+      { number: Number.isInteger(counts?.readings) ? number(counts.readings) : "--" },
+      { number: Number.isInteger(counts?.missing) ? number(counts.missing) : "--" },
       { number: size(bytes) },
     ]);
   }

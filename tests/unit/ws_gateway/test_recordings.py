@@ -65,7 +65,7 @@ def test_the_list(folder):
         "Ana",
         "Aula",
         "open",
-        SIDECAR["counts"],
+        {"readings": 1},
     )
     assert first["bytes"] == len(json.dumps(SIDECAR)) + 18
     assert (second["name"], second["bytes"]) == (None, 0)
@@ -122,6 +122,16 @@ def test_who_may_not(folder):
         assert page is not None
         assert page.status == HTTPStatus.UNAUTHORIZED
     assert downloads.refuse("/recordings?token=t", None, "::1") is None
+
+
+def test_a_closed_session(folder):
+    """Its sidecar has the counts; while a session is open its rows are counted instead."""
+    session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
+    (session / "readings-2.csv").write_bytes(b"time,check\n2,abcd\n3,abcd\n")
+    (session / "raw.csv").write_bytes(b"time,check\n2,abcd\n")
+    assert json.loads(get(folder, "/recordings").body)["sessions"][0]["counts"] == {"readings": 3}
+    (session / "session.json").write_text(json.dumps(SIDECAR | {"status": "closed"}), encoding="utf-8")
+    assert json.loads(get(folder, "/recordings").body)["sessions"][0]["counts"] == SIDECAR["counts"]
 
 
 def test_a_gateway_without_recordings():
