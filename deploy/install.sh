@@ -45,15 +45,19 @@ stop() {
 
 packages() {
   export DEBIAN_FRONTEND=noninteractive
-  # A Mosquitto that came with this package must not take the port before ours.
-  if ! command -v mosquitto >/dev/null && [ ! -x /usr/sbin/mosquitto ]; then fresh_mosquitto=yes; else fresh_mosquitto=no; fi
   set -- mosquitto python3-venv ca-certificates
   if [ "$supervisor" = yes ]; then set -- "$@" supervisor; fi
   if ! dpkg -s "$@" >/dev/null 2>&1; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null
   fi
-  if [ $fresh_mosquitto = yes ] && has_systemd; then systemctl disable --quiet --now mosquitto; fi
+  # The distribution's own service has the port that ours needs. Nobody misses it while it is as it came.
+  if has_systemd && systemctl --quiet is-active mosquitto; then
+    if [ -n "$(dpkg --verify mosquitto)" ] || ls /etc/mosquitto/conf.d/*.conf >/dev/null 2>&1; then
+      fail "a Mosquitto that somebody set up runs here: move it to another port or to another machine, then again"
+    fi
+    systemctl disable --quiet --now mosquitto 2>/dev/null
+  fi
   case $(/usr/sbin/mosquitto -h | head -n 1) in
     *" version 2."*) ;;
     *) fail "Mosquitto 2 is needed; on Ubuntu 20.04: add-apt-repository ppa:mosquitto-dev/mosquitto-ppa, then again" ;;

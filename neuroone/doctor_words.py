@@ -131,7 +131,7 @@ ENGLISH: Final[Mapping[str, Words]] = {
         "Give it more (mem_limit in compose.yaml, MemoryMax in its unit), and report it: it should not need it.",
     ),
     "unit_failed": Words(
-        "{service} ended with code {code} and was not started again. The end of its log: {tail}",
+        "{service} ended with code {code} and does not run. The end of its log: {tail}",
         "Mend what the log says, then start it. Code 2 is a wrong setting.",
     ),
     "unit_restarts": Words(
@@ -299,7 +299,7 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "Dê mais memória (mem_limit no compose.yaml, MemoryMax na unidade) e relate: não deveria precisar.",
     ),
     "unit_failed": Words(
-        "{service} terminou com o código {code} e não foi reiniciado. O fim do log: {tail}",
+        "{service} terminou com o código {code} e não está rodando. O fim do log: {tail}",
         "Corrija o que o log diz e inicie-o. O código 2 é uma configuração errada.",
     ),
     "unit_restarts": Words(

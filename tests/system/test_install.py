@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.system.stack import copy_of_checkout, skip_without_engine
 from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
 from tests.waiting import wait_for
 
+IMAGE = os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim")
 INSTALL_TIMEOUT_S = 300.0
 WAIT_S = 30.0
 RECORDING = "/var/lib/neuroone/recordings/Joao_Silva.csv"
@@ -20,13 +22,30 @@ RECORDING = "/var/lib/neuroone/recordings/Joao_Silva.csv"
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 
 
-class Machine:
-    """A Debian of its own, without systemd: supervisor keeps the services alive."""
+SYSTEMD = f"""\
+FROM {IMAGE}
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+    systemd systemd-sysv dbus mosquitto python3-venv >/dev/null && rm -rf /var/lib/apt/lists/*
+"""
+"""A machine that has a Mosquitto already, as the distribution starts it."""
+MACHINE = (
+    "--cap-add=SYS_ADMIN",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--tmpfs=/run",
+    "--tmpfs=/tmp",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup",
+)
+"""What systemd needs to be the first program of a container."""
 
-    def __init__(self, name: str, image: str, checkout: Path) -> None:
+
+class Machine:
+    """A Debian of its own: with ``first`` as its first program."""
+
+    def __init__(self, name: str, image: str, checkout: Path, *options: str, first: str = "sleep infinity") -> None:
         self._name = name
-        start = ["docker", "run", "-d", "--rm", "--init", "--name", name, "-v", f"{checkout}:/checkout:ro"]
-        subprocess.run([*start, image, "sleep", "infinity"], check=True, capture_output=True)
+        start = ["docker", "run", "-d", "--rm", "--name", name, "-v", f"{checkout}:/checkout:ro", *options]
+        subprocess.run([*start, image, *first.split()], check=True, capture_output=True)
 
     def run(self, *words: str, check: bool = True, timeout_s: float = 60) -> str:
         """Run a command as root."""
@@ -51,7 +70,7 @@ class Machine:
 
     def problems(self) -> list[str]:
         """What `neuroone doctor` finds."""
-        command = "/opt/neuroone/current/bin/neuroone doctor --broker file:/etc/neuroone/doctor.url --json"
+        command = "/opt/neuroone/current/bin/neuroone doctor --broker file:/etc/neuroone/doctor.url --seconds 2 --json"
         shown = self.run(*command.split(), "--data", "/var/lib/neuroone/recordings", check=False)
         found = [json.loads(line) for line in shown.splitlines()]
         assert found
@@ -63,14 +82,32 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    """A bare machine with a checkout of this project, which it cannot write."""
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of this project, which machines may read."""
     skip_without_engine()
-    checkout = copy_of_checkout(tmp_path / "checkout")
-    machine = Machine(
-        f"neuroone-install-{os.getpid()}", os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim"), checkout
-    )
+    return copy_of_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def machine(checkout: Path) -> Iterator[Machine]:
+    """A bare machine without systemd: supervisor keeps the services alive."""
+    machine = Machine(f"neuroone-bare-{os.getpid()}", IMAGE, checkout, "--init")
+    yield machine
+    machine.end()
+
+
+@pytest.fixture
+def systemd_machine(checkout: Path) -> Iterator[Machine]:
+    """A machine with a real systemd."""
+    build = ["docker", "build", "-q", "-t", "neuroone-test-systemd", "-"]
+    built = subprocess.run(build, input=SYSTEMD, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    name = f"neuroone-systemd-{os.getpid()}"
+    machine = Machine(name, "neuroone-test-systemd", checkout, *MACHINE, first="/sbin/init")
     try:
+        wait_for(
+            lambda: machine.run("systemctl", "is-system-running", check=False).strip() == "running", "systemd", WAIT_S
+        )
         yield machine
     finally:
         machine.end()
@@ -102,10 +139,47 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
 
     machine.install("uninstall")
     assert machine.run("cat", RECORDING) == STUDENT_CSV
-    assert machine.run("sh", "-c", "ls /opt /etc/supervisor/conf.d; pgrep -f /opt/neuroone || true").split() == [
-        "/etc/supervisor/conf.d:",
-        "/opt:",
-    ]
+    assert machine.run("ls", "/opt", "/etc/supervisor/conf.d").split() == ["/etc/supervisor/conf.d:", "/opt:"]
+    assert machine.run("sh", "-c", "grep -ls '/opt/neuroon[e]' /proc/[0-9]*/cmdline || echo none").strip() == "none"
     machine.install("uninstall", "--purge")
     left = machine.run("sh", "-c", "ls -d /etc/neuroone /var/lib/neuroone; getent passwd | grep neuroone", check=False)
     assert left == ""
+
+
+def _is(look: Callable[[str], str], what: str, wanted: str) -> bool:
+    return look(what) == wanted
+
+
+def test_hardened_units_serve_and_come_back(systemd_machine: Machine) -> None:
+    """Under a real systemd every unit runs, and is started again when it is killed: no row is lost or doubled."""
+    machine = systemd_machine
+    machine.run("touch", "/etc/mosquitto/conf.d/school.conf")
+    with pytest.raises(AssertionError, match="a Mosquitto that somebody set up runs here"):
+        machine.install()
+    machine.run("rm", "/etc/mosquitto/conf.d/school.conf")
+
+    shown = machine.install()
+    wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
+    assert machine.install() == shown
+    header, row = STUDENT_CSV.splitlines()
+
+    def recorded() -> list[str]:
+        return machine.run("cat", RECORDING, check=False).splitlines()
+
+    def restarts(unit: str) -> str:
+        return machine.run("systemctl", "show", "--value", "-p", "NRestarts", unit).strip()
+
+    rows = [header]
+    for unit in ("neuroone-gateway", "neuroone-recorder", "neuroone-broker"):
+        wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
+        rows.append(row)
+        with connect(f"ws://{machine.address}:8080/") as student:
+            student.send(STUDENT_FRAME)
+            wait_for(lambda: recorded() == rows, "row", WAIT_S)
+        machine.run("systemctl", "kill", "--signal=SIGKILL", unit)
+        wait_for(partial(_is, restarts, unit, "1"), f"restart of {unit}", WAIT_S)
+    wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
+    assert recorded() == rows
+
+    machine.install("uninstall", "--purge")
+    assert machine.run("sh", "-c", "ls /etc/systemd/system/neuroone-* /etc/neuroone /opt", check=False) == "/opt:\n"
