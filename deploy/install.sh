@@ -100,6 +100,8 @@ settings() {
     getent passwd "neuroone-$each" >/dev/null ||
       adduser --system --quiet --group --no-create-home --home /nonexistent "neuroone-$each"
   done
+  # The teacher's page shows what was recorded.
+  if ! id -nG neuroone-gateway | grep -qw neuroone-recorder; then adduser --quiet neuroone-gateway neuroone-recorder; fi
   if ! id -nG neuroone-bridge | grep -qw dialout; then adduser --quiet neuroone-bridge dialout; fi
   install -d -m 755 $config $state
   install -d -m 700 -o mosquitto -g mosquitto $state/broker

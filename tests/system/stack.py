@@ -9,6 +9,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,6 +264,12 @@ def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Cli
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def recordings_listed(server: str, token: str) -> str:
+    """What the gateway lists of the recordings, for those who have the token."""
+    with urllib.request.urlopen(f"{server}/recordings?token={token}", timeout=WAIT_S) as answer:
+        return str(answer.read().decode("utf-8"))
 
 
 def certificate_authority(stack: Stack) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.system.stack import (
     measuring,
     mqtt_client,
     opening,
+    recordings_listed,
     skip_without_engine,
 )
 from tests.system.test_capture import ATTENTION, BAND_SUMS, CAPTURE, MEDITATION, READINGS
@@ -92,6 +94,14 @@ def test_old_student_reaches_dashboard_file_and_topics(stack: Stack, token: str)
         stream = shown["neuroone/v1/local/streams/ABC123/Joao_Silva/state"]
         assert stream["name"] == "Joao_Silva"
         assert stream["status"] in ("online", "stale")  # its one reading may be seconds old by now
+
+
+def test_the_teachers_page_lists_what_was_recorded(stack: Stack, token: str) -> None:
+    """The gateway reads the recorder's volume, for those who have the token."""
+    server = f"http://127.0.0.1:{stack.ws_port}"
+    assert "Joao_Silva.csv" in recordings_listed(server, token)
+    with pytest.raises(urllib.error.HTTPError, match=r"40[13]"):
+        recordings_listed(server, "guessed")
 
 
 @pytest.mark.parametrize("token", [None, "guessed"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.system.stack import copy_of_checkout, skip_without_engine
+from tests.system.stack import copy_of_checkout, recordings_listed, skip_without_engine
 from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
 from tests.waiting import wait_for
 
@@ -126,6 +126,7 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
             assert json.loads(dashboard.recv(timeout=WAIT_S))["Nome"] == "Joao_Silva"
     wait_for(lambda: machine.run("cat", RECORDING, check=False) == STUDENT_CSV, "row on the disk", WAIT_S)
     assert machine.run("stat", "-c", "%U %a", RECORDING).split() == ["neuroone-recorder", "640"]
+    assert "Joao_Silva.csv" in recordings_listed(f"http://{machine.address}:8080", token)
     first = machine.run("readlink", "/opt/neuroone/current")
 
     assert machine.install() == shown, "an update keeps token and logins"

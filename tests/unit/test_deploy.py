@@ -94,7 +94,7 @@ def test_every_command_is_one_that_its_program_takes() -> None:
         for variable in settings.variables(BusSettings)
     }
     flags = {flag for command in _supervised().values() for flag in re.findall(r"--[a-z-]+", command)}
-    assert flags <= known | {"--dir", "--token-file"}
+    assert flags <= known | {"--dir", "--recordings", "--token-file"}
 
 
 @pytest.fixture
