@@ -28,6 +28,8 @@ from ws_gateway.wire_v1 import Marker, Stage, StudentReading, group_event
 SESSIONS_MAX: Final = 20_000
 """Sessions of the new dialect that can go on without sending anything twice; about 20 MB. A recorder sorts out the
 rest."""
+LATE_S: Final = 1.0
+"""Between two looks; after longer than that we were busy, and what students said in that time is not read yet."""
 FORGOTTEN_AT_ONCE_MAX: Final = 500
 """States that are taken off the broker in one go: readings wait behind them."""
 ANONYMOUS: Final = "anonymous"
@@ -117,6 +119,7 @@ class Students:
         self._held: dict[tuple[str, str], Student] = {}
         self._sessions: OrderedDict[str, Student] = OrderedDict()
         self._waiting: set[Student] = set()
+        self._looked_s = float("-inf")
         self.counters: dict[str, int] = dict.fromkeys(
             ("readings", "readings_coalesced", "readings_repeated", "readings_refused", "students_joined"), 0
         )
@@ -208,7 +211,10 @@ class Students:
 
     def look(self) -> None:
         """Notice who went silent, and who left without a word. Call about twice a second."""
-        now_s = self._clock()
+        now_s, before_s = self._clock(), self._looked_s
+        self._looked_s = now_s
+        if now_s - before_s > LATE_S:
+            return
         for student in self._held.values():
             status = status_after(now_s - student.last_s)
             if status is not student.status:

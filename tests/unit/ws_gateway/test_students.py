@@ -61,6 +61,11 @@ class World:
             self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
         )
 
+    def look(self) -> None:
+        """As a gateway does that was not busy a moment ago."""
+        self.students.look()
+        self.students.look()
+
 
 @pytest.fixture
 def world() -> World:
@@ -87,7 +92,7 @@ def test_a_student_is_online_once_after_the_first_reading(world):
     """The state is published when it changes and only then."""
     student = world.students.take(None, frame())
     world.students.take(student, frame())
-    world.students.look()
+    world.look()
     assert world.bus.statuses() == [StreamStatus.ONLINE]
 
 
@@ -96,9 +101,21 @@ def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
     student = world.students.take(None, frame())
     for silent_s in (2.9, 3.0, 9.9, 10.0):
         world.now_s = 100.0 + silent_s
-        world.students.look()
+        world.look()
     world.students.take(student, frame())
     assert world.bus.statuses() == ["online", "stale", "offline", "online"]
+
+
+def test_who_was_not_listened_to_is_not_called_silent(world):
+    """After the gateway itself was busy for seconds, what students said in the meantime is read first."""
+    student = world.students.take(None, frame())
+    world.look()
+    world.now_s += 5
+    world.students.look()
+    world.students.take(student, frame())
+    world.now_s += 0.5
+    world.students.look()
+    assert world.bus.statuses() == ["online"]
 
 
 def test_two_of_one_name_are_two_streams(world):
@@ -241,7 +258,7 @@ def test_the_late_word_of_another_gateway_does_not_stand(world, status):
     world.students.take_state(ANA, elsewhere(status=StreamStatus.ONLINE))
     assert world.bus.statuses() == ["online", "online"]
     world.now_s += 5
-    world.students.look()
+    world.look()
     world.students.take_state(ANA, elsewhere(status=status))
     assert world.bus.statuses() == ["online", "online", "stale"]
 
