@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from neuroone.contract import topics
-from neuroone.contract.messages import EventType, Kind
+from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Recorded
 from tests.messages import GOLDEN, SESSION, reading, stream_state
 from ws_gateway import schemas, wire, wire_v1
 from ws_gateway.wire import BadFrame
@@ -17,6 +17,10 @@ from ws_gateway.wire_v1 import Stage
 GOLDEN_FILES = Path(__file__).parents[2] / "golden"
 STREAM = topics.reading("local", "ABC123", "Joao_Silva")
 FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
+EVENT, RECORDED, BLOCK = GOLDEN["group_event"], GOLDEN["recorded"], GOLDEN["raw"]
+assert isinstance(EVENT, GroupEvent)
+assert isinstance(RECORDED, Recorded)
+assert isinstance(BLOCK, RawBlock)
 HEARD = {
     "welcome": [
         wire_v1.welcome(session=SESSION, group="A", source="Ana", next_seq=0),
@@ -27,9 +31,9 @@ HEARD = {
     "marker_ack": [wire_v1.marker_ack("m1")],
     "reading": [wire_v1.reading(1, STREAM, reading()), wire_v1.reading(None, STREAM, reading(kind=Kind.HEADSET))],
     "state": [wire_v1.state(1, topics.stream_state("local", "A", "Ana"), stream_state())],
-    "event": [wire_v1.event(topics.event("local", "A"), GOLDEN["group_event"])],
-    "recorded": [wire_v1.recorded(GOLDEN["recorded"].streams)],
-    "raw": [wire_v1.raw(topics.raw("local", "A", "Ana"), GOLDEN["raw"])],
+    "event": [wire_v1.event(topics.event("local", "A"), EVENT)],
+    "recorded": [wire_v1.recorded(RECORDED.streams)],
+    "raw": [wire_v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
     "error": [wire_v1.error(FAULT)],
 }
 FIRST_HEARD = {

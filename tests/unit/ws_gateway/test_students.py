@@ -278,8 +278,8 @@ def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
     world.students.forget()
     gone = [str(topics.stream_state("local", "A", source)) for source in ("gone", "of-a-dead-gateway")]
     assert world.bus.forgotten == gone
-    for topic in gone:
-        world.students.take_forgotten(topics.parse(topic))
+    for each in gone:
+        world.students.take_forgotten(topics.parse(each))
     world.students.forget()
     assert world.bus.forgotten == gone
     assert world.bus.sent == []
