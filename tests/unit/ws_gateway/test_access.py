@@ -135,3 +135,13 @@ def test_on_this_machine_the_token_may_be_left_out() -> None:
     assert not open_here.may_watch(open_here.token_of("wrong", is_here=True), "127.0.0.1")
     assert not open_here.may_watch(open_here.token_of(None, is_here=False), "10.0.0.1")
     assert not closed.may_watch(closed.token_of(None, is_here=True), "127.0.0.1")
+
+
+def test_being_here_is_no_guess_at_a_join_code() -> None:
+    """A student's app on this machine that knows no join code locks nobody out."""
+    access = Access("secret", {"A": "4821"}, lambda: 0.0, open_here=True)
+    here = access.token_of(None, is_here=True)
+    for _ in range(2 * GUESSES_BURST):
+        assert not access.may_join("A", here, "127.0.0.1")
+    assert access.may_watch(here, "127.0.0.1")
+    assert access.may_join("A", "4821", "127.0.0.1")
