@@ -16,10 +16,10 @@ LOOPBACK = "127.0.0.1"
 class Broker:
     """One broker that can be stopped, killed and started again on the same port and folder.
 
-    ``kind`` is "mosquitto" (MQTT 5 and 3.1.1) or "nats" (3.1.1 only).
+    ``kind`` is "mosquitto" (MQTT 5 and 3.1.1) or "nats" (3.1.1 only). ``lines`` are added to its configuration.
     """
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, *lines: str) -> None:
         self.kind = kind
         self.port = free_port()
         self.url = f"mqtt://{LOOPBACK}:{self.port}"
@@ -27,6 +27,8 @@ class Broker:
         program = brokers.find(kind)
         assert program, f"no {kind} here: python3 run.py test makes an environment that has NATS"
         self._command = program.command(folder, LOOPBACK, self.port)
+        with (folder / f"{kind}.conf").open("a", encoding="utf-8") as conf:
+            conf.writelines(f"{line}\n" for line in lines)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

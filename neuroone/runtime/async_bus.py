@@ -22,7 +22,7 @@ from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime import packets
 from neuroone.runtime.backoff import Backoff
-from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, Delivery
+from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, REFUSED, Delivery
 from neuroone.runtime.outbox import Outbox, Outgoing
 from neuroone.runtime.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress, Identity
@@ -119,6 +119,7 @@ class AsyncBus:
             (
                 "published",
                 "acked",
+                "refused",
                 "delivered",
                 "delivered_bad",
                 "dropped",
@@ -340,10 +341,15 @@ class AsyncBus:
             outgoing = self._outbox.acked(packet.packet_id)
             if outgoing is None:
                 return
-            self.counters["acked"] += 1
             self._last_ack_s = time.monotonic()
-            if outgoing.on_ack is not None:
-                outgoing.on_ack()
+            if packet.reason >= REFUSED:
+                self.counters["refused"] += 1
+                if self.counters["refused"] == 1:
+                    log.error("the broker refuses what we publish (%#x): see its access list", packet.reason)
+            else:
+                self.counters["acked"] += 1
+                if outgoing.on_ack is not None:
+                    outgoing.on_ack()
             self.pump()
             if not len(self._outbox):
                 self._drained.set()

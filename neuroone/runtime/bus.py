@@ -48,6 +48,8 @@ GOODBYE_S: Final = 1.0
 _TICK_S: Final = 0.5
 """The longest sleep of the bus's thread; bounds how late pings and health are."""
 _UNSUPPORTED_VERSION: Final = 0x84
+REFUSED: Final = 0x80
+"""The least reason code with which a broker of MQTT 5 refuses something (MQTT 5.0, 2.4)."""
 ACK_TIMEOUT_S: Final = 30.0
 """A broker that leaves a message unacked for so long has lost the connection without saying so."""
 
@@ -155,6 +157,7 @@ class MqttBus:
             (
                 "published",
                 "acked",
+                "refused",
                 "delivered",
                 "dropped",
                 "dropped_qos0",
@@ -307,6 +310,8 @@ class MqttBus:
         while readable:
             client.loop_read()
             readable = client.socket() is sock and _pending_bytes(sock) > 0
+        if talk.acks:  # also those before the end of the connection: Mosquitto 2.0.11 hangs up after it refused
+            self._take_acks(talk)
         talk.socket_of(client)
         if talk.accepted:
             self._greet(client, talk)
@@ -376,15 +381,21 @@ class MqttBus:
         self._call(self._on_link, True)
 
     def _take_acks(self, talk: "_Talk") -> None:
-        for packet_id in talk.acked_ids:
+        for packet_id, reason in talk.acks:
             outgoing = self._outbox.acked(packet_id)
-            if outgoing is not None:
+            if outgoing is None:
+                continue
+            self._last_ack_s = time.monotonic()
+            if reason >= REFUSED:
+                self.counters["refused"] += 1
+                if self.counters["refused"] == 1:
+                    log.error("the broker refuses what we publish (%#x): see its access list", reason)
+            else:
                 self.counters["acked"] += 1
-                self._last_ack_s = time.monotonic()
                 if self._ledger is not None and outgoing.reading is not None:
                     self._ledger.acked(*outgoing.reading, outgoing)
                 self._call(outgoing.on_ack)
-        talk.acked_ids.clear()
+        talk.acks.clear()
         if not self._outbox.in_flight:
             self._last_ack_s = time.monotonic()
         elif time.monotonic() - self._last_ack_s > ACK_TIMEOUT_S:
@@ -522,7 +533,7 @@ class _Talk:
         self.said_goodbye = False
         self.leaving_since_s: float | None = None
         self.receive_maximum = WINDOW
-        self.acked_ids: list[int] = []
+        self.acks: list[tuple[int, int]] = []
         self.fault: Exception | None = None
 
     def on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -544,7 +555,7 @@ class _Talk:
             )
 
     def on_publish(self, client: Any, userdata: Any, packet_id: int, reason: Any, properties: Any) -> None:
-        self.acked_ids.append(packet_id)
+        self.acks.append((packet_id, reason.value))
 
     def socket_of(self, client: mqtt.Client) -> Any:
         """The connection's socket. Raises what ended the connection when there is none any more."""

@@ -64,9 +64,10 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PubAck:
-    """The broker has a message of QoS 1."""
+    """The broker has a message of QoS 1, or refuses it: then ``reason`` is 0x80 or more (MQTT 5 only)."""
 
     packet_id: int
+    reason: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class Decoder:
         if kind == PUBLISH:
             return self._publish(first, buffer, start, end)
         if kind == PUBACK:
-            return PubAck(_U16.unpack_from(buffer, start)[0])
+            return PubAck(_U16.unpack_from(buffer, start)[0], buffer[start + 2] if end > start + 2 else 0)
         if kind == CONNACK:
             # A broker that knows only 3.1.1 says no in the words of 3.1.1, without properties.
             return ConnAck(buffer[start + 1], _receive_maximum(buffer[start + 2 : end]))

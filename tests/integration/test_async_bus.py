@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
 from neuroone.runtime.async_bus import AsyncBus
@@ -102,3 +104,20 @@ async def test_a_fault_is_said_on_the_services_own_topic(broker: Broker) -> None
             await happens(lambda: any(state.fault for _, state in listener.of(ServiceState)))
             recorder.say_fault(None)
             await happens(lambda: listener.of(ServiceState)[-1][1].fault is None)
+
+
+@pytest.mark.skipif(brokers.find(brokers.MOSQUITTO) is None, reason="NATS has no access list of topics")
+async def test_what_the_access_list_forbids_is_not_taken_for_delivered(tmp_path: Path) -> None:
+    """It is counted, and whoever waits for its ack waits on."""
+    (tmp_path / "acl").write_text("topic readwrite neuroone/v1/local/services/#\n", encoding="ascii")
+    broker = Broker(brokers.MOSQUITTO, tmp_path, f"acl_file {(tmp_path / 'acl').as_posix()}")
+    broker.start()
+    acked: list[str] = []
+    try:
+        async with bus_on(broker, "ws_gateway", subscriptions={}) as bus:
+            bus.publish(READINGS, reading(), lambda: acked.append("reading"))
+            await happens(lambda: bus.counters["refused"] == 1)
+            assert bus.waiting == 0
+        assert not acked
+    finally:
+        broker.stop()

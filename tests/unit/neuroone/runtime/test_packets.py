@@ -47,7 +47,7 @@ def test_a_connack_without_properties():
 def test_acks_and_goodbyes():
     """PUBACK with and without a reason, DISCONNECT, and packets that say nothing new."""
     received = bytes.fromhex("40 02 00 07  40 03 00 08 10  d0 00  90 04 00 01 00 01  e0 02 8e 00")
-    assert Decoder(v5=True).feed(received) == [PubAck(7), PubAck(8), Disconnect(0x8E)]
+    assert Decoder(v5=True).feed(received) == [PubAck(7), PubAck(8, 0x10), Disconnect(0x8E)]
 
 
 def test_a_connect_has_will_and_login():
