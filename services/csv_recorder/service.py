@@ -34,7 +34,7 @@ SETTLE_PERIOD_S: Final = 30.0
 """Between two syncs of all files. With 2000 of them on a slow disk one takes seconds, in a thread of its own."""
 RETRY_S: Final = 1.0
 """Between two tries while the disk says no."""
-NICENESS: Final = 5
+NICENESS: Final = 15
 """What reaches the recorder waits safely, what reaches a dashboard is looked at: on a machine that is too busy for both
 the gateway goes first."""
 FREE_LOW_BYTES: Final = 2**30
