@@ -20,7 +20,7 @@ from neuroone.runtime.bus import MqttBus
 from neuroone.runtime.ledger import Ledger
 from neuroone.runtime.settings import BrokerAddress
 from tests.brokers import Broker
-from tests.bus_listener import identity, listening
+from tests.bus_listener import Listener, identity, listening
 from tests.messages import reading
 from tests.waiting import wait_for
 
@@ -202,13 +202,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_is_said_and_costs_nothing(broker: Broker, small_disk: Path) -> None:
-    """The state names it, nothing is acknowledged and lost, and it goes on by itself when there is room."""
-    directory = small_disk / "recordings"
+@contextlib.contextmanager
+def recording(broker: Broker, directory: Path) -> Iterator[tuple[MqttBus, Listener]]:
+    """A recorder that has written its first row, with a publisher and a listener beside it."""
     with recorder(broker, directory), publisher(broker) as bus, listening(broker.url) as listener:
         wait_online(broker)
         publish(bus, 0, 0)
         wait_for(lambda: (directory / "Aluno 0.csv").exists(), "the first row")
+        yield bus, listener
+
+
+def test_a_full_disk_is_said_and_costs_nothing(broker: Broker, small_disk: Path) -> None:
+    """The state names it, nothing is acknowledged and lost, and it goes on by itself when there is room."""
+    directory = small_disk / "recordings"
+    with recording(broker, directory) as (bus, listener):
         ballast = small_disk / "ballast"
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(4096)) == 4096:
@@ -232,10 +239,7 @@ def test_a_full_disk_is_said_and_costs_nothing(broker: Broker, small_disk: Path)
 def test_a_directory_that_is_taken_away_and_brought_back(broker: Broker, tmp_path: Path) -> None:
     """What comes meanwhile is recorded when it is back."""
     directory = tmp_path / "recordings"
-    with recorder(broker, directory), publisher(broker) as bus, listening(broker.url) as listener:
-        wait_online(broker)
-        publish(bus, 0, 0)
-        wait_for(lambda: (directory / "Aluno 0.csv").exists(), "the first row")
+    with recording(broker, directory) as (bus, listener):
         directory.rename(tmp_path / "away")
         for seq in range(1, 5):
             publish(bus, 0, seq)

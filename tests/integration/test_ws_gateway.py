@@ -25,14 +25,6 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def peer(broker: Broker) -> Iterator[Peer]:
-    peer = Peer(broker)
-    assert peer.bus.wait_connected(10)
-    yield peer
-    peer.bus.close()
-
-
-@pytest.fixture
 def gateway(broker: Broker, peer: Peer) -> Iterator[GatewayProgram]:
     program = GatewayProgram(broker)
     program.start(peer)

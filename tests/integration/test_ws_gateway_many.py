@@ -22,14 +22,6 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def peer(broker: Broker) -> Iterator[Peer]:
-    peer = Peer(broker)
-    assert peer.bus.wait_connected(10)
-    yield peer
-    peer.bus.close()
-
-
-@pytest.fixture
 def gateways(broker: Broker, peer: Peer) -> Iterator[list[GatewayProgram]]:
     programs = [GatewayProgram(broker, instance=name) for name in ("one", "two")]
     for program in programs:

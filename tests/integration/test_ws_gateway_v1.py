@@ -21,14 +21,6 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def peer(broker: Broker) -> Iterator[Peer]:
-    peer = Peer(broker)
-    assert peer.bus.wait_connected(10)
-    yield peer
-    peer.bus.close()
-
-
-@pytest.fixture
 def start_gateway(broker: Broker, peer: Peer) -> Iterator[Callable[..., GatewayProgram]]:
     started: list[GatewayProgram] = []
 

@@ -166,26 +166,27 @@ def test_a_reading_that_was_overtaken_stands_in_its_place(recorder: Recorder, tm
     assert [line.split(b",")[2] for line in (tmp_path / "Joao_Silva.csv").read_bytes().splitlines()[2:]] == [b"1", b"2"]
 
 
+def after_a_crash(directory: Path, *deliveries: Delivery) -> Recorder:
+    """A recorder whose forerunner recorded these, and was killed."""
+    first = Recorder(directory)
+    first.open()
+    record(first, *deliveries)
+    crash(first)
+    again = Recorder(directory)
+    again.open()
+    return again
+
+
 def test_what_waits_for_its_turn_survives_a_settling_and_a_crash(tmp_path: Path) -> None:
     """The inbox keeps it when it forgets the rest."""
-    recorder = Recorder(tmp_path)
-    recorder.open()
-    record(recorder, delivery(0), delivery(2))
-    crash(recorder)
-    again = Recorder(tmp_path)
-    again.open()
+    again = after_a_crash(tmp_path, delivery(0), delivery(2))
     again.close()
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2"]
 
 
 def test_what_waits_for_its_turn_keeps_waiting_after_a_crash(tmp_path: Path) -> None:
     """A broker sends what was not acknowledged again, after what is newer."""
-    recorder = Recorder(tmp_path)
-    recorder.open()
-    record(recorder, delivery(0), delivery(2))
-    crash(recorder)
-    again = Recorder(tmp_path)
-    again.open()
+    again = after_a_crash(tmp_path, delivery(0), delivery(2))
     record(again, delivery(3), delivery(1))
     again.close()
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "1", "2", "3"]
