@@ -22,15 +22,21 @@ from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.runtime import packets
 from neuroone.runtime.backoff import Backoff
-from neuroone.runtime.bus import ACK_TIMEOUT_S, CONNECT_TIMEOUT_S, GOODBYE_S, KEEPALIVE_S, REFUSED, Delivery
+from neuroone.runtime.bus import (
+    ACK_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    GOODBYE_S,
+    KEEPALIVE_S,
+    RECEIVE_MAXIMUM,
+    REFUSED,
+    Delivery,
+)
 from neuroone.runtime.outbox import Outbox, Outgoing
 from neuroone.runtime.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
 from neuroone.runtime.settings import BrokerAddress, Identity
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to take."""
-RECEIVE_MAXIMUM: Final = 500
-"""QoS 1 messages the broker may send before our acks: bounds what waits between network and disk."""
 SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 """How long the broker keeps messages for a durable service that is away: a week of holidays."""
 RETAINED_MAX: Final = 20_000

@@ -42,7 +42,7 @@ KEEPALIVE_S: Final = 20
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes, and again for the broker's CONNACK."""
 RECEIVE_MAXIMUM: Final = 500
-"""QoS 1 messages the broker may send before our acks."""
+"""QoS 1 messages the broker may send before our acks: bounds what waits between a recorder's network and its disk."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last word, "offline"."""
 _TICK_S: Final = 0.5

@@ -127,6 +127,7 @@ class Recorder:
         self._undescribed: dict[int, Session] = {}
         self._last_batch = 0
         self._inode = 0
+        self._indexed = 0
         self.counters: dict[str, int] = dict.fromkeys(
             (
                 "rows",
@@ -380,7 +381,7 @@ class Recorder:
         self._notes.clear()
         self._by_id.clear()
         self._folders.clear()
-        self._unsettled_bytes = 0
+        self._unsettled_bytes = self._indexed = 0
         self.open()
 
     def _load(self) -> None:
@@ -486,7 +487,7 @@ class Recorder:
             return
         self._status[session.id] = state.status
         self._end(session, state.status is StreamStatus.OFFLINE)
-        batch.others.append(self._event(session, state.time, str(state.status)))
+        batch.others.append(self._event_row(session, event_row(state.time, str(state.status))))
 
     def _take_event(self, group: str, event: GroupEvent, batch: _Batch) -> None:
         if not self._inbox.is_new_event(event.id, self._clock()):
@@ -502,7 +503,7 @@ class Recorder:
         for session in self._sessions.values():
             in_group, _, source = session.stream.partition("/")
             if _is_recording(session) and in_group == group and event.source in (None, source):
-                batch.others.append(Row(self._part(session, dataset.EVENTS).id, session.id, -1, content))
+                batch.others.append(self._event_row(session, content))
                 if event.type is EventType.SESSION_START:
                     self._describe(session, **{"class": event.text})
 
@@ -517,7 +518,7 @@ class Recorder:
         self._end(session, False)
         self._status[session.id] = StreamStatus.ONLINE
         if session.about:
-            batch.others.append(self._event(session, reading.time, "online"))
+            batch.others.append(self._event_row(session, event_row(reading.time, "online")))
             return
         self.counters["sessions_opened"] += 1
         group = session.stream.partition("/")[0]
@@ -581,8 +582,7 @@ class Recorder:
             self._of_session.setdefault(session, []).append(known)
         return self._by_id[known.id]
 
-    def _event(self, session: Session, time: datetime, event: str, text: str = "") -> Row:
-        content = event_row(time, event, text=text)
+    def _event_row(self, session: Session, content: bytes) -> Row:
         return Row(self._part(session, dataset.EVENTS).id, session.id, -1, content)
 
     def _write_notes(self) -> None:
@@ -594,7 +594,7 @@ class Recorder:
         self._inbox.begin()
         try:
             rows = [
-                Row(self._part(sessions[id], dataset.EVENTS).id, id, -1, event_row(now, event, seqs, text))
+                self._event_row(sessions[id], event_row(now, event, seqs, text))
                 for id, event, seqs, text in self._notes
                 if id in sessions
             ]
@@ -651,13 +651,14 @@ class Recorder:
 
     def _write_index(self) -> None:
         """The file of every name, for a person who looks for one."""
-        named = sorted((file.name, file.path) for file in self._by_id.values() if file.name is not None)
-        text = io.StringIO()
-        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("name", "file"), *named])
-        content = text.getvalue().encode()
         path = self._directory / INDEX
-        if named and (not path.exists() or path.read_bytes() != content):
-            write_whole(path, content)
+        named = [(file.name, file.path) for file in self._by_id.values() if file.name is not None]
+        if len(named) == self._indexed and (path.exists() or not named):
+            return  # names come, and never go while a recorder runs
+        text = io.StringIO()
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("name", "file"), *sorted(named)])
+        write_whole(path, text.getvalue().encode())
+        self._indexed = len(named)
 
     def _letter(self, delivery: Delivery, error: ContractError) -> bytes:
         self.counters["dead_letters"] += 1

@@ -14,8 +14,8 @@ from csv_recorder.recorder import Options, Recorder, Settling
 from csv_recorder.settings import Settings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
-from neuroone.runtime.async_bus import RECEIVE_MAXIMUM, AsyncBus
-from neuroone.runtime.bus import Delivery
+from neuroone.runtime.async_bus import AsyncBus
+from neuroone.runtime.bus import RECEIVE_MAXIMUM, Delivery
 from neuroone.runtime.lifecycle import FAILED, Stop
 from neuroone.runtime.presence import Vitals
 
@@ -224,7 +224,7 @@ class Service:
             "disk_works": int(not self._faults),
             "free_bytes": self._free_bytes,
         }
-        return Vitals({**self._bus.counters, **self._recorder.counters}, gauges, working=not self._faults)
+        return Vitals(self._recorder.counters, gauges, working=not self._faults)
 
 
 def _words(error: OSError | sqlite3.Error) -> str:
