@@ -1,7 +1,6 @@
 """Students to a dashboard through gateway, broker and recorder, beside the old server, in the same minutes.
 
-Mosquitto writes its state to disk every 30 s here: the gateway keeps what no recorder has, so readings do not need a
-broker that writes at every message (``--autosave-each`` measures that one).
+The broker has the configuration that `neuroone up` gives it.
 
 ``python -m bench.gateway --students 1000 4000`` prints for each number of students at 1 Hz: latency from a student's
 send to the dashboard, readings lost or doubled at the dashboard, and rows lost or doubled in the CSV files.
@@ -217,7 +216,6 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--students", type=int, nargs="+", default=[1000])
     options.add_argument("--seconds", type=int, default=15)
-    options.add_argument("--autosave-each", action="store_true")
     options.add_argument("--no-recorder", action="store_true")
     options.add_argument("--only", choices=("gateway", "seed"))
     given = options.parse_args()
@@ -232,14 +230,8 @@ def main():
             url = f"mqtt://{HOST}:{mqtt}"
             python = [sys.executable, "-m"]
             (folder / "data").mkdir()
-            broker_command = broker.command(folder / "broker", HOST, mqtt)
-            conf = folder / "broker" / "mosquitto.conf"
-            if broker.kind == brokers.MOSQUITTO and not given.autosave_each:
-                text = conf.read_text(encoding="utf-8")
-                text = text.replace("autosave_on_changes true", "autosave_on_changes false")
-                conf.write_text(text.replace("autosave_interval 1\n", "autosave_interval 30\n"), encoding="utf-8")
             commands = [
-                broker_command,
+                broker.command(folder / "broker", HOST, mqtt),
                 [*python, "csv_recorder", "run", "--dir", str(folder), "--broker", url],
                 [*python, "ws_gateway", "--host", HOST, "--ws-port", str(port), "--broker", url],
             ]
