@@ -59,8 +59,8 @@ class _NoMqtt5(_Lost):
 class AsyncBus:
     """The Bus over MQTT in the event loop; all methods and callbacks belong to the loop's thread.
 
-    ``replay`` says what the broker acknowledged on an earlier connection and must get again on a new one, before
-    anything newer. While ``wait_for`` is true after a reconnect, only retained states go out.
+    ``on_acked`` is told of each reading that the broker has (`Outgoing.reading`). ``replay`` says what the broker
+    acknowledged on an earlier connection and must get again on a new one, before anything newer. While ``wait_for`` is true after a reconnect, only retained states go out.
 
     A ``durable`` bus has a session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the
     order of delivery; ``obsolete`` filters are taken out of that session. While ``has_room`` says no, nothing is read,
@@ -77,6 +77,7 @@ class AsyncBus:
         on_delivery: Callable[[Delivery], None],
         on_link: Callable[[bool], None] = lambda up: None,
         on_fatal: Callable[[NeuroOneError], None] = lambda error: None,
+        on_acked: Callable[[Outgoing], None] = lambda outgoing: None,
         vitals: Callable[[], Vitals] = Vitals,
         replay: Callable[[], Iterable[Outgoing]] = tuple,
         wait_for: Callable[[], bool] = lambda: False,
@@ -95,6 +96,7 @@ class AsyncBus:
         self._on_delivery = on_delivery
         self._on_link = on_link
         self._on_fatal = on_fatal
+        self._on_acked = on_acked
         self._vitals = vitals
         self._replay = replay
         self._wait_for = wait_for
@@ -354,6 +356,8 @@ class AsyncBus:
                     log.error("the broker refuses what we publish (%#x): see its access list", packet.reason)
             else:
                 self.counters["acked"] += 1
+                if outgoing.reading is not None:
+                    self._on_acked(outgoing)
                 if outgoing.on_ack is not None:
                     outgoing.on_ack()
             self.pump()

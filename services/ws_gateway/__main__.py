@@ -201,6 +201,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
         on_delivery=take,
         on_link=linked,
         on_fatal=die,
+        on_acked=lambda outgoing: students.take_acked(outgoing),
         vitals=vitals,
         replay=ledger.replay,
         wait_for=ledger.waits_for_recorder,

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
-from neuroone.contract.topics import ID_MAX_CHARS, Topic
+from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.runtime.bus import Bus
 from neuroone.runtime.ledger import Ledger, Stream
 from neuroone.runtime.outbox import Outgoing
@@ -151,7 +151,6 @@ class Students:
             self.leave(known)  # nothing where its connection was gone already
             student = self._join(name, code, known.session)
             student.seq, student.acked = known.seq, known.acked
-            known.on_progress = lambda stage, seq: self._progress(student, stage, seq)
         else:
             student = self._join(name, code, session or uuid.uuid4().hex)
         self._sessions[student.session] = student
@@ -171,10 +170,21 @@ class Students:
         if reading.seq <= student.acked:
             student.on_progress(Stage.BROKER, student.acked)
 
+    def take_acked(self, outgoing: Outgoing) -> None:
+        """The broker has a reading."""
+        if outgoing.reading is None:
+            return
+        stream, seq = outgoing.reading
+        self._ledger.acked(stream, seq, outgoing)
+        student = self._of(stream)
+        if student is not None:
+            student.acked = max(student.acked, seq)
+            student.on_progress(Stage.BROKER, seq)
+
     def take_covered(self, stream: Stream, seq: int) -> None:
         """A recorder has a stream's readings up to ``seq`` on disk."""
-        student = self._sessions.get(stream[2])
-        if student is not None and (student.group, student.source) == stream[:2]:
+        student = self._of(stream)
+        if student is not None:
             student.on_progress(Stage.RECORDED, seq)
 
     def mark(self, group: str, source: str | None, marker: Marker, on_ack: Callable[[], None]) -> None:
@@ -267,10 +277,10 @@ class Students:
         if student.status is StreamStatus.ONLINE:
             self._say(student, StreamStatus.ONLINE, Link.CONNECTED)
 
-    def _progress(self, student: Student, stage: Stage, seq: int) -> None:
-        if stage is Stage.BROKER:
-            student.acked = max(student.acked, seq)
-        student.on_progress(stage, seq)
+    def _of(self, stream: Stream) -> Student | None:
+        """Who sends a stream now, of those who may ask for acks."""
+        student = self._sessions.get(stream[2])
+        return student if student is not None and (student.group, student.source) == stream[:2] else None
 
     def _publish(self, student: Student, arrival: Arrival) -> None:
         reading = Reading(
@@ -287,14 +297,12 @@ class Students:
             self._send(student, reading)
 
     def _send(self, student: Student, reading: Reading) -> None:
-        def on_ack() -> None:
-            if student.name is not None:  # no recorder covers a student without a name
-                self._ledger.acked((student.group, student.source, student.session), reading.seq, outgoing)
-            self._progress(student, Stage.BROKER, reading.seq)
-
         payload = codec.encode(reading)
         self._recent.put(payload, reading)
-        outgoing = Outgoing(student.reading_topic, payload, topics.READING.qos, topics.READING.retained, on_ack)
+        stream = (student.group, student.source, student.session)
+        outgoing = Outgoing(
+            student.reading_topic, payload, READING.qos, READING.retained, reading=(stream, reading.seq)
+        )
         if not self._bus.put(outgoing):
             self.counters["readings_refused"] += 1
             raise Refused("too much waits for the broker")

@@ -1,5 +1,6 @@
 """The inbound half: streams, sessions and states of students."""
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ class FakeBus:
         self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000)
         self.sent: list[tuple[Topic, Message]] = []
         self.forgotten: list[str] = []
+        self.on_acked: Callable[[Outgoing], None] = lambda outgoing: None
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         self.sent.append((topic, message))
@@ -38,8 +40,7 @@ class FakeBus:
             self.forgotten.append(outgoing.topic)
             return True
         self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
-        if outgoing.on_ack is not None:
-            outgoing.on_ack()
+        self.on_acked(outgoing)
         return True
 
     def readings(self) -> list[Reading]:
@@ -60,6 +61,7 @@ class World:
         self.students = Students(
             self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
         )
+        self.bus.on_acked = self.students.take_acked
 
     def look(self) -> None:
         """As a gateway does that was not busy a moment ago."""
@@ -86,6 +88,21 @@ def test_readings_go_to_the_students_own_topic(world):
     assert (first.seq, second.seq) == (0, 1)
     assert first.session == second.session
     assert (first.attention, first.name, first.code, first.poor_signal) == (85, "Joao_Silva", "ABC123", None)
+
+
+def test_readings_leave_nothing_for_the_garbage_collector(world):
+    """Everybody would wait while it looks for cycles among the objects of thousands of connections."""
+    student = world.students.take(None, frame())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            world.now_s += 1
+            world.students.take(student, frame())
+        assert len(world.ledger) == 101
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_student_is_online_once_after_the_first_reading(world):
