@@ -6,6 +6,8 @@
 import json
 from typing import Any, Final, NoReturn, TypeVar
 
+import orjson
+
 from neuroone.contract.errors import BadMessage
 from neuroone.contract.fields import from_json, to_json
 from neuroone.contract.messages import Message
@@ -22,12 +24,11 @@ def _not_json(constant: str) -> NoReturn:
 
 
 _FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
-_TO_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(message: Message) -> bytes:
     """The payload of a message, keys in the order of its fields."""
-    return _TO_TEXT(to_json(message)).encode()
+    return orjson.dumps(to_json(message))
 
 
 def decode(of: type[M], payload: bytes) -> M:
@@ -49,14 +50,24 @@ def open_delivery(topic: str, payload: bytes) -> tuple[Topic, Message]:
 
 
 def load_object(payload: bytes | str) -> dict[str, Any]:
-    """The JSON object in a payload, by RFC 8259: no NaN, no Infinity. Raises BadMessage for anything else."""
+    """The JSON object in a payload, by RFC 8259: no NaN, no Infinity. Raises BadMessage for anything else.
+
+    A whole number of more than 64 bits comes as a float; `exactly` keeps its digits.
+    """
     if len(payload) > PAYLOAD_MAX_BYTES:
         raise BadMessage("", f"is longer than {PAYLOAD_MAX_BYTES} bytes")
     try:
-        text = payload if isinstance(payload, str) else payload.decode()
-        value = _FROM_TEXT(text)
-    except (ValueError, RecursionError):
-        raise BadMessage("", "is no JSON text in UTF-8") from None
+        value = orjson.loads(payload)
+    except ValueError:
+        value = exactly(payload)  # RFC 8259 has texts that orjson has not: escapes of lone surrogates
     if type(value) is not dict:
         raise BadMessage("", "must be a JSON object")
     return value
+
+
+def exactly(payload: bytes | str) -> Any:
+    """Any JSON value, with whole numbers as they stand. Raises BadMessage."""
+    try:
+        return _FROM_TEXT(payload if isinstance(payload, str) else payload.decode())
+    except (ValueError, RecursionError):
+        raise BadMessage("", "is no JSON text in UTF-8") from None

@@ -21,7 +21,7 @@ from neuroone.contract.fields import (
     Numbers,
     Text,
     Utc,
-    checks_of,
+    check,
 )
 
 NAME_MAX_CHARS: Final = 8192
@@ -109,12 +109,7 @@ class Message:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        cls: Any = type(self)
-        values_of, checks = checks_of(cls)
-        for (name, fault_of), value in zip(checks, values_of(self), strict=True):
-            fault = fault_of(value)
-            if fault is not None:
-                raise BadMessage(name, fault)
+        check(self)
 
 
 Id = Annotated[str, Text(low=1, high=64, doc="An id of the topic table.")]

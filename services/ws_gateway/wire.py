@@ -72,11 +72,14 @@ def student_frame(message: bytes) -> StudentFrame:
         given = codec.load_object(message)
     except BadMessage:
         raise BadFrame("bad_json", "", "the message must be one JSON object") from None
-    return StudentFrame(
-        _text("Nome", given.get("Nome")),
-        _text("Codigo", _decimal_text(given.get("Codigo"))),
-        {ours: _whole(theirs, given.get(theirs, 0)) for theirs, ours in VALUES.items()},
-    )
+    code = given.get("Codigo")
+    if type(code) is float:
+        code = codec.exactly(message)["Codigo"]
+    values = {}
+    for theirs, ours in VALUES.items():
+        value = given.get(theirs, 0)
+        values[ours] = value if type(value) is int and 0 <= value <= _HIGHEST[theirs] else _whole(theirs, value)
+    return StudentFrame(_text("Nome", given.get("Nome")), _text("Codigo", _decimal_text(code)), values)
 
 
 def dashboard_frame(student_id: int, reading: Reading) -> str:

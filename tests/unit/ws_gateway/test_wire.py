@@ -75,7 +75,10 @@ def test_missing_numbers_count_as_zero():
     assert wire.student_frame(b'{"Nome":"Ana"}').values == dict.fromkeys(("attention", "meditation", *BANDS), 0)
 
 
-@pytest.mark.parametrize(("code", "text"), [("5KXPVN", "5KXPVN"), (42, "42"), (4.5, "4.5"), ("", None), (None, None)])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("5KXPVN", "5KXPVN"), (42, "42"), (4.5, "4.5"), (10**30 + 1, "1" + 29 * "0" + "1"), ("", None), (None, None)],
+)
 def test_codes(code, text):
     """A code is text or a number; an empty one is none."""
     assert wire.student_frame(frame(Codigo=code)).code == text
