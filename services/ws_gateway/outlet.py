@@ -5,15 +5,12 @@ import logging
 from collections import deque
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.protocol import State
+
+from ws_gateway.connection import Connection
 
 BACKLOG_MAX_FRAMES: Final = 1000
 """Every frame waits for a slow client up to here, beyond it the latest of each stream: about 150 kB a client."""
-ROOM_BYTES: Final = 32 * 1024
-"""The connection's own buffer; what is beyond it waits in the backlog, where it can be conflated."""
 STALLED_AFTER_S: Final = 10.0
 """A client that takes nothing for so long is told to come again: its phone sleeps or its network is gone."""
 
@@ -56,49 +53,50 @@ class Backlog:
 class Outlet:
     """Sends frames over one WebSocket connection without ever waiting for it."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    __slots__ = ("_backlog", "_connection", "_patience", "was_too_slow")
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._backlog = Backlog()
-        self._writing: asyncio.Task[None] | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._backlog: Backlog | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.was_too_slow = False
 
     @property
     def conflated(self) -> int:
         """Frames that a newer one of the same stream took the place of."""
-        return self._backlog.conflated
+        return 0 if self._backlog is None else self._backlog.conflated
 
     def send(self, key: str, frame: str) -> None:
         """Send a frame as soon as the client takes it."""
-        if self._connection.state is not State.OPEN:
+        if self._patience is None and self._connection.has_room:
+            self._connection.send(frame)
+        elif self._connection.is_open:
+            if self._backlog is None:
+                self._backlog = Backlog()
+            self._backlog.put(key, frame)
+            self._wait()
+
+    def go_on(self) -> None:
+        """The connection has room again."""
+        if self._patience is None or self._backlog is None:
             return
-        if self._writing is None:
-            if self._connection.transport.get_write_buffer_size() < ROOM_BYTES:
-                broadcast((self._connection,), frame)
-                return
-            self._writing = asyncio.create_task(self._write())
-        self._backlog.put(key, frame)
+        self._patience.cancel()
+        self._patience = None
+        while self._connection.has_room and (frame := self._backlog.pop()) is not None:
+            self._connection.send(frame)
+        if len(self._backlog):
+            self._wait()
 
-    def end(self, code: int, reason: str) -> None:
-        """Close the connection, without waiting for it."""
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._connection.close(code, reason))
+    def stop(self) -> None:
+        """The connection is over: wait for nothing."""
+        if self._patience is not None:
+            self._patience.cancel()
 
-    async def close(self) -> None:
-        """Forget what waits, once the connection is over."""
-        if self._writing is not None:
-            self._writing.cancel()
-        await asyncio.gather(*filter(None, (self._writing, self._ending)), return_exceptions=True)
+    def _wait(self) -> None:
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(STALLED_AFTER_S, self._give_up)
 
-    async def _write(self) -> None:
-        try:
-            while (frame := self._backlog.pop()) is not None:
-                await asyncio.wait_for(self._connection.send(frame), STALLED_AFTER_S)
-        except TimeoutError:
-            self.was_too_slow = True
-            log.warning("a client took nothing for %.0f s and is told to come again", STALLED_AFTER_S)
-            await self._connection.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-        except ConnectionClosed:
-            pass
-        finally:
-            self._writing = None
+    def _give_up(self) -> None:
+        self.was_too_slow = True
+        log.warning("a client took nothing for %.0f s and is told to come again", STALLED_AFTER_S)
+        self._connection.close(CloseCode.TRY_AGAIN_LATER, "too slow")

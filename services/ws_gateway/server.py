@@ -5,50 +5,29 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.access import Bucket, Network, client_address, is_here, token_given
-from ws_gateway.browsers import Browsers, Connection
-from ws_gateway.clients import Client, NewClient, NotAllowed, OldClient, Room
-from ws_gateway.outlet import ROOM_BYTES, Outlet
-from ws_gateway.students import Refused
-from ws_gateway.wire import BadFrame
+from ws_gateway.access import Network, client_address, is_here, token_given
+from ws_gateway.browsers import Browsers
+from ws_gateway.clients import Room
+from ws_gateway.connection import CLOSE_TIMEOUT_S, Connection, Dialects
+from ws_gateway.conversation import Conversation
 from ws_gateway.wire_v1 import SUBPROTOCOL
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
 """A reading has 200 bytes; the rest is room for a long name."""
-QUEUE_MAX_MESSAGES: Final = 16
-"""Messages of one client that may wait for us before its socket is no longer read."""
-HELLO_TIMEOUT_S: Final = 10.0
-"""A client of the new dialect that does not say who it is only takes up room."""
-PING_PERIOD_S: Final = 20.0
-"""Below the 60 s after which reverse proxies close a silent connection."""
-PING_TIMEOUT_S: Final = 20.0
-CLOSE_TIMEOUT_S: Final = 5.0
-BAD_IN_A_ROW_MAX: Final = 10
-"""A client that is wrong so often without one good message between does not speak this dialect."""
-MESSAGES_RATE_HZ: Final = 1000.0
-"""One client's messages; a headset's app that sends every packet sends 513 a second. Beyond it we read no faster."""
-MESSAGES_BURST: Final = 3000.0
-"""A phone sends again what it kept while it was away: 50 minutes of readings."""
-RESUMED_ELSEWHERE: Final = 4001
-"""Close code: another connection goes on with this session."""
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a school comes back at once."""
 
 _LIBRARY_LOG: Final = logging.getLogger("ws_gateway.websockets")
 _LIBRARY_LOG.setLevel(logging.CRITICAL)  # below that it would log what clients say, and every port scan
-
-log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -76,8 +55,12 @@ class Gateway:
         self._clients_per_address = clients_per_address
         self._trusted_proxies = trusted_proxies
         self._addresses: Counter[str] = Counter()
-        self._connections: set[ServerConnection] = set()
-        self._server: Server | None = None
+        self._origins: list[Origin | None] | None = None
+        self._connections: set[Connection] = set()
+        self._clients: dict[Connection, str] = {}
+        self._listener: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._stopping = False
         self.counters: dict[str, int] = dict.fromkeys(
             (
@@ -95,31 +78,14 @@ class Gateway:
     @property
     def clients(self) -> int:
         """Clients that are connected now."""
-        return len(self._connections)
+        return len(self._clients)
 
     async def listen(self, host: str, port: int, origins: Sequence[str]) -> None:
         """Start to accept clients. Raises SettingsError when the address is not to be had."""
+        self._origins = [*map(Origin, origins), None] if origins else None
         try:
-            self._server = await serve(
-                self._talk,
-                host,
-                port,
-                origins=[*map(Origin, origins), None] if origins else None,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                select_subprotocol=_subprotocol,
-                process_request=self._admit,
-                compression=None,
-                max_size=MESSAGE_MAX_BYTES,
-                max_queue=QUEUE_MAX_MESSAGES,
-                write_limit=ROOM_BYTES,
-                create_connection=Connection,
-                open_timeout=None,  # Connection has one, which ends with the request
-                ping_interval=PING_PERIOD_S,
-                ping_timeout=PING_TIMEOUT_S,
-                close_timeout=CLOSE_TIMEOUT_S,
-                server_header=None,
-                logger=_LIBRARY_LOG,
-                backlog=BACKLOG,
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._connection, host, port, backlog=BACKLOG
             )
         except OSError as error:
             reason = error.strerror or str(error)
@@ -130,22 +96,33 @@ class Gateway:
     def stop_listening(self) -> None:
         """Turn new clients away and ignore what the present ones say from now on."""
         self._stopping = True
+        for connection in self._clients:
+            connection.deafen()
 
     async def close(self) -> None:
         """Close every connection with the code that asks clients to come again."""
-        self._browsers.hang_up()
-        if self._server is not None:
-            self._server.close(code=CloseCode.SERVICE_RESTART, reason="restart")
-            # The library waits without end for those whom it has hung up on before and who do not hang up themselves.
-            cut = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._cut)
-            await self._server.wait_closed()
-            cut.cancel()
+        if self._listener is None:
+            return
+        self._listener.close()
+        for connection in tuple(self._connections):
+            if connection in self._clients:
+                connection.close(CloseCode.SERVICE_RESTART, "restart")
+            else:
+                connection.abort()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
+        await self._listener.wait_closed()
 
-    def _cut(self) -> None:
-        for connection in self._connections:
-            connection.transport.abort()
+    def arrived(self, connection: Connection) -> None:
+        """Somebody connected."""
+        self._connections.add(connection)
+        self._empty.clear()
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Awaitable[Response] | Response | None:
+    def answer(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         """Answer a browser or a health check; turn away whom there is no room for; None lets a client in."""
         address = self._address_of(connection, request)
         if "Upgrade" not in request.headers:
@@ -157,7 +134,39 @@ class Gateway:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
-    def _page(self, connection: ServerConnection, request: Request, address: str) -> Awaitable[Response] | Response:
+    def greet(self, connection: Connection, request: Request) -> Conversation:
+        """A client is in."""
+        address = self._address_of(connection, request)
+        self.counters["clients_accepted"] += 1
+        self._addresses[address] += 1
+        self._clients[connection] = address
+        return Conversation(
+            self._room, connection, self._token_of(connection, request), address, self.counters, self._clock
+        )
+
+    def left(self, connection: Connection) -> None:
+        """A connection is over."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+        address = self._clients.pop(connection, None)
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    def _connection(self) -> Connection:
+        return Connection(
+            self,
+            Dialects(
+                origins=self._origins,
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                max_size=MESSAGE_MAX_BYTES,
+                logger=_LIBRARY_LOG,
+            ),
+        )
+
+    def _page(self, connection: Connection, request: Request, address: str) -> Awaitable[Response] | Response:
         path = urlsplit(request.path).path
         if path == "/healthz":
             return connection.respond(HTTPStatus.OK, "ok\n")
@@ -174,91 +183,13 @@ class Gateway:
             HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
         )
 
-    async def _talk(self, connection: ServerConnection) -> None:
-        request = cast(Request, connection.request)
-        address = self._address_of(connection, request)
-        self.counters["clients_accepted"] += 1
-        self._addresses[address] += 1
-        self._connections.add(connection)
-        outlet = Outlet(connection)
-        client: Client | None = None
-        try:
-            token = self._token_of(connection, request)
-            if connection.subprotocol == SUBPROTOCOL:
-                client = new_client = NewClient(
-                    self._room, outlet, token, address, lambda: outlet.end(RESUMED_ELSEWHERE, "resumed elsewhere")
-                )
-                async with asyncio.timeout(HELLO_TIMEOUT_S):
-                    while not new_client.has_said_hello:
-                        await self._hear(connection, client, None)
-            else:
-                client = OldClient(self._room, outlet, token, address)
-            await self._listen_to(connection, client)
-        except ConnectionClosed:
-            pass
-        except TimeoutError:
-            await connection.close(CloseCode.POLICY_VIOLATION, "no hello")
-        except NotAllowed:
-            await connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
-        except Refused:
-            await connection.close(CloseCode.TRY_AGAIN_LATER, "too busy")
-        except Exception:  # a fault of ours ends this one connection only
-            self.counters["faults"] += 1
-            log.exception("a fault while serving a client")
-            await connection.close(CloseCode.INTERNAL_ERROR)
-        finally:
-            self._connections.discard(connection)
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
-            self.counters["frames_conflated"] += outlet.conflated
-            self.counters["clients_evicted"] += outlet.was_too_slow
-            if client is not None:
-                client.leave()
-            await outlet.close()
-
-    async def _listen_to(self, connection: ServerConnection, client: Client) -> None:
-        bucket = Bucket(MESSAGES_RATE_HZ, MESSAGES_BURST, self._clock())
-        bad_in_a_row = 0
-        while bad_in_a_row < BAD_IN_A_ROW_MAX:
-            bad_in_a_row = 0 if await self._hear(connection, client, bucket) else bad_in_a_row + 1
-        await connection.close(CloseCode.POLICY_VIOLATION, "too many bad messages")
-
-    async def _hear(self, connection: ServerConnection, client: Client, bucket: Bucket | None) -> bool:
-        """One message of a client; whether it was a good one."""
-        message = await connection.recv(decode=False)
-        if self._stopping:
-            return True
-        self.counters["frames_received"] += 1
-        if bucket is not None and (wait_s := bucket.take(self._clock())):
-            await asyncio.sleep(wait_s)
-        try:
-            client.take(message)
-        except BadFrame as fault:
-            self.counters["frames_bad"] += 1
-            await connection.send(client.fault(fault))
-            if isinstance(fault, NotAllowed):
-                raise
-            return False
-        return True
-
-    def _token_of(self, connection: ServerConnection, request: Request) -> str | None:
+    def _token_of(self, connection: Connection, request: Request) -> str | None:
         headers = request.headers
         is_forwarded = "X-Forwarded-For" in headers or "Forwarded" in headers
         return self._room.access.token_of(
             token_given(request.path, headers.get("Authorization")),
-            is_here=is_here(_peer(connection), headers.get("Origin"), is_forwarded=is_forwarded),
+            is_here=is_here(connection.peer, headers.get("Origin"), is_forwarded=is_forwarded),
         )
 
-    def _address_of(self, connection: ServerConnection, request: Request) -> str:
-        return client_address(_peer(connection), request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
-
-
-def _peer(connection: ServerConnection) -> str:
-    remote = connection.remote_address
-    return str(remote[0]) if isinstance(remote, tuple) else ""
-
-
-def _subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The new dialect for those who offer it, the first one for everybody else, whatever they offer."""
-    return next((each for each in offered if each == SUBPROTOCOL), None)
+    def _address_of(self, connection: Connection, request: Request) -> str:
+        return client_address(connection.peer, request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
