@@ -196,7 +196,9 @@ class Connection(asyncio.Protocol):
         if self._answering is not None:
             self._answering.cancel()
         self._protocol.receive_eof()
-        self._protocol.parser.close()  # it holds its protocol: nothing is left for the garbage collector
+        # Both hold their protocol: without them nothing is left for the garbage collector.
+        self._protocol.parser.close()
+        self._protocol.parser_exc = None
         guest, self._guest = self._guest, None
         if guest is not None:
             guest.leave()

@@ -32,6 +32,9 @@ LATE_S: Final = 1.0
 """Between two looks; after longer than that we were busy, and what students said in that time is not read yet."""
 FORGOTTEN_AT_ONCE_MAX: Final = 500
 """States that are taken off the broker in one go: readings wait behind them."""
+ARRIVALS_AT_ONCE_MAX: Final = 50
+"""Students who are said to be there between two calls of `send_waiting`; more of them later. A school that comes
+back at once has thousands, and readings go first."""
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
 
@@ -119,6 +122,8 @@ class Students:
         self._held: dict[tuple[str, str], Student] = {}
         self._sessions: OrderedDict[str, Student] = OrderedDict()
         self._waiting: set[Student] = set()
+        self._arrived: dict[Student, None] = {}
+        self._arrivals_left = ARRIVALS_AT_ONCE_MAX
         self._looked_s = float("-inf")
         self.counters: dict[str, int] = dict.fromkeys(
             ("readings", "readings_coalesced", "readings_repeated", "readings_refused", "students_joined"), 0
@@ -198,6 +203,7 @@ class Students:
         if self._held.get((student.group, student.source)) is not student:
             return
         self._waiting.discard(student)
+        self._arrived.pop(student, None)
         if student.pace.waiting is not None:
             self._publish(student, student.pace.waiting)
         del self._held[student.group, student.source]
@@ -211,8 +217,11 @@ class Students:
             self.leave(student)
 
     def send_waiting(self) -> None:
-        """Send the coalesced readings whose turn has come. Call often."""
+        """Send the coalesced readings whose turn has come, and say who has arrived. Call often."""
         now_s = self._clock()
+        self._arrivals_left = ARRIVALS_AT_ONCE_MAX
+        for student in tuple(islice(self._arrived, ARRIVALS_AT_ONCE_MAX)):
+            self._say_arrived(student)
         for student in tuple(self._waiting):
             arrival = student.pace.take(now_s)
             if arrival is not None:
@@ -227,7 +236,7 @@ class Students:
             return
         for student in self._held.values():
             status = status_after(now_s - student.last_s)
-            if status is not student.status:
+            if status is not student.status and student not in self._arrived:
                 self._say(student, status, Link.CONNECTED)
 
     def take_state(self, topic: Topic, state: StreamState) -> None:
@@ -309,7 +318,15 @@ class Students:
         student.seq = reading.seq + 1
         self.counters["readings"] += 1
         if student.status is not StreamStatus.ONLINE:
+            self._say_arrived(student)
+
+    def _say_arrived(self, student: Student) -> None:
+        if self._arrivals_left:
+            self._arrivals_left -= 1
+            self._arrived.pop(student, None)
             self._say(student, StreamStatus.ONLINE, Link.CONNECTED)
+        else:
+            self._arrived[student] = None
 
     def _say(self, student: Student, status: StreamStatus, link: Link) -> None:
         student.status = status

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from neuroone.contract import codec
@@ -84,14 +85,10 @@ def student_frame(message: bytes) -> StudentFrame:
 
 def dashboard_frame(student_id: int, reading: Reading) -> str:
     """What a dashboard hears of a reading."""
-    return json.dumps(
-        {
-            "ID": student_id,
-            "Nome": reading.name,
-            "Codigo": reading.code,
-            "Att": reading.attention,
-            "Med": reading.meditation,
-        }
+    name, code = _json_text(reading.name), _json_text(reading.code)
+    return (
+        f'{{"ID": {student_id}, "Nome": {name}, "Codigo": {code}, '
+        f'"Att": {reading.attention}, "Med": {reading.meditation}}}'
     )
 
 
@@ -103,6 +100,10 @@ def listener_frame(reading: Reading) -> str:
 def error_frame(fault: BadFrame) -> str:
     """What a client hears of its own bad frame."""
     return json.dumps({"error": {"code": fault.code, "field": fault.field, "message": fault.message}})
+
+
+def _json_text(text: str | None) -> str:
+    return "null" if text is None else encode_basestring_ascii(text)
 
 
 def _decimal_text(value: Any) -> Any:
