@@ -221,32 +221,39 @@ def main():
     given = options.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    for students in given.students:
-        found = {}
-        with tempfile.TemporaryDirectory() as name:
-            folder, port, mqtt = Path(name), free_port(), free_port()
-            broker = brokers.find()
-            assert broker is not None
-            url = f"mqtt://{HOST}:{mqtt}"
-            python = [sys.executable, "-m"]
-            (folder / "data").mkdir()
-            commands = [
-                broker.command(folder / "broker", HOST, mqtt),
-                [*python, "csv_recorder", "run", "--dir", str(folder), "--broker", url],
-                [*python, "ws_gateway", "--host", HOST, "--ws-port", str(port), "--broker", url],
-            ]
-            if given.no_recorder:
-                del commands[1]
-            if given.only != "seed":
-                found["gateway"] = run("gateway", commands, port, folder, students, given.seconds)
-        with tempfile.TemporaryDirectory() as name:
-            folder, port = Path(name), free_port()
-            command = [sys.executable, str(Path(__file__).with_name("seed_server.py").resolve()), str(port)]
-            if given.only != "gateway":
-                found["seed"] = run("seed", [command], port, folder, students, given.seconds)
-        if len(found) == 2:
-            ratios = [mine / its for mine, its in zip(found["gateway"], found["seed"], strict=True)]
-            print(f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}", flush=True)
+    # One folder for all runs: ext4 searches long for an inode beside thousands that were freed a moment ago.
+    with tempfile.TemporaryDirectory() as name:
+        for students in given.students:
+            compare(given, students, Path(name, str(students)))
+
+
+def compare(given, students, folder):
+    found = {}
+    if given.only != "seed":
+        port, mqtt = free_port(), free_port()
+        broker = brokers.find()
+        assert broker is not None
+        url = f"mqtt://{HOST}:{mqtt}"
+        python = [sys.executable, "-m"]
+        mine = folder / "gateway"
+        mine.mkdir(parents=True)
+        commands = [
+            broker.command(folder / "broker", HOST, mqtt),
+            [*python, "csv_recorder", "run", "--dir", str(mine), "--broker", url],
+            [*python, "ws_gateway", "--host", HOST, "--ws-port", str(port), "--broker", url],
+        ]
+        if given.no_recorder:
+            del commands[1]
+        found["gateway"] = run("gateway", commands, port, mine, students, given.seconds)
+    if given.only != "gateway":
+        port = free_port()
+        its = folder / "seed"
+        its.mkdir(parents=True)
+        command = [sys.executable, str(Path(__file__).with_name("seed_server.py").resolve()), str(port)]
+        found["seed"] = run("seed", [command], port, its, students, given.seconds)
+    if len(found) == 2:
+        ratios = [mine / its for mine, its in zip(found["gateway"], found["seed"], strict=True)]
+        print(f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}", flush=True)
 
 
 if __name__ == "__main__":

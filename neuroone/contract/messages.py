@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from neuroone.contract.errors import BadMessage
 from neuroone.contract.fields import (
     Choice,
     Integer,

@@ -60,7 +60,8 @@ class AsyncBus:
     """The Bus over MQTT in the event loop; all methods and callbacks belong to the loop's thread.
 
     ``on_acked`` is told of each reading that the broker has (`Outgoing.reading`). ``replay`` says what the broker
-    acknowledged on an earlier connection and must get again on a new one, before anything newer. While ``wait_for`` is true after a reconnect, only retained states go out.
+    acknowledged on an earlier connection and must get again on a new one, before anything newer. While ``wait_for`` is
+    true after a reconnect, only retained states go out.
 
     A ``durable`` bus has a session that outlives it and acks a delivery of QoS 1 only when told to, by `ack`, in the
     order of delivery; ``obsolete`` filters are taken out of that session. While ``has_room`` says no, nothing is read,

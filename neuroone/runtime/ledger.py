@@ -123,9 +123,15 @@ class Ledger:
         """A recorder has these on disk."""
         for each in mark.streams:
             stream = (each.group, each.source, each.session)
-            self._forget(stream, lambda kept, each=each: _is_recorded(kept.seq, each))  # type: ignore[misc]
-            session = self._session(stream)
             kept = self._kept.get(stream)
+            if kept is not None and len(kept) == 1 and kept[0].seq == each.seq and not each.gaps:  # so it nearly is
+                self._drop(kept[0])
+                del self._kept[stream]
+                kept = None
+            elif kept is not None:
+                self._forget(stream, lambda kept, each=each: _is_recorded(kept.seq, each))  # type: ignore[misc]
+                kept = self._kept.get(stream)
+            session = self._session(stream)
             # What is kept here and missing there is on its way again, or will be.
             covered = min(each.seq, kept[0].seq - 1) if kept else each.seq
             if covered > session.covered:
@@ -172,6 +178,10 @@ class Ledger:
             self._sessions.move_to_end(stream)
         return session
 
+    def _drop(self, kept: _Kept) -> None:
+        self._size_bytes -= len(kept.outgoing.payload)
+        self._length -= 1
+
     def _forget(self, stream: Stream, is_done: Callable[[_Kept], bool]) -> None:
         kept = self._kept.get(stream)
         if kept is None:
@@ -179,8 +189,7 @@ class Ledger:
         left: deque[_Kept] = deque()
         for each in kept:
             if is_done(each):
-                self._size_bytes -= len(each.outgoing.payload)
-                self._length -= 1
+                self._drop(each)
             else:
                 left.append(each)
         if left:
