@@ -220,10 +220,11 @@ async def stalled(seconds):
         await asyncio.sleep(7)
         latencies.sort()
         p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
+        sixths = " ".join(str(kib // 1024) for kib in memory_kib[:: seconds // 6])
         print(
             f"stalled: 200 students, 49 dashboards, {len(latencies)} frames of {200 * 49 * seconds}, "
             f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, stalled one evicted: {stuck.lost}, "
-            f"memory after each sixth of the time {' '.join(str(kib // 1024) for kib in memory_kib[:: seconds // 6])} MiB"
+            f"memory after each sixth of the time {sixths} MiB"
         )
         return stuck.lost and p99 <= STALLED_MAX_MS
 

@@ -6,6 +6,7 @@ a future and a task: twice the CPU, and several times the memory of a connection
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol, cast
@@ -25,6 +26,8 @@ PING_PERIOD_S: Final = 20.0
 CLOSE_TIMEOUT_S: Final = 5.0
 ROOM_BYTES: Final = 32 * 1024
 """What may wait in the connection; what is beyond it waits in the outlet, where it can be conflated."""
+
+log = logging.getLogger(__name__)
 
 
 class Guest(Protocol):
@@ -223,7 +226,15 @@ class Connection(asyncio.Protocol):
             self._answer(request, answer)
 
     async def _answer_later(self, request: Request, answer: Awaitable[Response]) -> None:
-        self._answer(request, await answer)
+        try:
+            response = await answer
+        except Exception:  # a fault of ours ends this one connection only
+            log.exception("a fault while answering a browser")
+            response = self.respond(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway made a mistake; its log says more.\n"
+            )
+        if not self._transport.is_closing():
+            self._answer(request, response)
 
     def _answer(self, request: Request, response: Response | None) -> None:
         if response is None:

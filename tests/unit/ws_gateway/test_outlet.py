@@ -1,6 +1,13 @@
 """What waits for a slow client."""
 
-from ws_gateway.outlet import Backlog
+from typing import cast
+
+from websockets.frames import CloseCode
+
+from tests.gateways import happens
+from ws_gateway import outlet as outlets
+from ws_gateway.connection import Connection
+from ws_gateway.outlet import Backlog, Outlet
 
 
 def drain(backlog: Backlog) -> list[str]:
@@ -32,3 +39,59 @@ def test_a_client_that_caught_up_gets_every_frame_again():
     assert drain(backlog) == ["2"]
     backlog.put("a", "3")
     assert (drain(backlog), len(backlog)) == (["3"], 0)
+
+
+class Pipe:
+    """A connection that has room or has none."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.has_room = True
+        self.sent: list[str] = []
+        self.closed: list[int] = []
+
+    def send(self, message: str) -> None:
+        self.sent.append(message)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+
+
+async def test_frames_wait_for_room_and_go_out_in_order():
+    """None overtakes those that wait."""
+    pipe = Pipe()
+    outlet = Outlet(cast(Connection, pipe))
+    outlet.send("a", "1")
+    pipe.has_room = False
+    outlet.send("a", "2")
+    outlet.send("a", "3")
+    assert pipe.sent == ["1"]
+    pipe.has_room = True
+    outlet.send("a", "4")
+    outlet.go_on()
+    outlet.send("a", "5")
+    assert pipe.sent == ["1", "2", "3", "4", "5"]
+    outlet.stop()
+
+
+async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
+    """With the code that a client comes back after; who takes a little is given time again."""
+    monkeypatch.setattr(outlets, "STALLED_AFTER_S", 0.05)
+    pipe = Pipe()
+    outlet = Outlet(cast(Connection, pipe))
+    pipe.has_room = False
+    outlet.send("a", "1")
+    outlet.go_on()
+    await happens(lambda: pipe.closed == [CloseCode.TRY_AGAIN_LATER])
+    assert outlet.was_too_slow
+
+
+async def test_nothing_waits_for_who_is_gone():
+    """A connection that is closing takes nothing more."""
+    pipe = Pipe()
+    pipe.has_room = pipe.is_open = False
+    outlet = Outlet(cast(Connection, pipe))
+    outlet.send("a", "1")
+    pipe.has_room = True
+    outlet.go_on()
+    assert pipe.sent == []

@@ -19,7 +19,7 @@ from tests.messages import NOON, stream_state
 from ws_gateway import wire
 from ws_gateway.recent import Recent
 from ws_gateway.states import States
-from ws_gateway.students import Students
+from ws_gateway.students import ARRIVALS_AT_ONCE_MAX, Students
 
 
 class FakeBus:
@@ -111,6 +111,21 @@ def test_a_student_is_online_once_after_the_first_reading(world):
     world.students.take(student, frame())
     world.look()
     assert world.bus.statuses() == [StreamStatus.ONLINE]
+
+
+def test_when_a_school_arrives_readings_go_first(world):
+    """Who has arrived is said a little later, and never after the leaving."""
+    many = ARRIVALS_AT_ONCE_MAX + 3
+    students = [world.students.take(None, frame(name=f"s{number}")) for number in range(many)]
+    assert len(world.bus.readings()) == many
+    assert world.bus.statuses() == [StreamStatus.ONLINE] * ARRIVALS_AT_ONCE_MAX
+    world.students.leave(students[-1])
+    world.look()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+    world.students.send_waiting()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX + 1 :] == [StreamStatus.ONLINE] * 2
+    world.students.send_waiting()
+    assert len(world.bus.statuses()) == many
 
 
 def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
