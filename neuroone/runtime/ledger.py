@@ -5,6 +5,7 @@ when the first recorder appears, all that is left here goes to the broker again,
 recorder can tell what it has.
 """
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ STREAMS_MAX: Final = 20_000
 RECORDER_GRACE_S: Final = 5.0
 """After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would take them
 with nobody subscribed."""
+
+log = logging.getLogger(__name__)
 
 Stream = tuple[str, str, str]
 """Group, source and session."""
@@ -110,7 +113,7 @@ class Ledger:
         if seq <= session.covered:
             return
         if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
-            self.overflowed += self._had_recorder
+            self._give_up(1)
             return
         kept = self._kept.setdefault(stream, deque())
         if kept and seq <= kept[-1].seq:
@@ -144,8 +147,7 @@ class Ledger:
         for stream in tuple(stream for stream, kept in self._kept.items() if kept[0].since_s < too_old_s):
             before = self._length
             self._forget(stream, lambda kept: kept.since_s < too_old_s)
-            if self._had_recorder:
-                self.overflowed += before - self._length
+            self._give_up(before - self._length)
 
     def linked(self, up: bool) -> None:
         """The broker came or went."""
@@ -177,6 +179,12 @@ class Ledger:
         else:
             self._sessions.move_to_end(stream)
         return session
+
+    def _give_up(self, readings: int) -> None:
+        if self._had_recorder:
+            if not self.overflowed:
+                log.error("the recorder is away or too slow: readings that it has not marked are no longer kept here")
+            self.overflowed += readings
 
     def _drop(self, kept: _Kept) -> None:
         self._size_bytes -= len(kept.outgoing.payload)

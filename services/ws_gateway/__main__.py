@@ -48,7 +48,8 @@ MARKS_MAX: Final = 1000
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
 GC_THRESHOLDS: Final = (20_000, 20, 100)
-"""A full collection walks every connection, and everybody waits for it: few of them. Readings make no cycles."""
+"""A full collection walks every connection, and everybody waits for it: few of them. Neither readings nor connections
+leave cycles (docs/decisions/0008)."""
 FLUSH_TIMEOUT_S: Final = 5.0
 
 log = logging.getLogger(__name__)

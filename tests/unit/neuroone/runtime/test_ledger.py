@@ -125,11 +125,12 @@ def test_what_is_too_old_is_let_go_and_counted(world):
     assert (world.kept(), world.ledger.overflowed) == ([], 1)
 
 
-def test_what_does_not_fit_is_counted(world, monkeypatch):
+def test_what_does_not_fit_is_counted_and_said_once(world, monkeypatch, caplog):
     """The bound in bytes holds."""
     monkeypatch.setattr(module, "KEPT_MAX_BYTES", 2)
-    world.ack(0, 1, 2)
-    assert (world.kept(), world.ledger.overflowed) == ([b"0", b"1"], 1)
+    world.ack(0, 1, 2, 3)
+    assert (world.kept(), world.ledger.overflowed) == ([b"0", b"1"], 2)
+    assert len(caplog.records) == 1
 
 
 def test_readings_wait_for_the_recorder_after_a_reconnect(world):
