@@ -219,4 +219,5 @@ class StreamPanel(QWidget):
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
-        self.link.setText(line if state is None or state.hint is None else f"{state.hint}\n{line}")
+        hint = None if state is None else words.of_hint(state)
+        self.link.setText(line if hint is None else f"{hint}\n{line}")

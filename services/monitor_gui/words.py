@@ -3,7 +3,7 @@
 from PySide6.QtCore import QCoreApplication
 
 from monitor_gui.view import Signal
-from neuroone.contract.messages import Link, StreamStatus
+from neuroone.contract.messages import Link, StreamState, StreamStatus
 
 translate = QCoreApplication.translate
 
@@ -61,3 +61,61 @@ def of_link(link: Link) -> str:
         Link.NO_HEADSET: translate("words", "dongle found no headset"),
         Link.ENDED: translate("words", "ended"),
     }[link]
+
+
+def of_hint(state: StreamState) -> str | None:
+    """What to do about the link to the headset; None when there is nothing. The hint on the topic is English only."""
+    if state.hint is None:
+        return None
+    words = {
+        Link.SEARCHING: translate(
+            "words",
+            "Looking for a headset: switch it on.",
+        ),
+        Link.NO_PORT: translate(
+            "words",
+            "The port is not there, or nothing answers at it: plug the headset's adapter in or "
+            "pair the headset, switch it on and keep it near.",
+        ),
+        Link.NO_PERMISSION: translate(
+            "words",
+            "You may not open {0}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.",
+        ),
+        Link.PORT_BUSY: translate(
+            "words",
+            "Another program uses {0}: close it. On Linux brltty and ModemManager also take such ports.",
+        ),
+        Link.UNPLUGGED: translate(
+            "words",
+            "{0} went away: plug the headset's adapter in again. If it is plugged in, on Linux "
+            "remove brltty, which takes such adapters.",
+        ),
+        Link.SILENT: translate(
+            "words",
+            "Nothing comes from {0}: is the headset switched on, charged and near? On Windows take "
+            "the outgoing Bluetooth port, not the incoming one.",
+        ),
+        Link.NO_FRAMES: translate(
+            "words",
+            "What comes from {0} makes no sense: it is another device, or its speed is none of "
+            "those tried. Choose with --port and --baud.",
+        ),
+        Link.STANDBY: translate(
+            "words",
+            "The dongle waits for its headset: switch the headset on.",
+        ),
+        Link.SCANNING: translate(
+            "words",
+            "The dongle looks for its headset: switch the headset on and keep it near.",
+        ),
+        Link.NO_HEADSET: translate(
+            "words",
+            "The dongle finds no headset: is it switched on, charged and near, and not linked to another one?",
+        ),
+        Link.CONNECTED: translate(
+            "words",
+            "The line changes bytes: readings are withheld, they may be wrong. Try another cable, "
+            "adapter or USB socket.",
+        ),
+    }.get(state.link)
+    return state.hint if words is None else words.format(state.device or "")

@@ -534,5 +534,49 @@
         <source>ended</source>
         <translation>terminou</translation>
     </message>
+    <message>
+        <source>Looking for a headset: switch it on.</source>
+        <translation>Procurando um headset: ligue-o.</translation>
+    </message>
+    <message>
+        <source>The port is not there, or nothing answers at it: plug the headset&apos;s adapter in or pair the headset, switch it on and keep it near.</source>
+        <translation>A porta não existe ou nada responde nela: conecte o adaptador ou faça o pareamento do headset, ligue-o e mantenha-o por perto.</translation>
+    </message>
+    <message>
+        <source>You may not open {0}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.</source>
+        <translation>Sem permissão para abrir {0}. No Linux: sudo usermod -aG dialout $USER; depois saia da sessão e entre de novo.</translation>
+    </message>
+    <message>
+        <source>Another program uses {0}: close it. On Linux brltty and ModemManager also take such ports.</source>
+        <translation>Outro programa está usando {0}: feche-o. No Linux, brltty e ModemManager também ocupam essas portas.</translation>
+    </message>
+    <message>
+        <source>{0} went away: plug the headset&apos;s adapter in again. If it is plugged in, on Linux remove brltty, which takes such adapters.</source>
+        <translation>{0} foi desconectado: conecte novamente o adaptador do headset. Se já estiver conectado, no Linux remova o brltty, que ocupa esses adaptadores.</translation>
+    </message>
+    <message>
+        <source>Nothing comes from {0}: is the headset switched on, charged and near? On Windows take the outgoing Bluetooth port, not the incoming one.</source>
+        <translation>Nada chega de {0}: o headset está ligado, carregado e por perto? No Windows, use a porta Bluetooth de saída, não a de entrada.</translation>
+    </message>
+    <message>
+        <source>What comes from {0} makes no sense: it is another device, or its speed is none of those tried. Choose with --port and --baud.</source>
+        <translation>O que chega de {0} não faz sentido: é outro dispositivo, ou a velocidade não é nenhuma das testadas. Escolha com --port e --baud.</translation>
+    </message>
+    <message>
+        <source>The dongle waits for its headset: switch the headset on.</source>
+        <translation>O dongle espera pelo headset: ligue o headset.</translation>
+    </message>
+    <message>
+        <source>The dongle looks for its headset: switch the headset on and keep it near.</source>
+        <translation>O dongle procura o headset: ligue-o e mantenha-o por perto.</translation>
+    </message>
+    <message>
+        <source>The dongle finds no headset: is it switched on, charged and near, and not linked to another one?</source>
+        <translation>O dongle não encontra nenhum headset: ele está ligado, carregado, por perto e sem vínculo com outro dongle?</translation>
+    </message>
+    <message>
+        <source>The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket.</source>
+        <translation>A linha altera bytes: as leituras são retidas, pois podem estar erradas. Tente outro cabo, adaptador ou entrada USB.</translation>
+    </message>
 </context>
 </TS>

@@ -52,7 +52,8 @@ export class Student {
   code = null;
   session = null;
   status = "online";
-  hint = null;
+  /** What the source of the readings says of its link: a code, a hint in English, and the device. */
+  link = { code: null, hint: null, device: null };
   seat = "";
   reading = null;
   /** When the last reading came. */
@@ -103,7 +104,7 @@ export class Student {
     this.name = state.name;
     this.code = state.code;
     this.status = state.status;
-    this.hint = state.hint;
+    this.link = { code: state.link, hint: state.hint, device: state.device };
     this.version += 1;
   }
 

@@ -21,6 +21,13 @@ const DASHES = { meditation: [8, 4], theta: [8, 4], high_alpha: [2, 3], high_bet
 
 const at = (id) => document.getElementById(id);
 
+/** What to do about a link that has something to say, in our words; in its own where the code is new to us. */
+function hintOf({ code, hint, device }) {
+  if (hint === null) return null;
+  const words = t(`hint.${code}`, { device: tame(device ?? "") });
+  return words.startsWith("hint.") ? hint : words;
+}
+
 let loading = null;
 
 /** uPlot, when somebody looks at a student for the first time. */
@@ -110,7 +117,8 @@ export class Detail {
     write(at("student-name"), labelOf(student, false));
     showBadge(at("student-contact"), badgeOf(student, now_s));
     write(at("student-age"), ageOf(student, now_s));
-    write(at("student-hint"), [student.hint, student.name === null ? t("nameless.note") : null].filter(Boolean).join(" "));
+    const notes = [hintOf(student.link), student.name === null ? t("nameless.note") : null];
+    write(at("student-hint"), notes.filter(Boolean).join(" "));
     const isHidden = student.presence(now_s) !== "online" || isHeld(student);
     at("student-attention").closest(".facts").toggleAttribute("data-held", isHidden);
     for (const what of ["attention", "meditation"]) {

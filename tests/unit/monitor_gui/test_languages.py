@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from neuroone.contract.messages import Link
+from tests.messages import stream_state
+
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
 
@@ -65,6 +68,24 @@ def test_the_compiled_translations_are_of_this_source(tmp_path: Path) -> None:
     fresh = tmp_path / "pt_BR.qm"
     languages.compile_translations(into=fresh)
     assert fresh.read_bytes() == languages.COMPILED.read_bytes(), "run: python -m monitor_gui.languages"
+
+
+def test_hints_speak_the_language_of_the_window(qapp: object) -> None:
+    """The bridge's own hint is English only; the device that it is about is named in any language."""
+    from monitor_gui import languages, words
+
+    state = stream_state(link=Link.UNPLUGGED, hint="COM4 went away", device="COM4")
+    language = languages.Language()
+    assert (words.of_hint(state) or "").startswith("COM4 went away: plug")
+    language.choose("pt_BR")
+    try:
+        assert (words.of_hint(state) or "").startswith("COM4 foi desconectado: conecte")
+        known = {words.of_hint(stream_state(link=link, hint="?")) for link in Link if link is not Link.ENDED}
+        assert len(known) == len(Link) - 1
+        assert "?" not in known
+        assert words.of_hint(stream_state(hint=None)) is None
+    finally:
+        language.choose("en")
 
 
 def test_texts_to_translate_are_literals() -> None:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 import pytest
 
+from neuroone.contract.messages import Link
 from ws_gateway.pages import CHECKOUT, PAGE, Pages
 
 LANGUAGES = ("pt-BR", "en")
@@ -73,6 +74,12 @@ def test_both_languages_have_every_word():
         assert text
         assert portuguese[key]
         assert set(HOLES.findall(text)) == set(HOLES.findall(portuguese[key])), key
+
+
+def test_every_link_has_its_hint():
+    """The bridge's own hint is English only. Who ended in order needs none."""
+    hints = {key for key in words("en") if key.startswith("hint.")}
+    assert hints == {f"hint.{link}" for link in Link if link is not Link.ENDED}
 
 
 def test_every_word_that_is_asked_for_is_there():
