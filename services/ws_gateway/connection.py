@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answering",
         "_guest",
+        "_held",
         "_host",
         "_is_deaf",
         "_is_due",
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         "_is_full",
         "_is_pinged",
         "_loop",
-        "_parts",
+        "_part",
         "_patience_s",
         "_protocol",
         "_resting",
@@ -102,7 +103,8 @@ class Connection(asyncio.Protocol):
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._guest: Guest | None = None
-        self._parts: list[bytes] = []
+        self._held: list[Event] = []
+        self._part: bytearray | None = None
         self._answering: asyncio.Task[None] | None = None
         self._resting: asyncio.TimerHandle | None = None
         self._is_deaf = False
@@ -164,7 +166,7 @@ class Connection(asyncio.Protocol):
         self._time(time_s, self.abort)
 
     def rest(self, time_s: float) -> None:
-        """Read nothing for so long."""
+        """Read nothing for so long; what was read already waits, too."""
         if self._resting is None:
             self._resting = self._loop.call_later(time_s, self._rested)
             self._regulate()
@@ -179,11 +181,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take_frame(event)
-            elif isinstance(event, Request):
-                self._take_request(event)
+        self._take(self._protocol.events_received())
         if not self._is_due:
             self._flush()
 
@@ -217,6 +215,16 @@ class Connection(asyncio.Protocol):
         if self._guest is not None:
             self._guest.go_on()
 
+    def _take(self, events: list[Event]) -> None:
+        for number, event in enumerate(events):
+            if self._resting is not None:
+                self._held = events[number:]
+                return
+            if isinstance(event, Frame):
+                self._take_frame(event)
+            elif isinstance(event, Request):
+                self._take_request(event)
+
     def _take_request(self, request: Request) -> None:
         answer = self._host.answer(self, request)
         if isinstance(answer, Awaitable):
@@ -237,6 +245,8 @@ class Connection(asyncio.Protocol):
             self._answer(request, response)
 
     def _answer(self, request: Request, response: Response | None) -> None:
+        if self._protocol.eof_sent:  # what came behind the request was rubbish, and the library has hung up
+            return
         if response is None:
             response = self._protocol.accept(request)
         self._protocol.send_response(response)
@@ -251,14 +261,13 @@ class Connection(asyncio.Protocol):
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._is_deaf:
-            if frame.fin and not self._parts:
-                message = frame.data
-            else:
-                self._parts.append(bytes(frame.data))
+            message = frame.data
+            if self._part is not None or not frame.fin:
+                self._part = bytearray() if self._part is None else self._part
+                self._part += message
                 if not frame.fin:
                     return
-                message = b"".join(self._parts)
-                self._parts.clear()
+                message, self._part = self._part, None
             if self._guest is not None:
                 self._guest.hear(bytes(message))
 
@@ -295,6 +304,8 @@ class Connection(asyncio.Protocol):
 
     def _rested(self) -> None:
         self._resting = None
+        held, self._held = self._held, []
+        self._take(held)
         self._regulate()
 
     def _regulate(self) -> None:

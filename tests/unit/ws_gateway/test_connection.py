@@ -44,6 +44,7 @@ class Inn:
         self.protocol: weakref.ref[Dialects]
         self.is_in = False
         self.heard: list[bytes] = []
+        self.arrived_times = 0
         self.left_times = 0
         self.made_room = 0
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
@@ -56,6 +57,7 @@ class Inn:
 
     def arrived(self, connection: Connection) -> None:
         assert connection is self.connection
+        self.arrived_times += 1
 
     def answer(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         return self.page()
@@ -84,6 +86,7 @@ async def inn() -> AsyncIterator[tuple[Inn, int]]:
     host = Inn()
     server = await asyncio.get_running_loop().create_server(host.make, "127.0.0.1", 0)
     yield host, server.sockets[0].getsockname()[1]
+    await happens(lambda: host.left_times == host.arrived_times)
     server.close()
 
 
@@ -102,7 +105,7 @@ async def test_messages_arrive_whole(inn):
     async with connect(f"ws://127.0.0.1:{port}") as client:
         await client.send("text")
         await client.send(b"binary")
-        await client.send(iter(["in ", "three ", "pieces"]))
+        await client.send(iter(["in ", "", "three ", "pieces"]))
         await client.ping()
         await happens(lambda: host.heard == [b"text", b"binary", b"in three pieces"])
 
@@ -178,14 +181,35 @@ async def test_who_takes_nothing_is_not_read_either(inn):
 
 
 async def test_a_rest_ends(inn):
-    """What was said in it is heard after it."""
+    """What was said in it is heard after it, and what was read already waits, too."""
     host, port = inn
-    async with connect(f"ws://127.0.0.1:{port}") as client:
-        await happens(lambda: host.is_in)
+    _, writer = await knock(port)
+    rests: list[int] = []
+
+    def hear(message: bytes) -> None:
+        host.heard.append(message)
+        rests.append(len(host.heard))
         host.connection.rest(0.05)
-        assert not host.connection.transport.is_reading()
-        await client.send("hello")
-        await happens(lambda: host.heard == [b"hello"])
+
+    host.hear = hear
+    writer.write(b"".join(b"\x81\x81" + bytes(4) + each for each in (b"a", b"b", b"c")))
+    await happens(lambda: host.heard == [b"a"])
+    assert not host.connection.transport.is_reading()
+    writer.write(b"\x81\x81" + bytes(4) + b"d")
+    await happens(lambda: host.heard == [b"a", b"b", b"c", b"d"])
+    writer.close()
+
+
+async def test_rubbish_behind_a_request_ends_the_connection(inn, caplog):
+    """A body, which no request of a browser to us has."""
+    host, port = inn
+    host.page = lambda: host.connection.respond(HTTPStatus.OK, "")
+    reader, writer = await knock(port, b"")
+    writer.write(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\na=b&c=d&e")
+    await reader.read()
+    writer.close()
+    await happens(lambda: host.left_times == 1)
+    assert not caplog.records
 
 
 async def test_a_close_says_why_and_ends_in_time(inn, monkeypatch):
