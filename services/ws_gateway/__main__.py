@@ -47,9 +47,9 @@ MARKS_MAX: Final = 1000
 """Recorders' marks that wait for their turn: those of 100,000 students. The next one makes good one left out."""
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
-GC_THRESHOLDS: Final = (20_000, 20, 100)
-"""A full collection walks every connection, and everybody waits for it: few of them. Neither readings nor connections
-leave cycles (docs/decisions/0008)."""
+GC_THRESHOLDS: Final = (1_000_000, 10, 10)
+"""Objects more than there were, about 100 MB, before the garbage collector looks for cycles, for which everybody waits.
+Neither readings nor connections leave any (docs/decisions/0008)."""
 FLUSH_TIMEOUT_S: Final = 5.0
 
 log = logging.getLogger(__name__)
