@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
@@ -209,7 +210,7 @@ async def test_rubbish_behind_a_request_ends_the_connection(inn, caplog):
     await reader.read()
     writer.close()
     await happens(lambda: host.left_times == 1)
-    assert not caplog.records
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 async def test_a_close_says_why_and_ends_in_time(inn, monkeypatch):
