@@ -49,7 +49,8 @@ packages() {
   if [ "$supervisor" = yes ]; then set -- "$@" supervisor; fi
   if ! dpkg -s "$@" >/dev/null 2>&1; then
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    # What is there stays as it is: an upgrade is the machine's own business, and may undo what was set up on it.
+    apt-get install -y -qq --no-install-recommends --no-upgrade "$@" >/dev/null
   fi
   # The distribution's own service has the port that ours needs. Nobody misses it while it is as it came.
   if has_systemd && systemctl --quiet is-active mosquitto; then
