@@ -203,9 +203,9 @@ class Students:
         if self._held.get((student.group, student.source)) is not student:
             return
         self._waiting.discard(student)
-        self._arrived.pop(student, None)
         if student.pace.waiting is not None:
             self._publish(student, student.pace.waiting)
+        self._arrived.pop(student, None)
         del self._held[student.group, student.source]
         student.on_progress = student.on_taken = _nobody_asks
         if student.seq:  # who never said a thing was never there

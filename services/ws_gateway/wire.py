@@ -71,16 +71,16 @@ def student_frame(message: bytes) -> StudentFrame:
     """
     try:
         given = codec.load_object(message)
+        code = given.get("Codigo")
+        if type(code) is float:
+            code = codec.exactly(message)["Codigo"]
     except BadMessage:
         raise BadFrame("bad_json", "", "the message must be one JSON object") from None
-    code = given.get("Codigo")
-    if type(code) is float:
-        code = codec.exactly(message)["Codigo"]
-    values = {}
-    for theirs, ours in VALUES.items():
-        value = given.get(theirs, 0)
-        values[ours] = value if type(value) is int and 0 <= value <= _HIGHEST[theirs] else _whole(theirs, value)
-    return StudentFrame(_text("Nome", given.get("Nome")), _text("Codigo", _decimal_text(code)), values)
+    return StudentFrame(
+        _text("Nome", given.get("Nome")),
+        _text("Codigo", _decimal_text(code)),
+        {ours: _whole(theirs, given.get(theirs, 0)) for theirs, ours in VALUES.items()},
+    )
 
 
 def dashboard_frame(student_id: int, reading: Reading) -> str:

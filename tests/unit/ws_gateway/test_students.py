@@ -128,6 +128,19 @@ def test_when_a_school_arrives_readings_go_first(world):
     assert len(world.bus.statuses()) == many
 
 
+def test_who_leaves_in_a_rush_is_not_said_to_be_there_afterwards(world):
+    """Not even when a last reading goes out at the leaving."""
+    for number in range(ARRIVALS_AT_ONCE_MAX):
+        world.students.take(None, frame(name=f"s{number}"))
+    student = None
+    for _ in range(11):  # one more than may go out at once
+        student = world.students.take(student, frame())
+    assert student is not None
+    world.students.leave(student)
+    world.students.send_waiting()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+
+
 def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
     """A phone that hangs is shown as such, though its connection stands."""
     student = world.students.take(None, frame())

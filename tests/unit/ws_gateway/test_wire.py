@@ -84,6 +84,13 @@ def test_codes(code, text):
     assert wire.student_frame(frame(Codigo=code)).code == text
 
 
+def test_a_code_that_is_a_fraction_makes_no_deep_nesting_a_fault_of_ours():
+    """Such a frame is read a second time, by a reader that gives up earlier."""
+    with pytest.raises(wire.BadFrame) as caught:
+        wire.student_frame(b'{"Codigo":1.5,"x":' + b"[" * 1010 + b"]" * 1010 + b"}")
+    assert caught.value.code == "bad_json"
+
+
 def test_a_missing_code_is_none():
     """A student may leave the code out."""
     assert wire.student_frame(b"{}").code is None
