@@ -27,16 +27,16 @@ import psutil
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.memory import resident_bytes
-from neuroone.runtime.settings import BrokerAddress, Identity
-from serial_bridge.bridge import Headset, Surroundings
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.process_memory import resident_bytes
+from neuroone.service.settings import BrokerAddress, Identity
+from serial_bridge.headset import Headset, Surroundings
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
-from serial_bridge.outlet import Outlet
-from serial_bridge.simulator import SimulatedHeadset, second_frame
+from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
+from serial_bridge.ports.sources import PacedWay
+from serial_bridge.publisher import Outlet
 from serial_bridge.stream import Owner
-from serial_bridge.ways import PacedWay
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
 TICK_S = 0.008
 WARM_S = 8.0

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bench.recorder import publish_all
 from neuroone.contract import topics
-from neuroone.runtime.async_bus import AsyncBus
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import Broker
-from tests.bus_listener import identity
+from neuroone.mqtt.client import AsyncBus
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress
+from tests.support.brokers import Broker
+from tests.support.bus_listener import identity
 
 STUDENTS = 500
 SUBSCRIPTIONS = {topics.every(topics.READING, "local"): 1}

@@ -19,7 +19,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
-from ws_gateway.connection import Connection, Dialects
+from ws_gateway.websocket.connection import Connection, Dialects
 
 FRAME = text_frame(json.dumps({"Nome": "s1234", "Codigo": "BENCH", "Att": 50, "Med": 50, "Delta": 123456}))
 TICK_S = 0.002

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from serial_bridge.headsets.events import Raw
 from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.simulator import SimulatedHeadset
+from serial_bridge.ports.simulated import SimulatedHeadset
 
 PUBLIC_MB_S = 2.5
 CHUNK_BYTES = 4096

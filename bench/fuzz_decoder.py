@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from neuroone.runtime.memory import resident_bytes
+from neuroone.service.process_memory import resident_bytes
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Frame, Raw
 from serial_bridge.headsets.thinkgear import FRAME_MAX_BYTES, OVERHEAD_BYTES, encode, encode_raw
-from serial_bridge.simulator import Damage, SimulatedHeadset
+from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 from serial_bridge.stream import Owner, Stream
 
 BLOCK_BYTES = 65536

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import uvloop
 
-from neuroone import brokers
+from neuroone.up import brokers
 
 HOST = "127.0.0.1"
 HANDSHAKE = (

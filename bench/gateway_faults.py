@@ -24,7 +24,7 @@ from pathlib import Path
 import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame
-from neuroone import brokers
+from neuroone.up import brokers
 
 RATE_HZ = 2
 FAULTS = 5

@@ -22,10 +22,10 @@ from pathlib import Path
 import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
-from neuroone import brokers
 from neuroone.contract import topics
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.settings import BrokerAddress, Identity
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.up import brokers
 
 OWN_STREAM = "neuroone/v1/local/streams/"
 IDLE_PROCESSES = 4

@@ -24,18 +24,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csv_recorder.recorder import Recorder
-from csv_recorder.rows import HEADER, row
+from csv_recorder.layout.rows import HEADER, row
+from csv_recorder.live.recorder import Recorder
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.ledger import Ledger
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import Broker
-from tests.bus_listener import identity
-from tests.messages import reading
-from tests.waiting import wait_for
+from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress
+from tests.support.brokers import Broker
+from tests.support.bus_listener import identity
+from tests.support.messages import reading
+from tests.support.waiting import wait_for
 
 TIMEOUT_S = 120.0
 RECORDER_KILLS = 20

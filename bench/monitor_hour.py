@@ -21,11 +21,11 @@ from PySide6.QtWidgets import QApplication
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
-from monitor_gui.memory import Memory
-from monitor_gui.window import FRAME_PERIOD_MS, MonitorWindow
-from neuroone import brokers
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.settings import BrokerAddress, Identity
+from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
+from monitor_gui.preferences import Memory
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.up import brokers
 
 SPEED = 10
 WARM_UP_S = 30.0

@@ -22,11 +22,11 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from neuroone import brokers
 from neuroone.contract.messages import BANDS
-from tests.brokers import LOOPBACK, Broker, free_port
-from tests.browser import chromium
-from tests.waiting import wait_for
+from neuroone.up import brokers
+from tests.support.brokers import LOOPBACK, Broker, free_port
+from tests.support.browser import chromium
+from tests.support.waiting import wait_for
 
 WARM_UP_S = 20
 SAMPLE_S = 10

@@ -26,14 +26,14 @@ from pathlib import Path
 
 import psutil
 
-from csv_recorder.rows import HEADER, row
+from csv_recorder.layout.rows import HEADER, row
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import Recorded, ServiceState
-from neuroone.runtime import packets
-from tests.brokers import Broker
-from tests.bus_listener import listening
-from tests.messages import reading
-from tests.waiting import wait_for
+from neuroone.mqtt import packets
+from tests.support.brokers import Broker
+from tests.support.bus_listener import listening
+from tests.support.messages import reading
+from tests.support.waiting import wait_for
 
 WINDOW = 500
 TIMEOUT_S = 300.0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.recordings import NOON, reading_rows, write_session
+from tests.support.recordings import NOON, reading_rows, write_session
 
 STUDENTS = 1000
 SECONDS = 3600

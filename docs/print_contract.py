@@ -15,9 +15,9 @@ from neuroone import __version__
 from neuroone.contract import codec, fields, topics
 from neuroone.contract.messages import BANDS, ServiceStatus
 from neuroone.contract.topics import TopicRule
-from ws_gateway import schemas
-from ws_gateway.states import FORGET_AFTER
-from ws_gateway.wire_v1 import SUBPROTOCOL
+from ws_gateway.dialects import schemas
+from ws_gateway.dialects.v1 import SUBPROTOCOL
+from ws_gateway.students.stream_registry import FORGET_AFTER
 
 DOCS = Path(__file__).parent
 GOLDEN = DOCS.parent / "tests" / "golden"

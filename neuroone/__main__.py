@@ -2,17 +2,17 @@
 
 import sys
 
-from neuroone import doctor, secret_files, up
-from neuroone.runtime import lifecycle
+from neuroone import logins
+from neuroone.doctor import command as doctor
+from neuroone.service import lifecycle
+from neuroone.up import command as up
 
 COMMANDS = {
     "up": lifecycle.Command(up.UpSettings, up.run, "Run the whole system on this machine, until Ctrl-C."),
     "doctor": lifecycle.Command(
         doctor.DoctorSettings, doctor.run, "Look for what commonly goes wrong, and say what to do."
     ),
-    "secrets": lifecycle.Command(
-        secret_files.SecretsSettings, secret_files.run, "Make the logins of a server, or print them."
-    ),
+    "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
 }
 
 

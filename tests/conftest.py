@@ -11,8 +11,8 @@ import hypothesis
 import pytest
 import pytest_asyncio
 
-from neuroone import brokers
-from tests.brokers import Broker
+from neuroone.up import brokers
+from tests.support.brokers import Broker
 
 LEAK_GRACE_S = 2.0
 

@@ -15,7 +15,7 @@ import time
 from itertools import product
 from pathlib import Path
 
-from neuroone import brokers
+from neuroone.up import brokers
 
 HERE = Path(__file__).parent
 PAGES = {

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from csv_recorder.commands import COMMANDS
+from csv_recorder.offline.commands import COMMANDS
 from csv_recorder.service import Service
 from csv_recorder.settings import Settings
-from neuroone.runtime import lifecycle
-from neuroone.runtime.lifecycle import Command, Stop
+from neuroone.service import lifecycle
+from neuroone.service.lifecycle import Command, Stop
 
 
 def run(given: Settings, stop: Stop) -> int:

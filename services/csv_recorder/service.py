@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from csv_recorder.recorder import Options, Recorder, Settling
+from csv_recorder.live.recorder import Options, Recorder, Settling
 from csv_recorder.settings import Settings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
-from neuroone.runtime.async_bus import AsyncBus
-from neuroone.runtime.bus import RECEIVE_MAXIMUM, Delivery
-from neuroone.runtime.lifecycle import FAILED, Stop
-from neuroone.runtime.presence import Vitals
+from neuroone.mqtt.client import AsyncBus
+from neuroone.mqtt.presence import Vitals
+from neuroone.mqtt.threaded import RECEIVE_MAXIMUM, Delivery
+from neuroone.service.lifecycle import FAILED, Stop
 
 SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroone.runtime.settings import BusSettings, setting, switch, whole
+from neuroone.service.settings import BusSettings, setting, switch, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

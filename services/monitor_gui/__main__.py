@@ -17,13 +17,13 @@ from monitor_gui import languages, themes
 from monitor_gui.feed import Feed
 from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
-from monitor_gui.memory import Memory
+from monitor_gui.main_window import MonitorWindow
+from monitor_gui.preferences import Memory
 from monitor_gui.settings import Settings
-from monitor_gui.window import MonitorWindow
-from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.lifecycle import FAILED, OK, Command, Stop
-from neuroone.runtime.settings import BrokerAddress, host_id
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service import lifecycle
+from neuroone.service.lifecycle import FAILED, OK, Command, Stop
+from neuroone.service.settings import BrokerAddress, host_id
 
 SERVICE: Final = "monitor_gui"
 DEFAULT_BROKER: Final = BrokerAddress("127.0.0.1", 1883)

@@ -27,8 +27,8 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.contract.topics import TopicRule
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.settings import BrokerAddress
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000
 """Streams that are listed: ten times a large school. More are counted and left out."""

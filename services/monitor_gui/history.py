@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
-from neuroone.runtime.streams import STALE_AFTER_S
+from neuroone.service.stream_states import STALE_AFTER_S
 
 Floats: TypeAlias = NDArray[np.float64]
 

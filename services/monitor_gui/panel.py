@@ -6,11 +6,11 @@ import numpy as np
 from PySide6.QtCore import QEvent, QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from monitor_gui import themes, words
+from monitor_gui import texts, themes
+from monitor_gui.contact_indicator import SignalLight
 from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.history import COLUMNS, Floats
-from monitor_gui.light import SignalLight
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
     ESENSES,
@@ -189,7 +189,7 @@ class StreamPanel(QWidget):
             value = esense_of(reading, name, status)
             text = "--" if value.value is None else str(value.value)
             colour = colours[name] if value.valid else colours["faint"]
-            label.setText(f"{words.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
+            label.setText(f"{texts.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
         """The bars of the last reading that the plots show."""
@@ -204,9 +204,9 @@ class StreamPanel(QWidget):
     ) -> None:
         name = None if state is None else state.name
         self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
-        parts = [words.of_status(status)]
+        parts = [texts.of_status(status)]
         if state is not None:
-            parts.append(words.of_link(state.link) + (f" - {state.device}" if state.device else ""))
+            parts.append(texts.of_link(state.link) + (f" - {state.device}" if state.device else ""))
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(self.tr("last reading {0} s ago").format(age))
         reported = {} if state is None else state.counters
@@ -219,5 +219,5 @@ class StreamPanel(QWidget):
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
-        hint = None if state is None else words.of_hint(state)
+        hint = None if state is None else texts.of_hint(state)
         self.link.setText(line if hint is None else f"{hint}\n{line}")

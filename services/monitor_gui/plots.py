@@ -6,7 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QCoreApplication, Qt
 
-from monitor_gui import themes, words
+from monitor_gui import texts, themes
 from monitor_gui.history import Floats, RawSpan
 from monitor_gui.view import (
     ESENSES,
@@ -242,4 +242,4 @@ def name_axis(axis: pg.AxisItem, name: str) -> None:
 
 def name_of(line: str) -> str:
     """A line's name with its letter."""
-    return f"{words.of_line(line)} {SHORT[line]}" if line in SHORT else words.of_line(line)
+    return f"{texts.of_line(line)} {SHORT[line]}" if line in SHORT else texts.of_line(line)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor_gui.feed import StreamId
-from neuroone.runtime.settings import BrokerAddress, SiteSettings, decimal, one_of, setting, topic_id
+from neuroone.service.settings import BrokerAddress, SiteSettings, decimal, one_of, setting, topic_id
 
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")

@@ -16,7 +16,7 @@ from neuroone.contract.messages import (
     StreamState,
     StreamStatus,
 )
-from neuroone.runtime.streams import OFFLINE_AFTER_S, STALE_AFTER_S
+from neuroone.service.stream_states import OFFLINE_AFTER_S, STALE_AFTER_S
 
 WINDOWS_S: Final = (10, 30, 50, 120)
 RAW_WINDOW_MAX_S: Final = 10

@@ -7,11 +7,15 @@ import time
 from collections.abc import Sequence
 
 from neuroone.contract.errors import SettingsError
-from neuroone.runtime import lifecycle
-from neuroone.runtime.lifecycle import Command, Stop
-from serial_bridge import captures, decode, detect, recording, simulate, ways
-from serial_bridge.bridge import Surroundings
+from neuroone.service import lifecycle
+from neuroone.service.lifecycle import Command, Stop
+from serial_bridge.captures import files
+from serial_bridge.captures import print as printing
+from serial_bridge.captures import record as recording
+from serial_bridge.headset import Surroundings
 from serial_bridge.headsets import HEADSETS
+from serial_bridge.ports import detect, serve_simulated, sources
+from serial_bridge.ports.simulated import SimulatedHeadset
 from serial_bridge.service import AUTO, Service
 from serial_bridge.settings import (
     DecodeSettings,
@@ -21,7 +25,6 @@ from serial_bridge.settings import (
     RunSettings,
     SimulateSettings,
 )
-from serial_bridge.simulator import SimulatedHeadset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
-    found = [ways.way_to(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
+    found = [sources.way_to(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
     service = Service(
         settings, found, settings.name, stop, headset_id=settings.headset_id, asks_raw=settings.raw, baud=settings.baud
     )
@@ -52,7 +55,7 @@ def run(settings: RunSettings, stop: Stop) -> int:
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
     """Play a capture; 0 when all of it is with the broker."""
-    way = ways.capture(settings.file, settings.speed, settings.loop)
+    way = sources.capture(settings.file, settings.speed, settings.loop)
     return Service(settings, [way], settings.name or (settings.file.stem,), stop).run(ends=True)
 
 
@@ -87,15 +90,15 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
 
 def print_capture(settings: DecodeSettings, stop: Stop) -> int:
     """Print a capture's rows or its sums."""
-    new_decoder, stream = HEADSETS[settings.headset], captures.content(settings.file)
+    new_decoder, stream = HEADSETS[settings.headset], files.content(settings.file)
     if settings.summary:
-        print(json.dumps(decode.summary(new_decoder, stream)))
+        print(json.dumps(printing.summary(new_decoder, stream)))
         return lifecycle.OK
-    found = decode.events(new_decoder(), stream)
+    found = printing.events(new_decoder(), stream)
     if settings.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(decode.csv_rows(found))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(printing.csv_rows(found))
     else:
-        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(found))
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in printing.json_rows(found))
     return lifecycle.OK
 
 
@@ -105,11 +108,11 @@ def record(settings: RecordSettings, stop: Stop) -> int:
         file = settings.file.open("x", encoding="ascii", newline="\n")
     except OSError as error:
         raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    way = ways.way_to(settings.port, settings.baud, seed=1)
+    way = sources.way_to(settings.port, settings.baud, seed=1)
     with file:
         recording.record(
             way,
-            captures.Recording(file, settings.headset),
+            files.Recording(file, settings.headset),
             HEADSETS[settings.headset],
             Surroundings(time.monotonic),
             sleep=time.sleep,
@@ -121,17 +124,17 @@ def record(settings: RecordSettings, stop: Stop) -> int:
 
 def serve_simulation(settings: SimulateSettings, stop: Stop) -> int:
     """Be headsets until stopped; prints where they are, one a line."""
-    plugged: list[tuple[SimulatedHeadset, simulate.Line]] = []
+    plugged: list[tuple[SimulatedHeadset, serve_simulated.Line]] = []
     try:
         for n in range(settings.headsets):
             headset = SimulatedHeadset(settings.seed + n, settings.mode, settings.damage)
-            plugged.append((headset, simulate.line(n, settings.headsets, settings.tcp, settings.link)))
+            plugged.append((headset, serve_simulated.line(n, settings.headsets, settings.tcp, settings.link)))
     except OSError as error:
         raise SettingsError([f"no place for headset {len(plugged) + 1}: {error.strerror or error}"]) from None
     for _, each in plugged:
         print(each.device, flush=True)
     try:
-        simulate.serve(plugged, stop.is_set, time.monotonic, time.sleep)
+        serve_simulated.serve(plugged, stop.is_set, time.monotonic, time.sleep)
     finally:
         for _, each in plugged:
             each.close()

@@ -12,21 +12,21 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.messages import StreamStatus
-from neuroone.runtime import lifecycle
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.ledger import Ledger
-from neuroone.runtime.lifecycle import Stop
-from neuroone.runtime.presence import Vitals
-from neuroone.runtime.settings import host_id
-from serial_bridge.bridge import Headset, Surroundings
-from serial_bridge.fleet import Fleet, Search
+from neuroone.mqtt.presence import Vitals
+from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service import lifecycle
+from neuroone.service.lifecycle import Stop
+from neuroone.service.settings import host_id
+from serial_bridge.headset import Headset, Surroundings
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.leftovers import Leftovers
-from serial_bridge.outlet import Outlet
+from serial_bridge.orphaned_states import Leftovers
+from serial_bridge.ports.sources import Way
+from serial_bridge.publisher import Outlet
+from serial_bridge.reader import Fleet, Search
 from serial_bridge.settings import StreamSettings
 from serial_bridge.stream import Owner
-from serial_bridge.tgc import TgcServer
-from serial_bridge.ways import Way
+from serial_bridge.thinkgear_connector import TgcServer
 
 SERVICE: Final = "serial_bridge"
 AUTO: Final = "auto"

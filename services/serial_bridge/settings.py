@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.contract.messages import NAME_MAX_CHARS
-from neuroone.runtime.logs import LEVELS
-from neuroone.runtime.settings import (
+from neuroone.service.logs import LEVELS
+from neuroone.service.settings import (
     BusSettings,
     decimal,
     one_of,
@@ -16,9 +16,9 @@ from neuroone.runtime.settings import (
     topic_id,
     whole,
 )
-from serial_bridge.captures import EXAMPLE, SUFFIX
+from serial_bridge.captures.files import EXAMPLE, SUFFIX
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.simulator import Damage, SimulatedHeadset
+from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 
 PORT_HELP = (
     "Where a headset is: {}sim, a serial port, socket://host:port, rfc2217://host:port, a capture file or a named pipe"

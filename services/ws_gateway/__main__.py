@@ -15,25 +15,25 @@ from typing import Final
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
-from neuroone.runtime import lifecycle
-from neuroone.runtime.async_bus import AsyncBus
-from neuroone.runtime.bus import Delivery
-from neuroone.runtime.ledger import Ledger
-from neuroone.runtime.lifecycle import FAILED, Command, Stop
-from neuroone.runtime.presence import Vitals
-from neuroone.runtime.settings import BusSettings, decimal, port_number, setting, switch, text, whole
-from ws_gateway import metrics
+from neuroone.mqtt.client import AsyncBus
+from neuroone.mqtt.presence import Vitals
+from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.threaded import Delivery
+from neuroone.service import lifecycle
+from neuroone.service.lifecycle import FAILED, Command, Stop
+from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, text, whole
 from ws_gateway.access import Access, Network, join_codes_in, networks, token_in
-from ws_gateway.audience import Audience
-from ws_gateway.browsers import Browsers
-from ws_gateway.clients import Room
-from ws_gateway.pages import Downloads, Pages
-from ws_gateway.recent import Recent
-from ws_gateway.recordings import Recordings
-from ws_gateway.server import Gateway
-from ws_gateway.states import States
-from ws_gateway.students import Students
-from ws_gateway.turns import Turns
+from ws_gateway.dashboards import Audience
+from ws_gateway.dialects.handlers import Room
+from ws_gateway.http import metrics
+from ws_gateway.http.browsers import Browsers
+from ws_gateway.http.pages import Downloads, Pages
+from ws_gateway.http.recordings import Recordings
+from ws_gateway.students.recent import Recent
+from ws_gateway.students.stream_registry import States
+from ws_gateway.students.students import Students
+from ws_gateway.students.turns import Turns
+from ws_gateway.websocket.server import Gateway
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ImportError):  # Windows, PyPy: the loop of the standard library does the same, slower

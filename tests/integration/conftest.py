@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.brokers import Broker
-from tests.gateways import Peer
+from tests.support.brokers import Broker
+from tests.support.gateways import Peer
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
-from neuroone.runtime.async_bus import AsyncBus
-from neuroone.runtime.bus import Delivery
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import Broker
-from tests.bus_listener import identity, listening
-from tests.gateways import happens
-from tests.messages import GOLDEN, reading
+from neuroone.mqtt.client import AsyncBus
+from neuroone.mqtt.threaded import Delivery
+from neuroone.service.settings import BrokerAddress
+from neuroone.up import brokers
+from tests.support.brokers import Broker
+from tests.support.bus_listener import identity, listening
+from tests.support.gateways import happens
+from tests.support.messages import GOLDEN, reading
 
 pytestmark = pytest.mark.broker
 READINGS = topics.reading("local", "ABC123", "Joao_Silva")

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 import trustme
 
-from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
-from neuroone.runtime.bus import Delivery, MqttBus
-from neuroone.runtime.outbox import Outbox
-from neuroone.runtime.presence import Replaced, Vitals
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import Broker, free_port
-from tests.bus_listener import identity, listening
-from tests.messages import reading, stream_state
-from tests.waiting import wait_for
+from neuroone.mqtt.outbox import Outbox
+from neuroone.mqtt.presence import Replaced, Vitals
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress
+from neuroone.up import brokers
+from tests.support.brokers import Broker, free_port
+from tests.support.bus_listener import identity, listening
+from tests.support.messages import reading, stream_state
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 READINGS = topics.reading("local", "ABC123", "Joao_Silva")

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from csv_recorder.rows import HEADER, row
+from csv_recorder.layout.rows import HEADER, row
 from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.ledger import Ledger
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import Broker
-from tests.bus_listener import Listener, identity, listening
-from tests.messages import reading
-from tests.waiting import wait_for
+from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service.settings import BrokerAddress
+from tests.support.brokers import Broker
+from tests.support.bus_listener import Listener, identity, listening
+from tests.support.messages import reading
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from neuroone.contract.messages import Reading, ServiceState, ServiceStatus
-from tests.brokers import Broker
-from tests.bus_listener import Listener, listening
+from tests.support.brokers import Broker
+from tests.support.bus_listener import Listener, listening
 
 pytestmark = [pytest.mark.gui]
 

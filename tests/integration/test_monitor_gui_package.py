@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
+from tests.support.brokers import Broker
 
 SPEC = Path(__file__).parents[2] / "services" / "monitor_gui" / "packaging" / "neuroone-monitor.spec"
 BUILD_TIMEOUT_S = 400

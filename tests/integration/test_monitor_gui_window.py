@@ -18,16 +18,16 @@ from neuroone.contract.messages import (
     RecordedStream,
     StreamStatus,
 )
-from neuroone.runtime.bus import MqttBus
-from neuroone.runtime.settings import BrokerAddress
-from tests import messages
-from tests.brokers import Broker
-from tests.bus_listener import identity, listening
+from neuroone.mqtt.threaded import MqttBus
+from neuroone.service.settings import BrokerAddress
+from tests.support import messages
+from tests.support.brokers import Broker
+from tests.support.bus_listener import identity, listening
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
-    from monitor_gui.window import MonitorWindow
+    from monitor_gui.main_window import MonitorWindow
 
 pytestmark = [pytest.mark.gui]
 WAIT_MS = 15_000
@@ -98,8 +98,8 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
     from monitor_gui.feed import Feed
     from monitor_gui.languages import Language
     from monitor_gui.local_bridge import LocalBridge
-    from monitor_gui.memory import Memory
-    from monitor_gui.window import MonitorWindow
+    from monitor_gui.main_window import MonitorWindow
+    from monitor_gui.preferences import Memory
 
     opened = []
     language = Language()

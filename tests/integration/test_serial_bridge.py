@@ -13,9 +13,9 @@ import pytest
 
 from neuroone.contract.messages import BANDS, Health, Link, RawBlock, Reading, StreamState, StreamStatus
 from serial_bridge.__main__ import main
-from tests.brokers import Broker, free_port
-from tests.bus_listener import Listener, listening
-from tests.waiting import wait_for
+from tests.support.brokers import Broker, free_port
+from tests.support.bus_listener import Listener, listening
+from tests.support.waiting import wait_for
 
 CAPTURE = Path(__file__).resolve().parents[3] / "shared" / "captures" / "akloster_baseline.bytes"
 

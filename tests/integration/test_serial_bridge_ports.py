@@ -18,19 +18,19 @@ from serial.rfc2217 import PortManager
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from serial_bridge import simulate
-from serial_bridge.bridge import Headset, Surroundings
-from serial_bridge.detect import SerialPortInfo
-from serial_bridge.fleet import Fleet, Search
+from serial_bridge.headset import Headset, Surroundings
 from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.outlet import Outlet
-from serial_bridge.simulate import PtyLine, TcpLine
-from serial_bridge.simulator import Damage, SimulatedHeadset
+from serial_bridge.ports import serve_simulated
+from serial_bridge.ports.detect import SerialPortInfo
+from serial_bridge.ports.serve_simulated import PtyLine, TcpLine
+from serial_bridge.ports.simulated import Damage, SimulatedHeadset
+from serial_bridge.ports.sources import SerialWay
+from serial_bridge.publisher import Outlet
+from serial_bridge.reader import Fleet, Search
 from serial_bridge.stream import Owner
-from serial_bridge.ways import SerialWay
-from tests.brokers import free_port
-from tests.bus_listener import identity
-from tests.waiting import wait_for
+from tests.support.brokers import free_port
+from tests.support.bus_listener import identity
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals and pipes are of POSIX systems")
 
@@ -75,7 +75,7 @@ class Published:
 class Plugged:
     """A simulated headset on a line, driven by a thread of its own; it can fall silent, talk rubbish, be unplugged."""
 
-    def __init__(self, line: simulate.Line, **options: Any) -> None:
+    def __init__(self, line: serve_simulated.Line, **options: Any) -> None:
         self.headset = SimulatedHeadset(**{"seed": 1, **options})
         self.written = b""
         self.is_silent = False
@@ -94,7 +94,7 @@ class Plugged:
             stream = self.headset.advance(clock() - began_s)
             if stream and not self.is_silent:
                 self._line.write(b"0123456789\r\n" if self.talks_rubbish else stream, self.headset.baud)
-            sleep(simulate.TICK_S)
+            sleep(serve_simulated.TICK_S)
 
     def unplug(self) -> None:
         if not self._unplugged.is_set():
@@ -113,7 +113,7 @@ def plug() -> Iterator[Callable[..., Plugged]]:
     """Plug a headset in; it is unplugged after the test."""
     plugged: list[Plugged] = []
 
-    def plug_in(line: simulate.Line, **options: Any) -> Plugged:
+    def plug_in(line: serve_simulated.Line, **options: Any) -> Plugged:
         plugged.append(Plugged(line, **options))
         return plugged[-1]
 

@@ -16,14 +16,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.messages import ServiceState, ServiceStatus
-from tests.brokers import LOOPBACK, Broker
-from tests.browser import chromium, opened
-from tests.classroom import SimulatedClass, SimulatedStudent
-from tests.gateways import GatewayProgram, Peer
-from tests.waiting import wait_for
+from neuroone.up import brokers
+from tests.support.brokers import LOOPBACK, Broker
+from tests.support.browser import chromium, opened
+from tests.support.classroom import SimulatedClass, SimulatedStudent
+from tests.support.gateways import GatewayProgram, Peer
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,

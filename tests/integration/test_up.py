@@ -18,11 +18,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from neuroone import brokers
 from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
-from tests.brokers import Broker, free_port
-from tests.bus_listener import listening
-from tests.waiting import wait_for
+from neuroone.up import brokers
+from tests.support.brokers import Broker, free_port
+from tests.support.bus_listener import listening
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,
@@ -298,9 +298,9 @@ def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None
 
 def test_a_missing_broker_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install, or what to say instead."""
-    from neuroone import up
     from neuroone.contract.errors import SettingsError
-    from neuroone.runtime.lifecycle import Stop
+    from neuroone.service.lifecycle import Stop
+    from neuroone.up import command as up
 
     monkeypatch.setattr(brokers, "find", lambda kind: None)
     given = up.UpSettings(data=tmp_path, ws_port=free_port(), mqtt_port=free_port())

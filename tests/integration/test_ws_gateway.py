@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Kind
-from tests.brokers import LOOPBACK, Broker
-from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
-from tests.messages import reading
+from tests.support.brokers import LOOPBACK, Broker
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
+from tests.support.messages import reading
 
 SEED_EXAMPLE = json.loads((Path(__file__).parents[1] / "golden" / "ws_student.json").read_text(encoding="utf-8"))[
     "sent"

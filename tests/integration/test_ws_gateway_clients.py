@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Broker
-from tests.gateways import GatewayProgram, Peer
+from tests.support.brokers import Broker
+from tests.support.gateways import GatewayProgram, Peer
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 NODE_MIN = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroone import brokers
+from neuroone.up import brokers
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [

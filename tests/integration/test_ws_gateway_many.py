@@ -10,12 +10,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from neuroone import brokers
 from neuroone.contract import topics
 from neuroone.contract.messages import StreamStatus
-from tests.brokers import Broker
-from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear
-from tests.messages import SESSION, stream_state
+from neuroone.up import brokers
+from tests.support.brokers import Broker
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear
+from tests.support.messages import SESSION, stream_state
 
 BANDS = ("delta", "theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
 pytestmark = pytest.mark.broker

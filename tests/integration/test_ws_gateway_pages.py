@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from neuroone import brokers
-from tests.brokers import LOOPBACK
-from tests.gateways import GatewayProgram, Peer
+from neuroone.up import brokers
+from tests.support.brokers import LOOPBACK
+from tests.support.gateways import GatewayProgram, Peer
 
 pytestmark = pytest.mark.broker
 

@@ -13,9 +13,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from neuroone.contract.messages import BANDS, GroupEvent, Reading
-from tests.brokers import LOOPBACK, Broker
-from tests.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
-from tests.messages import SESSION
+from tests.support.brokers import LOOPBACK, Broker
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
+from tests.support.messages import SESSION
 
 pytestmark = pytest.mark.broker
 

@@ -23,9 +23,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from neuroone.contract.messages import BANDS
-from neuroone.runtime.settings import BrokerAddress
-from tests.brokers import LOOPBACK, free_port
-from tests.waiting import wait_for
+from neuroone.service.settings import BrokerAddress
+from tests.support.brokers import LOOPBACK, free_port
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BUILD_AND_START_S = 600

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from neuroone import brokers
 from neuroone.contract.messages import BANDS, RawBlock, Reading, ServiceState
-from tests.brokers import Broker
-from tests.bus_listener import listening
-from tests.waiting import wait_for
+from neuroone.up import brokers
+from tests.support.brokers import Broker
+from tests.support.bus_listener import listening
+from tests.support.waiting import wait_for
 
 CAPTURE = Path(__file__).parents[3] / "shared" / "captures" / "akloster_baseline.bytes"
 RAW = {"n": 165093, "sum": 11942641, "min": -2048, "max": 2047}

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from neuroone import __version__
+from tests.support.waiting import wait_for
 from tests.system.stack import (
     BUILD_AND_START_S,
     HEADER,
@@ -35,7 +36,6 @@ from tests.system.stack import (
     skip_without_engine,
 )
 from tests.system.test_capture import ATTENTION, BAND_SUMS, CAPTURE, MEDITATION, READINGS
-from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(BUILD_AND_START_S)]
 

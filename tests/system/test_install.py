@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
+from tests.support.waiting import wait_for
 from tests.system.stack import copy_of_checkout, recordings_listed, skip_without_engine
 from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
-from tests.waiting import wait_for
 
 IMAGE = os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim")
 INSTALL_TIMEOUT_S = 300.0

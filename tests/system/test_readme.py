@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from neuroone.contract.messages import Reading, ServiceState
-from tests.brokers import Broker, free_port
-from tests.bus_listener import listening
-from tests.recordings import reading_rows, write_session
+from tests.support.brokers import Broker, free_port
+from tests.support.bus_listener import listening
+from tests.support.recordings import reading_rows, write_session
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.pt-BR.md")

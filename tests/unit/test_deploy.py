@@ -16,10 +16,10 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from neuroone.runtime import settings
-from neuroone.runtime.settings import BusSettings
-from tests.brokers import LOOPBACK, free_port
-from tests.waiting import wait_for
+from neuroone.service import settings
+from neuroone.service.settings import BusSettings
+from tests.support.brokers import LOOPBACK, free_port
+from tests.support.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

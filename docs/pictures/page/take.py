@@ -19,11 +19,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from neuroone import brokers
-from tests.brokers import LOOPBACK, Broker, free_port
-from tests.browser import chromium
-from tests.classroom import SimulatedClass, SimulatedStudent
-from tests.waiting import wait_for
+from neuroone.up import brokers
+from tests.support.brokers import LOOPBACK, Broker, free_port
+from tests.support.browser import chromium
+from tests.support.classroom import SimulatedClass, SimulatedStudent
+from tests.support.waiting import wait_for
 
 HERE = Path(__file__).parent
 SIZES = {"phone": (390, 844), "tablet": (1024, 768), "projector": (1920, 1080)}

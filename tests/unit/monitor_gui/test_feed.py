@@ -11,9 +11,9 @@ from monitor_gui.history import History
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import GroupEvent, Message, ServiceState
 from neuroone.contract.topics import Topic
-from neuroone.runtime.bus import Delivery
-from neuroone.runtime.settings import BrokerAddress
-from tests import messages
+from neuroone.mqtt.threaded import Delivery
+from neuroone.service.settings import BrokerAddress
+from tests.support import messages
 
 ANA, BIA = StreamId("TURMA", "ana"), StreamId("TURMA", "bia")
 BROKER = BrokerAddress("nowhere", 1883)

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("numpy")
 from monitor_gui.history import COLUMNS, RAW_MAX, READINGS_MAX, History, Ring
 from neuroone.contract.messages import RawBlock, Reading
-from tests import messages
+from tests.support import messages
 
 NOON_S = messages.NOON.timestamp()
 

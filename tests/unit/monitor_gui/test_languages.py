@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuroone.contract.messages import Link
-from tests.messages import stream_state
+from tests.support.messages import stream_state
 
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
@@ -72,18 +72,18 @@ def test_the_compiled_translations_are_of_this_source(tmp_path: Path) -> None:
 
 def test_hints_speak_the_language_of_the_window(qapp: object) -> None:
     """The bridge's own hint is English only; the device that it is about is named in any language."""
-    from monitor_gui import languages, words
+    from monitor_gui import languages, texts
 
     state = stream_state(link=Link.UNPLUGGED, hint="COM4 went away", device="COM4")
     language = languages.Language()
-    assert (words.of_hint(state) or "").startswith("COM4 went away: plug")
+    assert (texts.of_hint(state) or "").startswith("COM4 went away: plug")
     language.choose("pt_BR")
     try:
-        assert (words.of_hint(state) or "").startswith("COM4 foi desconectado: conecte")
-        known = {words.of_hint(stream_state(link=link, hint="?")) for link in Link if link is not Link.ENDED}
+        assert (texts.of_hint(state) or "").startswith("COM4 foi desconectado: conecte")
+        known = {texts.of_hint(stream_state(link=link, hint="?")) for link in Link if link is not Link.ENDED}
         assert len(known) == len(Link) - 1
         assert "?" not in known
-        assert words.of_hint(stream_state(hint=None)) is None
+        assert texts.of_hint(stream_state(hint=None)) is None
     finally:
         language.choose("en")
 

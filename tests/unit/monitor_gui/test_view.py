@@ -12,7 +12,7 @@ from monitor_gui import view as views
 from monitor_gui.history import COLUMNS, Floats, RawSpan
 from monitor_gui.view import Bars, Scale, Signal, View
 from neuroone.contract.messages import BANDS, RecordedStream, ServiceState, ServiceStatus, StreamStatus
-from tests import messages
+from tests.support import messages
 
 
 def rows(**columns: list[float]) -> Floats:

@@ -15,10 +15,10 @@ from serial import SerialException
 
 from neuroone.contract.messages import Link
 from serial_bridge.__main__ import main
-from serial_bridge.captures import content
+from serial_bridge.captures.files import content
 from serial_bridge.headsets.thinkgear import encode
-from serial_bridge.ports import fault_of
-from serial_bridge.simulator import SimulatedHeadset
+from serial_bridge.ports.port import fault_of
+from serial_bridge.ports.simulated import SimulatedHeadset
 
 CAPTURE = Path(__file__).resolve().parents[4] / "shared" / "captures" / "akloster_baseline.bytes"
 

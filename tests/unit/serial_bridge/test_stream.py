@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RawBlock, Reading
 from serial_bridge.headsets.events import Raw, Skipped
 from serial_bridge.headsets.thinkgear import Decoder, encode
-from serial_bridge.simulator import Damage, SimulatedHeadset, second_frame
+from serial_bridge.ports.simulated import Damage, SimulatedHeadset, second_frame
 from serial_bridge.stream import PATIENCE_FRAMES, Owner, Stream
 
 NOW = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)

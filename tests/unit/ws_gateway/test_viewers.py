@@ -8,11 +8,12 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import GroupEvent, RawBlock, Recorded
-from tests.messages import GOLDEN
-from ws_gateway import audience, wire_v1
-from ws_gateway.audience import Audience
-from ws_gateway.wire import BadFrame
-from ws_gateway.wire_v1 import Watch
+from tests.support.messages import GOLDEN
+from ws_gateway import dashboards
+from ws_gateway.dashboards import Audience
+from ws_gateway.dialects import v1
+from ws_gateway.dialects.first import BadFrame
+from ws_gateway.dialects.v1 import Watch
 
 
 class Ear:
@@ -59,13 +60,13 @@ def test_recorded_streams(room):
 
 def test_a_late_dashboard_hears_what_was_marked(room, monkeypatch):
     """The newest events of its class, in order; the oldest are forgotten, and so are groups long without any."""
-    monkeypatch.setattr(audience, "GROUPS_MAX", 2)
-    for number in range(audience.EVENTS_MAX + 5):
+    monkeypatch.setattr(dashboards, "GROUPS_MAX", 2)
+    for number in range(dashboards.EVENTS_MAX + 5):
         room.take_event(topics.event("local", "A"), event(number))
     room.take_event(topics.event("local", "B"), event(1000))
     heard = [each["id"] for each in viewer_of(room, "A").heard]
-    assert heard == [f"e{number}" for number in range(5, audience.EVENTS_MAX + 5)]
-    assert len(viewer_of(room, None).heard) == audience.EVENTS_MAX + 1
+    assert heard == [f"e{number}" for number in range(5, dashboards.EVENTS_MAX + 5)]
+    assert len(viewer_of(room, None).heard) == dashboards.EVENTS_MAX + 1
     room.take_event(topics.event("local", "C"), event(1001))
     assert viewer_of(room, "A").heard == []
 
@@ -94,7 +95,7 @@ def test_raw_samples_go_to_who_watches(room):
 
 def test_watch():
     """A stream or none; anything else is a bad frame."""
-    assert wire_v1.said(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
-    assert wire_v1.said(b'{"type": "watch", "group": null}') == Watch()
+    assert v1.said(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
+    assert v1.said(b'{"type": "watch", "group": null}') == Watch()
     with pytest.raises(BadFrame):
-        wire_v1.said(b'{"type": "watch", "group": 5}')
+        v1.said(b'{"type": "watch", "group": 5}')

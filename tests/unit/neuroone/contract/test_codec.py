@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import BadMessage, BadTopic
 from neuroone.contract.messages import Message, Reading
-from tests.messages import GOLDEN, any_message, reading
+from tests.support.messages import GOLDEN, any_message, reading
 
 KINDS = [rule.message for rule in topics.TOPICS]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from neuroone.contract import codec, topics
-from tests.messages import GOLDEN
+from tests.support.messages import GOLDEN
 
 FOLDER = Path(__file__).parents[3] / "golden"
 

@@ -1,0 +1,1 @@
+"""`neuroone doctor`: find what commonly goes wrong and say what to do about it."""

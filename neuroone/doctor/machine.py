@@ -1,0 +1,184 @@
+"""What `neuroone doctor` sees of this machine: adapters, ports, programs, firewall, directory, memory, services.
+
+``root`` is the root of the file system; another one holds a machine that is only described. Where a system has none of
+these files (macOS, Windows), nothing is seen.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from neuroone.doctor.checks import ADAPTERS, Adapter, Directory, Firewall, Port, Unit
+
+PROJECT: Final = "neuroone"
+"""The name of the compose project, and the beginning of the units' names."""
+TAIL_LINES: Final = 3
+COMMAND_TIMEOUT_S: Final = 10.0
+
+Run = Callable[[Sequence[str]], str]
+"""Runs a command and returns what it printed; nothing where it cannot be run."""
+
+
+def adapters(root: Path) -> list[Adapter]:
+    """The serial adapters on the USB that we know, with the ports that they have."""
+    found = []
+    for device in sorted((root / "sys/bus/usb/devices").glob("*")):
+        usb_id = ":".join(_text(device / name) for name in ("idVendor", "idProduct"))
+        if usb_id in ADAPTERS:
+            ttys = [*device.glob("*/ttyUSB*"), *device.glob("*/tty/tty*")]
+            found.append(Adapter(usb_id, f"/dev/{ttys[0].name}" if ttys else None))
+    return found
+
+
+def port(device: str, root: Path) -> Port:
+    """How a serial port stands."""
+    path = Path(device)
+    if not path.exists():
+        return Port(device, exists=False, may_open=False, group="")
+    try:
+        group = path.group()
+    except (KeyError, NotImplementedError):  # a group without a name; Windows, which has none
+        group = "dialout"
+    holders = tuple(name for process, name in _processes(root) if _has_open(process, path.resolve()))
+    may_open = os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return Port(device, exists=True, may_open=may_open, group=group, holders=holders)
+
+
+def running(root: Path) -> frozenset[str]:
+    """The names of the programs that run, cut to 15 characters as Linux does."""
+    return frozenset(name for _, name in _processes(root))
+
+
+def firewall(root: Path) -> Firewall | None:
+    """The firewall that is switched on."""
+    if re.search(r"^ENABLED=yes", _text(root / "etc/ufw/ufw.conf"), re.MULTILINE):
+        rules = root / "etc/ufw/user.rules"
+        return Firewall("ufw", _ufw_ports(_text(rules)) if os.access(rules, os.R_OK) else None)
+    if "firewalld" in running(root):
+        zones = list((root / "etc/firewalld/zones").glob("*.xml"))
+        ports = (re.findall(r'<port\b[^>]*\bport="(\d+)"', _text(zone)) for zone in zones)
+        return Firewall("firewalld", frozenset(int(each) for found in ports for each in found))
+    return None
+
+
+def directory(path: Path) -> Directory:
+    """The directory of the recordings: a file is made in it and taken away again."""
+    if not path.is_dir():
+        return Directory(str(path), exists=False, may_write=False, free_bytes=0)
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            may_write = True
+    except OSError:
+        may_write = False
+    return Directory(str(path), exists=True, may_write=may_write, free_bytes=shutil.disk_usage(path).free)
+
+
+def available_memory_bytes(root: Path) -> int | None:
+    """What Linux could give to a program now."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def units(run: Run, project: str = PROJECT) -> list[Unit]:
+    """The services that Docker and systemd keep alive here."""
+    ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={project}"]).split()
+    found = containers(run(["docker", "inspect", *ids]), run) if ids else []
+    properties = "--property=Id,LoadState,ActiveState,NRestarts,Result,ExecMainStatus"
+    return found + systemd_units(run(["systemctl", "show", f"{project}-*.service", properties]), run)
+
+
+def containers(inspected: str, run: Run) -> list[Unit]:
+    """What `docker inspect` says of containers."""
+    found: list[Unit] = []
+    for each in json.loads(inspected or "[]"):
+        state: Any = each["State"]
+        name = each["Name"].lstrip("/")
+        is_well = state["Running"] or not state["ExitCode"]
+        tail = "" if is_well and not each["RestartCount"] else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
+        found.append(
+            Unit(name, state["Running"], each["RestartCount"], state["OOMKilled"], state["ExitCode"], _line(tail))
+        )
+    return found
+
+
+def systemd_units(shown: str, run: Run) -> list[Unit]:
+    """What `systemctl show` says of units."""
+    found: list[Unit] = []
+    for block in filter(None, shown.strip().split("\n\n")):
+        says = dict(line.partition("=")[::2] for line in block.splitlines())
+        if says.get("LoadState") != "loaded":
+            continue
+        name, restarts = says["Id"], int(says.get("NRestarts") or 0)
+        is_running = says["ActiveState"] == "active"
+        tail = ""
+        if restarts or not is_running:
+            tail = run(["journalctl", "--no-pager", "--output=cat", f"--lines={TAIL_LINES}", f"--unit={name}"])
+        found.append(
+            Unit(
+                name,
+                is_running,
+                restarts,
+                says.get("Result") == "oom-kill",
+                int(says.get("ExecMainStatus") or 0),
+                _line(tail),
+            )
+        )
+    return found
+
+
+def run(command: Sequence[str]) -> str:
+    """See `Run`. Logs come on the error stream, too."""
+    program = shutil.which(command[0])
+    if program is None:
+        return ""
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if "logs" in command else subprocess.DEVNULL,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def _processes(root: Path) -> Iterator[tuple[Path, str]]:
+    for process in (root / "proc").glob("[0-9]*"):
+        if name := _text(process / "comm"):
+            yield process, name
+
+
+def _has_open(process: Path, file: Path) -> bool:
+    try:
+        return any(os.path.realpath(each) == str(file) for each in (process / "fd").iterdir())
+    except OSError:  # another user's, or gone
+        return False
+
+
+def _ufw_ports(rules: str) -> frozenset[int]:
+    ports: set[int] = set()
+    for each in re.findall(r"^### tuple ### allow (?:tcp|any) (\S+) ", rules, re.MULTILINE):
+        for part in each.split(","):
+            first, _, last = part.partition(":")
+            if first.isdecimal():
+                ports.update(range(int(first), int(last or first) + 1))
+    return frozenset(ports)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _line(tail: str) -> str:
+    return " | ".join(tail.strip().splitlines()[-TAIL_LINES:])

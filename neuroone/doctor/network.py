@@ -1,0 +1,193 @@
+"""What `neuroone doctor` hears: from the broker for some seconds, and from the WebSocket port."""
+
+import contextlib
+import http.client
+import queue
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from neuroone.contract import topics
+from neuroone.contract.errors import ContractError
+from neuroone.contract.messages import Health, Message, Reading, ServiceState, ServiceStatus, StreamState
+from neuroone.contract.topics import Topic
+from neuroone.doctor.checks import Answer, BrokerAnswer, Instance
+from neuroone.mqtt.threaded import Delivery
+from neuroone.service.settings import BrokerAddress
+
+VERSION_TOPIC: Final = "$SYS/broker/version"
+ANSWER_TIMEOUT_S: Final = 5.0
+REFUSED_PROTOCOL: Final = ("Unsupported protocol version", "Unacceptable protocol version")
+
+
+@dataclass(slots=True)
+class Heard:
+    """What came from the broker."""
+
+    answer: BrokerAnswer
+    services: dict[tuple[str, str], ServiceState] = field(default_factory=dict)
+    healths: dict[tuple[str, str], tuple[Health, float]] = field(default_factory=dict)
+    streams: dict[str, StreamState] = field(default_factory=dict)
+    readings: dict[str, list[Reading]] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The services, each with what its health says."""
+        found = []
+        for key, state in sorted(self.services.items()):
+            health, skew_s = self.healths.get(key, (None, None))
+            works = None if health is None or "disk_works" not in health.gauges else bool(health.gauges["disk_works"])
+            found.append(Instance(*key, state.status, skew_s, works))
+        return found
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every service that is online has said how it does."""
+        online = {key for key, state in self.services.items() if state.status is ServiceStatus.ONLINE}
+        return bool(online) and online <= self.healths.keys()
+
+    def take(self, delivery: Delivery, now_s: float) -> None:
+        """A message came at ``now_s`` (seconds since 1970)."""
+        with contextlib.suppress(ContractError):
+            topic, message = delivery.open()
+            self._take(topic, message, now_s)
+
+    def _take(self, topic: Topic, message: Message, now_s: float) -> None:
+        match message:
+            case ServiceState():
+                self.services[topic["service"], topic["instance"]] = message
+            case Health():
+                key = topic["service"], topic["instance"]
+                self.healths[key] = (message, message.time.timestamp() - now_s)
+            case StreamState():
+                self.streams[f"{topic['group']}/{topic['source']}"] = message
+            case Reading():
+                self.readings.setdefault(f"{topic['group']}/{topic['source']}", []).append(message)
+
+
+def listen(
+    address: BrokerAddress, ca_file: Path | None, site: str, seconds: float, is_over: Callable[[], bool]
+) -> Heard:
+    """Log in, and hear what there is until every service has spoken or the time is over. Publishes nothing."""
+    said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    heard = Heard(BrokerAnswer(str(address), "timeout"))
+    for version in (mqtt.MQTTv5, mqtt.MQTTv311):
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=version)
+        client.on_connect = lambda client, userdata, flags, reason, properties: said.put(("connect", reason))
+        client.on_subscribe = lambda client, userdata, mid, reasons, properties: said.put(("subscribe", reasons))
+        client.on_message = lambda client, userdata, message: said.put(("message", message))
+        if address.user is not None:
+            client.username_pw_set(address.user, address.password)
+        try:
+            if address.tls:
+                client.tls_set_context(ssl.create_default_context(cafile=ca_file))
+            client.connect(address.host, address.port)
+        except OSError as error:
+            heard.answer = BrokerAnswer(str(address), kind_of(error), str(error))
+            return heard
+        client.loop_start()
+        try:
+            reason = said.get(timeout=ANSWER_TIMEOUT_S)[1]
+            if str(reason) in REFUSED_PROTOCOL and version == mqtt.MQTTv5:
+                continue
+            if reason.is_failure:
+                heard.answer = BrokerAnswer(str(address), "login", str(reason))
+                return heard
+            client.subscribe([(f"{topics.ROOT}/{site}/#", 1)])
+            may_read = not any(reason.is_failure for reason in _until_subscribed(said, heard))
+            client.subscribe(VERSION_TOPIC)
+            heard.answer = BrokerAnswer(str(address), may_read=may_read)
+            _hear(said, heard, time.monotonic() + seconds if may_read else time.monotonic() + 1, is_over)
+        except queue.Empty:
+            pass
+        finally:
+            client.disconnect()
+            client.loop_stop()
+        return heard
+    return heard
+
+
+def _until_subscribed(said: "queue.SimpleQueue[tuple[str, Any]]", heard: Heard) -> Sequence[Any]:
+    while True:
+        kind, what = said.get(timeout=ANSWER_TIMEOUT_S)
+        if kind == "subscribe":
+            return list(what)
+        if kind == "message":
+            _take(heard, what)
+
+
+def _hear(
+    said: "queue.SimpleQueue[tuple[str, Any]]", heard: Heard, until_s: float, is_over: Callable[[], bool]
+) -> None:
+    while (left_s := until_s - time.monotonic()) > 0 and not heard.is_complete and not is_over():
+        with contextlib.suppress(queue.Empty):
+            kind, what = said.get(timeout=min(left_s, 0.2))
+            if kind == "message":
+                _take(heard, what)
+
+
+def _take(heard: Heard, message: mqtt.MQTTMessage) -> None:
+    if message.topic == VERSION_TOPIC:
+        version = message.payload.decode("utf-8", "replace")
+        heard.answer = BrokerAnswer(heard.answer.address, may_read=heard.answer.may_read, version=version)
+    elif message.payload:
+        heard.take(Delivery(message.topic, bytes(message.payload), message.retain, message.mid, 1), time.time())
+
+
+def knock(url: str, ca_file: Path | None = None) -> Answer:
+    """Try a WebSocket handshake at an address, and ask the gateway whether it has its broker."""
+    try:
+        with _request(url, ca_file, _UPGRADE) as response:
+            status = response.status
+        ready = None
+        if status == http.client.SWITCHING_PROTOCOLS:
+            with _request(url, ca_file, {}, path="/readyz") as response:
+                ready = response.status
+    except (OSError, http.client.HTTPException) as error:
+        fault = kind_of(error) if isinstance(error, OSError) else "no_upgrade"
+        return Answer(url, fault=fault, detail=str(error))
+    return Answer(url, status=status, ready=ready)
+
+
+_UPGRADE: Final[Mapping[str, str]] = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "bmV1cm9vbmUgZG9jdG9yIQ==",  # any 16 bytes (RFC 6455 section 4.1)
+}
+
+
+@contextlib.contextmanager
+def _request(
+    url: str, ca_file: Path | None, headers: Mapping[str, str], path: str | None = None
+) -> Iterator[http.client.HTTPResponse]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection
+    if parts.scheme in ("wss", "https"):
+        trust = ssl.create_default_context(cafile=ca_file)
+        connection = http.client.HTTPSConnection(host, parts.port or 443, timeout=ANSWER_TIMEOUT_S, context=trust)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port or 80, timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path or parts.path or "/", headers=dict(headers))
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+def kind_of(error: OSError) -> str:
+    """What kept a connection from being made, in one word that the checks know."""
+    if isinstance(error, ssl.SSLError):
+        return "tls"
+    if isinstance(error, socket.gaierror):
+        return "name"
+    return "refused" if isinstance(error, ConnectionRefusedError | ConnectionResetError) else "timeout"

@@ -1,0 +1,166 @@
+"""`neuroone secrets`: the logins of a production server, one MQTT identity per service, and the dashboards' token.
+
+Made once, into a directory of their own, from the system's random numbers; what is there stays. What each identity may
+do on the broker follows from the contract's topics and their owners.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.topics import ROOT, TOPICS, TopicRule
+from neuroone.service.lifecycle import OK, Stop
+from neuroone.service.logs import LEVELS
+from neuroone.service.settings import BrokerAddress, one_of, port_number, setting, switch, text
+
+SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
+DOCTOR: Final = "doctor"
+IDENTITIES: Final = (*SERVICES, "reader", DOCTOR)
+"""One for each service, one that only reads, for third parties, and one that also reads what the broker says of itself,
+for `neuroone doctor` and the broker's health check."""
+BROKER: Final = "broker"
+"""The directory of what the broker reads, and who owns it in ``--owner``."""
+TOKEN: Final = "dashboard-token"  # noqa: S105 (the file's name)
+PASSWORD_BYTES: Final = 24
+"""192 random bits: nobody guesses them, so the password file needs no slow hash."""
+PBKDF2_ITERATIONS: Final = 101
+"""What mosquitto_passwd of 2.0 takes; the password's own randomness protects it."""
+SALT_BYTES: Final = 12
+"""What Mosquitto 2.0 makes; every 2.x reads it."""
+
+
+def owner(given: str) -> tuple[str, str]:
+    """The parser of ``--owner``."""
+    name, equals, user = given.partition("=")
+    if name not in (*IDENTITIES, BROKER) or not equals or not user:
+        raise ValueError(f"must be NAME=USER, with NAME one of {', '.join((*IDENTITIES, BROKER))}")
+    return name, user
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsSettings:
+    """What `neuroone secrets` can be told."""
+
+    dir: Path = setting(Path("secrets"), Path, "Directory of the secrets, closed to others.", metavar="DIR")
+    broker: BrokerAddress = setting(
+        BrokerAddress("127.0.0.1", 1883), BrokerAddress.parse, "The broker that the services log in to.", metavar="URL"
+    )
+    owner: tuple[tuple[str, str], ...] = setting(
+        (), owner, "NAME=USER: who owns the files of an identity, a user's name or number; needs root.", many=True
+    )
+    show: bool = setting(False, switch, "Make nothing, print the dashboards' address and the logins for programs.")
+    host: str = setting("localhost", text, "This server's name or address, in what --show prints.")
+    ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
+    mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
+    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
+
+
+def run(given: SecretsSettings, stop: Stop) -> int:
+    """Make what is missing, or print what there is. Raises SettingsError."""
+    try:
+        if given.show:
+            print(shown(given))
+        else:
+            make(given.dir, given.broker, dict(given.owner))
+    except (OSError, LookupError) as error:
+        raise SettingsError([f"--dir, --owner: {error}"]) from None
+    return OK
+
+
+def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None:
+    """Make every secret that is not there yet, and the broker's password file from all of them.
+
+    The directory may be entered by all, so that each service gets to its own file; the files only by their owner and
+    its group. Raises OSError, and LookupError for an owner that this machine does not know.
+    """
+    for each, mode in ((folder, 0o755), (folder / BROKER, 0o755)):
+        each.mkdir(parents=True, exist_ok=True)
+        each.chmod(mode)
+    for name in IDENTITIES:
+        file = folder / f"{name}.url"
+        if not file.exists():
+            login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
+            _write(file, f"{login.url}\n", owners.get(name))
+    if not (folder / TOKEN).exists():
+        _write(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
+    logins = {name: login_in(folder, name) for name in IDENTITIES}
+    passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
+    _write(folder / BROKER / "passwords", "".join(passwords), owners.get(BROKER))
+    _write(folder / BROKER / "acl", acl(), owners.get(BROKER))
+    # mosquitto_sub finds its options in a file of its own name: the broker's health check logs in with them.
+    options = f"-u {DOCTOR}\n-P {logins[DOCTOR].password}\n"
+    _write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
+
+
+def login_in(folder: Path, name: str) -> BrokerAddress:
+    """The broker's address with the login of an identity. Raises OSError, also for a file that holds none."""
+    try:
+        return BrokerAddress.parse(f"file:{folder / f'{name}.url'}")
+    except ValueError as error:
+        raise OSError(f"{name}.url: {error}") from None
+
+
+def password_line(user: str, password: str, salt: bytes) -> str:
+    """A line of Mosquitto's password file: PBKDF2 with SHA-512, as its mosquitto_passwd 2.x writes it."""
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, PBKDF2_ITERATIONS)
+    return f"{user}:$7${PBKDF2_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}\n"
+
+
+def acl() -> str:
+    """Mosquitto's access list: everybody hears everything, and says only what the contract says is theirs."""
+    lines = []
+    for name in IDENTITIES:
+        lines += [f"user {name}", f"topic read {ROOT}/#"]
+        lines += ["topic read $SYS/broker/#"] if name == DOCTOR else []
+        lines += [f"topic write {ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule)]
+    return "\n".join(lines) + "\n"
+
+
+def owns(name: str, rule: TopicRule) -> bool:
+    """Whether an identity publishes on the topics of a rule."""
+    return name in SERVICES and (name in rule.owner or rule.owner.startswith("each service"))
+
+
+def _shape_of(rule: TopicRule, name: str) -> str:
+    """The filter for a rule's topics, of this service only where a service is named in them."""
+    return re.sub(r"\{\w+\}", "+", rule.shape.replace("{service}", name))
+
+
+def shown(given: SecretsSettings) -> str:
+    """What an operator hands out, in words."""
+    token = (given.dir / TOKEN).read_text(encoding="ascii").strip()
+
+    def address(name: str) -> str:
+        return replace(login_in(given.dir, name), host=given.host, port=given.mqtt_port).url
+
+    return "\n".join(
+        (
+            f"Dashboards:             http://{given.host}:{given.ws_port}/?token={token}",
+            f"Programs that read:     {address('reader')}",
+            f"The monitor (--broker): {address('monitor_gui')}",
+            f"A bridge (--broker):    {address('serial_bridge')}",
+        )
+    )
+
+
+def _write(file: Path, text: str, user: str | None) -> None:
+    """Make a file whole or not at all, and give it to ``user``, a name or the number of a user and a group."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    closed = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    with os.fdopen(closed, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if user is not None:
+        numbered = user.isdecimal()
+        shutil.chown(new, int(user) if numbered else user, int(user) if numbered else None)
+    new.replace(file)

@@ -1,0 +1,1 @@
+"""How a service talks to the broker."""

@@ -1,0 +1,1 @@
+"""How a service lives: settings, start and stop, logs, health."""

@@ -1,0 +1,147 @@
+"""How a program starts and ends: settings, logs, signals, exit codes.
+
+Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or something in the way of starting.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from neuroone.contract.errors import NeuroOneError, SettingsError
+from neuroone.service import logs, settings
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+STOP_ON_EOF: Final = "NEUROONE_STOP_ON_EOF"
+"""Set by a parent program: stop when standard input ends. It works where there are no signals to
+send (Windows), and when the parent dies without a word."""
+_WINDOWS_SLICE_S: Final = 0.2
+"""On Windows a waiting main thread sees Ctrl-C only between two waits."""
+
+log = logging.getLogger(__name__)
+
+
+class Stop:
+    """Says that the program must end; set once, by a signal or by the program itself."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._calls: list[Callable[[], object]] = []
+        self.exit_code = OK
+
+    def set(self, exit_code: int = OK) -> None:
+        """End the program with this exit code. The first caller's code counts."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self.exit_code = exit_code
+            self._event.set()
+            calls = tuple(self._calls)
+        for call in calls:
+            call()
+
+    def is_set(self) -> bool:
+        """Whether the program must end."""
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the program must end, at most ``timeout_s``; say whether it must."""
+        if sys.platform != "win32":
+            return self._event.wait(timeout_s)
+        left_s = float("inf") if timeout_s is None else timeout_s
+        while left_s > 0 and not self._event.wait(min(left_s, _WINDOWS_SLICE_S)):
+            left_s -= _WINDOWS_SLICE_S
+        return self._event.is_set()
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call back, from any thread, when the program must end; at once if it already must."""
+        with self._lock:
+            if not self._event.is_set():
+                self._calls.append(callback)
+                return
+        callback()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a program: its settings and what it does with them."""
+
+    settings: type[Any]
+    run: Callable[[Any, Stop], int]
+    about: str
+
+
+def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
+    """Run the command that ``argv`` names, or the first of ``commands`` where it names none.
+
+    Returns the exit code. SIGTERM, SIGINT and Ctrl-C set the Stop that the command is given; a second one
+    ends the program where it stands.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    default = next(iter(commands))
+    if words[:1] in (["--help"], ["-h"]) and len(commands) > 1:
+        _print_commands(program, commands)
+        return OK
+    name = words.pop(0) if words and words[0] in commands else default
+    if len(commands) > 1 and name == default and words and not words[0].startswith("-"):
+        print(
+            f"{program}: no command {words[0]!r}; the commands are {', '.join(commands)}",
+            file=sys.stderr,
+        )
+        return USAGE
+    command = commands[name]
+    title = program if len(commands) == 1 else f"{program} {name}"
+    try:
+        given = settings.read(command.settings, words, os.environ, program=title, about=command.about)
+    except SettingsError as error:
+        print(*(f"{title}: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
+        return USAGE
+    logs.configure(program, getattr(given, "log_level", "info"))
+    stop = Stop()
+    _stop_on_signals(stop)
+    if os.environ.get(STOP_ON_EOF):
+        threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()
+    try:
+        return command.run(given, stop)
+    except SettingsError as error:
+        print(*(f"{title}: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
+        return USAGE
+    except NeuroOneError as error:
+        log.error("%s", error)
+        return FAILED
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read our output is gone (`| head`): nothing is left to flush at exit
+        return FAILED
+
+
+def _print_commands(program: str, commands: Mapping[str, Command]) -> None:
+    print(f"usage: {program} [{'|'.join(commands)}] [options]\n")
+    for name, command in commands.items():
+        print(f"  {name:10} {command.about}")
+    print(f"\n{program} COMMAND --help prints a command's options; {next(iter(commands))} is the default.")
+
+
+def _stop_on_signals(stop: Stop) -> None:
+    def handler(number: int, _frame: object) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        # A lock may be held by the very frame that the signal interrupted: set it from elsewhere.
+        threading.Thread(target=stop.set, name="signal", daemon=True).start()
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), handler)
+
+
+def _stop_on_eof(stop: Stop) -> None:
+    while os.read(0, 1024):
+        pass
+    stop.set()

@@ -1,0 +1,319 @@
+"""Typed settings from flags and ``NEUROONE_`` environment variables; every fault is reported at once.
+
+A program declares its settings as a frozen dataclass whose fields are made by :func:`setting`::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Settings(BusSettings):
+        ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
+
+``--ws-port 8081`` sets it, then ``NEUROONE_WS_PORT``, then the default.
+"""
+
+import argparse
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from neuroone import __version__
+from neuroone.contract.errors import BadTopic, SettingsError
+from neuroone.contract.topics import check_id, id_from_text
+from neuroone.service.logs import LEVELS
+
+ENV_PREFIX: Final = "NEUROONE_"
+S = TypeVar("S")
+
+
+def setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    help: str,
+    *,
+    positional: bool = False,
+    many: bool = False,
+    secret: bool = False,
+    metavar: str | None = None,
+) -> Any:
+    """One setting: its default, its parser (raises ValueError with words) and its help, unit included.
+
+    ``positional`` takes it without a flag (``...`` as default makes it required), ``many`` takes it any number
+    of times, as a tuple (separated by commas in the environment), ``secret`` keeps its value out of messages.
+    """
+    keys = {"parse": parse, "help": help, "positional": positional, "many": many}
+    return field(default=default, metadata={"setting": keys | {"secret": secret, "metavar": metavar}})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """Where the broker is and how to log in: ``mqtt://[user:password@]host[:port]`` or ``mqtts://``.
+
+    ``file:PATH`` names a file that holds such an address: its password is then in no command line and no environment.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "BrokerAddress":
+        """Take an address apart. Raises ValueError."""
+        form = "must be like mqtt://host:1883 or mqtts://user:password@host:8883"
+        if text.startswith("file:"):
+            file, form = Path(text.removeprefix("file:")), f"the file's text {form}"
+            try:
+                text = file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeError) as error:
+                raise ValueError(f"{file} cannot be read ({error})") from None
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise ValueError(form) from None
+        tls = parts.scheme == "mqtts"
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(form)
+        user = None if parts.username is None else unquote(parts.username)
+        password = None if parts.password is None else unquote(parts.password)
+        return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password)
+
+    @property
+    def url(self) -> str:
+        """The whole address with the login: for another program, not for a log."""
+        login = "" if self.user is None else quote(self.user, safe="")
+        login += "" if self.password is None else f":{quote(self.password, safe='')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{login}{'@' if login else ''}{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def decimal(low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+port_number: Final = whole(1, 65535)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser that takes one of ``choices``."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    """The parser of switches: ``--flag`` and ``--no-flag``, or true / false in the environment."""
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def topic_id(text: str) -> str:
+    """The parser of ids."""
+    try:
+        return check_id(text)
+    except BadTopic as error:
+        raise ValueError(f"must be an id: {error}") from None
+
+
+def text(value: str) -> str:
+    """The parser of settings that may be any text."""
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a service is on the broker. ``epoch`` is the start of this run in ms since 1970."""
+
+    site: str
+    service: str
+    instance: str
+    version: str
+    epoch: int
+
+    @property
+    def client_id(self) -> str:
+        """The MQTT client id: two programs with the same one throw each other out."""
+        return f"neuroone-{self.site}-{self.service}-{self.instance}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSettings:
+    """What every program needs to know of its place."""
+
+    broker_ca: Path | None = setting(
+        None,
+        Path,
+        "File with the certificate authorities to trust for mqtts://; the system's by default.",
+    )
+    site: str = setting("local", topic_id, "Id of the school or laboratory, second part of every topic.")
+    instance: str = setting(
+        "",
+        topic_id,
+        "Id of this copy of the service, unique on the broker; by default made from the host's name.",
+    )
+    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
+    health_file: Path | None = setting(
+        None,
+        Path,
+        "File to touch every 2 s while the service works and has its broker; for health checks.",
+    )
+
+    def identity(self, service: str, now_s: float, instance: str | None = None) -> Identity:
+        """Who the service is on the broker, started at ``now_s`` (seconds since 1970)."""
+        name = self.instance or instance or host_id()
+        return Identity(self.site, service, name, __version__, int(now_s * 1000))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings(SiteSettings):
+    """What every service needs to know to live on the broker."""
+
+    broker: BrokerAddress = setting(
+        BrokerAddress("127.0.0.1", 1883),
+        BrokerAddress.parse,
+        "The MQTT broker, mqtt://[user:password@]host[:port], mqtts:// for TLS, or file:PATH for a file that says it.",
+        secret=True,
+        metavar="URL",
+    )
+
+
+def host_id() -> str:
+    """An id made from this computer's name, the default instance of a service."""
+    return id_from_text(platform.node() or "host")
+
+
+def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, program: str, about: str = "") -> S:
+    """The settings in ``argv`` and ``environ``.
+
+    Raises SettingsError with every fault there is. ``--help`` prints the help and raises SystemExit(0).
+    """
+    parser = _Parser(prog=program, description=about, allow_abbrev=False)
+    for name, keys in _declared(of).items():
+        _add(parser, name, keys)
+    found, unknown = parser.parse_known_args(list(argv))
+    faults = [*parser.faults, *(f"{word}: no such option of {program}" for word in unknown)]
+    values = {}
+    for name, keys in _declared(of).items():
+        given: Any = getattr(found, name, None)
+        label = name if keys["positional"] else _flag(name)
+        given = None if given == [] else given  # argparse's word for no positionals
+        if given is None and environ.get(_variable(name)):
+            label, given = _variable(name), environ[_variable(name)]
+            given = given.split(",") if keys["many"] else given
+        if given is None:
+            if keys["default"] is ...:
+                faults.append(f"{label}: is missing")
+            continue
+        try:
+            parse = keys["parse"]
+            values[name] = tuple(map(parse, given)) if keys["many"] else parse(given)
+        except ValueError as error:
+            got = "" if keys["secret"] else f", got {given!r}"
+            faults.append(f"{label}: {error}{got}")
+    if faults:
+        raise SettingsError(faults)
+    return of(**values)
+
+
+def variables(of: type[Any]) -> tuple[str, ...]:
+    """The environment variables that the settings class reads."""
+    return tuple(map(_variable, _declared(of)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Collects the faults of the command line instead of leaving at the first."""
+
+    def __init__(self, **keys: Any) -> None:
+        super().__init__(**keys)
+        self.faults: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace = argparse.Namespace() if namespace is None else namespace
+        try:
+            return super().parse_known_args(args, namespace)
+        except _Fault as fault:
+            self.faults.append(str(fault))
+            return namespace, []
+
+    def error(self, message: str) -> NoReturn:
+        raise _Fault(message)
+
+
+class _Fault(Exception):
+    pass
+
+
+def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
+    return {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: Python has the word for itself
+
+
+def _variable(name: str) -> str:
+    return ENV_PREFIX + name.rstrip("_").upper()
+
+
+def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> None:
+    default = keys["default"]
+    shown = (
+        ""
+        if default in (None, ..., "", ())
+        else f" Default: {str(default).lower() if default in (True, False) else default}."
+    )
+    help = f"{keys['help']}{shown} [{_variable(name)}]".replace("%", "%%")
+    if keys["positional"]:
+        nargs = "*" if keys["many"] else "?"
+        parser.add_argument(name, nargs=nargs, default=None, help=help, metavar=keys["metavar"])
+    elif keys["parse"] is switch:
+        both = parser.add_mutually_exclusive_group()
+        both.add_argument(_flag(name), dest=name, action="store_const", const="true", help=help)
+        both.add_argument(
+            "--no-" + _flag(name)[2:],
+            dest=name,
+            action="store_const",
+            const="false",
+            help=argparse.SUPPRESS,
+        )
+    else:
+        action = "append" if keys["many"] else "store"
+        parser.add_argument(_flag(name), dest=name, action=action, help=help, metavar=keys["metavar"])

@@ -1,0 +1,1 @@
+"""`neuroone up`: the whole system on one machine, as child processes."""

@@ -1,0 +1,126 @@
+"""Programs that `neuroone up` starts, keeps alive and ends."""
+
+import ctypes
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from neuroone.mqtt.backoff import Backoff
+from neuroone.service.lifecycle import STOP_ON_EOF
+
+STOP_TIMEOUT_S: Final = 15.0
+"""A service hands its last messages to the broker and its last rows to the disk within this."""
+TERMINATE_TIMEOUT_S: Final = 3.0
+CALM_AFTER_S: Final = 30.0
+"""A program that ran for so long is well: its next death is its first."""
+_PR_SET_PDEATHSIG: Final = 1
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """One program of our own or a broker.
+
+    A service is asked to stop by the end of its standard input, a program that is ``foreign`` by SIGTERM. When it
+    ``may_end``, a clean exit is final; otherwise it is started again whenever it dies.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        foreign: bool = False,
+        may_end: bool = False,
+    ) -> None:
+        self.name = name
+        self.exit_code: int | None = None
+        self._command = list(command)
+        self._environment = dict(environment or {})
+        self._foreign = foreign
+        self._may_end = may_end
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+        self._again_s = 0.0
+        self._deaths = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the program runs now."""
+        return self._popen is not None and self._popen.poll() is None
+
+    def poll(self) -> int | None:
+        """The program's exit code when it has ended, else None."""
+        return None if self._popen is None else self._popen.poll()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the running program."""
+        return self._popen.pid if self._popen is not None else None
+
+    def start(self) -> None:
+        """Start the program. Raises OSError."""
+        self._started_s = time.monotonic()
+        self._popen = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            env={**os.environ, **self._environment, STOP_ON_EOF: "1"},
+            # Ctrl-C in the terminal is for `up` alone, which ends its children in their order.
+            start_new_session=sys.platform != "win32",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            preexec_fn=_end_with_parent if self._foreign and sys.platform == "linux" else None,
+        )
+
+    def look(self, backoff: Backoff, rng: random.Random) -> None:
+        """Notice that the program died, and start it again when its time has come. Call often."""
+        now_s = time.monotonic()
+        if self._popen is not None and self._popen.poll() is not None:
+            self.exit_code = self._popen.returncode
+            self._close_stdin()
+            self._popen = None
+            if self._may_end and self.exit_code == 0:
+                self._again_s = float("inf")
+                log.info("%s has ended", self.name)
+                return
+            self._deaths = 1 if now_s - self._started_s > CALM_AFTER_S else self._deaths + 1
+            delay_s = backoff.delay_s(self._deaths - 1, rng)
+            self._again_s = now_s + delay_s
+            log.warning("%s died with code %s; starting it again in %.1f s", self.name, self.exit_code, delay_s)
+        if self._popen is None and now_s >= self._again_s:
+            self.start()
+
+    def stop(self) -> None:
+        """End the program: ask, then SIGTERM, then SIGKILL. Returns when it is gone."""
+        popen = self._popen
+        if popen is None:
+            return
+        self._close_stdin()
+        for ask, timeout_s in (
+            (popen.terminate if self._foreign else None, STOP_TIMEOUT_S),
+            (popen.terminate, TERMINATE_TIMEOUT_S),
+            (popen.kill, None),
+        ):
+            if ask is not None:
+                ask()
+            try:
+                self.exit_code = popen.wait(timeout_s)
+                break
+            except subprocess.TimeoutExpired:
+                log.warning("%s does not stop", self.name)
+        self._popen = None
+
+    def _close_stdin(self) -> None:
+        if self._popen is not None and self._popen.stdin is not None:
+            self._popen.stdin.close()
+
+
+def _end_with_parent() -> None:
+    """In a new program on Linux: end when `up` does, even when it is killed. Brokers do not watch their input."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

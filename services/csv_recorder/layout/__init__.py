@@ -1,0 +1,1 @@
+"""Names and columns of what the recorder writes."""

@@ -1,0 +1,1 @@
+"""Record: messages to files that survive a crash."""

@@ -1,0 +1,716 @@
+"""From deliveries to the disk: what is acknowledged, and when.
+
+A batch goes into the inbox in one transaction; only then is it acknowledged, in its order. Its rows go to the files
+as soon as their turn has come, and now and then the files are synced and the inbox forgets those rows. A fault of the
+disk stops all of it before the acknowledgement, and the batch is tried again.
+"""
+
+import csv
+import errno
+import io
+import json
+import logging
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from csv_recorder.layout import session as session_files
+from csv_recorder.layout.names import INDEX, file_key
+from csv_recorder.layout.rows import HEADER, event_row, raw_row, reading_row, row, time_text
+from csv_recorder.live.append import Files, write_whole
+from csv_recorder.live.inbox import File, Inbox, Row, Session
+from csv_recorder.live.reorder import Window
+from csv_recorder.live.student_files import Places
+from neuroone.contract.errors import ContractError, SettingsError
+from neuroone.contract.messages import (
+    MISSING_MAX,
+    RECORDED_STREAMS_MAX,
+    EventType,
+    GroupEvent,
+    Missing,
+    RawBlock,
+    Reading,
+    Recorded,
+    RecordedStream,
+    StreamState,
+    StreamStatus,
+)
+from neuroone.mqtt.client import SESSION_EXPIRY_S
+from neuroone.mqtt.threaded import Delivery
+
+DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
+"""Of messages that are none, for whoever looks for their sender; more are only counted."""
+SESSIONS_MAX: Final = 20_000
+"""Sessions that are kept in memory too, for speed; beyond that the closed ones are read again from the inbox. 20 MB."""
+IDLE_S: Final = 3600.0
+"""A session without an end is closed after an hour without a reading; it is opened again by one that comes."""
+AFTER_END_S: Final = 10.0
+"""What was under way when a stream ended is there by then."""
+UNSETTLED_MAX_BYTES: Final = 256 * 2**20
+"""Of rows whose files are not synced: 100 s at 10,000 rows/s. Then nothing is taken until they are."""
+SIDECARS_A_TURN: Final = 20
+"""Sidecars written between two batches: of a class of 30 all within two turns, of 1000 students within a minute."""
+INBOX_FILE: Final = ".inbox.sqlite"
+DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is written. ``csv``: ``{Nome}.csv`` too. A file of a session is ended at a size or at an age."""
+
+    site: str = "local"
+    version: str = "0"
+    csv: bool = True
+    rotate_bytes: int = 64 * 2**20
+    rotate_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """The files of a moment, while they are brought onto the disk: their ``sizes`` by id, and their paths."""
+
+    batch: int
+    batch_bytes: int
+    held: list[Row]
+    sizes: dict[int, int]
+    files: list[str]
+    folders: set[str]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What becomes of deliveries within one transaction.
+
+    ``readings``: the session, the seq that was its next before, the reading's seq and rows.
+    """
+
+    readings: list[tuple[Session, int, int, list[Row]]] = field(default_factory=list)
+    others: list[Row] = field(default_factory=list)
+    touched: dict[int, Session] = field(default_factory=dict)
+    doubles: list[tuple[int, int]] = field(default_factory=list)
+    letters: list[bytes] = field(default_factory=list)
+
+
+class Recorder:
+    """Records into a directory. ``clock`` gives seconds since 1970. One thread uses it."""
+
+    def __init__(self, directory: Path, options: Options = Options(), clock: Callable[[], float] = time.time) -> None:
+        self._directory = directory
+        self._options = options
+        self._clock = clock
+        self._inbox = Inbox(directory / INBOX_FILE)
+        self._files = Files(directory)
+        self._places = Places(self._inbox, self._files.adopt)
+        self._by_id: dict[int, File] = {}
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._ended: set[int] = set()
+        self._of_session: dict[int | None, list[File]] = {}
+        self._status: dict[int, StreamStatus] = {}
+        self._classes: dict[str, str] = {}
+        self._parts: dict[tuple[int, str], File] = {}
+        self._windows: dict[int, Window[list[Row]]] = {}
+        self._ready: dict[int, list[bytes]] = {}
+        self._doubles: dict[int, list[int]] = {}
+        self._unsynced: dict[int, File] = {}
+        self._unsettled_bytes = 0
+        self._folders: set[str] = set()
+        self._changed: dict[tuple[str, str], None] = {}
+        self._described: dict[int, Session] = {}
+        self._notes: list[tuple[int, str, tuple[int, int] | None, str]] = []
+        self._undescribed: dict[int, Session] = {}
+        self._last_batch = 0
+        self._inode = 0
+        self._indexed = 0
+        self.counters: dict[str, int] = dict.fromkeys(
+            (
+                "rows",
+                "raw_blocks",
+                "events",
+                "duplicates",
+                "gaps",
+                "unnamed",
+                "dead_letters",
+                "dead_letters_dropped",
+                "disk_faults",
+                "mended_files",
+                "sessions_opened",
+                "sessions_closed",
+                "rows_taken_away",
+            ),
+            0,
+        )
+
+    @property
+    def unwritten(self) -> int:
+        """Rows that wait for their files: what is to be written next, and what waits for an earlier reading."""
+        return sum(map(len, self._ready.values())) + sum(len(window.held) for window in self._windows.values())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for a sync of the files that nothing more should be taken."""
+        return self._unsettled_bytes > UNSETTLED_MAX_BYTES
+
+    def open(self) -> None:
+        """Open the directory and mend what a crash left. Raises SettingsError in a sentence."""
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._inbox.open()
+            self._inode = _inode(self._directory / INBOX_FILE)
+            self._load()
+            self._mend(self._inbox.waiting())
+            self._last_batch = self._inbox.last_batch()
+            self._note_in_all("recorder_start")
+            self.settle()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise SettingsError([f"--dir: another recorder uses {self._directory}"]) from None
+            raise SettingsError([f"--dir: {self._directory} is not writable ({error})"]) from None
+        except sqlite3.DatabaseError as error:
+            raise SettingsError([f"--dir: {self._directory / INBOX_FILE} is damaged: {error}"]) from None
+        except OSError as error:
+            raise SettingsError([f"--dir: {self._directory} is not writable ({error.strerror})"]) from None
+
+    def take_filters(self, filters: Iterable[str]) -> set[str]:
+        """Note what is subscribed to now; returns the filters of earlier runs that are not any more."""
+        self._inbox.begin()
+        old = self._inbox.filters()
+        self._inbox.note_filters(filters)
+        self._inbox.commit()
+        return old - set(filters)
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Make a batch durable: when this returns, it may be acknowledged.
+
+        Raises OSError or sqlite3.Error when the disk says no; then nothing was taken, and the same batch may be
+        given again.
+        """
+        if len(self._sessions) >= SESSIONS_MAX:  # only between batches: within one they are ahead of the inbox
+            self._sessions = {key: session for key, session in self._sessions.items() if session.open}
+        self._check_directory()
+        counted = dict(self.counters)
+        batch = _Batch()
+        size_bytes = 0
+        self._inbox.begin()
+        try:
+            for delivery in deliveries:
+                self._take_delivery(delivery, batch)
+            rows = [row for reading in batch.readings for row in reading[3]] + batch.others
+            if rows:
+                number, size_bytes = self._inbox.put(rows)
+            self._inbox.save(batch.touched.values())
+            self._commit()
+        except BaseException:
+            self._inbox.rollback()
+            self.counters.update(counted)
+            self._load()
+            raise
+        if rows:
+            self._last_batch = number
+        self._unsettled_bytes += size_bytes
+        self._changed.update(dict.fromkeys((each.stream, each.session) for each in batch.touched.values()))
+        for session, next_seq, seq, rows in batch.readings:
+            window = self._windows.get(session.id)
+            if window is None:
+                window = self._windows[session.id] = Window(next_seq)
+            window.push(seq, rows)
+        for each in batch.others:
+            self._ready.setdefault(each.file, []).append(each.content)
+        for id, seq in batch.doubles:
+            self._doubles.setdefault(id, []).append(seq)
+        self._bury(batch.letters)
+
+    def write(self, *, all: bool = False) -> None:
+        """Append to the files what has its turn; with ``all`` also what waits for an earlier reading.
+
+        Raises OSError; what was not written is tried again.
+        """
+        now_s = self._clock()
+        for id, window in tuple(self._windows.items()):
+            items, holes = window.pop(now_s, all=all)
+            for rows in items:
+                for each in rows:
+                    self._ready.setdefault(each.file, []).append(each.content)
+            self._notes += [(id, "gap", hole, "") for hole in holes]
+            if not window.held:
+                del self._windows[id]
+        for id, seqs in tuple(self._doubles.items()):
+            self._notes.append((id, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
+            del self._doubles[id]
+        self._write_notes()
+        for file, contents in tuple(self._ready.items()):
+            known = self._by_id[file]
+            if not known.size_bytes:
+                self._folders.update(_folders_of(known.path))
+            known.size_bytes = self._files.append(known.path, _header(known), b"".join(contents))
+            known.is_full |= known.size_bytes >= self._options.rotate_bytes
+            self._unsynced[file] = known
+            del self._ready[file]
+
+    def settling(self) -> Settling | None:
+        """What is to be synced now, for `sync` in any thread and then `settled` in this one. Raises OSError."""
+        self.write()
+        if not self._unsynced:
+            return None
+        held = [row for window in self._windows.values() for rows in window.held.values() for row in rows]
+        files, self._unsynced = self._unsynced, {}
+        folders, self._folders = self._folders, set()
+        sizes = {id: file.size_bytes for id, file in files.items()}
+        return Settling(
+            batch=self._last_batch,
+            batch_bytes=self._unsettled_bytes,
+            held=held,
+            sizes=sizes,
+            files=sorted(file.path for file in files.values()),
+            folders=folders,
+        )
+
+    def sync(self, settling: Settling) -> None:
+        """Bring files onto the disk. Raises OSError."""
+        self._files.sync(settling.files, settling.folders)
+
+    def settled(self, settling: Settling) -> None:
+        """The inbox may forget rows whose files are synced. Raises sqlite3.Error or OSError."""
+        self._inbox.begin()
+        try:
+            self._inbox.settle(settling.batch, settling.held, settling.sizes.items())
+            self._inbox.prune(self._clock() - SESSION_EXPIRY_S)
+            self._inbox.commit()
+        except BaseException:
+            self._inbox.rollback()
+            self.unsettled(settling)
+            raise
+        self._unsettled_bytes -= settling.batch_bytes
+        for id, size in settling.sizes.items():
+            if id in self._by_id:
+                self._by_id[id].synced_bytes = size
+        self._write_index()
+
+    def unsettled(self, settling: Settling) -> None:
+        """It failed: those files are to be synced again."""
+        self._folders |= settling.folders
+        for id in settling.sizes:
+            self._unsynced.setdefault(id, self._by_id[id])
+
+    def settle(self) -> None:
+        """All three at once. Raises OSError or sqlite3.Error."""
+        settling = self.settling()
+        if settling is None:
+            return
+        try:
+            self.sync(settling)
+        except OSError:
+            self.unsettled(settling)
+            raise
+        self.settled(settling)
+
+    def look(self, most: int = SIDECARS_A_TURN) -> int:
+        """Close the sessions that have ended and write sidecars, so many at most; how many. Call every second or so.
+
+        Raises OSError or sqlite3.Error; what was not done is done at the next call.
+        """
+        self._end_old_parts()
+        done = 0
+        for id in tuple(self._described)[:most]:
+            self._write_sidecar(self._described[id])
+            del self._described[id]
+            done += 1
+        now_s = self._clock()
+        for session in tuple(self._sessions.values()):
+            if done >= most:
+                break
+            quiet_s = now_s - session.last_s
+            if _is_recording(session) and quiet_s > (AFTER_END_S if session.id in self._ended else IDLE_S):
+                done += self._close(session)
+        return done
+
+    def marks(self) -> list[Recorded]:
+        """What became durable since the last call, in as many messages as it takes."""
+        sessions = [self._sessions.get(key) or self._inbox.session(*key) for key in self._changed]
+        streams = [_mark(session) for session in sessions if session is not None]
+        self._changed.clear()
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return [
+            Recorded(time=now, streams=tuple(streams[start : start + RECORDED_STREAMS_MAX]))
+            for start in range(0, len(streams), RECORDED_STREAMS_MAX)
+        ]
+
+    def close(self, within_s: float = 10.0) -> None:
+        """Settle, close the sessions as far as the time allows, and close the inbox; nothing for one that is closed.
+
+        Raises OSError or sqlite3.Error; what is acknowledged is safe then, too.
+        """
+        if not self._inbox.is_open:
+            return
+        until_s = time.monotonic() + within_s
+        try:
+            self.write(all=True)
+            self._note_in_all("recorder_stop")
+            self.settle()
+            for session in tuple(self._sessions.values()):
+                if _is_recording(session) and time.monotonic() < until_s:
+                    self._close(session)
+            self.settle()
+        finally:
+            self._inbox.close()
+
+    def _commit(self) -> None:
+        self._inbox.describe(self._undescribed.values())
+        self._inbox.commit()
+        self._undescribed.clear()
+
+    def _check_directory(self) -> None:
+        """A database that somebody took away would take rows and keep none. Raises OSError."""
+        try:
+            if _inode(self._directory / INBOX_FILE) == self._inode:
+                return
+        except FileNotFoundError:
+            if not self._directory.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "the directory of the recordings is gone") from None
+        log.error("the recordings were taken away; beginning anew in %s", self._directory)
+        self.counters["rows_taken_away"] += self.unwritten
+        self._inbox.close()
+        for waiting in (self._windows, self._ready, self._doubles, self._unsynced, self._changed, self._described):
+            waiting.clear()
+        self._notes.clear()
+        self._by_id.clear()
+        self._folders.clear()
+        self._unsettled_bytes = self._indexed = 0
+        self.open()
+
+    def _load(self) -> None:
+        """Begin with what the inbox says."""
+        written = self._by_id
+        self._by_id = self._inbox.files()
+        for id, file in self._by_id.items():
+            known = written.get(id)
+            file.size_bytes = file.synced_bytes if known is None else known.size_bytes
+        self._unsynced = {id: self._by_id[id] for id in self._unsynced}
+        self._places.load(self._by_id, self._clock())
+        self._parts.clear()
+        self._of_session.clear()
+        for file in self._by_id.values():
+            self._of_session.setdefault(file.session, []).append(file)
+        self._undescribed.clear()
+        self._sessions = {(each.stream, each.session): each for each in self._inbox.open_sessions()}
+        described = (each for each in self._sessions.values() if each.id in self._described)
+        self._described = {each.id: each for each in described}
+
+    def _mend(self, waiting: dict[int, list[Row]]) -> None:
+        """Mend the files that a crash may have left with a part of what waits, and let the rest have its turn."""
+        by_file: dict[int, list[bytes]] = {}
+        for rows in waiting.values():
+            for each in rows:
+                by_file.setdefault(each.file, []).append(each.content)
+        missing: dict[int, Counter[bytes]] = {}
+        for id, contents in by_file.items():
+            file = self._by_id[id]
+            file.size_bytes, left = self._files.mend(file.path, _header(file), file.synced_bytes, contents)
+            missing[id] = Counter(left)
+            self._unsynced[id] = file
+            self.counters["mended_files"] += 1
+        sessions = {each.id: each for each in self._sessions.values()}
+        for id, rows in waiting.items():
+            session = sessions.get(id)
+            first_seq = min((each.seq for each in rows if each.seq >= 0), default=0)
+            # A hole that may still be filled: one before all that waits was given up long ago.
+            hole = next((first for first, last in session.holes if last + 1 >= first_seq), None) if session else None
+            for each in rows:
+                if missing[each.file][each.content]:
+                    missing[each.file][each.content] -= 1
+                    if hole is not None and each.seq > hole:
+                        window = self._windows.setdefault(id, Window(hole))
+                        window.held.setdefault(each.seq, []).append(each)
+                    else:
+                        self._ready.setdefault(each.file, []).append(each.content)
+
+    def _take_delivery(self, delivery: Delivery, batch: _Batch) -> None:
+        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker
+            return
+        try:
+            topic, message = delivery.open()
+        except ContractError as error:
+            batch.letters.append(self._letter(delivery, error))
+            return
+        of = "/".join(topic.ids)
+        match message:
+            case Reading():
+                self._take_reading(of, message, batch)
+            case RawBlock():
+                self._take_raw(of, message, batch)
+            case StreamState():
+                self._take_state(of, message, batch)
+            case GroupEvent():
+                self._take_event(of, message, batch)
+
+    def _take_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
+        session = self._sessions.get((stream, reading.session)) or self._session(stream, reading.session)
+        batch.touched[session.id] = session
+        next_seq, seq = session.seq + 1, reading.seq
+        if not session.take(seq):
+            self.counters["duplicates"] += 1
+            batch.doubles.append((session.id, seq))
+            return
+        self.counters["gaps"] += max(0, seq - next_seq)
+        if not _is_recording(session):
+            self._begin(session, reading, batch)
+        now_s = session.last_s = self._clock()
+        rows = [Row(self._part(session, session_files.READINGS).id, session.id, seq, reading_row(reading))]
+        if reading.name is None:
+            self.counters["unnamed"] += 1
+        elif self._options.csv:
+            file = self._places.file_of(stream, reading.name, reading.code, now_s)
+            rows.append(Row(file.id, session.id, seq, row(reading)))
+        batch.readings.append((session, next_seq, seq, rows))
+        self.counters["rows"] += 1
+
+    def _take_raw(self, stream: str, block: RawBlock, batch: _Batch) -> None:
+        """Raw blocks come with QoS 0, and belong to a session once it has a reading."""
+        session = self._sessions.get((stream, block.session))
+        if session is not None and _is_recording(session):
+            batch.others.append(Row(self._part(session, session_files.RAW).id, session.id, -1, raw_row(block)))
+            self.counters["raw_blocks"] += 1
+
+    def _take_state(self, stream: str, state: StreamState, batch: _Batch) -> None:
+        if state.status is StreamStatus.OFFLINE:
+            self._places.release(stream)
+        session = self._sessions.get((stream, state.session))
+        if session is None or not _is_recording(session):
+            return
+        if self._status.get(session.id, StreamStatus.ONLINE) is state.status:
+            return
+        self._status[session.id] = state.status
+        self._end(session, state.status is StreamStatus.OFFLINE)
+        batch.others.append(self._event_row(session, event_row(state.time, str(state.status))))
+
+    def _take_event(self, group: str, event: GroupEvent, batch: _Batch) -> None:
+        if not self._inbox.is_new_event(event.id, self._clock()):
+            self.counters["duplicates"] += 1
+            return
+        self.counters["events"] += 1
+        content = event_row(event.time, str(event.type), text=event.text)
+        batch.others.append(Row(self._file(session_files.group_events(event.time, group), None).id, 0, -1, content))
+        if event.type is EventType.SESSION_START:
+            self._classes[group] = event.text
+        elif event.type is EventType.SESSION_STOP:
+            self._classes.pop(group, None)
+        for session in self._sessions.values():
+            in_group, _, source = session.stream.partition("/")
+            if _is_recording(session) and in_group == group and event.source in (None, source):
+                batch.others.append(self._event_row(session, content))
+                if event.type is EventType.SESSION_START:
+                    self._describe(session, **{"class": event.text})
+
+    def _session(self, stream: str, session: str) -> Session:
+        known = self._inbox.session(stream, session) or self._inbox.add_session(stream, session)
+        self._sessions[stream, session] = known
+        return known
+
+    def _begin(self, session: Session, reading: Reading, batch: _Batch) -> None:
+        """A session's first reading, or the first one after it was closed."""
+        session.open = True
+        self._end(session, False)
+        self._status[session.id] = StreamStatus.ONLINE
+        if session.about:
+            batch.others.append(self._event_row(session, event_row(reading.time, "online")))
+            return
+        self.counters["sessions_opened"] += 1
+        group = session.stream.partition("/")[0]
+        self._describe(
+            session,
+            directory=self._new_directory(reading.time, session.stream),
+            kind=str(reading.kind),
+            name=reading.name,
+            code=reading.code,
+            start=time_text(reading.time),
+            parts={},
+            **{"class": self._classes.get(group)},
+        )
+
+    def _new_directory(self, time: datetime, stream: str) -> str:
+        candidates = session_files.directories(time, stream)
+        return next(
+            each
+            for each in candidates
+            if not (self._directory / each).exists()
+            and self._inbox.file_by_key(file_key(session_files.part(each, session_files.READINGS, 1))) is None
+        )
+
+    def _end(self, session: Session, ended: bool) -> None:
+        (self._ended.add if ended else self._ended.discard)(session.id)
+
+    def _describe(self, session: Session, **about: object) -> None:
+        session.about |= about
+        self._undescribed[session.id] = self._described[session.id] = session
+
+    def _part(self, session: Session, kind: str) -> File:
+        """The file of a session that rows of a kind go to now."""
+        file = self._parts.get((session.id, kind))
+        if file is not None and not file.is_full:
+            return file
+        parts = session.about["parts"]
+        number, since_s = parts.get(kind, (0, 0.0))
+        if file is not None or not number:
+            number, since_s = number + 1, self._clock()
+            self._describe(session, parts={**parts, kind: (number, since_s)})
+        file = self._parts[session.id, kind] = self._file(
+            session_files.part(session.about["directory"], kind, number), session.id
+        )
+        return file
+
+    def _end_old_parts(self) -> None:
+        """What is old enough goes on in a new file."""
+        before_s = self._clock() - self._options.rotate_s
+        for session in self._sessions.values():
+            if _is_recording(session):
+                for kind, (_, since_s) in session.about["parts"].items():
+                    if since_s < before_s and (file := self._parts.get((session.id, kind))) is not None:
+                        file.is_full = True
+
+    def _file(self, path: str, session: int | None) -> File:
+        known = self._inbox.file_by_key(file_key(path))
+        if known is None:
+            known = self._inbox.add_file(file_key(path), path, None, session, self._files.adopt(path))
+        if known.id not in self._by_id:
+            self._by_id[known.id] = known
+            self._of_session.setdefault(session, []).append(known)
+        return self._by_id[known.id]
+
+    def _event_row(self, session: Session, content: bytes) -> Row:
+        return Row(self._part(session, session_files.EVENTS).id, session.id, -1, content)
+
+    def _write_notes(self) -> None:
+        """Events of the recording itself: they go the way of everything that is recorded."""
+        if not self._notes:
+            return
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        sessions = {each.id: each for each in self._sessions.values() if _is_recording(each)}
+        self._inbox.begin()
+        try:
+            rows = [
+                self._event_row(sessions[id], event_row(now, event, seqs, text))
+                for id, event, seqs, text in self._notes
+                if id in sessions
+            ]
+            number, size_bytes = self._inbox.put(rows)
+            self._commit()
+        except BaseException:
+            self._inbox.rollback()
+            self._load()
+            raise
+        self._last_batch = number
+        self._unsettled_bytes += size_bytes
+        self._notes.clear()
+        for each in rows:
+            self._ready.setdefault(each.file, []).append(each.content)
+
+    def _note_in_all(self, event: str) -> None:
+        self._notes += [(each.id, event, None, "") for each in self._sessions.values() if _is_recording(each)]
+
+    def _close(self, session: Session) -> bool:
+        """Close a session whose files are synced; whether they are."""
+        files = self._of_session.get(session.id, [])
+        if session.id in self._windows or any(file.size_bytes != file.synced_bytes for file in files):
+            return False
+        session.open = False
+        try:
+            self._write_sidecar(session)
+            self._inbox.begin()
+            self._inbox.save([session])
+            self._inbox.forget_files(session.id)
+            self._inbox.commit()
+        except BaseException:
+            self._inbox.rollback()
+            session.open = True
+            raise
+        for file in self._of_session.pop(session.id, []):
+            del self._by_id[file.id]
+        for kind in session_files.COLUMNS:
+            self._parts.pop((session.id, kind), None)
+        self._ended.discard(session.id)
+        self._status.pop(session.id, None)
+        self._described.pop(session.id, None)
+        self.counters["sessions_closed"] += 1
+        return True
+
+    def _write_sidecar(self, session: Session) -> None:
+        directory = self._directory / session.about["directory"]
+        parts = session.about["parts"].items() if session.open else ()
+        growing = {PurePosixPath(session_files.part("", kind, number)).name for kind, (number, _) in parts}
+        contents = {
+            path.name: path.read_bytes() for path in sorted(directory.glob("*.csv")) if path.name not in growing
+        }
+        content = session_files.sidecar(session, self._options.site, self._options.version, contents)
+        write_whole(directory / session_files.SIDECAR, content, sync=not session.open)
+
+    def _write_index(self) -> None:
+        """The file of every name, for a person who looks for one."""
+        path = self._directory / INDEX
+        named = [(file.name, file.path) for file in self._by_id.values() if file.name is not None]
+        if len(named) == self._indexed and (path.exists() or not named):
+            return  # names come, and never go while a recorder runs
+        text = io.StringIO()
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("name", "file"), *sorted(named)])
+        write_whole(path, text.getvalue().encode())
+        self._indexed = len(named)
+
+    def _letter(self, delivery: Delivery, error: ContractError) -> bytes:
+        self.counters["dead_letters"] += 1
+        log.warning("message %d is no reading: %s", self.counters["dead_letters"], error)
+        letter = {"topic": delivery.topic, "fault": str(error), "payload": delivery.payload.hex()}
+        return (json.dumps(letter) + "\n").encode()
+
+    def _bury(self, letters: list[bytes]) -> None:
+        """Messages that are none will not become one by coming again: keep them for a person to look at."""
+        if not letters:
+            return
+        path = self._directory / DEAD_LETTERS_FILE
+        try:
+            size = path.stat().st_size if path.exists() else 0
+            with path.open("ab") as file:
+                for letter in letters:
+                    if size + len(letter) > DEAD_LETTERS_MAX_BYTES:
+                        self.counters["dead_letters_dropped"] += 1
+                    else:
+                        size += file.write(letter)
+        except OSError:  # a full disk must not hold up readings for the sake of these
+            self.counters["dead_letters_dropped"] += len(letters)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def _is_recording(session: Session) -> bool:
+    """Whether the session has begun and was not closed."""
+    return session.open and bool(session.about)
+
+
+def _header(file: File) -> bytes:
+    is_legacy = not file.path.startswith(f"{session_files.SESSIONS}/")
+    return HEADER if is_legacy else session_files.header_of(file.path)
+
+
+def _folders_of(path: str) -> list[str]:
+    return [str(each) for each in PurePosixPath(path).parents]
+
+
+def _mark(session: Session) -> RecordedStream:
+    """How far a session is on the disk, as it stands now."""
+    group, _, source = session.stream.partition("/")
+    return RecordedStream(
+        group=group,
+        source=source,
+        session=session.session,
+        seq=session.seq,
+        rows=session.rows,
+        duplicates=session.duplicates,
+        gaps=session.gaps,
+        missing=tuple(Missing(first=first, last=last) for first, last in session.holes[-MISSING_MAX:]),
+    )

@@ -1,0 +1,1 @@
+"""Work on recorded files: verify, forget, report, export."""

@@ -1,0 +1,126 @@
+"""Recorded files as pandas tables. Only rows that check are in them."""
+
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from csv_recorder.layout.rows import EVENTS_COLUMNS, RAW_COLUMNS, READINGS_COLUMNS, VALUES
+from csv_recorder.layout.session import EVENTS, RAW, READINGS
+from csv_recorder.offline.recordings import Recording, checked_rows, header_of, legacy_rows
+
+RATE_MAX_HZ: Final = 65535
+"""Of a raw block, by the contract."""
+MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
+"""NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
+_TYPES: Final[dict[str, Any]] = {
+    "time": "str",
+    "session": "str",
+    "event": "str",
+    "seq": "int64",
+    "first_sample": "int64",
+    "rate_hz": "int64",
+    "text": "str",
+    "samples": "str",
+    "poor_signal": "Int16",
+    "valid": "Int8",
+    "first_seq": "Int64",
+    "last_seq": "Int64",
+    **dict.fromkeys(VALUES, "int32"),
+}
+
+T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """A file cannot be read, or its rows check but are not what its header promises."""
+
+
+def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
+    """The readings of a recording in the order of their time, and how many lines were left out.
+
+    Columns as in readings.csv, but for the row check. ``poor_signal`` and ``valid`` are NA where the source does not
+    say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable.
+    """
+    if not recording.is_legacy:
+        frame, left_out = _table(recording, READINGS, READINGS_COLUMNS)
+        return frame.sort_values("time", kind="stable", ignore_index=True), left_out
+    rows = legacy_rows(_content(recording.path))
+    frame = _parsed(rows.lines, VALUES, recording.path)
+    frame.insert(0, "time", pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"))
+    frame.insert(1, "session", "")
+    frame.insert(2, "seq", np.arange(len(frame), dtype=np.int64))
+    frame.insert(3, "poor_signal", pd.Series(pd.NA, index=frame.index, dtype="Int16"))
+    frame.insert(4, "valid", pd.Series(pd.NA, index=frame.index, dtype="Int8"))
+    return frame, len(rows.faulty) + bool(rows.torn_bytes)
+
+
+def events(recording: Recording) -> pd.DataFrame:
+    """The events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
+    return _table(recording, EVENTS, EVENTS_COLUMNS)[0]
+
+
+def raw(recording: Recording) -> pd.DataFrame:
+    """The raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
+    frame, _ = _table(recording, RAW, RAW_COLUMNS)
+    try:
+        blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]
+    except (ValueError, OverflowError) as error:
+        raise Unreadable(f"{recording.path}: raw samples: {error}") from None
+    if not frame["rate_hz"].between(1, RATE_MAX_HZ).all():
+        raise Unreadable(f"{recording.path}: rate_hz is not from 1 to {RATE_MAX_HZ}")
+    return frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object))
+
+
+def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[pd.DataFrame, int]:
+    files = recording.files(kind)
+    wanted = header_of(kind)
+    lines: list[bytes] = []
+    left_out = 0
+    for path in files:
+        rows = checked_rows(_content(path))
+        if rows.header != wanted and (rows.header or rows.lines):
+            raise Unreadable(f"{path}: the header is not that of {kind}.csv")
+        lines += rows.lines
+        left_out += len(rows.faulty) + bool(rows.torn_bytes)
+    frame = _parsed(lines, columns, recording.path)
+    frame["time"] = _attempt(
+        lambda: pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us"), recording.path
+    )
+    if frame["time"].isna().any():
+        raise Unreadable(f"{recording.path}: a row of {kind}.csv has no time")
+    return frame.drop(columns="check"), left_out
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror}") from None
+
+
+def _parsed(lines: list[bytes], columns: Iterable[str], path: Path) -> pd.DataFrame:
+    text = io.BytesIO(b"\n".join(lines))
+    kinds = {column: _TYPES[column] for column in columns if column in _TYPES}
+    return _attempt(
+        lambda: pd.read_csv(
+            text,
+            names=list(columns),
+            header=None,
+            dtype=kinds | {"check": "str"},
+            encoding="utf-8",
+            keep_default_na=False,
+            na_values={column: [""] for column in ("poor_signal", "valid", "first_seq", "last_seq")},
+        ),
+        path,
+    )
+
+
+def _attempt(read: Callable[[], T], path: Path) -> T:
+    try:
+        return read()
+    except (ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
+        raise Unreadable(f"{path}: {error}") from None

@@ -1,0 +1,1 @@
+"""Export recordings to the formats of other programs."""

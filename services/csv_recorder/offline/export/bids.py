@@ -1,0 +1,196 @@
+"""Recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10 for raw samples, `beh` for readings.
+
+Participants are numbered. Who they are is written only where it is asked for.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from csv_recorder.offline import dataframes
+from csv_recorder.offline.export import edf as edf_files
+from csv_recorder.offline.export.edf import CHANNEL, POOR, SKIP, Run
+from csv_recorder.offline.export.spreadsheets import is_text
+from csv_recorder.offline.recordings import Recording
+from neuroone import __version__
+
+BIDS_VERSION: Final = "1.10.0"
+TASK: Final = "classroom"
+NOT_AVAILABLE: Final = "n/a"
+_README: Final = """\
+EEG of students, recorded with NeuroOne {version}: one dry electrode at Fp1 of a NeuroSky ThinkGear headset.
+
+eeg/   raw samples, where the headset sent them. EDF+; holes are filled with zeros and annotated BAD_ACQ_SKIP,
+       times of poor contact are annotated BAD_poor_signal.
+beh/   what the headset computes once a second: poor_signal, attention and meditation (valid where valid is 1 and the
+       value is not 0), and eight band powers, which have no unit.
+"""
+_RECOMMENDED: Final = {
+    "Manufacturer": "NeuroSky",
+    "EEGReference": "left earlobe",
+    "EEGGround": "left earlobe",
+    "EEGPlacementScheme": "single dry electrode at Fp1 (10-20)",
+    "PowerLineFrequency": 60,
+    "SoftwareFilters": NOT_AVAILABLE,
+}
+
+
+class Bids:
+    """Writes recordings into one data set, numbering the participants as they come."""
+
+    def __init__(self, out: Path, *, with_names: bool = False) -> None:
+        self._out = out
+        self._with_names = with_names
+        self._subjects: dict[tuple[str, str, str], str] = {}
+        self._sessions: dict[str, int] = {}
+
+    def write(self, recording: Recording, out: Path, label: str) -> list[Path]:
+        """Write one session: its readings, and its raw samples if it has any. No ``label`` that has a name in it."""
+        whose = (recording.group, recording.source, recording.name)
+        subject = self._subjects.setdefault(whose, f"sub-{len(self._subjects) + 1:03}")
+        number = self._sessions[subject] = self._sessions.get(subject, 0) + 1
+        folder = out / subject / f"ses-{number:02}"
+        task = re.sub(r"[^A-Za-z0-9]", "", str(_bids(recording).get("TaskName", TASK))) or TASK
+        stem = f"{subject}_ses-{number:02}_task-{task}"
+        files = self._readings(recording, folder / "beh", stem, task)
+        for index, run in enumerate(edf_files.runs(recording), 1):
+            files += self._raw(recording, run, folder / "eeg", f"{stem}_run-{index:02}", task)
+        return files
+
+    def finish(self) -> list[Path]:
+        """Write what is about the whole data set."""
+        participants = pd.DataFrame(
+            [
+                {"participant_id": subject, **dict(zip(("group", "source", "name"), whose, strict=True))}
+                for whose, subject in self._subjects.items()
+            ]
+        )
+        columns = {"participant_id": "Number of the participant in this data set."}
+        if self._with_names:
+            columns |= {
+                "group": "Id of the class.",
+                "source": "Id of the student in it.",
+                "name": "Name of the student.",
+            }
+        description = {
+            "Name": "NeuroOne recordings",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "raw",
+            "License": NOT_AVAILABLE,
+            "GeneratedBy": [{"Name": "NeuroOne", "Version": __version__}],
+        }
+        return [
+            _json(self._out / "dataset_description.json", description),
+            _tsv(self._out / "participants.tsv", participants[[*columns]]),
+            _json(self._out / "participants.json", {key: {"Description": words} for key, words in columns.items()}),
+            _text(self._out / "README", _README.format(version=__version__)),
+        ]
+
+    def _readings(self, recording: Recording, folder: Path, stem: str, task: str) -> list[Path]:
+        readings, _ = dataframes.readings(recording)
+        if readings.empty:
+            return []
+        onset = (readings["time"] - readings["time"].min()).dt.total_seconds()
+        table = readings.drop(columns=["time", "session"])
+        table.insert(0, "time", onset)
+        described = (recording.about.get("columns") or {}).get("readings.csv")
+        columns: dict[str, Any] = {
+            "TaskName": task,
+            "time": {"Description": "Seconds since the first reading.", "Units": "s"},
+        }
+        for name in table.columns[1:]:
+            known = described.get(name) if isinstance(described, dict) else None
+            if isinstance(known, dict):
+                columns[name] = {"Description": str(known.get("description", ""))}
+                columns[name] |= {"Units": str(known["unit"])} if "unit" in known else {}
+        return [
+            _tsv(folder / f"{stem}_beh.tsv", table),
+            _json(folder / f"{stem}_beh.json", columns),
+        ]
+
+    def _raw(self, recording: Recording, run: Run, folder: Path, stem: str, task: str) -> list[Path]:
+        subject = stem.partition("_")[0]
+        edf = folder / f"{stem}_eeg.edf"
+        edf_files.write(run, edf, code=subject)
+        about = {
+            **_RECOMMENDED,
+            **{key: value for key, value in _bids(recording).items() if key != "RecordingType"},
+            "TaskName": task,
+            "SamplingFrequency": run.rate_hz,
+            "RecordingDuration": run.duration_s,
+            "RecordingType": "discontinuous" if run.has_holes else "continuous",
+            "EEGChannelCount": 1,
+            "EOGChannelCount": 0,
+            "ECGChannelCount": 0,
+            "EMGChannelCount": 0,
+            "MiscChannelCount": 0,
+            "TriggerChannelCount": 0,
+            "SoftwareVersions": str(recording.about.get("software", NOT_AVAILABLE)),
+        }
+        channels = pd.DataFrame(
+            [
+                {
+                    "name": CHANNEL,
+                    "type": "EEG",
+                    "units": "uV",
+                    "sampling_frequency": run.rate_hz,
+                    "reference": str(about["EEGReference"]),
+                    "status": "good",
+                }
+            ]
+        )
+        events = pd.DataFrame(
+            [
+                (each.onset_s, each.duration_s or 0.0, each.text if each.text in (SKIP, POOR) else "marker", each.text)
+                for each in run.annotations
+            ],
+            columns=["onset", "duration", "trial_type", "value"],
+        )
+        return [
+            edf,
+            _json(folder / f"{stem}_eeg.json", about),
+            _tsv(folder / f"{stem}_channels.tsv", channels),
+            _tsv(folder / f"{stem}_events.tsv", events),
+            _json(
+                folder / f"{stem}_events.json",
+                {
+                    "trial_type": {
+                        "Description": "What it is.",
+                        "Levels": {
+                            SKIP: "Nothing was recorded here: the file holds zeros.",
+                            POOR: "The electrode had poor contact.",
+                            "marker": "Somebody marked this moment.",
+                        },
+                    },
+                    "value": {"Description": "The text of a marker."},
+                },
+            ),
+        ]
+
+
+def _bids(recording: Recording) -> dict[str, Any]:
+    return dict(recording.about.get("bids") or {})
+
+
+def _tsv(file: Path, table: pd.DataFrame) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    clean = table.apply(lambda column: column.map(_one_line) if is_text(column) else column)
+    clean.to_csv(file, sep="\t", index=False, na_rep=NOT_AVAILABLE, encoding="utf-8", lineterminator="\n", quoting=3)
+    return file
+
+
+def _json(file: Path, content: Any) -> Path:
+    return _text(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def _text(file: Path, content: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, encoding="utf-8", newline="\n")
+    return file
+
+
+def _one_line(cell: object) -> object:
+    return re.sub(r"[\t\r\n]+", " ", cell) if isinstance(cell, str) else cell

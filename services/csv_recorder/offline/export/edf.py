@@ -1,0 +1,161 @@
+"""Raw samples as EDF+, the format of EEG programs: one channel in microvolts, and annotations.
+
+EDF+ as it is written here has no holes. A hole of the recording is filled with zeros, and an annotation says from when
+to when: "BAD_ACQ_SKIP", which MNE leaves out by itself. After a long hole another file begins. Times of poor signal
+are annotated "BAD_poor_signal"; a marker is annotated with its text.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from csv_recorder.offline import dataframes
+from csv_recorder.offline.recordings import Recording
+
+SKIP: Final = "BAD_ACQ_SKIP"
+POOR: Final = "BAD_poor_signal"
+MARKED: Final = ("marker", "session_start", "session_stop")
+"""The events that a person set."""
+CHANNEL: Final = "Fp1"
+HOLE_MAX_S: Final = 600.0
+"""A longer hole is not filled: ten minutes of zeros are 0.6 MB of nothing."""
+STEP_MIN_S: Final = 3.0
+"""Blocks that come so much later than their samples say have a hole before them which the headset did not count."""
+DIGITAL_RANGE: Final = (-32768, 32767)
+PHYSICAL_RANGE: Final = (
+    DIGITAL_RANGE[0] * dataframes.MICROVOLTS_PER_COUNT,
+    round(DIGITAL_RANGE[1] * dataframes.MICROVOLTS_PER_COUNT, 2),  # EDF has eight characters for it
+)
+RECORD_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """Something at a time: seconds since the first sample, seconds long (None: a moment), in words."""
+
+    onset_s: float
+    duration_s: float | None
+    text: str
+
+
+@dataclass(slots=True)
+class Run:
+    """Samples without a hole that is not filled: ``counts`` of the ADC, whole seconds of them."""
+
+    start: datetime
+    rate_hz: int
+    counts: "np.ndarray[Any, np.dtype[np.int16]]"
+    annotations: list[Annotation] = field(default_factory=list)
+    has_holes: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        """How long it is."""
+        return len(self.counts) / self.rate_hz
+
+
+def runs(recording: Recording) -> Iterator[Run]:
+    """The raw samples of a session as runs. Raises Unreadable."""
+    if not recording.files("raw"):
+        return
+    blocks = dataframes.raw(recording)
+    blocks = blocks[blocks["samples"].map(len) > 0]
+    if blocks.empty:
+        return
+    readings, _ = dataframes.readings(recording)
+    events = dataframes.events(recording)
+    for of_run in _split(blocks):
+        run = _filled(of_run)
+        _annotate(run, readings, events)
+        yield run
+
+
+def write(run: Run, file: Path, code: str) -> None:
+    """Write a run as EDF+. ``code`` says whose it is, in ASCII without blanks; no name is written."""
+    from edfio import Edf, EdfAnnotation, EdfSignal, Patient
+    from edfio import Recording as EdfRecording
+
+    signal = EdfSignal.from_digital(
+        run.counts,
+        run.rate_hz,
+        label=CHANNEL,
+        physical_dimension="uV",
+        physical_range=PHYSICAL_RANGE,
+        digital_range=DIGITAL_RANGE,
+        transducer_type="dry electrode",
+        prefiltering="n/a",
+    )
+    edf = Edf(
+        [signal],
+        patient=Patient(code=code),
+        recording=EdfRecording(startdate=run.start.date(), equipment_code="ThinkGear"),
+        starttime=run.start.time(),
+        data_record_duration=RECORD_S,
+        annotations=[EdfAnnotation(each.onset_s, each.duration_s, each.text) for each in run.annotations],
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    edf.write(file)
+
+
+def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The blocks between long holes, each with ``skipped``: the samples that are missing before it."""
+    length = blocks["samples"].map(len)
+    rate_hz = blocks["rate_hz"]
+    skipped = blocks["first_sample"] - (blocks["first_sample"] + length).shift()
+    step_s = blocks["time"].diff().dt.total_seconds() - (length + skipped) / rate_hz
+    uncounted = (step_s.where(step_s > STEP_MIN_S, 0) * rate_hz).round()
+    skipped = skipped + uncounted
+    is_new = (
+        (blocks["session"] != blocks["session"].shift())
+        | (rate_hz != rate_hz.shift())
+        | (skipped < 0)
+        | (skipped > HOLE_MAX_S * rate_hz)
+    )
+    blocks = blocks.assign(skipped=skipped.where(~is_new, 0).astype("int64"))
+    for _, of_run in blocks.groupby(is_new.cumsum(), sort=True):
+        yield of_run
+
+
+def _filled(blocks: pd.DataFrame) -> Run:
+    first = blocks.iloc[0]
+    rate_hz = int(first["rate_hz"])
+    parts: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+    annotations = []
+    at = 0
+    for samples, skipped in zip(blocks["samples"], blocks["skipped"], strict=True):
+        if skipped:
+            annotations.append(Annotation(at / rate_hz, skipped / rate_hz, SKIP))
+            parts.append(np.zeros(skipped, dtype=np.int16))
+        parts.append(samples)
+        at += skipped + len(samples)
+    has_holes = bool(annotations)
+    if padding := -at % round(RECORD_S * rate_hz):
+        annotations.append(Annotation(at / rate_hz, padding / rate_hz, SKIP))
+        parts.append(np.zeros(padding, dtype=np.int16))
+    start = first["time"] - pd.Timedelta((len(first["samples"]) - 1) / rate_hz, unit="s")
+    return Run(start.floor("us").to_pydatetime(), rate_hz, np.concatenate(parts), annotations, has_holes)
+
+
+def _annotate(run: Run, readings: pd.DataFrame, events: pd.DataFrame) -> None:
+    start, end_s = pd.Timestamp(run.start), run.duration_s
+    at_s = (readings["time"] - start).dt.total_seconds().to_numpy()
+    is_poor = (readings["valid"] == 0).fillna(False).to_numpy(dtype=bool) & (at_s > 0) & (at_s < end_s + 1)
+    for first, last in _stretches(is_poor):
+        onset_s = max(0.0, at_s[first] - 1)  # a reading is about the second before it
+        run.annotations.append(Annotation(onset_s, min(end_s, at_s[last]) - onset_s, POOR))
+    onsets_s = (events["time"] - start).dt.total_seconds()
+    for onset_s, event, text in zip(onsets_s, events["event"], events["text"], strict=True):
+        if event in MARKED and 0 <= onset_s <= end_s:
+            run.annotations.append(Annotation(onset_s, None, text or event))
+    run.annotations.sort(key=lambda each: each.onset_s)
+
+
+def _stretches(flags: "np.ndarray[Any, np.dtype[np.bool_]]") -> Iterator[tuple[int, int]]:
+    """First and last place of each stretch of True."""
+    edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+    yield from zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True)

@@ -1,0 +1,206 @@
+"""Recordings in the formats of other programs: tables here, EDF+ and BIDS in their own modules.
+
+Every export writes new files beside the recordings, which it only reads. A file that is there already is replaced.
+"""
+
+import itertools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from csv_recorder.offline import dataframes
+from csv_recorder.offline.dataframes import Unreadable
+from csv_recorder.offline.export import edf as edf_files
+from csv_recorder.offline.export.bids import Bids
+from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
+from csv_recorder.offline.recordings import Recording
+from neuroone.contract.topics import id_from_text
+
+BIDS_FORMAT: Final = "bids"
+_PORTUGUESE: Final = {
+    "time": "horario_utc",
+    "seconds": "segundos",
+    "group": "grupo",
+    "source": "fonte",
+    "name": "nome",
+    "session": "sessao",
+    "seq": "seq",
+    "poor_signal": "sinal_ruim",
+    "valid": "valido",
+    "attention": "atencao",
+    "meditation": "meditacao",
+    "delta": "delta",
+    "theta": "teta",
+    "low_alpha": "alfa_baixa",
+    "high_alpha": "alfa_alta",
+    "low_beta": "beta_baixa",
+    "high_beta": "beta_alta",
+    "low_gamma": "gama_baixa",
+    "mid_gamma": "gama_media",
+    "event": "evento",
+    "first_seq": "primeiro_seq",
+    "last_seq": "ultimo_seq",
+    "text": "texto",
+}
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export made: ``files`` that it wrote, ``without_raw`` sessions that it has nothing of, and faults."""
+
+    files: list[Path] = field(default_factory=list)
+    without_raw: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Exporter:
+    """Exports recordings one by one into a directory. ``with_names``: a BIDS data set says who the participants are."""
+
+    def __init__(self, to: str, out: Path, *, with_names: bool = False) -> None:
+        self._out = out
+        self._bids = Bids(out, with_names=with_names)
+        self._is_bids = to == BIDS_FORMAT
+        self._write = WRITERS.get(to, self._bids.write)
+        self._labels: set[str] = set()
+        self.made = Exported()
+
+    def export(self, recording: Recording) -> None:
+        """Export one recording; what cannot be read is noted in ``made``. Raises OSError for what cannot be written."""
+        label = _free(recording.label, self._labels)
+        self._labels.add(label.casefold())
+        try:
+            files = self._write(recording, self._out, label)
+        except Unreadable as error:
+            self.made.faults.append(str(error))
+            return
+        self.made.files += files
+        self.made.without_raw += not any(file.suffix == ".edf" for file in files)
+
+    def finish(self) -> None:
+        """Write what is about all of them together."""
+        if self._is_bids and self.made.files:
+            self.made.files += self._bids.finish()
+
+
+def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
+    """Three folders of one file a session each, which read as three tables: readings, raw samples, events."""
+    files = []
+    for kind, frame in (
+        ("readings", _readings(recording)),
+        ("raw", _samples(recording)),
+        ("events", _events(recording)),
+    ):
+        if len(frame):
+            file = out / kind / f"{label}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(file, engine="pyarrow", index=False)
+            files.append(file)
+    return files
+
+
+def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
+    """One workbook a session: readings, events, and what is known of it."""
+    file = out / f"{label}.xlsx"
+    about = [(key, str(value)) for key, value in _flat(recording).items()]
+    sheets = {
+        "Readings": _readings(recording),
+        "Events": _events(recording),
+        "Session": pd.DataFrame(about, columns=["what", "value"]),
+    }
+    write_workbook(file, sheets)
+    return [file]
+
+
+def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
+    """What a spreadsheet program in Portuguese opens by a double click: semicolon, decimal comma, UTF-8 with BOM."""
+    files = []
+    for ending, frame in (("", _readings(recording)), ("_eventos", _events(recording))):
+        if frame.empty:
+            continue
+        for number, start in enumerate(range(0, len(frame), SHEET_ROWS_MAX - 1), 1):
+            part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
+            file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
+            times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
+            part.assign(time=times).rename(columns=_PORTUGUESE).to_csv(
+                file, sep=";", decimal=",", encoding="utf-8-sig", index=False, lineterminator="\r\n"
+            )
+            files.append(file)
+    return files
+
+
+def edf(recording: Recording, out: Path, label: str) -> list[Path]:
+    """The raw samples as EDF+; nothing of a session that has none."""
+    files = []
+    for number, run in enumerate(edf_files.runs(recording), 1):
+        file = out / f"{label}_run-{number}.edf"
+        edf_files.write(run, file, code=id_from_text(recording.source))
+        files.append(file)
+    return files
+
+
+WRITERS: Final[dict[str, Callable[[Recording, Path, str], list[Path]]]] = {
+    "parquet": parquet,
+    "xlsx": xlsx,
+    "edf": edf,
+    "csv-ptbr": csv_ptbr,
+}
+
+
+def _free(label: str, taken: Collection[str]) -> str:
+    """The label, with a number where recordings of several directories are called the same."""
+    candidates = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
+    return next(each for each in candidates if each.casefold() not in taken)
+
+
+def _readings(recording: Recording) -> pd.DataFrame:
+    frame, _ = dataframes.readings(recording)
+    return _of(recording, frame)
+
+
+def _events(recording: Recording) -> pd.DataFrame:
+    return pd.DataFrame() if recording.is_legacy else _of(recording, dataframes.events(recording))
+
+
+def _samples(recording: Recording) -> pd.DataFrame:
+    """One row a sample: its number in the session, its counts, and these in microvolts."""
+    blocks = dataframes.raw(recording) if recording.files("raw") else pd.DataFrame()
+    if blocks.empty:
+        return pd.DataFrame()
+    samples = blocks.explode("samples", ignore_index=True)
+    within = samples.groupby(["session", "seq"]).cumcount()
+    counts = samples["samples"].astype("int16")
+    after_s = (samples.groupby(["session", "seq"])["seq"].transform("size") - 1 - within) / samples["rate_hz"]
+    return pd.DataFrame(
+        {
+            "time": samples["time"] - pd.to_timedelta(after_s, unit="s").dt.round("us").dt.as_unit("us"),
+            "group": recording.group,
+            "source": recording.source,
+            "name": recording.name,
+            "session": samples["session"],
+            "sample": samples["first_sample"] + within,
+            "counts": counts,
+            "microvolts": (counts * dataframes.MICROVOLTS_PER_COUNT).astype("float32"),
+        }
+    )
+
+
+def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with whose it is, and with the seconds since its first row."""
+    seconds = (frame["time"] - frame["time"].min()).dt.total_seconds()
+    whose = {"group": recording.group, "source": recording.source, "name": recording.name}
+    rest = frame.drop(columns=["time"])
+    return pd.DataFrame({"time": frame["time"], "seconds": seconds, **whose}, index=frame.index).join(rest)
+
+
+def _flat(recording: Recording) -> dict[str, object]:
+    """What the sidecar says, one line a fact."""
+    about: dict[str, object] = {"recording": recording.label}
+    for key, value in recording.about.items():
+        if key not in ("columns", "files"):
+            about |= (
+                {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+            )
+    return about

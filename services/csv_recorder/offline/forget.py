@@ -1,0 +1,165 @@
+"""Removes one student's data from a directory of recordings: everything that says who it is of, and nothing else.
+
+No recorder may run meanwhile. What was exported or copied elsewhere is not known here, nor what the free text of a
+marker says.
+"""
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from csv_recorder.layout.names import INDEX, safe_stem
+from csv_recorder.layout.session import SIDECAR
+from csv_recorder.live.append import write_whole
+from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.recorder import DEAD_LETTERS_FILE
+from csv_recorder.offline.recordings import Recording, find, index, is_legacy
+from neuroone.contract.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """Whose data: everyone's of a ``name``, or that of one ``stream``, which is ``group/source``."""
+
+    name: str | None = None
+    stream: str | None = None
+
+    def is_of(self, stream: str, name: object) -> bool:
+        """Whether something of a stream under a name is the student's."""
+        if self.stream is not None:
+            return stream == self.stream
+        return self.name is not None and same_name(name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is of a student. ``shared``: files ``{Nome}.csv`` that another source writes to as well; they stay."""
+
+    sessions: tuple[Path, ...]
+    files: tuple[Path, ...]
+    shared: tuple[Path, ...]
+    letters: tuple[int, ...]
+    in_inbox: int
+
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.files or self.letters or self.in_inbox)
+
+    def lines(self) -> Iterator[str]:
+        """What goes, and what stays, one line each."""
+        yield from (f"session {path}" for path in self.sessions)
+        yield from (f"file {path}, and its line in {INDEX}" for path in self.files)
+        if self.letters:
+            yield f"{len(self.letters)} messages in {DEAD_LETTERS_FILE}"
+        if self.in_inbox:
+            yield f"{self.in_inbox} entries of the inbox"
+        yield from (f"stays, others of that name write to it too (--name removes it): {path}" for path in self.shared)
+
+
+def look(directory: Path, student: Student, inbox: Inbox | None) -> Found:
+    """Everything that there is of a student. Raises OSError."""
+    try:
+        sessions = [each for each in find([directory]) if not each.is_legacy]
+    except SettingsError:
+        sessions = []  # nothing is recorded here any more; the inbox may know the name all the same
+    of_student = [each for each in sessions if student.is_of(_stream(each), each.about.get("name"))]
+    streams = {_stream(each) for each in of_student} | {student.stream or ""}
+    names = {str(each.about.get("name")) for each in of_student if each.about.get("name")} | {student.name or ""}
+    files, shared = _files(directory, student, names - {""}, sessions, inbox)
+    return Found(
+        sessions=tuple(each.path for each in of_student),
+        files=tuple(files),
+        shared=tuple(shared),
+        letters=tuple(_letters(directory, streams - {""}, student.name)),
+        in_inbox=0 if inbox is None else inbox.forget(student.is_of, _names(files), dry=True),
+    )
+
+
+def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
+    """Remove it; after a crash it can be begun again, as what names the student goes last. Raises OSError."""
+    for session in found.sessions:
+        for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
+            file.unlink()
+        session.rmdir()
+        for folder in (session.parent, session.parent.parent):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+    for path in found.files:
+        path.unlink(missing_ok=True)
+    _rewrite_index(directory, {path.name for path in found.files})
+    _rewrite_letters(directory, set(found.letters))
+    if inbox is not None:
+        inbox.forget(student.is_of, _names(found.files))
+
+
+def same_name(one: object, other: str) -> bool:
+    """Whether two names are the same text, however their accents are composed."""
+    return isinstance(one, str) and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def _stream(recording: Recording) -> str:
+    return f"{recording.group}/{recording.source}"
+
+
+def _names(paths: Iterable[Path]) -> set[str]:
+    return {path.name for path in paths}
+
+
+def _files(
+    directory: Path, student: Student, names: Iterable[str], sessions: Iterable[Recording], inbox: Inbox | None
+) -> tuple[list[Path], list[Path]]:
+    """The files ``{Nome}.csv`` that are the student's alone, and those that are others' too."""
+    owners: dict[str, set[str]] = {} if inbox is None else inbox.writers()
+    entries = index(directory)
+    alone, shared = [], []
+    for name in names:
+        candidates = {file for file, owner in entries.items() if same_name(owner, name)}
+        candidates |= {file for file in [f"{safe_stem(name)}.csv"] if file not in entries}
+        for path in sorted(directory / file for file in candidates):
+            if not path.exists() or not is_legacy(path):
+                continue
+            by = owners.get(path.name) or {
+                _stream(each) for each in sessions if same_name(each.about.get("name"), name)
+            }
+            if student.name is not None or by <= {student.stream}:
+                alone.append(path)
+            elif student.stream in by:
+                shared.append(path)
+    return alone, shared
+
+
+def _letters(directory: Path, streams: Iterable[str], name: str | None) -> Iterator[int]:
+    """The numbers of the lines of dead letters that came on the student's topics, or that hold the name."""
+    topics = [f"/streams/{stream}/" for stream in streams]
+    spellings = [] if name is None else [name.encode(), json.dumps(name).encode()[1:-1]]
+    for number, line in enumerate(_letter_lines(directory)):
+        try:
+            letter = json.loads(line)
+            topic, payload = f"/{letter['topic']}", bytes.fromhex(letter["payload"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if any(each in topic for each in topics) or any(each in payload for each in spellings):
+            yield number
+
+
+def _letter_lines(directory: Path) -> list[bytes]:
+    path = directory / DEAD_LETTERS_FILE
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def _rewrite_letters(directory: Path, without: set[int]) -> None:
+    if without:
+        lines = [line for number, line in enumerate(_letter_lines(directory)) if number not in without]
+        write_whole(directory / DEAD_LETTERS_FILE, b"".join(lines), sync=True)
+
+
+def _rewrite_index(directory: Path, without: set[str]) -> None:
+    entries = index(directory)
+    if not without.isdisjoint(entries):
+        text = io.StringIO()
+        rows = [(name, file) for file, name in entries.items() if file not in without]
+        csv.writer(text, lineterminator="\n").writerows([("name", "file"), *rows])
+        write_whole(directory / INDEX, text.getvalue().encode(), sync=True)

@@ -1,0 +1,37 @@
+"""Work on a directory during which no recorder may write there, and none may start."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.recorder import INBOX_FILE
+from neuroone.contract.errors import SettingsError
+
+
+def directory_of(path: Path) -> Path | None:
+    """The directory of recordings that holds a path: where a recorder's inbox is. None where no recorder ever was."""
+    resolved = path.resolve()
+    return next((each for each in (resolved, *resolved.parents) if (each / INBOX_FILE).exists()), None)
+
+
+@contextmanager
+def without_recorder(directory: Path | None) -> Iterator[Inbox | None]:
+    """Hold the directory's inbox, None where there is none. Raises SettingsError while a recorder has it."""
+    if directory is None or not (directory / INBOX_FILE).exists():
+        yield None
+        return
+    inbox = Inbox(directory / INBOX_FILE)
+    try:
+        inbox.open()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise SettingsError([f"{directory}: a recorder writes there: stop it first"]) from None
+        raise SettingsError([f"{directory}: the inbox cannot be opened ({error})"]) from None
+    except sqlite3.DatabaseError as error:
+        raise SettingsError([f"{directory / INBOX_FILE} is damaged: {error}"]) from None
+    try:
+        yield inbox
+    finally:
+        inbox.close()

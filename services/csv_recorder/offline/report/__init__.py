@@ -1,0 +1,1 @@
+"""Compute and print reports over recordings."""

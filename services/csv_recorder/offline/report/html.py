@@ -1,0 +1,173 @@
+"""A report as one page that asks nobody for anything: style and plots are in it, and no script."""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from csv_recorder.offline.report.figures import ALL, BIN_S, ESENSE, Curve, Report
+from csv_recorder.offline.report.text import signal
+from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
+from neuroone.contract.messages import BANDS
+
+POINTS_MAX: Final = 120
+"""Of a line: more are not seen on a phone, and a page of a thousand students stays below 10 MB."""
+_WIDTH: Final = 1200
+_STYLE: Final = Path(__file__).with_name("report.css")
+_HEAD: Final = """<!doctype html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+"""
+
+
+def page(report: Report, words: Words, made: pd.Timestamp) -> Iterator[str]:
+    """The page in pieces. Names are text and nothing else; every number stands in a table, too."""
+    sessions = report.sessions
+    yield _HEAD.format(lang=words.language, title=escape(words("title")), style=_STYLE.read_text(encoding="utf-8"))
+    yield f"<h1>{escape(words('title'))}</h1>\n"
+    count = 0 if sessions.empty else int((sessions["session"] != ALL).sum())
+    yield _quiet(words("made", words.time(made, "%Y-%m-%d %H:%M"), count))
+    if sessions.empty:
+        yield f"<p>{escape(words('nothing'))}</p>\n"
+    else:
+        yield _quiet(words("zone", words.zone_name(sessions["start"].min())))
+        yield _quiet(words("valid_only"))
+        yield f"<p><strong>{escape(words('notice'))}</strong></p>\n"
+        yield from _classes(report, words)
+        yield from _students(report, words)
+    if report.faults:
+        yield f"<h2>{escape(words('not_read'))}</h2>\n"
+        yield "".join(f'<p class="warn">{escape(fault)}</p>\n' for fault in report.faults)
+    yield "</body>\n</html>\n"
+
+
+def _classes(report: Report, words: Words) -> Iterator[str]:
+    yield f"<h2>{escape(words('classes'))}</h2>\n"
+    for number, row in report.classes.iterrows():
+        title = " · ".join(filter(None, (row["group"] or words("no_group"), row["class"], row["date"])))
+        yield f'<section class="student"><h3>{escape(title)}</h3>\n'
+        yield _esense(row, words, ("mean", "median", "sd"), "students")
+        yield _quiet(
+            f"{words('students')}: {row['students']} · {words('sessions')}: {row['sessions']} · "
+            f"{words('good_signal')}: {signal(row, words)}"
+        )
+        yield _plot(report.class_curves[int(str(number))], words)
+        yield "</section>\n"
+
+
+def _students(report: Report, words: Words) -> Iterator[str]:
+    yield f"<h2>{escape(words('students'))}</h2>\n"
+    student: tuple[str, str, str] | None = None
+    for number, row in report.sessions.iterrows():
+        of = (row["group"], row["source"], row["name"])
+        if of != student:
+            yield ("</section>\n" if student else "") + f'<section class="student"><h3>{escape(row["name"])}</h3>\n'
+            student = of
+        yield from _session(row, report.curves.get(int(str(number))), words)
+    yield "</section>\n"
+
+
+def _session(row: Any, curve: Curve | None, words: Words) -> Iterator[str]:
+    when = words("together") if row["session"] == ALL else words.time(row["start"])
+    place = (row["group"] or words("no_group"), row["class"], when, duration(row["duration_s"]))
+    yield f"<h4>{escape(' · '.join(each for each in place if each not in ('', UNKNOWN)))}</h4>\n"
+    yield from (f'<p class="warn">{escape(each)}</p>\n' for each in _warnings(row, words))
+    yield _esense(row, words, ("mean", "median", "sd", "trend_per_min"), "samples")
+    yield _quiet(f"{words('good_signal')}: {signal(row, words)} · {words('rows')}: {row['rows']}")
+    if curve is not None:
+        yield _plot(curve, words)
+    yield _bands(row, words)
+
+
+def _warnings(row: Any, words: Words) -> Iterator[str]:
+    if row["signal"] == "unknown":
+        yield words("quality_unknown")
+    elif row["signal"] != "known":
+        yield words("quality_partly")
+    if row["missing"] and row["missing"] == row["missing"]:
+        step = row["longest_step_s"]
+        yield words("missing_readings", int(row["missing"])) + (
+            f" ({words('longest_step', words.number(step, 0))})" if step == step and step is not None else ""
+        )
+    if row["left_out"]:
+        yield words("left_out", int(row["left_out"]))
+
+
+def _bands(row: Any, words: Words) -> str:
+    if not row["bands_n"]:
+        return ""
+    body = "".join(
+        f'<tr><td class="text">{escape(label)}</td>'
+        f'<td><span class="bar" style="width:{100 * row[f"{band}_share"]:.1f}%"></span></td>'
+        f"<td>{words.percent(row[f'{band}_share'])}</td><td>{words.number(row[f'{band}_log10'], 2)}</td></tr>\n"
+        for band, label in zip(BANDS, words.bands(), strict=True)
+    )
+    head = f'<tr><th class="text">{words("band")}</th><th></th><th>{words("share")}</th><th>{words("log")}</th></tr>'
+    return (
+        f"<details><summary>{escape(words('bands'))}</summary>"
+        f'<div class="scroll"><table class="bars">{head}\n{body}</table></div></details>\n'
+    )
+
+
+def _plot(curve: Curve, words: Words) -> str:
+    if not len(curve.bins):
+        return _quiet(words("no_time"))
+    if all(np.isnan(values).all() for values in curve.values.values()):
+        return _quiet(words("no_valid"))
+    first, last = int(curve.bins[0]), int(curve.bins[-1]) + 1
+    width = -(-(last - first) // POINTS_MAX)
+    lines = "".join(f'<path class="{name}" d="{_path(curve, name, first, last, width)}"/>' for name in ESENSE)
+    grid = "".join(f'<path class="grid" d="M0 {y}H{_WIDTH}"/>' for y in (0, 50, 100))
+    label = words("over_time", ", ".join(map(words, ESENSE)))
+    ends = [pd.Timestamp(each * BIN_S, unit="s", tz="UTC") for each in (first, last)]
+    start, end = (words.time(each, "%H:%M" if last - first > 60 // BIN_S else "%H:%M:%S") for each in ends)
+    keys = "".join(f'<span class="key {name}"></span>{escape(words(name))}' for name in ESENSE)
+    return (
+        f'<figure><div class="plot"><div class="scale"><span>100</span><span>50</span><span>0</span></div>'
+        f'<svg viewBox="0 -2 {_WIDTH} 104" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
+        f'{grid}{lines}</svg><div class="times"><span>{start}</span><span>{end}</span></div></div>'
+        f"<figcaption>{keys}</figcaption></figure>\n"
+    )
+
+
+def _path(curve: Curve, name: str, first: int, last: int, width: int) -> str:
+    """A line through means of ``width`` bins, broken where there is none; a lone point is a dot."""
+    is_there = ~np.isnan(curve.values[name])
+    place = (curve.bins[is_there] - first) // width
+    count = np.bincount(place)
+    total = np.bincount(place, curve.values[name][is_there])
+    points = []
+    for at in np.flatnonzero(count):
+        goes_on = at > 0 and count[at - 1] > 0
+        x, y = (at + 0.5) * width * _WIDTH / (last - first), 100 - total[at] / count[at]
+        points.append(f"{'L' if goes_on else 'M'}{min(x, _WIDTH):.0f} {y:.1f}" + ("" if goes_on else "h0"))
+    return "".join(points)
+
+
+def _esense(row: Any, words: Words, kinds: tuple[str, ...], counted: str) -> str:
+    """A table of attention and meditation; its last column says over how many of what."""
+    number = {"samples": "n", "students": "students"}[counted]
+    head = "".join(f"<th>{escape(words(each))}</th>" for each in (*kinds, counted))
+    body = "".join(
+        f'<tr><th class="text">{escape(words(name))}</th>'
+        + "".join(f"<td>{words.number(row[f'{name}_{kind}'], sign=kind == 'trend_per_min')}</td>" for kind in kinds)
+        + f"<td>{row[f'{name}_{number}']}</td></tr>\n"
+        for name in ESENSE
+    )
+    return f'<div class="scroll"><table><tr><th></th>{head}</tr>\n{body}</table></div>\n'
+
+
+def _quiet(text: str) -> str:
+    return f'<p class="quiet">{escape(text)}</p>\n'

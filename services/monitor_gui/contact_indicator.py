@@ -1,0 +1,68 @@
+"""The signal light: a shape and a word, so that no one needs to see its colour."""
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from monitor_gui import texts, themes
+from monitor_gui.view import Signal
+from neuroone.contract.messages import StreamStatus
+
+COLOURS = {
+    Signal.GOOD: "good",
+    Signal.ADJUSTING: "adjusting",
+    Signal.POOR: "off",
+    Signal.OFF: "off",
+    Signal.UNKNOWN: "unknown",
+}
+
+
+class Shape(QWidget):
+    """A disc for good, a triangle for adjusting, a square for poor, a cross for off the skin, a ring for unknown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal = Signal.UNKNOWN
+        self.setFixedSize(QSize(26, 26))
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102 (Qt's name)
+        colour = QColor(themes.colours()[COLOURS[self.signal]])
+        box = QRectF(self.rect()).adjusted(4, 4, -4, -4)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        is_line = self.signal in (Signal.UNKNOWN, Signal.OFF)
+        painter.setPen(QPen(colour, 4) if is_line else Qt.PenStyle.NoPen)
+        painter.setBrush(Qt.BrushStyle.NoBrush if is_line else colour)
+        match self.signal:
+            case Signal.GOOD | Signal.UNKNOWN:
+                painter.drawEllipse(box)
+            case Signal.ADJUSTING:
+                top = QPointF(box.center().x(), box.top())
+                painter.drawPolygon(QPolygonF([top, box.bottomRight(), box.bottomLeft()]))
+            case Signal.POOR:
+                painter.drawRect(box)
+            case Signal.OFF:
+                painter.drawLine(box.topLeft(), box.bottomRight())
+                painter.drawLine(box.topRight(), box.bottomLeft())
+        painter.end()
+
+
+class SignalLight(QWidget):
+    """Shape and words for how the headset sits, or that nothing is heard of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape = Shape()
+        self.text = QLabel()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.shape)
+        row.addWidget(self.text)
+
+    def show_signal(self, signal: Signal, status: StreamStatus) -> None:
+        """Show how the headset sits; a stream that is not online says that instead."""
+        is_online = status is StreamStatus.ONLINE
+        self.shape.signal = signal if is_online else Signal.UNKNOWN
+        self.shape.update()
+        self.text.setText(texts.of_signal(signal) if is_online else texts.of_status(status))
+        self.setAccessibleName(self.text.text())

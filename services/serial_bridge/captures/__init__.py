@@ -1,0 +1,1 @@
+"""Recorded bytes of headsets: write, read, replay and print them."""

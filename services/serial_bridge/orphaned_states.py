@@ -1,0 +1,46 @@
+"""Clears the stream states that an earlier run of this bridge left online when it died."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from neuroone.contract import topics
+from neuroone.contract.errors import ContractError
+from neuroone.contract.messages import StreamState
+from neuroone.mqtt.threaded import Bus, Delivery, MqttBus
+from neuroone.service.settings import Identity
+from neuroone.service.stream_states import left_behind
+
+LOOK_S: Final = 5.0
+"""For the broker to deliver the retained states; after that, other people's states are of no interest."""
+
+
+class Leftovers:
+    """Looks at the retained states on the broker once; says offline where a dead run of ours did not.
+
+    ``ours`` are the streams, by group and source, that this run speaks for anyway.
+    """
+
+    def __init__(self, identity: Identity, ours: set[tuple[str, str]]) -> None:
+        self.filter: Final = topics.every(topics.STREAM_STATE, identity.site)
+        self._identity = identity
+        self._ours = ours
+        self._until_s: float | None = None
+
+    def tick(self, bus: MqttBus, now_s: float) -> None:
+        """Stop listening when the broker had its time; called often."""
+        if bus.is_connected and self._until_s is None:
+            self._until_s = now_s + LOOK_S
+        elif self._until_s is not None and now_s >= self._until_s:
+            self._until_s = float("inf")
+            bus.unsubscribe(self.filter)
+
+    def take(self, delivery: Delivery, bus: Bus) -> None:
+        """Take a retained state that the broker delivered."""
+        try:
+            topic, state = delivery.open()
+        except ContractError:
+            return
+        if delivery.retained and isinstance(state, StreamState) and topic.ids not in self._ours:
+            ended = left_behind(state, self._identity, datetime.now(UTC))
+            if ended is not None:
+                bus.publish(topic, ended)

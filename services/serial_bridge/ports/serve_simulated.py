@@ -1,0 +1,155 @@
+"""Serves simulated headsets as real ones are met: on pseudo-terminals or TCP ports."""
+
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from serial_bridge.ports.simulated import SimulatedHeadset
+
+if os.name == "posix":
+    import pty
+    import termios
+    import tty
+
+TICK_S: Final = 0.008
+"""Between two writes: four raw frames, as a UART's buffer or a radio hands them over."""
+
+
+class Line(Protocol):
+    """Where a simulated headset is plugged in."""
+
+    device: str
+
+    def write(self, stream: bytes, baud: int) -> None:
+        """Send at a speed; what nobody takes is lost, as on a wire."""
+        ...
+
+    def read(self, baud: int) -> bytes:
+        """What was sent to the headset, which listens at a speed."""
+        ...
+
+    def close(self) -> None:
+        """Pull the plug."""
+        ...
+
+
+class PtyLine:
+    """A pseudo-terminal. At a wrong speed only rubbish passes, as on a real port."""
+
+    def __init__(self, rng: random.Random, link: Path | None = None) -> None:
+        self._rng = rng
+        self._link = link
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.device = os.ttyname(self._slave)
+        if link is not None:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.device)
+            self.device = str(link)
+
+    def write(self, stream: bytes, baud: int) -> None:
+        """See `Line`."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._master, stream if self._is_set_to(baud) else self._garbled(stream))
+
+    def read(self, baud: int) -> bytes:
+        """See `Line`."""
+        try:
+            received = os.read(self._master, 1024)
+        except BlockingIOError:
+            return b""
+        return received if self._is_set_to(baud) else b""
+
+    def close(self) -> None:
+        """See `Line`."""
+        os.close(self._slave)
+        os.close(self._master)
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+
+    def _is_set_to(self, baud: int) -> bool:
+        return bool(termios.tcgetattr(self._slave)[5] == getattr(termios, f"B{baud}"))
+
+    def _garbled(self, stream: bytes) -> bytes:
+        return bytes(self._rng.randrange(0x80) for _ in stream)
+
+
+class TcpLine:
+    """A TCP port; every program that connects gets the same bytes."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._listener = socket.create_server((host, port))
+        self._listener.setblocking(False)
+        self._clients: list[socket.socket] = []
+        self.device = f"socket://{host}:{self._listener.getsockname()[1]}"
+
+    def write(self, stream: bytes, baud: int) -> None:
+        """See `Line`; TCP has no speed."""
+        with contextlib.suppress(BlockingIOError):
+            client, _ = self._listener.accept()
+            client.setblocking(False)
+            self._clients.append(client)
+        for client in tuple(self._clients):
+            try:
+                client.send(stream)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._drop(client)
+
+    def read(self, baud: int) -> bytes:
+        """See `Line`."""
+        received = b""
+        for client in tuple(self._clients):
+            try:
+                received += client.recv(1024)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._drop(client)
+        return received
+
+    def close(self) -> None:
+        """See `Line`."""
+        for client in tuple(self._clients):
+            self._drop(client)
+        self._listener.close()
+
+    def _drop(self, client: socket.socket) -> None:
+        self._clients.remove(client)
+        client.close()
+
+
+def line(n: int, of: int, tcp: int | None, link: Path | None) -> Line:
+    """The line of headset number ``n`` of ``of``: a TCP port from ``tcp`` on, or a pseudo-terminal. Raises OSError."""
+    if tcp is not None:
+        return TcpLine(tcp + n)
+    if os.name != "posix":
+        raise OSError("pseudo-terminals are of POSIX systems: use --tcp")
+    if link is not None and of > 1:
+        link = link.with_name(f"{link.name}{n}")
+    return PtyLine(random.Random(n), link)
+
+
+def serve(
+    plugged: list[tuple[SimulatedHeadset, Line]],
+    is_stopped: Callable[[], bool],
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> None:
+    """Let the headsets send, on absolute deadlines, until stopped."""
+    began_s = clock()
+    turn = 0
+    while not is_stopped():
+        turn += 1
+        now_s = clock() - began_s
+        for headset, line in plugged:
+            headset.receive(line.read(headset.baud))
+            if stream := headset.advance(now_s):
+                line.write(stream, headset.baud)
+        sleep(max(0.0, began_s + turn * TICK_S - clock()))

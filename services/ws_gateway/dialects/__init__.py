@@ -1,0 +1,1 @@
+"""The languages that WebSocket clients speak: the first one and neuroone.v1."""

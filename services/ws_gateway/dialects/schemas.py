@@ -1,0 +1,104 @@
+"""The JSON Schema of every message of both dialects, for the document that programs read (docs/asyncapi.yaml)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from neuroone.contract import fields
+from neuroone.contract.messages import GroupEvent, RawBlock, Reading, RecordedStream, StreamState
+from neuroone.contract.topics import ID_MAX_CHARS
+from ws_gateway.dialects import first
+from ws_gateway.dialects.v1 import Hello, Marker, Stage, Watch
+
+Schema = dict[str, Any]
+
+_TEXT: Final = {"type": "string"}
+_WHOLE: Final = {"type": "integer", "minimum": 0}
+_ID: Final = {"type": "string", "minLength": 1, "maxLength": ID_MAX_CHARS}
+_STREAM: Final = {"group": _ID, "source": _ID}
+_NUMBERED: Final = {"id": {"type": ["integer", "null"], "minimum": 1}, **_STREAM}
+_MARK: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
+
+
+def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": dict(properties)}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def _properties(message: Any, *without: str) -> Schema:
+    return {name: kind.schema() for name, kind in fields.fields_of(message).items() if name not in without}
+
+
+def _typed(kind: str, properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
+    return _object({"type": {"const": kind}, **properties}, optional)
+
+
+def _said(kind: str, message: Any) -> Schema:
+    schema = fields.schema_of(message)
+    optional = tuple(name for name in schema["properties"] if name not in schema["required"])
+    return _typed(kind, schema["properties"], optional)
+
+
+def _first_values() -> Schema:
+    return {theirs: fields.fields_of(Reading)[ours].schema() for theirs, ours in first.VALUES.items()}
+
+
+NEW_SAID: Final[Mapping[str, Schema]] = {
+    "hello": _said("hello", Hello),
+    "reading": _typed(
+        "reading", _properties(Reading, "session", "name", "code", "kind"), optional=("time", "poor_signal")
+    ),
+    "marker": _said("marker", Marker),
+    "watch": _said("watch", Watch),
+}
+"""What clients of `neuroone.v1` say."""
+NEW_HEARD: Final[Mapping[str, Schema]] = {
+    "welcome": _typed(
+        "welcome",
+        {"session": _or_null(_TEXT), "group": _or_null(_ID), "source": _or_null(_ID), "next_seq": _or_null(_WHOLE)},
+    ),
+    "link": _typed("link", {"broker": {"type": "boolean"}, "recorder": {"type": "boolean"}}),
+    "ack": _typed("ack", {"stage": {"enum": [str(stage) for stage in Stage]}, "seq": _WHOLE}),
+    "marker_ack": _typed("ack", {"stage": {"const": str(Stage.BROKER)}, "marker": _TEXT}),
+    "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}),
+    "state": _typed("state", {**_NUMBERED, **_properties(StreamState)}),
+    "event": _typed(
+        "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
+    ),
+    "recorded": _typed(
+        "recorded",
+        {
+            "streams": {
+                "type": "array",
+                "items": _object({name: _properties(RecordedStream)[name] for name in _MARK}),
+            }
+        },
+    ),
+    "raw": _typed("raw", {**_STREAM, **_properties(RawBlock)}),
+    "error": _typed("error", {"code": _TEXT, "field": _TEXT, "message": _TEXT}),
+}
+"""What clients of `neuroone.v1` hear."""
+FIRST_SAID: Final[Mapping[str, Schema]] = {
+    "dash": {"enum": ["dash"], "description": "Also with quotes or white space around it."},
+    "student": _object(
+        {"Nome": _or_null(_TEXT), "Codigo": {"type": ["string", "number", "null"]}, **_first_values()},
+        optional=("Nome", "Codigo", *first.VALUES),
+    ),
+}
+"""What clients of the first dialect say."""
+FIRST_HEARD: Final[Mapping[str, Schema]] = {
+    "dashboard": _object(
+        {
+            "ID": {"type": "integer", "minimum": 1},
+            "Nome": _or_null(_TEXT),
+            "Codigo": _or_null(_TEXT),
+            **{name: _first_values()[name] for name in ("Att", "Med")},
+        }
+    ),
+    "listener": _object(_first_values()),
+    "error": _object({"error": _object({"code": _TEXT, "field": _TEXT, "message": _TEXT})}),
+}
+"""What clients of the first dialect hear."""

@@ -1,0 +1,202 @@
+"""The dialect ``neuroone.v1``: typed JSON messages over WebSocket, as docs/websocket.md describes them.
+
+Pure translation between the clients' JSON and the contract.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from neuroone.contract import codec, fields
+from neuroone.contract.errors import BadMessage
+from neuroone.contract.fields import Choice, Text
+from neuroone.contract.messages import (
+    NOTE_MAX_CHARS,
+    Code,
+    EventType,
+    GroupEvent,
+    Message,
+    Name,
+    RawBlock,
+    Reading,
+    RecordedStream,
+    StreamState,
+)
+from neuroone.contract.topics import ID_MAX_CHARS, Topic, is_id
+from ws_gateway.dialects.first import BadFrame
+
+SUBPROTOCOL: Final = "neuroone.v1"
+TOKEN_MAX_CHARS: Final = 256
+
+
+class Role(StrEnum):
+    """What a client is."""
+
+    STUDENT = "student"
+    DASHBOARD = "dashboard"
+
+
+class Stage(StrEnum):
+    """How far a reading is: the broker has it, or a recorder has it on disk."""
+
+    BROKER = "broker"
+    RECORDED = "recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(Message):
+    """The first message of every client."""
+
+    role: Annotated[Role, Choice(of=Role, doc="student or dashboard.")]
+    name: Name = None
+    code: Code = None
+    session: Annotated[
+        str | None,
+        Text(
+            low=8,
+            high=64,
+            optional=True,
+            doc="An id that the student's app made for this run, or a session to go on with.",
+        ),
+    ] = None
+    token: Annotated[
+        str | None, Text(high=TOKEN_MAX_CHARS, optional=True, doc="A dashboard's token, or a student's join code.")
+    ] = None
+    acks: Annotated[
+        Stage, Choice(of=Stage, doc="broker: acknowledge what the broker has. recorded: also what is on disk.")
+    ] = Stage.BROKER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker(Message):
+    """A moment that somebody marks."""
+
+    id: Annotated[str, Text(low=1, high=64, doc="Made by the client; comes back in the ack.")]
+    event: Annotated[EventType, Choice(of=EventType, doc="What happened.")] = EventType.MARKER
+    text: Annotated[str, Text(high=NOTE_MAX_CHARS, doc="A note; may be empty.")] = ""
+    code: Code = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch(Message):
+    """A dashboard wants the raw samples of one stream from now on, or of none."""
+
+    group: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="Of the stream; null: of none.")] = (
+        None
+    )
+    source: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="As group.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudentReading:
+    """A reading as the student's app sends it: everything of the contract's reading but who and whose it is."""
+
+    given: Mapping[str, Any]
+
+    def reading(self, *, session: str, name: str | None, code: str | None, now: datetime) -> Reading:
+        """The contract's reading; ``now`` is its time when the app gave none. Raises BadFrame."""
+        own = {"session": session, "name": name, "code": code, "kind": "client"}
+        optional = {"time": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "poor_signal": None}
+        made: Reading = _checked(Reading, {**optional, **self.given, **own})
+        return made
+
+
+Said = Hello | Marker | Watch | StudentReading
+
+
+def said(message: bytes) -> Said:
+    """What a client says. Raises BadFrame."""
+    try:
+        given = codec.load_object(message)
+    except BadMessage as error:
+        raise BadFrame("bad_json", "", str(error)) from None
+    match given.get("type"):
+        case "hello":
+            hello: Hello = _checked(Hello, given)
+            if hello.session is not None and not is_id(hello.session):
+                raise BadFrame("bad_value", "session", "session may have the characters A-Z a-z 0-9 _ - only")
+            return hello
+        case "reading":
+            return StudentReading(given)
+        case "marker":
+            marker: Marker = _checked(Marker, given)
+            return marker
+        case "watch":
+            watch: Watch = _checked(Watch, given)
+            return watch
+    raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
+
+
+def welcome(*, session: str | None, group: str | None, source: str | None, next_seq: int | None) -> str:
+    """The answer to hello. A student's session goes on with ``next_seq``, or with anything later."""
+    return _frame("welcome", {"session": session, "group": group, "source": source, "next_seq": next_seq})
+
+
+def ack(stage: Stage, seq: int) -> str:
+    """Every reading up to ``seq`` is at the broker, or on disk."""
+    return _frame("ack", {"stage": stage, "seq": seq})
+
+
+def marker_ack(marker_id: str) -> str:
+    """The broker has a marker."""
+    return _frame("ack", {"stage": Stage.BROKER, "marker": marker_id})
+
+
+def link(*, broker: bool, recorder: bool) -> str:
+    """Whether the broker and a recorder are there."""
+    return _frame("link", {"broker": broker, "recorder": recorder})
+
+
+def reading(student_id: int | None, topic: Topic, message: Reading) -> str:
+    """A reading, for dashboards; the id is null for a headset without a name."""
+    return _frame("reading", _whose(student_id, topic) | fields.to_json(message))
+
+
+def state(student_id: int | None, topic: Topic, message: StreamState) -> str:
+    """Whether a student or headset is there, for dashboards."""
+    return _frame("state", _whose(student_id, topic) | fields.to_json(message))
+
+
+def event(topic: Topic, message: GroupEvent) -> str:
+    """A marker, or the start or stop of a class, for dashboards."""
+    given = fields.to_json(message)
+    return _frame("event", {"group": topic["group"], "event": given.pop("type"), **given})
+
+
+def recorded(streams: Sequence[RecordedStream]) -> str:
+    """How far streams are safe on disk, for dashboards."""
+    keys = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
+    return _frame("recorded", {"streams": [{key: getattr(stream, key) for key in keys} for stream in streams]})
+
+
+def raw(topic: Topic, block: RawBlock) -> str:
+    """Raw samples, for the dashboards that watch them."""
+    return _frame("raw", {"group": topic["group"], "source": topic["source"], **fields.to_json(block)})
+
+
+def error(fault: BadFrame) -> str:
+    """What a client hears of its own bad message."""
+    return _frame("error", {"code": fault.code, "field": fault.field, "message": fault.message})
+
+
+def group_event(marker: Marker, now: datetime, source: str | None) -> GroupEvent:
+    """The contract's event of a marker."""
+    return GroupEvent(id=marker.id, time=now, type=marker.event, text=marker.text, source=source)
+
+
+def _whose(student_id: int | None, topic: Topic) -> dict[str, Any]:
+    return {"id": student_id, "group": topic["group"], "source": topic["source"]}
+
+
+def _frame(kind: str, content: Mapping[str, Any]) -> str:
+    return json.dumps({"type": kind, **content}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _checked(of: type[Any], given: Mapping[str, Any]) -> Any:
+    try:
+        return fields.from_json(of, given)
+    except BadMessage as fault:
+        raise BadFrame("bad_value", fault.field, str(fault)) from None

@@ -1,0 +1,1 @@
+"""Pages, downloads, health and metrics on the same port."""

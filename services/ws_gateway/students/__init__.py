@@ -1,0 +1,1 @@
+"""Students: their streams, their limits and what the broker knows of them."""

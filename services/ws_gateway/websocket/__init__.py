@@ -1,0 +1,1 @@
+"""WebSocket connections: bytes in, frames out, with limits."""

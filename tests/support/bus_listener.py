@@ -1,0 +1,61 @@
+"""A subscriber for tests: what the broker delivers, and waiting for it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from neuroone.contract.messages import Message
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress, Identity
+from tests.support.waiting import wait_for
+
+M = TypeVar("M", bound=Message)
+
+
+def identity(service: str, instance: str = "test") -> Identity:
+    """An identity of this moment."""
+    return Identity("local", service, instance, "0.1.0", int(time.time() * 1000))
+
+
+class Listener:
+    """Everything that was delivered, opened, in its order."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+
+    def of(self, kind: type[M]) -> list[tuple[Topic, M]]:
+        """The messages of one kind so far, with their topics."""
+        opened = (delivery.open() for delivery in list(self.deliveries))
+        return [(topic, message) for topic, message in opened if isinstance(message, kind)]
+
+    def wait_for(
+        self, kind: type[M], condition: Callable[[Topic, M], bool] = lambda topic, message: True, timeout_s: float = 10
+    ) -> tuple[Topic, M]:
+        """The first message of that kind that meets the condition."""
+
+        def first() -> tuple[Topic, M] | None:
+            return next((each for each in self.of(kind) if condition(*each)), None)
+
+        found = wait_for(first, kind.__name__, timeout_s)
+        assert found is not None
+        return found
+
+
+@contextmanager
+def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[Listener]:
+    """Listen to these filters, or to everything of the site ``local``, on the broker at ``url``."""
+    listener = Listener()
+    bus = MqttBus(
+        BrokerAddress.parse(url),
+        identity("test", instance),
+        subscriptions=dict.fromkeys(filters or ("neuroone/v1/local/#",), 1),
+        on_delivery=listener.deliveries.append,
+    )
+    bus.start()
+    try:
+        assert bus.wait_connected(10)
+        yield listener
+    finally:
+        bus.close()

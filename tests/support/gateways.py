@@ -1,0 +1,113 @@
+"""``ws-gateway`` as a program, other programs on its broker, and what its clients hear."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from neuroone.contract import topics
+from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.service.settings import BrokerAddress, Identity
+from tests.support.brokers import LOOPBACK, Broker, free_port
+from tests.support.waiting import POLL_S, wait_for
+
+HEARD_WITHIN_S = 10.0
+
+
+class Peer:
+    """Another program on the broker: hears everything, and may publish."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.heard: list[tuple[Topic, Message]] = []
+        self.forgotten: list[str] = []
+        self.bus = MqttBus(
+            BrokerAddress.parse(broker.url),
+            Identity("local", "peer", "test", "0.1.0", epoch=1),
+            subscriptions={"neuroone/v1/#": 1},
+            on_delivery=self._take,
+        )
+        self.bus.start()
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.payload:
+            self.heard.append(delivery.open())
+        else:
+            self.forgotten.append(delivery.topic)
+
+    def readings(self) -> list[Reading]:
+        return [message for _, message in self.heard if isinstance(message, Reading)]
+
+    def statuses(self, source: str) -> list[StreamStatus]:
+        return [m.status for t, m in self.heard if isinstance(m, StreamState) and t["source"] == source]
+
+
+class GatewayProgram:
+    """``ws-gateway`` in a process of its own."""
+
+    def __init__(self, broker: Broker, *words: str, instance: str = "test") -> None:
+        self.port = free_port()
+        self.url = f"ws://{LOOPBACK}:{self.port}"
+        self.command = [sys.executable, "-m", "ws_gateway", "--host", LOOPBACK, "--ws-port", str(self.port)]
+        self.command += ["--broker", broker.url, "--instance", instance, *words]
+        self._birth = topics.service_state("local", "ws_gateway", instance)
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, peer: Peer) -> None:
+        already = len(self._births(peer))
+        self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        try:
+            wait_for(lambda: len(self._births(peer)) > already, "birth of the gateway")
+        except AssertionError:
+            print(self.end(signal.SIGKILL))
+            raise
+
+    def end(self, how: signal.Signals) -> tuple[int, str]:
+        """End it; its exit code and its log."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        _, log = self.process.communicate(timeout=20)
+        code, self.process = self.process.returncode, None
+        return code, log
+
+    def finish(self) -> None:
+        """End it in good order, if it runs; it must not have had a fault."""
+        if self.process is not None:
+            _, log = self.end(signal.SIGTERM)
+            print(log)
+            assert "Traceback" not in log
+
+    def _births(self, peer: Peer) -> list[Message]:
+        states = [message for topic, message in peer.heard if topic == self._birth]
+        return [state for state in states if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE]
+
+
+async def hear(connection: ClientConnection) -> Any:
+    """The next frame; it must be a JSON object."""
+    frame = json.loads(await asyncio.wait_for(connection.recv(), HEARD_WITHIN_S))
+    assert isinstance(frame, dict)
+    return frame
+
+
+async def close_code(connection: ClientConnection) -> int | None:
+    """The code with which the gateway closes, once everything before it is heard."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await hear(connection)
+    return connection.close_code
+
+
+async def happens(condition: Callable[[], Any], within_s: float = HEARD_WITHIN_S) -> Any:
+    """As `wait_for`, while the clients of the test go on."""
+    async with asyncio.timeout(within_s):
+        while not (value := condition()):  # noqa: ASYNC110 (the condition sets no event)
+            await asyncio.sleep(POLL_S)
+    return value

@@ -1,0 +1,290 @@
+"""Exports are read back by other people's programs: pandas, openpyxl, a spreadsheet's CSV reader, MNE."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import mne
+import mne_bids
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from csv_recorder.__main__ import main
+from csv_recorder.offline import commands
+from csv_recorder.offline.export import edf
+from csv_recorder.offline.export.edf import HOLE_MAX_S, POOR, SKIP
+from csv_recorder.offline.recordings import find
+from tests.support.recordings import (
+    BLOCK,
+    NOON,
+    RATE_HZ,
+    SEED_FILE,
+    checked,
+    event_row,
+    raw_rows,
+    reading_rows,
+    time_text,
+    write_session,
+)
+
+VOLTS_PER_COUNT = (1.8 / 4096) / 2000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two sessions: one with raw samples, a hole of two seconds in them, poor signal and a marker; one without."""
+    root = tmp_path / "recordings"
+    events = [
+        event_row(NOON, "online"),
+        event_row(NOON + timedelta(seconds=4.5), "marker", "início; prova"),
+        event_row(NOON + timedelta(seconds=5), "gap", "2", (3, 4)),
+    ]
+    readings = reading_rows(20, poor=lambda n: 200 if 10 <= n < 13 else 0)
+    write_session(root, name="João =Silva", readings=readings, raw=raw_rows(20, lost=range(48, 64)), events=events)
+    write_session(root, name="=1+1", source="phone", readings=reading_rows(30, poor=lambda n: ""))
+    return root
+
+
+def export(root, to, out, *more):
+    return main(["export", str(root), "--to", to, "--out", str(out), *more])
+
+
+def test_parquet_is_three_tables(root, tmp_path):
+    """Types and time zone stay; what a source does not say is missing and not 0."""
+    assert export(root, "parquet", tmp_path / "out") == 0
+    readings = pd.read_parquet(tmp_path / "out" / "readings")
+    assert len(readings) == 50
+    assert str(readings["time"].dtype) == "datetime64[us, UTC]"
+    assert readings["time"].min() == pd.Timestamp(NOON)
+    assert sorted(readings["name"].unique()) == ["=1+1", "João =Silva"]
+    phone = readings[readings["source"] == "phone"]
+    assert phone["valid"].isna().all()
+    assert phone["seq"].tolist() == list(range(30))
+    raw = pd.read_parquet(tmp_path / "out" / "raw")
+    assert len(raw) == 18 * RATE_HZ
+    assert raw["counts"].iloc[0] == -2048
+    assert raw["microvolts"].iloc[0] == pytest.approx(-450)
+    assert raw["time"].iloc[0] == pd.Timestamp(NOON) + pd.Timedelta(1 / RATE_HZ, unit="s").round("us")
+    assert (raw["sample"].diff().dropna() > 1).sum() == 1
+    events = pd.read_parquet(tmp_path / "out" / "events")
+    assert events[events["event"] == "gap"][["first_seq", "last_seq"]].values.tolist() == [[3, 4]]
+
+
+def test_workbooks(root, tmp_path):
+    """One a session, three sheets, no formula; dates are dates."""
+    assert export(root, "xlsx", tmp_path / "out") == 0
+    files = sorted((tmp_path / "out").iterdir())
+    assert [file.stem for file in files] == ["2026-11-22_182031_ABC123_Joao_Silva", "2026-11-22_182031_ABC123_phone"]
+    book = openpyxl.load_workbook(files[1])
+    assert book.sheetnames == ["Readings", "Events", "Session"]
+    assert not any(cell.data_type == "f" for sheet in book for row in sheet.iter_rows() for cell in row)
+    head, first, *rest = book["Readings"].iter_rows(values_only=True)
+    row = dict(zip(head, first, strict=True))
+    assert len(rest) == 29
+    assert row["name"] == "'=1+1"
+    assert (row["attention"], row["valid"]) == (40, None)
+    assert isinstance(row["time"], datetime)
+
+
+def test_csv_for_a_spreadsheet_in_portuguese(root, tmp_path):
+    """BOM, semicolon, decimal comma, no formula: read with the dialect that the program takes there."""
+    assert export(root, "csv-ptbr", tmp_path / "out") == 0
+    content = (tmp_path / "out" / "2026-11-22_182031_ABC123_Joao_Silva.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfhorario_utc;segundos;")
+    assert content.count(b"\r\n") == content.count(b"\n") == 21
+    rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines(), delimiter=";"))
+    assert rows[1]["horario_utc"] == "22/11/2026 18:20:32,123"
+    assert float(rows[1]["segundos"].replace(",", ".")) == 1
+    assert (rows[1]["nome"], rows[10]["valido"], rows[10]["sinal_ruim"]) == ("João =Silva", "0", "200")
+    assert {len(row) for row in rows} == {len(rows[0])}
+    phone = (tmp_path / "out" / "2026-11-22_182031_ABC123_phone.csv").read_text(encoding="utf-8-sig")
+    assert {row["nome"] for row in csv.DictReader(phone.splitlines(), delimiter=";")} == {"'=1+1"}
+    events = (tmp_path / "out" / "2026-11-22_182031_ABC123_Joao_Silva_eventos.csv").read_text(encoding="utf-8-sig")
+    assert [row["texto"] for row in csv.DictReader(events.splitlines(), delimiter=";")] == ["", "início; prova", "2"]
+
+
+def test_the_old_servers_file_is_exported(tmp_path):
+    """Its columns are there, its time is not."""
+    (tmp_path / "Joao_Silva.csv").write_text(SEED_FILE, encoding="ascii")
+    assert export(tmp_path, "csv-ptbr", tmp_path / "out") == 0
+    text = (tmp_path / "out" / "Joao_Silva.csv").read_text(encoding="utf-8-sig")
+    (row,) = csv.DictReader(text.splitlines(), delimiter=";")
+    assert (row["atencao"], row["gama_media"], row["horario_utc"], row["valido"]) == ("85", "890123", "", "")
+    assert export(tmp_path / "Joao_Silva.csv", "parquet", tmp_path / "out") == 0
+    assert export(tmp_path / "Joao_Silva.csv", "xlsx", tmp_path / "out") == 0
+    assert (tmp_path / "Joao_Silva.csv").read_text(encoding="ascii") == SEED_FILE
+
+
+def counts_of(raw):
+    return raw.get_data()[0] / VOLTS_PER_COUNT
+
+
+def test_mne_reads_every_sample_of_an_edf_file(root, tmp_path, capsys):
+    """Volts as counts say; the hole is zeros and annotated, so is poor signal; the marker stands at its time."""
+    assert export(root, "edf", tmp_path / "out") == 0
+    assert "1 of 2 sessions have no raw samples" in capsys.readouterr().out
+    (file,) = (tmp_path / "out").iterdir()
+    raw = mne.io.read_raw_edf(file, preload=True, verbose="error")
+    assert (raw.info["sfreq"], raw.ch_names, raw.get_channel_types()) == (RATE_HZ, ["Fp1"], ["eeg"])
+    expected = (np.arange(20 * RATE_HZ) % 4096 - 2048).astype(float)
+    expected[48 * BLOCK : 64 * BLOCK] = 0
+    np.testing.assert_allclose(counts_of(raw), expected, atol=0.01)
+    start = NOON + timedelta(seconds=1 / RATE_HZ)
+    assert abs(raw.info["meas_date"] - start) < timedelta(seconds=1)
+    found = [(each["description"], each["onset"], each["duration"]) for each in raw.annotations]
+    assert [each[0] for each in found] == ["início; prova", SKIP, POOR]
+    assert [each[1] for each in found] == pytest.approx([4.5, 6, 9], abs=0.01)
+    assert [each[2] for each in found] == pytest.approx([0, 2, 3], abs=0.01)
+    assert b"Silva =" not in file.read_bytes()[:256]
+
+
+def test_mne_leaves_the_hole_out_by_itself(root, tmp_path):
+    """Only what was recorded is in an average."""
+    export(root, "edf", tmp_path / "out")
+    (file,) = (tmp_path / "out").iterdir()
+    raw = mne.io.read_raw_edf(file, preload=True, verbose="error")
+    good = raw.get_data(reject_by_annotation="omit", verbose="error")
+    assert good.shape[1] == pytest.approx((20 - 2 - 3) * RATE_HZ, abs=2)
+
+
+def test_a_part_of_a_second_is_filled_up_and_annotated(tmp_path):
+    """EDF has whole records."""
+    write_session(tmp_path, readings=reading_rows(3), raw=raw_rows(3)[:-3])
+    (run,) = edf.runs(find([tmp_path])[0])
+    assert (run.duration_s, run.has_holes) == (3, False)
+    assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2.625, 0.375)]
+
+
+def test_a_long_hole_begins_another_file(tmp_path):
+    """So does a count that begins anew."""
+    later = NOON + timedelta(seconds=HOLE_MAX_S + 60)
+    rows = raw_rows(2)
+    again = raw_rows(2, start=later)
+    write_session(tmp_path / "r", readings=reading_rows(2), raw=[*rows, *again])
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 0
+    files = sorted((tmp_path / "out").iterdir())
+    assert [file.stem[-5:] for file in files] == ["run-1", "run-2"]
+    second = mne.io.read_raw_edf(files[1], verbose="error")
+    assert abs(second.info["meas_date"] - later) < timedelta(seconds=1)
+
+
+def test_a_hole_that_the_headset_did_not_count(tmp_path):
+    """Its samples go on, but its time does not: the clock says how long it was away."""
+    rows = raw_rows(2)
+    cells = [row.decode().split(",") for row in raw_rows(4)[16:]]
+    late = [
+        checked([time_text(datetime.fromisoformat(each[0]) + timedelta(seconds=10)), *each[1:-1]]) for each in cells
+    ]
+    write_session(tmp_path, readings=reading_rows(2), raw=[*rows, *late])
+    (run,) = edf.runs(find([tmp_path])[0])
+    assert run.has_holes
+    assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2, 10)]
+
+
+@pytest.mark.pty
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+def test_a_terminal_shows_how_far_it_is(root, tmp_path):
+    """And a file or a pipe is given no bar."""
+    ours, theirs = os.openpty()
+    termios = pytest.importorskip("termios")
+    termios.tcsetwinsize(theirs, (24, 80))
+    words = [sys.executable, "-m", "csv_recorder", "export", str(root), "--to", "edf", "--out", str(tmp_path / "out")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, check=True)
+    assert b"2/2" in os.read(ours, 10_000)
+    assert b"2/2" not in done.stdout
+    piped = subprocess.run(words, capture_output=True, check=True)
+    assert piped.stderr == b""
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_nothing_to_export(tmp_path, capsys):
+    """Sessions without raw samples give no EDF file: exit code 1, and the reason."""
+    write_session(tmp_path / "r", readings=reading_rows(3))
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 1
+    assert "run --raw records them" in capsys.readouterr().out
+
+
+def test_bids_is_read_by_mne_bids(root, tmp_path):
+    """Signal, line frequency, events and channel come back; participants are numbers."""
+    out = tmp_path / "bids"
+    assert export(root, "bids", out) == 0
+    assert mne_bids.get_entity_vals(out, "subject") == ["001", "002"]
+    path = mne_bids.find_matching_paths(out, suffixes="eeg", extensions=".edf")[0]
+    raw = mne_bids.read_raw_bids(path, verbose="error")
+    assert (raw.info["line_freq"], raw.info["sfreq"], raw.ch_names) == (60, RATE_HZ, ["Fp1"])
+    assert {*raw.annotations.description} == {"marker", SKIP, POOR}
+    assert len(raw.load_data(verbose="error").times) == 20 * RATE_HZ
+
+
+def test_bids_has_its_required_files_and_no_name(root, tmp_path):
+    """Nor an id made of a name, in no file and in no file's name."""
+    out = tmp_path / "bids"
+    assert export(root, "bids", out) == 0
+    stem = out / "sub-001" / "ses-01" / "eeg" / "sub-001_ses-01_task-classroom_run-01"
+    assert {"_eeg.edf", "_eeg.json", "_channels.tsv", "_events.tsv", "_events.json"} == {
+        file.name.removeprefix(stem.name) for file in stem.parent.iterdir()
+    }
+    about = json.loads(Path(f"{stem}_eeg.json").read_text(encoding="utf-8"))
+    required = {"TaskName", "EEGReference", "SamplingFrequency", "PowerLineFrequency", "SoftwareFilters"}
+    assert required <= about.keys()
+    assert (about["RecordingDuration"], about["RecordingType"]) == (20, "discontinuous")
+    channels = pd.read_csv(f"{stem}_channels.tsv", sep="\t")
+    assert channels[["name", "type", "units"]].values.tolist() == [["Fp1", "EEG", "uV"]]
+    events = pd.read_csv(f"{stem}_events.tsv", sep="\t")
+    assert list(events.columns) == ["onset", "duration", "trial_type", "value"]
+    assert events["trial_type"].tolist() == ["marker", SKIP, POOR]
+    description = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
+    assert {"Name", "BIDSVersion"} <= description.keys()
+    beh = pd.read_csv(out / "sub-002" / "ses-01" / "beh" / "sub-002_ses-01_task-classroom_beh.tsv", sep="\t")
+    assert len(beh) == 30
+    assert beh["valid"].isna().all()
+    assert (out / "participants.tsv").read_text(encoding="utf-8").split() == ["participant_id", "sub-001", "sub-002"]
+    for file in (each for each in out.rglob("*") if each.is_file()):
+        assert b"Silva" not in file.read_bytes()
+        assert "Silva" not in file.name
+
+
+def test_bids_with_names_where_they_are_asked_for(root, tmp_path):
+    """In the list of participants and nowhere else."""
+    assert export(root, "bids", tmp_path / "bids", "--names") == 0
+    found = pd.read_csv(tmp_path / "bids" / "participants.tsv", sep="\t")
+    assert found["name"].tolist() == ["João =Silva", "=1+1"]
+
+
+def test_only_one_group(root, tmp_path):
+    """The others are not exported."""
+    write_session(root, group="XYZ", source="third", readings=reading_rows(3))
+    assert export(root, "parquet", tmp_path / "out", "--group", "XYZ") == 0
+    assert pd.read_parquet(tmp_path / "out" / "readings")["source"].unique().tolist() == ["third"]
+
+
+def test_one_broken_session_loses_no_other(root, tmp_path, capsys):
+    """It is named, and the exit code is 1."""
+    (next(root.glob("sessions/*/*_phone")) / "readings.csv").write_bytes(b"a,b\n1,2\n")
+    assert export(root, "xlsx", tmp_path / "out") == 1
+    assert "Not read: " in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize("to", commands.NEEDED_BY)
+def test_a_package_that_is_missing_is_named(root, tmp_path, monkeypatch, capsys, to):
+    """With what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tqdm" else object())
+    assert export(root, to, tmp_path / "out") == 2
+    words = f"export --to {to} needs tqdm: install it with: pip install 'neuroone[csv-recorder-export]'"
+    assert words in capsys.readouterr().err
+
+
+def test_wrong_settings(capsys):
+    """All at once."""
+    assert main(["export", "--to", "mp3"]) == 2
+    faults = capsys.readouterr().err
+    assert "--to: must be one of parquet, xlsx, edf, bids, csv-ptbr" in faults
+    assert "--out: is missing" in faults

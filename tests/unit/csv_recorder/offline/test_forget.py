@@ -1,0 +1,239 @@
+"""One student's data is removed everywhere, the others' stays and stays verifiable."""
+
+import io
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from csv_recorder.__main__ import main
+from csv_recorder.live.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Options, Recorder
+from neuroone.contract import codec, topics
+from neuroone.contract.messages import Reading
+from neuroone.mqtt.threaded import Delivery
+from tests.support import messages
+from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
+
+ANA = "Ana Íris"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Ana in two sessions, João, and another Ana in another group; files, index and dead letters."""
+    root = tmp_path / "recordings"
+    later = NOON + timedelta(days=1)
+    write_session(root, name=ANA, source="ana", readings=reading_rows(30))
+    write_session(root, name=ANA, source="ana", readings=reading_rows(30, start=later), start=later)
+    write_session(root, name="João", source="joao", readings=reading_rows(30))
+    (root / "Ana Íris.csv").write_text(SEED_FILE, encoding="ascii")
+    (root / "Ana Íris__X.csv").write_text(SEED_FILE, encoding="ascii")
+    (root / "João.csv").write_text(SEED_FILE, encoding="ascii")
+    (root / "names.csv").write_text(
+        'name,file\n"Ana Íris","Ana Íris.csv"\n"Ana Íris","Ana Íris__X.csv"\n"João","João.csv"\n', encoding="utf-8"
+    )
+    letters = [
+        letter("streams/ABC123/ana/reading", b"{}"),
+        letter("streams/ABC123/joao/reading", b"{}"),
+        letter("streams/ABC123/x/reading", json.dumps({"name": ANA}).encode()),
+        letter("streams/ABC123/x/reading", json.dumps({"name": ANA}, ensure_ascii=False).encode()),
+        b"no letter\n",
+    ]
+    (root / DEAD_LETTERS_FILE).write_bytes(b"".join(letters))
+    return root
+
+
+def letter(topic: str, payload: bytes) -> bytes:
+    content = {"topic": f"neuroone/v1/local/{topic}", "fault": "x", "payload": payload.hex()}
+    return json.dumps(content).encode() + b"\n"
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def forget(root, *words):
+    return main(["forget", "--dir", str(root), *words])
+
+
+def delivery(topic: topics.Topic, reading: Reading) -> Delivery:
+    return Delivery(str(topic), codec.encode(reading), retained=False, packet_id=reading.seq + 1, connection=1)
+
+
+def record(root: Path, *students: tuple[str, str, str], stop: bool = True) -> None:
+    """A recorder that took ten readings of each student (group, source, name)."""
+    recorder = Recorder(root, Options(site="local"), clock=lambda: NOON.timestamp())
+    recorder.open()
+    for group, source, name in students:
+        topic = topics.Topic("local", topics.READING, (group, source))
+        for seq in range(10):
+            reading = messages.reading(
+                seq=seq, time=NOON + timedelta(seconds=seq), name=name, code=group, session=f"s-{source}-{group}"
+            )
+            recorder.take([delivery(topic, reading)])
+    if stop:
+        recorder.close()
+
+
+def test_a_name_is_forgotten_everywhere(root, capsys):
+    """Sessions, files, index and dead letters; every other byte stays, and all of it can be verified."""
+    before = contents(root)
+    assert forget(root, "--name", ANA, "--yes") == 0
+    out = capsys.readouterr().out
+    assert out.count("session ") == 2
+    assert "3 messages in .dead-letters.jsonl" in out
+    after = contents(root)
+    assert not any("ana" in name.lower() for name in after)
+    assert all("Íris" not in content.decode() for content in after.values())
+    assert after["names.csv"].decode().splitlines() == ["name,file", "João,João.csv"]
+    assert after[DEAD_LETTERS_FILE].count(b"\n") == 2
+    changed = {"names.csv", DEAD_LETTERS_FILE}
+    assert {name: before[name] for name in after if name not in changed} == {
+        name: content for name, content in after.items() if name not in changed
+    }
+    assert not (root / "sessions" / "2026-11-23").exists()
+    assert main(["verify", str(root)]) == 0
+
+
+def test_what_goes_is_listed_first_and_nothing_goes_without_a_yes(root, capsys, monkeypatch):
+    """Where nobody can be asked, --yes is needed."""
+    before = contents(root)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert forget(root, "--name", ANA) == 2
+    out, err = capsys.readouterr()
+    assert "Ana Íris.csv, and its line in names.csv" in out
+    assert "--yes is needed" in err
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("sim", 0), ("n", 1), ("", 1), (None, 1)])
+@pytest.mark.pty
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+def test_on_a_terminal_it_is_asked_for(root, monkeypatch, capsys, answer, code):
+    """Only a yes removes; the end of the input is a no."""
+    ours, theirs = os.openpty()
+    os.write(ours, b"\x04" if answer is None else f"{answer}\n".encode())
+    before = contents(root)
+    with os.fdopen(theirs, encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert forget(root, "--name", ANA) == code
+    os.close(ours)
+    assert "Remove all of this for ever?" in capsys.readouterr().out
+    assert (contents(root) == before) == (code == 1)
+
+
+def test_a_name_whose_accents_are_composed_otherwise(root):
+    """Is the same name."""
+    assert forget(root, "--name", "Ana I\u0301ris", "--yes") == 0
+    assert not list(root.glob("sessions/*/*_ana"))
+
+
+def test_one_source_only(root, capsys):
+    """A file that others of the same name write to stays, and is said; the exit code is 1 then."""
+    write_session(root, name=ANA, group="XYZ", source="other", readings=reading_rows(5))
+    assert forget(root, "--source", "ABC123/ana", "--yes") == 1
+    out = capsys.readouterr().out
+    assert out.count("stays, others of that name write to it too") == 2
+    assert {path.name for path in root.glob("sessions/*/*")} == {"182031_ABC123_joao", "182031_XYZ_other"}
+    assert (root / "Ana Íris.csv").exists()
+    assert main(["verify", str(root)]) == 0
+
+
+def test_one_source_with_a_file_of_its_own(root):
+    """Goes with its file."""
+    assert forget(root, "--source", "ABC123/joao", "--yes") == 0
+    assert not (root / "João.csv").exists()
+    assert (root / "Ana Íris.csv").exists()
+    assert main(["verify", str(root)]) == 0
+
+
+def test_the_inbox_forgets_too(tmp_path, capsys):
+    """It says which file is whose; nothing of the student is in its pages afterwards, and the rest is recorded on."""
+    root = tmp_path / "recordings"
+    record(root, ("ABC", "ana", ANA), ("ABC", "bia", "Bia"), ("XYZ", "ana", ANA))
+    files = sorted(path.name for path in root.glob("Ana*.csv"))
+    assert len(files) == 2
+    assert forget(root, "--source", "XYZ/ana", "--yes") == 0
+    assert [path.name for path in root.glob("Ana*.csv")] == ["Ana Íris.csv"]
+    assert main(["verify", str(root)]) == 0
+    assert forget(root, "--name", ANA, "--yes") == 0
+    inbox = b"".join(path.read_bytes() for path in root.glob(f"{INBOX_FILE}*"))
+    assert "Íris".encode() not in inbox
+    assert json.dumps(ANA).encode()[1:-1] not in inbox
+    assert b"ABC/ana" not in inbox
+    assert main(["verify", str(root)]) == 0
+    before = (root / "Bia.csv").read_bytes()
+    record(root, ("ABC", "bia", "Bia"), ("ABC", "new", "New"))
+    assert (root / "Bia.csv").read_bytes() == before
+    assert (root / "New.csv").read_bytes().count(b"\n") == 11
+    assert main(["verify", str(root)]) == 0
+    capsys.readouterr()
+    assert forget(root, "--name", ANA, "--yes") == 1
+    assert "there is nothing to remove" in capsys.readouterr().out
+
+
+def test_rows_that_still_wait_are_forgotten(tmp_path):
+    """What a crash left in the inbox is not written by the next recorder; the others' rows are."""
+    root = tmp_path / "recordings"
+    record(root, ("ABC", "bia", "Bia"))
+    crashed = Recorder(root, Options(site="local"), clock=lambda: NOON.timestamp())
+    crashed.open()
+    batch = []
+    for source, name in (("ana", ANA), ("bia", "Bia")):
+        topic = topics.Topic("local", topics.READING, ("ABC", source))
+        reading = messages.reading(seq=20, session=f"s-{source}-ABC", name=name, code="ABC")
+        batch.append(delivery(topic, reading))
+    crashed.take(batch)
+    crashed._inbox.close()
+    assert forget(root, "--name", ANA, "--yes") == 0
+    record(root)
+    assert not list(root.glob("Ana*"))
+    assert not list(root.glob("sessions/*/*_ana"))
+    assert (root / "Bia.csv").read_bytes().count(b"\n") == 12
+
+
+def test_not_while_a_recorder_runs(root, capsys):
+    """It would write what is being removed."""
+    recorder = Recorder(root)
+    recorder.open()
+    before = contents(root)
+    try:
+        assert forget(root, "--name", ANA, "--yes") == 2
+        assert "a recorder writes there: stop it first" in capsys.readouterr().err
+        assert contents(root) == before
+    finally:
+        recorder.close()
+
+
+def test_nobody_of_that_name(root, capsys):
+    """Exit code 1, and nothing changes."""
+    before = contents(root)
+    assert forget(root, "--name", "Nobody", "--yes") == 1
+    assert "there is nothing to remove" in capsys.readouterr().out
+    assert contents(root) == before
+
+
+def test_a_removal_that_was_broken_off_can_be_begun_again(root):
+    """What says whose a session is goes last."""
+    folder = next(iter(root.glob("sessions/2026-11-22/*_ana")))
+    for file in folder.glob("*.csv"):
+        file.unlink()
+    assert forget(root, "--name", ANA, "--yes") == 0
+    assert not list(root.glob("sessions/*/*_ana"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--name", "a", "--source", "a/b"],
+        ["--source", "a"],
+        ["--source", "a b/c"],
+        ["--dir", "/gone", "--name", "a"],
+    ],
+)
+def test_wrong_settings(words, capsys):
+    """Exit code 2 and a sentence."""
+    assert main(["forget", *words]) == 2
+    assert capsys.readouterr().err

@@ -1,0 +1,15 @@
+"""The health file."""
+
+from pathlib import Path
+
+from neuroone.service.healthcheck import FRESH_S, is_fresh
+
+
+def test_fresh_old_and_absent(tmp_path: Path) -> None:
+    """Fresh for ten seconds; an absent file is not fresh."""
+    file = tmp_path / "health"
+    assert not is_fresh(file, 0)
+    file.touch()
+    touched_s = file.stat().st_mtime
+    assert is_fresh(file, touched_s + FRESH_S)
+    assert not is_fresh(file, touched_s + FRESH_S + 1)

@@ -1,0 +1,107 @@
+"""Start and stop of a program, as a program."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from neuroone.service.lifecycle import OK, STOP_ON_EOF, USAGE, Stop
+
+PROGRAM = textwrap.dedent(
+    """
+    import sys
+    from dataclasses import dataclass
+    from neuroone.contract.errors import NeuroOneError, SettingsError
+    from neuroone.service import lifecycle, settings
+    from neuroone.service.settings import setting
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        number: int = setting(1, settings.whole(1, 9), "A number.")
+
+    def wait(given, stop):
+        print("ready", flush=True)
+        stop.wait()
+        print("left in order", flush=True)
+        return stop.exit_code
+
+    def fail(given, stop):
+        raise NeuroOneError("the disk is gone")
+
+    def refuse(given, stop):
+        raise SettingsError(["--port: is in use"])
+
+    sys.exit(lifecycle.main("example", {
+        "wait": lifecycle.Command(Settings, wait, "Waits."),
+        "fail": lifecycle.Command(Settings, fail, "Fails."),
+        "refuse": lifecycle.Command(Settings, refuse, "Refuses."),
+    }))
+    """
+)
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> list[str]:
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM, encoding="utf-8")
+    return [sys.executable, str(file)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send to another program")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_in_order(program: list[str], number: signal.Signals) -> None:
+    """The command goes on after its wait, and its code is the program's."""
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+        assert running.stdout.read() == "left in order\n"
+    assert running.returncode == OK
+
+
+def test_the_end_of_standard_input_ends_in_order(program: list[str]) -> None:
+    """When a parent asked for it, and only then."""
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, STOP_ON_EOF: "1"}
+    ) as running:
+        assert running.communicate(timeout=30)[0] == "ready\nleft in order\n"
+    assert running.returncode == OK
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--number", "x"], USAGE, "example wait: --number: must be a whole number from 1 to 9, got 'x'\n"),
+        (["dance"], USAGE, "example: no command 'dance'; the commands are wait, fail, refuse\n"),
+        (["refuse"], USAGE, "example refuse: --port: is in use\n"),
+    ],
+)
+def test_wrong_settings_are_said_in_a_sentence(program: list[str], words: list[str], code: int, said: str) -> None:
+    """Exit code 2, the fault on standard error, nothing else."""
+    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+def test_a_failure_is_logged_in_a_sentence(program: list[str]) -> None:
+    """Exit code 1 and no stack."""
+    done = subprocess.run([*program, "fail"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ERROR   example: the disk is gone\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_stop_calls_back_once_and_keeps_the_first_code() -> None:
+    """Also a callback that comes too late."""
+    stop = Stop()
+    calls: list[str] = []
+    stop.call(lambda: calls.append("early"))
+    stop.set(1)
+    stop.set(0)
+    stop.call(lambda: calls.append("late"))
+    assert calls == ["early", "late"]
+    assert stop.exit_code == 1
+    assert stop.wait(0)

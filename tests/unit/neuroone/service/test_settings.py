@@ -1,0 +1,119 @@
+"""Settings from flags and environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from neuroone.contract.errors import SettingsError
+from neuroone.service import settings
+from neuroone.service.settings import BrokerAddress, BusSettings, setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example(BusSettings):
+    ws_port: int = setting(8080, settings.port_number, "Port.")
+    rate_hz: float = setting(5.0, settings.decimal(0.1, 100), "Readings a second.")
+    port: tuple[str, ...] = setting((), settings.text, "Serial port.", many=True)
+    gui: bool = setting(False, settings.switch, "Window.")
+    file: Path | None = setting(None, Path, "A file.", positional=True)
+
+
+def read(*argv: str, **environ: str) -> Example:
+    return settings.read(Example, argv, environ, program="example")
+
+
+def test_defaults_environment_and_flags_in_their_order() -> None:
+    """A flag wins over the environment, which wins over the default; an empty variable counts as unset."""
+    assert read().ws_port == 8080
+    assert read(NEUROONE_WS_PORT="81").ws_port == 81
+    assert read("--ws-port", "82", NEUROONE_WS_PORT="81").ws_port == 82
+    assert read(NEUROONE_WS_PORT="").ws_port == 8080
+
+
+def test_many_switches_and_positionals() -> None:
+    """A repeated flag, a list in the environment, a switch both ways, a file without a flag."""
+    assert read("--port", "a", "--port", "b").port == ("a", "b")
+    assert read(NEUROONE_PORT="a,b").port == ("a", "b")
+    assert read("--gui").gui
+    assert not read("--no-gui", NEUROONE_GUI="true").gui
+    assert read("x.bin").file == Path("x.bin")
+
+
+def test_every_fault_is_reported_at_once_and_secrets_are_not() -> None:
+    """Each fault names the flag or variable it came from."""
+    with pytest.raises(SettingsError) as caught:
+        read("--ws-port", "x", "--broker", "http://me:secret@h", "--bogus", NEUROONE_RATE_HZ="nan", NEUROONE_SITE="a/b")
+    assert sorted(caught.value.faults) == [
+        "--bogus: no such option of example",
+        "--broker: must be like mqtt://host:1883 or mqtts://user:password@host:8883",
+        "--ws-port: must be a whole number from 1 to 65535, got 'x'",
+        "NEUROONE_RATE_HZ: must be a number from 0.1 to 100, got 'nan'",
+        "NEUROONE_SITE: must be an id: an id is 1 to 64 of the characters A-Z a-z 0-9 _ -, got 'a/b'",
+    ]
+
+
+def test_a_flag_without_its_value_is_a_fault_among_the_others() -> None:
+    """The parser's own complaint does not hide the rest."""
+    with pytest.raises(SettingsError) as caught:
+        read("--ws-port", NEUROONE_RATE_HZ="x")
+    assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mqtt://h", BrokerAddress("h", 1883)),
+        ("mqtts://h", BrokerAddress("h", 8883, tls=True)),
+        ("mqtt://u:p%40ss@h:99", BrokerAddress("h", 99, user="u", password="p@ss")),
+        ("mqtt://[::1]:1883", BrokerAddress("::1", 1883)),
+    ],
+)
+def test_broker_addresses(text: str, address: BrokerAddress) -> None:
+    """Scheme, login, host and port; the url is the inverse, and what is printed has no password."""
+    assert BrokerAddress.parse(text) == address
+    assert BrokerAddress.parse(address.url) == address
+    assert "p@ss" not in f"{address}{address!r}"
+    assert "p%40ss" not in str(address)
+
+
+def test_a_broker_address_may_stand_in_a_file(tmp_path: Path) -> None:
+    """Its login is then in no command line; a file that is missing or holds none is a fault without its text."""
+    file = tmp_path / "broker"
+    file.write_text("mqtt://u:secret@h\n", encoding="utf-8")
+    assert BrokerAddress.parse(f"file:{file}") == BrokerAddress("h", 1883, user="u", password="secret")
+    file.write_text("secret", encoding="utf-8")
+    with pytest.raises(ValueError, match="the file's text must be like mqtt://") as caught:
+        BrokerAddress.parse(f"file:{file}")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="cannot be read"):
+        BrokerAddress.parse("file:/nowhere/at/all")
+
+
+def test_the_variables_of_a_program() -> None:
+    """For `.env.example` and the docs."""
+    assert "NEUROONE_WS_PORT" in settings.variables(Example)
+
+
+def test_help_has_units_defaults_and_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help prints and leaves with 0."""
+    with pytest.raises(SystemExit) as left:
+        read("--help")
+    out = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "Default: 8080." in out
+    assert "[NEUROONE_WS_PORT]" in out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    from_: str = setting("", settings.text, "A word that Python has for itself.")
+    paths: tuple[Path, ...] = setting((), Path, "Files.", positional=True, many=True)
+
+
+def test_a_word_of_pythons_own_and_many_positionals() -> None:
+    """``from_`` is --from and NEUROONE_FROM; files come without a flag, or else from the environment."""
+    given = settings.read(Span, ["a", "b", "--from", "x"], {"NEUROONE_PATHS": "c"}, program="example")
+    assert given == Span(from_="x", paths=(Path("a"), Path("b")))
+    environ = {"NEUROONE_FROM": "y", "NEUROONE_PATHS": "c,d"}
+    assert settings.read(Span, [], environ, program="example") == Span(from_="y", paths=(Path("c"), Path("d")))

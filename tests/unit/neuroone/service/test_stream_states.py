@@ -1,0 +1,39 @@
+"""What the owners of streams share."""
+
+from datetime import timedelta
+
+from neuroone.contract.messages import StreamStatus
+from neuroone.service.settings import Identity
+from neuroone.service.stream_states import left_behind, status_after
+from tests.support.messages import NOON, stream_state
+
+ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000)
+
+
+def test_a_dead_run_of_ours_is_cleared() -> None:
+    """An older run's online state becomes offline, under the new run's epoch."""
+    now = NOON + timedelta(hours=1)
+    cleared = left_behind(stream_state(epoch=1_000), ME, now)
+    assert cleared == stream_state(epoch=2_000, status=StreamStatus.OFFLINE, time=now)
+
+
+def test_other_states_are_left_alone() -> None:
+    """Those of this run, of another owner, and those that say offline already."""
+    for state in (
+        stream_state(epoch=2_000),
+        stream_state(epoch=1_000, instance="bench-2"),
+        stream_state(epoch=1_000, service="ws_gateway"),
+        stream_state(epoch=1_000, status=StreamStatus.OFFLINE),
+    ):
+        assert left_behind(state, ME, NOON) is None
+
+
+def test_silence_makes_a_stream_stale_and_then_offline() -> None:
+    """3 s and 10 s."""
+    assert [status_after(silent_s) for silent_s in (0, 2.9, 3, 9.9, 10)] == [
+        StreamStatus.ONLINE,
+        StreamStatus.ONLINE,
+        StreamStatus.STALE,
+        StreamStatus.STALE,
+        StreamStatus.OFFLINE,
+    ]

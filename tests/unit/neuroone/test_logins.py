@@ -1,0 +1,137 @@
+"""The logins of a server: made once, closed to others, and what a real Mosquitto makes of them."""
+
+import base64
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from neuroone import logins
+from neuroone.contract import topics
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.topics import TOPICS
+from neuroone.logins import IDENTITIES, TOKEN, SecretsSettings, login_in, make, owner, owns, password_line
+from neuroone.service.lifecycle import Stop
+from neuroone.service.settings import BrokerAddress
+from tests.support.brokers import LOOPBACK
+from tests.support.closed_broker import closed_broker
+from tests.support.waiting import wait_for
+
+BROKER = BrokerAddress("mosquitto", 1883)
+
+
+def test_every_identity_has_a_login_of_its_own(tmp_path: Path) -> None:
+    """The broker's address with a user and a password that no other has."""
+    make(tmp_path, BROKER, {})
+    logins = [login_in(tmp_path, name) for name in IDENTITIES]
+    assert [(login.host, login.port, login.user) for login in logins] == [
+        ("mosquitto", 1883, name) for name in IDENTITIES
+    ]
+    assert len({login.password for login in logins}) == len(IDENTITIES)
+    assert min(len(login.password or "") for login in logins) == 32
+
+
+def test_what_is_there_stays_and_what_is_missing_is_made(tmp_path: Path) -> None:
+    """A second run changes no login; one whose file was deleted gets a new password."""
+    make(tmp_path, BROKER, {})
+    before = {name: login_in(tmp_path, name) for name in IDENTITIES}
+    token = (tmp_path / TOKEN).read_text(encoding="ascii")
+    (tmp_path / "reader.url").unlink()
+    make(tmp_path, BROKER, {})
+    after = {name: login_in(tmp_path, name) for name in IDENTITIES}
+    assert {name for name in IDENTITIES if before[name] != after[name]} == {"reader"}
+    assert (tmp_path / TOKEN).read_text(encoding="ascii") == token
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    """Nobody else on the machine may read one."""
+    make(tmp_path, BROKER, {})
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) == len(IDENTITIES) + 4
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_password_line_is_mosquittos_own(tmp_path: Path) -> None:
+    """The same salt, password and rounds give the line that mosquitto_passwd wrote."""
+    program = shutil.which("mosquitto_passwd")
+    if program is None:
+        pytest.skip("mosquitto_passwd is not installed on this machine")
+    file = tmp_path / "passwords"
+    subprocess.run([program, "-c", "-b", file, "ana", "secret"], check=True, capture_output=True)
+    line = file.read_text(encoding="ascii")
+    salt = base64.b64decode(line.split("$")[3])
+    assert password_line("ana", "secret", salt) == line
+
+
+@pytest.mark.parametrize("rule", TOPICS, ids=lambda rule: rule.shape)
+def test_each_topic_is_written_by_its_owners_alone(rule: topics.TopicRule) -> None:
+    """The access list says what the contract's table says."""
+    owners = {
+        "streams/{group}/{source}/reading": {"ws_gateway", "serial_bridge"},
+        "streams/{group}/{source}/raw": {"serial_bridge"},
+        "streams/{group}/{source}/state": {"ws_gateway", "serial_bridge"},
+        "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui"},
+        "services/{service}/{instance}/state": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
+        "services/{service}/{instance}/health": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
+        "services/csv_recorder/{instance}/recorded": {"csv_recorder"},
+    }
+    assert {name for name in IDENTITIES if owns(name, rule)} == owners[rule.shape]
+
+
+@pytest.mark.parametrize("given", ["ws_gateway", "nobody=1", "reader=", "=1"])
+def test_an_owner_that_is_none_is_a_clear_fault(given: str) -> None:
+    """--owner names an identity and a user."""
+    with pytest.raises(ValueError, match="must be NAME=USER"):
+        owner(given)
+
+
+def test_shown_is_what_people_need(tmp_path: Path) -> None:
+    """The dashboards' address with its token, and logins with the server's own name and port."""
+    make(tmp_path, BROKER, {})
+    given = SecretsSettings(dir=tmp_path, show=True, host="escola.local", ws_port=80, mqtt_port=99)
+    token = (tmp_path / TOKEN).read_text(encoding="ascii").strip()
+    dashboards, reader, *_ = logins.shown(given).splitlines()
+    assert dashboards.endswith(f"http://escola.local:80/?token={token}")
+    assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
+
+
+def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever looks may be another user than the owner of the files; where nothing was made yet, that is said."""
+    with pytest.raises(SettingsError, match="dashboard-token"):
+        logins.run(SecretsSettings(dir=tmp_path, show=True), Stop())
+    logins.run(SecretsSettings(dir=tmp_path), Stop())
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    assert logins.run(SecretsSettings(dir=tmp_path, show=True), Stop()) == 0
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+    assert "mqtt://reader:" in capsys.readouterr().out
+
+
+@pytest.mark.broker
+def test_the_broker_takes_each_login_and_no_other(tmp_path: Path) -> None:
+    """Every identity gets in with its password; a wrong one and none do not."""
+    with closed_broker(tmp_path) as (folder, address):
+        tries = [(name, login_in(folder, name).password) for name in IDENTITIES]
+        answers = {name: _answer(address.port, name, password) for name, password in tries}
+        assert answers == dict.fromkeys(IDENTITIES, "Success")
+        assert _answer(address.port, "reader", "wrong") == _answer(address.port, None, None) == "Not authorized"
+
+
+def _answer(port: int, user: str | None, password: str | None) -> str:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    answers: list[str] = []
+    client.on_connect = lambda client, userdata, flags, reason, properties: answers.append(str(reason))
+    if user is not None:
+        client.username_pw_set(user, password)
+    client.connect(LOOPBACK, port)
+    client.loop_start()
+    try:
+        return wait_for(lambda: answers, "answer")[0]
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -1,0 +1,31 @@
+"""What `neuroone up` prints."""
+
+import io
+
+import pytest
+
+from neuroone.up.command import _qr_code
+
+URL = "http://192.168.0.10:8080/?token=abcdefghijklmnopqrstuv"
+
+
+class Screen(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("out", "is_drawn"),
+    [
+        (Screen(io.BytesIO(), encoding="utf-8"), True),
+        (Screen(io.BytesIO(), encoding="cp1252"), False),
+        (io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), False),
+    ],
+    ids=["terminal", "terminal of Windows", "file"],
+)
+def test_the_address_as_a_qr_code(out, is_drawn):
+    """A square code that fits a terminal, and only a terminal that can draw it."""
+    lines = _qr_code(URL, out)
+    assert bool(lines) is is_drawn
+    assert len({len(line) for line in lines}) == is_drawn
+    assert all(len(line) <= 80 for line in lines)

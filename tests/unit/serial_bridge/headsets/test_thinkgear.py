@@ -1,0 +1,270 @@
+"""The ThinkGear decoder: frames, rows, resynchronisation, bounds."""
+
+import json
+import random
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serial_bridge.headsets.events import Frame, Quantity, Raw, Row, Skipped
+from serial_bridge.headsets.thinkgear import BYTE_ROWS, FRAME_MAX_BYTES, LONG_ROWS, PAYLOAD_MAX_BYTES, Decoder
+
+CAPTURES = Path(__file__).resolve().parents[5] / "shared" / "captures"
+needs_captures = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no shared captures in {CAPTURES.parent.name}/")
+
+RAW_FRAME = bytes.fromhex("aa aa 04 80 02 ff c3 bb")
+SECOND_FRAME = bytes.fromhex(
+    "aa aa 20 02 00 83 18 00 00 94 00 00 42 00 00 0b 00 00 64 00 00 4d 00 00 3d 00 00 07 00 00 05 04 0d 05 3d 34"
+)
+BANDS = (148, 66, 11, 100, 77, 61, 7, 5)
+VECTORS = {
+    "example of the Serial Stream Guide": (
+        "aa aa 08 02 20 01 7e 04 12 05 60 e3",
+        [("poor_signal", 32), ("battery", 126), ("attention", 18), ("meditation", 96)],
+    ),
+    "frame of the MindSet protocol": (
+        SECOND_FRAME.hex(),
+        [("poor_signal", 0), ("bands", BANDS), ("attention", 13), ("meditation", 61)],
+    ),
+    "raw, negative": ("aa aa 04 80 02 ff c3 bb", [("raw", -61)]),
+    "raw, lowest": ("aa aa 04 80 02 f8 00 85", [("raw", -2048)]),
+    "raw, highest": ("aa aa 04 80 02 07 ff 77", [("raw", 2047)]),
+    "raw that looks like SYNC": ("aa aa 04 80 02 aa aa 29", [("raw", -21846)]),
+    "raw among other rows": (
+        "aa aa 10 80 02 60 00 80 02 13 12 02 55 04 25 05 35 16 15 91",
+        [("raw", 24576), ("raw", 4882), ("poor_signal", 85), ("attention", 37), ("meditation", 53), ("blink", 21)],
+    ),
+    "heart rate": ("aa aa 02 03 48 b4", [("heart_rate", 72)]),
+    "RR interval": ("aa aa 04 86 02 03 20 54", [("rr_ms", 800)]),
+    "8-bit raw": ("aa aa 02 06 80 79", [("raw8", 128)]),
+    "raw marker": ("aa aa 02 07 00 f8", [("raw_marker", 0)]),
+    "headset found": ("aa aa 04 d0 02 05 05 23", [("headset_found", b"\5\5")]),
+    "headset not found": ("aa aa 04 d1 02 05 05 22", [("headset_not_found", b"\5\5")]),
+    "no headset found": ("aa aa 02 d1 00 2e", [("headset_not_found", b"")]),
+    "headset lost": ("aa aa 04 d2 02 05 05 21", [("headset_lost", b"\5\5")]),
+    "request denied": ("aa aa 02 d3 00 2c", [("request_denied", b"")]),
+    "dongle in standby": ("aa aa 03 d4 01 00 2a", [("dongle_status", 0)]),
+    "dongle scans": ("aa aa 03 d4 01 01 29", [("dongle_status", 1)]),
+    "raised code level": ("aa aa 04 55 55 7f 00 d6", [("unknown", b"\0")]),
+    "raised code level, long": ("aa aa 06 55 55 81 02 00 00 d2", [("unknown", b"\0\0")]),
+    "only EXCODE": ("aa aa 02 55 55 55", []),
+    "float bands": (
+        "aa aa 22 81 20 3f800000 40000000 40400000 40800000 40a00000 40c00000 40e00000 41080000 d6",
+        [("bands_float", (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.5))],
+    ),
+    "bands of a wrong length": (
+        "aa aa 0a 83 06 00 00 01 00 00 02 04 32 3d",
+        [("unknown", bytes.fromhex("000001000002")), ("attention", 50)],
+    ),
+    "unknown row without value": ("aa aa 02 ba 00 45", [("unknown", b"")]),
+    "row without its value": ("aa aa 03 02 00 04 f9", [("poor_signal", 0)]),
+    "row longer than the payload": ("aa aa 03 83 18 00 64", []),
+    "row without its VLENGTH": ("aa aa 03 02 00 83 7a", [("poor_signal", 0)]),
+    "eSense out of range": ("aa aa 02 04 ff fc", [("attention", 255)]),
+    "empty frame, then raw": ("aa aa 00 ff aa aa 04 80 02 ff c3 bb", [("raw", -61)]),
+    "odd run of SYNC": ("aa aa aa 04 80 02 ff c3 bb", [("raw", -61)]),
+    "PLENGTH too large": ("aa aa ab aa aa 04 80 02 ff c3 bb", [("raw", -61)]),
+    "joined in mid-frame": ("1d 13 00 1a 4c 04 57 05 4d fa aa aa 04 80 02 ff c3 bb", [("raw", -61)]),
+    "truncated frame, then raw": (
+        "aa aa 20 02 00 83 18 00 1e d7" + 6 * "aa aa 04 80 02 ff c3 bb",
+        6 * [("raw", -61)],
+    ),
+    "wrong checksum": ("aa aa 04 d1 02 05 05 f2", []),
+}
+
+
+def decode(stream: bytes, chunk_bytes: int | None = None) -> tuple[list[Any], dict[str, int]]:
+    decoder = Decoder()
+    size = chunk_bytes or max(len(stream), 1)
+    events = [event for at in range(0, len(stream), size) for event in decoder.feed(stream[at : at + size])]
+    return events + decoder.flush(), decoder.counters
+
+
+def rows(events: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    for event in events:
+        if isinstance(event, Raw):
+            found += [Row(Quantity.RAW, sample, 0x80) for sample in event.samples]
+        elif isinstance(event, Frame):
+            found += event.rows
+    return found
+
+
+def joined(events: list[Any]) -> list[object]:
+    """The events with neighbours of a kind made one: what must not depend on how the bytes were cut."""
+    out: list[object] = []
+    run: Any
+    for kind, run in groupby(events, type):
+        if kind is Raw:
+            out.append(tuple(sample for event in run for sample in event.samples))
+        elif kind is Skipped:
+            out.append(sum(event.n_bytes for event in run))
+        else:
+            out += run
+    return out
+
+
+def damaged(stream: bytes, seed: int, drop: float = 0.0, flip: float = 0.0) -> bytes:
+    rng = random.Random(seed)
+    kept = (byte for byte in stream if rng.random() >= drop)
+    return bytes(byte ^ (1 << rng.randrange(8)) if rng.random() < flip else byte for byte in kept)
+
+
+@pytest.mark.parametrize("chunk_bytes", [None, 1, 2, 7])
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors(name, chunk_bytes):
+    """Each vector gives its rows, whole and in pieces."""
+    stream, expected = VECTORS[name]
+    events, _ = decode(bytes.fromhex(stream), chunk_bytes)
+    assert [(row.quantity, row.value) for row in rows(events)] == expected
+
+
+@needs_captures
+@pytest.mark.parametrize("chunk_bytes", [None, 1])
+def test_shared_vectors(chunk_bytes):
+    """All shared vectors give their rows and as many frames as expected, whole and byte by byte."""
+    for vector in json.loads((CAPTURES / "vectors.json").read_text(encoding="utf-8")):
+        events, counters = decode(bytes.fromhex(vector["hex"]), chunk_bytes)
+        assert [as_vector(row) for row in rows(events)] == [row for frame in vector["rows"] for row in frame], vector
+        assert counters["frames"] == len(vector["packets_rescan"]), vector["id"]
+
+
+def as_vector(row: Row) -> dict[str, object]:
+    """A row in the words of the shared vectors."""
+    value = row.value.hex() if isinstance(row.value, bytes) else row.value
+    if row.level:
+        return {"ex": row.level, "code": row.code, "hex": value}
+    if 0xD0 <= row.code <= 0xD4:
+        return {"dongle": f"{row.code:#x}", "data": value if isinstance(value, str) else f"{value:02x}"}
+    if row.quantity is Quantity.UNKNOWN:
+        return {"code": f"{row.code:#x}", "hex": value}
+    return {str(row.quantity): list(value) if isinstance(value, tuple) else value}
+
+
+@needs_captures
+@pytest.mark.parametrize("chunk_bytes", [None, 4096, 13])
+def test_capture_sums(chunk_bytes):
+    """The real capture decodes to its published sums, however it is cut."""
+    events, counters = decode((CAPTURES / "akloster_baseline.bytes").read_bytes(), chunk_bytes)
+    found = rows(events)
+    raw = [row.value for row in found if row.quantity is Quantity.RAW]
+    assert (len(raw), sum(raw), min(raw), max(raw)) == (165093, 11942641, -2048, 2047)
+    assert [sum(r.value for r in found if r.quantity == q) for q in ("poor_signal", "attention", "meditation")] == [
+        2120,
+        21774,
+        16965,
+    ]
+    bands = [row.value for row in found if row.quantity is Quantity.BANDS]
+    expected = [39707500, 10326338, 2903539, 2257893, 2586877, 2151134, 904808, 716915]
+    assert [sum(column) for column in zip(*bands, strict=True)] == expected
+    assert counters["frames"] == 165415
+    assert {name for name, count in counters.items() if count} == {"frames"}
+
+
+@needs_captures
+@pytest.mark.parametrize(
+    ("drop", "flip", "recovered"), [(0.001, 0, 0.99), (0.01, 0, 0.92), (0, 0.01, 0.92)], ids=["0.1%", "1%", "flips"]
+)
+def test_damaged_capture(drop, flip, recovered):
+    """Of a damaged stream nearly all frames that damage did not touch are found."""
+    whole = (CAPTURES / "akloster_baseline.bytes").read_bytes()
+    for seed in range(3):
+        _, counters = decode(damaged(whole, seed, drop, flip), 4096)
+        assert counters["frames"] >= recovered * 165415, seed
+
+
+def test_every_byte_is_accounted_for():
+    """Bytes of frames and skipped bytes add up to the bytes that came."""
+    stream = damaged(50 * (20 * RAW_FRAME + SECOND_FRAME), seed=1, drop=0.01)
+    events, counters = decode(stream, 100)
+    in_frames = sum(8 * len(e.samples) if isinstance(e, Raw) else len(e.payload) + 4 for e in events if is_frame(e))
+    assert in_frames + counters["skipped_bytes"] == len(stream)
+    assert counters["skipped_bytes"] == sum(e.n_bytes for e in events if isinstance(e, Skipped))
+
+
+def is_frame(event: object) -> bool:
+    return not isinstance(event, Skipped)
+
+
+def test_idle_releases_what_a_false_header_held():
+    """A header that claims more than comes gives way, once the line is quiet, to a frame behind it."""
+    decoder = Decoder()
+    assert decoder.feed(b"\xaa\xaa\xa9" + SECOND_FRAME) == []
+    assert joined(decoder.idle()) == [3, *decode(SECOND_FRAME)[0]]
+
+
+def test_idle_keeps_half_a_frame():
+    """A frame that comes in two parts with a pause between them is not lost."""
+    decoder = Decoder()
+    assert decoder.feed(SECOND_FRAME[:20]) == []
+    assert decoder.idle() == []
+    assert decoder.feed(SECOND_FRAME[20:]) == decode(SECOND_FRAME)[0]
+
+
+def test_flush_starts_anew():
+    """After a flush the decoder joins nothing from before."""
+    decoder = Decoder()
+    decoder.feed(RAW_FRAME[:5])
+    assert joined(decoder.flush()) == [5]
+    assert decoder.feed(RAW_FRAME[5:] + RAW_FRAME) == [Skipped(3), Raw((-61,))]
+
+
+def test_counters():
+    """Each kind of damage has its counter."""
+    _, counters = decode(bytes.fromhex("".join(hex_ for hex_, _ in VECTORS.values())))
+    assert counters["truncated_rows"] == 4
+    assert counters["unknown_rows"] == 4
+    assert counters["oversize_headers"] == 1
+    assert counters["implausible_values"] == 4
+    assert counters["checksum_failures"] > 0
+
+
+def test_known_rows_have_one_meaning():
+    """No code stands for two quantities of one length."""
+    assert not set(BYTE_ROWS) & {code for code, _ in LONG_ROWS}
+
+
+FRAMES = st.binary(max_size=PAYLOAD_MAX_BYTES).map(
+    lambda payload: b"\xaa\xaa" + bytes([len(payload)]) + payload + bytes([~sum(payload) & 0xFF])
+)
+HOSTILE = st.lists(
+    st.one_of(
+        st.just(RAW_FRAME),
+        st.just(SECOND_FRAME),
+        st.just(RAW_FRAME * 40),
+        st.just(b"\xaa"),
+        st.just(b"\xaa\xaa\xa9"),
+        st.just(b"\x55\x55"),
+        st.just(RAW_FRAME[:7] + b"\0"),
+        FRAMES,
+        st.binary(max_size=40),
+    ),
+    max_size=30,
+).map(b"".join)
+
+
+@given(HOSTILE, st.lists(st.integers(1, 50), min_size=1))
+def test_any_bytes_any_chunks(stream, sizes):
+    """Whatever comes and however it is cut: no exception, the same events, little kept."""
+    decoder = Decoder()
+    events: list[Any] = []
+    at = 0
+    while at < len(stream):
+        size = sizes[len(events) % len(sizes)]
+        events += decoder.feed(stream[at : at + size])
+        at += size
+        assert len(decoder._kept) < FRAME_MAX_BYTES
+    events += decoder.flush()
+    whole, counters = decode(stream)
+    assert joined(events) == joined(whole)
+    assert decoder.counters == counters
+
+
+@given(FRAMES, st.binary(max_size=30).filter(lambda rubbish: 0xAA not in rubbish))
+def test_frame_among_rubbish(frame, rubbish):
+    """A frame is found behind rubbish that holds no SYNC."""
+    assert joined(decode(rubbish + frame)[0])[-1:] == joined(decode(frame)[0])[-1:]

@@ -1,0 +1,126 @@
+"""The simulated headset: rates, modes, damage, plausible signals."""
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from serial_bridge.blink import BlinkEstimate
+from serial_bridge.headsets.events import Frame, Raw
+from serial_bridge.headsets.thinkgear import Decoder
+from serial_bridge.ports import simulated
+from serial_bridge.ports.simulated import Damage, SimulatedHeadset
+
+
+def decoded(stream: bytes) -> list[dict[str, object]]:
+    """The frames that are not raw, each as quantity: value."""
+    events = Decoder().feed(stream)
+    return [{str(row.quantity): row.value for row in event.rows} for event in events if isinstance(event, Frame)]
+
+
+def test_rate():
+    """513 frames a second, 4132 bytes, however the time is cut."""
+    headset = SimulatedHeadset(1)
+    stream = b"".join(headset.advance(tenth / 10) for tenth in range(1, 101))
+    assert len(stream) == 10 * 4132
+    assert stream == SimulatedHeadset(1).advance(10)
+
+
+def test_seed():
+    """The seed decides everything."""
+    assert SimulatedHeadset(1).advance(2) == SimulatedHeadset(1).advance(2)
+    assert SimulatedHeadset(1).advance(2) != SimulatedHeadset(2).advance(2)
+
+
+def test_parts_are_due_in_time():
+    """The parts of the in-process headset are the stream, each due when its last sample is."""
+    parts = simulated.parts(1)
+    first = [next(parts) for _ in range(128)]
+    assert first[-1][0] == 1.0
+    assert b"".join(part for _, part in first) == SimulatedHeadset(1).advance(1)
+
+
+def test_esense_is_frozen_while_contact_is_poor():
+    """With poor contact eSense keeps its last value; off the head it is 0; it is never 0 on a good head."""
+    seconds = decoded(SimulatedHeadset(4).advance(300))
+    poor = Counter(second["poor_signal"] for second in seconds)
+    assert poor[0] > 200
+    assert set(poor) <= {0, *simulated.POOR_LEVELS}
+    assert len(poor) > 2
+    for before, now in pairwise(seconds[4:]):
+        if now["poor_signal"] == simulated.OFF_HEAD:
+            assert now["attention"] == now["meditation"] == 0
+        elif now["poor_signal"]:
+            assert now["attention"] == before["attention"]
+        else:
+            assert 1 <= now["attention"] <= 100  # type: ignore[operator]
+
+
+def test_normal_mode():
+    """In normal mode there is no raw sample until the module is told to send them."""
+    headset = SimulatedHeadset(1, "normal")
+    assert headset.baud == 9600
+    assert len(headset.advance(5)) == 5 * 36
+    headset.receive(b"\x02")
+    assert headset.baud == 57600
+    assert len(headset.advance(6)) == 4132
+
+
+def test_dongle():
+    """A dongle stands by, scans when it is told to, finds its headset, and loses it when it is told to."""
+    dongle = SimulatedHeadset(1, "dongle")
+    assert decoded(dongle.advance(2)) == 2 * [{"dongle_status": 0}]
+    dongle.receive(b"\xc2")
+    assert decoded(dongle.advance(3)) == [{"dongle_status": 1}]
+    (found, *seconds) = decoded(dongle.advance(6))
+    assert found == {"headset_found": dongle.headset_id}
+    assert seconds[-1].keys() == {"poor_signal", "bands", "attention", "meditation"}
+    dongle.receive(b"\xc1")
+    assert decoded(dongle.advance(7)) == [{"headset_lost": dongle.headset_id}, {"dongle_status": 0}]
+
+
+def test_damage():
+    """Damage loses and changes as many bytes as it says."""
+    stream = bytes(100_000)
+    dropped = Damage(drop=0.01).apply(stream, Random(1))
+    assert 98_700 < len(dropped) < 99_300
+    flipped = Damage(flip=0.01).apply(stream, Random(1))
+    assert len(flipped) == 100_000
+    assert 700 < sum(byte != 0 for byte in flipped) < 1300
+    assert Damage().apply(stream, Random(1)) is stream
+
+
+@pytest.mark.parametrize("text", ["drop=2", "drop=x", "loss=0.1", "drop", "0.1"])
+def test_bad_damage(text):
+    """What is no damage is refused with the form."""
+    with pytest.raises(ValueError, match="must be like drop="):
+        Damage.parse(text)
+
+
+def test_damage_from_text():
+    """Damage is read from its text."""
+    assert Damage.parse("drop=0.01,flip=0.5") == Damage(0.01, 0.5)
+
+
+def test_blinks_are_found_where_they_are():
+    """Blinks of known places are found, noise and steps are not."""
+    rng = Random(1)
+    signal = [rng.gauss(0, 60) for _ in range(512 * 20)]
+    for at in range(512, 512 * 20, 1024):
+        for n in range(205):
+            signal[at + n] += 800 * simulated._blink(n / 512)
+    blinks = BlinkEstimate()
+    found = [n for n in range(0, len(signal), 64) if blinks.take(tuple(map(round, signal[n : n + 64])))]
+    assert len(found) == 10
+    assert all(0 <= (n - 512) % 1024 < 205 for n in found)
+    step = BlinkEstimate()
+    assert step.take((0,) * 512 + (900,) * 2048) == []
+
+
+def test_blinks_do_not_depend_on_chunks():
+    """A simulated head's blinks are few, strong, and found in any case."""
+    raw = tuple(s for e in Decoder().feed(SimulatedHeadset(1).advance(20)) if isinstance(e, Raw) for s in e.samples)
+    strengths = BlinkEstimate().take(raw)
+    assert 2 <= len(strengths) <= 12
+    assert all(1 <= strength <= 255 for strength in strengths)

@@ -1,0 +1,211 @@
+"""A headset driven by hand: a captured stream to its last frame, a broker that is slow, faults."""
+
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from serial_bridge.captures.files import BadCapture
+from serial_bridge.headset import Headset, Surroundings
+from serial_bridge.headsets import HEADSETS
+from serial_bridge.headsets.events import Event
+from serial_bridge.ports.port import Port
+from serial_bridge.ports.simulated import SimulatedHeadset
+from serial_bridge.ports.sources import PacedWay
+from serial_bridge.publisher import Outlet
+from serial_bridge.reader import Fleet
+from serial_bridge.stream import Owner
+from tests.support.bus_listener import identity
+from tests.support.waiting import wait_for
+
+
+class Published:
+    """Stands for the broker; ``has_room`` says whether it takes messages."""
+
+    def __init__(self) -> None:
+        self.identity = identity("serial_bridge")
+        self.messages: list[Any] = []
+        self.has_room = True
+
+    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
+        if self.has_room:
+            self.messages.append(message)
+        return self.has_room
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [message for message in self.messages if isinstance(message, kind)]
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:
+    way = PacedWay("file", "file", lambda: parts, clock=clock, can_wait=True)
+    outlet = Outlet(published, "no-group", "file")
+    headset = Headset(way, outlet, Owner(), HEADSETS["thinkgear"], Surroundings(clock, rng=Random(1)), **options)
+    headset.turn()
+    wait_for(lambda: headset.turn() or headset.is_open or headset.has_ended, "open port")
+    return headset
+
+
+def play(headset: Headset, clock: Clock) -> None:
+    while not headset.has_ended:
+        headset.turn()
+        clock.now_s += 0.1
+
+
+def parts_of(stream: bytes) -> Iterator[tuple[float, bytes]]:
+    return ((at / 4132, stream[at : at + 64]) for at in range(0, len(stream), 64))
+
+
+@pytest.mark.parametrize("minutes", [10])
+def test_every_frame_once(minutes):
+    """A long stream comes through whole: no sample and no reading lost or doubled, and the stream ends offline."""
+    published, clock = Published(), Clock()
+    play(make(parts_of(SimulatedHeadset(1).advance(60 * minutes)), published, clock), clock)
+    readings, blocks = published.of(Reading), published.of(RawBlock)
+    assert [reading.seq for reading in readings] == list(range(60 * minutes))
+    assert sum(len(block.samples) for block in blocks) == 512 * 60 * minutes
+    assert [block.first_sample for block in blocks] == list(range(0, 512 * 60 * minutes, 64))
+    states = published.of(StreamState)
+    assert (states[-1].status, states[-1].link) == (StreamStatus.OFFLINE, Link.ENDED)
+    assert {state.session for state in states} == {reading.session for reading in readings}
+
+
+def test_slow_broker_holds_a_capture_back():
+    """While the broker has no room a capture waits, and is not taken for silent; nothing of it is lost."""
+    published, clock = Published(), Clock()
+    headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock, may_read=lambda: published.has_room)
+    published.has_room = False
+    for _ in range(200):
+        headset.turn()
+        clock.now_s += 0.1
+    assert headset.standing.link is not Link.SILENT
+    published.has_room = True
+    play(headset, clock)
+    assert [reading.seq for reading in published.of(Reading)] == list(range(30))
+    assert headset.counters["readings_dropped"] == headset.counters["raw_blocks_dropped"] == 0
+
+
+def test_dropped_messages_are_counted():
+    """What the bus does not take is counted by kind."""
+    published, clock = Published(), Clock()
+    published.has_room = False
+    headset = make(parts_of(SimulatedHeadset(1).advance(5)), published, clock)
+    play(headset, clock)
+    assert (headset.counters["readings_dropped"], headset.counters["raw_blocks_dropped"]) == (5, 40)
+
+
+def test_fault_of_a_capture_ends_it():
+    """A capture that cannot be read to its end ends its stream, keeps what came before, and is a fault."""
+
+    def parts() -> Iterator[tuple[float, bytes]]:
+        yield from parts_of(SimulatedHeadset(1).advance(2))
+        raise BadCapture("x.capture, line 7: must be microseconds and hexadecimal bytes")
+
+    published, clock = Published(), Clock()
+    headset = make(parts(), published, clock)
+    play(headset, clock)
+    assert isinstance(headset.fault, BadCapture)
+    assert len(published.of(Reading)) >= 1
+    assert published.of(StreamState)[-1].link is Link.ENDED
+
+
+def test_listeners_hear_every_event():
+    """A listener is given what the decoder says."""
+    published, clock = Published(), Clock()
+    heard: list[Event] = []
+    headset = make(parts_of(SimulatedHeadset(1).advance(2)), published, clock)
+    headset.listeners = (heard.extend,)
+    play(headset, clock)
+    assert len(heard) > 2
+
+
+def test_states_are_repeated():
+    """A state that does not change is said again every 10 s, for its counters."""
+    published, clock = Published(), Clock()
+    play(make(parts_of(SimulatedHeadset(1).advance(60)), published, clock), clock)
+    online = [state.counters["readings"] for state in published.of(StreamState) if state.status is StreamStatus.ONLINE]
+    assert 6 <= len(online) <= 8
+    assert online == sorted(online)
+
+
+@pytest.mark.parametrize("name", HEADSETS)
+def test_every_headset_type_survives_any_chunking(name):
+    """Every registered decoder gives the same from one piece, from bytes, and after rubbish."""
+    stream = SimulatedHeadset(1).advance(3)
+    whole, bytewise = HEADSETS[name](), HEADSETS[name]()
+    whole.feed(stream)
+    for at in range(len(stream)):
+        bytewise.feed(stream[at : at + 1])
+    assert whole.counters == bytewise.counters
+    assert whole.counters["frames"] > 0
+    assert whole.flush() == bytewise.flush() == []
+
+
+def test_own_fault_ends_one_headset():
+    """A fault of the program in one headset does not stop the others."""
+    published, clock = Published(), Clock()
+
+    def new_headset(way, source, owner, *, probe=None):
+        return Headset(way, Outlet(published, "g", source), owner, HEADSETS["thinkgear"], Surroundings(clock))
+
+    def broken(events: list[Event]) -> None:
+        raise RuntimeError("a bug")
+
+    fleet = Fleet(new_headset, time.monotonic, time.sleep)
+    stream = SimulatedHeadset(1).advance(2)
+    ways = [PacedWay(name, name, lambda: parts_of(stream), clock=clock, can_wait=True) for name in ("one", "two")]
+    one, two = (fleet.add(way, way.source, Owner()) for way in ways)
+    one.listeners = (broken,)
+    fleet.start()
+    wait_for(lambda: one.is_open and two.is_open, "open ports")
+    clock.now_s += 10
+    wait_for(lambda: fleet.has_ended, "end of both")
+    fleet.close(10)
+    assert isinstance(one.fault, RuntimeError)
+    assert two.fault is None
+    assert two.counters["readings"] == 2
+
+
+def test_odd_file_names():
+    """A file name that is no Unicode text, and a very long one, can still be told of."""
+    published, clock = Published(), Clock()
+    for name in ("odd\udcff.bytes", "long" * 1000):
+        way = PacedWay(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
+        headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+        play(headset, clock)
+    assert published.of(StreamState)
+
+
+def test_odd_fault_of_a_port_is_tried_again():
+    """What nobody thought of, when a port is opened or read, is told of, and the port is opened again."""
+    published, clock = Published(), Clock()
+
+    class OddWay(PacedWay):
+        can_reopen = True
+        n = 0
+
+        def open(self) -> Port:
+            self.n += 1
+            if self.n == 1:
+                raise OSError("odd")
+            return super().open()
+
+    way = OddWay("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
+    headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+    wait_for(lambda: headset.turn() or headset.standing.hint, "hint")
+    assert headset.standing.hint == "COM4 cannot be used: odd"
+    play(headset, clock)
+    assert len(published.of(Reading)) == 2

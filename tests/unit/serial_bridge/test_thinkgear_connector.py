@@ -1,0 +1,175 @@
+"""The server for programs made for ThinkGear Connector, on a real socket."""
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from serial_bridge.headsets.thinkgear import Decoder, encode_raw
+from serial_bridge.ports.simulated import second_frame
+from serial_bridge.thinkgear_connector import Client, TgcServer
+from tests.support.brokers import free_port
+from tests.support.waiting import wait_for
+
+SECOND = second_frame(26, (1, 2, 3, 4, 5, 6, 7, 8), 53, 47)
+
+
+@pytest.fixture
+def server() -> Iterator[TgcServer]:
+    server = TgcServer(free_port())
+    server.start()
+    yield server
+    server.close()
+
+
+class Program:
+    """A program that talks to the server."""
+
+    def __init__(self, server: TgcServer) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.received = b""
+
+    def send(self, **request: Any) -> None:
+        self.sock.sendall(json.dumps(request).encode())
+
+    def read(self, n: int) -> list[dict[str, Any]]:
+        """The next n messages."""
+        while self.received.count(b"\r") < n:
+            self.received += self.sock.recv(65536)
+        *lines, self.received = self.received.split(b"\r", n)
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def program(server: TgcServer) -> Iterator[Program]:
+    n = server.counters["tgc_clients"]
+    connected = Program(server)
+    wait_for(lambda: server.counters["tgc_clients"] > n, "the server's accept")
+    try:
+        yield connected
+    finally:
+        connected.sock.close()
+
+
+def wait_for_format(server: TgcServer, format: str) -> None:
+    wait_for(lambda: any(client.format == format for client in server._clients), format)
+
+
+def test_json(server):
+    """A JSON client is told of eSense, bands and poor signal in the Connector's words, and of no raw unless it asks."""
+    with program(server) as client:
+        client.send(appName="test", appKey="0" * 40)
+        assert client.read(1) == [{"isAuthorized": True}]
+        client.send(enableRawOutput=False, format="Json")
+        wait_for_format(server, "Json")
+        server.take("h", Decoder().feed(encode_raw(-61) + SECOND))
+        messages = [message for message in client.read(1) if "status" not in message]
+        while not messages:
+            messages = [message for message in client.read(1) if "status" not in message]
+    assert messages == [
+        {
+            "eSense": {"attention": 53, "meditation": 47},
+            "eegPower": {
+                "delta": 1,
+                "theta": 2,
+                "lowAlpha": 3,
+                "highAlpha": 4,
+                "lowBeta": 5,
+                "highBeta": 6,
+                "lowGamma": 7,
+                "highGamma": 8,
+            },
+            "poorSignalLevel": 26,
+        }
+    ]
+
+
+def test_raw_and_blinks(server):
+    """A client that asks for raw samples gets each, and a blink where one is estimated."""
+    with program(server) as client:
+        client.send(enableRawOutput=True, format="Json")
+        wait_for_format(server, "Json")
+        samples = [0] * 64 + [700] * 60 + [0] * 64
+        server.take("h", Decoder().feed(b"".join(map(encode_raw, samples))))
+        found = [message for message in client.read(len(samples) + 1) if "status" not in message]
+    assert [message["rawEeg"] for message in found if "rawEeg" in message][:70] == samples[:70]
+    assert any("blinkStrength" in message for message in found)
+
+
+def test_binary(server):
+    """A binary client gets the headset's own frames."""
+    with program(server) as client:
+        client.send(enableRawOutput=True, format="BinaryPacket")
+        wait_for_format(server, "BinaryPacket")
+        server.take("h", Decoder().feed(encode_raw(5) + SECOND))
+        received = b""
+        while len(received) < 8 + len(SECOND):
+            received += client.sock.recv(1000)
+    assert received == encode_raw(5) + SECOND
+
+
+def test_scanning(server):
+    """Without a headset a JSON client is told once a second that one is looked for."""
+    with program(server) as client:
+        client.send(format="Json")
+        assert client.read(1) == [{"poorSignalLevel": 200, "status": "scanning"}]
+
+
+def test_one_headset_at_a_time(server):
+    """While one headset sends, another is not mixed in."""
+    with program(server) as client:
+        client.send(enableRawOutput=True, format="Json")
+        wait_for_format(server, "Json")
+        server.take("a", Decoder().feed(encode_raw(1)))
+        server.take("b", Decoder().feed(encode_raw(2)))
+        server.take("a", Decoder().feed(encode_raw(3)))
+        found = [message for message in client.read(3) if "rawEeg" in message]
+    assert {1, 3} >= {message["rawEeg"] for message in found}
+    assert found
+
+
+def test_slow_client_is_dropped(server):
+    """A client that does not read is dropped; the others are served."""
+    with program(server) as slow, program(server) as other:
+        slow.send(enableRawOutput=True, format="Json")
+        other.send(enableRawOutput=False, format="Json")
+        wait_for(lambda: sum(client.format == "Json" for client in server._clients) == 2, "both")
+        burst = Decoder().feed(b"".join(map(encode_raw, range(2000))))
+
+        def is_dropped() -> bool:
+            server.take("h", burst)
+            return bool(server.counters["tgc_clients_dropped"])
+
+        wait_for(is_dropped, "end of the slow client", 30)
+        server.take("h", Decoder().feed(SECOND))
+        while "eSense" not in other.read(1)[0]:
+            pass
+
+
+@pytest.mark.parametrize("hostile", [b"\xff\xfe", b"[1,2]", b'"x"', b"{" * 9000, b"\0" * 100, b'{"format":7}', b"]{"])
+def test_hostile_requests(hostile):
+    """Nothing that a client says raises, and little of it is kept."""
+    here, there = socket.socketpair()
+    client = Client(here)
+    for _ in range(50):
+        client.take(hostile)
+        assert len(client.asked) <= 16384
+    client.take(b"\r\n")
+    here.close()
+    there.close()
+
+
+def test_requests_in_pieces():
+    """Requests may come joined or cut."""
+    here, there = socket.socketpair()
+    client = Client(here)
+    both = b'{"appName":"x","appKey":"y"}\r\n{"enableRawOutput": true, "format": "Json"}'
+    for at in range(len(both)):
+        client.take(both[at : at + 1])
+    assert (client.format, client.wants_raw) == ("Json", True)
+    assert bytes(client.waiting) == b'{"isAuthorized":true}\r'
+    here.close()
+    there.close()

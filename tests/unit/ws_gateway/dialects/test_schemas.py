@@ -1,0 +1,108 @@
+"""The schemas that programs read agree with what the code says and hears."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from neuroone.contract import topics
+from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Recorded
+from tests.support.messages import GOLDEN, SESSION, reading, stream_state
+from ws_gateway.dialects import first, schemas, v1
+from ws_gateway.dialects.first import BadFrame
+from ws_gateway.dialects.v1 import Stage
+
+GOLDEN_FILES = Path(__file__).parents[3] / "golden"
+STREAM = topics.reading("local", "ABC123", "Joao_Silva")
+FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
+EVENT, RECORDED, BLOCK = GOLDEN["group_event"], GOLDEN["recorded"], GOLDEN["raw"]
+assert isinstance(EVENT, GroupEvent)
+assert isinstance(RECORDED, Recorded)
+assert isinstance(BLOCK, RawBlock)
+HEARD = {
+    "welcome": [
+        v1.welcome(session=SESSION, group="A", source="Ana", next_seq=0),
+        v1.welcome(session=None, group=None, source=None, next_seq=None),
+    ],
+    "link": [v1.link(broker=True, recorder=False)],
+    "ack": [v1.ack(stage, 7) for stage in Stage],
+    "marker_ack": [v1.marker_ack("m1")],
+    "reading": [v1.reading(1, STREAM, reading()), v1.reading(None, STREAM, reading(kind=Kind.HEADSET))],
+    "state": [v1.state(1, topics.stream_state("local", "A", "Ana"), stream_state())],
+    "event": [v1.event(topics.event("local", "A"), EVENT)],
+    "recorded": [v1.recorded(RECORDED.streams)],
+    "raw": [v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
+    "error": [v1.error(FAULT)],
+}
+FIRST_HEARD = {
+    "dashboard": [first.dashboard_frame(1, reading()), first.dashboard_frame(2, reading(name=None, code=None))],
+    "listener": [first.listener_frame(reading())],
+    "error": [first.error_frame(FAULT)],
+}
+SAID: list[dict[str, Any]] = [
+    {"type": "hello", "role": "student", "name": "Ana", "code": "A", "session": SESSION, "acks": "recorded"},
+    {"type": "hello", "role": "dashboard", "token": "t"},
+    {"type": "marker", "id": "m1"},
+    {"type": "marker", "id": "m1", "event": EventType.SESSION_START, "text": "7B", "code": None},
+    {"type": "watch", "group": "A", "source": "Ana"},
+    {"type": "watch"},
+]
+
+
+def is_valid(message: Any, schema: schemas.Schema) -> bool:
+    return jsonschema.Draft202012Validator({**schema, "additionalProperties": False}).is_valid(message)
+
+
+@pytest.mark.parametrize(("heard", "declared"), [(HEARD, schemas.NEW_HEARD), (FIRST_HEARD, schemas.FIRST_HEARD)])
+def test_what_clients_hear_is_declared(heard, declared):
+    """Every frame that the gateway makes has exactly the declared keys and values."""
+    assert set(heard) == set(declared)
+    for name, frames in heard.items():
+        for frame in frames:
+            message = json.loads(frame)
+            assert is_valid(message, declared[name]), name
+            for key in message:
+                assert not is_valid({k: v for k, v in message.items() if k != key}, declared[name]), key
+
+
+@pytest.mark.parametrize("message", SAID)
+def test_what_clients_say_is_declared(message):
+    """What the schema takes the gateway takes, and what one of them refuses the other does, too."""
+    schema = schemas.NEW_SAID[message["type"]]
+    assert is_valid(message, schema)
+    v1.said(json.dumps(message).encode())
+    for key in message:
+        for wrong in (5, "x" * 5000):
+            changed = {**message, key: wrong}
+            if not is_valid(changed, schema):
+                with pytest.raises(BadFrame):
+                    v1.said(json.dumps(changed).encode())
+
+
+def test_a_students_reading_is_declared():
+    """The contract's reading without whose it is."""
+    message = {"type": "reading", "seq": 0, "attention": 85, "meditation": 72}
+    message |= {
+        name: kind["maximum"] for name, kind in schemas.NEW_SAID["reading"]["properties"].items() if "delta" in name
+    }
+    message |= dict.fromkeys(("theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma"), 1)
+    schema = schemas.NEW_SAID["reading"]
+    assert is_valid(message, schema)
+    for key in message:
+        assert not is_valid({k: v for k, v in message.items() if k != key}, schema)
+    assert is_valid({**message, "time": "2026-11-22T18:20:31.123456Z", "poor_signal": None}, schema)
+
+
+def test_what_first_clients_say_is_declared():
+    """The seed's student frame, and one of an app that sends its code as a number and no bands."""
+    schema = schemas.FIRST_SAID["student"]
+    sent = json.loads((GOLDEN_FILES / "ws_student.json").read_bytes())["sent"]
+    for frame in (sent, '{"Nome": "Ana", "Codigo": 4821, "Att": 5}'):
+        assert is_valid(json.loads(frame), schema)
+        first.student_frame(frame.encode())
+    for frame in ('{"Att": 101}', '{"Delta": -1}', '{"Nome": 5}'):
+        assert not is_valid(json.loads(frame), schema)
+        with pytest.raises(BadFrame):
+            first.student_frame(frame.encode())

@@ -1,0 +1,97 @@
+"""The files of the page: what is served, with which headers, and that both languages have every word."""
+
+import json
+import re
+from http import HTTPStatus
+
+import pytest
+
+from neuroone.contract.messages import Link
+from ws_gateway.http.pages import CHECKOUT, PAGE, Pages
+
+LANGUAGES = ("pt-BR", "en")
+HOLES = re.compile(r"\{\w+\}")
+
+
+def words(language: str) -> dict[str, str]:
+    loaded = json.loads((PAGE / f"{language}.json").read_text(encoding="utf-8"))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/student", "text/html; charset=utf-8"),
+        ("/page/page.css", "text/css; charset=utf-8"),
+        ("/page/main.js", "text/javascript; charset=utf-8"),
+        ("/page/pt-BR.json", "application/json"),
+        ("/page/icon.svg", "image/svg+xml"),
+        ("/page/uplot/uPlot.iife.min.js", "text/javascript; charset=utf-8"),
+    ],
+)
+def test_a_page(path, kind):
+    """It has its type, forbids everything from elsewhere, and is not sent again while it is the same."""
+    page = Pages().get(path, None)
+    assert page is not None
+    assert (page.status, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    again = Pages().get(path, f'"other", {page.headers["ETag"]}')
+    assert again is not None
+    assert (again.status, again.body) == (HTTPStatus.NOT_MODIFIED, b"")
+
+
+@pytest.mark.parametrize("path", ["/page", "/page/", "/page/../pages.py", "/index.html", "/page/uplot/README.md", "/x"])
+def test_no_page(path):
+    """There is nothing at any other path."""
+    assert Pages().get(path, None) is None
+
+
+def test_the_one_client():
+    """The page's client is clients/neuroone.js, of which there is no second copy."""
+    page = Pages().get("/page/neuroone.js", None)
+    assert page is not None
+    assert page.body == (CHECKOUT / "neuroone.js").read_bytes()
+    assert not (PAGE / "neuroone.js").exists()
+
+
+def test_nothing_is_inline():
+    """No script, style or handler in the HTML: the policy would forbid it."""
+    for file in PAGE.glob("*.html"):
+        html = file.read_text(encoding="utf-8")
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=)", html)
+
+
+def test_both_languages_have_every_word():
+    """The same keys, the same holes, nothing empty."""
+    portuguese, english = map(words, LANGUAGES)
+    assert list(portuguese) == list(english)
+    for key, text in english.items():
+        assert text
+        assert portuguese[key]
+        assert set(HOLES.findall(text)) == set(HOLES.findall(portuguese[key])), key
+
+
+def test_every_link_has_its_hint():
+    """The bridge's own hint is English only. Who ended in order needs none."""
+    hints = {key for key in words("en") if key.startswith("hint.")}
+    assert hints == {f"hint.{link}" for link in Link if link is not Link.ENDED}
+
+
+def test_every_word_that_is_asked_for_is_there():
+    """Keys in the HTML and in t("...") have words, and no word is asked for by nothing."""
+    known = words("en")
+    html = "".join(file.read_text(encoding="utf-8") for file in PAGE.glob("*.html"))
+    code = "".join(file.read_text(encoding="utf-8") for file in PAGE.glob("*.js"))
+    asked = set(re.findall(r'data-(?:t|t-label|t-placeholder|title)="([^"]+)"', html))
+    asked |= set(re.findall(r'"([a-z_]+(?:\.[a-z_0-9]+)*)"', code)) & set(known)
+    asked |= set(re.findall(r'\bt\("([^"]+)"', code))
+    made = [f"^{re.escape(part)}" for part in re.findall(r"\bt\(`([^`$]*)\$\{", code) if part]
+    made += [r"^(sort|show)\."]
+    assert asked - set(known) == set()
+    unused = [key for key in known if key.removesuffix(".one") not in asked and not any(re.match(m, key) for m in made)]
+    assert unused == []

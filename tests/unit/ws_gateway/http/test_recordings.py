@@ -1,0 +1,166 @@
+"""What of the recorder's directory is listed and served, and that nothing else is."""
+
+import io
+import json
+import zipfile
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from ws_gateway.http import recordings
+from ws_gateway.http.pages import Downloads, Page
+from ws_gateway.http.recordings import Recordings
+
+SIDECAR = {
+    "schema": 1,
+    "group": "A",
+    "source": "Ana",
+    "name": "Ana",
+    "code": "A",
+    "class": "Aula",
+    "start": "2026-11-22T18:20:31.000000Z",
+    "end": None,
+    "status": "open",
+    "counts": {"readings": 3, "missing": 1},
+    "bids": {},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A recorder's directory, with what must not be served beside and inside of it."""
+    folder = tmp_path / "recordings"
+    session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
+    session.mkdir(parents=True)
+    (session / "session.json").write_text(json.dumps(SIDECAR), encoding="utf-8")
+    (session / "readings.csv").write_bytes(b"time,check\n1,abcd\n")
+    (session / ".session.json.tmp").write_bytes(b"half")
+    (session / "elsewhere.csv").symlink_to(tmp_path / "secret.csv")
+    (folder / "sessions" / "not-a-date" / "x").mkdir(parents=True)
+    (folder / "sessions" / "2026-11-21" / "090000_A_Ana").mkdir(parents=True)
+    (folder / "Joao_Silva.csv").write_bytes(b"Att\n85\n")
+    (folder / "names.csv").write_text("name,file\nJoão Silva,Joao_Silva.csv\n", encoding="utf-8")
+    (folder / ".token").write_text("secret", encoding="utf-8")
+    (folder / ".inbox.sqlite").write_bytes(b"secret")
+    (tmp_path / "secret.csv").write_bytes(b"secret")
+    (folder / "link.csv").symlink_to(tmp_path / "secret.csv")
+    return folder
+
+
+def get(folder: Path | None, path: str) -> Page:
+    downloads = Downloads(None if folder is None else Recordings(folder), lambda token, address: token == "t")
+    return downloads.refuse(path, "Bearer t", "::1") or downloads.load(path)
+
+
+def test_the_list(folder):
+    """Sessions newest first with what their sidecar says, and files with the names that students gave."""
+    listed = json.loads(get(folder, "/recordings").body)
+    assert [session["folder"] for session in listed["sessions"]] == [
+        "2026-11-22/182031_A_Ana",
+        "2026-11-21/090000_A_Ana",
+    ]
+    first, second = listed["sessions"]
+    assert (first["name"], first["class"], first["status"], first["counts"]) == (
+        "Ana",
+        "Aula",
+        "open",
+        {"readings": 1},
+    )
+    assert first["bytes"] == len(json.dumps(SIDECAR)) + 18
+    assert (second["name"], second["bytes"]) == (None, 0)
+    assert [(file["name"], file["file"], file["bytes"]) for file in listed["files"]] == [
+        ("João Silva", "Joao_Silva.csv", 7)
+    ]
+
+
+def test_downloads(folder):
+    """A CSV is the file, a ZIP has the session's files; both are saved under their name and kept by no cache."""
+    csv = get(folder, "/recordings/files/Joao_Silva.csv")
+    assert (csv.status, csv.body) == (HTTPStatus.OK, b"Att\n85\n")
+    assert csv.headers["Content-Disposition"] == "attachment; filename*=UTF-8''Joao_Silva.csv"
+    assert csv.headers["Cache-Control"] == "no-store"
+    session = get(folder, "/recordings/sessions/2026-11-22/182031_A_Ana.zip")
+    packed = zipfile.ZipFile(io.BytesIO(session.body))
+    assert packed.namelist() == ["182031_A_Ana/readings.csv", "182031_A_Ana/session.json"]
+    assert packed.read("182031_A_Ana/readings.csv") == b"time,check\n1,abcd\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/recordings/files/.token",
+        "/recordings/files/names.csv",
+        "/recordings/files/link.csv",
+        "/recordings/files/..%2Fsecret.csv",
+        "/recordings/files/../secret.csv",
+        "/recordings/files/%2e%2e/secret.csv",
+        "/recordings/files/nobody.csv",
+        "/recordings/files/Joao_Silva.csv%00",
+        "/recordings/files/%ff.csv",
+        "/recordings/files/",
+        "/recordings/sessions/2026-11-22/..%2F182031_A_Ana.zip",
+        "/recordings/sessions/../2026-11-22.zip",
+        "/recordings/sessions/not-a-date/x.zip",
+        "/recordings/sessions/2026-11-22/182031_A_Ana",
+        "/recordings/sessions/2026-11-22/182031_A_Ana.zip/readings.csv",
+        "/recordings/",
+    ],
+)
+def test_nothing_else_is_served(folder, path):
+    """Only names that were listed: nothing hidden, no link, no way out."""
+    page = get(folder, path)
+    assert page.status == HTTPStatus.NOT_FOUND
+    assert b"secret" not in page.body
+
+
+def test_who_may_not(folder):
+    """Without the token there is nothing, not even whether there is something."""
+    downloads = Downloads(Recordings(folder), lambda token, address: token == "t")
+    for authorization in (None, "Bearer wrong", "t"):
+        page = downloads.refuse("/recordings/files/Joao_Silva.csv", authorization, "::1")
+        assert page is not None
+        assert page.status == HTTPStatus.UNAUTHORIZED
+    assert downloads.refuse("/recordings?token=t", None, "::1") is None
+
+
+def test_a_closed_session(folder):
+    """Its sidecar has the counts; while a session is open its rows are counted instead."""
+    session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
+    (session / "readings-2.csv").write_bytes(b"time,check\n2,abcd\n3,abcd\n")
+    (session / "raw.csv").write_bytes(b"time,check\n2,abcd\n")
+    assert json.loads(get(folder, "/recordings").body)["sessions"][0]["counts"] == {"readings": 3}
+    (session / "session.json").write_text(json.dumps(SIDECAR | {"status": "closed"}), encoding="utf-8")
+    assert json.loads(get(folder, "/recordings").body)["sessions"][0]["counts"] == SIDECAR["counts"]
+
+
+def test_a_gateway_without_recordings():
+    """It says that they are not available."""
+    assert get(None, "/recordings").status == HTTPStatus.NOT_FOUND
+
+
+def test_an_empty_directory(tmp_path):
+    """A recorder that has written nothing yet is no fault, and neither is a directory that is not there."""
+    for folder in (tmp_path, tmp_path / "none"):
+        assert json.loads(get(folder, "/recordings").body) == {"sessions": [], "older": 0, "files": []}
+
+
+def test_limits(folder, monkeypatch):
+    """More sessions than fit are counted, and what would fill the memory is not loaded."""
+    monkeypatch.setattr(recordings, "SESSIONS_MAX", 1)
+    monkeypatch.setattr(recordings, "DOWNLOAD_MAX_BYTES", 6)
+    listed = json.loads(get(folder, "/recordings").body)
+    assert (len(listed["sessions"]), listed["older"]) == (1, 1)
+    assert get(folder, "/recordings/files/Joao_Silva.csv").status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    for path in ("2026-11-22/182031_A_Ana", "2026-11-21/090000_A_Ana"):
+        expected = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if "22" in path[:10] else HTTPStatus.OK
+        assert get(folder, f"/recordings/sessions/{path}.zip").status == expected
+
+
+def test_a_broken_sidecar(folder):
+    """A session whose sidecar cannot be read is listed all the same, and can be loaded."""
+    sidecar = folder / "sessions" / "2026-11-22" / "182031_A_Ana" / "session.json"
+    for broken in (b"{", b"[1]", b"\xff", b'{"a":' * 100_000):
+        sidecar.write_bytes(broken)
+        first = json.loads(get(folder, "/recordings").body)["sessions"][0]
+        assert (first["folder"], first["name"]) == ("2026-11-22/182031_A_Ana", None)

@@ -1,0 +1,345 @@
+"""The inbound half: streams, sessions and states of students."""
+
+import gc
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from neuroone.contract import codec, topics
+from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.outbox import Outgoing
+from neuroone.mqtt.replay import Ledger
+from neuroone.service.settings import Identity
+from tests.support.messages import NOON, stream_state
+from ws_gateway.dialects import first
+from ws_gateway.students.recent import Recent
+from ws_gateway.students.stream_registry import States
+from ws_gateway.students.students import ARRIVALS_AT_ONCE_MAX, Students
+
+
+class FakeBus:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000)
+        self.sent: list[tuple[Topic, Message]] = []
+        self.forgotten: list[str] = []
+        self.on_acked: Callable[[Outgoing], None] = lambda outgoing: None
+
+    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
+        self.sent.append((topic, message))
+        return True
+
+    def put(self, outgoing: Outgoing) -> bool:
+        if not outgoing.payload:
+            self.forgotten.append(outgoing.topic)
+            return True
+        self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
+        self.on_acked(outgoing)
+        return True
+
+    def readings(self) -> list[Reading]:
+        return [message for _, message in self.sent if isinstance(message, Reading)]
+
+    def statuses(self) -> list[StreamStatus]:
+        return [message.status for _, message in self.sent if isinstance(message, StreamState)]
+
+
+class World:
+    """Students over a fake bus, with a clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.bus = FakeBus()
+        self.ledger = Ledger(lambda: self.now_s)
+        self.states = States(self.bus.identity)
+        self.students = Students(
+            self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
+        )
+        self.bus.on_acked = self.students.take_acked
+
+    def look(self) -> None:
+        """As a gateway does that was not busy a moment ago."""
+        self.students.look()
+        self.students.look()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def frame(name: str | None = "Joao_Silva", code: str | None = "ABC123", **values: Any) -> first.StudentFrame:
+    return first.student_frame(json.dumps({"Nome": name, "Codigo": code, "Att": 85, **values}).encode())
+
+
+def test_readings_go_to_the_students_own_topic(world):
+    """Code and name give the stream; session and seq count its readings."""
+    student = world.students.take(None, frame())
+    world.students.take(student, frame(Att=86))
+    reading_topic = topics.reading("local", "ABC123", "Joao_Silva")
+    assert [t for t, m in world.bus.sent if isinstance(m, Reading)] == [reading_topic] * 2
+    first, second = world.bus.readings()
+    assert (first.seq, second.seq) == (0, 1)
+    assert first.session == second.session
+    assert (first.attention, first.name, first.code, first.poor_signal) == (85, "Joao_Silva", "ABC123", None)
+
+
+def test_readings_leave_nothing_for_the_garbage_collector(world):
+    """Everybody would wait while it looks for cycles among the objects of thousands of connections."""
+    student = world.students.take(None, frame())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            world.now_s += 1
+            world.students.take(student, frame())
+        assert len(world.ledger) == 101
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_student_is_online_once_after_the_first_reading(world):
+    """The state is published when it changes and only then."""
+    student = world.students.take(None, frame())
+    world.students.take(student, frame())
+    world.look()
+    assert world.bus.statuses() == [StreamStatus.ONLINE]
+
+
+def test_when_a_school_arrives_readings_go_first(world):
+    """Who has arrived is said a little later, and never after the leaving."""
+    many = ARRIVALS_AT_ONCE_MAX + 3
+    students = [world.students.take(None, frame(name=f"s{number}")) for number in range(many)]
+    assert len(world.bus.readings()) == many
+    assert world.bus.statuses() == [StreamStatus.ONLINE] * ARRIVALS_AT_ONCE_MAX
+    world.students.leave(students[-1])
+    world.look()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+    world.students.send_waiting()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX + 1 :] == [StreamStatus.ONLINE] * 2
+    world.students.send_waiting()
+    assert len(world.bus.statuses()) == many
+
+
+def test_who_leaves_in_a_rush_is_not_said_to_be_there_afterwards(world):
+    """Not even when a last reading goes out at the leaving."""
+    for number in range(ARRIVALS_AT_ONCE_MAX):
+        world.students.take(None, frame(name=f"s{number}"))
+    student = None
+    for _ in range(11):  # one more than may go out at once
+        student = world.students.take(student, frame())
+    assert student is not None
+    world.students.leave(student)
+    world.students.send_waiting()
+    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+
+
+def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
+    """A phone that hangs is shown as such, though its connection stands."""
+    student = world.students.take(None, frame())
+    for silent_s in (2.9, 3.0, 9.9, 10.0):
+        world.now_s = 100.0 + silent_s
+        world.look()
+    world.students.take(student, frame())
+    assert world.bus.statuses() == ["online", "stale", "offline", "online"]
+
+
+def test_who_was_not_listened_to_is_not_called_silent(world):
+    """After the gateway itself was busy for seconds, what students said in the meantime is read first."""
+    student = world.students.take(None, frame())
+    world.look()
+    world.now_s += 5
+    world.students.look()
+    world.students.take(student, frame())
+    world.now_s += 0.5
+    world.students.look()
+    assert world.bus.statuses() == ["online"]
+
+
+def test_two_of_one_name_are_two_streams(world):
+    """The second student of a name and code in the same moment has a stream of its own."""
+    students = [world.students.take(None, frame()) for _ in range(3)]
+    assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva-2", "Joao_Silva-3"]
+    assert len({each.session for each in students}) == 3
+
+
+def test_the_same_name_in_another_group_is_no_clash(world):
+    """Names meet only within a code."""
+    students = [world.students.take(None, frame(code=code)) for code in ("A", "B")]
+    assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva"]
+
+
+def test_a_source_stays_an_id_however_long_the_name(world):
+    """A number behind a name of full length takes the place of its last characters."""
+    students = [world.students.take(None, frame(name="a" * 64)) for _ in range(2)]
+    assert students[1].source == "a" * 62 + "-2"
+
+
+def test_who_comes_back_gets_the_same_stream_in_a_new_session(world):
+    """A reconnect after the old connection is gone is the same student."""
+    first = world.students.take(None, frame())
+    world.students.leave(first)
+    again = world.students.take(None, frame())
+    assert (again.group, again.source) == (first.group, first.source)
+    assert again.session != first.session
+    assert [reading.seq for reading in world.bus.readings()] == [0, 0]
+    assert world.bus.statuses() == ["online", "offline", "online"]
+
+
+def test_leaving_twice_says_offline_once(world):
+    """The end of the gateway and the end of the connection do not both speak."""
+    student = world.students.take(None, frame())
+    world.students.leave_all()
+    world.students.leave(student)
+    assert world.bus.statuses() == ["online", "offline"]
+    assert len(world.students) == 0
+
+
+def test_a_student_without_name_or_code_has_a_stream_too(world):
+    """Nameless students are anonymous, and no two of them are the same."""
+    students = [world.students.take(None, frame(name=None, code=None)) for _ in range(2)]
+    assert [(each.group, each.source) for each in students] == [("no-group", "anonymous"), ("no-group", "anonymous-2")]
+
+
+def test_another_name_on_the_same_connection_is_another_student(world):
+    """Whoever takes over a phone gets a stream and a session of their own."""
+    first = world.students.take(None, frame(name="Ana"))
+    second = world.students.take(first, frame(name="Bia"))
+    assert (second.source, second.seq) == ("Bia", 1)
+    assert second.session != first.session
+    assert world.bus.statuses() == ["online", "offline", "online"]
+
+
+def test_a_waiting_reading_goes_out_when_its_turn_comes(world):
+    """What was held back is sent without waiting for the next frame."""
+    student = None
+    for number in range(12):
+        student = world.students.take(student, frame(Att=number))
+    assert [reading.attention for reading in world.bus.readings()] == list(range(10))
+    world.now_s += 0.3
+    world.students.send_waiting()
+    assert world.bus.readings()[-1].attention == 11
+    assert world.students.counters["readings_coalesced"] == 1
+
+
+def test_a_waiting_reading_goes_out_before_the_student_leaves(world):
+    """The last reading of a student is not lost with the connection."""
+    student = None
+    for number in range(11):
+        student = world.students.take(student, frame(Att=number))
+    world.students.leave(student)
+    assert world.bus.readings()[-1].attention == 10
+    assert world.bus.statuses()[-1] == "offline"
+
+
+def test_states_of_a_dead_run_are_cleared(world):
+    """A gateway that was killed left students online: its next run says that they are gone."""
+    topic = topics.stream_state("local", "A", "Ana")
+    left = stream_state(service="ws_gateway", instance="host", epoch=999)
+    world.students.take_state(topic, left)
+    assert world.bus.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000))]
+
+
+def test_a_student_who_is_back_already_is_not_cleared(world):
+    """The old run's state may come late; the student's own new state stands."""
+    world.students.take(None, frame())
+    count = len(world.bus.sent)
+    left = stream_state(service="ws_gateway", instance="host", epoch=999)
+    world.students.take_state(topics.stream_state("local", "ABC123", "Joao_Silva"), left)
+    assert len(world.bus.sent) == count
+
+
+ANA = topics.stream_state("local", "A", "Ana")
+
+
+def elsewhere(**changes: Any) -> StreamState:
+    """The state of a student at another gateway."""
+    return stream_state(**{"service": "ws_gateway", "instance": "other", "time": NOON, **changes})
+
+
+def other_gateway(world: World, status: ServiceStatus = ServiceStatus.ONLINE) -> None:
+    topic = topics.service_state("local", "ws_gateway", "other")
+    world.states.take_service(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+
+
+def test_a_student_at_another_gateway_keeps_its_stream(world):
+    """One of the same name who joins here is another one, as long as the first is there."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere())
+    second = world.students.take(None, frame(name="Ana", code="A"))
+    assert second.source == "Ana-2"
+    world.students.leave(second)
+    world.students.take_state(ANA, elsewhere(status=StreamStatus.OFFLINE))
+    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+
+
+def test_streams_of_a_gateway_that_died_are_free(world):
+    """Its students come here, and are who they were."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere())
+    other_gateway(world, ServiceStatus.OFFLINE)
+    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+
+
+def test_a_session_that_comes_from_another_gateway_goes_on_in_its_stream(world):
+    """Though the other gateway has not noticed yet that its connection is gone."""
+    other_gateway(world)
+    world.students.take_state(ANA, elsewhere(session="session-1"))
+    assert world.students.resume("Ana", "A", "session-1").source == "Ana"
+
+
+@pytest.mark.parametrize("status", [StreamStatus.STALE, StreamStatus.OFFLINE])
+def test_the_late_word_of_another_gateway_does_not_stand(world, status):
+    """A student who is here is said to be online again, once; two gateways do not shout at each other for ever."""
+    world.students.take(None, frame(name="Ana", code="A"))
+    world.students.take_state(ANA, elsewhere(status=status))
+    world.students.take_state(ANA, elsewhere(status=StreamStatus.ONLINE))
+    assert world.bus.statuses() == ["online", "online"]
+    world.now_s += 5
+    world.look()
+    world.students.take_state(ANA, elsewhere(status=status))
+    assert world.bus.statuses() == ["online", "online", "stale"]
+
+
+def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
+    """Of every gateway, but not of headsets, and not of students who are there."""
+    for source, hours, changes in (
+        ("gone", 24, {"status": StreamStatus.OFFLINE}),
+        ("of-a-dead-gateway", 24, {"instance": "dead"}),
+        ("here", 24, {}),
+        ("today", 23, {"status": StreamStatus.OFFLINE}),
+        ("headset", 24, {"status": StreamStatus.OFFLINE, "service": "serial_bridge"}),
+    ):
+        topic = topics.stream_state("local", "A", source)
+        world.students.take_state(topic, elsewhere(**{"time": NOON - timedelta(hours=hours), **changes}))
+    other_gateway(world)
+    world.students.forget()
+    gone = [str(topics.stream_state("local", "A", source)) for source in ("gone", "of-a-dead-gateway")]
+    assert world.bus.forgotten == gone
+    for each in gone:
+        world.students.take_forgotten(topics.parse(each))
+    world.students.forget()
+    assert world.bus.forgotten == gone
+    assert world.bus.sent == []
+
+
+def test_a_student_who_is_back_is_not_forgotten(world):
+    """Another gateway takes the old state off the broker at that moment: the new one is said again."""
+    world.students.take(None, frame(name="Ana", code="A"))
+    world.students.take_forgotten(ANA)
+    assert world.bus.statuses() == ["online", "online"]
+
+
+def test_known_states_are_bounded(world, monkeypatch):
+    """The longest unchanged is left out first."""
+    monkeypatch.setattr("ws_gateway.students.stream_registry.STATES_MAX", 2)
+    for source in ("a", "b", "c"):
+        world.students.take_state(topics.stream_state("local", "A", source), elsewhere())
+    assert len(world.states) == 2

@@ -1,0 +1,97 @@
+"""What waits for a slow client."""
+
+from typing import cast
+
+from websockets.frames import CloseCode
+
+from tests.support.gateways import happens
+from ws_gateway.websocket import send_queue as outlets
+from ws_gateway.websocket.connection import Connection
+from ws_gateway.websocket.send_queue import Backlog, Outlet
+
+
+def drain(backlog: Backlog) -> list[str]:
+    return list(iter(backlog.pop, None))
+
+
+def test_frames_keep_their_order():
+    """A client that is only a little behind gets every frame."""
+    backlog = Backlog(most=10)
+    for frame in ("1", "2", "3"):
+        backlog.put("a", frame)
+    assert drain(backlog) == ["1", "2", "3"]
+
+
+def test_beyond_the_bound_the_latest_of_each_stream_is_left():
+    """A slow client skips what is old, never a student."""
+    backlog = Backlog(most=3)
+    for key, frame in (("a", "a1"), ("b", "b1"), ("a", "a2"), ("a", "a3"), ("c", "c1"), ("b", "b2")):
+        backlog.put(key, frame)
+    assert drain(backlog) == ["a3", "b2", "c1"]
+    assert backlog.conflated == 3
+
+
+def test_a_client_that_caught_up_gets_every_frame_again():
+    """Skipping ends when nothing waits."""
+    backlog = Backlog(most=1)
+    backlog.put("a", "1")
+    backlog.put("a", "2")
+    assert drain(backlog) == ["2"]
+    backlog.put("a", "3")
+    assert (drain(backlog), len(backlog)) == (["3"], 0)
+
+
+class Pipe:
+    """A connection that has room or has none."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.has_room = True
+        self.sent: list[str] = []
+        self.closed: list[int] = []
+
+    def send(self, message: str) -> None:
+        self.sent.append(message)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+
+
+async def test_frames_wait_for_room_and_go_out_in_order():
+    """None overtakes those that wait."""
+    pipe = Pipe()
+    outlet = Outlet(cast(Connection, pipe))
+    outlet.send("a", "1")
+    pipe.has_room = False
+    outlet.send("a", "2")
+    outlet.send("a", "3")
+    assert pipe.sent == ["1"]
+    pipe.has_room = True
+    outlet.send("a", "4")
+    outlet.go_on()
+    outlet.send("a", "5")
+    assert pipe.sent == ["1", "2", "3", "4", "5"]
+    outlet.stop()
+
+
+async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
+    """With the code that a client comes back after; who takes a little is given time again."""
+    monkeypatch.setattr(outlets, "STALLED_AFTER_S", 0.05)
+    pipe = Pipe()
+    outlet = Outlet(cast(Connection, pipe))
+    pipe.has_room = False
+    outlet.send("a", "1")
+    outlet.go_on()
+    await happens(lambda: pipe.closed == [CloseCode.TRY_AGAIN_LATER])
+    assert outlet.was_too_slow
+
+
+async def test_nothing_waits_for_who_is_gone():
+    """A connection that is closing takes nothing more."""
+    pipe = Pipe()
+    pipe.has_room = pipe.is_open = False
+    outlet = Outlet(cast(Connection, pipe))
+    outlet.send("a", "1")
+    pipe.has_room = True
+    outlet.go_on()
+    assert pipe.sent == []
