@@ -27,7 +27,7 @@ import psutil
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import BrokerAddress, Identity
 from serial_bridge.headset import Headset, Surroundings
@@ -84,7 +84,7 @@ def load(headsets: int, seconds: float, kind: str) -> None:
         broker = Broker(kind, folder)
         broker.start()
         arrived: list[tuple[float, Delivery]] = []
-        ear = MqttBus(
+        ear = ThreadedClient(
             BrokerAddress.parse(broker.url),
             Identity("local", "bench", "bench", "0", 0),
             subscriptions={topics.every(topics.RAW, "local"): 0},

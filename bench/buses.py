@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.recorder import publish_all
 from neuroone.contract import topics
-from neuroone.mqtt.client import AsyncBus
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
@@ -40,7 +40,7 @@ class Count:
 
 
 def thread(address: BrokerAddress, count: Count, messages: int) -> None:
-    bus = MqttBus(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
+    bus = ThreadedClient(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
     bus.start()
     assert bus.wait_connected(10)
     print("ready", flush=True)
@@ -51,7 +51,7 @@ def thread(address: BrokerAddress, count: Count, messages: int) -> None:
 
 
 async def loop(address: BrokerAddress, count: Count, messages: int) -> None:
-    bus = AsyncBus(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
+    bus = AsyncClient(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
     bus.start()
     while not bus.is_connected:  # noqa: ASYNC110 (no event to wait for)
         await asyncio.sleep(POLL_S)

@@ -23,7 +23,7 @@ import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
 from neuroone.contract import topics
-from neuroone.mqtt.threaded import MqttBus
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress, Identity
 from neuroone.up import brokers
 
@@ -46,7 +46,7 @@ def running(data=None):
         programs = [subprocess.Popen(broker.command(folder / "broker", HOST, mqtt), stderr=subprocess.DEVNULL)]
         wait_until_open(mqtt)
         heard = set()
-        bus = MqttBus(
+        bus = ThreadedClient(
             BrokerAddress(HOST, mqtt),
             Identity("local", "bench", "limits", "0", 1),
             subscriptions={"#": 0},

@@ -29,8 +29,8 @@ from csv_recorder.live.recorder import Recorder
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.mqtt.replay import Ledger
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
@@ -70,7 +70,7 @@ class Marks:
 class Load(threading.Thread):
     """One reading a second of every student, until told to end."""
 
-    def __init__(self, bus: MqttBus, students: int) -> None:
+    def __init__(self, bus: ThreadedClient, students: int) -> None:
         super().__init__(daemon=True)
         self.sent = 0
         self.refused = 0
@@ -99,7 +99,7 @@ def listening(broker: Broker, marks: Marks) -> Iterator[None]:
         topics.every(topics.RECORDED, "local"): 0,
         topics.every(topics.SERVICE_STATE, "local", service="csv_recorder"): 1,
     }
-    bus = MqttBus(
+    bus = ThreadedClient(
         BrokerAddress.parse(broker.url), identity("bench_marks"), subscriptions=filters, on_delivery=marks.take
     )
     bus.start()
@@ -180,8 +180,8 @@ def scenario(name: str, kind: str, students: int, kills: int) -> bool:
         world.broker.start()
         with listening(world.broker, world.marks):
             world.start_recorder()
-            bus = MqttBus(
-                BrokerAddress.parse(world.broker.url), identity("serial_bridge"), ledger=Ledger(time.monotonic)
+            bus = ThreadedClient(
+                BrokerAddress.parse(world.broker.url), identity("serial_bridge"), ledger=ReplayBuffer(time.monotonic)
             )
             bus.start()
             load = Load(bus, students)

@@ -23,7 +23,7 @@ from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
 from monitor_gui.preferences import Memory
-from neuroone.mqtt.threaded import MqttBus
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress, Identity
 from neuroone.up import brokers
 
@@ -59,8 +59,8 @@ def watch(url: str, folder: Path, minutes: float) -> None:
     memory = Memory(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
     identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000))
 
-    def new_bus(broker: BrokerAddress, **options: Any) -> MqttBus:
-        return MqttBus(broker, identity, **options)
+    def new_bus(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        return ThreadedClient(broker, identity, **options)
 
     feed = Feed(new_bus, "local", time.monotonic)
     stream = StreamId("no-group", "bench")

@@ -1,6 +1,6 @@
 """A service's connection to the broker in the event loop: it carries thousands of readings a second.
 
-Behaves as `neuroone.mqtt.threaded.MqttBus` does (birth, Last Will, retained states and everything unacknowledged again
+Behaves as `neuroone.mqtt.threaded.ThreadedClient` does (birth, Last Will, retained states and everything unacknowledged again
 after a reconnect, MQTT 5 or else 3.1.1) without a thread of its own, and with few microseconds a message.
 """
 
@@ -23,7 +23,7 @@ from neuroone.contract.topics import Topic
 from neuroone.mqtt import packets
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.outbox import Outbox, Outgoing
-from neuroone.mqtt.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
+from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
 from neuroone.mqtt.threaded import (
     ACK_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -56,7 +56,7 @@ class _NoMqtt5(_Lost):
     """The broker may not speak MQTT 5."""
 
 
-class AsyncBus:
+class AsyncClient:
     """The Bus over MQTT in the event loop; all methods and callbacks belong to the loop's thread.
 
     ``on_acked`` is told of each reading that the broker has (`Outgoing.reading`). ``replay`` says what the broker
@@ -79,7 +79,7 @@ class AsyncBus:
         on_link: Callable[[bool], None] = lambda up: None,
         on_fatal: Callable[[NeuroOneError], None] = lambda error: None,
         on_acked: Callable[[Outgoing], None] = lambda outgoing: None,
-        vitals: Callable[[], Vitals] = Vitals,
+        vitals: Callable[[], HealthReport] = HealthReport,
         replay: Callable[[], Iterable[Outgoing]] = tuple,
         wait_for: Callable[[], bool] = lambda: False,
         durable: bool = False,
@@ -156,7 +156,7 @@ class AsyncBus:
         return len(self._outbox)
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
-        """Send a message with the QoS and retain of its topic; False when it was dropped. See `MqttBus.publish`."""
+        """Send a message with the QoS and retain of its topic; False when it was dropped. See `ThreadedClient.publish`."""
         return self.put(
             Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack),
         )
@@ -408,7 +408,7 @@ class AsyncBus:
     def _report(self, now_s: float) -> None:
         if now_s < self._next_beat_s:
             return
-        self._next_beat_s = now_s + BEAT_PERIOD_S
+        self._next_beat_s = now_s + HEARTBEAT_PERIOD_S
         vitals = self._vitals()
         if self._health_file is not None and vitals.working:
             self._health_file.touch()

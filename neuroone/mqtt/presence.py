@@ -13,7 +13,7 @@ from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import Identity
 
 HEALTH_PERIOD_S: Final = 10.0
-BEAT_PERIOD_S: Final = 2.0
+HEARTBEAT_PERIOD_S: Final = 2.0
 """How often the health file is touched; a health check may call 10 s without it a fault."""
 TAKEN_OVER: Final = 0x8E
 """The reason code with which a broker of MQTT 5 throws out the older of two clients with one id."""
@@ -29,7 +29,7 @@ class Replaced(NeuroOneError):
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthReport:
     """What a service says of itself for its health: totals, values of the moment, and whether it works."""
 
     counters: Mapping[str, float] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Presence:
         uptime_s: float,
         counters: Mapping[str, float],
         gauges: Mapping[str, float],
-        vitals: Vitals,
+        vitals: HealthReport,
     ) -> Health:
         """The health of this moment: what the bus counts, and what the service itself has to say."""
         return Health(

@@ -47,7 +47,7 @@ class _Session:
     covered: int = -1
 
 
-class Ledger:
+class ReplayBuffer:
     """Keeps readings until a recorder covers them. ``clock`` is a steady clock in seconds.
 
     They are kept before there is a recorder, too: one that appears gets them. What then becomes too old was nobody's

@@ -33,8 +33,8 @@ from neuroone.contract.messages import Message, Reading, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.outbox import WINDOW, Outbox, Outgoing
-from neuroone.mqtt.presence import BEAT_PERIOD_S, HEALTH_PERIOD_S, TAKEN_OVER, Presence, Replaced, Vitals
-from neuroone.mqtt.replay import RECORDER, Ledger
+from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
+from neuroone.mqtt.replay import RECORDER, ReplayBuffer
 from neuroone.service.settings import BrokerAddress, Identity
 
 KEEPALIVE_S: Final = 20
@@ -66,7 +66,7 @@ class _NoMqtt5(_Lost):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the broker delivered. ``packet_id`` and ``connection`` are for `AsyncBus.ack`."""
+    """What the broker delivered. ``packet_id`` and ``connection`` are for `AsyncClient.ack`."""
 
     topic: str
     payload: bytes
@@ -93,7 +93,7 @@ class Bus(Protocol):
         ...
 
 
-class MqttBus:
+class ThreadedClient:
     """The Bus over MQTT.
 
     ``subscriptions`` are filters with their QoS, made anew at every connect. ``on_delivery`` is called in the bus's
@@ -111,8 +111,8 @@ class MqttBus:
         on_delivery: Callable[[Delivery], None] | None = None,
         on_link: Callable[[bool], None] | None = None,
         on_fatal: Callable[[NeuroOneError], None] | None = None,
-        vitals: Callable[[], Vitals] = Vitals,
-        ledger: Ledger | None = None,
+        vitals: Callable[[], HealthReport] = HealthReport,
+        ledger: ReplayBuffer | None = None,
         ca_file: Path | None = None,
         health_file: Path | None = None,
         outbox: Outbox | None = None,
@@ -422,7 +422,7 @@ class MqttBus:
         now_s = time.monotonic()
         if now_s < self._next_beat_s:
             return
-        self._next_beat_s = now_s + BEAT_PERIOD_S
+        self._next_beat_s = now_s + HEARTBEAT_PERIOD_S
         if self._ledger is not None:
             self._ledger.look()
         vitals = self._vitals()

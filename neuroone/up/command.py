@@ -25,7 +25,7 @@ from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.mqtt.backoff import Backoff
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.settings import (
     BrokerAddress,
@@ -97,7 +97,7 @@ def run(given: UpSettings, stop: Stop) -> int:
     _check(given, data, program)
     address = given.broker or BrokerAddress(LOOPBACK, given.mqtt_port)
     online = _Online(int(time.time() * 1000))
-    bus = MqttBus(
+    bus = ThreadedClient(
         address,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},

@@ -14,8 +14,8 @@ from csv_recorder.live.recorder import Options, Recorder, Settling
 from csv_recorder.settings import Settings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
-from neuroone.mqtt.client import AsyncBus
-from neuroone.mqtt.presence import Vitals
+from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import RECEIVE_MAXIMUM, Delivery
 from neuroone.service.lifecycle import FAILED, Stop
 
@@ -67,7 +67,7 @@ class Service:
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._settle_due_s = 0.0
         self._free_bytes = -1
-        self._bus: AsyncBus
+        self._bus: AsyncClient
 
     def run(self) -> int:
         """Record until the program must stop."""
@@ -86,7 +86,7 @@ class Service:
         self._stop.call(lambda: loop.call_soon_threadsafe(self._some.set))
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._given.raw else [])]
         subscriptions = {topics.every(rule, self._given.site): rule.qos for rule in rules}
-        self._bus = AsyncBus(
+        self._bus = AsyncClient(
             self._given.broker,
             self._identity,
             subscriptions=subscriptions,
@@ -217,14 +217,14 @@ class Service:
         log.error("%s", error)
         self._stop.set(FAILED)
 
-    def _vitals(self) -> Vitals:
+    def _vitals(self) -> HealthReport:
         gauges = {
             "queue": len(self._arrived),
             "unwritten": self._recorder.unwritten,
             "disk_works": int(not self._faults),
             "free_bytes": self._free_bytes,
         }
-        return Vitals(self._recorder.counters, gauges, working=not self._faults)
+        return HealthReport(self._recorder.counters, gauges, working=not self._faults)
 
 
 def _words(error: OSError | sqlite3.Error) -> str:

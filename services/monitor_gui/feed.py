@@ -27,7 +27,7 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.contract.topics import TopicRule
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000
@@ -58,7 +58,7 @@ class NewBus(Protocol):
         subscriptions: Mapping[str, int],
         on_delivery: Callable[[Delivery], None],
         on_fatal: Callable[[NeuroOneError], None],
-    ) -> MqttBus:
+    ) -> ThreadedClient:
         """A bus that is not yet started."""
         ...
 
@@ -83,7 +83,7 @@ class Feed:
         self.fault: NeuroOneError | None = None
         self.counters = dict.fromkeys(("bad_messages", "streams_left_out"), 0)
         self._new_bus = new_bus
-        self._bus: MqttBus | None = None
+        self._bus: ThreadedClient | None = None
         self._connection = 0
         self._leaving: list[threading.Thread] = []
         self._lock = threading.Lock()

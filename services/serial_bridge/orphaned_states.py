@@ -6,7 +6,7 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import StreamState
-from neuroone.mqtt.threaded import Bus, Delivery, MqttBus
+from neuroone.mqtt.threaded import Bus, Delivery, ThreadedClient
 from neuroone.service.settings import Identity
 from neuroone.service.stream_states import left_behind
 
@@ -26,7 +26,7 @@ class Leftovers:
         self._ours = ours
         self._until_s: float | None = None
 
-    def tick(self, bus: MqttBus, now_s: float) -> None:
+    def tick(self, bus: ThreadedClient, now_s: float) -> None:
         """Stop listening when the broker had its time; called often."""
         if bus.is_connected and self._until_s is None:
             self._until_s = now_s + LOOK_S

@@ -12,9 +12,9 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.messages import StreamStatus
-from neuroone.mqtt.presence import Vitals
-from neuroone.mqtt.replay import Ledger
-from neuroone.mqtt.threaded import MqttBus
+from neuroone.mqtt.presence import HealthReport
+from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.settings import host_id
@@ -76,7 +76,7 @@ class Service:
             SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._sources or [AUTO])]))
         )
         self._leftovers = leftovers = Leftovers(identity, {(self._group, source) for source in [*self._sources, AUTO]})
-        self._bus = MqttBus(
+        self._bus = ThreadedClient(
             settings.broker,
             identity,
             subscriptions={leftovers.filter: 1},
@@ -85,7 +85,7 @@ class Service:
             vitals=self._vitals,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
-            ledger=Ledger(time.monotonic),
+            ledger=ReplayBuffer(time.monotonic),
         )
         self._world = Surroundings(time.monotonic)
         self._tgc = None if settings.tgc is None else TgcServer(settings.tgc)
@@ -155,13 +155,13 @@ class Service:
         log.error("%s", error)
         self._stop.set(lifecycle.FAILED)
 
-    def _vitals(self) -> Vitals:
+    def _vitals(self) -> HealthReport:
         headsets = self._fleet.headsets
         online = sum(headset.standing.status is StreamStatus.ONLINE for headset in headsets)
         totals = Counter({} if self._tgc is None else self._tgc.counters)
         for headset in headsets:
             totals.update(headset.counters)
-        return Vitals(
+        return HealthReport(
             counters=totals,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
             working=self._fleet.is_working,

@@ -15,9 +15,9 @@ from typing import Final
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
-from neuroone.mqtt.client import AsyncBus
-from neuroone.mqtt.presence import Vitals
-from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.presence import HealthReport
+from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import Delivery
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import FAILED, Command, Stop
@@ -116,7 +116,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
     access = _access(given)
     audience = Audience(time.monotonic)
     recent = Recent()
-    ledger = Ledger(time.monotonic)
+    ledger = ReplayBuffer(time.monotonic)
     marks: Turns[Delivery] = Turns(lambda delivery: take_mark(delivery), MARKS_MAX)
 
     def take(delivery: Delivery) -> None:
@@ -169,8 +169,8 @@ async def _serve(given: Settings, stop: Stop) -> int:
         ledger.linked(up)
         room.tell_link()
 
-    def vitals() -> Vitals:
-        return Vitals(
+    def vitals() -> HealthReport:
+        return HealthReport(
             {
                 **gateway.counters,
                 **students.counters,
@@ -188,7 +188,7 @@ async def _serve(given: Settings, stop: Stop) -> int:
 
     identity = given.identity(SERVICE, time.time())
     states = States(identity)
-    bus = AsyncBus(
+    bus = AsyncClient(
         given.broker,
         identity,
         subscriptions={
@@ -263,7 +263,7 @@ def _access(given: Settings) -> Access:
     return Access(None if given.open_dashboards else token, codes, time.monotonic, open_here=given.open_here)
 
 
-def _with_bus(vitals: Vitals, bus: AsyncBus) -> Vitals:
+def _with_bus(vitals: HealthReport, bus: AsyncClient) -> HealthReport:
     return replace(
         vitals, counters={**bus.counters, **vitals.counters}, gauges={"outbox": bus.waiting, **vitals.gauges}
     )

@@ -9,7 +9,7 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
-from neuroone.mqtt.client import AsyncBus
+from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.threaded import Delivery
 from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
@@ -24,10 +24,10 @@ FILTER = topics.every(topics.READING, "local")
 
 
 @asynccontextmanager
-async def bus_on(broker: Broker, service: str = "csv_recorder", **options: Any) -> AsyncIterator[AsyncBus]:
+async def bus_on(broker: Broker, service: str = "csv_recorder", **options: Any) -> AsyncIterator[AsyncClient]:
     """A bus that is connected; it leaves in order."""
     values = {"subscriptions": {FILTER: 1}, "on_delivery": lambda delivery: None}
-    bus = AsyncBus(BrokerAddress.parse(broker.url), identity(service), **{**values, **options})
+    bus = AsyncClient(BrokerAddress.parse(broker.url), identity(service), **{**values, **options})
     bus.start()
     await happens(lambda: bus.is_connected)
     try:

@@ -16,8 +16,8 @@ from csv_recorder.layout.rows import HEADER, row
 from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.mqtt.replay import Ledger
-from neuroone.mqtt.threaded import MqttBus
+from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import Listener, identity, listening
@@ -44,9 +44,11 @@ def recorder(broker: Broker, directory: Path) -> Iterator[subprocess.Popen[bytes
 
 
 @contextlib.contextmanager
-def publisher(broker: Broker) -> Iterator[MqttBus]:
+def publisher(broker: Broker) -> Iterator[ThreadedClient]:
     """A bus that publishes as a bridge does."""
-    bus = MqttBus(BrokerAddress.parse(broker.url), identity("serial_bridge"), ledger=Ledger(time.monotonic))
+    bus = ThreadedClient(
+        BrokerAddress.parse(broker.url), identity("serial_bridge"), ledger=ReplayBuffer(time.monotonic)
+    )
     bus.start()
     try:
         yield bus
@@ -59,7 +61,7 @@ def a_reading(student: int, seq: int) -> Reading:
     return reading(name=f"Aluno {student}", session=f"session-{student}", seq=seq, delta=seq)
 
 
-def publish(bus: MqttBus, student: int, seq: int) -> None:
+def publish(bus: ThreadedClient, student: int, seq: int) -> None:
     """Publish one reading."""
     assert bus.publish(topics.reading("local", "ABC123", f"Aluno-{student}"), a_reading(student, seq))
 
@@ -203,7 +205,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def recording(broker: Broker, directory: Path) -> Iterator[tuple[MqttBus, Listener]]:
+def recording(broker: Broker, directory: Path) -> Iterator[tuple[ThreadedClient, Listener]]:
     """A recorder that has written its first row, with a publisher and a listener beside it."""
     with recorder(broker, directory), publisher(broker) as bus, listening(broker.url) as listener:
         wait_online(broker)

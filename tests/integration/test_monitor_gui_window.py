@@ -18,7 +18,7 @@ from neuroone.contract.messages import (
     RecordedStream,
     StreamStatus,
 )
-from neuroone.mqtt.threaded import MqttBus
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from tests.support import messages
 from tests.support.brokers import Broker
@@ -36,7 +36,7 @@ WAIT_MS = 15_000
 class Headset:
     """A stream that says what a test wants it to say."""
 
-    def __init__(self, bus: MqttBus, source: str) -> None:
+    def __init__(self, bus: ThreadedClient, source: str) -> None:
         self.group, self.source = "TURMA", source
         self._bus = bus
         self._seq = 0
@@ -77,7 +77,7 @@ class Headset:
 @contextmanager
 def headsets(url: str, *sources: str) -> Iterator[list[Headset]]:
     """Headsets that are online at the broker."""
-    bus = MqttBus(BrokerAddress.parse(url), identity("serial_bridge", "bench-1"))
+    bus = ThreadedClient(BrokerAddress.parse(url), identity("serial_bridge", "bench-1"))
     bus.start()
     try:
         assert bus.wait_connected(10)
@@ -104,8 +104,8 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
     opened = []
     language = Language()
 
-    def new_bus(broker: BrokerAddress, **options: Any) -> MqttBus:
-        return MqttBus(broker, identity("monitor_gui"), **options)
+    def new_bus(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        return ThreadedClient(broker, identity("monitor_gui"), **options)
 
     def open_window(broker: Broker) -> MonitorWindow:
         memory = Memory(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.settings import BrokerAddress, Identity
 from tests.support.waiting import wait_for
 
@@ -47,7 +47,7 @@ class Listener:
 def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[Listener]:
     """Listen to these filters, or to everything of the site ``local``, on the broker at ``url``."""
     listener = Listener()
-    bus = MqttBus(
+    bus = ThreadedClient(
         BrokerAddress.parse(url),
         identity("test", instance),
         subscriptions=dict.fromkeys(filters or ("neuroone/v1/local/#",), 1),

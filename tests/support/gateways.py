@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from neuroone.contract import topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, MqttBus
+from neuroone.mqtt.threaded import Delivery, ThreadedClient
 from neuroone.service.settings import BrokerAddress, Identity
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
@@ -29,7 +29,7 @@ class Peer:
     def __init__(self, broker: Broker) -> None:
         self.heard: list[tuple[Topic, Message]] = []
         self.forgotten: list[str] = []
-        self.bus = MqttBus(
+        self.bus = ThreadedClient(
             BrokerAddress.parse(broker.url),
             Identity("local", "peer", "test", "0.1.0", epoch=1),
             subscriptions={"neuroone/v1/#": 1},

@@ -6,13 +6,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from neuroone.mqtt.presence import Vitals
+from neuroone.mqtt.presence import HealthReport
 
 PREFIX = "neuroone_gateway_"
 
 
 class _Numbers(Collector):
-    def __init__(self, vitals: Callable[[], Vitals]) -> None:
+    def __init__(self, vitals: Callable[[], HealthReport]) -> None:
         self._vitals = vitals
 
     def collect(self) -> Iterable[Metric]:
@@ -24,7 +24,7 @@ class _Numbers(Collector):
             yield GaugeMetricFamily(PREFIX + name, f"Value of {name} now.", value=value)
 
 
-def page(vitals: Callable[[], Vitals]) -> Callable[[], bytes]:
+def page(vitals: Callable[[], HealthReport]) -> Callable[[], bytes]:
     """Make a function that makes the page."""
     registry = CollectorRegistry()
     registry.register(_Numbers(vitals))

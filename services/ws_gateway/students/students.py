@@ -16,7 +16,7 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.replay import Ledger, Stream
+from neuroone.mqtt.replay import ReplayBuffer, Stream
 from neuroone.mqtt.threaded import Bus
 from neuroone.service.stream_states import left_behind, status_after
 from ws_gateway.dialects.first import StudentFrame
@@ -104,7 +104,7 @@ class Students:
     def __init__(
         self,
         bus: Carrier,
-        ledger: Ledger,
+        ledger: ReplayBuffer,
         recent: Recent,
         states: States,
         *,

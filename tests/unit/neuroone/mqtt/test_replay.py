@@ -6,7 +6,7 @@ from neuroone.contract import topics
 from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.mqtt import replay as module
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.replay import ReplayBuffer
 from tests.support.messages import NOON
 
 STREAM = ("A", "Ana", "s1")
@@ -15,7 +15,7 @@ STREAM = ("A", "Ana", "s1")
 class World:
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.ledger = Ledger(lambda: self.now_s)
+        self.ledger = ReplayBuffer(lambda: self.now_s)
 
     def recorder(self, status: ServiceStatus) -> None:
         topic = topics.service_state("local", "csv_recorder", "host")

@@ -13,7 +13,7 @@ from neuroone.contract import codec, topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.replay import Ledger
+from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.settings import Identity
 from tests.support.messages import NOON, stream_state
 from ws_gateway.dialects import first
@@ -56,7 +56,7 @@ class World:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.bus = FakeBus()
-        self.ledger = Ledger(lambda: self.now_s)
+        self.ledger = ReplayBuffer(lambda: self.now_s)
         self.states = States(self.bus.identity)
         self.students = Students(
             self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
