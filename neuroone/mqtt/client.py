@@ -1,6 +1,6 @@
 """A service's connection to the broker in the event loop: it carries thousands of readings a second.
 
-Behaves as `neuroone.mqtt.threaded.ThreadedClient` does (birth, Last Will, retained states and everything unacknowledged again
+Behaves as `ThreadedClient` does (birth, Last Will, retained states and everything unacknowledged again
 after a reconnect, MQTT 5 or else 3.1.1) without a thread of its own, and with few microseconds a message.
 """
 
@@ -156,7 +156,7 @@ class AsyncClient:
         return len(self._outbox)
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
-        """Send a message with the QoS and retain of its topic; False when it was dropped. See `ThreadedClient.publish`."""
+        """Send a message with the QoS and retain of its topic; False when it was dropped."""
         return self.put(
             Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack),
         )

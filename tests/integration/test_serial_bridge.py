@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,8 @@ from neuroone.contract.messages import BANDS, Health, Link, RawBlock, Reading, S
 from serial_bridge.__main__ import main
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import Listener, listening
+from tests.support.captures import BASELINE, needs_captures
 from tests.support.waiting import wait_for
-
-CAPTURE = Path(__file__).resolve().parents[3] / "shared" / "captures" / "akloster_baseline.bytes"
 
 
 @pytest.fixture
@@ -64,11 +62,11 @@ def check_numbers(readings: list[Reading], blocks: list[RawBlock]) -> None:
         first_sample += len(block.samples)
 
 
-@pytest.mark.skipif(not CAPTURE.exists(), reason="no shared capture on this machine")
+@needs_captures
 def test_capture_arrives_exactly(broker, listener):
     """A real capture, played fast, arrives on the topics with its exact sums, then the stream is offline."""
-    assert main(["replay", str(CAPTURE), "--speed", "1000", "--broker", broker.url]) == 0
-    source = CAPTURE.stem
+    assert main(["replay", str(BASELINE), "--speed", "1000", "--broker", broker.url]) == 0
+    source = BASELINE.stem
     wait_for_state(listener, source, status=StreamStatus.OFFLINE, link=Link.ENDED)
     readings, blocks = said(listener, Reading, source), said(listener, RawBlock, source)
     samples = [sample for block in blocks for sample in block.samples]

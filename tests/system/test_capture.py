@@ -12,9 +12,9 @@ from neuroone.contract.messages import BANDS, RawBlock, Reading, ServiceState
 from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.bus_listener import listening
+from tests.support.captures import BASELINE, needs_captures
 from tests.support.waiting import wait_for
 
-CAPTURE = Path(__file__).parents[3] / "shared" / "captures" / "akloster_baseline.bytes"
 RAW = {"n": 165093, "sum": 11942641, "min": -2048, "max": 2047}
 ATTENTION, MEDITATION, POOR_SIGNAL, READINGS = 21774, 16965, 2120, 322
 BAND_SUMS = [39707500, 10326338, 2903539, 2257893, 2586877, 2151134, 904808, 716915]
@@ -23,13 +23,13 @@ BAND_SUMS = [39707500, 10326338, 2903539, 2257893, 2586877, 2151134, 904808, 716
 
 @pytest.mark.broker
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not CAPTURE.exists(), reason="the real capture is test input beside the project, and is not here")
+@needs_captures
 @pytest.mark.parametrize("kind", brokers.KINDS)
 def test_every_number_arrives(kind: str, start_broker: Callable[[str], Broker], tmp_path: Path) -> None:
     """Sums on the topics and in the file are those of the capture; nothing is lost, doubled or out of order."""
     broker = start_broker(kind)
     recorder = [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(tmp_path)]
-    replay = [sys.executable, "-m", "serial_bridge", "replay", str(CAPTURE), "--speed", "100", "--broker", broker.url]
+    replay = [sys.executable, "-m", "serial_bridge", "replay", str(BASELINE), "--speed", "100", "--broker", broker.url]
     with listening(broker.url) as listener, subprocess.Popen(recorder) as recording:
         try:
             listener.wait_for(ServiceState, lambda topic, state: topic["service"] == "csv_recorder", 20)

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from neuroone import __version__
+from tests.support.captures import BASELINE, needs_captures
 from tests.support.waiting import wait_for
 from tests.system.stack import (
     BUILD_AND_START_S,
@@ -35,7 +36,7 @@ from tests.system.stack import (
     recordings_listed,
     skip_without_engine,
 )
-from tests.system.test_capture import ATTENTION, BAND_SUMS, CAPTURE, MEDITATION, READINGS
+from tests.system.test_capture import ATTENTION, BAND_SUMS, MEDITATION, READINGS
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(BUILD_AND_START_S)]
 
@@ -204,10 +205,10 @@ def test_no_container_has_a_password_in_its_environment(stack: Stack, shown: dic
     assert [password for password in passwords if password in seen] == []
 
 
-@pytest.mark.skipif(not CAPTURE.exists(), reason="the real capture is test input beside the project, and is not here")
+@needs_captures
 def test_a_bench_computer_plays_a_capture_into_the_stack(stack: Stack, shown: dict[str, str]) -> None:
     """A bridge outside of the stack, with the bridge's login: the recorded file has the capture's sums."""
-    replay = [sys.executable, "-m", "serial_bridge", "replay", str(CAPTURE), "--speed", "100", "--broker", shown["A"]]
+    replay = [sys.executable, "-m", "serial_bridge", "replay", str(BASELINE), "--speed", "100", "--broker", shown["A"]]
     assert subprocess.run(replay, check=False, timeout=120).returncode == 0
 
     rows = wait_for(lambda: len(rows := stack.rows("akloster_baseline")) == READINGS and rows, "all rows", WAIT_S)

@@ -32,13 +32,14 @@ def blocks(readme: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+EXAMPLE = "services/serial_bridge/captures/example.bytes"
 COMMANDS = [line for block in blocks(READMES[0], "sh") for line in block.splitlines()]
 RUN_ELSEWHERE = {
     "docker compose up -d": "tests/system/test_compose.py",
     "docker compose run --rm secrets --show": "tests/system/test_compose.py",
     "python3 run.py up --port sim": "test_up below",
     "python3 run.py test": "test_test below",
-    "python3 run.py exec serial-bridge decode services/serial_bridge/example.bytes --summary": "test_decode below",
+    f"python3 run.py exec serial-bridge decode {EXAMPLE} --summary": "test_decode below",
     "python3 run.py exec csv-recorder report --html recordings/report.html": "test_recorded_files below",
     "python3 run.py exec csv-recorder verify": "test_recorded_files below",
     "mosquitto_sub -t 'neuroone/v1/#' -v": "test_third_parties below",

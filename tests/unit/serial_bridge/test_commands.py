@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from serial import SerialException
@@ -19,8 +18,7 @@ from serial_bridge.captures.files import content
 from serial_bridge.headsets.thinkgear import encode
 from serial_bridge.ports.port import fault_of
 from serial_bridge.ports.simulated import SimulatedHeadset
-
-CAPTURE = Path(__file__).resolve().parents[4] / "shared" / "captures" / "akloster_baseline.bytes"
+from tests.support.captures import BASELINE, needs_captures
 
 
 def test_summary_of_the_example(capsys):
@@ -42,10 +40,10 @@ def test_summary_of_the_example(capsys):
     assert (summary["raw"]["n"], summary["poor_signal"]["n"], len(summary["bands"])) == (5120, 10, 8)
 
 
-@pytest.mark.skipif(not CAPTURE.exists(), reason="no shared capture on this machine")
+@needs_captures
 def test_summary_of_a_real_capture(capsys):
     """decode --summary of a real capture prints its published sums."""
-    assert main(["decode", str(CAPTURE), "--summary"]) == 0
+    assert main(["decode", str(BASELINE), "--summary"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "frames": 165415,
         "checksum_failures": 0,

@@ -3,7 +3,6 @@
 import json
 import random
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,7 @@ from hypothesis import strategies as st
 
 from serial_bridge.headsets.events import Frame, Quantity, Raw, Row, Skipped
 from serial_bridge.headsets.thinkgear import BYTE_ROWS, FRAME_MAX_BYTES, LONG_ROWS, PAYLOAD_MAX_BYTES, Decoder
-
-CAPTURES = Path(__file__).resolve().parents[5] / "shared" / "captures"
-needs_captures = pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no shared captures in {CAPTURES.parent.name}/")
+from tests.support.captures import BASELINE, CAPTURE_VECTORS, needs_captures
 
 RAW_FRAME = bytes.fromhex("aa aa 04 80 02 ff c3 bb")
 SECOND_FRAME = bytes.fromhex(
@@ -127,7 +124,7 @@ def test_vectors(name, chunk_bytes):
 @pytest.mark.parametrize("chunk_bytes", [None, 1])
 def test_shared_vectors(chunk_bytes):
     """All shared vectors give their rows and as many frames as expected, whole and byte by byte."""
-    for vector in json.loads((CAPTURES / "vectors.json").read_text(encoding="utf-8")):
+    for vector in json.loads(CAPTURE_VECTORS.read_text(encoding="utf-8")):
         events, counters = decode(bytes.fromhex(vector["hex"]), chunk_bytes)
         assert [as_vector(row) for row in rows(events)] == [row for frame in vector["rows"] for row in frame], vector
         assert counters["frames"] == len(vector["packets_rescan"]), vector["id"]
@@ -149,7 +146,7 @@ def as_vector(row: Row) -> dict[str, object]:
 @pytest.mark.parametrize("chunk_bytes", [None, 4096, 13])
 def test_capture_sums(chunk_bytes):
     """The real capture decodes to its published sums, however it is cut."""
-    events, counters = decode((CAPTURES / "akloster_baseline.bytes").read_bytes(), chunk_bytes)
+    events, counters = decode(BASELINE.read_bytes(), chunk_bytes)
     found = rows(events)
     raw = [row.value for row in found if row.quantity is Quantity.RAW]
     assert (len(raw), sum(raw), min(raw), max(raw)) == (165093, 11942641, -2048, 2047)
@@ -171,7 +168,7 @@ def test_capture_sums(chunk_bytes):
 )
 def test_damaged_capture(drop, flip, recovered):
     """Of a damaged stream nearly all frames that damage did not touch are found."""
-    whole = (CAPTURES / "akloster_baseline.bytes").read_bytes()
+    whole = BASELINE.read_bytes()
     for seed in range(3):
         _, counters = decode(damaged(whole, seed, drop, flip), 4096)
         assert counters["frames"] >= recovered * 165415, seed

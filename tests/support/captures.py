@@ -1,0 +1,17 @@
+"""Real bytes of headsets, kept outside the project: the directory that NEUROONE_CAPTURES names."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+CAPTURES: Final = Path(os.environ.get("NEUROONE_CAPTURES", "no-captures"))
+BASELINE: Final = CAPTURES / "akloster_baseline.bytes"
+"""A MindWave Mobile over Bluetooth, 322 s."""
+CAPTURE_VECTORS: Final = CAPTURES / "vectors.json"
+"""48 byte vectors with the frames and rows that they decode to."""
+
+needs_captures = pytest.mark.skipif(
+    not BASELINE.exists(), reason="NEUROONE_CAPTURES names no directory with real captures"
+)
