@@ -33,7 +33,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
 
   up [ARGUMENTS]         the whole system on this machine (up --help lists the arguments)
   test [ARGUMENTS]       every test that this machine can run (arguments go to pytest)
-  check                  format, lint, types, import rules, lock, tests
+  check                  format, lint, types, import rules, sizes, lock, tests
   format                 format the source, mend what the linter can mend
   lock [PACKAGE ...]     make requirements.lock from pyproject.toml; a named PACKAGE is raised
   exec PROGRAM [...]     a program of the environment, e.g. exec serial-bridge ports
@@ -44,6 +44,7 @@ CHECKS = {
     "lint": ["ruff", "check", "--quiet"],
     "types": ["mypy", "--no-error-summary"],
     "import rules": ["lint-imports", "--no-cache"],
+    "sizes": ["python", "sizes.py"],
     "tests": ["pytest"],
 }
 
