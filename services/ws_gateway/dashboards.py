@@ -33,7 +33,7 @@ class Sink(Protocol):
         ...
 
 
-class Roster:
+class StreamNumbers:
     """The number that dashboards know each stream by: given at first sight, rising from 1, kept while remembered."""
 
     def __init__(self, most: int = ROSTER_MAX) -> None:
@@ -63,7 +63,7 @@ class _Stream:
     state: tuple[Topic, StreamState] | None = None
 
 
-class Audience:
+class Dashboards:
     """Everybody who listens. ``clock`` is a steady clock in seconds.
 
     ``dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one: of one group, or
@@ -72,7 +72,7 @@ class Audience:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._roster = Roster()
+        self._roster = StreamNumbers()
         self._headsets: dict[str, tuple[Reading, float]] = {}
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self.dashboards: set[Sink] = set()

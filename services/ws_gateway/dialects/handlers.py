@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from neuroone.contract import topics
 from ws_gateway.access import Access
-from ws_gateway.dashboards import Audience, Sink
+from ws_gateway.dashboards import Dashboards, Sink
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, StudentReading, Watch
@@ -40,11 +40,11 @@ class Client(Protocol):
         ...
 
 
-class Room:
+class Hub:
     """What all clients share."""
 
     def __init__(
-        self, students: Students, audience: Audience, access: Access, link: Callable[[], tuple[bool, bool]]
+        self, students: Students, audience: Dashboards, access: Access, link: Callable[[], tuple[bool, bool]]
     ) -> None:
         self.students = students
         self.audience = audience
@@ -60,10 +60,10 @@ class Room:
             guest.send("link", frame)
 
 
-class OldClient:
+class FirstHandler:
     """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
 
-    def __init__(self, room: Room, outlet: Sink, token: str | None, address: str) -> None:
+    def __init__(self, room: Hub, outlet: Sink, token: str | None, address: str) -> None:
         self._room = room
         self._outlet = outlet
         self._token = token
@@ -106,13 +106,13 @@ class OldClient:
             self._student = None
 
 
-class NewClient:
+class V1Handler:
     """A client of ``neuroone.v1``: says hello, and is a student or a dashboard from then on.
 
     ``evict`` closes this connection because another one goes on with its session.
     """
 
-    def __init__(self, room: Room, outlet: Sink, token: str | None, address: str, evict: Callable[[], None]) -> None:
+    def __init__(self, room: Hub, outlet: Sink, token: str | None, address: str, evict: Callable[[], None]) -> None:
         self._room = room
         self._outlet = outlet
         self._token = token

@@ -17,7 +17,7 @@ DOWNLOAD_TIMEOUT_S: Final = 300.0
 """64 MiB over a classroom's Wi-Fi at 2 Mbit/s."""
 
 
-class Browsers:
+class HttpHandler:
     """Everyone who comes without a WebSocket."""
 
     def __init__(self, pages: Pages, downloads: Downloads) -> None:

@@ -18,7 +18,7 @@ class Arrival:
     time: datetime
 
 
-class Pace:
+class RateLimiter:
     """Lets through ``rate_hz`` readings a second on average; of what comes faster the newest waits for its turn.
 
     A reading with something in it waits before a blank one: apps that send 513 frames a second put their one full

@@ -17,7 +17,7 @@ from neuroone.service.settings import Identity
 FORGET_AFTER: Final = timedelta(hours=24)
 """A student's state is taken off the broker so long after the end: the day's lessons can be looked at until then."""
 STATES_MAX: Final = 50_000
-"""States that are known, the longest unchanged left out first: about 20 MB."""
+"""StreamRegistry that are known, the longest unchanged left out first: about 20 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _State:
     owner: tuple[str, str]
 
 
-class States:
+class StreamRegistry:
     """The last state of every stream, whoever has it. ``identity`` is this gateway's."""
 
     def __init__(self, identity: Identity) -> None:

@@ -21,9 +21,9 @@ from neuroone.mqtt.threaded import Bus
 from neuroone.service.stream_states import left_behind, status_after
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
-from ws_gateway.students.rate_limit import Arrival, Pace
+from ws_gateway.students.rate_limit import Arrival, RateLimiter
 from ws_gateway.students.recent import Recent
-from ws_gateway.students.stream_registry import States
+from ws_gateway.students.stream_registry import StreamRegistry
 
 SESSIONS_MAX: Final = 20_000
 """Sessions of the new dialect that can go on without sending anything twice; about 20 MB. A recorder sorts out the
@@ -31,7 +31,7 @@ rest."""
 LATE_S: Final = 1.0
 """Between two looks; after longer than that we were busy, and what students said in that time is not read yet."""
 FORGOTTEN_AT_ONCE_MAX: Final = 500
-"""States that are taken off the broker in one go: readings wait behind them."""
+"""StreamRegistry that are taken off the broker in one go: readings wait behind them."""
 ARRIVALS_AT_ONCE_MAX: Final = 50
 """Students who are said to be there between two calls of `send_waiting`; more of them later. A school that comes
 back at once has thousands, and readings go first."""
@@ -78,7 +78,9 @@ class Student:
         "status",
     )
 
-    def __init__(self, group: str, source: str, name: str | None, code: str | None, pace: Pace, session: str) -> None:
+    def __init__(
+        self, group: str, source: str, name: str | None, code: str | None, pace: RateLimiter, session: str
+    ) -> None:
         self.group = group
         self.source = source
         self.name = name
@@ -106,7 +108,7 @@ class Students:
         bus: Carrier,
         ledger: ReplayBuffer,
         recent: Recent,
-        states: States,
+        states: StreamRegistry,
         *,
         rate_hz: float,
         now: Callable[[], datetime],
@@ -271,7 +273,7 @@ class Students:
         while (group, source) in self._held or self._states.has_another(group, source, session):
             number += 1
             source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
-        student = Student(group, source, name, code, Pace(self._rate_hz), session)
+        student = Student(group, source, name, code, RateLimiter(self._rate_hz), session)
         student.reading_topic = str(topics.reading(self._bus.identity.site, group, source))
         self._held[group, source] = student
         self.counters["students_joined"] += 1

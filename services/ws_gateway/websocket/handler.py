@@ -9,11 +9,11 @@ from websockets.frames import CloseCode
 
 from ws_gateway.access import Bucket
 from ws_gateway.dialects.first import BadFrame
-from ws_gateway.dialects.handlers import Client, NewClient, NotAllowed, OldClient, Room
+from ws_gateway.dialects.handlers import Client, FirstHandler, Hub, NotAllowed, V1Handler
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.students.students import Refused
 from ws_gateway.websocket.connection import Connection
-from ws_gateway.websocket.send_queue import Outlet
+from ws_gateway.websocket.send_queue import SendQueue
 
 HELLO_TIMEOUT_S: Final = 10.0
 """A client of the new dialect that does not say who it is only takes up room."""
@@ -29,14 +29,14 @@ RESUMED_ELSEWHERE: Final = 4001
 log = logging.getLogger(__name__)
 
 
-class Conversation:
+class ClientHandler:
     """A client of a room on its connection. ``counters`` are those of the gateway."""
 
     __slots__ = ("_bad_in_a_row", "_bucket", "_client", "_clock", "_connection", "_counters", "_outlet", "_waiting")
 
     def __init__(
         self,
-        room: Room,
+        room: Hub,
         connection: Connection,
         token: str | None,
         address: str,
@@ -46,18 +46,18 @@ class Conversation:
         self._connection = connection
         self._counters = counters
         self._clock = clock
-        self._outlet = Outlet(connection)
+        self._outlet = SendQueue(connection)
         self._bucket = Bucket(MESSAGES_RATE_HZ, MESSAGES_BURST, clock())
         self._bad_in_a_row = 0
         self._waiting: asyncio.TimerHandle | None = None
         self._client: Client
         if connection.subprotocol == SUBPROTOCOL:
-            self._client = client = NewClient(
+            self._client = client = V1Handler(
                 room, self._outlet, token, address, lambda: connection.close(RESUMED_ELSEWHERE, "resumed elsewhere")
             )
             self._waiting = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._insist_on_hello, client)
         else:
-            self._client = OldClient(room, self._outlet, token, address)
+            self._client = FirstHandler(room, self._outlet, token, address)
 
     def hear(self, message: bytes) -> None:
         """A message arrived."""
@@ -97,6 +97,6 @@ class Conversation:
         self._counters["frames_conflated"] += self._outlet.conflated
         self._counters["clients_evicted"] += self._outlet.was_too_slow
 
-    def _insist_on_hello(self, client: NewClient) -> None:
+    def _insist_on_hello(self, client: V1Handler) -> None:
         if not client.has_said_hello:
             self._connection.close(CloseCode.POLICY_VIOLATION, "no hello")

@@ -50,7 +50,7 @@ class Backlog:
         return None
 
 
-class Outlet:
+class SendQueue:
     """Sends frames over one WebSocket connection without ever waiting for it."""
 
     __slots__ = ("_backlog", "_connection", "_patience", "was_too_slow")

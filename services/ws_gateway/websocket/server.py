@@ -15,11 +15,11 @@ from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract.errors import SettingsError
 from ws_gateway.access import Network, client_address, is_here, token_given
-from ws_gateway.dialects.handlers import Room
+from ws_gateway.dialects.handlers import Hub
 from ws_gateway.dialects.v1 import SUBPROTOCOL
-from ws_gateway.http.browsers import Browsers
+from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection, Dialects
-from ws_gateway.websocket.handler import Conversation
+from ws_gateway.websocket.handler import ClientHandler
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
 """A reading has 200 bytes; the rest is room for a long name."""
@@ -38,12 +38,12 @@ class Gateway:
 
     def __init__(
         self,
-        room: Room,
+        room: Hub,
         *,
         clock: Callable[[], float],
         is_ready: Callable[[], bool],
         metrics: Callable[[], bytes],
-        browsers: Browsers,
+        browsers: HttpHandler,
         clients_per_address: int,
         trusted_proxies: Sequence[Network],
     ) -> None:
@@ -134,13 +134,13 @@ class Gateway:
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
-    def greet(self, connection: Connection, request: Request) -> Conversation:
+    def greet(self, connection: Connection, request: Request) -> ClientHandler:
         """A client is in."""
         address = self._address_of(connection, request)
         self.counters["clients_accepted"] += 1
         self._addresses[address] += 1
         self._clients[connection] = address
-        return Conversation(
+        return ClientHandler(
             self._room, connection, self._token_of(connection, request), address, self.counters, self._clock
         )
 

@@ -7,7 +7,7 @@ import pytest
 from neuroone.contract import topics
 from neuroone.contract.messages import Kind
 from tests.support.messages import reading
-from ws_gateway.dashboards import Audience, Roster
+from ws_gateway.dashboards import Dashboards, StreamNumbers
 
 
 class Ear:
@@ -23,7 +23,7 @@ class Ear:
 class World:
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.audience = Audience(lambda: self.now_s)
+        self.audience = Dashboards(lambda: self.now_s)
         self.dashboard, self.listener = Ear(), Ear()
         self.audience.dashboards.add(self.dashboard)
         self.audience.listeners.add(self.listener)
@@ -81,5 +81,5 @@ def test_a_silent_headset_feeds_nobody(world):
 
 def test_the_roster_forgets_the_longest_silent():
     """Remembered IDs are bounded; a number is never given twice."""
-    roster = Roster(most=2)
+    roster = StreamNumbers(most=2)
     assert [roster.id_of(each) for each in ("a", "b", "a", "c", "a", "b")] == [1, 2, 1, 3, 1, 4]

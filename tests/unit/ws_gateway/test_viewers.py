@@ -10,7 +10,7 @@ from neuroone.contract import topics
 from neuroone.contract.messages import GroupEvent, RawBlock, Recorded
 from tests.support.messages import GOLDEN
 from ws_gateway import dashboards
-from ws_gateway.dashboards import Audience
+from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Watch
@@ -27,11 +27,11 @@ class Ear:
 
 
 @pytest.fixture
-def room() -> Audience:
-    return Audience(lambda: 0.0)
+def room() -> Dashboards:
+    return Dashboards(lambda: 0.0)
 
 
-def viewer_of(room: Audience, group: str | None) -> Ear:
+def viewer_of(room: Dashboards, group: str | None) -> Ear:
     ear = Ear()
     room.add_viewer(ear, group)
     return ear

@@ -2,7 +2,7 @@
 
 from tests.support.messages import NOON
 from ws_gateway.dialects.first import StudentFrame
-from ws_gateway.students.rate_limit import Arrival, Pace
+from ws_gateway.students.rate_limit import Arrival, RateLimiter
 
 
 def arrival(attention: int) -> Arrival:
@@ -13,9 +13,9 @@ def attention(let_through: Arrival | None) -> int | None:
     return None if let_through is None else let_through.frame.values["attention"]
 
 
-def exhausted() -> Pace:
+def exhausted() -> RateLimiter:
     """A pace of 5 readings a second whose burst is used up at 0 s."""
-    pace = Pace(5)
+    pace = RateLimiter(5)
     while pace.offer(arrival(1), 0.0):
         pass
     pace.waiting, pace.coalesced = None, 0
@@ -24,14 +24,14 @@ def exhausted() -> Pace:
 
 def test_one_reading_a_second_goes_straight_through():
     """What a headset's app sends is never held back."""
-    pace = Pace(5)
+    pace = RateLimiter(5)
     assert [attention(pace.offer(arrival(n), float(n))) for n in range(1, 100)] == list(range(1, 100))
     assert pace.coalesced == 0
 
 
 def test_what_piled_up_on_a_hung_network_goes_through_at_once():
     """Ten seconds of a phone without Wi-Fi arrive together and none is lost."""
-    pace = Pace(5)
+    pace = RateLimiter(5)
     assert all(pace.offer(arrival(n), 0.0) for n in range(1, 11))
 
 
@@ -67,4 +67,4 @@ def test_blanks_alone_are_sent():
 
 def test_nothing_waits_nothing_is_sent():
     """An empty turn passes."""
-    assert Pace(5).take(1.0) is None
+    assert RateLimiter(5).take(1.0) is None

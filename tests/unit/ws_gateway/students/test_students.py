@@ -18,7 +18,7 @@ from neuroone.service.settings import Identity
 from tests.support.messages import NOON, stream_state
 from ws_gateway.dialects import first
 from ws_gateway.students.recent import Recent
-from ws_gateway.students.stream_registry import States
+from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import ARRIVALS_AT_ONCE_MAX, Students
 
 
@@ -57,7 +57,7 @@ class World:
         self.now_s = 100.0
         self.bus = FakeBus()
         self.ledger = ReplayBuffer(lambda: self.now_s)
-        self.states = States(self.bus.identity)
+        self.states = StreamRegistry(self.bus.identity)
         self.students = Students(
             self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
         )

@@ -7,7 +7,7 @@ from websockets.frames import CloseCode
 from tests.support.gateways import happens
 from ws_gateway.websocket import send_queue as outlets
 from ws_gateway.websocket.connection import Connection
-from ws_gateway.websocket.send_queue import Backlog, Outlet
+from ws_gateway.websocket.send_queue import Backlog, SendQueue
 
 
 def drain(backlog: Backlog) -> list[str]:
@@ -60,7 +60,7 @@ class Pipe:
 async def test_frames_wait_for_room_and_go_out_in_order():
     """None overtakes those that wait."""
     pipe = Pipe()
-    outlet = Outlet(cast(Connection, pipe))
+    outlet = SendQueue(cast(Connection, pipe))
     outlet.send("a", "1")
     pipe.has_room = False
     outlet.send("a", "2")
@@ -78,7 +78,7 @@ async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
     """With the code that a client comes back after; who takes a little is given time again."""
     monkeypatch.setattr(outlets, "STALLED_AFTER_S", 0.05)
     pipe = Pipe()
-    outlet = Outlet(cast(Connection, pipe))
+    outlet = SendQueue(cast(Connection, pipe))
     pipe.has_room = False
     outlet.send("a", "1")
     outlet.go_on()
@@ -90,7 +90,7 @@ async def test_nothing_waits_for_who_is_gone():
     """A connection that is closing takes nothing more."""
     pipe = Pipe()
     pipe.has_room = pipe.is_open = False
-    outlet = Outlet(cast(Connection, pipe))
+    outlet = SendQueue(cast(Connection, pipe))
     outlet.send("a", "1")
     pipe.has_room = True
     outlet.go_on()

@@ -1,0 +1,260 @@
+"""The gateway as a program: connect the broker, the students, the dashboards and the WebSocket server."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from neuroone.contract import codec, topics
+from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.presence import HealthReport
+from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.threaded import Delivery
+from neuroone.service.lifecycle import FAILED, Stop
+from ws_gateway.access import Access, join_codes_in, token_in
+from ws_gateway.dashboards import Dashboards
+from ws_gateway.dialects.handlers import Hub
+from ws_gateway.http import metrics
+from ws_gateway.http.browsers import HttpHandler
+from ws_gateway.http.pages import Downloads, Pages
+from ws_gateway.http.recordings import Recordings
+from ws_gateway.settings import Settings
+from ws_gateway.students.recent import Recent
+from ws_gateway.students.stream_registry import StreamRegistry
+from ws_gateway.students.students import Students
+from ws_gateway.students.turns import Turns
+from ws_gateway.websocket.server import Gateway
+
+new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+with contextlib.suppress(ImportError):  # Windows, PyPy: the standard library's loop does the same, slower
+    from uvloop import new_event_loop
+
+SERVICE: Final = "ws_gateway"
+SEND_WAITING_PERIOD_S: Final = 0.05
+CHECK_PERIOD_S: Final = 0.5
+CLEAR_PERIOD_S: Final = 5.0
+MARKS_MAX: Final = 1000
+"""Recorders' marks that wait for their turn: those of 100,000 students. The next one makes good one left out."""
+LISTENERS_PERIOD_S: Final = 1.0
+"""The local headset's frame goes out once a second."""
+GC_THRESHOLDS: Final = (1_000_000, 10, 10)
+"""New objects (about 100 MB) before the garbage collector runs; while it runs, everybody waits.
+Neither readings nor connections create reference cycles (docs/decisions/0008)."""
+FLUSH_TIMEOUT_S: Final = 5.0
+"""How long a stopping gateway waits for the broker to acknowledge the last messages."""
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Wire the gateway's parts and run them until the program must stop. Raises SettingsError."""
+
+    def __init__(self, given: Settings, stop: Stop) -> None:
+        access = _access(given)
+        identity = given.identity(SERVICE, time.time())
+        self._given = given
+        self._stop = stop
+        self._dashboards = Dashboards(time.monotonic)
+        self._replay = ReplayBuffer(time.monotonic)
+        self._recent = Recent()
+        self._marks: Turns[Delivery] = Turns(self._on_mark, MARKS_MAX)
+        self._registry = StreamRegistry(identity)
+        self._client = AsyncClient(
+            given.broker,
+            identity,
+            subscriptions={
+                topics.every(topics.READING, given.site): 0,  # a dashboard that misses a reading gets the next one
+                topics.every(topics.RAW, given.site): 0,
+                topics.every(topics.STREAM_STATE, given.site): 1,
+                topics.every(topics.SERVICE_STATE, given.site): 1,
+                topics.every(topics.RECORDED, given.site): 0,
+                topics.every(topics.EVENT, given.site): 1,
+            },
+            on_delivery=self._on_delivery,
+            on_link=self._on_link,
+            on_fatal=self._on_fatal,
+            on_acked=lambda outgoing: self._students.take_acked(outgoing),
+            vitals=self._health,
+            replay=self._replay.replay,
+            wait_for=self._replay.waits_for_recorder,
+            ca_file=given.broker_ca,
+            health_file=given.health_file,
+        )
+        self._students = Students(
+            self._client,
+            self._replay,
+            self._recent,
+            self._registry,
+            rate_hz=given.reading_rate,
+            now=lambda: datetime.now(UTC),
+            clock=time.monotonic,
+        )
+        self._replay.on_covered = self._students.take_covered
+        self._hub = Hub(
+            self._students, self._dashboards, access, lambda: (self._client.is_connected, self._replay.has_recorder)
+        )
+        recordings = None if given.recordings is None else Recordings(given.recordings)
+        self._server = Gateway(
+            self._hub,
+            clock=time.monotonic,
+            is_ready=lambda: self._client.is_connected,
+            metrics=metrics.page(self._all_metrics),
+            browsers=HttpHandler(Pages(), Downloads(recordings, access.may_watch)),
+            clients_per_address=given.clients_per_address,
+            trusted_proxies=given.trusted_proxies,
+        )
+
+    def run(self) -> int:
+        """Serve until the program must stop; return the exit code. Raises SettingsError."""
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve())
+        return self._stop.exit_code
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        self._stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
+        _allow_many_files()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        # Listen before the broker is told that the gateway is online.
+        await self._server.listen(self._given.host, self._given.ws_port, self._given.origin)
+        log.info("listening on port %d of %s", self._given.ws_port, self._given.host)
+        self._client.start()
+        timers = [
+            asyncio.create_task(self._every(period_s, call))
+            for period_s, call in (
+                (SEND_WAITING_PERIOD_S, self._students.send_waiting),
+                (CHECK_PERIOD_S, self._students.look),
+                (CHECK_PERIOD_S, self._replay.look),
+                (CLEAR_PERIOD_S, self._students.forget),
+                (LISTENERS_PERIOD_S, self._dashboards.tick),
+            )
+        ]
+        await stopped.wait()
+        self._server.stop_listening()
+        for timer in timers:
+            timer.cancel()
+        self._students.leave_all()
+        if not await self._client.close(FLUSH_TIMEOUT_S):
+            log.warning("the broker did not acknowledge the last %d messages", self._client.waiting)
+        await self._server.close()
+        await asyncio.gather(*timers, return_exceptions=True)
+
+    async def _every(self, period_s: float, call: Callable[[], None]) -> None:
+        """Call at a steady rate, leaving out calls that the loop was too busy for; end the service on a fault."""
+        clock = asyncio.get_running_loop().time
+        due_s = clock() + period_s
+        while True:
+            await asyncio.sleep(due_s - clock())
+            try:
+                call()
+            except Exception:  # a gateway that no longer does this must not look healthy
+                log.exception("a fault in a periodic task: the gateway ends")
+                self._stop.set(FAILED)
+                return
+            due_s = max(due_s + period_s, clock())
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        try:
+            topic = topics.parse(delivery.topic)
+            if topic.rule is topics.RAW and not self._dashboards.is_watched(topic):
+                return
+            if topic.rule is topics.RECORDED:  # a thousand streams' worth at once: 10 us each
+                self._marks.put(delivery)
+                return
+            if topic.rule is topics.STREAM_STATE and not delivery.payload:
+                self._students.take_forgotten(topic)
+                return
+            message = self._recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
+        except ContractError:
+            self._client.counters["delivered_bad"] += 1
+            return
+        match message:
+            case Reading():
+                self._dashboards.take_reading(topic, message)
+            case StreamState():
+                self._students.take_state(topic, message)
+                self._dashboards.take_state(topic, message)
+            case GroupEvent():
+                self._dashboards.take_event(topic, message)
+            case ServiceState():
+                self._on_service(topic, message)
+            case RawBlock():
+                self._dashboards.take_raw(topic, message)
+
+    def _on_mark(self, delivery: Delivery) -> None:
+        try:
+            mark = codec.decode(Recorded, delivery.payload)
+        except ContractError:
+            self._client.counters["delivered_bad"] += 1
+            return
+        self._replay.take_mark(mark)
+        self._dashboards.take_recorded(topics.parse(delivery.topic)["instance"], mark.streams)
+
+    def _on_service(self, topic: Topic, state: ServiceState) -> None:
+        self._registry.take_service(topic, state)
+        had_recorder = self._replay.has_recorder
+        self._replay.take_state(topic, state)
+        self._client.replay(self._replay.owed())
+        if self._replay.has_recorder != had_recorder:
+            self._hub.tell_link()
+
+    def _on_link(self, up: bool) -> None:
+        self._replay.linked(up)
+        self._hub.tell_link()
+
+    def _on_fatal(self, error: NeuroOneError) -> None:
+        log.error("%s", error)
+        self._stop.set(FAILED)
+
+    def _health(self) -> HealthReport:
+        return HealthReport(
+            {
+                **self._server.counters,
+                **self._students.counters,
+                "kept_overflowed": self._replay.overflowed,
+                "marks_dropped": self._marks.dropped,
+            },
+            {
+                "clients": self._server.clients,
+                "students": len(self._students),
+                "dashboards": len(self._dashboards.dashboards) + len(self._dashboards.viewers),
+                "kept": len(self._replay),
+                "kept_bytes": self._replay.size_bytes,
+            },
+        )
+
+    def _all_metrics(self) -> HealthReport:
+        """Add the broker connection's numbers, which its health messages hold already."""
+        report, client = self._health(), self._client
+        return replace(
+            report,
+            counters={**client.counters, **report.counters},
+            gauges={"outbox": client.waiting, **report.gauges},
+        )
+
+
+def _access(given: Settings) -> Access:
+    token = given.token
+    if token is None and given.token_file is not None:
+        token = token_in(given.token_file)
+    codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
+    return Access(None if given.open_dashboards else token, codes, time.monotonic, open_here=given.open_here)
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files as far as the system allows: every connection is one."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
