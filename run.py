@@ -32,12 +32,16 @@ USAGE = """\
 usage: python3 run.py COMMAND [ARGUMENTS]
 
   up [ARGUMENTS]         the whole system on this machine (up --help lists the arguments)
-  test [ARGUMENTS]       every test that this machine can run (arguments go to pytest)
+  test                   every test that this machine can run
+  test ARGUMENTS         the tests that pytest's arguments name, e.g. -k NAME
   check                  format, lint, types, import rules, sizes, lock, tests
   format                 format the source, mend what the linter can mend
   lock [PACKAGE ...]     make requirements.lock from pyproject.toml; a named PACKAGE is raised
   exec PROGRAM [...]     a program of the environment, e.g. exec serial-bridge ports
 """
+
+TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+"""Every test, files side by side: most of their time is waiting, so there are more of them than cores."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet"],
@@ -45,7 +49,7 @@ CHECKS = {
     "types": ["mypy", "--no-error-summary"],
     "import rules": ["lint-imports", "--no-cache"],
     "sizes": ["python", "sizes.py"],
-    "tests": ["pytest"],
+    "tests": TESTS,
 }
 
 
@@ -71,7 +75,7 @@ def main(arguments: list[str]) -> int:
         return become("neuroone", "up", *rest)
     if command == "test":
         os.chdir(ROOT)
-        return become("pytest", *rest)
+        return become("pytest", *rest) if rest else become(*TESTS)
     if command == "check":
         return check()
     if command == "format":

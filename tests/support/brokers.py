@@ -1,8 +1,11 @@
 """Real MQTT brokers for tests, each on a free port of this machine with a folder of its own."""
 
+import itertools
+import os
+import random
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neuroone.up import brokers
@@ -11,6 +14,10 @@ from tests.support.waiting import wait_for
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 LOOPBACK = "127.0.0.1"
+TEST_PORTS = range(16_000, 32_000)
+"""Below the ports that systems give to outgoing connections (Linux from 32768, others from 49152): a test's port is not
+taken between its choice and its use."""
+WORKERS_MAX = 16
 
 
 class Broker:
@@ -64,7 +71,25 @@ class Broker:
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    """Return a TCP port that nothing listens on, and that no other test is given."""
+    return next(port for port in _ports if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def _ports_of_this_worker() -> Iterator[int]:
+    """Go round the ports of this process of pytest-xdist, from a random one: another run may be under way."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = TEST_PORTS[worker % WORKERS_MAX :: WORKERS_MAX]
+    start = random.randrange(len(ports))
+    return itertools.cycle([*ports[start:], *ports[:start]])
+
+
+_ports = _ports_of_this_worker()
