@@ -14,7 +14,7 @@ from neuroone.doctor.checks import Finding, Status
 from neuroone.doctor.texts import HEADINGS, LANGUAGES, WORDS
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch, text
-from neuroone.up.command import local_ip
+from neuroone.up.banner import local_ip
 
 LISTEN_S: Final = 12.0
 """A service says how it does every 10 s."""

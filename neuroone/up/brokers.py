@@ -1,4 +1,4 @@
-"""The broker programs that `neuroone up` can start: Mosquitto, and the NATS server that pip brings."""
+"""The brokers that `neuroone up` can start: Mosquitto, and the NATS server that pip installs."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ MOSQUITTO: Final = "mosquitto"
 NATS: Final = "nats"
 KINDS: Final = (MOSQUITTO, NATS)
 _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
-"""Where packages put Mosquitto although few users have it in their PATH."""
+"""Where packages install Mosquitto; few users have these in their PATH."""
 
 _MOSQUITTO_CONF: Final = """\
 {user}listener {port} {host}
@@ -29,7 +29,7 @@ log_type error
 log_type warning
 connection_messages false
 """
-"""As deploy/mosquitto/mosquitto.conf, which says why, but for one machine."""
+"""The settings of deploy/mosquitto/mosquitto.conf, which explains them, for one machine."""
 
 _NATS_CONF: Final = """\
 server_name: neuroone
@@ -41,9 +41,9 @@ log_file: "{folder}/nats.log"
 logfile_size_limit: 1000000
 logfile_max_num: 2
 """
-"""``port`` is that of NATS's own protocol, which nobody uses here: any free one. NATS delivers again after
-``ack_wait``, not at a reconnect: a recorder's batch takes far less than 5 s. It tells much, and names MQTT 5, which
-every service tries first, an error: its words go to a file."""
+"""``port: -1`` takes any free port for NATS's own protocol, which nothing uses here. NATS redelivers after ``ack_wait``
+and not at a reconnect: a recorder's batch takes far less than 5 s. NATS logs a lot, and logs an error for each MQTT 5
+connection, which every service tries first: its log goes to a file."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"
@@ -51,17 +51,17 @@ _ACCEPTED: Final = b"\x20\x02\x00\x00"
 
 @dataclass(frozen=True, slots=True)
 class BrokerProgram:
-    """A broker that is installed here. ``kind`` is one of KINDS."""
+    """An installed broker. ``kind`` is one of KINDS."""
 
     kind: str
     path: Path
 
     def command(self, folder: Path, host: str, port: int) -> list[str]:
-        """Write the broker's configuration into ``folder``, where it also keeps its state; return how to start it."""
+        """Write the broker's configuration into ``folder``, where it also keeps its state; return its command line."""
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / f"{self.kind}.conf"
         template = _MOSQUITTO_CONF if self.kind == MOSQUITTO else _NATS_CONF
-        # Started by root, Mosquitto would become a user of its own, who may not write into our folder.
+        # If root starts it, Mosquitto switches to a user of its own, who may not write into our folder.
         user = "user root\n" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
         filled = template.format(user=user, host=host, port=port, folder=folder.as_posix())
         conf.write_text(filled, encoding="utf-8")
@@ -69,7 +69,7 @@ class BrokerProgram:
 
 
 def find(kind: str | None = None) -> BrokerProgram | None:
-    """The broker program of that kind, or Mosquitto before NATS; None when there is none."""
+    """Find the broker of that kind; without a kind, Mosquitto before NATS. Return None if it is not installed."""
     for each in KINDS if kind is None else (kind,):
         path = _mosquitto() if each == MOSQUITTO else _nats()
         if path is not None:
@@ -78,7 +78,7 @@ def find(kind: str | None = None) -> BrokerProgram | None:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether a broker there accepts an MQTT 3.1.1 connection, which all of them speak."""
+    """Return True if a broker there accepts an MQTT 3.1.1 connection."""
     try:
         with socket.create_connection((host, port), timeout=1.0) as connection:
             connection.sendall(_CONNECT)

