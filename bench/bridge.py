@@ -27,9 +27,11 @@ import psutil
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.service.settings import BrokerAddress
 from serial_bridge.headset import Headset, Surroundings
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
@@ -86,7 +88,7 @@ def load(headsets: int, seconds: float, kind: str) -> None:
         arrived: list[tuple[float, Delivery]] = []
         ear = ThreadedClient(
             BrokerAddress.parse(broker.url),
-            Identity("local", "bench", "bench", "0", 0),
+            Identity("local", "bench", "bench", "0", 0, "bench"),
             subscriptions={topics.every(topics.RAW, "local"): 0},
             on_delivery=lambda delivery: arrived.append((time.monotonic(), delivery)),
         )
@@ -145,7 +147,7 @@ class Counting:
     """Stands for the broker: encodes every message as the bus does, and checks that no number is missing or doubled."""
 
     def __init__(self) -> None:
-        self.identity = Identity("local", "bench", "bench", "0", 0)
+        self.identity = Identity("local", "bench", "bench", "0", 0, "bench")
         self.readings = self.samples = 0
 
     def publish(self, topic: Topic, message: Message, on_ack: object = None) -> bool:

@@ -16,7 +16,8 @@ from pathlib import Path
 from bench.recorder import publish_all
 from neuroone.contract import topics
 from neuroone.mqtt.client import AsyncClient
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity

@@ -23,8 +23,9 @@ import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
 from neuroone.contract import topics
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 
 OWN_STREAM = "neuroone/v1/local/streams/"
@@ -48,7 +49,7 @@ def running(data=None):
         heard = set()
         bus = ThreadedClient(
             BrokerAddress(HOST, mqtt),
-            Identity("local", "bench", "limits", "0", 1),
+            Identity("local", "bench", "limits", "0", 1, "limits"),
             subscriptions={"#": 0},
             on_delivery=lambda delivery: heard.add(delivery.topic),
         )

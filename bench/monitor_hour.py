@@ -23,8 +23,9 @@ from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
 from monitor_gui.preferences import Memory
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 
 SPEED = 10
@@ -57,7 +58,7 @@ def watch(url: str, folder: Path, minutes: float) -> None:
     """Draw for so long; print and check the figures."""
     app = QApplication([])
     memory = Memory(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
-    identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000))
+    identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000), "bench")
 
     def new_bus(broker: BrokerAddress, **options: Any) -> ThreadedClient:
         return ThreadedClient(broker, identity, **options)

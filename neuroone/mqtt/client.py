@@ -22,23 +22,18 @@ from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt import packets
 from neuroone.mqtt.backoff import Backoff
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outbox, Outgoing
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
-from neuroone.mqtt.threaded import (
-    ACK_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    GOODBYE_S,
-    KEEPALIVE_S,
-    RECEIVE_MAXIMUM,
-    REFUSED,
-    Delivery,
-)
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.mqtt.session import ACK_TIMEOUT_S, KEEPALIVE_S, RECEIVE_MAXIMUM, REFUSED, SESSION_EXPIRY_S, Delivery
+from neuroone.service.settings import BrokerAddress
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to take."""
-SESSION_EXPIRY_S: Final = 7 * 24 * 3600
-"""How long the broker keeps messages for a durable service that is away: a week of holidays."""
+CONNECT_TIMEOUT_S: Final = 5.0
+"""For the TCP and TLS handshakes, and again for the broker's CONNACK."""
+GOODBYE_S: Final = 1.0
+"""For the broker's ack of the last word, "offline"."""
 RETAINED_MAX: Final = 20_000
 """States that are published again after a reconnect, the longest unchanged forgotten first: about 20 MB."""
 TICK_S: Final = 0.5
@@ -57,7 +52,7 @@ class _NoMqtt5(_Lost):
 
 
 class AsyncClient:
-    """The Bus over MQTT in the event loop; all methods and callbacks belong to the loop's thread.
+    """Connect a service to the broker in the event loop; all methods and callbacks belong to the loop's thread.
 
     ``on_acked`` is told of each reading that the broker has (`Outgoing.reading`). ``replay`` says what the broker
     acknowledged on an earlier connection and must get again on a new one, before anything newer. While ``wait_for`` is

@@ -8,9 +8,8 @@ from typing import Final
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import Health, ServiceState, ServiceStatus
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import Identity
 
 HEALTH_PERIOD_S: Final = 10.0
 HEARTBEAT_PERIOD_S: Final = 2.0
@@ -30,11 +29,12 @@ class Replaced(NeuroOneError):
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What a service says of itself for its health: totals, values of the moment, and whether it works."""
+    """Totals, values of the moment, whether the service works, and how much memory it takes."""
 
     counters: Mapping[str, float] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     working: bool = True
+    memory_bytes: int | None = None
 
 
 class Presence:
@@ -83,7 +83,7 @@ class Presence:
         return Health(
             time=now,
             uptime_s=round(uptime_s, 1),
-            memory_bytes=resident_bytes(),
+            memory_bytes=vitals.memory_bytes,
             counters={**counters, **vitals.counters},
             gauges={**gauges, **vitals.gauges},
         )

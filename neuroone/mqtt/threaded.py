@@ -17,10 +17,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -32,26 +31,20 @@ from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import Message, Reading, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.backoff import Backoff
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import WINDOW, Outbox, Outgoing
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
 from neuroone.mqtt.replay import RECORDER, ReplayBuffer
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.mqtt.session import ACK_TIMEOUT_S, KEEPALIVE_S, RECEIVE_MAXIMUM, REFUSED, Delivery
+from neuroone.service.settings import BrokerAddress
 
-KEEPALIVE_S: Final = 20
-"""A broker that is silent for 1.5 times this is gone; the same as the WebSocket pings."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes, and again for the broker's CONNACK."""
-RECEIVE_MAXIMUM: Final = 500
-"""QoS 1 messages the broker may send before our acks: bounds what waits between a recorder's network and its disk."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last word, "offline"."""
 _TICK_S: Final = 0.5
 """The longest sleep of the bus's thread; bounds how late pings and health are."""
 _UNSUPPORTED_VERSION: Final = 0x84
-REFUSED: Final = 0x80
-"""The least reason code with which a broker of MQTT 5 refuses something (MQTT 5.0, 2.4)."""
-ACK_TIMEOUT_S: Final = 30.0
-"""A broker that leaves a message unacked for so long has lost the connection without saying so."""
 
 log = logging.getLogger(__name__)
 
@@ -64,37 +57,8 @@ class _NoMqtt5(_Lost):
     """The broker may not speak MQTT 5."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the broker delivered. ``packet_id`` and ``connection`` are for `AsyncClient.ack`."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    packet_id: int
-    connection: int
-
-    def needs_ack_of(self, connection: int) -> bool:
-        """Whether the broker waits on this connection for an ack: not for QoS 0, nor on a later connection."""
-        return self.packet_id != 0 and self.connection == connection
-
-    def open(self) -> tuple[Topic, Message]:
-        """The topic taken apart and its message. Raises ContractError."""
-        return codec.open_delivery(self.topic, self.payload)
-
-
-class Bus(Protocol):
-    """What a service needs of the broker."""
-
-    identity: Identity
-
-    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
-        """Send a message with the QoS and retain of its topic; False when it was dropped."""
-        ...
-
-
 class ThreadedClient:
-    """The Bus over MQTT.
+    """Connect a service to the broker from a thread of its own.
 
     ``subscriptions`` are filters with their QoS, made anew at every connect. ``on_delivery`` is called in the bus's
     thread and must not block; ``on_link`` likewise, with whether the broker is there. A ``ledger``

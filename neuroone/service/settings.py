@@ -11,6 +11,7 @@ A program declares its settings as a frozen dataclass whose fields are made by :
 
 import argparse
 import platform
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from neuroone import __version__
 from neuroone.contract.errors import BadTopic, SettingsError
 from neuroone.contract.topics import check_id, id_from_text
+from neuroone.mqtt.identity import Identity
 from neuroone.service.logs import LEVELS
 
 ENV_PREFIX: Final = "NEUROONE_"
@@ -158,22 +160,6 @@ def text(value: str) -> str:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a service is on the broker. ``epoch`` is the start of this run in ms since 1970."""
-
-    site: str
-    service: str
-    instance: str
-    version: str
-    epoch: int
-
-    @property
-    def client_id(self) -> str:
-        """The MQTT client id: two programs with the same one throw each other out."""
-        return f"neuroone-{self.site}-{self.service}-{self.instance}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
     """What every program needs to know of its place."""
@@ -197,9 +183,9 @@ class SiteSettings:
     )
 
     def identity(self, service: str, now_s: float, instance: str | None = None) -> Identity:
-        """Who the service is on the broker, started at ``now_s`` (seconds since 1970)."""
+        """Name this run of the service, which starts at ``now_s`` (seconds since 1970)."""
         name = self.instance or instance or host_id()
-        return Identity(self.site, service, name, __version__, int(now_s * 1000))
+        return Identity(self.site, service, name, __version__, int(now_s * 1000), uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from neuroone.contract.messages import StreamState, StreamStatus
-from neuroone.service.settings import Identity
+from neuroone.mqtt.identity import Identity
 
 STALE_AFTER_S: Final = 3.0
 """Without a reading for so long a stream is stale: three of the readings that a headset sends each second."""

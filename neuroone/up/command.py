@@ -19,8 +19,11 @@ from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.mqtt.backoff import Backoff
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
+from neuroone.mqtt.presence import HealthReport
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
+from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import (
     BrokerAddress,
     SiteSettings,
@@ -96,6 +99,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
         on_delivery=online.on_delivery,
+        vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
         ca_file=given.broker_ca,
     )
     children: list[Child] = []

@@ -16,8 +16,9 @@ from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.presence import HealthReport
-from neuroone.mqtt.threaded import RECEIVE_MAXIMUM, Delivery
+from neuroone.mqtt.session import RECEIVE_MAXIMUM, Delivery
 from neuroone.service.lifecycle import FAILED, Stop
+from neuroone.service.process_memory import resident_bytes
 
 SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"
@@ -224,7 +225,7 @@ class Service:
             "disk_works": int(not self._faults),
             "free_bytes": self._free_bytes,
         }
-        return HealthReport(self._recorder.counters, gauges, working=not self._faults)
+        return HealthReport(self._recorder.counters, gauges, working=not self._faults, memory_bytes=resident_bytes())
 
 
 def _words(error: OSError | sqlite3.Error) -> str:

@@ -20,9 +20,11 @@ from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Memory
 from monitor_gui.settings import Settings
+from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
+from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import BrokerAddress, host_id
 
 SERVICE: Final = "monitor_gui"
@@ -59,7 +61,14 @@ def show(given: Settings, stop: Stop, settings: QSettings) -> int:
     def new_bus(broker: BrokerAddress, **options: Any) -> ThreadedClient:
         # A new epoch for each connection that is asked for: one that is just left cannot throw it out.
         identity = given.identity(SERVICE, time.time(), instance)
-        return ThreadedClient(broker, identity, ca_file=given.broker_ca, health_file=given.health_file, **options)
+        return ThreadedClient(
+            broker,
+            identity,
+            vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
+            ca_file=given.broker_ca,
+            health_file=given.health_file,
+            **options,
+        )
 
     feed = Feed(new_bus, given.site, time.monotonic)
     wanted = [stream for stream in (given.stream, given.compare) if stream is not None]

@@ -27,7 +27,8 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.contract.topics import TopicRule
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000

@@ -6,8 +6,9 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import StreamState
-from neuroone.mqtt.threaded import Bus, Delivery, ThreadedClient
-from neuroone.service.settings import Identity
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.stream_states import left_behind
 
 LOOK_S: Final = 5.0
@@ -34,7 +35,7 @@ class Leftovers:
             self._until_s = float("inf")
             bus.unsubscribe(self.filter)
 
-    def take(self, delivery: Delivery, bus: Bus) -> None:
+    def take(self, delivery: Delivery, bus: ThreadedClient) -> None:
         """Take a retained state that the broker delivered."""
         try:
             topic, state = delivery.open()

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from neuroone.contract import topics
 from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
-from neuroone.mqtt.threaded import Bus
+from neuroone.mqtt.threaded import ThreadedClient
 from serial_bridge.link_monitor import Standing
 from serial_bridge.stream import Stream
 
@@ -12,7 +12,7 @@ from serial_bridge.stream import Stream
 class Outlet:
     """Publishes one source's messages."""
 
-    def __init__(self, bus: Bus, group: str, source: str) -> None:
+    def __init__(self, bus: ThreadedClient, group: str, source: str) -> None:
         site = bus.identity.site
         self.group, self.source = group, source
         self._bus = bus

@@ -17,6 +17,7 @@ from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
+from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
 from serial_bridge.headset import Headset, Surroundings
 from serial_bridge.headsets import HEADSETS
@@ -165,6 +166,7 @@ class Service:
             counters=totals,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
             working=self._fleet.is_working,
+            memory_bytes=resident_bytes(),
         )
 
 

@@ -17,8 +17,9 @@ from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from neuroone.service.lifecycle import FAILED, Stop
+from neuroone.service.process_memory import resident_bytes
 from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects.handlers import Hub
@@ -231,6 +232,7 @@ class Service:
                 "kept": len(self._replay),
                 "kept_bytes": self._replay.size_bytes,
             },
+            memory_bytes=resident_bytes(),
         )
 
     def _all_metrics(self) -> HealthReport:

@@ -10,7 +10,7 @@ import pytest
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
 from neuroone.mqtt.client import AsyncClient
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 from tests.support.brokers import Broker

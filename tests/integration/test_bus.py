@@ -18,7 +18,8 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.mqtt.outbox import Outbox
 from neuroone.mqtt.presence import HealthReport, Replaced
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port

@@ -132,7 +132,7 @@ def fleet_of(published: Published, **options: Any) -> Iterator[Fleet]:
     """A fleet that is driven, empty."""
 
     def new_headset(way, source, owner, *, probe=None):
-        outlet = Outlet(published, "no-group", source)
+        outlet = Outlet(published, "no-group", source)  # type: ignore[arg-type]
         return Headset(way, outlet, owner, Decoder, Surroundings(clock, rng=Random(1)), probe=probe, **options)
 
     fleet = Fleet(new_headset, clock, sleep)
@@ -394,7 +394,7 @@ def searching(published: Published, ports: dict[Path, SerialPortInfo], names: li
     with fleet_of(published) as fleet:
         search = Search(
             fleet,
-            Outlet(published, "no-group", "auto"),
+            Outlet(published, "no-group", "auto"),  # type: ignore[arg-type]
             [*map(Owner, names), Owner()],
             Surroundings(clock),
             taken=set,

@@ -1,14 +1,17 @@
 """A subscriber for tests: what the broker delivers, and waiting for it."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service.settings import BrokerAddress
 from tests.support.waiting import wait_for
 
 M = TypeVar("M", bound=Message)
@@ -16,7 +19,7 @@ M = TypeVar("M", bound=Message)
 
 def identity(service: str, instance: str = "test") -> Identity:
     """An identity of this moment."""
-    return Identity("local", service, instance, "0.1.0", int(time.time() * 1000))
+    return Identity("local", service, instance, "0.1.0", int(time.time() * 1000), uuid.uuid4().hex)
 
 
 class Listener:

@@ -15,8 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from neuroone.contract import topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery, ThreadedClient
-from neuroone.service.settings import BrokerAddress, Identity
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
 
@@ -31,7 +33,7 @@ class Peer:
         self.forgotten: list[str] = []
         self.bus = ThreadedClient(
             BrokerAddress.parse(broker.url),
-            Identity("local", "peer", "test", "0.1.0", epoch=1),
+            Identity("local", "peer", "test", "0.1.0", epoch=1, run="peer"),
             subscriptions={"neuroone/v1/#": 1},
             on_delivery=self._take,
         )

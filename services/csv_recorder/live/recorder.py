@@ -40,8 +40,7 @@ from neuroone.contract.messages import (
     StreamState,
     StreamStatus,
 )
-from neuroone.mqtt.client import SESSION_EXPIRY_S
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import SESSION_EXPIRY_S, Delivery
 
 DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
 """Of messages that are none, for whoever looks for their sender; more are only counted."""

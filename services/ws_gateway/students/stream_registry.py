@@ -12,7 +12,7 @@ from typing import Final
 
 from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.service.settings import Identity
+from neuroone.mqtt.identity import Identity
 
 FORGET_AFTER: Final = timedelta(hours=24)
 """A student's state is taken off the broker so long after the end: the day's lessons can be looked at until then."""

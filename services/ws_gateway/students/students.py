@@ -9,15 +9,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
+from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer, Stream
-from neuroone.mqtt.threaded import Bus
 from neuroone.service.stream_states import left_behind, status_after
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
@@ -37,14 +37,6 @@ ARRIVALS_AT_ONCE_MAX: Final = 50
 back at once has thousands, and readings go first."""
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
-
-
-class Carrier(Bus, Protocol):
-    """The Bus as the students need it: it takes messages that are encoded already."""
-
-    def put(self, outgoing: Outgoing) -> bool:
-        """Send a message; False when it was dropped."""
-        ...
 
 
 class Refused(NeuroOneError):
@@ -105,7 +97,7 @@ class Students:
 
     def __init__(
         self,
-        bus: Carrier,
+        bus: AsyncClient,
         ledger: ReplayBuffer,
         recent: Recent,
         states: StreamRegistry,

@@ -11,7 +11,7 @@ from monitor_gui.history import History
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import GroupEvent, Message, ServiceState
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from neuroone.service.settings import BrokerAddress
 from tests.support import messages
 

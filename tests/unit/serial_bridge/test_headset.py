@@ -52,7 +52,7 @@ class Clock:
 
 def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:
     way = PacedWay("file", "file", lambda: parts, clock=clock, can_wait=True)
-    outlet = Outlet(published, "no-group", "file")
+    outlet = Outlet(published, "no-group", "file")  # type: ignore[arg-type]
     headset = Headset(way, outlet, Owner(), HEADSETS["thinkgear"], Surroundings(clock, rng=Random(1)), **options)
     headset.turn()
     wait_for(lambda: headset.turn() or headset.is_open or headset.has_ended, "open port")
@@ -159,7 +159,7 @@ def test_own_fault_ends_one_headset():
     published, clock = Published(), Clock()
 
     def new_headset(way, source, owner, *, probe=None):
-        return Headset(way, Outlet(published, "g", source), owner, HEADSETS["thinkgear"], Surroundings(clock))
+        return Headset(way, Outlet(published, "g", source), owner, HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
 
     def broken(events: list[Event]) -> None:
         raise RuntimeError("a bug")
@@ -184,7 +184,7 @@ def test_odd_file_names():
     published, clock = Published(), Clock()
     for name in ("odd\udcff.bytes", "long" * 1000):
         way = PacedWay(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
-        headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+        headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
         play(headset, clock)
     assert published.of(StreamState)
 
@@ -204,7 +204,7 @@ def test_odd_fault_of_a_port_is_tried_again():
             return super().open()
 
     way = OddWay("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
-    headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))
+    headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
     wait_for(lambda: headset.turn() or headset.standing.hint, "hint")
     assert headset.standing.hint == "COM4 cannot be used: odd"
     play(headset, clock)

@@ -21,7 +21,7 @@ from csv_recorder.live.student_files import ACTIVE_S
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import StreamStatus
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from tests.support.messages import reading, stream_state
 
 

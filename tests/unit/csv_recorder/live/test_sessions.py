@@ -16,7 +16,7 @@ from csv_recorder.live.reorder import ORDER_S
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import EventType, Message, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from tests.support.messages import GOLDEN, NOON, reading, stream_state
 from tests.unit.csv_recorder.live.test_recorder import Clock, crash, delivery, ended
 

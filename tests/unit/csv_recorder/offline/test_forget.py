@@ -12,7 +12,7 @@ from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Options, Recorder
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import Reading
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from tests.support import messages
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
 

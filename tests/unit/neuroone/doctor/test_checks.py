@@ -36,7 +36,7 @@ from neuroone.doctor.checks import (
 )
 from neuroone.doctor.texts import HEADINGS, LANGUAGES, WORDS
 from neuroone.logins import login_in
-from neuroone.mqtt.threaded import Delivery
+from neuroone.mqtt.session import Delivery
 from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.bus_listener import listening

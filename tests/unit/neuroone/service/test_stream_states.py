@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from neuroone.contract.messages import StreamStatus
-from neuroone.service.settings import Identity
+from neuroone.mqtt.identity import Identity
 from neuroone.service.stream_states import left_behind, status_after
 from tests.support.messages import NOON, stream_state
 
-ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000)
+ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000, run="now")
 
 
 def test_a_dead_run_of_ours_is_cleared() -> None:

@@ -12,9 +12,9 @@ import pytest
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
-from neuroone.service.settings import Identity
 from tests.support.messages import NOON, stream_state
 from ws_gateway.dialects import first
 from ws_gateway.students.recent import Recent
@@ -26,7 +26,7 @@ class FakeBus:
     """Keeps what is published."""
 
     def __init__(self) -> None:
-        self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000)
+        self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000, run="now")
         self.sent: list[tuple[Topic, Message]] = []
         self.forgotten: list[str] = []
         self.on_acked: Callable[[Outgoing], None] = lambda outgoing: None
@@ -59,7 +59,13 @@ class World:
         self.ledger = ReplayBuffer(lambda: self.now_s)
         self.states = StreamRegistry(self.bus.identity)
         self.students = Students(
-            self.bus, self.ledger, Recent(), self.states, rate_hz=5, now=lambda: NOON, clock=lambda: self.now_s
+            self.bus,  # type: ignore[arg-type]
+            self.ledger,
+            Recent(),
+            self.states,
+            rate_hz=5,
+            now=lambda: NOON,
+            clock=lambda: self.now_s,
         )
         self.bus.on_acked = self.students.take_acked
 

@@ -1,0 +1,24 @@
+"""Who a service is on the broker."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Name one run of a service on the broker.
+
+    ``run`` is a random id of this run, compared for equality only: no clock decides which of two runs is the newer one.
+    ``epoch`` is the start of this run in ms since 1970, for people who read the states.
+    """
+
+    site: str
+    service: str
+    instance: str
+    version: str
+    epoch: int
+    run: str
+
+    @property
+    def client_id(self) -> str:
+        """The MQTT client id: two programs with the same one throw each other out."""
+        return f"neuroone-{self.site}-{self.service}-{self.instance}"
