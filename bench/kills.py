@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csv_recorder.layout.rows import HEADER, row
 from csv_recorder.live.recorder import Recorder
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
+from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.session import Delivery
@@ -165,7 +165,7 @@ class World:
                 in_sessions.setdefault(int(cells[8]), []).append(int(cells[2]))
         for student in range(self.students):
             content = (self.out / f"Aluno {student}.csv").read_bytes()
-            wanted = HEADER + b"".join(row(reading_of(student, seq)) for seq in range(sent))
+            wanted = STUDENT_HEADER + b"".join(student_row(reading_of(student, seq)) for seq in range(sent))
             for seqs in (self.seqs_of(student), in_sessions.get(student, [])):
                 found["lost"] += len(set(range(sent)) - set(seqs))
                 found["doubled"] += len(seqs) - len(set(seqs))

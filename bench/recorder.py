@@ -26,8 +26,8 @@ from pathlib import Path
 
 import psutil
 
-from csv_recorder.layout.rows import HEADER, row
 from neuroone.contract import codec, topics
+from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Recorded, ServiceState
 from neuroone.mqtt import packets
 from tests.support.brokers import Broker
@@ -149,7 +149,9 @@ def check(folder: Path, students: int, count: int) -> None:
     """Every row once, whole, in order, in both kinds of file."""
     message = reading(name="x")
     for student in range(students):
-        wanted = HEADER + b"".join(row(replace(message, delta=seq, theta=student)) for seq in range(count))
+        wanted = STUDENT_HEADER + b"".join(
+            student_row(replace(message, delta=seq, theta=student)) for seq in range(count)
+        )
         assert (folder / f"Aluno {student}.csv").read_bytes() == wanted, student
     files = [*folder.glob("sessions/*/*/readings*.csv")]
     assert sum(file.read_bytes().count(b"\n") - 1 for file in files) == students * count
@@ -178,8 +180,8 @@ def seed(folder: Path, students: int, count: int) -> dict[str, float]:
         for student, each in enumerate(rows):
             with (folder / f"Aluno {student}.csv").open("a", encoding="utf-8") as file:
                 if not seq:
-                    file.write(HEADER.decode())
-                file.write(row(each).decode())
+                    file.write(STUDENT_HEADER.decode())
+                file.write(student_row(each).decode())
     took_s = time.monotonic() - began_s
     return {
         "rows/s": students * count / took_s,

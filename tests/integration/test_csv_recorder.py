@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from csv_recorder.layout.rows import HEADER, row
 from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
+from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
@@ -68,7 +68,7 @@ def publish(bus: ThreadedClient, student: int, seq: int) -> None:
 
 def expected(student: int, readings: int) -> bytes:
     """What the student's file must be, to the byte."""
-    return HEADER + b"".join(row(a_reading(student, seq)) for seq in range(readings))
+    return STUDENT_HEADER + b"".join(student_row(a_reading(student, seq)) for seq in range(readings))
 
 
 def files_are_whole(directory: Path, readings: int) -> bool:

@@ -19,14 +19,32 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from csv_recorder.layout import session as session_files
-from csv_recorder.layout.names import INDEX, file_key
-from csv_recorder.layout.rows import HEADER, event_row, raw_row, reading_row, row, time_text
 from csv_recorder.live.append import Files, write_whole
 from csv_recorder.live.inbox import File, Inbox, Row, Session
 from csv_recorder.live.reorder import Window
+from csv_recorder.live.sidecar import write_sidecar
 from csv_recorder.live.student_files import Places
 from neuroone.contract.errors import ContractError, SettingsError
+from neuroone.contract.files import (
+    COLUMNS,
+    DEAD_LETTERS_FILE,
+    EVENTS,
+    INBOX_FILE,
+    INDEX,
+    INDEX_COLUMNS,
+    RAW,
+    READINGS,
+    event_row,
+    file_key,
+    group_events_path,
+    header_of,
+    part_name,
+    raw_row,
+    reading_row,
+    session_folders,
+    student_row,
+    time_text,
+)
 from neuroone.contract.messages import (
     MISSING_MAX,
     RECORDED_STREAMS_MAX,
@@ -54,8 +72,6 @@ UNSETTLED_MAX_BYTES: Final = 256 * 2**20
 """Of rows whose files are not synced: 100 s at 10,000 rows/s. Then nothing is taken until they are."""
 SIDECARS_A_TURN: Final = 20
 """Sidecars written between two batches: of a class of 30 all within two turns, of 1000 students within a minute."""
-INBOX_FILE: Final = ".inbox.sqlite"
-DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +263,7 @@ class Recorder:
             known = self._by_id[file]
             if not known.size_bytes:
                 self._folders.update(_folders_of(known.path))
-            known.size_bytes = self._files.append(known.path, _header(known), b"".join(contents))
+            known.size_bytes = self._files.append(known.path, header_of(known.path), b"".join(contents))
             known.is_full |= known.size_bytes >= self._options.rotate_bytes
             self._unsynced[file] = known
             del self._ready[file]
@@ -410,7 +426,7 @@ class Recorder:
         missing: dict[int, Counter[bytes]] = {}
         for id, contents in by_file.items():
             file = self._by_id[id]
-            file.size_bytes, left = self._files.mend(file.path, _header(file), file.synced_bytes, contents)
+            file.size_bytes, left = self._files.mend(file.path, header_of(file.path), file.synced_bytes, contents)
             missing[id] = Counter(left)
             self._unsynced[id] = file
             self.counters["mended_files"] += 1
@@ -460,12 +476,12 @@ class Recorder:
         if not _is_recording(session):
             self._begin(session, reading, batch)
         now_s = session.last_s = self._clock()
-        rows = [Row(self._part(session, session_files.READINGS).id, session.id, seq, reading_row(reading))]
+        rows = [Row(self._part(session, READINGS).id, session.id, seq, reading_row(reading))]
         if reading.name is None:
             self.counters["unnamed"] += 1
         elif self._options.csv:
             file = self._places.file_of(stream, reading.name, reading.code, now_s)
-            rows.append(Row(file.id, session.id, seq, row(reading)))
+            rows.append(Row(file.id, session.id, seq, student_row(reading)))
         batch.readings.append((session, next_seq, seq, rows))
         self.counters["rows"] += 1
 
@@ -473,7 +489,7 @@ class Recorder:
         """Raw blocks come with QoS 0, and belong to a session once it has a reading."""
         session = self._sessions.get((stream, block.session))
         if session is not None and _is_recording(session):
-            batch.others.append(Row(self._part(session, session_files.RAW).id, session.id, -1, raw_row(block)))
+            batch.others.append(Row(self._part(session, RAW).id, session.id, -1, raw_row(block)))
             self.counters["raw_blocks"] += 1
 
     def _take_state(self, stream: str, state: StreamState, batch: _Batch) -> None:
@@ -494,7 +510,7 @@ class Recorder:
             return
         self.counters["events"] += 1
         content = event_row(event.time, str(event.type), text=event.text)
-        batch.others.append(Row(self._file(session_files.group_events(event.time, group), None).id, 0, -1, content))
+        batch.others.append(Row(self._file(group_events_path(event.time, group), None).id, 0, -1, content))
         if event.type is EventType.SESSION_START:
             self._classes[group] = event.text
         elif event.type is EventType.SESSION_STOP:
@@ -533,12 +549,12 @@ class Recorder:
         )
 
     def _new_directory(self, time: datetime, stream: str) -> str:
-        candidates = session_files.directories(time, stream)
+        candidates = session_folders(time, stream)
         return next(
             each
             for each in candidates
             if not (self._directory / each).exists()
-            and self._inbox.file_by_key(file_key(session_files.part(each, session_files.READINGS, 1))) is None
+            and self._inbox.file_by_key(file_key(f"{each}/{part_name(READINGS, 1)}")) is None
         )
 
     def _end(self, session: Session, ended: bool) -> None:
@@ -559,7 +575,7 @@ class Recorder:
             number, since_s = number + 1, self._clock()
             self._describe(session, parts={**parts, kind: (number, since_s)})
         file = self._parts[session.id, kind] = self._file(
-            session_files.part(session.about["directory"], kind, number), session.id
+            f"{session.about['directory']}/{part_name(kind, number)}", session.id
         )
         return file
 
@@ -582,7 +598,7 @@ class Recorder:
         return self._by_id[known.id]
 
     def _event_row(self, session: Session, content: bytes) -> Row:
-        return Row(self._part(session, session_files.EVENTS).id, session.id, -1, content)
+        return Row(self._part(session, EVENTS).id, session.id, -1, content)
 
     def _write_notes(self) -> None:
         """Events of the recording itself: they go the way of everything that is recorded."""
@@ -630,7 +646,7 @@ class Recorder:
             raise
         for file in self._of_session.pop(session.id, []):
             del self._by_id[file.id]
-        for kind in session_files.COLUMNS:
+        for kind in COLUMNS:
             self._parts.pop((session.id, kind), None)
         self._ended.discard(session.id)
         self._status.pop(session.id, None)
@@ -639,14 +655,8 @@ class Recorder:
         return True
 
     def _write_sidecar(self, session: Session) -> None:
-        directory = self._directory / session.about["directory"]
-        parts = session.about["parts"].items() if session.open else ()
-        growing = {PurePosixPath(session_files.part("", kind, number)).name for kind, (number, _) in parts}
-        contents = {
-            path.name: path.read_bytes() for path in sorted(directory.glob("*.csv")) if path.name not in growing
-        }
-        content = session_files.sidecar(session, self._options.site, self._options.version, contents)
-        write_whole(directory / session_files.SIDECAR, content, sync=not session.open)
+        folder = self._directory / session.about["directory"]
+        write_sidecar(folder, session, self._options.site, self._options.version)
 
     def _write_index(self) -> None:
         """The file of every name, for a person who looks for one."""
@@ -655,7 +665,7 @@ class Recorder:
         if len(named) == self._indexed and (path.exists() or not named):
             return  # names come, and never go while a recorder runs
         text = io.StringIO()
-        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("name", "file"), *sorted(named)])
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *sorted(named)])
         write_whole(path, text.getvalue().encode())
         self._indexed = len(named)
 
@@ -689,11 +699,6 @@ def _inode(path: Path) -> int:
 def _is_recording(session: Session) -> bool:
     """Whether the session has begun and was not closed."""
     return session.open and bool(session.about)
-
-
-def _header(file: File) -> bytes:
-    is_legacy = not file.path.startswith(f"{session_files.SESSIONS}/")
-    return HEADER if is_legacy else session_files.header_of(file.path)
 
 
 def _folders_of(path: str) -> list[str]:

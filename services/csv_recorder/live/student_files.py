@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from csv_recorder.layout.names import file_key, safe_stem, with_hash
 from csv_recorder.live.inbox import File, Inbox
+from neuroone.contract.files import file_key, safe_stem, with_hash
 from neuroone.contract.topics import id_from_text
 
 ACTIVE_S: Final = 30.0

@@ -8,9 +8,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import pandas as pd
 
-from csv_recorder.layout.rows import EVENTS_COLUMNS, RAW_COLUMNS, READINGS_COLUMNS, VALUES
-from csv_recorder.layout.session import EVENTS, RAW, READINGS
-from csv_recorder.offline.recordings import Recording, checked_rows, header_of, legacy_rows
+from csv_recorder.offline.recordings import Recording
+from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
 
 RATE_MAX_HZ: Final = 65535
 """Of a raw block, by the contract."""
@@ -46,9 +45,9 @@ def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
     say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable.
     """
     if not recording.is_legacy:
-        frame, left_out = _table(recording, READINGS, READINGS_COLUMNS)
+        frame, left_out = _table(recording, READINGS)
         return frame.sort_values("time", kind="stable", ignore_index=True), left_out
-    rows = legacy_rows(_content(recording.path))
+    rows = student_rows(_content(recording.path))
     frame = _parsed(rows.lines, VALUES, recording.path)
     frame.insert(0, "time", pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"))
     frame.insert(1, "session", "")
@@ -60,12 +59,12 @@ def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
 
 def events(recording: Recording) -> pd.DataFrame:
     """The events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
-    return _table(recording, EVENTS, EVENTS_COLUMNS)[0]
+    return _table(recording, EVENTS)[0]
 
 
 def raw(recording: Recording) -> pd.DataFrame:
     """The raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
-    frame, _ = _table(recording, RAW, RAW_COLUMNS)
+    frame, _ = _table(recording, RAW)
     try:
         blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]
     except (ValueError, OverflowError) as error:
@@ -75,9 +74,9 @@ def raw(recording: Recording) -> pd.DataFrame:
     return frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object))
 
 
-def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[pd.DataFrame, int]:
+def _table(recording: Recording, kind: str) -> tuple[pd.DataFrame, int]:
     files = recording.files(kind)
-    wanted = header_of(kind)
+    wanted = HEADERS[kind].rstrip(b"\n")
     lines: list[bytes] = []
     left_out = 0
     for path in files:
@@ -86,7 +85,7 @@ def _table(recording: Recording, kind: str, columns: tuple[str, ...]) -> tuple[p
             raise Unreadable(f"{path}: the header is not that of {kind}.csv")
         lines += rows.lines
         left_out += len(rows.faulty) + bool(rows.torn_bytes)
-    frame = _parsed(lines, columns, recording.path)
+    frame = _parsed(lines, COLUMNS[kind], recording.path)
     frame["time"] = _attempt(
         lambda: pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us"), recording.path
     )

@@ -12,13 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from csv_recorder.layout.names import INDEX, safe_stem
-from csv_recorder.layout.session import SIDECAR
 from csv_recorder.live.append import write_whole
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.recorder import DEAD_LETTERS_FILE
 from csv_recorder.offline.recordings import Recording, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, INDEX_COLUMNS, SIDECAR, safe_stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,5 +159,5 @@ def _rewrite_index(directory: Path, without: set[str]) -> None:
     if not without.isdisjoint(entries):
         text = io.StringIO()
         rows = [(name, file) for file, name in entries.items() if file not in without]
-        csv.writer(text, lineterminator="\n").writerows([("name", "file"), *rows])
+        csv.writer(text, lineterminator="\n").writerows([INDEX_COLUMNS, *rows])
         write_whole(directory / INDEX, text.getvalue().encode(), sync=True)

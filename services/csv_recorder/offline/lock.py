@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.recorder import INBOX_FILE
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import INBOX_FILE
 
 
 def directory_of(path: Path) -> Path | None:

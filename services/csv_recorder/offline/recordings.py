@@ -1,35 +1,29 @@
 """What was recorded, found and read back. Changes no file, and may be used while a recorder writes.
 
-docs/recordings.md describes the files. Rows are bytes here; `csv_recorder.frames` makes tables of them.
+docs/recordings.md describes the files. `csv_recorder.offline.dataframes` makes tables of them.
 """
 
 import csv
 import json
 import os
-import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
-from typing import Any, Final
+from typing import Any
 
-from csv_recorder.layout.names import INDEX
-from csv_recorder.layout.rows import HEADER
-from csv_recorder.layout.session import EVENTS, HEADERS, RAW, READINGS, SIDECAR
 from neuroone.contract.errors import SettingsError
-
-KINDS: Final = (READINGS, RAW, EVENTS)
-CHECK_CHARS: Final = 8
-"""A CRC-32 in hexadecimal."""
-LEGACY_COLUMNS: Final = HEADER.count(b",") + 1
-_TEXTS: Final = ("group", "source", "session", "name", "code", "class", "start", "end", "status", "software")
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    **dict.fromkeys(_TEXTS, (str,)),
-    **dict.fromkeys(("counts", "files", "columns", "bids"), (dict,)),
-}
-_PART: Final = re.compile(r"(readings|raw|events)(?:-([1-9][0-9]*))?\.csv\Z")
-_GROUP_EVENTS: Final = re.compile(r"events_[A-Za-z0-9_-]+\.csv\Z")
+from neuroone.contract.files import (
+    GROUP_EVENTS,
+    INDEX,
+    INDEX_COLUMNS,
+    OPEN,
+    PART,
+    READINGS,
+    SIDECAR,
+    SIDECAR_FIELDS,
+    STUDENT_HEADER,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,7 @@ class Recording:
     @property
     def is_open(self) -> bool:
         """Whether its recorder may still be writing."""
-        return self.about.get("status") == "open"
+        return self.about.get("status") == OPEN
 
     def files(self, kind: str) -> list[Path]:
         """The files of a kind, in the order in which they were written."""
@@ -75,23 +69,10 @@ class Recording:
             return [self.path] if kind == READINGS else []
         numbered = []
         for entry in os.scandir(self.path):
-            found = _PART.match(entry.name)
+            found = PART.match(entry.name)
             if found and found[1] == kind:
                 numbered.append((int(found[2] or 1), self.path / entry.name))
         return [path for _, path in sorted(numbered)]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one file. ``lines``: those that check, without their ends; ``faulty``: the other lines' numbers.
-
-    ``torn_bytes``: what stands behind the last end of a line: a crash left it, or it is being written just now.
-    """
-
-    header: bytes
-    lines: list[bytes]
-    faulty: list[int]
-    torn_bytes: int
 
 
 def find(paths: Iterable[Path]) -> list[Recording]:
@@ -122,69 +103,32 @@ def group_events(directories: Iterable[Path]) -> list[Path]:
         for directory in directories
         for folder, names in _walk(directory)
         for name in names
-        if _GROUP_EVENTS.match(name) and not is_session(names)
+        if GROUP_EVENTS.match(name) and not is_session(names)
     )
 
 
 def is_session(names: Iterable[str]) -> bool:
     """Whether a directory with these files is that of a session."""
-    return any(name == SIDECAR or _PART.match(name) for name in names)
+    return any(name == SIDECAR or PART.match(name) for name in names)
 
 
 def is_legacy(path: Path) -> bool:
     """Whether the file is a ``{Nome}.csv``; an empty one, or one with half a header, may become one."""
     try:
         with path.open("rb") as file:
-            start = file.read(len(HEADER) + 1).replace(b"\r\n", b"\n")
+            start = file.read(len(STUDENT_HEADER) + 1).replace(b"\r\n", b"\n")
     except OSError:
         return False
-    return start.startswith(HEADER) or HEADER.startswith(start)
+    return start.startswith(STUDENT_HEADER) or STUDENT_HEADER.startswith(start)
 
 
 def index(directory: Path) -> dict[str, str]:
     """Whose each ``{Nome}.csv`` of the directory is: file to name. Empty where there is no index."""
     try:
         with (directory / INDEX).open(encoding="utf-8", newline="") as file:
-            return {row[1]: row[0] for row in csv.reader(file) if len(row) == 2 and row != ["name", "file"]}
+            return {row[1]: row[0] for row in csv.reader(file) if len(row) == 2 and tuple(row) != INDEX_COLUMNS}
     except (OSError, UnicodeError, csv.Error):
         return {}
-
-
-def checked_rows(content: bytes) -> Rows:
-    """The rows of a session's file, each held against its row check."""
-    header, lines, torn_bytes = _lines(content)
-    good, faulty = [], []
-    crc32 = zlib.crc32
-    for number, line in enumerate(lines, 2):
-        if b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:]:
-            good.append(line)
-        else:
-            faulty.append(number)
-    return Rows(header, good, faulty, torn_bytes)
-
-
-def legacy_rows(content: bytes) -> Rows:
-    """The rows of a ``{Nome}.csv``: ten whole numbers each. They have no check, so a changed number cannot be seen."""
-    header, lines, torn_bytes = _lines(content.replace(b"\r\n", b"\n"))
-    good, faulty = [], []
-    for number, line in enumerate(lines, 2):
-        cells = line.split(b",")
-        if len(cells) == LEGACY_COLUMNS and all(map(bytes.isdigit, cells)):
-            good.append(line)
-        else:
-            faulty.append(number)
-    return Rows(header, good, faulty, torn_bytes)
-
-
-def header_of(kind: str) -> bytes:
-    """The header of a kind of session file, without its end of line."""
-    return HEADERS[kind].rstrip(b"\n")
-
-
-def _lines(content: bytes) -> tuple[bytes, list[bytes], int]:
-    lines = content.split(b"\n")
-    torn = lines.pop()
-    return lines[0] if lines else b"", lines[1:], len(torn)
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -202,7 +146,7 @@ def _in_directory(directory: Path) -> Iterator[Recording]:
 
 
 def _of_file(path: Path) -> Iterator[Recording]:
-    if path.name == SIDECAR or _PART.match(path.name):
+    if path.name == SIDECAR or PART.match(path.name):
         yield _session(path.parent)
     elif path.exists():
         yield from _legacy(path.parent, [path.name])
@@ -226,6 +170,6 @@ def _session(folder: Path) -> Recording:
         return Recording(folder, fault=f"cannot be read ({error})")
     if not isinstance(about, dict):
         return Recording(folder, fault="is no JSON object")
-    wrong = [key for key, kinds in _TYPES.items() if not isinstance(about.get(key), (*kinds, NoneType))]
+    wrong = [key for key, kind in SIDECAR_FIELDS.items() if not isinstance(about.get(key), (kind, NoneType))]
     fault = f"{', '.join(wrong)}: of a wrong type" if wrong else None
     return Recording(folder, {key: value for key, value in about.items() if key not in wrong}, fault)

@@ -12,18 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from csv_recorder.layout.names import INDEX
-from csv_recorder.layout.rows import HEADER, READINGS_COLUMNS
-from csv_recorder.layout.session import EVENTS, RAW, READINGS, SCHEMA, SIDECAR
-from csv_recorder.offline.recordings import (
-    KINDS,
-    Recording,
+from csv_recorder.offline.recordings import Recording, find, group_events
+from neuroone.contract.files import (
+    CLOSED,
+    COLUMNS,
+    EVENTS,
+    HEADERS,
+    INDEX,
+    INDEX_COLUMNS,
+    OPEN,
+    RAW,
+    READINGS,
+    READINGS_COLUMNS,
+    SCHEMA,
+    SIDECAR,
+    STUDENT_HEADER,
     Rows,
     checked_rows,
-    find,
-    group_events,
-    header_of,
-    legacy_rows,
+    student_rows,
 )
 
 LOOKS_MAX: Final = 3
@@ -115,8 +121,8 @@ def _session(recording: Recording) -> list[Verdict]:
     listed = recording.about.get("files") or {}
     counted = _Counted()
     found = []
-    rows_of = dict.fromkeys(KINDS, 0)
-    for kind in KINDS:
+    rows_of = dict.fromkeys(COLUMNS, 0)
+    for kind in COLUMNS:
         for path in recording.files(kind):
             verdict, rows, content = _read(path, kind)
             if path.name in listed:
@@ -138,9 +144,9 @@ def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, ro
     about = recording.about
     if about.get("schema") != SCHEMA:
         verdict.faults.append(f"schema {about.get('schema')!r} is not known here")
-    if about.get("status") not in ("open", "closed"):
+    if about.get("status") not in (OPEN, CLOSED):
         verdict.faults.append("status is neither open nor closed")
-    there = {path.name for kind in KINDS for path in recording.files(kind)}
+    there = {path.name for kind in COLUMNS for path in recording.files(kind)}
     verdict.faults += [f"{name} is not there" for name in sorted(listed) if name not in there]
     if recording.is_open:
         verdict.notes.append("open")
@@ -208,8 +214,8 @@ def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
         return Verdict(path, [f"cannot be read ({error.strerror})"]), Rows(b"", [], [], 0), b""
     rows = checked_rows(content)
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
-    _judge_rows(verdict, rows, header_of(kind), "does not match its row check")
-    columns = header_of(kind).count(b",") + 1
+    _judge_rows(verdict, rows, HEADERS[kind].rstrip(b"\n"), "does not match its row check")
+    columns = len(COLUMNS[kind])
     if odd := sum(len(_cells(line)) != columns for line in rows.lines):
         verdict.faults.append(f"{odd} rows do not have {columns} columns")
     return verdict, rows, content
@@ -217,12 +223,12 @@ def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
 
 def _legacy(path: Path) -> Iterator[Verdict]:
     try:
-        rows = legacy_rows(path.read_bytes())
+        rows = student_rows(path.read_bytes())
     except OSError as error:
         yield Verdict(path, [f"cannot be read ({error.strerror})"])
         return
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
-    _judge_rows(verdict, rows, HEADER.rstrip(b"\n"), "is not ten whole numbers")
+    _judge_rows(verdict, rows, STUDENT_HEADER.rstrip(b"\n"), "is not ten whole numbers")
     yield verdict
 
 
@@ -246,7 +252,7 @@ def _index(directory: Path) -> Verdict:
         verdict.faults.append(f"cannot be read ({error})")
         return verdict
     verdict.rows = len(rows)
-    if head != ["name", "file"]:
+    if tuple(head) != INDEX_COLUMNS:
         verdict.faults.append("the header is another")
     if odd := sum(len(row) != 2 for row in rows):
         verdict.faults.append(f"{odd} rows do not have 2 columns")

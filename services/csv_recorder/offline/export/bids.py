@@ -16,9 +16,9 @@ from csv_recorder.offline.export.edf import CHANNEL, POOR, SKIP, Run
 from csv_recorder.offline.export.spreadsheets import is_text
 from csv_recorder.offline.recordings import Recording
 from neuroone import __version__
+from neuroone.contract.files import BIDS
 
 BIDS_VERSION: Final = "1.10.0"
-TASK: Final = "classroom"
 NOT_AVAILABLE: Final = "n/a"
 _README: Final = """\
 EEG of students, recorded with NeuroOne {version}: one dry electrode at Fp1 of a NeuroSky ThinkGear headset.
@@ -28,14 +28,6 @@ eeg/   raw samples, where the headset sent them. EDF+; holes are filled with zer
 beh/   what the headset computes once a second: poor_signal, attention and meditation (valid where valid is 1 and the
        value is not 0), and eight band powers, which have no unit.
 """
-_RECOMMENDED: Final = {
-    "Manufacturer": "NeuroSky",
-    "EEGReference": "left earlobe",
-    "EEGGround": "left earlobe",
-    "EEGPlacementScheme": "single dry electrode at Fp1 (10-20)",
-    "PowerLineFrequency": 60,
-    "SoftwareFilters": NOT_AVAILABLE,
-}
 
 
 class Bids:
@@ -53,7 +45,7 @@ class Bids:
         subject = self._subjects.setdefault(whose, f"sub-{len(self._subjects) + 1:03}")
         number = self._sessions[subject] = self._sessions.get(subject, 0) + 1
         folder = out / subject / f"ses-{number:02}"
-        task = re.sub(r"[^A-Za-z0-9]", "", str(_bids(recording).get("TaskName", TASK))) or TASK
+        task = re.sub(r"[^A-Za-z0-9]", "", str(_bids(recording)["TaskName"])) or str(BIDS["TaskName"])
         stem = f"{subject}_ses-{number:02}_task-{task}"
         files = self._readings(recording, folder / "beh", stem, task)
         for index, run in enumerate(edf_files.runs(recording), 1):
@@ -116,8 +108,7 @@ class Bids:
         edf = folder / f"{stem}_eeg.edf"
         edf_files.write(run, edf, code=subject)
         about = {
-            **_RECOMMENDED,
-            **{key: value for key, value in _bids(recording).items() if key != "RecordingType"},
+            **_bids(recording),
             "TaskName": task,
             "SamplingFrequency": run.rate_hz,
             "RecordingDuration": run.duration_s,
@@ -172,7 +163,7 @@ class Bids:
 
 
 def _bids(recording: Recording) -> dict[str, Any]:
-    return dict(recording.about.get("bids") or {})
+    return {**BIDS, **(recording.about.get("bids") or {})}
 
 
 def _tsv(file: Path, table: pd.DataFrame) -> Path:

@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.layout.names import INDEX, file_key
-from csv_recorder.layout.rows import HEADER, row
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Recorder
+from csv_recorder.live.recorder import Recorder
 from csv_recorder.live.student_files import ACTIVE_S
 from neuroone.contract import codec, topics
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE, INDEX, STUDENT_HEADER, file_key, student_row
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.session import Delivery
 from tests.support.messages import reading, stream_state
@@ -66,7 +65,7 @@ def record(recorder: Recorder, *deliveries: Delivery) -> None:
 
 def rows_of(path: Path) -> list[bytes]:
     content = path.read_bytes()
-    assert content.startswith(HEADER)
+    assert content.startswith(STUDENT_HEADER)
     assert content.endswith(b"\n")
     return content.splitlines(keepends=True)[1:]
 
@@ -82,9 +81,9 @@ def test_the_seeds_file_to_the_byte(recorder: Recorder, tmp_path: Path) -> None:
 
 def test_a_file_of_the_old_server_is_gone_on_with(recorder: Recorder, tmp_path: Path) -> None:
     """Also one whose last line has no end."""
-    (tmp_path / "Joao_Silva.csv").write_bytes(HEADER + b"1,2,3,4,5,6,7,8,9,10")
+    (tmp_path / "Joao_Silva.csv").write_bytes(STUDENT_HEADER + b"1,2,3,4,5,6,7,8,9,10")
     record(recorder, delivery())
-    assert rows_of(tmp_path / "Joao_Silva.csv") == [b"1,2,3,4,5,6,7,8,9,10\n", row(reading())]
+    assert rows_of(tmp_path / "Joao_Silva.csv") == [b"1,2,3,4,5,6,7,8,9,10\n", student_row(reading())]
 
 
 def test_a_reading_that_comes_again_is_written_once(recorder: Recorder, tmp_path: Path) -> None:
@@ -198,7 +197,11 @@ def test_a_crash_after_a_settled_part_is_mended(tmp_path: Path) -> None:
     again = Recorder(tmp_path)
     again.open()
     again.close()
-    assert rows_of(tmp_path / "Joao_Silva.csv") == [row(reading()), b"note of a teacher\n", row(reading())]
+    assert rows_of(tmp_path / "Joao_Silva.csv") == [
+        student_row(reading()),
+        b"note of a teacher\n",
+        student_row(reading()),
+    ]
 
 
 def crash(recorder: Recorder) -> None:

@@ -14,6 +14,7 @@ import pytest
 from csv_recorder.live.recorder import AFTER_END_S, IDLE_S, Options, Recorder
 from csv_recorder.live.reorder import ORDER_S
 from neuroone.contract import codec, topics
+from neuroone.contract.files import SIDECAR_FIELDS
 from neuroone.contract.messages import EventType, Message, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.session import Delivery
@@ -106,6 +107,7 @@ def test_the_sidecar_says_who_what_and_how_much(recorder: Recorder, tmp_path: Pa
     directory = only(tmp_path)
     closed = sidecar(directory)
     assert (closed["status"], closed["name"], closed["site"]) == ("closed", "Joao_Silva", "local")
+    assert closed.keys() == SIDECAR_FIELDS.keys()
     assert closed["end"] == closed["start"] == "2026-11-22T18:20:31.123456Z"
     assert closed["counts"] == {
         "readings": 3,

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.live.recorder import DEAD_LETTERS_FILE, INBOX_FILE, Options, Recorder
+from csv_recorder.live.recorder import Options, Recorder
 from neuroone.contract import codec, topics
+from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE
 from neuroone.contract.messages import Reading
 from neuroone.mqtt.session import Delivery
 from tests.support import messages

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.layout import rows
 from csv_recorder.live.recorder import Options, Recorder
-from neuroone.contract import codec, topics
+from neuroone.contract import codec, files, topics
 from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Reading
 from neuroone.mqtt.session import Delivery
 from tests.support import messages, recordings
@@ -74,10 +73,10 @@ def recorder(tmp_path: Path):
 
 def test_the_headers_are_those_of_the_documents():
     """The recorder's columns, spelled again."""
-    assert ",".join(rows.READINGS_COLUMNS) == recordings.READINGS
-    assert ",".join(rows.RAW_COLUMNS) == recordings.RAW
-    assert ",".join(rows.EVENTS_COLUMNS) == recordings.EVENTS
-    assert rows.HEADER.decode() == recordings.SEED_HEADER
+    assert ",".join(files.READINGS_COLUMNS) == recordings.READINGS
+    assert ",".join(files.RAW_COLUMNS) == recordings.RAW
+    assert ",".join(files.EVENTS_COLUMNS) == recordings.EVENTS
+    assert files.STUDENT_HEADER.decode() == recordings.SEED_HEADER
 
 
 def test_verified_while_open_and_when_closed(recorder, tmp_path, capsys):

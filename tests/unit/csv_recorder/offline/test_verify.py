@@ -9,8 +9,8 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.recorder import INBOX_FILE
 from csv_recorder.offline.verify import verdicts
+from neuroone.contract.files import INBOX_FILE
 from tests.support.recordings import (
     NOON,
     SEED_FILE,

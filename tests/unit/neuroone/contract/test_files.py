@@ -1,4 +1,4 @@
-"""File names from what students type."""
+"""Names and rows of recorded files."""
 
 import re
 from pathlib import PurePosixPath, PureWindowsPath
@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.layout.names import STEM_MAX_BYTES, file_key, safe_stem, with_hash
+from neuroone.contract.files import (
+    HEADERS,
+    READINGS,
+    STEM_MAX_BYTES,
+    STUDENT_HEADER,
+    Rows,
+    checked_rows,
+    file_key,
+    reading_row,
+    safe_stem,
+    student_row,
+    student_rows,
+    with_hash,
+)
+from tests.support.messages import reading
 
 
 @pytest.mark.parametrize("name", ["Joao_Silva", "João Silva", "Ana", "山田太郎", "a.b", "Zoë-2", "'quoted'", "😀"])
@@ -56,3 +70,20 @@ def test_keys_tell_what_is_one_file_somewhere() -> None:
     assert file_key("JOÃO.csv") == file_key("joa\u0303o.csv")
     assert file_key("Ana.csv") != file_key("Ana2.csv")
     assert with_hash("ana", "ANA") != with_hash("ana", "ana")
+
+
+@given(
+    seqs=st.lists(st.integers(0, 2**53 - 1), max_size=5), session=st.text(min_size=1, max_size=64), torn=st.booleans()
+)
+def test_rows_are_read_back_as_they_were_written(seqs: list[int], session: str, torn: bool) -> None:
+    rows = [reading_row(reading(seq=seq, session=session)) for seq in seqs]
+    found = checked_rows(HEADERS[READINGS] + b"".join(rows) + b"2026" * torn)
+    assert found == Rows(HEADERS[READINGS][:-1], [row[:-1] for row in rows], [], 4 * torn)
+    of_student = student_rows(STUDENT_HEADER + b"".join(student_row(reading(seq=seq)) for seq in seqs))
+    assert (len(of_student.lines), of_student.faulty) == (len(seqs), [])
+
+
+def test_a_changed_row_is_named_by_its_line() -> None:
+    row = reading_row(reading())
+    assert checked_rows(HEADERS[READINGS] + row + row.replace(b"85", b"86", 1)).faulty == [3]
+    assert student_rows(STUDENT_HEADER + b"1,2,3\n").faulty == [2]

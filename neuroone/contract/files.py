@@ -1,0 +1,267 @@
+"""Names, columns and rows of recorded files, and the fields of a session's sidecar; docs/recordings.md describes them.
+
+``{Nome}.csv``, a student's file, has the same bytes as that of the first server. The files of a session end each row
+with a check: the CRC-32 of the row's bytes before it, as eight hexadecimal digits.
+"""
+
+import hashlib
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
+from typing import Final
+
+from neuroone.contract.fields import fields_of
+from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
+
+# Names of files and folders, as paths inside the directory of the recordings.
+
+INBOX_FILE: Final = ".inbox.sqlite"
+DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
+INDEX: Final = "names.csv"
+"""Lists each name and its file; a student with this name gets a hash."""
+INDEX_COLUMNS: Final = ("name", "file")
+SESSIONS: Final = "sessions"
+SIDECAR: Final = "session.json"
+READINGS: Final = "readings"
+RAW: Final = "raw"
+EVENTS: Final = "events"
+PART: Final = re.compile(r"(readings|raw|events)(?:-([1-9][0-9]*))?\.csv\Z")
+"""A session's file: its kind, and its number from the second one on."""
+GROUP_EVENTS: Final = re.compile(r"events_[A-Za-z0-9_-]+\.csv\Z")
+
+STEM_MAX_BYTES: Final = 180
+"""File systems allow 255 bytes; the rest is for a code, a hash and the ending."""
+HASH_CHARS: Final = 6
+_FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
+"""What Windows forbids, including the path separators of all systems."""
+_RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³]|CONIN\$|CONOUT\$)(\..*)?\Z", re.IGNORECASE)
+"""Names of devices on Windows, with any ending."""
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that are not allowed in a file name: controls, text direction, line ends, unassigned."""
+
+# Rows.
+
+VALUES: Final = ("attention", "meditation", *BANDS)
+STUDENT_HEADER: Final = b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
+READINGS_COLUMNS: Final = ("time", "session", "seq", "poor_signal", "valid", *VALUES, "check")
+RAW_COLUMNS: Final = ("time", "session", "seq", "first_sample", "rate_hz", "samples", "check")
+EVENTS_COLUMNS: Final = ("time", "event", "first_seq", "last_seq", "text", "check")
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    READINGS: READINGS_COLUMNS,
+    RAW: RAW_COLUMNS,
+    EVENTS: EVENTS_COLUMNS,
+}
+HEADERS: Final[Mapping[str, bytes]] = {kind: (",".join(each) + "\n").encode() for kind, each in COLUMNS.items()}
+CHECK_CHARS: Final = 8
+"""A CRC-32 in hexadecimal."""
+CELL_MAX_CHARS: Final = 1000
+"""Free text in one cell: a marker's note."""
+_values_of: Final = attrgetter(*VALUES)
+_TEN: Final = ",".join(["%d"] * len(VALUES))
+_ROW_ENDS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+"""Characters that would end a row, or that nobody can see in it."""
+
+# The sidecar of a session.
+
+SCHEMA: Final = 1
+SIDECAR_FIELDS: Final[Mapping[str, type]] = {
+    **{"schema": int, "software": str, "site": str, "group": str, "source": str, "session": str},
+    **{"kind": str, "name": str, "code": str, "class": str, "start": str, "end": str, "status": str},
+    **{"rates_hz": dict, "counts": dict, "files": dict, "columns": dict, "bids": dict},
+}
+"""The type of each field; a field may also be null or missing."""
+OPEN: Final = "open"
+CLOSED: Final = "closed"
+READINGS_RATE_HZ: Final = 1
+"""A ThinkGear chip computes eSense and band powers once a second."""
+BIDS: Final[Mapping[str, str | int]] = {
+    "TaskName": "classroom",
+    "Manufacturer": "NeuroSky",
+    "EEGReference": "left earlobe",
+    "EEGGround": "left earlobe",
+    "EEGPlacementScheme": "single dry electrode at Fp1 (10-20)",
+    "EEGChannelCount": 1,
+    "SamplingFrequency": RAW_RATE_HZ,
+    "PowerLineFrequency": 60,
+    "SoftwareFilters": "n/a",
+    "RecordingType": "continuous",
+}
+"""Named as in BIDS-EEG 1.10, section "Electroencephalography", ``*_eeg.json``."""
+_DESCRIPTIONS: Final = {
+    "valid": "1: good contact (poor_signal 0). 0: poor contact. Empty: the source does not say.",
+    "samples": "Signed 16-bit ADC counts, separated by spaces; volts = count * (1.8 / 4096) / 2000.",
+    "check": "CRC-32 of the row's bytes up to and with the comma before this column, 8 hexadecimal digits.",
+    "event": (
+        "marker, session_start, session_stop: set by a person. online, stale, offline: the source. "
+        "gap, duplicates, recorder_start, recorder_stop: the recording."
+    ),
+    "first_seq": "The first reading that the event is about; empty: none.",
+    "last_seq": "The last one.",
+    "text": "A note, the name of a class, or a number of readings.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one file.
+
+    ``lines`` are the rows in order, without their ends; ``faulty`` are the numbers of the other lines. ``torn_bytes``
+    stand behind the last end of a line: a crash left them, or a recorder is writing them now.
+    """
+
+    header: bytes
+    lines: list[bytes]
+    faulty: list[int]
+    torn_bytes: int
+
+
+def safe_stem(name: str) -> str:
+    """Return a file name, without an ending, for a name that a student typed.
+
+    It is one path component that Linux, macOS and Windows accept. A name that is safe already stays as it is; any
+    other name gets a hash, so that two names never share a file.
+    """
+    clean = unicodedata.normalize("NFC", name)
+    clean = "".join("_" if unicodedata.category(each) in _INVISIBLE else each for each in clean)
+    clean = _FORBIDDEN.sub("_", clean).strip(" ").rstrip(". ").lstrip(".")
+    if _RESERVED.match(clean) or file_key(f"{clean}.csv") == INDEX:
+        clean = f"_{clean}"
+    if len(clean.encode()) > STEM_MAX_BYTES:
+        clean = clean.encode()[:STEM_MAX_BYTES].decode(errors="ignore").rstrip(". ")
+    return clean if clean == name and clean else with_hash(clean or "_", name)
+
+
+def with_hash(stem: str, name: str) -> str:
+    """Add six hexadecimal digits of the name's SHA-256 to a stem that another name already uses."""
+    return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_CHARS]}"
+
+
+def file_key(file_name: str) -> str:
+    """Return the same key for two names that some system stores as one file: it ignores case and composition."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
+
+
+def session_folders(time: datetime, stream: str) -> Iterator[str]:
+    """Yield the folders that a session which began at ``time`` may use; the recorder takes the first free one."""
+    group, _, source = stream.partition("/")
+    first = f"{SESSIONS}/{time:%Y-%m-%d}/{time:%H%M%S}_{group}_{source}"
+    yield first
+    number = 2
+    while True:
+        yield f"{first}-{number}"
+        number += 1
+
+
+def part_name(kind: str, number: int) -> str:
+    """Return the name of one part of a session's files, counted from 1."""
+    return f"{kind}.csv" if number == 1 else f"{kind}-{number}.csv"
+
+
+def group_events_path(time: datetime, group: str) -> str:
+    """Return the path of the events of a whole group on one day."""
+    return f"{SESSIONS}/{time:%Y-%m-%d}/{EVENTS}_{group}.csv"
+
+
+def header_of(path: str) -> bytes:
+    """Return the header of a recorded file."""
+    if not path.startswith(f"{SESSIONS}/"):
+        return STUDENT_HEADER
+    name = path.rpartition("/")[2]
+    return next(head for kind, head in HEADERS.items() if name.startswith(kind))
+
+
+def student_row(reading: Reading) -> bytes:
+    """Return the row of a reading in ``{Nome}.csv``, with its end of line."""
+    return (_TEN % _values_of(reading) + "\n").encode()
+
+
+def reading_row(reading: Reading) -> bytes:
+    """Return the row of a reading in ``readings.csv``.
+
+    ``valid`` is 1 in good contact, 0 in poor contact, and empty where the source does not say.
+    """
+    poor = reading.poor_signal
+    contact = "," if poor is None else f"{poor},{int(poor == 0)}"
+    return _checked(
+        f"{time_text(reading.time)},{cell(reading.session)},{reading.seq},{contact},{_TEN % _values_of(reading)},"
+    )
+
+
+def raw_row(block: RawBlock) -> bytes:
+    """Return the row of a block in ``raw.csv``; its samples are one cell, separated by spaces."""
+    samples = " ".join(map(str, block.samples))
+    head = f"{time_text(block.time)},{cell(block.session)},{block.seq},{block.first_sample},{block.rate_hz}"
+    return _checked(f"{head},{samples},")
+
+
+def event_row(time: datetime, event: str, seqs: tuple[int, int] | None = None, text: str = "") -> bytes:
+    """Return the row of an event in ``events.csv``; ``seqs`` are the first and last reading that it is about."""
+    first, last = ("", "") if seqs is None else seqs
+    return _checked(f"{time_text(time)},{event},{first},{last},{cell(text)},")
+
+
+def checked_rows(content: bytes) -> Rows:
+    """Read the content of a session's file, and compare each row with its check."""
+    header, lines, torn_bytes = _lines(content)
+    good, faulty = [], []
+    crc32 = zlib.crc32
+    for number, line in enumerate(lines, 2):
+        if b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:]:
+            good.append(line)
+        else:
+            faulty.append(number)
+    return Rows(header, good, faulty, torn_bytes)
+
+
+def student_rows(content: bytes) -> Rows:
+    """Read the content of a ``{Nome}.csv``: ten whole numbers a row. Without a check, a changed number goes unseen."""
+    header, lines, torn_bytes = _lines(content.replace(b"\r\n", b"\n"))
+    good, faulty = [], []
+    for number, line in enumerate(lines, 2):
+        cells = line.split(b",")
+        if len(cells) == len(VALUES) and all(map(bytes.isdigit, cells)):
+            good.append(line)
+        else:
+            faulty.append(number)
+    return Rows(header, good, faulty, torn_bytes)
+
+
+def time_text(time: datetime) -> str:
+    """Write a UTC time as messages do."""
+    return time.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+@lru_cache(maxsize=1024)
+def cell(text: str) -> str:
+    """Write free text as one cell: quoted where CSV needs it, without characters that would end the row."""
+    text = _ROW_ENDS.sub(" ", text[:CELL_MAX_CHARS])
+    return '"' + text.replace('"', '""') + '"' if any(each in text for each in ',"') else text
+
+
+def described_columns() -> dict[str, dict[str, dict[str, str]]]:
+    """Describe the columns of each kind of session file, with their units, for the sidecar."""
+    described: dict[str, dict[str, dict[str, str]]] = {}
+    for kind, columns in COLUMNS.items():
+        contract = fields_of(Reading if kind == READINGS else RawBlock)
+        of_kind = described[f"{kind}.csv"] = {}
+        for column in columns:
+            field = contract.get(column) if column not in _DESCRIPTIONS else None
+            words = _DESCRIPTIONS.get(column) or (field.doc if field else "")
+            of_kind[column] = {"description": words, **({"unit": field.unit} if field and field.unit else {})}
+    return described
+
+
+def _checked(cells: str) -> bytes:
+    content = cells.encode()
+    return b"%s%08x\n" % (content, zlib.crc32(content))
+
+
+def _lines(content: bytes) -> tuple[bytes, list[bytes], int]:
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    return lines[0] if lines else b"", lines[1:], len(torn)

@@ -1,1 +1,0 @@
-"""Names and columns of what the recorder writes."""
