@@ -5,7 +5,7 @@
 
 ``load`` plugs headsets of 513 packets a second into pseudo-terminals, from a process of their own, and measures a
 bridge process: its share of a core, and the time from the write of a block's last sample to the block's arrival at a
-subscriber. ``soak`` plays that many simulated hours through decoder, stream and outlet as fast as they go, counts
+subscriber. ``soak`` plays that many simulated hours through decoder, stream and publisher as fast as they go, counts
 every frame, and watches the memory.
 """
 
@@ -32,11 +32,11 @@ from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import BrokerAddress
-from serial_bridge.headset import Headset, Surroundings
+from serial_bridge.headset import Environment, Headset
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
-from serial_bridge.ports.sources import PacedWay
-from serial_bridge.publisher import Outlet
+from serial_bridge.ports.sources import PacedSource
+from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner
 from tests.support.brokers import Broker
 
@@ -174,11 +174,13 @@ def soak(hours: float) -> None:
             memory.append(resident_bytes() or 0)
         return turn * 1e-3
 
-    way = PacedWay("soak", "soak", lambda: parts, can_wait=True)
-    headset = Headset(way, Outlet(bus, "bench", "soak"), Owner(), Decoder, Surroundings(now_s, rng=Random(1)))
+    source = PacedSource("soak", "soak", lambda: parts, can_wait=True)
+    headset = Headset(
+        source, StreamPublisher(bus, "bench", "soak"), Owner(), Decoder, Environment(now_s, rng=Random(1))
+    )
     began_s = time.perf_counter()
     while not headset.has_ended:
-        headset.turn()
+        headset.step()
     took_s = time.perf_counter() - began_s
     expected = rounds * 60 * RAW_RATE_HZ, rounds * 60
     late = memory[len(memory) // 4 :]

@@ -58,7 +58,7 @@ def fuzz(name: str, n_bytes: int, seed: int) -> None:
                     framed += RAW_FRAME_BYTES * len(event.samples)
                 elif isinstance(event, Frame):
                     framed += OVERHEAD_BYTES + len(event.payload)
-            stream.take(events, datetime.now(UTC))
+            stream.on_events(events, datetime.now(UTC))
             kept = fed - framed - decoder.counters["skipped_bytes"]
             assert 0 <= kept < FRAME_MAX_BYTES, (fed, kept)
     took_s = time.perf_counter() - began_s

@@ -12,7 +12,7 @@ from neuroone.service.lifecycle import Command, Stop
 from serial_bridge.captures import files
 from serial_bridge.captures import print as printing
 from serial_bridge.captures import record as recording
-from serial_bridge.headset import Surroundings
+from serial_bridge.headset import Environment
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports import detect, serve_simulated, sources
 from serial_bridge.ports.simulated import SimulatedHeadset
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
-    found = [sources.way_to(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
+    found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
     service = Service(
         settings, found, settings.name, stop, headset_id=settings.headset_id, asks_raw=settings.raw, baud=settings.baud
     )
@@ -55,8 +55,8 @@ def run(settings: RunSettings, stop: Stop) -> int:
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
     """Play a capture; 0 when all of it is with the broker."""
-    way = sources.capture(settings.file, settings.speed, settings.loop)
-    return Service(settings, [way], settings.name or (settings.file.stem,), stop).run(ends=True)
+    source = sources.capture(settings.file, settings.speed, settings.loop)
+    return Service(settings, [source], settings.name or (settings.file.stem,), stop).run(ends=True)
 
 
 def list_ports(settings: PortsSettings, stop: Stop) -> int:
@@ -108,13 +108,13 @@ def record(settings: RecordSettings, stop: Stop) -> int:
         file = settings.file.open("x", encoding="ascii", newline="\n")
     except OSError as error:
         raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    way = sources.way_to(settings.port, settings.baud, seed=1)
+    source = sources.open_source(settings.port, settings.baud, seed=1)
     with file:
         recording.record(
-            way,
-            files.Recording(file, settings.headset),
+            source,
+            files.CaptureWriter(file, settings.headset),
             HEADSETS[settings.headset],
-            Surroundings(time.monotonic),
+            Environment(time.monotonic),
             sleep=time.sleep,
             is_stopped=stop.is_set,
             seconds=settings.seconds,

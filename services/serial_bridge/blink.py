@@ -19,7 +19,7 @@ COUNTS_PER_STRENGTH: Final = 6
 """Scales a peak to the vendor's 1 to 255; a peak of 1530 counts is the strongest."""
 
 
-class BlinkEstimate:
+class BlinkEstimator:
     """Finds blinks in consecutive samples."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class BlinkEstimate:
         self._peak = 0.0
         self._pause = 0
 
-    def take(self, samples: tuple[int, ...]) -> list[int]:
+    def find(self, samples: tuple[int, ...]) -> list[int]:
         """The strengths, 1 to 255, of the blinks that end in these samples."""
         found: list[int] = []
         for at in range(0, len(samples), PART):
@@ -37,10 +37,10 @@ class BlinkEstimate:
                 self._baseline += BASELINE_SHARE * len(part) / PART * (sum(part) / len(part) - self._baseline)
                 self._pause = max(0, self._pause - len(part))
             else:
-                found += self._look_closely(part)
+                found += self._find_closely(part)
         return found
 
-    def _look_closely(self, part: tuple[int, ...]) -> list[int]:
+    def _find_closely(self, part: tuple[int, ...]) -> list[int]:
         found: list[int] = []
         for sample in part:
             height = sample - self._baseline

@@ -15,10 +15,10 @@ from neuroone.mqtt.backoff import Backoff
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
-from serial_bridge.link_monitor import Standing, Watch
+from serial_bridge.link_monitor import LinkMonitor, LinkStatus
 from serial_bridge.ports.port import READ_MAX_BYTES, Port, PortFault
-from serial_bridge.ports.sources import BAUDS, Way
-from serial_bridge.publisher import Outlet
+from serial_bridge.ports.sources import BAUDS, PortSource
+from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner, Stream
 
 IDLE_S: Final = 0.5
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The outside world, handed in: a clock for durations, one for dates, chance."""
+class Environment:
+    """The outside environment, handed in: a clock for durations, one for dates, chance."""
 
     clock: Callable[[], float]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -46,10 +46,10 @@ class Surroundings:
 class Opening:
     """A port that is being opened, in a thread of its own: a Bluetooth port takes seconds."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, source: PortSource) -> None:
         self.port: Port | None = None
         self.fault: Exception | None = None
-        self._way = way
+        self._source = source
         self._thread = threading.Thread(target=self._open, name="opening", daemon=True)
         self._thread.start()
 
@@ -60,7 +60,7 @@ class Opening:
 
     def _open(self) -> None:
         try:
-            self.port = self._way.open()
+            self.port = self._source.open()
         except (NeuroOneError, OSError) as error:
             self.fault = error
         except Exception as error:
@@ -79,11 +79,11 @@ class Headset:
 
     def __init__(
         self,
-        way: Way,
-        outlet: Outlet,
+        source: PortSource,
+        publisher: StreamPublisher,
         owner: Owner,
         new_decoder: Callable[[], Decoder],
-        world: Surroundings,
+        environment: Environment,
         *,
         headset_id: bytes = b"",
         asks_raw: bool = False,
@@ -93,14 +93,14 @@ class Headset:
         self.listeners: tuple[Callable[[list[Event]], object], ...] = ()
         self.has_ended = False
         self.fault: Exception | None = None
-        self.standing = Standing(StreamStatus.OFFLINE, Link.SEARCHING, None)
-        self._way = way
-        self._outlet = outlet
+        self.link_status = LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, None)
+        self._source = source
+        self._publisher = publisher
         self._decoder = new_decoder()
         self._stream = Stream(owner)
         self._stream.begin(uuid.uuid4().hex)
-        self._watch = Watch(way.device, headset_id, asks_raw)
-        self._world = world
+        self._monitor = LinkMonitor(source.device, headset_id, asks_raw)
+        self._environment = environment
         self._may_read = may_read
         self._probe = probe
         self._tries_left = len(BAUDS)
@@ -113,11 +113,11 @@ class Headset:
         self._is_idle = False
         self._bytes = self._opened = 0
 
-    def turn(self) -> bool:
+    def step(self) -> bool:
         """Do what there is to do now, without waiting; whether there is more to do at once."""
         if self.has_ended:
             return False
-        now_s = self._world.clock()
+        now_s = self._environment.clock()
         n_bytes = 0
         if self._port is None:
             self._open(now_s)
@@ -133,8 +133,8 @@ class Headset:
         self._shut()
         self.has_ended = True
         if self._probe is None:
-            self._watch.failed(Link.ENDED, None)
-            self._report(self._world.clock())
+            self._monitor.on_fault(Link.ENDED, None)
+            self._report(self._environment.clock())
 
     @property
     def is_open(self) -> bool:
@@ -149,8 +149,8 @@ class Headset:
     @property
     def device(self) -> str:
         """The port, and the id of the headset behind a dongle once it is known."""
-        headset_id = self._watch.headset_id.hex()
-        return f"{self._watch.device}, headset {headset_id}" if headset_id else self._watch.device
+        headset_id = self._monitor.headset_id.hex()
+        return f"{self._monitor.device}, headset {headset_id}" if headset_id else self._monitor.device
 
     @property
     def counters(self) -> dict[str, float]:
@@ -160,7 +160,7 @@ class Headset:
             "opened": self._opened,
             **self._decoder.counters,
             **self._stream.counters,
-            **self._outlet.counters,
+            **self._publisher.counters,
         }
 
     def _open(self, now_s: float) -> None:
@@ -168,7 +168,7 @@ class Headset:
         if self._opening is None:
             if now_s < self._retry_s:
                 return
-            self._opening = Opening(self._way)
+            self._opening = Opening(self._source)
         if not self._opening.is_over:
             return
         opening, self._opening = self._opening, None
@@ -177,17 +177,17 @@ class Headset:
             return
         self._port = opening.port
         self._opened += 1
-        if self._watch.device != self._port.device:
-            log.info("%s is on another port now", self._outlet.source)
-            self._watch.device = self._port.device
-        self._watch.opened(now_s)
+        if self._monitor.device != self._port.device:
+            log.info("%s is on another port now", self._publisher.source)
+            self._monitor.device = self._port.device
+        self._monitor.on_open(now_s)
         self._opened_s = self._arrived_s = now_s
         self._is_idle = False
 
     def _read(self, port: Port, now_s: float) -> int:
         """Take what has arrived; how many bytes that was."""
         if not self._may_read():
-            self._watch.held_back(now_s)
+            self._monitor.on_paused(now_s)
             return 0
         try:
             arrived = port.read()
@@ -197,7 +197,7 @@ class Headset:
         if arrived:
             self._arrived_s, self._is_idle = now_s, False
             self._bytes += len(arrived)
-            self._watch.arrived(now_s)
+            self._monitor.on_bytes(now_s)
             self._take(self._decoder.feed(arrived), now_s)
         elif not self._is_idle and now_s - self._arrived_s >= IDLE_S:
             self._is_idle = True
@@ -210,25 +210,25 @@ class Headset:
         if self._port is None:
             return
         try:
-            if command := self._watch.command(now_s, self._way.baud):
+            if command := self._monitor.command(now_s, self._source.baud):
                 self._port.write(command)
         except PortFault as fault:
             self._leave(fault, now_s)
             return
         if command == TGAM_RAW_MODE:
-            self._way.switched_to_raw()
+            self._source.switched_to_raw()
             self._leave(None, now_s)
-        elif self._way.can_reopen and self._watch.must_reopen(now_s):
+        elif self._source.can_reopen and self._monitor.must_reopen(now_s):
             self._leave(None, now_s)
         elif self._probe is not None and now_s - self._opened_s >= PROBE_S:
-            self._watch.judge(now_s, is_final=True)
+            self._monitor.judge(now_s, is_final=True)
             self._leave(None, now_s)
 
     def _leave(self, fault: Exception | None, now_s: float) -> None:
-        """Close the port, for the reason of ``fault`` or for one that `Watch` knows, and plan to open it again."""
+        """Close the port, because of ``fault`` or because `LinkMonitor` says so, and plan to open it again."""
         self._shut()
-        has_frames = self._watch.has_frames
-        self._way.heard(has_frames)
+        has_frames = self._monitor.has_frames
+        self._source.heard(has_frames)
         if has_frames:
             self._attempt = 0
         if isinstance(fault, PortFault) and fault.link is Link.ENDED:
@@ -241,14 +241,14 @@ class Headset:
 
     def _fail(self, fault: Exception | None, now_s: float) -> None:
         """The port is closed: plan to open it again, or give it up."""
-        self._retry_s = now_s + REOPEN.delay_s(self._attempt, self._world.rng)
+        self._retry_s = now_s + REOPEN.delay_s(self._attempt, self._environment.rng)
         self._attempt += fault is not None  # a port that opens, at a wrong speed or silent, is not waited for longer
         if isinstance(fault, PortFault):
-            self._watch.failed(fault.link, fault.hint)
-        elif fault is not None and self._way.can_reopen:
-            self._watch.failed(Link.NO_PORT, f"{self._way.device} cannot be used: {fault}")
+            self._monitor.on_fault(fault.link, fault.hint)
+        elif fault is not None and self._source.can_reopen:
+            self._monitor.on_fault(Link.NO_PORT, f"{self._source.device} cannot be used: {fault}")
         elif fault is not None:
-            log.error("%s: %s", self._outlet.source, fault)
+            log.error("%s: %s", self._publisher.source, fault)
             self.fault = fault
             self.close()
             return
@@ -264,39 +264,41 @@ class Headset:
         if self._port is not None:
             self._port.close()
             self._port = None
-            self._take(self._decoder.flush(), self._world.clock())
-            self._publish(self._stream.end(self._world.now()))
+            self._take(self._decoder.flush(), self._environment.clock())
+            self._publish(self._stream.end(self._environment.now()))
 
     def _take(self, events: list[Event], now_s: float) -> None:
         if not events:
             return
-        self._watch.took(events, now_s)
+        self._monitor.on_events(events, now_s)
         if self._probe is not None:
             self._held_back += events
-            if not self._watch.has_frames:
+            if not self._monitor.has_frames:
                 return
-            log.info("%s: a headset, at %s", self._outlet.source, self._watch.device)
+            log.info("%s: a headset, at %s", self._publisher.source, self._monitor.device)
             self._stream.owner, self._probe = self._probe(), None
             events, self._held_back = self._held_back, []
         for listener in self.listeners:
             listener(events)
-        messages = self._stream.take(events, self._world.now())
+        messages = self._stream.on_events(events, self._environment.now())
         if any(isinstance(message, Reading) for message in messages):
-            self._watch.read(now_s)
+            self._monitor.on_reading(now_s)
         self._publish(messages)
 
     def _publish(self, messages: list[Reading | RawBlock]) -> None:
         for message in messages:
-            self._outlet.publish(message)
+            self._publisher.publish(message)
 
     def _report(self, now_s: float) -> None:
         """Publish how the stream stands if that changed, or was not said for long."""
-        self._watch.is_line_damaged = self._stream.is_withheld
-        before, self.standing = self.standing, self._watch.standing(now_s)
-        if self._probe is not None or (self.standing == before and now_s - self._said_s < STATE_PERIOD_S):
+        self._monitor.is_line_damaged = self._stream.is_withheld
+        before, self.link_status = self.link_status, self._monitor.status(now_s)
+        if self._probe is not None or (self.link_status == before and now_s - self._said_s < STATE_PERIOD_S):
             return
-        if self.standing.link != before.link:
-            hint = f" - {self.standing.hint}" if self.standing.hint else ""
-            log.info("%s: %s%s", self._outlet.source, self.standing.link, hint)
+        if self.link_status.link != before.link:
+            hint = f" - {self.link_status.hint}" if self.link_status.hint else ""
+            log.info("%s: %s%s", self._publisher.source, self.link_status.link, hint)
         self._said_s = now_s
-        self._outlet.say(self.standing, self._stream, self.device, self.counters, self._world.now())
+        self._publisher.publish_state(
+            self.link_status, self._stream, self.device, self.counters, self._environment.now()
+        )

@@ -26,7 +26,7 @@ GONE: Final = frozenset({Link.UNPLUGGED, Link.ENDED, Link.NO_PORT, Link.NO_PERMI
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LinkStatus:
     """How a stream stands: what its state topic says."""
 
     status: StreamStatus
@@ -34,7 +34,7 @@ class Standing:
     hint: str | None
 
 
-class Watch:
+class LinkMonitor:
     """Watches one headset's link. All times are seconds of one steady clock, handed in.
 
     ``headset_id`` is the two-byte id of the only headset that a dongle may connect to; b"" takes any.
@@ -59,28 +59,28 @@ class Watch:
         self._bytes_s = self._frame_s = 0.0
         self._frames = 0
 
-    def opened(self, now_s: float) -> None:
+    def on_open(self, now_s: float) -> None:
         """The port is open; what was wrong before is said until frames come, or something else is wrong."""
         self._is_open, self._frames, self._raw = True, 0, False
         self._opened_s = now_s
         self._bytes_s = self._frame_s = now_s
         self._dongle = None
 
-    def failed(self, link: Link, hint: str | None) -> None:
+    def on_fault(self, link: Link, hint: str | None) -> None:
         """The port cannot be opened, or is gone."""
         self._is_open = False
         self._reading_s = float("-inf")
         self._trouble = (link, hint)
 
-    def arrived(self, now_s: float) -> None:
+    def on_bytes(self, now_s: float) -> None:
         """Bytes came."""
         self._bytes_s = now_s
 
-    def held_back(self, now_s: float) -> None:
+    def on_paused(self, now_s: float) -> None:
         """Nothing was read because the broker is slow: silence means nothing."""
         self._bytes_s = self._frame_s = now_s
 
-    def took(self, events: list[Event], now_s: float) -> None:
+    def on_events(self, events: list[Event], now_s: float) -> None:
         """The bytes made these events."""
         for event in events:
             if isinstance(event, Skipped):
@@ -97,7 +97,7 @@ class Watch:
                 if row.quantity is Quantity.HEADSET_FOUND and isinstance(row.value, bytes):
                     self.headset_id = row.value
 
-    def read(self, now_s: float) -> None:
+    def on_reading(self, now_s: float) -> None:
         """A reading was made."""
         self._reading_s = now_s
 
@@ -125,11 +125,11 @@ class Watch:
             return self._connect
         return b""
 
-    def standing(self, now_s: float) -> Standing:
+    def status(self, now_s: float) -> LinkStatus:
         """How the stream stands."""
         self.judge(now_s)
         link, hint = self._trouble
-        return Standing(StreamStatus.OFFLINE if link in GONE else status_after(now_s - self._reading_s), link, hint)
+        return LinkStatus(StreamStatus.OFFLINE if link in GONE else status_after(now_s - self._reading_s), link, hint)
 
     def judge(self, now_s: float, *, is_final: bool = False) -> None:
         """Judge the open port; ``is_final``: it had all the time that a headset needs to show itself."""

@@ -15,7 +15,7 @@ LOOK_S: Final = 5.0
 """For the broker to deliver the retained states; after that, other people's states are of no interest."""
 
 
-class Leftovers:
+class OrphanedStates:
     """Looks at the retained states on the broker once; says offline where a dead run of ours did not.
 
     ``ours`` are the streams, by group and source, that this run speaks for anyway.
@@ -35,7 +35,7 @@ class Leftovers:
             self._until_s = float("inf")
             bus.unsubscribe(self.filter)
 
-    def take(self, delivery: Delivery, bus: ThreadedClient) -> None:
+    def on_delivery(self, delivery: Delivery, bus: ThreadedClient) -> None:
         """Take a retained state that the broker delivered."""
         try:
             topic, state = delivery.open()

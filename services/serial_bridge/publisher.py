@@ -5,11 +5,11 @@ from datetime import datetime
 from neuroone.contract import topics
 from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
 from neuroone.mqtt.threaded import ThreadedClient
-from serial_bridge.link_monitor import Standing
+from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.stream import Stream
 
 
-class Outlet:
+class StreamPublisher:
     """Publishes one source's messages."""
 
     def __init__(self, bus: ThreadedClient, group: str, source: str) -> None:
@@ -27,18 +27,20 @@ class Outlet:
         if not self._bus.publish(self._reading if is_reading else self._raw, message):
             self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
 
-    def say(self, standing: Standing, stream: Stream, device: str, counters: dict[str, float], now: datetime) -> None:
+    def publish_state(
+        self, status: LinkStatus, stream: Stream, device: str, counters: dict[str, float], now: datetime
+    ) -> None:
         """Publish how the stream stands."""
         identity = self._bus.identity
         state = StreamState(
-            status=standing.status,
+            status=status.status,
             session=stream.session,
             time=now,
             kind=Kind.HEADSET,
             name=stream.owner.name,
             code=stream.owner.code,
-            link=standing.link,
-            hint=_printable(standing.hint) if standing.hint else None,
+            link=status.link,
+            hint=_printable(status.hint) if status.hint else None,
             device=_printable(device),
             service=identity.service,
             instance=identity.instance,

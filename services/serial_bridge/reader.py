@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from neuroone.contract.messages import Link, StreamStatus
-from serial_bridge.headset import Headset, Surroundings
-from serial_bridge.link_monitor import Standing
+from serial_bridge.headset import Environment, Headset
+from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.ports import detect
 from serial_bridge.ports.detect import SerialPortInfo
-from serial_bridge.ports.sources import SerialWay, Way
-from serial_bridge.publisher import Outlet
+from serial_bridge.ports.sources import PortSource, SerialSource
+from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner, Stream
 
 POLL_S: Final = 0.006
@@ -33,12 +33,14 @@ log = logging.getLogger(__name__)
 class NewHeadset(Protocol):
     """Makes a headset for a way; see `Headset` for ``probe``."""
 
-    def __call__(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
+    def __call__(
+        self, source: PortSource, source_id: str, owner: Owner, *, probe: Callable[[], Owner] | None = None
+    ) -> Headset:
         """Make it."""
         ...
 
 
-class Fleet:
+class HeadsetReader:
     """All headsets of the program, driven by one thread: fifty threads would mostly wait for each other."""
 
     def __init__(self, new_headset: NewHeadset, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
@@ -53,9 +55,11 @@ class Fleet:
         """Read the headsets from now on."""
         self._thread.start()
 
-    def add(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
+    def add(
+        self, source: PortSource, source_id: str, owner: Owner, *, probe: Callable[[], Owner] | None = None
+    ) -> Headset:
         """Read one more headset."""
-        headset = self._new_headset(way, source, owner, probe=probe)
+        headset = self._new_headset(source, source_id, owner, probe=probe)
         self.headsets = (*(each for each in self.headsets if not (each.has_ended and each.is_probe)), headset)
         return headset
 
@@ -79,7 +83,7 @@ class Fleet:
         while not self._stopping.is_set():
             is_busy = False
             for headset in self.headsets:
-                is_busy |= _turn(headset)
+                is_busy |= _step(headset)
             turn_s = max(turn_s + POLL_S, self._clock())
             if not is_busy:
                 self._sleep(max(0.0, turn_s - self._clock()))
@@ -88,10 +92,10 @@ class Fleet:
                 headset.close()
 
 
-def _turn(headset: Headset) -> bool:
+def _step(headset: Headset) -> bool:
     """Drive one headset; a fault of the program's own in it ends that one alone."""
     try:
-        return headset.turn()
+        return headset.step()
     except Exception as error:
         log.exception("a headset is given up")
         headset.fault, headset.has_ended = error, True
@@ -99,7 +103,7 @@ def _turn(headset: Headset) -> bool:
 
 
 class Search:
-    """Looks for headsets on the computer's ports and adds those that it finds to the fleet.
+    """Looks for headsets on the computer's ports and adds those that it finds to the reader.
 
     ``owners`` are for the headsets in the order in which they are found, the last one for all that follow; ``taken``
     says which ports others read. While there is no headset, the state of the source ``auto`` says why.
@@ -107,20 +111,20 @@ class Search:
 
     def __init__(
         self,
-        fleet: Fleet,
-        outlet: Outlet,
+        reader: HeadsetReader,
+        publisher: StreamPublisher,
         owners: list[Owner],
-        world: Surroundings,
+        environment: Environment,
         *,
         taken: Callable[[], set[str]],
         baud: int | None,
         present: Callable[[], list[SerialPortInfo]] = detect.present,
     ) -> None:
-        self._fleet = fleet
-        self._outlet = outlet
+        self._reader = reader
+        self._publisher = publisher
         self._stream = Stream(owners[-1])
         self._stream.begin(uuid.uuid4().hex)
-        self._world = world
+        self._environment = environment
         self._owners = owners
         self._taken = taken
         self._baud = baud
@@ -128,11 +132,11 @@ class Search:
         self._next_s = float("-inf")
         self._tried_s: dict[str, float] = {}
         self._found: dict[str, Headset] = {}
-        self._said: Standing | None = None
+        self._said: LinkStatus | None = None
 
     def tick(self) -> None:
         """Look again if it is time; called often."""
-        now_s = self._world.clock()
+        now_s = self._environment.clock()
         if now_s < self._next_s:
             return
         self._next_s = now_s + SEARCH_PERIOD_S
@@ -148,26 +152,26 @@ class Search:
 
     def close(self) -> None:
         """Look no more."""
-        self._say(Standing(StreamStatus.OFFLINE, Link.ENDED, None))
+        self._say(LinkStatus(StreamStatus.OFFLINE, Link.ENDED, None))
 
     def _try(self, port: SerialPortInfo) -> Headset:
-        way = SerialWay(port.device, self._baud, port.source, self._present)
-        return self._fleet.add(way, port.source, self._owners[-1], probe=self._next_owner)
+        source = SerialSource(port.device, self._baud, port.source, self._present)
+        return self._reader.add(source, port.source, self._owners[-1], probe=self._next_owner)
 
     def _next_owner(self) -> Owner:
         return self._owners.pop(0) if len(self._owners) > 1 else self._owners[0]
 
-    def _standing(self, has_ports: bool) -> Standing:
+    def _standing(self, has_ports: bool) -> LinkStatus:
         if any(not headset.is_probe for headset in self._found.values()):
-            return Standing(StreamStatus.OFFLINE, Link.ENDED, None)
+            return LinkStatus(StreamStatus.OFFLINE, Link.ENDED, None)
         if not has_ports:
-            return Standing(StreamStatus.OFFLINE, Link.NO_PORT, NO_PORT_HINT)
+            return LinkStatus(StreamStatus.OFFLINE, Link.NO_PORT, NO_PORT_HINT)
         for headset in self._found.values():
-            if headset.standing.link is not Link.SEARCHING:
-                return headset.standing
-        return Standing(StreamStatus.OFFLINE, Link.SEARCHING, SEARCHING_HINT)
+            if headset.link_status.link is not Link.SEARCHING:
+                return headset.link_status
+        return LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, SEARCHING_HINT)
 
-    def _say(self, standing: Standing) -> None:
-        if standing != self._said:
-            self._said = standing
-            self._outlet.say(standing, self._stream, "auto", {}, self._world.now())
+    def _say(self, status: LinkStatus) -> None:
+        if status != self._said:
+            self._said = status
+            self._publisher.publish_state(status, self._stream, "auto", {}, self._environment.now())

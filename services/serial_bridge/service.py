@@ -19,15 +19,15 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
-from serial_bridge.headset import Headset, Surroundings
+from serial_bridge.headset import Environment, Headset
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.orphaned_states import Leftovers
-from serial_bridge.ports.sources import Way
-from serial_bridge.publisher import Outlet
-from serial_bridge.reader import Fleet, Search
+from serial_bridge.orphaned_states import OrphanedStates
+from serial_bridge.ports.sources import PortSource
+from serial_bridge.publisher import StreamPublisher
+from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import StreamSettings
 from serial_bridge.stream import Owner
-from serial_bridge.thinkgear_connector import TgcServer
+from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 
 SERVICE: Final = "serial_bridge"
 AUTO: Final = "auto"
@@ -54,7 +54,7 @@ class Service:
     def __init__(
         self,
         settings: StreamSettings,
-        found: Sequence[Way],
+        found: Sequence[PortSource],
         names: Sequence[str],
         stop: Stop,
         *,
@@ -71,26 +71,28 @@ class Service:
         self._stop = stop
         self._group = topics.group_id(settings.code)
         self._sources = unique(
-            [given or way.source for way, given in zip_longest(found, settings.source[: len(found)])]
+            [given or source.source_id for source, given in zip_longest(found, settings.source[: len(found)])]
         )
         identity = settings.identity(
             SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._sources or [AUTO])]))
         )
-        self._leftovers = leftovers = Leftovers(identity, {(self._group, source) for source in [*self._sources, AUTO]})
+        self._orphaned = orphaned = OrphanedStates(
+            identity, {(self._group, source) for source in [*self._sources, AUTO]}
+        )
         self._bus = ThreadedClient(
             settings.broker,
             identity,
-            subscriptions={leftovers.filter: 1},
-            on_delivery=lambda delivery: leftovers.take(delivery, self._bus),
+            subscriptions={orphaned.filter: 1},
+            on_delivery=lambda delivery: orphaned.on_delivery(delivery, self._bus),
             on_fatal=self._give_up,
             vitals=self._vitals,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
             ledger=ReplayBuffer(time.monotonic),
         )
-        self._world = Surroundings(time.monotonic)
-        self._tgc = None if settings.tgc is None else TgcServer(settings.tgc)
-        self._fleet = Fleet(self._new_headset, time.monotonic, time.sleep)
+        self._environment = Environment(time.monotonic)
+        self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
+        self._reader = HeadsetReader(self._new_headset, time.monotonic, time.sleep)
 
     def run(self, *, searches: bool = False, ends: bool = False) -> int:
         """Publish until stopped or, when ``ends``, until the last headset ended and the broker has everything."""
@@ -101,17 +103,17 @@ class Service:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
         sys.setswitchinterval(THREAD_SWITCH_S)
         self._bus.start()
-        for way, source, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
-            self._fleet.add(way, source, Owner(name, self._settings.code))
-        self._fleet.start()
+        for source, source_id, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
+            self._reader.add(source, source_id, Owner(name, self._settings.code))
+        self._reader.start()
         search = self._search() if searches else None
         while not self._stop.wait(TURN_S):
-            self._leftovers.tick(self._bus, time.monotonic())
+            self._orphaned.tick(self._bus, time.monotonic())
             if search is not None:
                 search.tick()
-            if ends and self._fleet.has_ended and not self._bus.waiting:
+            if ends and self._reader.has_ended and not self._bus.waiting:
                 break
-        self._fleet.close(CLOSE_S)
+        self._reader.close(CLOSE_S)
         if search is not None:
             search.close()
         if self._tgc is not None:
@@ -119,33 +121,35 @@ class Service:
         everything_arrived = self._bus.close(CLOSE_S)
         if self._stop.exit_code:
             return self._stop.exit_code
-        is_well = everything_arrived and not any(headset.fault for headset in self._fleet.headsets)
+        is_well = everything_arrived and not any(headset.fault for headset in self._reader.headsets)
         return lifecycle.OK if is_well or not ends else lifecycle.FAILED
 
-    def _new_headset(self, way: Way, source: str, owner: Owner, *, probe: Callable[[], Owner] | None = None) -> Headset:
+    def _new_headset(
+        self, source: PortSource, source_id: str, owner: Owner, *, probe: Callable[[], Owner] | None = None
+    ) -> Headset:
         headset = Headset(
-            way,
-            Outlet(self._bus, self._group, source),
+            source,
+            StreamPublisher(self._bus, self._group, source_id),
             owner,
             HEADSETS[self._settings.headset],
-            self._world,
+            self._environment,
             headset_id=self._headset_id,
             asks_raw=self._asks_raw,
             probe=probe,
-            may_read=self._has_room if way.can_wait else always,
+            may_read=self._has_room if source.can_wait else always,
         )
         if self._tgc is not None:
             tgc = self._tgc
-            headset.listeners = (lambda events: tgc.take(headset, events),)
+            headset.listeners = (lambda events: tgc.on_events(headset, events),)
         return headset
 
     def _search(self) -> Search:
         return Search(
-            self._fleet,
-            Outlet(self._bus, self._group, AUTO),
+            self._reader,
+            StreamPublisher(self._bus, self._group, AUTO),
             [Owner(name, self._settings.code) for name in [*self._names[len(self._found) :], None]],
-            self._world,
-            taken=lambda: {os.path.realpath(way.device) for way in self._found},
+            self._environment,
+            taken=lambda: {os.path.realpath(source.device) for source in self._found},
             baud=self._baud,
         )
 
@@ -157,15 +161,15 @@ class Service:
         self._stop.set(lifecycle.FAILED)
 
     def _vitals(self) -> HealthReport:
-        headsets = self._fleet.headsets
-        online = sum(headset.standing.status is StreamStatus.ONLINE for headset in headsets)
+        headsets = self._reader.headsets
+        online = sum(headset.link_status.status is StreamStatus.ONLINE for headset in headsets)
         totals = Counter({} if self._tgc is None else self._tgc.counters)
         for headset in headsets:
             totals.update(headset.counters)
         return HealthReport(
             counters=totals,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
-            working=self._fleet.is_working,
+            working=self._reader.is_working,
             memory_bytes=resident_bytes(),
         )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from neuroone.contract.messages import BAND_MAX, BANDS, RAW_BLOCK_SAMPLES, RAW_RATE_HZ, Kind, RawBlock, Reading
-from serial_bridge.blink import BlinkEstimate
+from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
 
 ESENSE_MAX: Final = 100
@@ -60,7 +60,7 @@ class Stream:
             ("readings", "raw_samples", "raw_blocks", "implausible_readings", "withheld_readings", "blinks_estimated"),
             0,
         )
-        self._blinks = BlinkEstimate()
+        self._blinks = BlinkEstimator()
         self._samples: list[int] = []
         self._layouts: set[Layout] = set()
         self.begin("")
@@ -77,7 +77,7 @@ class Stream:
         self._latest: dict[Quantity, Value] = {}
         self._frames_without = dict.fromkeys(TRIGGERS, 0)
 
-    def take(self, events: list[Event], now: datetime) -> list[Reading | RawBlock]:
+    def on_events(self, events: list[Event], now: datetime) -> list[Reading | RawBlock]:
         """The messages that events of ``now`` complete, in order."""
         messages: list[Reading | RawBlock] = []
         for event in events:
@@ -117,7 +117,7 @@ class Stream:
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
         if not self._latest.get(Quantity.POOR_SIGNAL):  # without contact everything swings
-            self.counters["blinks_estimated"] += len(self._blinks.take(samples))
+            self.counters["blinks_estimated"] += len(self._blinks.find(samples))
         messages: list[Reading | RawBlock] = []
         at = 0
         while at < len(samples):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from neuroone.contract.messages import BANDS
-from serial_bridge.blink import BlinkEstimate
+from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skipped
 from serial_bridge.headsets.thinkgear import encode, encode_raw
 
@@ -40,11 +40,11 @@ BAND_KEYS: Final = dict(
 log = logging.getLogger(__name__)
 
 
-def messages(event: Event, blinks: BlinkEstimate) -> Iterator[tuple[bool, dict[str, Any]]]:
+def messages(event: Event, blinks: BlinkEstimator) -> Iterator[tuple[bool, dict[str, Any]]]:
     """What a JSON client is told of an event: whether it is raw, and the object."""
     if isinstance(event, Raw):
         yield from ((True, {"rawEeg": sample}) for sample in event.samples)
-        yield from ((False, {"blinkStrength": strength}) for strength in blinks.take(event.samples))
+        yield from ((False, {"blinkStrength": strength}) for strength in blinks.find(event.samples))
     elif isinstance(event, Frame):
         said = {row.quantity: row for row in event.rows}
         told: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class Client:
     asked: str = ""
     waiting: bytearray = field(default_factory=bytearray)
 
-    def take(self, received: bytes) -> None:
+    def on_received(self, received: bytes) -> None:
         """Read requests, which follow each other with or without anything between them."""
         self.asked += received.decode("utf-8", "replace")
         while text := self.asked.lstrip():
@@ -94,17 +94,17 @@ class Client:
 
     def _obey(self, request: dict[str, Any]) -> None:
         if "appKey" in request or "appName" in request:
-            self.tell({"isAuthorized": True})
+            self.queue({"isAuthorized": True})
         if "format" in request or "enableRawOutput" in request:
             self.format = "BinaryPacket" if request.get("format") == "BinaryPacket" else "Json"
             self.wants_raw = request.get("enableRawOutput") is True
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def queue(self, message: dict[str, Any]) -> None:
         """Queue a JSON message."""
         self.waiting += json.dumps(message, separators=(",", ":")).encode() + b"\r"
 
 
-class TgcServer:
+class ThinkGearConnectorServer:
     """Serves one headset, the first that sends, to any number of programs."""
 
     def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -114,7 +114,7 @@ class TgcServer:
         self._events: deque[Event] = deque(maxlen=WAITING_MAX_EVENTS)
         self._headset: object = None
         self._heard_s = self._status_s = float("-inf")
-        self._blinks = BlinkEstimate()
+        self._blinks = BlinkEstimator()
         self._clients: list[Client] = []
         self._closing = threading.Event()
         self._listener = socket.socket()
@@ -133,7 +133,7 @@ class TgcServer:
         """The port that it listens on."""
         return int(self._listener.getsockname()[1])
 
-    def take(self, headset: object, events: list[Event]) -> None:
+    def on_events(self, headset: object, events: list[Event]) -> None:
         """Take a headset's events; called from that headset's thread, does not block."""
         now_s = self._clock()
         if headset is not self._headset and now_s - self._heard_s < QUIET_S:
@@ -157,7 +157,7 @@ class TgcServer:
                         self._accept(selector)
                     else:
                         self._read(key.data, selector)
-                self._tell_all()
+                self._queue_events()
                 for client in tuple(self._clients):
                     self._send(client, selector)
         for client in self._clients:
@@ -179,11 +179,11 @@ class TgcServer:
         except OSError:
             received = b""
         if received:
-            client.take(received)
+            client.on_received(received)
         else:
             self._drop(client, selector)
 
-    def _tell_all(self) -> None:
+    def _queue_events(self) -> None:
         now_s = self._clock()
         while self._events:
             event = self._events.popleft()
@@ -194,12 +194,12 @@ class TgcServer:
                 elif client.format:
                     for is_raw, message in told:
                         if client.wants_raw or not is_raw:
-                            client.tell(message)
+                            client.queue(message)
         if now_s - self._heard_s >= QUIET_S and now_s - self._status_s >= 1:
             self._status_s = now_s
             for client in self._clients:
                 if client.format == "Json":
-                    client.tell({"poorSignalLevel": 200, "status": "scanning"})
+                    client.queue({"poorSignalLevel": 200, "status": "scanning"})
 
     def _send(self, client: Client, selector: selectors.BaseSelector) -> None:
         try:

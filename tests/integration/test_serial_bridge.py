@@ -24,7 +24,7 @@ def listener(broker: Broker) -> Iterator[Listener]:
         yield listener
 
 
-def said(listener: Listener, kind: type[Any], source: str) -> list[Any]:
+def messages_of(listener: Listener, kind: type[Any], source: str) -> list[Any]:
     """The messages of one kind about one source, in order."""
     return [message for topic, message in listener.of(kind) if topic["source"] == source]
 
@@ -33,7 +33,7 @@ def wait_for_state(listener: Listener, source: str, **wanted: object) -> None:
     """Wait until the newest state of a source has these fields."""
 
     def is_so() -> bool:
-        states = said(listener, StreamState, source)
+        states = messages_of(listener, StreamState, source)
         return bool(states) and all(getattr(states[-1], field) == value for field, value in wanted.items())
 
     wait_for(is_so, f"state {wanted} of {source}")
@@ -68,7 +68,7 @@ def test_capture_arrives_exactly(broker, listener):
     assert main(["replay", str(BASELINE), "--speed", "1000", "--broker", broker.url]) == 0
     source = BASELINE.stem
     wait_for_state(listener, source, status=StreamStatus.OFFLINE, link=Link.ENDED)
-    readings, blocks = said(listener, Reading, source), said(listener, RawBlock, source)
+    readings, blocks = messages_of(listener, Reading, source), messages_of(listener, RawBlock, source)
     samples = [sample for block in blocks for sample in block.samples]
     assert (len(samples), sum(samples), min(samples), max(samples)) == (165093, 11942641, -2048, 2047)
     assert len(readings) == 322
@@ -84,7 +84,7 @@ def test_shipped_example(broker, listener):
     options = ["--speed", "20", "--name", "Ana Á", "--code", "Turma 1", "--source", "bench"]
     assert main(["replay", "example", *options, "--broker", broker.url]) == 0
     wait_for_state(listener, "bench", link=Link.ENDED)
-    readings, blocks = said(listener, Reading, "bench"), said(listener, RawBlock, "bench")
+    readings, blocks = messages_of(listener, Reading, "bench"), messages_of(listener, RawBlock, "bench")
     assert {(reading.name, reading.code) for reading in readings} == {("Ana Á", "Turma 1")}
     assert {topic["group"][:8] for topic, _ in listener.of(Reading)} == {"Turma-1-"}
     assert len(readings) == 10
@@ -96,22 +96,22 @@ def test_simulated_headset_until_stopped(broker, listener):
     """The simulated headset is online while it runs and offline after SIGTERM; it has no name."""
     program = start(broker, "--port", "sim")
     try:
-        wait_for(lambda: len(said(listener, Reading, "sim")) >= 2, "readings")
+        wait_for(lambda: len(messages_of(listener, Reading, "sim")) >= 2, "readings")
         wait_for_state(listener, "sim", status=StreamStatus.ONLINE, link=Link.CONNECTED, name=None, hint=None)
     finally:
         assert stop(program) == 0
     wait_for_state(listener, "sim", status=StreamStatus.OFFLINE)
-    check_numbers(said(listener, Reading, "sim"), [])
+    check_numbers(messages_of(listener, Reading, "sim"), [])
 
 
 def test_search_without_ports(broker, listener):
     """Without an argument headsets are looked for; the state of the search says what to do, and when it ended."""
     program = start(broker, "--log-level", "debug")
     try:
-        wait_for(lambda: said(listener, StreamState, "auto"), "state of the search")
+        wait_for(lambda: messages_of(listener, StreamState, "auto"), "state of the search")
     finally:
         assert stop(program) == 0
-    first, *_, last = said(listener, StreamState, "auto")
+    first, *_, last = messages_of(listener, StreamState, "auto")
     assert first.status is StreamStatus.OFFLINE
     assert first.hint
     assert (last.link, last.hint) == (Link.ENDED, None)
@@ -170,14 +170,14 @@ def test_headset_that_goes_and_comes_back(start_broker, tmp_path):
                 headset = subprocess.Popen(simulate, stdout=subprocess.DEVNULL)
                 try:
                     wait_for_state(listener, "bench", status=StreamStatus.ONLINE, link=Link.CONNECTED)
-                    sessions.add(said(listener, StreamState, "bench")[-1].session)
+                    sessions.add(messages_of(listener, StreamState, "bench")[-1].session)
                 finally:
                     stop(headset)
                 wait_for_state(listener, "bench", status=StreamStatus.OFFLINE, link=Link.NO_PORT)
             assert len(sessions) == 2
         finally:
             assert stop(bridge) == 0
-    assert {reading.session for reading in said(listener, Reading, "bench")} == sessions
+    assert {reading.session for reading in messages_of(listener, Reading, "bench")} == sessions
 
 
 def test_connector_program_beside_the_broker(start_broker):

@@ -18,15 +18,15 @@ from serial.rfc2217 import PortManager
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from serial_bridge.headset import Headset, Surroundings
+from serial_bridge.headset import Environment, Headset
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import serve_simulated
 from serial_bridge.ports.detect import SerialPortInfo
 from serial_bridge.ports.serve_simulated import PtyLine, TcpLine
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
-from serial_bridge.ports.sources import SerialWay
-from serial_bridge.publisher import Outlet
-from serial_bridge.reader import Fleet, Search
+from serial_bridge.ports.sources import SerialSource
+from serial_bridge.publisher import StreamPublisher
+from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.stream import Owner
 from tests.support.brokers import free_port
 from tests.support.bus_listener import identity
@@ -127,27 +127,31 @@ def port(tmp_path: Path) -> Path:
     return tmp_path / "ttyBENCH"
 
 
+def publisher_of(published: Published, source: str) -> StreamPublisher:
+    return StreamPublisher(published, "no-group", source)  # type: ignore[arg-type]
+
+
 @contextmanager
-def fleet_of(published: Published, **options: Any) -> Iterator[Fleet]:
-    """A fleet that is driven, empty."""
+def reader_of(published: Published, **options: Any) -> Iterator[HeadsetReader]:
+    """A reader that is driven, empty."""
 
-    def new_headset(way, source, owner, *, probe=None):
-        outlet = Outlet(published, "no-group", source)  # type: ignore[arg-type]
-        return Headset(way, outlet, owner, Decoder, Surroundings(clock, rng=Random(1)), probe=probe, **options)
+    def new_headset(source, source_id, owner, *, probe=None):
+        publisher = publisher_of(published, source_id)
+        return Headset(source, publisher, owner, Decoder, Environment(clock, rng=Random(1)), probe=probe, **options)
 
-    fleet = Fleet(new_headset, clock, sleep)
-    fleet.start()
+    reader = HeadsetReader(new_headset, clock, sleep)
+    reader.start()
     try:
-        yield fleet
+        yield reader
     finally:
-        fleet.close(10)
+        reader.close(10)
 
 
 @contextmanager
-def bridged(way: SerialWay, published: Published, **options: Any) -> Iterator[None]:
+def bridged(source: SerialSource, published: Published, **options: Any) -> Iterator[None]:
     """A headset that is read."""
-    with fleet_of(published, **options) as fleet:
-        fleet.add(way, "bench", Owner())
+    with reader_of(published, **options) as reader:
+        reader.add(source, "bench", Owner())
         yield
 
 
@@ -167,7 +171,7 @@ def check_sessions(published: Published) -> list[str]:
 def test_unplug_and_replug(published, plug, port):
     """A port that goes away is told of; when it is back under its name, reading goes on in a new session."""
     first = plug(PtyLine(Random(1), port))
-    with bridged(SerialWay(str(port)), published):
+    with bridged(SerialSource(str(port)), published):
         published.wait_for_state(**ONLINE)
         first.unplug()
         gone = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_PORT)
@@ -190,7 +194,7 @@ def test_replug_under_another_name(published, plug, tmp_path):
         return [SerialPortInfo(str(each), "USB Serial", 0x1A86, 0x7523, "1-1.4") for each in devices]
 
     first = plug(PtyLine(Random(1), names[0]))
-    with bridged(SerialWay(str(names[0]), present=present), published):
+    with bridged(SerialSource(str(names[0]), present=present), published):
         published.wait_for_state(**ONLINE)
         devices.clear()
         first.unplug()
@@ -203,7 +207,7 @@ def test_replug_under_another_name(published, plug, tmp_path):
 def test_silence(published, plug, port):
     """A link that falls silent without any error is stale after 3 s, offline after 10 s, and comes back by itself."""
     headset = plug(PtyLine(Random(1), port))
-    with bridged(SerialWay(str(port)), published):
+    with bridged(SerialSource(str(port)), published):
         published.wait_for_state(**ONLINE)
         headset.is_silent = True
         silent = published.wait_for_state(status=StreamStatus.STALE, link=Link.SILENT)
@@ -217,7 +221,7 @@ def test_silence(published, plug, port):
 def test_wrong_speed(published, plug, port):
     """At a wrong speed bytes come that make no sense: that is said, with what to do."""
     plug(PtyLine(Random(1), port), mode="normal")
-    with bridged(SerialWay(str(port), baud=115200), published):
+    with bridged(SerialSource(str(port), baud=115200), published):
         state = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_FRAMES)
         assert "--baud" in (state.hint or "")
     assert published.of(Reading) == []
@@ -227,7 +231,7 @@ def test_wrong_speed(published, plug, port):
 def test_speed_is_found(published, plug, port, mode):
     """Without --baud the right speed is found: of a headset, of a TGAM module in normal mode, of a dongle."""
     headset = plug(PtyLine(Random(1), port), mode=mode)
-    with bridged(SerialWay(str(port)), published):
+    with bridged(SerialSource(str(port)), published):
         published.wait_for_state(**ONLINE)
     assert bool(published.of(RawBlock)) == (mode != "normal")
     assert headset.written == (b"\xc2" if mode == "dongle" else b"")
@@ -237,7 +241,7 @@ def test_rubbish_then_headset(published, plug, port):
     """A device that talks nonsense is told of and written nothing to; a headset in its place is read."""
     other = plug(PtyLine(Random(1), port))
     other.talks_rubbish = True
-    with bridged(SerialWay(str(port)), published):
+    with bridged(SerialSource(str(port)), published):
         published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_FRAMES)
         assert other.written == b""
         other.talks_rubbish = False
@@ -247,7 +251,7 @@ def test_rubbish_then_headset(published, plug, port):
 def test_dongle(published, plug, port):
     """A dongle says what it does; it is told to connect, and the headset's id becomes part of the device."""
     plug(PtyLine(Random(1), port), mode="dongle")
-    with bridged(SerialWay(str(port), baud=115200), published):
+    with bridged(SerialSource(str(port), baud=115200), published):
         assert "headset 0606" in (published.wait_for_state(**ONLINE).device or "")
     links = [state.link for state in published.of(StreamState)]
     assert links.index(Link.STANDBY) < links.index(Link.SCANNING) < links.index(Link.CONNECTED)
@@ -257,7 +261,7 @@ def test_dongle(published, plug, port):
 def test_dongle_of_one_headset(published, plug, port):
     """A dongle is told to connect to the headset that was asked for, and again when it lost it."""
     headset = plug(PtyLine(Random(1), port), mode="dongle")
-    with bridged(SerialWay(str(port), baud=115200), published, headset_id=b"\x06\x06"):
+    with bridged(SerialSource(str(port), baud=115200), published, headset_id=b"\x06\x06"):
         published.wait_for_state(**ONLINE)
         headset.headset.receive(b"\xc1")
         published.wait_for_state(link=Link.SCANNING)
@@ -268,7 +272,7 @@ def test_dongle_of_one_headset(published, plug, port):
 def test_switch_to_raw(published, plug, port):
     """A TGAM module at 9600 baud is switched to raw samples when that is asked for."""
     headset = plug(PtyLine(Random(1), port), mode="normal")
-    with bridged(SerialWay(str(port)), published, asks_raw=True):
+    with bridged(SerialSource(str(port)), published, asks_raw=True):
         wait_for(lambda: published.of(RawBlock), "raw samples", 20)
         published.wait_for_state(**ONLINE)
     assert headset.written == b"\x02"
@@ -283,7 +287,7 @@ def test_no_permission(published, plug, port):
         port.parent.chmod(0o755)
         os.seteuid(65534)
     try:
-        with bridged(SerialWay(str(port)), published):
+        with bridged(SerialSource(str(port)), published):
             try:
                 state = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_PERMISSION)
                 assert "dialout" in (state.hint or "")
@@ -300,8 +304,8 @@ def test_no_permission(published, plug, port):
 def test_busy_port(published, plug, port):
     """A port that another program uses is told of; when that program ends, it is read."""
     plug(PtyLine(Random(1), port))
-    other = SerialWay(str(port)).open()
-    with bridged(SerialWay(str(port)), published):
+    other = SerialSource(str(port)).open()
+    with bridged(SerialSource(str(port)), published):
         state = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.PORT_BUSY)
         assert "ModemManager" in (state.hint or "")
         other.close()
@@ -311,7 +315,7 @@ def test_busy_port(published, plug, port):
 def test_tcp_port(published, plug):
     """A headset behind a TCP port: nobody there, there, gone, there again."""
     number = free_port()
-    with bridged(SerialWay(f"socket://127.0.0.1:{number}"), published):
+    with bridged(SerialSource(f"socket://127.0.0.1:{number}"), published):
         assert "Nothing answers" in (published.wait_for_state(link=Link.NO_PORT).hint or "")
         first = plug(TcpLine(number))
         published.wait_for_state(**ONLINE)
@@ -342,7 +346,7 @@ def test_network_adapter(published, plug):
     """A headset behind a network serial adapter is read at its full rate."""
     number = free_port()
     plug(Rfc2217Line(number))
-    with bridged(SerialWay(f"rfc2217://127.0.0.1:{number}"), published):
+    with bridged(SerialSource(f"rfc2217://127.0.0.1:{number}"), published):
         published.wait_for_state(**ONLINE)
         first = len(published.of(RawBlock))
         began_s = clock()
@@ -355,7 +359,7 @@ def test_named_pipe(published, tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     stream = SimulatedHeadset(1).advance(10)
-    with bridged(SerialWay(str(path)), published):
+    with bridged(SerialSource(str(path)), published):
         with path.open("wb") as pipe:
             pipe.write(stream)
             pipe.flush()
@@ -367,7 +371,7 @@ def test_damaged_line(published, plug, port):
     """Over a hostile line no reading comes that was not sent."""
     plug(PtyLine(Random(1), port), damage=Damage(drop=0.01, flip=0.002), seed=3)
     sent = {reading_of(frame) for frame in second_frames(SimulatedHeadset(3).advance(120))}
-    with bridged(SerialWay(str(port)), published):
+    with bridged(SerialSource(str(port)), published):
         wait_for(lambda: len(published.of(Reading)) >= 20, "readings", 30)
         state = published.wait_for_state(link=Link.CONNECTED)
     received = [reading_of(reading) for reading in published.of(Reading)]
@@ -391,12 +395,12 @@ def reading_of(source: Any) -> tuple[Any, ...]:
 def searching(published: Published, ports: dict[Path, SerialPortInfo], names: list[str]) -> Iterator[None]:
     """A search over these ports, and what it finds, driven."""
     stop = threading.Event()
-    with fleet_of(published) as fleet:
+    with reader_of(published) as reader:
         search = Search(
-            fleet,
-            Outlet(published, "no-group", "auto"),  # type: ignore[arg-type]
+            reader,
+            publisher_of(published, "auto"),
             [*map(Owner, names), Owner()],
-            Surroundings(clock),
+            Environment(clock),
             taken=set,
             baud=None,
             present=lambda: list(ports.values()),

@@ -32,7 +32,7 @@ class BadCapture(NeuroOneError):
     """A file that says it is a timed capture holds a line that is none."""
 
 
-class Recording:
+class CaptureWriter:
     """Writes a timed capture."""
 
     def __init__(self, file: TextIO, headset: str) -> None:
@@ -41,7 +41,7 @@ class Recording:
         head = {"format": FORMAT, "version": VERSION, "headset": headset}
         file.write(json.dumps(head, separators=(",", ":")) + "\n")
 
-    def take(self, arrived: bytes, at_s: float) -> None:
+    def write(self, arrived: bytes, at_s: float) -> None:
         """Write bytes that arrived at ``at_s`` of any steady clock."""
         self._began_s = at_s if self._began_s is None else self._began_s
         self._file.write(f"{round((at_s - self._began_s) * 1e6)} {arrived.hex()}\n")

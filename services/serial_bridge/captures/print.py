@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 from neuroone.contract.messages import BANDS
-from serial_bridge.blink import BlinkEstimate
+from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
 
@@ -22,13 +22,13 @@ def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
 
     Blinks that are estimated from raw samples come in between, as ``blink_estimated``.
     """
-    number, blinks = 0, BlinkEstimate()
+    number, blinks = 0, BlinkEstimator()
     for event in found:
         if isinstance(event, Raw):
             for sample in event.samples:
                 yield {"frame": number, "raw": sample}
                 number += 1
-            for strength in blinks.take(event.samples):
+            for strength in blinks.find(event.samples):
                 yield {"frame": number - 1, "blink_estimated": strength}
         elif isinstance(event, Frame):
             for row in event.rows:

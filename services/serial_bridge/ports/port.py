@@ -125,7 +125,7 @@ class FifoPort:
         os.close(self._fd)
 
 
-class Paced:
+class PacedPort:
     """Bytes with the time each part is due, given out when it is: a capture that is played, a simulation.
 
     ``parts`` yields (seconds since the beginning, bytes). Deadlines are absolute, so that there is no drift.

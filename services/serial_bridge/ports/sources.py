@@ -10,18 +10,18 @@ from serial_bridge.captures import files
 from serial_bridge.headsets.thinkgear import DONGLE_BAUD, NORMAL_BAUD, RAW_BAUD
 from serial_bridge.ports import detect, port, simulated
 from serial_bridge.ports.detect import SerialPortInfo
-from serial_bridge.ports.port import Paced, Port
+from serial_bridge.ports.port import PacedPort, Port
 
 BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 """Bluetooth headsets and TGAM modules with raw; RF dongles; TGAM modules in normal mode. Tried in this order."""
 
 
-class Way(Protocol):
+class PortSource(Protocol):
     """How to get at the port of one headset, again and again."""
 
     device: str
     """What a person calls the port; it may change from one opening to the next."""
-    source: str
+    source_id: str
     """The id of the headset in topics, where none was given."""
     can_reopen: bool
     """Whether opening it again can bring a silent headset back; a capture would begin again."""
@@ -46,7 +46,7 @@ class Way(Protocol):
         ...
 
 
-class SerialWay:
+class SerialSource:
     """A serial port, a pyserial URL or a named pipe; tries the next speed where a speed brings no frames.
 
     A USB port that comes back under another name is found again by its place on the USB.
@@ -59,11 +59,11 @@ class SerialWay:
         self,
         device: str,
         baud: int | None = None,
-        source: str | None = None,
+        source_id: str | None = None,
         present: Callable[[], list[SerialPortInfo]] = detect.present,
     ) -> None:
         self.device = device
-        self.source = source or id_from_text(device.rpartition("/")[2])
+        self.source_id = source_id or id_from_text(device.rpartition("/")[2])
         self.speeds = BAUDS if baud is None else (baud,)
         self._present = present
         self._known: SerialPortInfo | None = None
@@ -75,7 +75,7 @@ class SerialWay:
         return self.speeds[self._at]
 
     def open(self) -> Port:
-        """See `Way`."""
+        """See `PortSource`."""
         if "://" not in self.device:
             now = self._present()
             found = detect.again(self._known, now) if self._known else None
@@ -85,17 +85,17 @@ class SerialWay:
         return port.open_port(self.device, self.baud)
 
     def heard(self, has_frames: bool) -> None:
-        """See `Way`."""
+        """See `PortSource`."""
         if not has_frames:
             self._at = (self._at + 1) % len(self.speeds)
 
     def switched_to_raw(self) -> None:
-        """See `Way`."""
+        """See `PortSource`."""
         self.speeds = BAUDS
         self._at = BAUDS.index(RAW_BAUD)
 
 
-class PacedWay:
+class PacedSource:
     """A capture that is played, or a simulated headset, which does not wait for a slow broker."""
 
     can_reopen = False
@@ -104,7 +104,7 @@ class PacedWay:
     def __init__(
         self,
         device: str,
-        source: str,
+        source_id: str,
         parts: Callable[[], Iterator[tuple[float, bytes]]],
         *,
         speed: float = 1.0,
@@ -113,35 +113,35 @@ class PacedWay:
     ) -> None:
         self._clock = clock
         self.device = device
-        self.source = source
+        self.source_id = source_id
         self.can_wait = can_wait
         self._parts = parts
         self._speed = speed
 
     def open(self) -> Port:
-        """See `Way`."""
-        return Paced(self.device, self._parts(), self._clock, self._speed)
+        """See `PortSource`."""
+        return PacedPort(self.device, self._parts(), self._clock, self._speed)
 
     def heard(self, has_frames: bool) -> None:
-        """See `Way`."""
+        """See `PortSource`."""
 
     def switched_to_raw(self) -> None:
-        """See `Way`."""
+        """See `PortSource`."""
 
 
-def way_to(port: str, baud: int | None, seed: int) -> SerialWay | PacedWay:
+def open_source(port: str, baud: int | None, seed: int) -> SerialSource | PacedSource:
     """The way to what ``--port`` names: ``sim``, a capture file, or a serial port."""
     if port == "sim":
-        return PacedWay("sim", "sim", lambda: simulated.parts(seed))
+        return PacedSource("sim", "sim", lambda: simulated.parts(seed))
     if Path(port).is_file():
         return capture(Path(port))
-    return SerialWay(port, baud)
+    return SerialSource(port, baud)
 
 
-def capture(path: Path, speed: float = 1.0, loop: bool = False) -> PacedWay:
+def capture(path: Path, speed: float = 1.0, loop: bool = False) -> PacedSource:
     """The way to a capture file."""
 
     def parts() -> Iterator[tuple[float, bytes]]:
         return files.looped(path) if loop else files.parts(path)
 
-    return PacedWay(str(path), id_from_text(path.stem), parts, speed=speed, can_wait=True)
+    return PacedSource(str(path), id_from_text(path.stem), parts, speed=speed, can_wait=True)

@@ -10,14 +10,14 @@ import pytest
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from serial_bridge.captures.files import BadCapture
-from serial_bridge.headset import Headset, Surroundings
+from serial_bridge.headset import Environment, Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Event
 from serial_bridge.ports.port import Port
 from serial_bridge.ports.simulated import SimulatedHeadset
-from serial_bridge.ports.sources import PacedWay
-from serial_bridge.publisher import Outlet
-from serial_bridge.reader import Fleet
+from serial_bridge.ports.sources import PacedSource
+from serial_bridge.publisher import StreamPublisher
+from serial_bridge.reader import HeadsetReader
 from serial_bridge.stream import Owner
 from tests.support.bus_listener import identity
 from tests.support.waiting import wait_for
@@ -50,18 +50,22 @@ class Clock:
         return self.now_s
 
 
+def publisher_of(published: Published, source: str) -> StreamPublisher:
+    return StreamPublisher(published, "no-group", source)  # type: ignore[arg-type]
+
+
 def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:
-    way = PacedWay("file", "file", lambda: parts, clock=clock, can_wait=True)
-    outlet = Outlet(published, "no-group", "file")  # type: ignore[arg-type]
-    headset = Headset(way, outlet, Owner(), HEADSETS["thinkgear"], Surroundings(clock, rng=Random(1)), **options)
-    headset.turn()
-    wait_for(lambda: headset.turn() or headset.is_open or headset.has_ended, "open port")
+    source = PacedSource("file", "file", lambda: parts, clock=clock, can_wait=True)
+    publisher = publisher_of(published, "file")
+    headset = Headset(source, publisher, Owner(), HEADSETS["thinkgear"], Environment(clock, rng=Random(1)), **options)
+    headset.step()
+    wait_for(lambda: headset.step() or headset.is_open or headset.has_ended, "open port")
     return headset
 
 
 def play(headset: Headset, clock: Clock) -> None:
     while not headset.has_ended:
-        headset.turn()
+        headset.step()
         clock.now_s += 0.1
 
 
@@ -89,9 +93,9 @@ def test_slow_broker_holds_a_capture_back():
     headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock, may_read=lambda: published.has_room)
     published.has_room = False
     for _ in range(200):
-        headset.turn()
+        headset.step()
         clock.now_s += 0.1
-    assert headset.standing.link is not Link.SILENT
+    assert headset.link_status.link is not Link.SILENT
     published.has_room = True
     play(headset, clock)
     assert [reading.seq for reading in published.of(Reading)] == list(range(30))
@@ -158,22 +162,22 @@ def test_own_fault_ends_one_headset():
     """A fault of the program in one headset does not stop the others."""
     published, clock = Published(), Clock()
 
-    def new_headset(way, source, owner, *, probe=None):
-        return Headset(way, Outlet(published, "g", source), owner, HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
+    def new_headset(source, source_id, owner, *, probe=None):
+        return Headset(source, publisher_of(published, source_id), owner, HEADSETS["thinkgear"], Environment(clock))
 
     def broken(events: list[Event]) -> None:
         raise RuntimeError("a bug")
 
-    fleet = Fleet(new_headset, time.monotonic, time.sleep)
+    reader = HeadsetReader(new_headset, time.monotonic, time.sleep)
     stream = SimulatedHeadset(1).advance(2)
-    ways = [PacedWay(name, name, lambda: parts_of(stream), clock=clock, can_wait=True) for name in ("one", "two")]
-    one, two = (fleet.add(way, way.source, Owner()) for way in ways)
+    sources = [PacedSource(name, name, lambda: parts_of(stream), clock=clock, can_wait=True) for name in ("one", "two")]
+    one, two = (reader.add(source, source.source_id, Owner()) for source in sources)
     one.listeners = (broken,)
-    fleet.start()
+    reader.start()
     wait_for(lambda: one.is_open and two.is_open, "open ports")
     clock.now_s += 10
-    wait_for(lambda: fleet.has_ended, "end of both")
-    fleet.close(10)
+    wait_for(lambda: reader.has_ended, "end of both")
+    reader.close(10)
     assert isinstance(one.fault, RuntimeError)
     assert two.fault is None
     assert two.counters["readings"] == 2
@@ -183,8 +187,8 @@ def test_odd_file_names():
     """A file name that is no Unicode text, and a very long one, can still be told of."""
     published, clock = Published(), Clock()
     for name in ("odd\udcff.bytes", "long" * 1000):
-        way = PacedWay(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
-        headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
+        source = PacedSource(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
+        headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], Environment(clock))
         play(headset, clock)
     assert published.of(StreamState)
 
@@ -193,7 +197,7 @@ def test_odd_fault_of_a_port_is_tried_again():
     """What nobody thought of, when a port is opened or read, is told of, and the port is opened again."""
     published, clock = Published(), Clock()
 
-    class OddWay(PacedWay):
+    class OddSource(PacedSource):
         can_reopen = True
         n = 0
 
@@ -203,9 +207,9 @@ def test_odd_fault_of_a_port_is_tried_again():
                 raise OSError("odd")
             return super().open()
 
-    way = OddWay("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
-    headset = Headset(way, Outlet(published, "g", "s"), Owner(), HEADSETS["thinkgear"], Surroundings(clock))  # type: ignore[arg-type]
-    wait_for(lambda: headset.turn() or headset.standing.hint, "hint")
-    assert headset.standing.hint == "COM4 cannot be used: odd"
+    source = OddSource("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
+    headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], Environment(clock))
+    wait_for(lambda: headset.step() or headset.link_status.hint, "hint")
+    assert headset.link_status.hint == "COM4 cannot be used: odd"
     play(headset, clock)
     assert len(published.of(Reading)) == 2

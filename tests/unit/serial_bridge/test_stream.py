@@ -27,7 +27,7 @@ def stream() -> Stream:
 
 
 def take(stream: Stream, *frames: bytes) -> list[Any]:
-    return stream.take(Decoder().feed(b"".join(frames)), NOW)
+    return stream.on_events(Decoder().feed(b"".join(frames)), NOW)
 
 
 def test_reading(stream):
@@ -63,7 +63,7 @@ def test_numbers_start_anew_in_a_session(stream):
 
 def test_raw_blocks(stream):
     """Samples are cut into full blocks; the end gives what is left."""
-    messages = stream.take([Raw(tuple(range(150)))], NOW) + stream.take([Raw((150,))], NOW) + stream.end(NOW)
+    messages = stream.on_events([Raw(tuple(range(150)))], NOW) + stream.on_events([Raw((150,))], NOW) + stream.end(NOW)
     assert [len(block.samples) for block in messages] == [RAW_BLOCK_SAMPLES, RAW_BLOCK_SAMPLES, 23]
     assert [block.first_sample for block in messages] == [0, 64, 128]
     assert [block.seq for block in messages] == [0, 1, 2]
@@ -73,7 +73,7 @@ def test_raw_blocks(stream):
 
 def test_gap(stream):
     """Lost bytes end a block, and the samples' numbers jump by what was lost."""
-    first, second = stream.take([Raw((1, 2)), Skipped(15), Raw((3,) * 64)], NOW)
+    first, second = stream.on_events([Raw((1, 2)), Skipped(15), Raw((3,) * 64)], NOW)
     assert (first.samples, first.first_sample) == ((1, 2), 0)
     assert second.first_sample == 2 + 2
 
@@ -81,13 +81,13 @@ def test_gap(stream):
 @pytest.mark.parametrize(("lost_bytes", "samples"), [(8, 1), (7, 1), (36, 0), (44, 1), (80, 10), (3, 0)])
 def test_size_of_a_gap(stream, lost_bytes, samples):
     """A lost frame of a second is no lost sample."""
-    *_, block = stream.take([Raw((1,) * 64), Skipped(lost_bytes), Raw((3,) * 64)], NOW)
+    *_, block = stream.on_events([Raw((1,) * 64), Skipped(lost_bytes), Raw((3,) * 64)], NOW)
     assert block.first_sample == 64 + samples
 
 
 def test_no_gap_before_the_first_sample(stream):
     """A stream that is joined in mid-frame starts with sample 0."""
-    (block,) = stream.take([Skipped(7), Raw((1,) * 64)], NOW)
+    (block,) = stream.on_events([Skipped(7), Raw((1,) * 64)], NOW)
     assert block.first_sample == 0
 
 
@@ -133,7 +133,7 @@ def test_strange_frame_after_damage(stream):
     strange = SECOND[:-3] + b"\x06" + SECOND[-2:-1]
     strange = encode(strange[3:])
     take(stream, SECOND)
-    assert stream.take([Skipped(3), *Decoder().feed(strange)], NOW) == []
+    assert stream.on_events([Skipped(3), *Decoder().feed(strange)], NOW) == []
     assert stream.counters["implausible_readings"] == 1
     assert len(take(stream, SECOND)) == 1
 
@@ -160,7 +160,7 @@ def test_no_bogus_reading(damage, some):
 def read(line: bytes) -> list[Reading]:
     stream, decoder = Stream(Owner()), Decoder()
     stream.begin("s")
-    messages = stream.take(decoder.feed(line), NOW)
+    messages = stream.on_events(decoder.feed(line), NOW)
     return [message for message in messages if isinstance(message, Reading)]
 
 
@@ -172,7 +172,7 @@ def test_blinks_are_counted():
     """Blinks of a simulated head are counted, and said to be estimated."""
     stream = Stream(Owner())
     stream.begin("s")
-    blocks = stream.take(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)
+    blocks = stream.on_events(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)
     assert any(isinstance(block, RawBlock) for block in blocks)
     assert 2 <= stream.counters["blinks_estimated"] <= 12
 
@@ -182,7 +182,7 @@ def test_any_bytes(pieces):
     """Whatever a line brings, the messages made of it are valid and numbered."""
     stream = Stream(Owner())
     stream.begin("s")
-    messages = stream.take(Decoder().feed(b"".join(pieces)), NOW) + stream.end(NOW)
+    messages = stream.on_events(Decoder().feed(b"".join(pieces)), NOW) + stream.end(NOW)
     for kind in (Reading, RawBlock):
         numbers = [message.seq for message in messages if isinstance(message, kind)]
         assert numbers == list(range(len(numbers)))

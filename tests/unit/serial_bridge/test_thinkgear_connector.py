@@ -10,7 +10,7 @@ import pytest
 
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import second_frame
-from serial_bridge.thinkgear_connector import Client, TgcServer
+from serial_bridge.thinkgear_connector import Client, ThinkGearConnectorServer
 from tests.support.brokers import free_port
 from tests.support.waiting import wait_for
 
@@ -18,8 +18,8 @@ SECOND = second_frame(26, (1, 2, 3, 4, 5, 6, 7, 8), 53, 47)
 
 
 @pytest.fixture
-def server() -> Iterator[TgcServer]:
-    server = TgcServer(free_port())
+def server() -> Iterator[ThinkGearConnectorServer]:
+    server = ThinkGearConnectorServer(free_port())
     server.start()
     yield server
     server.close()
@@ -28,7 +28,7 @@ def server() -> Iterator[TgcServer]:
 class Program:
     """A program that talks to the server."""
 
-    def __init__(self, server: TgcServer) -> None:
+    def __init__(self, server: ThinkGearConnectorServer) -> None:
         self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         self.received = b""
 
@@ -44,7 +44,7 @@ class Program:
 
 
 @contextmanager
-def program(server: TgcServer) -> Iterator[Program]:
+def program(server: ThinkGearConnectorServer) -> Iterator[Program]:
     n = server.counters["tgc_clients"]
     connected = Program(server)
     wait_for(lambda: server.counters["tgc_clients"] > n, "the server's accept")
@@ -54,7 +54,7 @@ def program(server: TgcServer) -> Iterator[Program]:
         connected.sock.close()
 
 
-def wait_for_format(server: TgcServer, format: str) -> None:
+def wait_for_format(server: ThinkGearConnectorServer, format: str) -> None:
     wait_for(lambda: any(client.format == format for client in server._clients), format)
 
 
@@ -65,7 +65,7 @@ def test_json(server):
         assert client.read(1) == [{"isAuthorized": True}]
         client.send(enableRawOutput=False, format="Json")
         wait_for_format(server, "Json")
-        server.take("h", Decoder().feed(encode_raw(-61) + SECOND))
+        server.on_events("h", Decoder().feed(encode_raw(-61) + SECOND))
         messages = [message for message in client.read(1) if "status" not in message]
         while not messages:
             messages = [message for message in client.read(1) if "status" not in message]
@@ -93,7 +93,7 @@ def test_raw_and_blinks(server):
         client.send(enableRawOutput=True, format="Json")
         wait_for_format(server, "Json")
         samples = [0] * 64 + [700] * 60 + [0] * 64
-        server.take("h", Decoder().feed(b"".join(map(encode_raw, samples))))
+        server.on_events("h", Decoder().feed(b"".join(map(encode_raw, samples))))
         found = [message for message in client.read(len(samples) + 1) if "status" not in message]
     assert [message["rawEeg"] for message in found if "rawEeg" in message][:70] == samples[:70]
     assert any("blinkStrength" in message for message in found)
@@ -104,7 +104,7 @@ def test_binary(server):
     with program(server) as client:
         client.send(enableRawOutput=True, format="BinaryPacket")
         wait_for_format(server, "BinaryPacket")
-        server.take("h", Decoder().feed(encode_raw(5) + SECOND))
+        server.on_events("h", Decoder().feed(encode_raw(5) + SECOND))
         received = b""
         while len(received) < 8 + len(SECOND):
             received += client.sock.recv(1000)
@@ -123,9 +123,9 @@ def test_one_headset_at_a_time(server):
     with program(server) as client:
         client.send(enableRawOutput=True, format="Json")
         wait_for_format(server, "Json")
-        server.take("a", Decoder().feed(encode_raw(1)))
-        server.take("b", Decoder().feed(encode_raw(2)))
-        server.take("a", Decoder().feed(encode_raw(3)))
+        server.on_events("a", Decoder().feed(encode_raw(1)))
+        server.on_events("b", Decoder().feed(encode_raw(2)))
+        server.on_events("a", Decoder().feed(encode_raw(3)))
         found = [message for message in client.read(3) if "rawEeg" in message]
     assert {1, 3} >= {message["rawEeg"] for message in found}
     assert found
@@ -140,11 +140,11 @@ def test_slow_client_is_dropped(server):
         burst = Decoder().feed(b"".join(map(encode_raw, range(2000))))
 
         def is_dropped() -> bool:
-            server.take("h", burst)
+            server.on_events("h", burst)
             return bool(server.counters["tgc_clients_dropped"])
 
         wait_for(is_dropped, "end of the slow client", 30)
-        server.take("h", Decoder().feed(SECOND))
+        server.on_events("h", Decoder().feed(SECOND))
         while "eSense" not in other.read(1)[0]:
             pass
 
@@ -155,9 +155,9 @@ def test_hostile_requests(hostile):
     here, there = socket.socketpair()
     client = Client(here)
     for _ in range(50):
-        client.take(hostile)
+        client.on_received(hostile)
         assert len(client.asked) <= 16384
-    client.take(b"\r\n")
+    client.on_received(b"\r\n")
     here.close()
     there.close()
 
@@ -168,7 +168,7 @@ def test_requests_in_pieces():
     client = Client(here)
     both = b'{"appName":"x","appKey":"y"}\r\n{"enableRawOutput": true, "format": "Json"}'
     for at in range(len(both)):
-        client.take(both[at : at + 1])
+        client.on_received(both[at : at + 1])
     assert (client.format, client.wants_raw) == ("Json", True)
     assert bytes(client.waiting) == b'{"isAuthorized":true}\r'
     here.close()

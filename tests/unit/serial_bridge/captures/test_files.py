@@ -8,9 +8,9 @@ import pytest
 
 from neuroone.contract.messages import Link
 from serial_bridge.captures import files
-from serial_bridge.captures.files import BadCapture, Recording
+from serial_bridge.captures.files import BadCapture, CaptureWriter
 from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.ports.port import Paced, PortFault
+from serial_bridge.ports.port import PacedPort, PortFault
 from serial_bridge.ports.simulated import SimulatedHeadset
 
 
@@ -42,9 +42,9 @@ def test_recording_is_played_as_it_came(tmp_path):
     arrivals = [(5.0, b"\xaa\xaa"), (5.25, b"\x04"), (7.000001, bytes(300))]
     path = tmp_path / "some.capture"
     with path.open("w", encoding="ascii") as file:
-        recording = Recording(file, "thinkgear")
+        recording = CaptureWriter(file, "thinkgear")
         for at_s, arrived in arrivals:
-            recording.take(arrived, at_s)
+            recording.write(arrived, at_s)
     assert list(files.parts(path)) == [(0.0, b"\xaa\xaa"), (0.25, b"\x04"), (2.000001, bytes(300))]
     assert b"".join(files.content(path)) == b"\xaa\xaa\x04" + bytes(300)
 
@@ -54,7 +54,7 @@ def test_bad_recording(tmp_path, line):
     """A line that is none names the file and the line."""
     path = tmp_path / "bad.capture"
     file = io.StringIO()
-    Recording(file, "thinkgear")
+    CaptureWriter(file, "thinkgear")
     path.write_text(file.getvalue() + line + "\n", encoding="ascii")
     with pytest.raises(BadCapture, match=r"bad\.capture, line 2: must be"):
         list(files.parts(path))
@@ -80,7 +80,7 @@ def test_shipped_example():
 def test_paced_port():
     """Parts are given out when they are due, however late they are asked for, and then the link has ended."""
     now_s = 50.0
-    port = Paced("file", iter([(0.0, b"a"), (1.0, b"b"), (2.0, b"c"), (4.0, b"d")]), lambda: now_s, speed=2.0)
+    port = PacedPort("file", iter([(0.0, b"a"), (1.0, b"b"), (2.0, b"c"), (4.0, b"d")]), lambda: now_s, speed=2.0)
     assert (port.read(), port.read()) == (b"a", b"")
     now_s = 51.0
     assert (port.read(), port.read()) == (b"bc", b"")

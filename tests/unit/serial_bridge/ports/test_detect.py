@@ -5,7 +5,7 @@ import pytest
 from serial_bridge.headsets.thinkgear import RAW_BAUD
 from serial_bridge.ports import detect
 from serial_bridge.ports.detect import SerialPortInfo
-from serial_bridge.ports.sources import SerialWay, way_to
+from serial_bridge.ports.sources import SerialSource, open_source
 
 DONGLE = SerialPortInfo("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, "1-1.4")
 
@@ -65,28 +65,31 @@ def test_present():
     assert all(port.device for port in detect.present())
 
 
-def test_way_to(tmp_path):
+def test_port_names_a_source(tmp_path):
     """--port names a simulated headset, a capture or a serial port."""
     capture = tmp_path / "José 1.bytes"
     capture.write_bytes(b"")
-    assert way_to("sim", None, 1).source == "sim"
-    assert way_to(str(capture), None, 1).source.startswith("Jose-1-")
-    assert (way_to("/dev/ttyUSB7", None, 1).source, way_to("/dev/ttyUSB7", None, 1).can_reopen) == ("ttyUSB7", True)
-    assert way_to("socket://host:1", None, 1).source.startswith("host-1-")
+    assert open_source("sim", None, 1).source_id == "sim"
+    assert open_source(str(capture), None, 1).source_id.startswith("Jose-1-")
+    assert (open_source("/dev/ttyUSB7", None, 1).source_id, open_source("/dev/ttyUSB7", None, 1).can_reopen) == (
+        "ttyUSB7",
+        True,
+    )
+    assert open_source("socket://host:1", None, 1).source_id.startswith("host-1-")
 
 
-def test_speeds_are_tried_in_turn():
-    """A speed that brought frames is kept, one that brought none gives way."""
-    way = SerialWay("COM4")
+def test_speeds_are_tried_one_after_the_other():
+    """A speed that brought frames is kept, one that brought none is left for the next one."""
+    source = SerialSource("COM4")
     speeds = []
     for _ in range(4):
-        speeds.append(way.baud)
-        way.heard(False)
+        speeds.append(source.baud)
+        source.heard(False)
     assert speeds == [57600, 115200, 9600, 57600]
-    way.heard(True)
-    assert way.baud == 115200
-    way.switched_to_raw()
-    assert way.baud == RAW_BAUD
-    fixed = SerialWay("COM4", 9600)
+    source.heard(True)
+    assert source.baud == 115200
+    source.switched_to_raw()
+    assert source.baud == RAW_BAUD
+    fixed = SerialSource("COM4", 9600)
     fixed.heard(False)
     assert fixed.baud == 9600

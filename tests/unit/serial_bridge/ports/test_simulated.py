@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from serial_bridge.blink import BlinkEstimate
+from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Frame, Raw
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import simulated
@@ -110,17 +110,17 @@ def test_blinks_are_found_where_they_are():
     for at in range(512, 512 * 20, 1024):
         for n in range(205):
             signal[at + n] += 800 * simulated._blink(n / 512)
-    blinks = BlinkEstimate()
-    found = [n for n in range(0, len(signal), 64) if blinks.take(tuple(map(round, signal[n : n + 64])))]
+    blinks = BlinkEstimator()
+    found = [n for n in range(0, len(signal), 64) if blinks.find(tuple(map(round, signal[n : n + 64])))]
     assert len(found) == 10
     assert all(0 <= (n - 512) % 1024 < 205 for n in found)
-    step = BlinkEstimate()
-    assert step.take((0,) * 512 + (900,) * 2048) == []
+    step = BlinkEstimator()
+    assert step.find((0,) * 512 + (900,) * 2048) == []
 
 
 def test_blinks_do_not_depend_on_chunks():
     """A simulated head's blinks are few, strong, and found in any case."""
     raw = tuple(s for e in Decoder().feed(SimulatedHeadset(1).advance(20)) if isinstance(e, Raw) for s in e.samples)
-    strengths = BlinkEstimate().take(raw)
+    strengths = BlinkEstimator().find(raw)
     assert 2 <= len(strengths) <= 12
     assert all(1 <= strength <= 255 for strength in strengths)
