@@ -185,7 +185,7 @@ class ThinkGearConnectorServer:
 
     def _queue_events(self) -> None:
         now_s = self._clock()
-        while self._events:
+        for _ in range(len(self._events)):  # events that come meanwhile wait until these have been sent
             event = self._events.popleft()
             told = list(messages(event, self._blinks))
             for client in self._clients:
