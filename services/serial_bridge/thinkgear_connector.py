@@ -1,12 +1,11 @@
-"""A server that speaks as NeuroSky's ThinkGear Connector does, for programs made for it.
+"""A server that speaks the protocol of NeuroSky's ThinkGear Connector, for programs made for it.
 
 Source: "ThinkGear Socket Protocol" (developer.neurosky.com). Messages are JSON objects, each ended by a carriage
-return, or the headset's own frames where a client asks for ``BinaryPacket``. A client that has said nothing is sent
-nothing yet: the Connector sends binary frames until then, on which JSON readers fail.
+return, or the headset's own frames where a client asks for ``BinaryPacket``. A client receives nothing before its
+first request: the Connector sends binary frames until then, on which JSON readers fail.
 """
 
 import json
-import logging
 import selectors
 import socket
 import threading
@@ -16,96 +15,94 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from neuroone.contract.messages import BANDS
 from serial_bridge.blink import BlinkEstimator
-from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skipped
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw
 from serial_bridge.headsets.thinkgear import encode, encode_raw
 
-PORT: Final = 13854
-"""Where ThinkGear Connector listens, on this computer only."""
-TURN_S: Final = 0.02
-"""Between two looks at what there is to send."""
+TICK_S: Final = 0.02
+"""Time between two rounds of reading requests and sending messages."""
 QUIET_S: Final = 3.0
-"""Without anything from the headset for so long it is said to be looked for, and another one may take its place."""
+"""After so long without data, clients are told that the server scans, and another headset may be served."""
+SCANNING_PERIOD_S: Final = 1.0
+"""Time between two messages that say so, as the Connector does."""
 REQUEST_MAX_BYTES: Final = 8192
 """A client's requests have 200 bytes at most."""
 BACKLOG_MAX_BYTES: Final = 256 * 1024
-"""What may wait for one client, 13 s of raw samples as JSON; one that is slower is dropped."""
+"""Waiting for one client, 13 s of raw samples as JSON; a slower client is dropped."""
 WAITING_MAX_EVENTS: Final = 4096
-"""Events between a headset's thread and the server's: seconds, where a turn takes 20 ms."""
-BAND_KEYS: Final = dict(
-    zip(BANDS, ("delta", "theta", "lowAlpha", "highAlpha", "lowBeta", "highBeta", "lowGamma", "highGamma"), strict=True)
-)
-
-log = logging.getLogger(__name__)
+"""Events between a headset's thread and the server's: seconds, where a tick takes 20 ms."""
+BAND_KEYS: Final = ("delta", "theta", "lowAlpha", "highAlpha", "lowBeta", "highBeta", "lowGamma", "highGamma")
+"""The names of the eight band powers, in the order of the bands."""
 
 
-def messages(event: Event, blinks: BlinkEstimator) -> Iterator[tuple[bool, dict[str, Any]]]:
-    """What a JSON client is told of an event: whether it is raw, and the object."""
+def encode_json(message: dict[str, Any]) -> bytes:
+    """Encode one JSON message."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\r"
+
+
+def json_messages(event: Event, blinks: list[int], wants_raw: bool) -> Iterator[dict[str, Any]]:
+    """Yield what a JSON client receives for an event; ``blinks`` are the strengths of the blinks found in it."""
     if isinstance(event, Raw):
-        yield from ((True, {"rawEeg": sample}) for sample in event.samples)
-        yield from ((False, {"blinkStrength": strength}) for strength in blinks.find(event.samples))
+        if wants_raw:
+            yield from ({"rawEeg": sample} for sample in event.samples)
+        yield from ({"blinkStrength": strength} for strength in blinks)
     elif isinstance(event, Frame):
-        said = {row.quantity: row for row in event.rows}
-        told: dict[str, Any] = {}
-        if Quantity.ATTENTION in said or Quantity.MEDITATION in said:
-            told["eSense"] = {
-                str(each): said[each].value for each in (Quantity.ATTENTION, Quantity.MEDITATION) if each in said
-            }
-        if Quantity.BANDS in said:
-            told["eegPower"] = dict(zip(BAND_KEYS.values(), _band_powers(said[Quantity.BANDS]), strict=True))
-        if Quantity.POOR_SIGNAL in said:
-            told["poorSignalLevel"] = said[Quantity.POOR_SIGNAL].value
-        if told:
-            yield False, told
+        values: dict[Quantity, Any] = {row.quantity: row.value for row in event.rows}
+        message: dict[str, Any] = {}
+        if esense := {str(q): values[q] for q in (Quantity.ATTENTION, Quantity.MEDITATION) if q in values}:
+            message["eSense"] = esense
+        if Quantity.BANDS in values:
+            message["eegPower"] = dict(zip(BAND_KEYS, values[Quantity.BANDS], strict=True))
+        if Quantity.POOR_SIGNAL in values:
+            message["poorSignalLevel"] = values[Quantity.POOR_SIGNAL]
+        if message:
+            yield message
 
 
-def frames(event: Event) -> bytes:
-    """The frames of an event, as the headset sent them."""
+def encode_event(event: Event, blinks: list[int], format: str, wants_raw: bool) -> bytes:
+    """Encode what a client receives for an event: JSON messages, or frames as the headset sent them."""
+    if format == "Json":
+        return b"".join(map(encode_json, json_messages(event, blinks, wants_raw)))
     if isinstance(event, Raw):
-        return b"".join(map(encode_raw, event.samples))
-    return b"" if isinstance(event, Skipped) else encode(event.payload)
+        return b"".join(map(encode_raw, event.samples)) if wants_raw else b""
+    return encode(event.payload) if isinstance(event, Frame) else b""
 
 
 @dataclass(eq=False, slots=True)
 class Client:
-    """One connected program: what it asked for and what waits for it."""
+    """One connected program: what it asked for, and the bytes that wait to be sent to it."""
 
     sock: socket.socket
     format: str | None = None
     wants_raw: bool = False
-    asked: str = ""
+    requests: str = ""
     waiting: bytearray = field(default_factory=bytearray)
 
     def on_received(self, received: bytes) -> None:
-        """Read requests, which follow each other with or without anything between them."""
-        self.asked += received.decode("utf-8", "replace")
-        while text := self.asked.lstrip():
+        """Obey requests; one may arrive in pieces, and several without anything between them."""
+        self.requests += received.decode("utf-8", "replace")
+        while text := self.requests.lstrip():
             try:
                 request, end = json.JSONDecoder().raw_decode(text)
             except ValueError:
-                # Half a request waits for the rest of it; what can be no request is thrown away.
-                self.asked = text if text.startswith("{") and len(text) < REQUEST_MAX_BYTES else ""
+                # Half a request waits for the rest of it; other text is thrown away.
+                self.requests = text if text.startswith("{") and len(text) < REQUEST_MAX_BYTES else ""
                 return
-            self.asked = text[end:]
+            self.requests = text[end:]
             if isinstance(request, dict):
                 self._obey(request)
-        self.asked = ""
+        self.requests = ""
 
     def _obey(self, request: dict[str, Any]) -> None:
         if "appKey" in request or "appName" in request:
-            self.queue({"isAuthorized": True})
+            self.waiting += encode_json({"isAuthorized": True})
         if "format" in request or "enableRawOutput" in request:
             self.format = "BinaryPacket" if request.get("format") == "BinaryPacket" else "Json"
             self.wants_raw = request.get("enableRawOutput") is True
 
-    def queue(self, message: dict[str, Any]) -> None:
-        """Queue a JSON message."""
-        self.waiting += json.dumps(message, separators=(",", ":")).encode() + b"\r"
-
 
 class ThinkGearConnectorServer:
-    """Serves one headset, the first that sends, to any number of programs."""
+    """Serve one headset, the first that sends, to any number of programs."""
 
     def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.counters = dict.fromkeys(("tgc_clients", "tgc_clients_dropped"), 0)
@@ -113,7 +110,7 @@ class ThinkGearConnectorServer:
         self._clock = clock
         self._events: deque[Event] = deque(maxlen=WAITING_MAX_EVENTS)
         self._headset: object = None
-        self._heard_s = self._status_s = float("-inf")
+        self._received_s = self._scanning_s = float("-inf")
         self._blinks = BlinkEstimator()
         self._clients: list[Client] = []
         self._closing = threading.Event()
@@ -130,15 +127,15 @@ class ThinkGearConnectorServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._listener.getsockname()[1])
 
     def on_events(self, headset: object, events: list[Event]) -> None:
-        """Take a headset's events; called from that headset's thread, does not block."""
+        """Queue a headset's events for the clients; called from the headsets' thread, does not block."""
         now_s = self._clock()
-        if headset is not self._headset and now_s - self._heard_s < QUIET_S:
+        if headset is not self._headset and now_s - self._received_s < QUIET_S:
             return
-        self._headset, self._heard_s = headset, now_s
+        self._headset, self._received_s = headset, now_s
         self._events.extend(events)
 
     def close(self) -> None:
@@ -151,13 +148,15 @@ class ThinkGearConnectorServer:
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
-            while not self._closing.wait(TURN_S):
+            while not self._closing.wait(TICK_S):
                 for key, _ in selector.select(0):
                     if key.data is None:
                         self._accept(selector)
                     else:
                         self._read(key.data, selector)
-                self._queue_events()
+                for _ in range(len(self._events)):  # those that come meanwhile wait until these have been sent
+                    self._queue(self._events.popleft())
+                self._queue_scanning()
                 for client in tuple(self._clients):
                     self._send(client, selector)
         for client in self._clients:
@@ -183,23 +182,25 @@ class ThinkGearConnectorServer:
         else:
             self._drop(client, selector)
 
-    def _queue_events(self) -> None:
+    def _queue(self, event: Event) -> None:
+        """Encode an event once for each kind of client."""
+        blinks = self._blinks.find(event.samples) if isinstance(event, Raw) else []
+        encoded: dict[tuple[str, bool], bytes] = {}
+        for client in self._clients:
+            if client.format is not None:
+                kind = client.format, client.wants_raw
+                if kind not in encoded:
+                    encoded[kind] = encode_event(event, blinks, *kind)
+                client.waiting += encoded[kind]
+
+    def _queue_scanning(self) -> None:
         now_s = self._clock()
-        for _ in range(len(self._events)):  # events that come meanwhile wait until these have been sent
-            event = self._events.popleft()
-            told = list(messages(event, self._blinks))
-            for client in self._clients:
-                if client.format == "BinaryPacket":
-                    client.waiting += frames(event) if client.wants_raw or not isinstance(event, Raw) else b""
-                elif client.format:
-                    for is_raw, message in told:
-                        if client.wants_raw or not is_raw:
-                            client.queue(message)
-        if now_s - self._heard_s >= QUIET_S and now_s - self._status_s >= 1:
-            self._status_s = now_s
-            for client in self._clients:
-                if client.format == "Json":
-                    client.queue({"poorSignalLevel": 200, "status": "scanning"})
+        if now_s - self._received_s < QUIET_S or now_s - self._scanning_s < SCANNING_PERIOD_S:
+            return
+        self._scanning_s = now_s
+        for client in self._clients:
+            if client.format == "Json":
+                client.waiting += encode_json({"poorSignalLevel": 200, "status": "scanning"})
 
     def _send(self, client: Client, selector: selectors.BaseSelector) -> None:
         try:
@@ -217,7 +218,3 @@ class ThinkGearConnectorServer:
             self._clients.remove(client)
             selector.unregister(client.sock)
             client.sock.close()
-
-
-def _band_powers(row: Row) -> tuple[Any, ...]:
-    return row.value if isinstance(row.value, tuple) else ()

@@ -156,7 +156,7 @@ def test_hostile_requests(hostile):
     client = Client(here)
     for _ in range(50):
         client.on_received(hostile)
-        assert len(client.asked) <= 16384
+        assert len(client.requests) <= 16384
     client.on_received(b"\r\n")
     here.close()
     there.close()
