@@ -22,7 +22,7 @@ from monitor_gui.feed import Feed, StreamId
 from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
-from monitor_gui.preferences import Memory
+from monitor_gui.preferences import Preferences
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
@@ -57,18 +57,18 @@ def main() -> None:
 def watch(url: str, folder: Path, minutes: float) -> None:
     """Draw for so long; print and check the figures."""
     app = QApplication([])
-    memory = Memory(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
+    preferences = Preferences(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
     identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000), "bench")
 
-    def new_bus(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
         return ThreadedClient(broker, identity, **options)
 
-    feed = Feed(new_bus, "local", time.monotonic)
+    feed = Feed(new_client, "local", time.monotonic)
     stream = StreamId("no-group", "bench")
-    window = MonitorWindow(feed, LocalBridge(), Language(), memory, [stream])
+    window = MonitorWindow(feed, LocalBridge(), Language(), preferences, [stream])
     window.connect_to(BrokerAddress.parse(url))
     window.start("monitor")
-    window.frames.stop()
+    window.timers[0].stop()
     window.show()
     own = psutil.Process()
     spent: list[float] = []

@@ -1,4 +1,6 @@
-"""The signal light: a shape and a word, so that no one needs to see its colour."""
+"""The contact indicator: a shape and a word, readable without seeing its colour."""
+
+from typing import Final
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
@@ -8,7 +10,7 @@ from monitor_gui import texts, themes
 from monitor_gui.view import Signal
 from neuroone.contract.messages import StreamStatus
 
-COLOURS = {
+COLOURS: Final = {
     Signal.GOOD: "good",
     Signal.ADJUSTING: "adjusting",
     Signal.POOR: "off",
@@ -47,8 +49,8 @@ class Shape(QWidget):
         painter.end()
 
 
-class SignalLight(QWidget):
-    """Shape and words for how the headset sits, or that nothing is heard of it."""
+class ContactIndicator(QWidget):
+    """The contact of a headset as shape and text, or the status of a stream that is not online."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class SignalLight(QWidget):
         row.addWidget(self.text)
 
     def show_signal(self, signal: Signal, status: StreamStatus) -> None:
-        """Show how the headset sits; a stream that is not online says that instead."""
+        """Show the contact if the stream is online, else its status."""
         is_online = status is StreamStatus.ONLINE
         self.shape.signal = signal if is_online else Signal.UNKNOWN
         self.shape.update()

@@ -1,17 +1,17 @@
-"""Where the bus's thread and the window's meet: deliveries go into histories, the window reads what it draws.
+"""Keep what the broker sends, for the window: the client's thread writes here, the window's thread reads.
 
-Everything is under one lock and bounded; nothing is handed over message by message, so a window that was hidden for an
-hour draws the newest at once.
+Everything is bounded and under one lock. No message is queued for the window: after an hour hidden it draws the newest
+state at once.
 """
 
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from monitor_gui.history import History
 from neuroone.contract import topics
@@ -32,15 +32,15 @@ from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000
-"""Streams that are listed: ten times a large school. More are counted and left out."""
-LEAVE_S: Final = 1.0
-"""For markers that the broker has not acknowledged yet, when the monitor leaves it."""
+"""Streams in the list: ten times a large school. Further ones are counted and left out."""
+CLOSE_S: Final = 1.0
+"""How long a closing client waits for the broker to acknowledge the last markers."""
 EVENTS_MAX: Final = 1000
-"""Events of a group that are kept: more than anyone marks in an hour."""
+"""Events that are kept of a group: more than anyone marks in an hour."""
 
 
 class StreamId(NamedTuple):
-    """Where a stream is in the topics."""
+    """A stream's two ids in the topics."""
 
     group: str
     source: str
@@ -49,24 +49,9 @@ class StreamId(NamedTuple):
         return f"{self.group}/{self.source}"
 
 
-class NewBus(Protocol):
-    """Makes the connection to a broker."""
-
-    def __call__(
-        self,
-        broker: BrokerAddress,
-        *,
-        subscriptions: Mapping[str, int],
-        on_delivery: Callable[[Delivery], None],
-        on_fatal: Callable[[NeuroOneError], None],
-    ) -> ThreadedClient:
-        """A bus that is not yet started."""
-        ...
-
-
 @dataclass(slots=True)
-class Watched:
-    """What is kept of a stream that is looked at. Use it under the feed's lock."""
+class WatchedStream:
+    """What is kept of a stream that is shown. Use it under the feed's lock."""
 
     history: History = field(default_factory=History)
     events: deque[GroupEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
@@ -75,119 +60,113 @@ class Watched:
 
 
 class Feed:
-    """What the broker said, for the window. ``clock`` is monotonic, in seconds."""
+    """What the broker has sent. ``new_client`` makes a `ThreadedClient`; ``clock`` is monotonic, in seconds."""
 
-    def __init__(self, new_bus: NewBus, site: str, clock: Callable[[], float]) -> None:
+    def __init__(self, new_client: Callable[..., ThreadedClient], site: str, clock: Callable[[], float]) -> None:
         self.site = site
         self.clock = clock
         self.broker: BrokerAddress | None = None
         self.fault: NeuroOneError | None = None
         self.counters = dict.fromkeys(("bad_messages", "streams_left_out"), 0)
-        self._new_bus = new_bus
-        self._bus: ThreadedClient | None = None
+        self._new_client = new_client
+        self._client: ThreadedClient | None = None
         self._connection = 0
-        self._leaving: list[threading.Thread] = []
+        self._closing: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._states: dict[StreamId, StreamState] = {}
         self._services: dict[tuple[str, str], ServiceState] = {}
-        self._watched: dict[StreamId, Watched] = {}
+        self._watched: dict[StreamId, WatchedStream] = {}
 
     def connect(self, broker: BrokerAddress) -> None:
-        """Connect to that broker, and again for ever; forget what another one said."""
-        self._leave()
+        """Connect to a broker and stay connected; forget everything that another broker sent."""
+        self._close_client()
         with self._lock:
             self._states.clear()
             self._services.clear()
-            self._watched = {stream: Watched() for stream in self._watched}
+            self._watched = {stream: WatchedStream() for stream in self._watched}
         self.broker, self.fault = broker, None
-        wanted = {
-            topics.every(topics.STREAM_STATE, self.site): topics.STREAM_STATE.qos,
-            topics.every(topics.SERVICE_STATE, self.site): topics.SERVICE_STATE.qos,
-            topics.every(topics.RECORDED, self.site): topics.RECORDED.qos,
-        }
+        rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
+        subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
         for stream in self._watched:
-            wanted |= self._filters(stream)
-        self._connection = connection = self._connection + 1  # a bus that is left must not be heard any more
+            subscriptions |= self._filters(stream)
+        self._connection = connection = self._connection + 1  # ignore what a closing client still delivers
 
-        def take(delivery: Delivery) -> None:
+        def on_delivery(delivery: Delivery) -> None:
             if connection == self._connection:
-                self._take(delivery)
+                self._on_delivery(delivery)
 
-        def die(fault: NeuroOneError) -> None:
+        def on_fatal(fault: NeuroOneError) -> None:
             if connection == self._connection:
                 self.fault = fault
 
-        self._bus = self._new_bus(broker, subscriptions=wanted, on_delivery=take, on_fatal=die)
-        self._bus.start()
+        self._client = self._new_client(broker, subscriptions=subscriptions, on_delivery=on_delivery, on_fatal=on_fatal)
+        self._client.start()
 
     def close(self) -> None:
-        """Leave the broker, and wait until that is done."""
-        self._leave()
-        for thread in self._leaving:
+        """Close the connection and wait until that is done."""
+        self._close_client()
+        for thread in self._closing:
             thread.join()
-        self._leaving.clear()
+        self._closing.clear()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker is there."""
-        return self._bus is not None and self._bus.is_connected
+        """Return True while the broker answers."""
+        return self._client is not None and self._client.is_connected
 
     def watch(self, *streams: StreamId) -> None:
-        """Take the readings, raw samples and events of these streams, and of no others."""
+        """Subscribe to the readings, raw samples and events of these streams only."""
         with self._lock:
             before = self._watched
-            self._watched = {stream: before.get(stream) or Watched() for stream in streams}
-        if self._bus is None:
+            self._watched = {stream: before.get(stream) or WatchedStream() for stream in streams}
+        if self._client is None:
             return
         old = {f: q for stream in before for f, q in self._filters(stream).items()}
         new = {f: q for stream in streams for f, q in self._filters(stream).items()}
         for filter in old.keys() - new.keys():
-            self._bus.unsubscribe(filter)
+            self._client.unsubscribe(filter)
         for filter in sorted(new.keys() - old.keys()):
-            self._bus.subscribe(filter, new[filter])
+            self._client.subscribe(filter, new[filter])
 
     def states(self) -> dict[StreamId, StreamState]:
-        """The retained states of all streams."""
+        """Return the retained states of all streams."""
         with self._lock:
             return dict(self._states)
 
     def state(self, stream: StreamId) -> tuple[StreamState | None, ServiceState | None]:
-        """A stream's state, and that of the service which owns it."""
+        """Return the state of a stream and of the service that owns it."""
         with self._lock:
-            return self._state(stream)
+            state = self._states.get(stream)
+            return state, None if state is None else self._services.get((state.service, state.instance))
 
     @contextmanager
-    def watched(self, stream: StreamId) -> Iterator[Watched | None]:
-        """What is kept of a stream, for as long as the block runs; be quick, the bus's thread waits."""
+    def watched(self, stream: StreamId) -> Iterator[WatchedStream | None]:
+        """Lock and give what is kept of a stream. Be quick: the client's thread waits."""
         with self._lock:
             yield self._watched.get(stream)
 
-    def mark(self, stream: StreamId, time: datetime, note: str) -> bool:
-        """Publish a marker to the stream's group; False when it can neither be sent nor kept for sending."""
-        if self._bus is None:
+    def publish_marker(self, stream: StreamId, time: datetime, note: str) -> bool:
+        """Publish a marker to the stream's group; False if it can neither be sent nor kept for sending."""
+        if self._client is None:
             return False
         event = GroupEvent(id=uuid.uuid4().hex, time=time, type=EventType.MARKER, text=note, source=stream.source)
-        return self._bus.publish(topics.event(self.site, stream.group), event)
+        return self._client.publish(topics.event(self.site, stream.group), event)
 
     def now(self, stream: StreamId) -> datetime:
-        """Now, by the clock that stamps the stream's readings: that is what a marker is compared with."""
+        """Return the current time of the clock that stamps the stream's readings, for markers to match them."""
         with self._lock:
             watched = self._watched.get(stream)
             if watched is None or watched.history.latest is None:
                 return datetime.now(UTC)
             return datetime.fromtimestamp(self.clock() + watched.history.offset_s, UTC)
 
-    def _leave(self) -> None:
-        """Let the bus go in a thread of its own: a broker that does not answer takes seconds."""
-        bus, self._bus = self._bus, None
-        if bus is not None:
-            thread = threading.Thread(target=bus.close, args=(LEAVE_S,), name="leave", daemon=True)
-            self._leaving = [each for each in self._leaving if each.is_alive()] + [thread]
+    def _close_client(self) -> None:
+        """Close the client in a thread of its own: a broker that does not answer takes seconds."""
+        client, self._client = self._client, None
+        if client is not None:
+            thread = threading.Thread(target=client.close, args=(CLOSE_S,), name="close", daemon=True)
+            self._closing = [each for each in self._closing if each.is_alive()] + [thread]
             thread.start()
-
-    def _state(self, stream: StreamId) -> tuple[StreamState | None, ServiceState | None]:
-        state = self._states.get(stream)
-        return state, None if state is None else self._services.get((state.service, state.instance))
 
     def _filters(self, stream: StreamId) -> dict[str, int]:
         group, source = stream
@@ -196,10 +175,10 @@ class Feed:
             topics.every(topics.EVENT, self.site, group=group): topics.EVENT.qos
         }
 
-    def _take(self, delivery: Delivery) -> None:
+    def _on_delivery(self, delivery: Delivery) -> None:
         now_s = self.clock()
         if not delivery.payload:
-            self._forget(delivery.topic)
+            self._on_cleared(delivery.topic)
             return
         try:
             topic, message = delivery.open()
@@ -208,34 +187,34 @@ class Feed:
             return
         with self._lock:
             if isinstance(message, StreamState):
-                self._list(StreamId(topic["group"], topic["source"]), message)
+                self._on_stream_state(StreamId(topic["group"], topic["source"]), message)
             elif isinstance(message, ServiceState):
                 self._services[topic["service"], topic["instance"]] = message
             elif isinstance(message, Recorded):
-                self._take_marks(message, now_s)
+                self._on_recorded(message, now_s)
             elif isinstance(message, GroupEvent):
                 for stream, watched in self._watched.items():
                     if stream.group == topic["group"] and all(each.id != message.id for each in watched.events):
                         watched.events.append(message)
-            elif chosen := self._watched.get(StreamId(topic["group"], topic["source"])):
+            elif shown := self._watched.get(StreamId(topic["group"], topic["source"])):
                 if isinstance(message, Reading):
-                    chosen.history.add_reading(message, now_s)
+                    shown.history.add_reading(message, now_s)
                 elif isinstance(message, RawBlock):
-                    chosen.history.add_raw(message, now_s)
+                    shown.history.add_raw(message, now_s)
 
-    def _list(self, stream: StreamId, state: StreamState) -> None:
+    def _on_stream_state(self, stream: StreamId, state: StreamState) -> None:
         if stream not in self._states and len(self._states) >= STREAMS_MAX:
             self.counters["streams_left_out"] += 1
         else:
             self._states[stream] = state
 
-    def _take_marks(self, recorded: Recorded, now_s: float) -> None:
-        for mark in recorded.streams:
-            if watched := self._watched.get(StreamId(mark.group, mark.source)):
-                watched.recorded, watched.recorded_at_s = mark, now_s
+    def _on_recorded(self, recorded: Recorded, now_s: float) -> None:
+        for receipt in recorded.streams:
+            if watched := self._watched.get(StreamId(receipt.group, receipt.source)):
+                watched.recorded, watched.recorded_at_s = receipt, now_s
 
-    def _forget(self, topic: str) -> None:
-        """An empty retained message takes a state away."""
+    def _on_cleared(self, topic: str) -> None:
+        """Forget a state: an empty retained message clears it."""
         try:
             parsed = topics.parse(topic)
         except ContractError:

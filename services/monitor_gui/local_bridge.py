@@ -45,18 +45,18 @@ class LocalBridge(QObject):
         self.last_words = ""
         self.exit_code: int | None = None
         self._run = QProcess(self)
-        self._run.readyReadStandardError.connect(self._hear)
-        self._run.finished.connect(self._ended)
-        self._run.errorOccurred.connect(self._failed)
+        self._run.readyReadStandardError.connect(self._on_stderr)
+        self._run.finished.connect(self._on_finished)
+        self._run.errorOccurred.connect(self._on_error)
         self._list = QProcess(self)
-        self._list.finished.connect(self._take_ports)
+        self._list.finished.connect(self._on_ports)
 
     @property
     def is_running(self) -> bool:
         """Whether the bridge runs."""
         return self._run.state() != QProcess.ProcessState.NotRunning
 
-    def look_for_ports(self) -> None:
+    def list_ports(self) -> None:
         """Ask for the ports; `changed` tells when they are known."""
         words = command("ports", "--json")
         if words is not None and self._list.state() == QProcess.ProcessState.NotRunning:
@@ -91,22 +91,22 @@ class LocalBridge(QObject):
                     program.kill()
                     program.waitForFinished(STOP_TIMEOUT_MS)
 
-    def _hear(self) -> None:
+    def _on_stderr(self) -> None:
         lines = bytes(self._run.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         if lines:
             self.last_words = lines[-1].partition(": ")[2][:LAST_WORDS_MAX] or lines[-1][:LAST_WORDS_MAX]
             self.changed.emit()
 
-    def _ended(self, exit_code: int) -> None:
+    def _on_finished(self, exit_code: int) -> None:
         self.exit_code = exit_code
         self.changed.emit()
 
-    def _failed(self, error: QProcess.ProcessError) -> None:
+    def _on_error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart:
             self.exit_code, self.last_words = -1, self._run.errorString()
             self.changed.emit()
 
-    def _take_ports(self) -> None:
+    def _on_ports(self) -> None:
         found = []
         for line in bytes(self._list.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
             try:

@@ -1,13 +1,13 @@
-"""Everything that is shown of one stream."""
+"""One stream on the screen: contact, numbers, plots and counters."""
 
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import QEvent, QLocale, Qt
+from PySide6.QtCore import QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
-from monitor_gui.contact_indicator import SignalLight
+from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.history import COLUMNS, Floats
@@ -30,17 +30,17 @@ from neuroone.contract.messages import GroupEvent, Reading, StreamState, StreamS
 
 NO_BREAK: Final = "\u00a0"
 LINES_PERIOD_S: Final = 1.0
-"""How often the plots of readings move: as often as a headset reads."""
+"""How often the plots of readings move: a headset sends one reading a second."""
 
 
 class StreamPanel(QWidget):
-    """The light, the numbers, the plots and the counters of one stream."""
+    """The contact, the numbers, the plots and the counters of one stream."""
 
     def __init__(self, feed: Feed, stream: StreamId) -> None:
         super().__init__()
         self.feed, self.stream = feed, stream
         self.title = QLabel()
-        self.light = SignalLight()
+        self.contact = ContactIndicator()
         self.numbers = {name: QLabel() for name in ESENSES}
         self.recorded = QLabel()
         self.link = QLabel()
@@ -58,7 +58,7 @@ class StreamPanel(QWidget):
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.title.setStyleSheet("font-weight: bold")
-        head.addWidget(self.light)
+        head.addWidget(self.contact)
         for number in self.numbers.values():
             number.setTextFormat(Qt.TextFormat.RichText)
             head.addSpacing(12)
@@ -88,32 +88,25 @@ class StreamPanel(QWidget):
         column.addWidget(self.link)
 
     def time_plots(self) -> tuple[BandsPlot, ESensePlot, RawPlot]:
-        """The plots that have a time axis."""
+        """Return the plots with a time axis."""
         return self.bands, self.esense, self.raw
 
     def retranslate(self) -> None:
-        """Write every word anew."""
+        """Write every text in the current language."""
         for plot in self.time_plots():
             plot.retranslate()
             plot.setAccessibleName(plot.getAxis("left").labelText)
         self._drawn_s = float("-inf")
 
     def colour(self) -> None:
-        """Take the colours of the theme."""
+        """Use the colours of the theme."""
         for plot in self.time_plots():
             plot.colour()
         self.bars.colour()
         self._drawn_s = float("-inf")
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
-        if event.type() == QEvent.Type.LanguageChange:
-            self.retranslate()
-        elif event.type() == QEvent.Type.PaletteChange:
-            self.colour()
-        super().changeEvent(event)
-
     def shown(self, view: View, now_s: float) -> Shown:
-        """The values behind what is drawn."""
+        """Return the values behind the plots."""
         with self.feed.watched(self.stream) as watched:
             if watched is None:
                 return Shown(self.stream, np.empty((0, len(COLUMNS))), None)
@@ -124,14 +117,14 @@ class StreamPanel(QWidget):
             return Shown(self.stream, history.readings(edge_s - view.window_s, edge_s), raw)
 
     def oldest_age_s(self, now_s: float) -> float | None:
-        """How long before ``now_s`` the oldest reading is that is kept; None while there is none."""
+        """Return how long before ``now_s`` the oldest kept reading is; None before the first."""
         with self.feed.watched(self.stream) as watched:
             if watched is None or watched.history.oldest_s is None:
                 return None
             return now_s + watched.history.offset_s - watched.history.oldest_s
 
     def draw(self, view: View, now_s: float) -> None:
-        """Draw the newest, or what the view is held at: the raw trace each time, the rest once a second."""
+        """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second."""
         edge_s = view.edge_s(now_s)
         with self.feed.watched(self.stream) as watched:
             if watched is None:
@@ -145,7 +138,7 @@ class StreamPanel(QWidget):
             span = history.raw(edge_s - raw_s, edge_s) if "raw" not in view.hidden else None
             rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
             events = list(watched.events)
-            mark, mark_age_s = watched.recorded, now_s - watched.recorded_at_s
+            receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
             counters = dict(history.counters)
         self.events = events
         self.raw.setVisible(span is not None)
@@ -160,9 +153,9 @@ class StreamPanel(QWidget):
         self._draw_lines(rows, edge_s, view)
         self._draw_numbers(reading, status)
         self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
-        self._say_link(state, status, age_s, counters)
-        is_safe = is_recorded(reading, mark, mark_age_s)
-        rows_on_disk = 0 if mark is None else mark.rows
+        self._show_link(state, status, age_s, counters)
+        is_safe = is_recorded(reading, receipt, receipt_age_s)
+        rows_on_disk = 0 if receipt is None else receipt.rows
         self.recorded.setText(
             self.tr("● Recording, {0} rows").format(QLocale().toString(rows_on_disk))
             if is_safe
@@ -177,13 +170,13 @@ class StreamPanel(QWidget):
             plot.show_events(self._events_in(view.window_s, edge_s))
 
     def _events_in(self, window_s: float, edge_s: float) -> list[tuple[float, str]]:
-        """The events of a window: seconds before its right edge, and words."""
+        """Return the events of a window: seconds before its right edge, and the note."""
         placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
         return [each for each in placed if -window_s <= each[0] <= 0]
 
     def _draw_numbers(self, reading: Reading | None, status: StreamStatus) -> None:
         signal = signal_of(None if reading is None else reading.poor_signal)
-        self.light.show_signal(signal, status)
+        self.contact.show_signal(signal, status)
         colours = themes.colours()
         for name, label in self.numbers.items():
             value = esense_of(reading, name, status)
@@ -192,14 +185,14 @@ class StreamPanel(QWidget):
             label.setText(f"{texts.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
-        """The bars of the last reading that the plots show."""
+        """Draw the bars of the last reading in the plots."""
         signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
         self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
         name = self.tr("log10 (a.u.)") if view.bars is Bars.LOG else self.tr("% of bands")
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
 
-    def _say_link(
+    def _show_link(
         self, state: StreamState | None, status: StreamStatus, age_s: float | None, counters: dict[str, int]
     ) -> None:
         name = None if state is None else state.name

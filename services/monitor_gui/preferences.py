@@ -1,6 +1,6 @@
 """What the window remembers from one run to the next."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from PySide6.QtCore import QByteArray, QSettings
 
@@ -9,57 +9,56 @@ from monitor_gui.settings import LANGUAGES, THEMES, stream_id
 from monitor_gui.view import LINES, WINDOWS_S, Bars, Scale, View
 from neuroone.service.settings import BrokerAddress
 
-T = TypeVar("T")
-LISTED: Final = ","
+SEPARATOR: Final = ","
 
 
-class Memory:
-    """Typed access to QSettings. What is stored and makes no sense (any more) counts as not stored."""
+class Preferences:
+    """Typed access to QSettings. A stored value that is no longer valid counts as missing."""
 
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
 
     def broker(self) -> BrokerAddress | None:
-        """The broker of the last run, without its password: that is not written to disk."""
+        """Return the broker of the last run; its password is never written to disk."""
         try:
             return BrokerAddress.parse(self._text("broker"))
         except ValueError:
             return None
 
     def streams(self) -> list[StreamId]:
-        """The streams that were shown."""
+        """Return the streams that were shown."""
         try:
-            return [stream_id(text) for text in self._text("streams").split(LISTED) if text][:2]
+            return [stream_id(text) for text in self._text("streams").split(SEPARATOR) if text][:2]
         except ValueError:
             return []
 
     def language(self) -> str | None:
-        """The language that was chosen."""
+        """Return the chosen language."""
         return _one_of(self._text("language"), LANGUAGES)
 
     def theme(self) -> str | None:
-        """The theme that was chosen."""
+        """Return the chosen theme."""
         return _one_of(self._text("theme"), THEMES)
 
     def port(self) -> str:
-        """The port that a headset was last started on."""
+        """Return the port on which a headset was last started."""
         return self._text("port")
 
     def geometry(self) -> QByteArray:
-        """Where the window was."""
+        """Return the position and size of the window."""
         stored = self._settings.value("geometry")
         return stored if isinstance(stored, QByteArray) else QByteArray()
 
     def view(self) -> View:
-        """What was chosen to see."""
-        fresh = View()
+        """Return the chosen view."""
+        default = View()
         window_s = _one_of(self._text("window_s"), [str(each) for each in WINDOWS_S])
         scale, bars = _one_of(self._text("scale"), list(Scale)), _one_of(self._text("bars"), list(Bars))
         return View(
-            window_s=int(window_s or fresh.window_s),
-            hidden=frozenset(self._text("hidden").split(LISTED)) & frozenset(LINES),
-            scale=Scale(scale or fresh.scale),
-            bars=Bars(bars or fresh.bars),
+            window_s=int(window_s or default.window_s),
+            hidden=frozenset(self._text("hidden").split(SEPARATOR)) & frozenset(LINES),
+            scale=Scale(scale or default.scale),
+            bars=Bars(bars or default.bars),
         )
 
     def keep_broker(self, broker: BrokerAddress) -> None:
@@ -67,12 +66,12 @@ class Memory:
         self._settings.setValue("broker", BrokerAddress(broker.host, broker.port, broker.tls, broker.user).url)
 
     def keep_view(self, view: View, streams: list[StreamId], geometry: QByteArray) -> None:
-        """Remember what is seen."""
+        """Remember the view, the streams in it and the window's place."""
         self._settings.setValue("window_s", str(view.window_s))
-        self._settings.setValue("hidden", LISTED.join(sorted(view.hidden)))
+        self._settings.setValue("hidden", SEPARATOR.join(sorted(view.hidden)))
         self._settings.setValue("scale", str(view.scale))
         self._settings.setValue("bars", str(view.bars))
-        self._settings.setValue("streams", LISTED.join(map(str, streams)))
+        self._settings.setValue("streams", SEPARATOR.join(map(str, streams)))
         self._settings.setValue("geometry", geometry)
 
     def keep(self, key: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What monitor-gui can be told."""
+"""The settings of monitor-gui."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ THEMES: Final = ("system", "light", "dark")
 
 
 def stream_id(text: str) -> StreamId:
-    """The parser of streams. Raises ValueError."""
+    """Parse GROUP/SOURCE. Raises ValueError."""
     group, slash, source = text.partition("/")
     if not slash:
         raise ValueError("must be like GROUP/SOURCE, as in the topics")
@@ -21,7 +21,7 @@ def stream_id(text: str) -> StreamId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(SiteSettings):
-    """What monitor-gui can be told; what it is not told it remembers from its last run."""
+    """The settings of monitor-gui. What is not set is taken from the preferences of the last run."""
 
     broker: BrokerAddress | None = setting(
         None,

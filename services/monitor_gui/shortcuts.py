@@ -1,6 +1,6 @@
 """The sheet of keyboard shortcuts."""
 
-from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 
@@ -47,8 +47,3 @@ class ShortcutsPage(QWidget):
             )
         )
         self.back.setText(self.tr("Back to the &plots"))
-
-    def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
-        if event.type() == QEvent.Type.LanguageChange:
-            self.retranslate()
-        super().changeEvent(event)

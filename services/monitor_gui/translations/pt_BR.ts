@@ -2,27 +2,34 @@
 <!DOCTYPE TS>
 <TS version="2.1" language="pt_BR">
 <context>
-    <name>ConnectionPage</name>
+    <name>BrokerBox</name>
     <message>
-        <source>headset</source>
-        <translation>headset</translation>
+        <source>Broker</source>
+        <translation>Broker</translation>
     </message>
     <message>
-        <source>student&apos;s app</source>
-        <translation>app do aluno</translation>
+        <source>&amp;Address:</source>
+        <translation>&amp;Endereço:</translation>
     </message>
     <message>
-        <source>Streams are listed as soon as a broker is connected.</source>
-        <translation>Os fluxos aparecem assim que um broker estiver conectado.</translation>
+        <source>&amp;User:</source>
+        <translation>Usuári&amp;o:</translation>
     </message>
     <message>
-        <source>No stream yet: start a headset, or a student&apos;s app.</source>
-        <translation>Ainda não há fluxo: ligue um headset ou o app de um aluno.</translation>
+        <source>Pass&amp;word:</source>
+        <translation>Senh&amp;a:</translation>
     </message>
     <message>
-        <source>Choose one stream to show, or two to compare.</source>
-        <translation>Escolha um fluxo para mostrar ou dois para comparar.</translation>
+        <source>&amp;Connect</source>
+        <translation>&amp;Conectar</translation>
     </message>
+    <message>
+        <source>The address must be like mqtt://host:1883, or mqtts://host:8883 for TLS.</source>
+        <translation>O endereço deve ser como mqtt://host:1883, ou mqtts://host:8883 para TLS.</translation>
+    </message>
+</context>
+<context>
+    <name>HeadsetBox</name>
     <message>
         <source>Simulated headset</source>
         <translation>Headset simulado</translation>
@@ -50,50 +57,6 @@
     <message>
         <source>serial-bridge failed: {0}</source>
         <translation>O serial-bridge falhou: {0}</translation>
-    </message>
-    <message>
-        <source>Broker</source>
-        <translation>Broker</translation>
-    </message>
-    <message>
-        <source>&amp;Address:</source>
-        <translation>&amp;Endereço:</translation>
-    </message>
-    <message>
-        <source>&amp;User:</source>
-        <translation>Usuári&amp;o:</translation>
-    </message>
-    <message>
-        <source>Pass&amp;word:</source>
-        <translation>Senh&amp;a:</translation>
-    </message>
-    <message>
-        <source>&amp;Connect</source>
-        <translation>&amp;Conectar</translation>
-    </message>
-    <message>
-        <source>Streams</source>
-        <translation>Fluxos</translation>
-    </message>
-    <message>
-        <source>Stream</source>
-        <translation>Fluxo</translation>
-    </message>
-    <message>
-        <source>Name</source>
-        <translation>Nome</translation>
-    </message>
-    <message>
-        <source>Link</source>
-        <translation>Ligação</translation>
-    </message>
-    <message>
-        <source>Status</source>
-        <translation>Estado</translation>
-    </message>
-    <message>
-        <source>Sh&amp;ow</source>
-        <translation>Mo&amp;strar</translation>
     </message>
     <message>
         <source>Headset on this computer</source>
@@ -128,20 +91,12 @@
         <translation>Arqui&amp;vo de captura...</translation>
     </message>
     <message>
-        <source>The address must be like mqtt://host:1883, or mqtts://host:8883 for TLS.</source>
-        <translation>O endereço deve ser como mqtt://host:1883, ou mqtts://host:8883 para TLS.</translation>
-    </message>
-    <message>
         <source>A capture of a headset</source>
         <translation>Uma captura de um headset</translation>
     </message>
 </context>
 <context>
     <name>MonitorWindow</name>
-    <message>
-        <source>Paused, {0} s behind</source>
-        <translation>Em pausa, {0} s atrás</translation>
-    </message>
     <message>
         <source>Marker</source>
         <translation>Marcador</translation>
@@ -195,6 +150,71 @@
         <translation>Monitor NeuroOne</translation>
     </message>
     <message>
+        <source>Experimental indicator, not a diagnosis.</source>
+        <translation>Indicador experimental, não é um diagnóstico.</translation>
+    </message>
+    <message>
+        <source>serial-bridge cannot be started: is it installed, and a broker chosen?</source>
+        <translation>Não é possível iniciar o serial-bridge: ele está instalado e há um broker escolhido?</translation>
+    </message>
+    <message>
+        <source>Another program has taken this monitor&apos;s place at the broker: choose Connect again.</source>
+        <translation>Outro programa tomou o lugar deste monitor no broker: escolha Conectar de novo.</translation>
+    </message>
+    <message>
+        <source>Connected to {0}</source>
+        <translation>Conectado a {0}</translation>
+    </message>
+    <message>
+        <source>No answer from a broker at {0}; trying again until it is there</source>
+        <translation>Sem resposta de um broker em {0}; tentando de novo até ele aparecer</translation>
+    </message>
+    <message>
+        <source>No broker chosen yet</source>
+        <translation>Nenhum broker escolhido ainda</translation>
+    </message>
+</context>
+<context>
+    <name>PlotsPage</name>
+    <message>
+        <source>Connected. No stream is live yet: start a headset (F6), or a student&apos;s app.</source>
+        <translation>Conectado. Ainda não há fluxo ativo: ligue um headset (F6) ou o app de um aluno.</translation>
+    </message>
+    <message>
+        <source>Not connected to a broker (F6).</source>
+        <translation>Sem conexão com um broker (F6).</translation>
+    </message>
+    <message>
+        <source>Paused, {0} s behind</source>
+        <translation>Em pausa, {0} s atrás</translation>
+    </message>
+    <message>
+        <source>Scroll back</source>
+        <translation>Voltar no tempo</translation>
+    </message>
+</context>
+<context>
+    <name>ShortcutsPage</name>
+    <message>
+        <source>Keyboard shortcuts</source>
+        <translation>Atalhos de teclado</translation>
+    </message>
+    <message>
+        <source>Tab and Shift+Tab go from control to control, Space switches a line on and off, Alt opens the menus. While the plots are paused, the arrow keys move the slider that scrolls back.</source>
+        <translation>Tab e Shift+Tab vão de controle em controle, Espaço liga e desliga uma linha, Alt abre os menus. Com os gráficos em pausa, as setas movem o controle que volta no tempo.</translation>
+    </message>
+    <message>
+        <source>Back to the &amp;plots</source>
+        <translation>Voltar aos &amp;gráficos</translation>
+    </message>
+</context>
+<context>
+    <name>StreamBar</name>
+    <message>
+        <source>nothing</source>
+        <translation>nada</translation>
+    </message>
+    <message>
         <source>Stream:</source>
         <translation>Fluxo:</translation>
     </message>
@@ -210,34 +230,99 @@
         <source>{0} s</source>
         <translation>{0} s</translation>
     </message>
+</context>
+<context>
+    <name>StreamPanel</name>
     <message>
-        <source>Experimental indicator, not a diagnosis.</source>
-        <translation>Indicador experimental, não é um diagnóstico.</translation>
+        <source>● Recording, {0} rows</source>
+        <translation>● Gravando, {0} linhas</translation>
     </message>
     <message>
-        <source>Scroll back</source>
-        <translation>Voltar no tempo</translation>
+        <source>○ Not recorded</source>
+        <translation>○ Sem gravação</translation>
     </message>
     <message>
-        <source>&amp;Monitor</source>
-        <translation>&amp;Monitor</translation>
+        <source>log10 (a.u.)</source>
+        <translation>log10 (u.a.)</translation>
     </message>
     <message>
-        <source>&amp;View</source>
-        <translation>E&amp;xibir</translation>
+        <source>% of bands</source>
+        <translation>% das bandas</translation>
     </message>
     <message>
-        <source>&amp;Theme</source>
-        <translation>&amp;Tema</translation>
+        <source>last reading {0} s ago</source>
+        <translation>última leitura há {0} s</translation>
     </message>
     <message>
-        <source>&amp;Language</source>
-        <translation>&amp;Idioma</translation>
+        <source>{0} readings</source>
+        <translation>{0} leituras</translation>
     </message>
     <message>
-        <source>&amp;Help</source>
-        <translation>Aj&amp;uda</translation>
+        <source>{0} lost</source>
+        <translation>{0} perdidas</translation>
     </message>
+    <message>
+        <source>{0} frames</source>
+        <translation>{0} quadros</translation>
+    </message>
+    <message>
+        <source>{0} checksum failures</source>
+        <translation>{0} erros de checksum</translation>
+    </message>
+    <message>
+        <source>{0} raw samples lost</source>
+        <translation>{0} amostras brutas perdidas</translation>
+    </message>
+</context>
+<context>
+    <name>StreamsBox</name>
+    <message>
+        <source>headset</source>
+        <translation>headset</translation>
+    </message>
+    <message>
+        <source>student&apos;s app</source>
+        <translation>app do aluno</translation>
+    </message>
+    <message>
+        <source>Streams are listed as soon as a broker is connected.</source>
+        <translation>Os fluxos aparecem assim que um broker estiver conectado.</translation>
+    </message>
+    <message>
+        <source>No stream yet: start a headset, or a student&apos;s app.</source>
+        <translation>Ainda não há fluxo: ligue um headset ou o app de um aluno.</translation>
+    </message>
+    <message>
+        <source>Choose one stream to show, or two to compare.</source>
+        <translation>Escolha um fluxo para mostrar ou dois para comparar.</translation>
+    </message>
+    <message>
+        <source>Streams</source>
+        <translation>Fluxos</translation>
+    </message>
+    <message>
+        <source>Stream</source>
+        <translation>Fluxo</translation>
+    </message>
+    <message>
+        <source>Name</source>
+        <translation>Nome</translation>
+    </message>
+    <message>
+        <source>Link</source>
+        <translation>Ligação</translation>
+    </message>
+    <message>
+        <source>Status</source>
+        <translation>Estado</translation>
+    </message>
+    <message>
+        <source>Sh&amp;ow</source>
+        <translation>Mo&amp;strar</translation>
+    </message>
+</context>
+<context>
+    <name>WindowActions</name>
     <message>
         <source>&amp;Plots</source>
         <translation>&amp;Gráficos</translation>
@@ -299,94 +384,24 @@
         <translation>&amp;Escuro</translation>
     </message>
     <message>
-        <source>serial-bridge cannot be started: is it installed, and a broker chosen?</source>
-        <translation>Não é possível iniciar o serial-bridge: ele está instalado e há um broker escolhido?</translation>
+        <source>&amp;Monitor</source>
+        <translation>&amp;Monitor</translation>
     </message>
     <message>
-        <source>nothing</source>
-        <translation>nada</translation>
+        <source>&amp;View</source>
+        <translation>E&amp;xibir</translation>
     </message>
     <message>
-        <source>Another program has taken this monitor&apos;s place at the broker: choose Connect again.</source>
-        <translation>Outro programa tomou o lugar deste monitor no broker: escolha Conectar de novo.</translation>
+        <source>&amp;Theme</source>
+        <translation>&amp;Tema</translation>
     </message>
     <message>
-        <source>Connected to {0}</source>
-        <translation>Conectado a {0}</translation>
+        <source>&amp;Language</source>
+        <translation>&amp;Idioma</translation>
     </message>
     <message>
-        <source>No answer from a broker at {0}; trying again until it is there</source>
-        <translation>Sem resposta de um broker em {0}; tentando de novo até ele aparecer</translation>
-    </message>
-    <message>
-        <source>No broker chosen yet</source>
-        <translation>Nenhum broker escolhido ainda</translation>
-    </message>
-    <message>
-        <source>Connected. No stream is live yet: start a headset (F6), or a student&apos;s app.</source>
-        <translation>Conectado. Ainda não há fluxo ativo: ligue um headset (F6) ou o app de um aluno.</translation>
-    </message>
-    <message>
-        <source>Not connected to a broker (F6).</source>
-        <translation>Sem conexão com um broker (F6).</translation>
-    </message>
-</context>
-<context>
-    <name>ShortcutsPage</name>
-    <message>
-        <source>Keyboard shortcuts</source>
-        <translation>Atalhos de teclado</translation>
-    </message>
-    <message>
-        <source>Tab and Shift+Tab go from control to control, Space switches a line on and off, Alt opens the menus. While the plots are paused, the arrow keys move the slider that scrolls back.</source>
-        <translation>Tab e Shift+Tab vão de controle em controle, Espaço liga e desliga uma linha, Alt abre os menus. Com os gráficos em pausa, as setas movem o controle que volta no tempo.</translation>
-    </message>
-    <message>
-        <source>Back to the &amp;plots</source>
-        <translation>Voltar aos &amp;gráficos</translation>
-    </message>
-</context>
-<context>
-    <name>StreamPanel</name>
-    <message>
-        <source>● Recording, {0} rows</source>
-        <translation>● Gravando, {0} linhas</translation>
-    </message>
-    <message>
-        <source>○ Not recorded</source>
-        <translation>○ Sem gravação</translation>
-    </message>
-    <message>
-        <source>log10 (a.u.)</source>
-        <translation>log10 (u.a.)</translation>
-    </message>
-    <message>
-        <source>% of bands</source>
-        <translation>% das bandas</translation>
-    </message>
-    <message>
-        <source>last reading {0} s ago</source>
-        <translation>última leitura há {0} s</translation>
-    </message>
-    <message>
-        <source>{0} readings</source>
-        <translation>{0} leituras</translation>
-    </message>
-    <message>
-        <source>{0} lost</source>
-        <translation>{0} perdidas</translation>
-    </message>
-    <message>
-        <source>{0} frames</source>
-        <translation>{0} quadros</translation>
-    </message>
-    <message>
-        <source>{0} checksum failures</source>
-        <translation>{0} erros de checksum</translation>
-    </message>
-    <message>
-        <source>{0} raw samples lost</source>
-        <translation>{0} amostras brutas perdidas</translation>
+        <source>&amp;Help</source>
+        <translation>Aj&amp;uda</translation>
     </message>
 </context>
 <context>
@@ -400,16 +415,16 @@
         <translation>eSense</translation>
     </message>
     <message>
-        <source>raw (counts)</source>
-        <translation>bruto (contagens)</translation>
-    </message>
-    <message>
         <source>time (s)</source>
         <translation>tempo (s)</translation>
     </message>
+    <message>
+        <source>raw (counts)</source>
+        <translation>bruto (contagens)</translation>
+    </message>
 </context>
 <context>
-    <name>words</name>
+    <name>texts</name>
     <message>
         <source>Delta</source>
         <translation>Delta</translation>
@@ -533,50 +548,6 @@
     <message>
         <source>ended</source>
         <translation>terminou</translation>
-    </message>
-    <message>
-        <source>Looking for a headset: switch it on.</source>
-        <translation>Procurando um headset: ligue-o.</translation>
-    </message>
-    <message>
-        <source>The port is not there, or nothing answers at it: plug the headset&apos;s adapter in or pair the headset, switch it on and keep it near.</source>
-        <translation>A porta não existe ou nada responde nela: conecte o adaptador ou faça o pareamento do headset, ligue-o e mantenha-o por perto.</translation>
-    </message>
-    <message>
-        <source>You may not open {0}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.</source>
-        <translation>Sem permissão para abrir {0}. No Linux: sudo usermod -aG dialout $USER; depois saia da sessão e entre de novo.</translation>
-    </message>
-    <message>
-        <source>Another program uses {0}: close it. On Linux brltty and ModemManager also take such ports.</source>
-        <translation>Outro programa está usando {0}: feche-o. No Linux, brltty e ModemManager também ocupam essas portas.</translation>
-    </message>
-    <message>
-        <source>{0} went away: plug the headset&apos;s adapter in again. If it is plugged in, on Linux remove brltty, which takes such adapters.</source>
-        <translation>{0} foi desconectado: conecte novamente o adaptador do headset. Se já estiver conectado, no Linux remova o brltty, que ocupa esses adaptadores.</translation>
-    </message>
-    <message>
-        <source>Nothing comes from {0}: is the headset switched on, charged and near? On Windows take the outgoing Bluetooth port, not the incoming one.</source>
-        <translation>Nada chega de {0}: o headset está ligado, carregado e por perto? No Windows, use a porta Bluetooth de saída, não a de entrada.</translation>
-    </message>
-    <message>
-        <source>What comes from {0} makes no sense: it is another device, or its speed is none of those tried. Choose with --port and --baud.</source>
-        <translation>O que chega de {0} não faz sentido: é outro dispositivo, ou a velocidade não é nenhuma das testadas. Escolha com --port e --baud.</translation>
-    </message>
-    <message>
-        <source>The dongle waits for its headset: switch the headset on.</source>
-        <translation>O dongle espera pelo headset: ligue o headset.</translation>
-    </message>
-    <message>
-        <source>The dongle looks for its headset: switch the headset on and keep it near.</source>
-        <translation>O dongle procura o headset: ligue-o e mantenha-o por perto.</translation>
-    </message>
-    <message>
-        <source>The dongle finds no headset: is it switched on, charged and near, and not linked to another one?</source>
-        <translation>O dongle não encontra nenhum headset: ele está ligado, carregado, por perto e sem vínculo com outro dongle?</translation>
-    </message>
-    <message>
-        <source>The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket.</source>
-        <translation>A linha altera bytes: as leituras são retidas, pois podem estar erradas. Tente outro cabo, adaptador ou entrada USB.</translation>
     </message>
 </context>
 </TS>

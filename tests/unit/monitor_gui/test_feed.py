@@ -19,8 +19,8 @@ ANA, BIA = StreamId("TURMA", "ana"), StreamId("TURMA", "bia")
 BROKER = BrokerAddress("nowhere", 1883)
 
 
-class Bus:
-    """A bus that only notes its subscriptions and hands over what a test gives it."""
+class Client:
+    """A client that only notes its subscriptions and delivers what a test gives it."""
 
     def __init__(self, broker: BrokerAddress, *, subscriptions: Any, on_delivery: Any, on_fatal: Any) -> None:
         self.subscriptions = dict(subscriptions)
@@ -47,16 +47,16 @@ class Bus:
 
 @pytest.fixture
 def feed() -> Feed:
-    """A feed that is connected to a `Bus`."""
-    feed = Feed(Bus, "local", lambda: 100.0)  # type: ignore[arg-type]
+    """A feed that is connected to a `Client`."""
+    feed = Feed(Client, "local", lambda: 100.0)  # type: ignore[arg-type]
     feed.connect(BROKER)
     return feed
 
 
-def bus_of(feed: Feed) -> Bus:
-    """The feed's bus."""
-    assert isinstance(feed._bus, Bus)
-    return feed._bus
+def client_of(feed: Feed) -> Client:
+    """The feed's client."""
+    assert isinstance(feed._client, Client)
+    return feed._client
 
 
 def history_of(feed: Feed, stream: StreamId) -> History:
@@ -68,23 +68,23 @@ def history_of(feed: Feed, stream: StreamId) -> History:
 
 def test_only_watched_streams_are_subscribed(feed: Feed) -> None:
     """A school's raw samples do not come to a monitor that shows one headset; changing streams changes topics."""
-    before = set(bus_of(feed).subscriptions)
+    before = set(client_of(feed).subscriptions)
     feed.watch(ANA, BIA)
-    both = set(bus_of(feed).subscriptions)
+    both = set(client_of(feed).subscriptions)
     assert len(both - before) == 5  # two readings, two raw traces, the events of their one group
     feed.watch(BIA)
-    assert both - set(bus_of(feed).subscriptions) == {
+    assert both - set(client_of(feed).subscriptions) == {
         str(topics.reading("local", *ANA)),
         str(topics.raw("local", *ANA)),
     }
     feed.watch()
-    assert set(bus_of(feed).subscriptions) == before
+    assert set(client_of(feed).subscriptions) == before
 
 
 def test_watching_on_keeps_the_history(feed: Feed) -> None:
     """A second stream beside the first does not empty the first."""
     feed.watch(ANA)
-    bus_of(feed).deliver(topics.reading("local", *ANA), messages.reading())
+    client_of(feed).deliver(topics.reading("local", *ANA), messages.reading())
     feed.watch(ANA, BIA)
     assert history_of(feed, ANA).counters["readings"] == 1
     assert history_of(feed, BIA).counters["readings"] == 0
@@ -93,23 +93,23 @@ def test_watching_on_keeps_the_history(feed: Feed) -> None:
 def test_rubbish_is_counted(feed: Feed) -> None:
     """A payload or topic that breaks the contract ends nothing."""
     feed.watch(ANA)
-    bus_of(feed).deliver(topics.reading("local", *ANA), b"no JSON")
-    bus_of(feed).deliver("some/other/topic", messages.reading())
+    client_of(feed).deliver(topics.reading("local", *ANA), b"no JSON")
+    client_of(feed).deliver("some/other/topic", messages.reading())
     assert feed.counters["bad_messages"] == 2
-    bus_of(feed).deliver(topics.reading("local", *ANA), messages.reading())
+    client_of(feed).deliver(topics.reading("local", *ANA), messages.reading())
     assert history_of(feed, ANA).counters["readings"] == 1
 
 
 def test_states_come_and_go(feed: Feed) -> None:
     """An empty retained message takes a state away; the owner's state stands beside a stream's."""
     state = messages.stream_state()
-    bus_of(feed).deliver(topics.stream_state("local", *ANA), state)
+    client_of(feed).deliver(topics.stream_state("local", *ANA), state)
     owner = messages.GOLDEN["service_state"]
     assert isinstance(owner, ServiceState)
-    bus_of(feed).deliver(topics.service_state("local", state.service, state.instance), owner)
+    client_of(feed).deliver(topics.service_state("local", state.service, state.instance), owner)
     assert feed.states() == {ANA: state}
     assert feed.state(ANA) == (state, owner)
-    bus_of(feed).deliver(topics.stream_state("local", *ANA), b"")
+    client_of(feed).deliver(topics.stream_state("local", *ANA), b"")
     assert feed.states() == {}
 
 
@@ -117,7 +117,7 @@ def test_streams_are_bounded(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> Non
     """Streams beyond the bound are counted and left out."""
     monkeypatch.setattr(feeds, "STREAMS_MAX", 2)
     for source in ("a", "b", "c", "a"):
-        bus_of(feed).deliver(topics.stream_state("local", "g", source), messages.stream_state())
+        client_of(feed).deliver(topics.stream_state("local", "g", source), messages.stream_state())
     assert len(feed.states()) == 2
     assert feed.counters["streams_left_out"] == 1
 
@@ -128,8 +128,8 @@ def test_an_event_that_comes_twice_is_shown_once(feed: Feed) -> None:
     assert isinstance(event, GroupEvent)
     feed.watch(ANA)
     for _ in range(2):
-        bus_of(feed).deliver(topics.event("local", "TURMA"), event)
-    bus_of(feed).deliver(topics.event("local", "OUTRA"), event)
+        client_of(feed).deliver(topics.event("local", "TURMA"), event)
+    client_of(feed).deliver(topics.event("local", "OUTRA"), event)
     with feed.watched(ANA) as watched:
         assert watched is not None
         assert list(watched.events) == [event]
@@ -138,10 +138,10 @@ def test_an_event_that_comes_twice_is_shown_once(feed: Feed) -> None:
 def test_another_broker_begins_anew_and_the_last_one_is_not_heard_any_more(feed: Feed) -> None:
     """What the old broker still sends after the change is dropped."""
     feed.watch(ANA)
-    old = bus_of(feed)
+    old = client_of(feed)
     old.deliver(topics.reading("local", *ANA), messages.reading())
     feed.connect(BROKER)
-    assert set(bus_of(feed).subscriptions) == set(old.subscriptions)
+    assert set(client_of(feed).subscriptions) == set(old.subscriptions)
     old.deliver(topics.reading("local", *ANA), messages.reading(seq=1))
     assert history_of(feed, ANA).counters["readings"] == 0
     feed.close()

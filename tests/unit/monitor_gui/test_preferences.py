@@ -12,20 +12,20 @@ def test_what_was_chosen_comes_back(tmp_path: Path) -> None:
     from PySide6.QtCore import QByteArray, QSettings
 
     from monitor_gui.feed import StreamId
-    from monitor_gui.preferences import Memory
+    from monitor_gui.preferences import Preferences
     from monitor_gui.view import Bars, Scale, View
     from neuroone.service.settings import BrokerAddress
 
     file = str(tmp_path / "monitor.ini")
-    memory = Memory(QSettings(file, QSettings.Format.IniFormat))
+    preferences = Preferences(QSettings(file, QSettings.Format.IniFormat))
     view = View(window_s=120, hidden=frozenset({"delta", "raw"}), scale=Scale.FIXED, bars=Bars.RELATIVE)
     streams = [StreamId("a", "b"), StreamId("c", "d")]
-    memory.keep_view(view, streams, QByteArray(b"somewhere"))
-    memory.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"))
-    memory.keep("language", "pt_BR")
-    memory.keep("theme", "dark")
-    del memory
-    again = Memory(QSettings(file, QSettings.Format.IniFormat))
+    preferences.keep_view(view, streams, QByteArray(b"somewhere"))
+    preferences.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"))
+    preferences.keep("language", "pt_BR")
+    preferences.keep("theme", "dark")
+    del preferences
+    again = Preferences(QSettings(file, QSettings.Format.IniFormat))
     assert again.view() == view
     assert again.streams() == streams
     assert again.broker() == BrokerAddress("host", 1883, user="ana")
@@ -38,16 +38,16 @@ def test_rubbish_counts_as_nothing(tmp_path: Path) -> None:
     """A settings file of another version, or of someone's editor, does not stop the window."""
     from PySide6.QtCore import QSettings
 
-    from monitor_gui.preferences import Memory
+    from monitor_gui.preferences import Preferences
     from monitor_gui.view import View
 
     settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
     for key in ("broker", "streams", "language", "theme", "geometry", "window_s", "scale", "bars", "hidden"):
         settings.setValue(key, "7 x")
-    memory = Memory(settings)
-    assert memory.view() == View()
-    assert memory.broker() is None
-    assert memory.streams() == []
-    assert memory.language() is None
-    assert memory.theme() is None
-    assert memory.geometry().isEmpty()
+    preferences = Preferences(settings)
+    assert preferences.view() == View()
+    assert preferences.broker() is None
+    assert preferences.streams() == []
+    assert preferences.language() is None
+    assert preferences.theme() is None
+    assert preferences.geometry().isEmpty()

@@ -1,0 +1,119 @@
+"""The page with the plots: which lines are drawn, the streams beside each other, and the slider of a paused view."""
+
+from typing import Final
+
+from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
+
+from monitor_gui import themes
+from monitor_gui.feed import Feed, StreamId
+from monitor_gui.panel import StreamPanel
+from monitor_gui.plots import name_of
+from monitor_gui.view import LINES, View
+
+CHECK_BOX: Final = (
+    "QCheckBox {{ color: {0} }} QCheckBox::indicator:unchecked {{ border: 1px solid {0}; width: 11px; height: 11px }}"
+)
+"""An empty box in the colour of its line: the dark theme's own box is too faint."""
+
+
+class PlotsPage(QWidget):
+    """Check boxes for the lines, a panel for each stream, and a slider while the view is paused."""
+
+    line_toggled = Signal(str)
+    scrolled_to = Signal(float)
+    """Seconds before the moment of the pause."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.panels: list[StreamPanel] = []
+        self.boxes = {line: QCheckBox() for line in LINES}
+        self.back = QSlider(Qt.Orientation.Horizontal)
+        self.behind = QLabel()
+        self.empty = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self._panels_row = QHBoxLayout()
+        self._panels_row.addWidget(self.empty)
+        choices, paused = QHBoxLayout(), QHBoxLayout()
+        for line, box in self.boxes.items():
+            choices.addWidget(box)
+            box.clicked.connect(lambda _, line=line: self.line_toggled.emit(line))
+        choices.addStretch(1)
+        paused.addWidget(self.behind)
+        paused.addWidget(self.back, 1)
+        self.back.valueChanged.connect(lambda value: self.scrolled_to.emit(-value))
+        column = QVBoxLayout(self)
+        column.addLayout(choices)
+        column.addLayout(self._panels_row, 1)
+        column.addLayout(paused)
+        self.retranslate()
+        self.colour()
+
+    @property
+    def streams(self) -> list[StreamId]:
+        """Return the streams that are shown."""
+        return [panel.stream for panel in self.panels]
+
+    def show_streams(self, *streams: StreamId) -> None:
+        """Show these streams beside each other."""
+        for panel in self.panels:
+            self._panels_row.removeWidget(panel)
+            panel.hide()
+            panel.deleteLater()
+        self.feed.watch(*streams)
+        self.panels = [StreamPanel(self.feed, stream) for stream in streams]
+        for panel in self.panels:
+            self._panels_row.addWidget(panel, 1)
+        self.empty.setVisible(not self.panels)
+
+    def show_view(self, view: View) -> None:
+        """Let the check boxes and the slider show the view."""
+        is_paused = view.paused_at_s is not None
+        for line, box in self.boxes.items():
+            box.setChecked(line not in view.hidden)
+        with QSignalBlocker(self.back):
+            self.back.setRange(-int(self.oldest_age_s(view)), 0)
+            self.back.setPageStep(view.window_s)
+            self.back.setValue(-round(view.back_s))
+        self.back.setVisible(is_paused)
+        self.behind.setVisible(is_paused)
+
+    def show_connection(self, is_connected: bool) -> None:
+        """Explain an empty page."""
+        self.empty.setText(
+            self.tr("Connected. No stream is live yet: start a headset (F6), or a student's app.")
+            if is_connected
+            else self.tr("Not connected to a broker (F6).")
+        )
+
+    def draw(self, view: View) -> None:
+        """Draw the newest data, or the moment at which the view is paused."""
+        now_s = self.feed.clock()
+        for panel in self.panels:
+            panel.draw(view, now_s)
+        if view.paused_at_s is not None:
+            behind = QLocale().toString(view.behind_s(now_s), "f", 0)
+            self.behind.setText(self.tr("Paused, {0} s behind").format(behind))
+
+    def oldest_age_s(self, view: View) -> float:
+        """Return how far the oldest reading lies before the moment of the pause; 0 for a view that runs."""
+        if view.paused_at_s is None:
+            return 0.0
+        ages = [panel.oldest_age_s(view.paused_at_s) for panel in self.panels]
+        return max((age for age in ages if age is not None), default=0.0)
+
+    def retranslate(self) -> None:
+        """Write every text in the current language."""
+        for line, box in self.boxes.items():
+            box.setText(name_of(line))
+        for panel in self.panels:
+            panel.retranslate()
+        self.back.setAccessibleName(self.tr("Scroll back"))
+
+    def colour(self) -> None:
+        """Use the colours of the theme."""
+        colours = themes.colours()
+        for line, box in self.boxes.items():
+            box.setStyleSheet(CHECK_BOX.format(colours[line]))
+        for panel in self.panels:
+            panel.colour()

@@ -1,0 +1,100 @@
+"""Wire the monitor and run it: one window, one connection to a broker, one event loop of Qt."""
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtGui import QIcon
+from PySide6.QtWidgets import QApplication
+
+from monitor_gui import languages, themes
+from monitor_gui.feed import Feed
+from monitor_gui.languages import Language
+from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.main_window import MonitorWindow
+from monitor_gui.preferences import Preferences
+from monitor_gui.settings import Settings
+from neuroone.mqtt.presence import HealthReport
+from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service.lifecycle import FAILED, OK, Stop
+from neuroone.service.process_memory import resident_bytes
+from neuroone.service.settings import BrokerAddress, host_id
+
+SERVICE: Final = "monitor_gui"
+DEFAULT_BROKER: Final = BrokerAddress("127.0.0.1", 1883)
+ICON: Final = Path(__file__).parent / "icon.png"
+SIGNALS_PERIOD_MS: Final = 100
+"""How often Python checks for signals and for the stop, while Qt waits for events."""
+HOST_MAX_CHARS: Final = 48
+"""Part of the computer's name in the instance; the rest of the 64 characters of an id is for the process id."""
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The monitor as a program. Opens nothing before `run`."""
+
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._instance = f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}"
+
+    def run(self) -> int:
+        """Show the window until it is closed or the program is stopped; return the exit code."""
+        if self._settings.screenshot is None:
+            return self._show(QSettings("NeuroOne", "monitor"))
+        with tempfile.TemporaryDirectory() as folder:
+            return self._show(QSettings(str(Path(folder, "monitor.ini")), QSettings.Format.IniFormat))
+
+    def _show(self, stored: QSettings) -> int:
+        settings, stop = self._settings, self._stop
+        app = QApplication([])
+        app.setStyle("Fusion")
+        app.setApplicationName("neuroone-monitor")
+        app.setWindowIcon(QIcon(str(ICON)))
+        preferences, language, bridge = Preferences(stored), Language(), LocalBridge()
+        language.choose(settings.language or preferences.language() or languages.of_system())
+        themes.choose(settings.theme or preferences.theme() or "system")
+        feed = Feed(self._new_client, settings.site, time.monotonic)
+        wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
+        window = MonitorWindow(feed, bridge, language, preferences, wanted)
+        remembered = preferences.broker()
+        window.connect_to(settings.broker or remembered or DEFAULT_BROKER)
+        is_first_run = settings.broker is None and remembered is None
+        window.start(settings.page or ("connection" if is_first_run else "monitor"))
+        sys.excepthook = self._fail  # without it Qt continues after a fault, and the plots are no longer right
+        signals = QTimer(interval=SIGNALS_PERIOD_MS)
+        signals.timeout.connect(lambda: app.quit() if stop.is_set() else None)
+        signals.start()
+        if (file := settings.screenshot) is not None:
+            after_ms = int(settings.after * 1000)
+            QTimer.singleShot(after_ms, lambda: stop.set(OK if window.save_picture(file) else FAILED))
+        window.show()
+        app.exec()
+        window.close()
+        sys.excepthook = sys.__excepthook__
+        bridge.close()
+        feed.close()
+        return stop.exit_code
+
+    def _new_client(self, broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
+        settings = self._settings
+        identity = settings.identity(SERVICE, time.time(), self._instance)
+        return ThreadedClient(
+            broker,
+            identity,
+            vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
+            ca_file=settings.broker_ca,
+            health_file=settings.health_file,
+            **options,
+        )
+
+    def _fail(self, *fault: Any) -> None:
+        log.critical("unexpected error in the window", exc_info=fault)
+        self._stop.set(FAILED)
