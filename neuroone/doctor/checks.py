@@ -1,6 +1,6 @@
-"""What `neuroone doctor` looks at: small functions from what was seen to findings. None does I/O by itself.
+"""The checks of `neuroone doctor`: pure functions from observations to findings.
 
-A finding is a code of `neuroone.doctor_words`, which has the words for people, and the facts that the words name.
+A finding is a code, which `neuroone.doctor.texts` puts into words, and the facts that fill these words.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +11,19 @@ from typing import Final
 from neuroone.contract.messages import BANDS, Link, Reading, ServiceStatus, StreamState, StreamStatus
 
 SPACE_MIN_BYTES: Final = 10**9
-"""A class of 30 writes about 40 MB in a school day, and the inbox, an export and the log want room too."""
+"""A class of 30 writes about 40 MB in a school day; the inbox, an export and the log need room too."""
 MEMORY_MIN_BYTES: Final = 200 * 2**20
-"""With less than this free, the next report or update may bring the machine to kill a service."""
+"""With less free memory, the next report or update may make Linux kill a service."""
 RESTARTS_MAX: Final = 2
-"""An update and a reboot are no illness."""
+"""An update and a reboot restart a service once each; more restarts are a fault."""
 SKEW_MAX_S: Final = 5.0
-"""Rows of two computers are compared second by second; a message takes far less than this."""
+"""Rows of two computers are compared second by second; a message arrives much faster than this."""
 MOSQUITTO_MIN: Final = (2, 0)
-"""The first that speaks MQTT 5 as the recorder wants it; 1.x also has no password files of ours."""
+"""The first version with the MQTT 5 that the recorder uses; 1.x does not read our password files either."""
 NEEDED: Final = ("csv_recorder", "ws_gateway")
-"""Without these nobody is recorded."""
-THIEVES: Final = ("brltty", "ModemManager")
-"""Programs that open serial adapters which are none of theirs."""
+"""Without these services nothing is recorded."""
+PORT_GRABBERS: Final = ("brltty", "ModemManager")
+"""Programs that open serial adapters of other programs."""
 ADAPTERS: Final[Mapping[str, str]] = {
     "1a86:7523": "ch341",
     "1a86:7522": "ch341",
@@ -35,7 +35,7 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "0403:6001": "ftdi_sio",
     "0403:6015": "ftdi_sio",
 }
-"""Serial adapters by USB id, and the Linux driver each needs. 1a86:7523 is the MindWave's dongle."""
+"""The Linux driver of each serial adapter, by USB id. 1a86:7523 is the MindWave's dongle."""
 
 
 class Status(StrEnum):
@@ -48,7 +48,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: ``code`` names the words, ``facts`` what is put into them."""
+    """The result of a check: ``code`` selects the text, ``facts`` fill it in."""
 
     check: str
     status: Status
@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A serial adapter on the USB: its id, and the name of its port where the system made one."""
+    """A serial adapter on the USB: its id and its port; None if the system made no port for it."""
 
     usb_id: str
     device: str | None
@@ -66,7 +66,7 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A serial port that should be usable: whether it is there and may be opened, its group, who has it open."""
+    """A serial port that should be usable, its group, and the programs that have it open."""
 
     device: str
     exists: bool
@@ -76,7 +76,13 @@ class Port:
 
 
 def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Iterable[str]) -> list[Finding]:
-    """Headset ports: ``wanted`` are those of the adapters and those that were asked for; ``running`` are programs."""
+    """Check the ports of headsets.
+
+    Args:
+        adapters: The serial adapters on the USB.
+        wanted: The ports of the adapters, and those that the user names.
+        running: The names of the programs that run.
+    """
     findings = []
     has_brltty = "brltty" in running
     for adapter in adapters:
@@ -84,13 +90,13 @@ def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Iterable
             facts = {"usb_id": adapter.usb_id, "driver": ADAPTERS.get(adapter.usb_id, "?")}
             findings.append(_problem("port", "port_brltty" if has_brltty else "port_no_driver", facts))
     for port in wanted:
-        thief = next((program for program in THIEVES if program in port.holders), None)
+        grabber = next((program for program in PORT_GRABBERS if program in port.holders), None)
         if not port.exists:
             findings.append(_problem("port", "port_missing", {"device": port.device}))
         elif not port.may_open:
             findings.append(_problem("port", "port_no_permission", {"device": port.device, "group": port.group}))
-        elif thief is not None:
-            findings.append(_problem("port", "port_taken", {"device": port.device, "program": thief}))
+        elif grabber is not None:
+            findings.append(_problem("port", "port_taken", {"device": port.device, "program": grabber}))
         else:
             findings.append(_ok("port", "port_ok", {"device": port.device}))
     return findings or [_skipped("port", "port_none")]
@@ -98,7 +104,10 @@ def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Iterable
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a WebSocket address answered: an HTTP status, or the kind of fault ("refused", "timeout", "name", "tls")."""
+    """The answer of a WebSocket address: an HTTP status, or a fault ("refused", "timeout", "name", "tls", "no_upgrade").
+
+    ``ready`` is the HTTP status of the gateway's /readyz.
+    """
 
     url: str
     status: int | None = None
@@ -108,7 +117,7 @@ class Answer:
 
 
 def websocket(answer: Answer) -> Finding:
-    """Whether students and dashboards get in."""
+    """Check whether students and dashboards can connect."""
     facts = {"url": answer.url, "status": str(answer.status), "detail": answer.detail}
     if answer.fault:
         return _problem("websocket", f"ws_{answer.fault}", facts)
@@ -124,7 +133,7 @@ def websocket(answer: Answer) -> Finding:
 
 
 def network(loopback_works: bool, address: str, address_works: bool, port: int) -> Finding:
-    """Whether the port that works on this machine works on its address in the network, too."""
+    """Check whether the port that works on this machine also works on its address in the network."""
     facts = {"address": address, "port": str(port)}
     if not loopback_works or address.startswith("127."):
         return _skipped("network", "network_skipped", facts)
@@ -133,14 +142,14 @@ def network(loopback_works: bool, address: str, address_works: bool, port: int) 
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
-    """A firewall that is switched on, and the TCP ports that it lets in; None where we may not read them."""
+    """A firewall that is switched on, and the TCP ports that it opens; None if this user may not read them."""
 
     name: str
     open_ports: frozenset[int] | None
 
 
 def firewall(wall: Firewall | None, port: int, running: Iterable[str]) -> Finding:
-    """Whether the firewall lets students in. Ports that Docker publishes pass ufw and firewalld by."""
+    """Check whether the firewall lets students in. Ports that Docker publishes bypass ufw and firewalld."""
     facts = {"port": str(port), "firewall": wall.name if wall else "-"}
     if wall is None or "docker-proxy" in running:
         return _skipped("firewall", "firewall_none", facts)
@@ -161,7 +170,7 @@ class Directory:
 
 
 def recordings(directory: Directory | None) -> Finding:
-    """Whether CSV files can be written."""
+    """Check whether CSV files can be written."""
     if directory is None:
         return _skipped("recordings", "csv_elsewhere")
     facts = {"dir": directory.path, "free_mb": str(directory.free_bytes // 10**6)}
@@ -176,7 +185,7 @@ def recordings(directory: Directory | None) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A service as the broker knows it: its state, and of its health what the checks need; None where none came."""
+    """A service as the broker knows it: its state and, from its health report, its clock and disk; None without one."""
 
     service: str
     instance: str
@@ -186,12 +195,12 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """The service and which of its copies."""
+        """Return the service and the instance, as one text."""
         return f"{self.service}/{self.instance}"
 
 
 def services(instances: Sequence[Instance]) -> list[Finding]:
-    """Gateway and recorder must be there; a bridge or a monitor may go home."""
+    """Check that gateway and recorder are online; a bridge or a monitor may be offline."""
     findings = []
     for service in sorted({*NEEDED, *(each.service for each in instances)}):
         copies = [each for each in instances if each.service == service]
@@ -205,18 +214,18 @@ def services(instances: Sequence[Instance]) -> list[Finding]:
 
 
 def recorder_disk(instances: Sequence[Instance]) -> list[Finding]:
-    """Whether a recorder says that its disk takes what it writes."""
-    said = [each for each in instances if each.service == "csv_recorder" and each.disk_works is not None]
+    """Check whether each recorder reports that its disk works."""
+    known = [each for each in instances if each.service == "csv_recorder" and each.disk_works is not None]
     return [
         _ok("recorder", "recorder_ok", {"service": each.name})
         if each.disk_works
         else _problem("recorder", "recorder_disk", {"service": each.name})
-        for each in said
+        for each in known
     ]
 
 
 def clocks(instances: Sequence[Instance]) -> list[Finding]:
-    """Whether this computer and those of the services agree on the time."""
+    """Check whether this computer and those of the services agree on the time."""
     known = [(each, each.skew_s) for each in instances if each.skew_s is not None]
     wrong = [
         _problem("clock", "clock_skew", {"service": each.name, "seconds": f"{skew_s:+.0f}"})
@@ -230,7 +239,7 @@ def clocks(instances: Sequence[Instance]) -> list[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A service as what keeps it alive knows it: Docker, systemd or supervisor. ``tail`` is the end of its log."""
+    """A service as Docker or systemd, which restarts it, knows it. ``tail`` is the end of its log."""
 
     name: str
     running: bool
@@ -241,7 +250,7 @@ class Unit:
 
 
 def units(found: Sequence[Unit]) -> list[Finding]:
-    """Services that die."""
+    """Check whether services die."""
     findings = []
     for unit in found:
         facts = {"service": unit.name, "restarts": str(unit.restarts), "code": str(unit.exit_code), "tail": unit.tail}
@@ -257,7 +266,7 @@ def units(found: Sequence[Unit]) -> list[Finding]:
 
 
 def memory(available_bytes: int | None) -> Finding:
-    """Whether the machine has memory left."""
+    """Check whether the machine has free memory."""
     if available_bytes is None:
         return _skipped("memory", "memory_unknown")
     facts = {"free_mb": str(available_bytes // 10**6)}
@@ -266,17 +275,17 @@ def memory(available_bytes: int | None) -> Finding:
 
 
 def values(states: Mapping[str, StreamState], readings: Mapping[str, Sequence[Reading]]) -> list[Finding]:
-    """Streams whose values say nothing, by ``group/source``: no link, poor contact, or zeros."""
+    """Check the values of each stream, by ``group/source``: no link, poor contact, or zeros."""
     findings = []
     for stream, state in sorted(states.items()):
         facts = {"stream": stream, "link": str(state.link), "hint": state.hint or ""}
-        heard = readings.get(stream, ())
+        received = readings.get(stream, ())
         if state.status is StreamStatus.OFFLINE and state.link in (Link.ENDED, Link.CONNECTED, Link.SEARCHING):
-            continue  # somebody who went home
+            continue  # the session is over: nobody wears this headset now
         if state.link is not Link.CONNECTED:
             findings.append(_problem("values", "stream_link", facts))
-        elif heard:
-            findings.append(_value(stream, heard[-1]))
+        elif received:
+            findings.append(_value(stream, received[-1]))
     return findings or [_skipped("values", "values_none")]
 
 
@@ -293,9 +302,9 @@ def _value(stream: str, reading: Reading) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAnswer:
-    """What the broker answered, whether it lets us read, and what it says of its version, if anything.
+    """The broker's answer, whether this login may read, and the broker's version if it publishes one.
 
-    ``fault`` is "" for none, or "refused", "timeout", "name", "tls" or "login".
+    ``fault`` is "refused", "timeout", "name", "tls" or "login"; "" without a fault.
     """
 
     address: str
@@ -306,7 +315,7 @@ class BrokerAnswer:
 
 
 def broker(answer: BrokerAnswer) -> Finding:
-    """Whether services and programs get in at the broker."""
+    """Check whether services and programs can log in and read."""
     facts = {"address": answer.address, "detail": answer.detail, "version": answer.version or "?"}
     if answer.fault:
         return _problem("broker", f"broker_{answer.fault}", facts)
@@ -317,9 +326,9 @@ def broker(answer: BrokerAnswer) -> Finding:
     return _ok("broker", "broker_ok", facts)
 
 
-def version_of(said: str) -> tuple[int, ...]:
-    """The numbers in what a broker says of its version, like "mosquitto version 2.0.11"."""
-    return tuple(int(part) for part in said.rsplit(" ", 1)[-1].split(".") if part.isdecimal())
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the numbers of a broker's version text, like "mosquitto version 2.0.11"."""
+    return tuple(int(part) for part in text.rsplit(" ", 1)[-1].split(".") if part.isdecimal())
 
 
 def _ok(check: str, code: str, facts: Mapping[str, str]) -> Finding:

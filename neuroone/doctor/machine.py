@@ -1,7 +1,7 @@
-"""What `neuroone doctor` sees of this machine: adapters, ports, programs, firewall, directory, memory, services.
+"""Observe this machine for `neuroone doctor`: adapters, ports, programs, firewall, directory, memory, services.
 
-``root`` is the root of the file system; another one holds a machine that is only described. Where a system has none of
-these files (macOS, Windows), nothing is seen.
+``root`` is the root of the file system; tests give a folder that describes another machine. A system without these
+files (macOS, Windows) yields no observations.
 """
 
 import json
@@ -17,16 +17,16 @@ from typing import Any, Final
 from neuroone.doctor.checks import ADAPTERS, Adapter, Directory, Firewall, Port, Unit
 
 PROJECT: Final = "neuroone"
-"""The name of the compose project, and the beginning of the units' names."""
+"""The name of the compose project, and the prefix of the systemd units."""
 TAIL_LINES: Final = 3
 COMMAND_TIMEOUT_S: Final = 10.0
 
 Run = Callable[[Sequence[str]], str]
-"""Runs a command and returns what it printed; nothing where it cannot be run."""
+"""Run a command and return its output; an empty text if it cannot be run."""
 
 
 def adapters(root: Path) -> list[Adapter]:
-    """The serial adapters on the USB that we know, with the ports that they have."""
+    """List the known serial adapters on the USB, with their ports."""
     found = []
     for device in sorted((root / "sys/bus/usb/devices").glob("*")):
         usb_id = ":".join(_text(device / name) for name in ("idVendor", "idProduct"))
@@ -37,7 +37,7 @@ def adapters(root: Path) -> list[Adapter]:
 
 
 def port(device: str, root: Path) -> Port:
-    """How a serial port stands."""
+    """Observe a serial port."""
     path = Path(device)
     if not path.exists():
         return Port(device, exists=False, may_open=False, group="")
@@ -51,12 +51,12 @@ def port(device: str, root: Path) -> Port:
 
 
 def running(root: Path) -> frozenset[str]:
-    """The names of the programs that run, cut to 15 characters as Linux does."""
+    """Return the names of the running programs, cut to 15 characters as Linux does."""
     return frozenset(name for _, name in _processes(root))
 
 
 def firewall(root: Path) -> Firewall | None:
-    """The firewall that is switched on."""
+    """Return the firewall that is switched on."""
     if re.search(r"^ENABLED=yes", _text(root / "etc/ufw/ufw.conf"), re.MULTILINE):
         rules = root / "etc/ufw/user.rules"
         return Firewall("ufw", _ufw_ports(_text(rules)) if os.access(rules, os.R_OK) else None)
@@ -68,7 +68,7 @@ def firewall(root: Path) -> Firewall | None:
 
 
 def directory(path: Path) -> Directory:
-    """The directory of the recordings: a file is made in it and taken away again."""
+    """Observe the directory of the recordings; create a file in it and delete it again."""
     if not path.is_dir():
         return Directory(str(path), exists=False, may_write=False, free_bytes=0)
     try:
@@ -80,13 +80,13 @@ def directory(path: Path) -> Directory:
 
 
 def available_memory_bytes(root: Path) -> int | None:
-    """What Linux could give to a program now."""
+    """Return the memory that Linux could give to a program now; None on other systems."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
 def units(run: Run, project: str = PROJECT) -> list[Unit]:
-    """The services that Docker and systemd keep alive here."""
+    """List the services that Docker and systemd run here."""
     ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={project}"]).split()
     found = containers(run(["docker", "inspect", *ids]), run) if ids else []
     properties = "--property=Id,LoadState,ActiveState,NRestarts,Result,ExecMainStatus"
@@ -94,13 +94,13 @@ def units(run: Run, project: str = PROJECT) -> list[Unit]:
 
 
 def containers(inspected: str, run: Run) -> list[Unit]:
-    """What `docker inspect` says of containers."""
+    """Read the output of `docker inspect`."""
     found: list[Unit] = []
     for each in json.loads(inspected or "[]"):
         state: Any = each["State"]
         name = each["Name"].lstrip("/")
-        is_well = state["Running"] or not state["ExitCode"]
-        tail = "" if is_well and not each["RestartCount"] else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
+        is_healthy = state["Running"] or not state["ExitCode"]
+        tail = "" if is_healthy and not each["RestartCount"] else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
         found.append(
             Unit(name, state["Running"], each["RestartCount"], state["OOMKilled"], state["ExitCode"], _line(tail))
         )
@@ -108,14 +108,14 @@ def containers(inspected: str, run: Run) -> list[Unit]:
 
 
 def systemd_units(shown: str, run: Run) -> list[Unit]:
-    """What `systemctl show` says of units."""
+    """Read the output of `systemctl show`."""
     found: list[Unit] = []
     for block in filter(None, shown.strip().split("\n\n")):
-        says = dict(line.partition("=")[::2] for line in block.splitlines())
-        if says.get("LoadState") != "loaded":
+        properties = dict(line.partition("=")[::2] for line in block.splitlines())
+        if properties.get("LoadState") != "loaded":
             continue
-        name, restarts = says["Id"], int(says.get("NRestarts") or 0)
-        is_running = says["ActiveState"] == "active"
+        name, restarts = properties["Id"], int(properties.get("NRestarts") or 0)
+        is_running = properties["ActiveState"] == "active"
         tail = ""
         if restarts or not is_running:
             tail = run(["journalctl", "--no-pager", "--output=cat", f"--lines={TAIL_LINES}", f"--unit={name}"])
@@ -124,8 +124,8 @@ def systemd_units(shown: str, run: Run) -> list[Unit]:
                 name,
                 is_running,
                 restarts,
-                says.get("Result") == "oom-kill",
-                int(says.get("ExecMainStatus") or 0),
+                properties.get("Result") == "oom-kill",
+                int(properties.get("ExecMainStatus") or 0),
                 _line(tail),
             )
         )
@@ -133,7 +133,7 @@ def systemd_units(shown: str, run: Run) -> list[Unit]:
 
 
 def run(command: Sequence[str]) -> str:
-    """See `Run`. Logs come on the error stream, too."""
+    """Run a command as `Run` describes. `docker logs` also writes to the error stream, so that is read too."""
     program = shutil.which(command[0])
     if program is None:
         return ""
@@ -159,7 +159,7 @@ def _processes(root: Path) -> Iterator[tuple[Path, str]]:
 def _has_open(process: Path, file: Path) -> bool:
     try:
         return any(os.path.realpath(each) == str(file) for each in (process / "fd").iterdir())
-    except OSError:  # another user's, or gone
+    except OSError:  # the process belongs to another user, or has ended
         return False
 
 

@@ -1,4 +1,4 @@
-"""What `neuroone doctor` hears: from the broker for some seconds, and from the WebSocket port."""
+"""Ask the network for `neuroone doctor`: listen to the broker for some seconds, and try the WebSocket port."""
 
 import contextlib
 import http.client
@@ -29,8 +29,8 @@ REFUSED_PROTOCOL: Final = ("Unsupported protocol version", "Unacceptable protoco
 
 
 @dataclass(slots=True)
-class Heard:
-    """What came from the broker."""
+class Received:
+    """The broker's answer, and the newest messages that it sent."""
 
     answer: BrokerAnswer
     services: dict[tuple[str, str], ServiceState] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Heard:
 
     @property
     def instances(self) -> list[Instance]:
-        """The services, each with what its health says."""
+        """Return the services, each with what its health report tells."""
         found = []
         for key, state in sorted(self.services.items()):
             health, skew_s = self.healths.get(key, (None, None))
@@ -50,17 +50,17 @@ class Heard:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every service that is online has said how it does."""
+        """Return True if every online service has published its health."""
         online = {key for key, state in self.services.items() if state.status is ServiceStatus.ONLINE}
         return bool(online) and online <= self.healths.keys()
 
-    def take(self, delivery: Delivery, now_s: float) -> None:
-        """A message came at ``now_s`` (seconds since 1970)."""
+    def on_delivery(self, delivery: Delivery, now_s: float) -> None:
+        """Keep a message that arrived at ``now_s`` (seconds since 1970); ignore an invalid one."""
         with contextlib.suppress(ContractError):
             topic, message = delivery.open()
-            self._take(topic, message, now_s)
+            self._keep(topic, message, now_s)
 
-    def _take(self, topic: Topic, message: Message, now_s: float) -> None:
+    def _keep(self, topic: Topic, message: Message, now_s: float) -> None:
         match message:
             case ServiceState():
                 self.services[topic["service"], topic["instance"]] = message
@@ -75,15 +75,15 @@ class Heard:
 
 def listen(
     address: BrokerAddress, ca_file: Path | None, site: str, seconds: float, is_over: Callable[[], bool]
-) -> Heard:
-    """Log in, and hear what there is until every service has spoken or the time is over. Publishes nothing."""
-    said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    heard = Heard(BrokerAnswer(str(address), "timeout"))
+) -> Received:
+    """Log in and listen until every service has published its health or the time is over. Publish nothing."""
+    events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    received = Received(BrokerAnswer(str(address), "timeout"))
     for version in (mqtt.MQTTv5, mqtt.MQTTv311):
         client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=version)
-        client.on_connect = lambda client, userdata, flags, reason, properties: said.put(("connect", reason))
-        client.on_subscribe = lambda client, userdata, mid, reasons, properties: said.put(("subscribe", reasons))
-        client.on_message = lambda client, userdata, message: said.put(("message", message))
+        client.on_connect = lambda client, userdata, flags, reason, properties: events.put(("connect", reason))
+        client.on_subscribe = lambda client, userdata, mid, reasons, properties: events.put(("subscribe", reasons))
+        client.on_message = lambda client, userdata, message: events.put(("message", message))
         if address.user is not None:
             client.username_pw_set(address.user, address.password)
         try:
@@ -91,59 +91,60 @@ def listen(
                 client.tls_set_context(ssl.create_default_context(cafile=ca_file))
             client.connect(address.host, address.port)
         except OSError as error:
-            heard.answer = BrokerAnswer(str(address), kind_of(error), str(error))
-            return heard
+            received.answer = BrokerAnswer(str(address), fault_of(error), str(error))
+            return received
         client.loop_start()
         try:
-            reason = said.get(timeout=ANSWER_TIMEOUT_S)[1]
+            reason = events.get(timeout=ANSWER_TIMEOUT_S)[1]
             if str(reason) in REFUSED_PROTOCOL and version == mqtt.MQTTv5:
                 continue
             if reason.is_failure:
-                heard.answer = BrokerAnswer(str(address), "login", str(reason))
-                return heard
+                received.answer = BrokerAnswer(str(address), "login", str(reason))
+                return received
             client.subscribe([(f"{topics.ROOT}/{site}/#", 1)])
-            may_read = not any(reason.is_failure for reason in _until_subscribed(said, heard))
+            may_read = not any(reason.is_failure for reason in _wait_subscribed(events, received))
             client.subscribe(VERSION_TOPIC)
-            heard.answer = BrokerAnswer(str(address), may_read=may_read)
-            _hear(said, heard, time.monotonic() + seconds if may_read else time.monotonic() + 1, is_over)
+            received.answer = BrokerAnswer(str(address), may_read=may_read)
+            _receive(events, received, time.monotonic() + seconds if may_read else time.monotonic() + 1, is_over)
         except queue.Empty:
             pass
         finally:
             client.disconnect()
             client.loop_stop()
-        return heard
-    return heard
+        return received
+    return received
 
 
-def _until_subscribed(said: "queue.SimpleQueue[tuple[str, Any]]", heard: Heard) -> Sequence[Any]:
+def _wait_subscribed(events: "queue.SimpleQueue[tuple[str, Any]]", received: Received) -> Sequence[Any]:
     while True:
-        kind, what = said.get(timeout=ANSWER_TIMEOUT_S)
+        kind, value = events.get(timeout=ANSWER_TIMEOUT_S)
         if kind == "subscribe":
-            return list(what)
+            return list(value)
         if kind == "message":
-            _take(heard, what)
+            _on_message(received, value)
 
 
-def _hear(
-    said: "queue.SimpleQueue[tuple[str, Any]]", heard: Heard, until_s: float, is_over: Callable[[], bool]
+def _receive(
+    events: "queue.SimpleQueue[tuple[str, Any]]", received: Received, until_s: float, is_over: Callable[[], bool]
 ) -> None:
-    while (left_s := until_s - time.monotonic()) > 0 and not heard.is_complete and not is_over():
+    while (left_s := until_s - time.monotonic()) > 0 and not received.is_complete and not is_over():
         with contextlib.suppress(queue.Empty):
-            kind, what = said.get(timeout=min(left_s, 0.2))
+            kind, value = events.get(timeout=min(left_s, 0.2))
             if kind == "message":
-                _take(heard, what)
+                _on_message(received, value)
 
 
-def _take(heard: Heard, message: mqtt.MQTTMessage) -> None:
+def _on_message(received: Received, message: mqtt.MQTTMessage) -> None:
     if message.topic == VERSION_TOPIC:
         version = message.payload.decode("utf-8", "replace")
-        heard.answer = BrokerAnswer(heard.answer.address, may_read=heard.answer.may_read, version=version)
+        received.answer = BrokerAnswer(received.answer.address, may_read=received.answer.may_read, version=version)
     elif message.payload:
-        heard.take(Delivery(message.topic, bytes(message.payload), message.retain, message.mid, 1), time.time())
+        delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, 1)
+        received.on_delivery(delivery, time.time())
 
 
-def knock(url: str, ca_file: Path | None = None) -> Answer:
-    """Try a WebSocket handshake at an address, and ask the gateway whether it has its broker."""
+def try_websocket(url: str, ca_file: Path | None = None) -> Answer:
+    """Try a WebSocket handshake at an address, and ask the gateway whether it is connected to its broker."""
     try:
         with _request(url, ca_file, _UPGRADE) as response:
             status = response.status
@@ -152,7 +153,7 @@ def knock(url: str, ca_file: Path | None = None) -> Answer:
             with _request(url, ca_file, {}, path="/readyz") as response:
                 ready = response.status
     except (OSError, http.client.HTTPException) as error:
-        fault = kind_of(error) if isinstance(error, OSError) else "no_upgrade"
+        fault = fault_of(error) if isinstance(error, OSError) else "no_upgrade"
         return Answer(url, fault=fault, detail=str(error))
     return Answer(url, status=status, ready=ready)
 
@@ -184,8 +185,8 @@ def _request(
         connection.close()
 
 
-def kind_of(error: OSError) -> str:
-    """What kept a connection from being made, in one word that the checks know."""
+def fault_of(error: OSError) -> str:
+    """Return why a connection failed, as a fault that the checks know."""
     if isinstance(error, ssl.SSLError):
         return "tls"
     if isinstance(error, socket.gaierror):
