@@ -104,8 +104,9 @@ def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Iterable
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a WebSocket address: an HTTP status, or a fault ("refused", "timeout", "name", "tls", "no_upgrade").
+    """The answer of a WebSocket address: an HTTP status, or a fault.
 
+    ``fault`` is "refused", "timeout", "name", "tls" or "no_upgrade"; "" without a fault.
     ``ready`` is the HTTP status of the gateway's /readyz.
     """
 
