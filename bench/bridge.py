@@ -27,11 +27,11 @@ import psutil
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import BrokerAddress
 from serial_bridge.headset import Environment, Headset
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import SimulatedHeadset, second_frame

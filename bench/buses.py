@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bench.recorder import publish_all
 from neuroone.contract import topics
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
 

@@ -23,9 +23,9 @@ import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
 from neuroone.contract import topics
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 
 OWN_STREAM = "neuroone/v1/local/streams/"

@@ -29,10 +29,10 @@ from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
 from tests.support.messages import reading

@@ -23,9 +23,9 @@ from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
 from monitor_gui.preferences import Preferences
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 
 SPEED = 10

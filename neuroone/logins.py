@@ -17,9 +17,10 @@ from typing import Final
 
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.topics import ROOT, TOPICS, TopicRule
+from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
-from neuroone.service.settings import BrokerAddress, one_of, port_number, setting, switch, text
+from neuroone.service.settings import one_of, port_number, setting, switch, text
 
 SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
 DOCTOR: Final = "doctor"
@@ -103,7 +104,7 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None
 def login_in(folder: Path, name: str) -> BrokerAddress:
     """The broker's address with the login of an identity. Raises OSError, also for a file that holds none."""
     try:
-        return BrokerAddress.parse(f"file:{folder / f'{name}.url'}")
+        return BrokerAddresses.parse(f"file:{folder / f'{name}.url'}")[0]
     except ValueError as error:
         raise OSError(f"{name}.url: {error}") from None
 

@@ -64,8 +64,11 @@ def examine(given: DoctorSettings, stop: Stop) -> Iterable[Finding]:
     devices = dict.fromkeys([*given.port, *(adapter.device for adapter in adapters if adapter.device)])
     yield from checks.ports(adapters, [machine.port(device, ROOT) for device in devices], programs)
 
-    received = network.listen(given.broker, given.broker_ca, given.site, given.seconds, stop.is_set)
-    yield checks.broker(received.answer)
+    for broker in given.broker:
+        received = network.listen(broker, given.broker_ca, given.site, given.seconds, stop.is_set)
+        yield checks.broker(received.answer)
+        if not received.answer.fault:
+            break
     if not received.answer.fault and received.answer.may_read:
         yield from checks.services(received.instances)
         yield from checks.recorder_disk(received.instances)

@@ -20,8 +20,8 @@ from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import Health, Message, Reading, ServiceState, ServiceStatus, StreamState
 from neuroone.contract.topics import Topic
 from neuroone.doctor.checks import Answer, BrokerAnswer, Instance
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.session import Delivery
-from neuroone.service.settings import BrokerAddress
 
 VERSION_TOPIC: Final = "$SYS/broker/version"
 ANSWER_TIMEOUT_S: Final = 5.0

@@ -21,12 +21,12 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt import packets
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outbox, Outgoing
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
 from neuroone.mqtt.session import ACK_TIMEOUT_S, KEEPALIVE_S, RECEIVE_MAXIMUM, REFUSED, SESSION_EXPIRY_S, Delivery
-from neuroone.service.settings import BrokerAddress
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to take."""

@@ -30,13 +30,13 @@ from neuroone.contract import codec, topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import Message, Reading, ServiceStatus
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import WINDOW, Outbox, Outgoing
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, HEARTBEAT_PERIOD_S, TAKEN_OVER, HealthReport, Presence, Replaced
 from neuroone.mqtt.replay import RECORDER, ReplayBuffer
 from neuroone.mqtt.session import ACK_TIMEOUT_S, KEEPALIVE_S, RECEIVE_MAXIMUM, REFUSED, Delivery
-from neuroone.service.settings import BrokerAddress
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes, and again for the broker's CONNACK."""

@@ -11,16 +11,17 @@ A program declares its settings as a frozen dataclass whose fields are made by :
 
 import argparse
 import platform
+import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import quote, unquote, urlsplit
 
 from neuroone import __version__
 from neuroone.contract.errors import BadTopic, SettingsError
 from neuroone.contract.topics import check_id, id_from_text
+from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.service.logs import LEVELS
 
@@ -45,53 +46,6 @@ def setting(
     """
     keys = {"parse": parse, "help": help, "positional": positional, "many": many}
     return field(default=default, metadata={"setting": keys | {"secret": secret, "metavar": metavar}})
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAddress:
-    """Where the broker is and how to log in: ``mqtt://[user:password@]host[:port]`` or ``mqtts://``.
-
-    ``file:PATH`` names a file that holds such an address: its password is then in no command line and no environment.
-    """
-
-    host: str
-    port: int
-    tls: bool = False
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-    @classmethod
-    def parse(cls, text: str) -> "BrokerAddress":
-        """Take an address apart. Raises ValueError."""
-        form = "must be like mqtt://host:1883 or mqtts://user:password@host:8883"
-        if text.startswith("file:"):
-            file, form = Path(text.removeprefix("file:")), f"the file's text {form}"
-            try:
-                text = file.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeError) as error:
-                raise ValueError(f"{file} cannot be read ({error})") from None
-        try:
-            parts = urlsplit(text)
-            port = parts.port
-        except ValueError:
-            raise ValueError(form) from None
-        tls = parts.scheme == "mqtts"
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(form)
-        user = None if parts.username is None else unquote(parts.username)
-        password = None if parts.password is None else unquote(parts.password)
-        return cls(parts.hostname, port or (8883 if tls else 1883), tls, user, password)
-
-    @property
-    def url(self) -> str:
-        """The whole address with the login: for another program, not for a log."""
-        login = "" if self.user is None else quote(self.user, safe="")
-        login += "" if self.password is None else f":{quote(self.password, safe='')}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{login}{'@' if login else ''}{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -192,13 +146,21 @@ class SiteSettings:
 class BusSettings(SiteSettings):
     """What every service needs to know to live on the broker."""
 
-    broker: BrokerAddress = setting(
-        BrokerAddress("127.0.0.1", 1883),
-        BrokerAddress.parse,
-        "The MQTT broker, mqtt://[user:password@]host[:port], mqtts:// for TLS, or file:PATH for a file that says it.",
+    broker: BrokerAddresses = setting(
+        BrokerAddresses([BrokerAddress("127.0.0.1", 1883)]),
+        BrokerAddresses.parse,
+        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS. Commas separate several "
+        "brokers; the next one is tried when one is away. file:PATH reads this text from a file.",
         secret=True,
         metavar="URL",
     )
+    broker_shuffle: bool = setting(
+        False, switch, "Try several brokers in random order, so that many programs do not all begin with the first."
+    )
+
+    def brokers(self, rng: random.Random) -> BrokerAddresses:
+        """Return the brokers in the order in which to try them."""
+        return self.broker.shuffled(rng) if self.broker_shuffle else self.broker
 
 
 def host_id() -> str:

@@ -18,21 +18,14 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import (
-    BrokerAddress,
-    SiteSettings,
-    one_of,
-    port_number,
-    setting,
-    switch,
-    text,
-)
+from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch, text
 from neuroone.up import brokers, preflight
 from neuroone.up.banner import LOOPBACK, banner
 from neuroone.up.children import Child
@@ -50,8 +43,8 @@ log = logging.getLogger(__name__)
 class UpSettings(SiteSettings):
     """Options of `neuroone up`."""
 
-    broker: BrokerAddress | None = setting(
-        None, BrokerAddress.parse, "A broker that runs already; then none is started.", secret=True, metavar="URL"
+    broker: BrokerAddresses | None = setting(
+        None, BrokerAddresses.parse, "Brokers that run already; then none is started.", secret=True, metavar="URL"
     )
     broker_program: str | None = setting(
         None, one_of(*brokers.KINDS), "Which broker to start: mosquitto or nats. Default: the first that is installed."
@@ -92,10 +85,10 @@ def run(given: UpSettings, stop: Stop) -> int:
     data = given.data.resolve()
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
-    address = given.broker or BrokerAddress(LOOPBACK, given.mqtt_port)
+    addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
     online = _OnlineServices(int(time.time() * 1000))
     bus = ThreadedClient(
-        address,
+        addresses[0],
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
         on_delivery=online.on_delivery,
@@ -113,7 +106,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         running.callback(bus.close)
         bus.start()
         token_file = _token_file(given, data)
-        for child in (services := _services(given, data, address, token_file)):
+        for child in (services := _services(given, data, addresses, token_file)):
             running.callback(child.stop)
             child.start()
             children.append(child)
@@ -123,7 +116,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         if ready != OK or stop.is_set():
             return ready
         token = _token(given, token_file)
-        broker_text = f"{address} ({program.kind})" if program else str(address)
+        broker_text = f"{addresses} ({program.kind})" if program else str(addresses)
         print(banner(_host(given), given.ws_port, token, data, broker_text, sys.stdout), flush=True)
         while not stop.wait(CHECK_PERIOD_S):
             for child in children:
@@ -200,9 +193,9 @@ def _token(given: UpSettings, file: Path | None) -> str | None:
     return given.token if file is None else file.read_text(encoding="ascii").strip()
 
 
-def _services(given: UpSettings, data: Path, address: BrokerAddress, token_file: Path | None) -> list[Child]:
+def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_file: Path | None) -> list[Child]:
     # Every user here can read a command line; the address may hold a password, so it goes by the environment.
-    environment = {"NEUROONE_BROKER": address.url}
+    environment = {"NEUROONE_BROKER": addresses.url}
     if given.token is not None:
         environment["NEUROONE_TOKEN"] = given.token
     watching = ["--open-dashboards"] if given.open_dashboards else []

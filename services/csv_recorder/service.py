@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import shutil
 import sqlite3
 import time
@@ -88,7 +89,7 @@ class Service:
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._given.raw else [])]
         subscriptions = {topics.every(rule, self._given.site): rule.qos for rule in rules}
         self._bus = AsyncClient(
-            self._given.broker,
+            self._given.brokers(random.Random())[0],
             self._identity,
             subscriptions=subscriptions,
             on_delivery=self._arrive,

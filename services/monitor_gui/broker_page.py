@@ -25,7 +25,7 @@ from monitor_gui import texts
 from monitor_gui.feed import StreamId
 from monitor_gui.local_bridge import LocalBridge
 from neuroone.contract.messages import Kind, StreamState, StreamStatus
-from neuroone.service.settings import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress
 
 SIMULATOR: Final = "sim"
 COMPARED_MAX: Final = 2

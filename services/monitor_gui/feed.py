@@ -27,9 +27,9 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.contract.topics import TopicRule
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 
 STREAMS_MAX: Final = 5000
 """Streams in the list: ten times a large school. Further ones are counted and left out."""

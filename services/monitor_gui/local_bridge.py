@@ -8,8 +8,8 @@ from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.lifecycle import STOP_ON_EOF
-from neuroone.service.settings import BrokerAddress
 
 STOP_TIMEOUT_MS: Final = 5000
 """For the bridge to say offline and leave; then it is killed."""

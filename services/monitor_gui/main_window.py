@@ -20,7 +20,7 @@ from monitor_gui.preferences import Preferences
 from monitor_gui.shortcuts import ShortcutsPage
 from monitor_gui.view import WINDOWS_S, Bars, Scale, View, status_of
 from neuroone.contract.messages import NOTE_MAX_CHARS, StreamState, StreamStatus
-from neuroone.service.settings import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress
 
 FRAME_PERIOD_MS: Final = 33
 """30 frames a second: enough for a trace that scrolls."""

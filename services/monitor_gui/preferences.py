@@ -7,7 +7,7 @@ from PySide6.QtCore import QByteArray, QSettings
 from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
 from monitor_gui.view import LINES, WINDOWS_S, Bars, Scale, View
-from neuroone.service.settings import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress
 
 SEPARATOR: Final = ","
 

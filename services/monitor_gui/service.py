@@ -19,11 +19,12 @@ from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Preferences
 from monitor_gui.settings import Settings
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import BrokerAddress, host_id
+from neuroone.service.settings import host_id
 
 SERVICE: Final = "monitor_gui"
 DEFAULT_BROKER: Final = BrokerAddress("127.0.0.1", 1883)
@@ -64,7 +65,7 @@ class Service:
         wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
         window = MonitorWindow(feed, bridge, language, preferences, wanted)
         remembered = preferences.broker()
-        window.connect_to(settings.broker or remembered or DEFAULT_BROKER)
+        window.connect_to(settings.broker[0] if settings.broker else remembered or DEFAULT_BROKER)
         is_first_run = settings.broker is None and remembered is None
         window.start(settings.page or ("connection" if is_first_run else "monitor"))
         sys.excepthook = self._fail  # without it Qt continues after a fault, and the plots are no longer right

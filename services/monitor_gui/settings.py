@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from monitor_gui.feed import StreamId
-from neuroone.service.settings import BrokerAddress, SiteSettings, decimal, one_of, setting, topic_id
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.service.settings import SiteSettings, decimal, one_of, setting, topic_id
 
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
@@ -23,10 +24,10 @@ def stream_id(text: str) -> StreamId:
 class Settings(SiteSettings):
     """The settings of monitor-gui. What is not set is taken from the preferences of the last run."""
 
-    broker: BrokerAddress | None = setting(
+    broker: BrokerAddresses | None = setting(
         None,
-        BrokerAddress.parse,
-        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS. "
+        BrokerAddresses.parse,
+        "The MQTT broker, mqtt://[user:password@]host[:port], or mqtts:// for TLS; the first one of a list. "
         "Default: the one of the last run, or mqtt://127.0.0.1:1883.",
         secret=True,
         metavar="URL",

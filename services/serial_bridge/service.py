@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import sys
 import time
 from collections import Counter
@@ -80,7 +81,7 @@ class Service:
             identity, {(self._group, source) for source in [*self._sources, AUTO]}
         )
         self._bus = ThreadedClient(
-            settings.broker,
+            settings.brokers(random.Random())[0],
             identity,
             subscriptions={orphaned.filter: 1},
             on_delivery=lambda delivery: orphaned.on_delivery(delivery, self._bus),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,7 +70,7 @@ class Service:
         self._marks: Turns[Delivery] = Turns(self._on_mark, MARKS_MAX)
         self._registry = StreamRegistry(identity)
         self._client = AsyncClient(
-            given.broker,
+            given.brokers(random.Random())[0],
             identity,
             subscriptions={
                 topics.every(topics.READING, given.site): 0,  # a dashboard that misses a reading gets the next one

@@ -9,9 +9,9 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.session import Delivery
-from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity, listening

@@ -16,11 +16,11 @@ import trustme
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.outbox import Outbox
 from neuroone.mqtt.presence import HealthReport, Replaced
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import identity, listening

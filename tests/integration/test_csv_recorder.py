@@ -16,9 +16,9 @@ from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import Broker
 from tests.support.bus_listener import Listener, identity, listening
 from tests.support.messages import reading

@@ -18,8 +18,8 @@ from neuroone.contract.messages import (
     RecordedStream,
     StreamStatus,
 )
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support import messages
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity, listening

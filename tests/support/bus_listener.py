@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support.waiting import wait_for
 
 M = TypeVar("M", bound=Message)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neuroone.logins import make
-from neuroone.service.settings import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, free_port
 from tests.support.waiting import wait_for

@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from neuroone.contract import topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
 

@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from neuroone.contract.messages import BANDS
-from neuroone.service.settings import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress
 from tests.support.brokers import LOOPBACK, free_port
 from tests.support.waiting import wait_for
 

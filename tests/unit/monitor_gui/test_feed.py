@@ -11,8 +11,8 @@ from monitor_gui.history import History
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import GroupEvent, Message, ServiceState
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.session import Delivery
-from neuroone.service.settings import BrokerAddress
 from tests.support import messages
 
 ANA, BIA = StreamId("TURMA", "ana"), StreamId("TURMA", "bia")

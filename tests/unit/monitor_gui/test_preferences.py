@@ -14,7 +14,7 @@ def test_what_was_chosen_comes_back(tmp_path: Path) -> None:
     from monitor_gui.feed import StreamId
     from monitor_gui.preferences import Preferences
     from monitor_gui.view import Bars, Scale, View
-    from neuroone.service.settings import BrokerAddress
+    from neuroone.mqtt.address import BrokerAddress
 
     file = str(tmp_path / "monitor.ini")
     preferences = Preferences(QSettings(file, QSettings.Format.IniFormat))

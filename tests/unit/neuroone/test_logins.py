@@ -16,8 +16,8 @@ from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.topics import TOPICS
 from neuroone.logins import IDENTITIES, TOKEN, SecretsSettings, login_in, make, owner, owns, password_line
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.lifecycle import Stop
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import LOOPBACK
 from tests.support.closed_broker import closed_broker
 from tests.support.waiting import wait_for

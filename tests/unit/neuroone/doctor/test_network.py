@@ -19,8 +19,8 @@ from neuroone.doctor.checks import (
     BrokerAnswer,
 )
 from neuroone.logins import login_in
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.session import Delivery
-from neuroone.service.settings import BrokerAddress
 from tests.support.brokers import LOOPBACK, free_port
 from tests.support.closed_broker import closed_broker
 from tests.support.findings import codes

@@ -1,5 +1,6 @@
 """Settings from flags and environment."""
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from neuroone.contract.errors import SettingsError
 from neuroone.service import settings
-from neuroone.service.settings import BrokerAddress, BusSettings, setting
+from neuroone.service.settings import BusSettings, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,34 +61,13 @@ def test_a_flag_without_its_value_is_a_fault_among_the_others() -> None:
     assert len(caught.value.faults) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("mqtt://h", BrokerAddress("h", 1883)),
-        ("mqtts://h", BrokerAddress("h", 8883, tls=True)),
-        ("mqtt://u:p%40ss@h:99", BrokerAddress("h", 99, user="u", password="p@ss")),
-        ("mqtt://[::1]:1883", BrokerAddress("::1", 1883)),
-    ],
-)
-def test_broker_addresses(text: str, address: BrokerAddress) -> None:
-    """Scheme, login, host and port; the url is the inverse, and what is printed has no password."""
-    assert BrokerAddress.parse(text) == address
-    assert BrokerAddress.parse(address.url) == address
-    assert "p@ss" not in f"{address}{address!r}"
-    assert "p%40ss" not in str(address)
-
-
-def test_a_broker_address_may_stand_in_a_file(tmp_path: Path) -> None:
-    """Its login is then in no command line; a file that is missing or holds none is a fault without its text."""
-    file = tmp_path / "broker"
-    file.write_text("mqtt://u:secret@h\n", encoding="utf-8")
-    assert BrokerAddress.parse(f"file:{file}") == BrokerAddress("h", 1883, user="u", password="secret")
-    file.write_text("secret", encoding="utf-8")
-    with pytest.raises(ValueError, match="the file's text must be like mqtt://") as caught:
-        BrokerAddress.parse(f"file:{file}")
-    assert "secret" not in str(caught.value)
-    with pytest.raises(ValueError, match="cannot be read"):
-        BrokerAddress.parse("file:/nowhere/at/all")
+def test_brokers_are_tried_in_their_order_or_shuffled_on_request() -> None:
+    urls = [f"mqtt://h{number}:1883" for number in range(9)]
+    given = read("--broker", ",".join(urls))
+    assert list(map(str, given.brokers(random.Random(1)))) == urls
+    shuffled = read("--broker-shuffle", NEUROONE_BROKER=",".join(urls)).brokers(random.Random(1))
+    assert shuffled == given.broker.shuffled(random.Random(1))
+    assert str(read().brokers(random.Random(1))) == "mqtt://127.0.0.1:1883"
 
 
 def test_the_variables_of_a_program() -> None:
