@@ -1,4 +1,4 @@
-"""The recorder on its bus: what arrives is gathered into batches, made durable, and only then acknowledged."""
+"""Gathers deliveries into batches, makes them durable, and acknowledges them."""
 
 import asyncio
 import contextlib
@@ -23,56 +23,55 @@ from neuroone.service.process_memory import resident_bytes
 
 SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"
-"""The broker keeps what is not acknowledged under the client id, so it must be the same at the next start."""
+"""The broker keeps unacknowledged messages under the client id, so it must be the same at the next start."""
 BATCH_MAX: Final = RECEIVE_MAXIMUM
 QUEUE_MAX: Final = 4 * BATCH_MAX
-"""Deliveries between network and disk, about 2 MB. The broker should send at most RECEIVE_MAXIMUM before our acks; one
-that sends more is left unread from here on."""
+"""Deliveries between network and disk, about 2 MB. A broker may send RECEIVE_MAXIMUM before our acks; what it sends
+beyond this stays in its socket."""
 GATHER_S: Final = 0.02
-"""What arrives within this shares one sync to the disk: at most 50 a second."""
+"""Deliveries within this time share one sync to the disk: at most 50 syncs a second."""
 TICK_S: Final = 1.0
-"""Between two writings to the files and two marks."""
+"""Time between two writes to the files, and between two receipts."""
 SETTLE_PERIOD_S: Final = 30.0
-"""Between two syncs of all files. With 2000 of them on a slow disk one takes seconds, in a thread of its own."""
+"""Time between two syncs of all files. With 2000 files on a slow disk one takes seconds, in another thread."""
 RETRY_S: Final = 1.0
-"""Between two tries while the disk says no."""
+"""Time between two tries while the disk refuses."""
 NICENESS: Final = 15
-"""What reaches the recorder waits safely, what reaches a dashboard is looked at: on a machine that is too busy for both
-the gateway goes first."""
+"""On a machine that is too busy, the gateway goes first: dashboards are live, but the recorder's input waits safely."""
 FREE_LOW_BYTES: Final = 2**30
-"""Free space below which the log warns: 1000 students fill it in an hour and a half."""
+"""Free space below which the log warns: 1000 students fill it in 90 minutes."""
 
 log = logging.getLogger(__name__)
 
 
 class Service:
-    """The recorder between its bus and its stop. Opens nothing before `run`."""
+    """The recorder as a program: connects broker, recorder and disk. `run` opens them."""
 
-    def __init__(self, given: Settings, stop: Stop) -> None:
-        self._given = given
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self._settings = settings
         self._stop = stop
-        self._identity = given.identity(SERVICE, time.time(), INSTANCE)
+        self._identity = settings.identity(SERVICE, time.time(), INSTANCE)
         self._recorder = Recorder(
-            given.dir,
+            settings.dir,
             Options(
-                site=given.site,
+                site=settings.site,
                 version=self._identity.version,
-                csv=given.csv,
-                rotate_bytes=given.rotate_mb * 2**20,
-                rotate_s=given.rotate_h * 3600.0,
+                csv=settings.csv,
+                rotate_bytes=settings.rotate_mb * 2**20,
+                rotate_s=settings.rotate_h * 3600.0,
             ),
         )
-        self._mark_topic = topics.recorded(given.site, self._identity.instance)
+        self._receipt_topic = topics.recorded(settings.site, self._identity.instance)
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
         self._faults: dict[str, str] = {}
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._settle_due_s = 0.0
         self._free_bytes = -1
-        self._bus: AsyncClient
+        self._client: AsyncClient
 
     def run(self) -> int:
-        """Record until the program must stop."""
+        """Record until the program is stopped."""
         if hasattr(os, "nice"):
             os.nice(NICENESS)
         self._recorder.open()
@@ -80,35 +79,35 @@ class Service:
             asyncio.run(self._serve())
         finally:
             if not self._try("close", self._recorder.close):
-                log.warning("what is not in the files yet waits in the inbox for the next start")
+                log.warning("rows that are not in the files yet wait in the inbox for the next start")
         return self._stop.exit_code
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         self._stop.call(lambda: loop.call_soon_threadsafe(self._some.set))
-        rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._given.raw else [])]
-        subscriptions = {topics.every(rule, self._given.site): rule.qos for rule in rules}
-        self._bus = AsyncClient(
-            self._given.brokers(random.Random())[0],
+        rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._settings.raw else [])]
+        subscriptions = {topics.every(rule, self._settings.site): rule.qos for rule in rules}
+        self._client = AsyncClient(
+            self._settings.brokers(random.Random())[0],
             self._identity,
             subscriptions=subscriptions,
-            on_delivery=self._arrive,
-            on_fatal=self._die,
-            vitals=self._vitals,
+            on_delivery=self._on_delivery,
+            on_fatal=self._on_fatal,
+            vitals=self._health,
             durable=True,
-            obsolete=self._recorder.take_filters(subscriptions),
+            obsolete=self._recorder.replace_filters(subscriptions),
             has_room=lambda: len(self._arrived) < QUEUE_MAX,
-            ca_file=self._given.broker_ca,
-            health_file=self._given.health_file,
+            ca_file=self._settings.broker_ca,
+            health_file=self._settings.health_file,
         )
-        self._bus.start()
+        self._client.start()
         try:
             await self._record(loop)
         finally:
             if self._syncing is not None:
                 await asyncio.wait([self._syncing[1]])
-                self._take_synced()
-            await self._bus.close(TICK_S)
+                self._finish_sync()
+            await self._client.close(TICK_S)
 
     async def _record(self, loop: asyncio.AbstractEventLoop) -> None:
         tick_due_s = loop.time()
@@ -118,60 +117,60 @@ class Service:
                 if len(self._arrived) < BATCH_MAX:
                     await asyncio.sleep(GATHER_S)
             self._some.clear()
-            await self._take_arrived()
+            await self._record_arrived()
             if loop.time() >= tick_due_s or self._stop.is_set():
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)
 
-    async def _take_arrived(self) -> None:
-        """Make durable and acknowledge what has arrived, again and again while the disk says no."""
+    async def _record_arrived(self) -> None:
+        """Make all deliveries durable and acknowledge them; try again while the disk refuses."""
         while self._arrived:
             batch = self._arrived[:BATCH_MAX]
             await self._wait_for_sync()
-            if self._try("record", lambda batch=batch: self._recorder.take(batch)):  # type: ignore[misc]
+            if self._try("record", lambda batch=batch: self._recorder.accept(batch)):  # type: ignore[misc]
                 del self._arrived[: len(batch)]
-                self._bus.ack(batch)
-                self._bus.read_on()
-                await asyncio.sleep(0)  # the bus has its turn
+                self._client.ack(batch)
+                self._client.read_on()
+                await asyncio.sleep(0)  # let the client run
             elif self._stop.is_set():
                 return
             else:
                 await asyncio.sleep(RETRY_S)
 
     async def _wait_for_sync(self) -> None:
-        """Take no more than may wait for the files; a sync that does not keep up holds the broker back."""
+        """Wait until the files are synced if too many rows wait; this slows the broker down."""
         while self._recorder.is_full and not self._stop.is_set():
             if self._syncing is None:
                 self._begin_sync(asyncio.get_running_loop())
             if self._syncing is not None:
                 await asyncio.wait([self._syncing[1]])
-            if not self._take_synced():
+            if not self._finish_sync():
                 await asyncio.sleep(RETRY_S)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._try("write the files", self._recorder.write):
             return
-        for mark in self._recorder.marks():
-            self._bus.publish(self._mark_topic, mark)
-        self._take_synced()
+        for receipt in self._recorder.receipts():
+            self._client.publish(self._receipt_topic, receipt)
+        self._finish_sync()
         if self._syncing is None and loop.time() >= self._settle_due_s:
             self._settle_due_s = loop.time() + SETTLE_PERIOD_S
             self._begin_sync(loop)
             self._watch_space()
-        self._try("write sidecars", self._recorder.look)
+        self._try("write sidecars", self._recorder.update_sessions)
 
     def _begin_sync(self, loop: asyncio.AbstractEventLoop) -> None:
         settling = None
 
         def begin() -> None:
             nonlocal settling
-            settling = self._recorder.settling()
+            settling = self._recorder.begin_settling()
 
         if self._try("write the files", begin) and settling is not None:
             self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
 
-    def _take_synced(self) -> bool:
-        """Let the inbox forget what a sync that has ended brought onto the disk; False when that failed."""
+    def _finish_sync(self) -> bool:
+        """Remove synced rows from the inbox if a sync has ended; return False if it failed."""
         if self._syncing is None or not self._syncing[1].done():
             return True
         (settling, done), self._syncing = self._syncing, None
@@ -180,46 +179,46 @@ class Service:
             try:
                 done.result()
             except OSError:
-                self._recorder.unsettled(settling)
+                self._recorder.cancel_settling(settling)
                 raise
-            self._recorder.settled(settling)
+            self._recorder.finish_settling(settling)
 
         return self._try("sync the files", settle)
 
-    def _arrive(self, delivery: Delivery) -> None:
+    def _on_delivery(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
         self._some.set()
 
     def _try(self, what: str, write: Callable[[], object]) -> bool:
-        """Do something with the disk; whether it worked. Loud at the first fault and at the recovery."""
+        """Do something with the disk; return True if it worked. Log only the first fault and the recovery."""
         try:
             write()
         except (OSError, sqlite3.Error) as error:
             self._recorder.counters["disk_faults"] += 1
             if what not in self._faults:
                 log.error(
-                    "cannot %s: %s; nothing is lost, but nothing more is taken while it stays so", what, _words(error)
+                    "cannot %s: %s; nothing is lost, but nothing is recorded until this is solved", what, _words(error)
                 )
             self._faults[what] = f"cannot {what}: {_words(error)}"
         else:
             if self._faults.pop(what, None) is None:
                 return True
             log.info("can %s again", what)
-        self._bus.say_fault(next(iter(self._faults.values()), None))
+        self._client.say_fault(next(iter(self._faults.values()), None))
         return what not in self._faults
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
-            free_bytes = shutil.disk_usage(self._given.dir).free
+            free_bytes = shutil.disk_usage(self._settings.dir).free
             if free_bytes < FREE_LOW_BYTES <= (self._free_bytes if self._free_bytes >= 0 else FREE_LOW_BYTES):
-                log.warning("only %d MB are free where the recordings are", free_bytes // 2**20)
+                log.warning("only %d MB are free on the disk of the recordings", free_bytes // 2**20)
             self._free_bytes = free_bytes
 
-    def _die(self, error: NeuroOneError) -> None:
+    def _on_fatal(self, error: NeuroOneError) -> None:
         log.error("%s", error)
         self._stop.set(FAILED)
 
-    def _vitals(self) -> HealthReport:
+    def _health(self) -> HealthReport:
         gauges = {
             "queue": len(self._arrived),
             "unwritten": self._recorder.unwritten,
@@ -230,5 +229,5 @@ class Service:
 
 
 def _words(error: OSError | sqlite3.Error) -> str:
-    """What the disk says, without a path: that may name a child."""
-    return (error.strerror or "the disk says no") if isinstance(error, OSError) else str(error)
+    """Return the error text without its path, which may name a child."""
+    return (error.strerror or "the disk refuses") if isinstance(error, OSError) else str(error)

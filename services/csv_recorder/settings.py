@@ -1,4 +1,4 @@
-"""What the recorder can be told."""
+"""Settings of the recorder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from neuroone.service.settings import BusSettings, setting, switch, whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(BusSettings):
-    """csv-recorder run."""
+    """Settings of `csv-recorder run`."""
 
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
     csv: bool = setting(True, switch, "Write {Nome}.csv too, as the server that went before did.")

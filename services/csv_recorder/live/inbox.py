@@ -1,21 +1,21 @@
-"""Where a reading is safe before it is acknowledged: a SQLite database beside the files.
+"""A SQLite database beside the files, which makes readings safe before they are acknowledged.
 
-One transaction takes a whole batch, with one sync to the disk however many students there are. Rows wait here until
-their files are synced too; what a crash left in a file beyond its last synced size is known to be a part of what
-waits here, so every row is written exactly once.
+One transaction stores a whole batch, with one sync to the disk for all students. Rows wait here until their files are
+synced too. After a crash, what a file holds beyond its last synced size can only be a part of the rows that wait here,
+so every row is written exactly once.
 """
 
 import json
 import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from csv_recorder.live.sessions import Session
+
 SCHEMA_VERSION: Final = 2
-HOLES_MAX: Final = 1000
-"""Holes of one session that may still be filled; of more the oldest stay holes for good. A sender keeps two minutes."""
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (
@@ -44,7 +44,7 @@ _ABOUT: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about,
 
 
 class Row(NamedTuple):
-    """One row of one file. ``session`` is the session's id here; ``seq`` orders the rows of a session, -1 for none."""
+    """One row of one file. ``session`` is the session's id here, or 0; ``seq`` orders its rows, -1 for an event."""
 
     file: int
     session: int
@@ -53,60 +53,11 @@ class Row(NamedTuple):
 
 
 @dataclass(slots=True)
-class Session:
-    """How far one session of one stream is recorded. ``stream`` is ``group/source``.
-
-    ``holes`` are the first and last seq of what is missing and may still come, in rising order; ``lost`` counts what
-    will not be waited for. ``about`` is what its sidecar says of it, ``last_s`` the time of its last reading.
-    """
-
-    id: int
-    stream: str
-    session: str
-    seq: int = -1
-    rows: int = 0
-    duplicates: int = 0
-    holes: list[list[int]] = field(default_factory=list)
-    lost: int = 0
-    about: dict[str, Any] = field(default_factory=dict)
-    open: bool = True
-    last_s: float = 0.0
-
-    @property
-    def gaps(self) -> int:
-        """Readings that never came."""
-        return self.lost + sum(last - first + 1 for first, last in self.holes)
-
-    def take(self, seq: int) -> bool:
-        """Count a reading; False when it was recorded before."""
-        if seq == self.seq + 1:
-            self.seq = seq
-        elif seq > self.seq:
-            self.holes.append([self.seq + 1, seq - 1])
-            if len(self.holes) > HOLES_MAX:
-                first, last = self.holes.pop(0)
-                self.lost += last - first + 1
-            self.seq = seq
-        elif not self._fill(seq):
-            self.duplicates += 1
-            return False
-        self.rows += 1
-        return True
-
-    def _fill(self, seq: int) -> bool:
-        for at, (first, last) in enumerate(self.holes):
-            if first <= seq <= last:
-                self.holes[at : at + 1] = [each for each in ([first, seq - 1], [seq + 1, last]) if each[0] <= each[1]]
-                return True
-        return False
-
-
-@dataclass(slots=True)
 class File:
-    """One file: its path in the directory, whose it is, its synced size in bytes, and the size that it has by now.
+    """One file: its path in the directory, its owner, its synced size, and its size now.
 
-    ``name`` is the student's, of a file ``{Nome}.csv``; ``session`` the session's id, of the file of a session, which
-    goes on in another one once it ``is_full``.
+    A ``{Nome}.csv`` has the student's ``name``; the file of a session has the session's id, and recording continues in
+    a new file once it ``is_full``.
     """
 
     id: int
@@ -119,14 +70,14 @@ class File:
 
 
 class Inbox:
-    """The database. Used by one thread; every change is part of the transaction that `commit` ends."""
+    """The database. One thread uses it; every change belongs to the transaction that `commit` ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open or make the database. Raises sqlite3.Error, also when another program has it."""
+        """Open or create the database. Raises sqlite3.Error, also when another program uses it."""
         db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -148,11 +99,11 @@ class Inbox:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened, and not closed."""
+        """Return True between `open` and `close`."""
         return self._db is not None
 
     def close(self) -> None:
-        """Close the database; nothing for one that is closed."""
+        """Close the database. Idempotent."""
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -162,31 +113,31 @@ class Inbox:
         self._run("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """End the transaction: all of it is on the disk when this returns."""
+        """End the transaction; all of it is on the disk when this returns."""
         self._run("COMMIT")
 
     def rollback(self) -> None:
-        """Take the transaction back, if there is one."""
+        """Undo the transaction, if there is one."""
         if self._db is not None and self._db.in_transaction:
             self._run("ROLLBACK")
 
     def session(self, stream: str, session: str) -> Session | None:
-        """The session, as far as it is recorded; None for one that is new."""
+        """Return the session, or None if it is new."""
         found = self._run(f"SELECT {_ABOUT} FROM sessions WHERE stream = ? AND session = ?", (stream, session))  # noqa: S608
         return next(map(_session, found), None)
 
     def add_session(self, stream: str, session: str) -> Session:
-        """Note a new session."""
+        """Add a new session."""
         insert = "INSERT INTO sessions (stream, session, seq, rows, duplicates, holes, lost, about, open, last_s)"
         made = self._run(f"{insert} VALUES (?, ?, -1, 0, 0, '[]', 0, '{{}}', 1, 0)", (stream, session))
         return Session(made.lastrowid or 0, stream, session)
 
     def open_sessions(self) -> list[Session]:
-        """The sessions that were not closed."""
+        """Return the sessions that were not closed."""
         return [*map(_session, self._run(f"SELECT {_ABOUT} FROM sessions WHERE open = 1"))]  # noqa: S608
 
     def save(self, sessions: Iterable[Session]) -> None:
-        """Note how far sessions are."""
+        """Store how far sessions are recorded."""
         self._db_of().executemany(
             "UPDATE sessions SET seq=?, rows=?, duplicates=?, holes=?, lost=?, open=?, last_s=? WHERE id=?",
             [
@@ -196,71 +147,71 @@ class Inbox:
         )
 
     def describe(self, sessions: Iterable[Session]) -> None:
-        """Note what the sidecars of sessions say of them."""
+        """Store what the sidecars of sessions need."""
         self._db_of().executemany(
             "UPDATE sessions SET about = ? WHERE id = ?", [(json.dumps(each.about), each.id) for each in sessions]
         )
 
-    def place_of(self, stream: str, name: str) -> int | None:
-        """The file that a stream under a name had last."""
+    def file_of(self, stream: str, name: str) -> int | None:
+        """Return the id of the file that a stream used last under a name."""
         found = self._run("SELECT file FROM places WHERE stream = ? AND name = ?", (stream, name)).fetchone()
         return None if found is None else int(found[0])
 
     def hold(self, stream: str, name: str, file: int) -> None:
-        """Note which file a stream under a name has now."""
+        """Store which file a stream uses now under a name."""
         self._run("INSERT OR REPLACE INTO places VALUES (?, ?, ?, 1)", (stream, name, file))
 
     def release(self, stream: str) -> None:
-        """The stream has ended: it holds no file any more."""
+        """Let other students use the files of a stream that has ended."""
         self._run("UPDATE places SET active = 0 WHERE stream = ? AND active = 1", (stream,))
 
     def holders(self) -> list[tuple[int, str, str]]:
-        """Which files are held, by which streams under which names."""
+        """Return the files in use, each with its stream and name."""
         return self._run("SELECT file, stream, name FROM places WHERE active = 1").fetchall()
 
     def file_by_key(self, key: str) -> File | None:
-        """The file with that key (`names.file_key`)."""
+        """Return the file with this key (`files.file_key`)."""
         found = self._run("SELECT id, path, name, session, bytes FROM files WHERE key = ?", (key,))
         return next((File(*each) for each in found), None)
 
     def add_file(self, key: str, path: str, name: str | None, session: int | None, size_bytes: int) -> File:
-        """Note a file, as large as it is now."""
+        """Add a file with its present size."""
         insert = "INSERT INTO files (key, path, name, session, bytes) VALUES (?, ?, ?, ?, ?)"
         made = self._run(insert, (key, path, name, session, size_bytes))
         return File(made.lastrowid or 0, path, name, session, size_bytes, size_bytes)
 
     def files(self) -> dict[int, File]:
-        """Every file that may still be written to, by its id."""
+        """Return every file that may still grow, by its id."""
         return {each[0]: File(*each) for each in self._run("SELECT id, path, name, session, bytes FROM files")}
 
     def forget_files(self, session: int) -> None:
-        """The files of a session are written to no more."""
+        """Remove the files of a session, which no longer grow."""
         self._run("DELETE FROM files WHERE session = ?", (session,))
 
     def is_new_event(self, id: str, now_s: float) -> bool:
-        """Whether an event was not recorded before; it is now."""
+        """Add an event; return False if it was recorded before."""
         return self._run("INSERT OR IGNORE INTO events VALUES (?, ?)", (id, now_s)).rowcount == 1
 
     def filters(self) -> set[str]:
-        """The filters that the broker's session of this recorder may have."""
+        """Return the filters that the broker's session of this recorder may have."""
         return {filter for (filter,) in self._run("SELECT filter FROM filters")}
 
-    def note_filters(self, filters: Iterable[str]) -> None:
-        """The broker's session may have these from now on, besides what it had."""
+    def add_filters(self, filters: Iterable[str]) -> None:
+        """Add filters that the broker's session may have from now on."""
         self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
 
     def prune(self, before_s: float) -> None:
-        """Forget closed sessions and events that are older than what a broker may send again."""
+        """Remove closed sessions and events that no broker sends again."""
         self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
         self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
 
     def put(self, rows: Sequence[Row]) -> tuple[int, int]:
-        """Rows that wait for their files; returns the number of this batch, which rises, and its size in bytes."""
+        """Store rows that wait for their files; return the batch's rising number and its size in bytes."""
         packed = _pack(rows)
         return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
 
     def waiting(self) -> dict[int, list[Row]]:
-        """What waits: for each session all its rows, in the order in which they came; 0 is no session."""
+        """Return the rows that wait, by session, in the order in which they came; 0 is for rows without a session."""
         found: dict[int, list[Row]] = {}
         for (blob,) in self._run("SELECT rows FROM batches ORDER BY id"):
             for row in _unpack(blob):
@@ -268,27 +219,27 @@ class Inbox:
         return found
 
     def last_batch(self) -> int:
-        """The number of the newest batch; 0 when none waits."""
+        """Return the number of the newest batch; 0 if none waits."""
         return int(self._run("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
 
     def settle(self, up_to: int, held: Sequence[Row], sizes: Iterable[tuple[int, int]]) -> None:
-        """The files are synced to these sizes in bytes, by id, with every row up to that batch but those still held."""
+        """Remove the rows up to a batch, except those held back: their files, by id, are synced to these sizes."""
         self._db_of().executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
         # The newest number stays taken, so that later batches have higher ones.
         self._run("DELETE FROM batches WHERE id < ?", (up_to,))
         self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(held), up_to))
 
     def writers(self) -> dict[str, set[str]]:
-        """Which streams have written to each ``{Nome}.csv``, by its path."""
+        """Return the streams that have written to each ``{Nome}.csv``, by its path."""
         found: dict[str, set[str]] = {}
         for path, stream in self._run("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
             found.setdefault(path, set()).add(stream)
         return found
 
     def forget(self, is_of: Callable[[str, str | None], bool], paths: Collection[str], *, dry: bool = False) -> int:
-        """Remove what is of a student, and leave no trace of it in the database's pages; how many entries that are.
+        """Remove a student, also from the database's free pages; return the number of entries.
 
-        ``is_of`` says it of a stream and a name, ``paths`` are the files of the student. ``dry`` only counts.
+        ``is_of`` tells if a stream and a name are the student's; ``paths`` are its files; ``dry`` only counts.
         """
         sessions = {
             id

@@ -1,14 +1,13 @@
-"""From deliveries to the disk: what is acknowledged, and when.
+"""Records deliveries, and decides when they may be acknowledged.
 
-A batch goes into the inbox in one transaction; only then is it acknowledged, in its order. Its rows go to the files
-as soon as their turn has come, and now and then the files are synced and the inbox forgets those rows. A fault of the
-disk stops all of it before the acknowledgement, and the batch is tried again.
+A batch goes into the inbox in one transaction, and is acknowledged after it. Its rows go to the files in the order of
+their seq. From time to time the files are synced and the inbox forgets those rows. A disk fault stops all of this
+before the acknowledgement, and the batch is tried again.
 """
 
 import csv
 import errno
 import io
-import json
 import logging
 import sqlite3
 import time
@@ -19,66 +18,44 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from csv_recorder.live.append import Files, write_whole
-from csv_recorder.live.inbox import File, Inbox, Row, Session
-from csv_recorder.live.reorder import Window
+from csv_recorder.live import dead_letters
+from csv_recorder.live.inbox import File, Inbox, Row
+from csv_recorder.live.reorder import ReorderBuffer
+from csv_recorder.live.sessions import Session
 from csv_recorder.live.sidecar import write_sidecar
-from csv_recorder.live.student_files import Places
+from csv_recorder.live.student_files import StudentFiles
+from csv_recorder.live.writer import Writer, write_whole
+from neuroone.contract import files
 from neuroone.contract.errors import ContractError, SettingsError
-from neuroone.contract.files import (
-    COLUMNS,
-    DEAD_LETTERS_FILE,
-    EVENTS,
-    INBOX_FILE,
-    INDEX,
-    INDEX_COLUMNS,
-    RAW,
-    READINGS,
-    event_row,
-    file_key,
-    group_events_path,
-    header_of,
-    part_name,
-    raw_row,
-    reading_row,
-    session_folders,
-    student_row,
-    time_text,
-)
 from neuroone.contract.messages import (
-    MISSING_MAX,
     RECORDED_STREAMS_MAX,
     EventType,
     GroupEvent,
-    Missing,
     RawBlock,
     Reading,
     Recorded,
-    RecordedStream,
     StreamState,
     StreamStatus,
 )
 from neuroone.mqtt.session import SESSION_EXPIRY_S, Delivery
 
-DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
-"""Of messages that are none, for whoever looks for their sender; more are only counted."""
 SESSIONS_MAX: Final = 20_000
-"""Sessions that are kept in memory too, for speed; beyond that the closed ones are read again from the inbox. 20 MB."""
+"""Sessions kept in memory for speed, 20 MB; beyond that, closed ones are read from the inbox again."""
 IDLE_S: Final = 3600.0
-"""A session without an end is closed after an hour without a reading; it is opened again by one that comes."""
+"""A session without an end is closed after an hour without a reading; a later reading opens it again."""
 AFTER_END_S: Final = 10.0
-"""What was under way when a stream ended is there by then."""
+"""Readings that were under way when a stream ended have arrived by then."""
 UNSETTLED_MAX_BYTES: Final = 256 * 2**20
-"""Of rows whose files are not synced: 100 s at 10,000 rows/s. Then nothing is taken until they are."""
+"""Rows whose files are not synced, 100 s at 10,000 rows/s; beyond that, no batch is accepted until they are."""
 SIDECARS_A_TURN: Final = 20
-"""Sidecars written between two batches: of a class of 30 all within two turns, of 1000 students within a minute."""
+"""Sidecars written between two batches: a class of 30 needs two turns, 1000 students less than a minute."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is written. ``csv``: ``{Nome}.csv`` too. A file of a session is ended at a size or at an age."""
+    """What is written. ``csv``: also ``{Nome}.csv``. A session continues in a new file at a size or an age."""
 
     site: str = "local"
     version: str = "0"
@@ -89,7 +66,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling:
-    """The files of a moment, while they are brought onto the disk: their ``sizes`` by id, and their paths."""
+    """The files of one moment while they are synced: their ``sizes`` by id, and their paths."""
 
     batch: int
     batch_bytes: int
@@ -101,9 +78,9 @@ class Settling:
 
 @dataclass(slots=True)
 class _Batch:
-    """What becomes of deliveries within one transaction.
+    """The effects of deliveries within one transaction.
 
-    ``readings``: the session, the seq that was its next before, the reading's seq and rows.
+    ``readings`` hold the session, the seq that it expected, and the reading's seq and rows.
     """
 
     readings: list[tuple[Session, int, int, list[Row]]] = field(default_factory=list)
@@ -114,15 +91,15 @@ class _Batch:
 
 
 class Recorder:
-    """Records into a directory. ``clock`` gives seconds since 1970. One thread uses it."""
+    """Records into a directory. ``clock`` returns seconds since 1970. One thread uses it."""
 
     def __init__(self, directory: Path, options: Options = Options(), clock: Callable[[], float] = time.time) -> None:
         self._directory = directory
         self._options = options
         self._clock = clock
-        self._inbox = Inbox(directory / INBOX_FILE)
-        self._files = Files(directory)
-        self._places = Places(self._inbox, self._files.adopt)
+        self._inbox = Inbox(directory / files.INBOX_FILE)
+        self._writer = Writer(directory)
+        self._student_files = StudentFiles(self._inbox, self._writer.adopt)
         self._by_id: dict[int, File] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
         self._ended: set[int] = set()
@@ -130,7 +107,7 @@ class Recorder:
         self._status: dict[int, StreamStatus] = {}
         self._classes: dict[str, str] = {}
         self._parts: dict[tuple[int, str], File] = {}
-        self._windows: dict[int, Window[list[Row]]] = {}
+        self._buffers: dict[int, ReorderBuffer[list[Row]]] = {}
         self._ready: dict[int, list[bytes]] = {}
         self._doubles: dict[int, list[int]] = {}
         self._unsynced: dict[int, File] = {}
@@ -164,20 +141,20 @@ class Recorder:
 
     @property
     def unwritten(self) -> int:
-        """Rows that wait for their files: what is to be written next, and what waits for an earlier reading."""
-        return sum(map(len, self._ready.values())) + sum(len(window.held) for window in self._windows.values())
+        """Count the rows that wait for their files or for an earlier reading."""
+        return sum(map(len, self._ready.values())) + sum(len(buffer.held) for buffer in self._buffers.values())
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits for a sync of the files that nothing more should be taken."""
+        """Return True if so much waits for a sync that no batch should be accepted."""
         return self._unsettled_bytes > UNSETTLED_MAX_BYTES
 
     def open(self) -> None:
-        """Open the directory and mend what a crash left. Raises SettingsError in a sentence."""
+        """Open the directory and repair what a crash left. Raises SettingsError."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._inbox.open()
-            self._inode = _inode(self._directory / INBOX_FILE)
+            self._inode = _inode(self._directory / files.INBOX_FILE)
             self._load()
             self._mend(self._inbox.waiting())
             self._last_batch = self._inbox.last_batch()
@@ -188,25 +165,24 @@ class Recorder:
                 raise SettingsError([f"--dir: another recorder uses {self._directory}"]) from None
             raise SettingsError([f"--dir: {self._directory} is not writable ({error})"]) from None
         except sqlite3.DatabaseError as error:
-            raise SettingsError([f"--dir: {self._directory / INBOX_FILE} is damaged: {error}"]) from None
+            raise SettingsError([f"--dir: {self._directory / files.INBOX_FILE} is damaged: {error}"]) from None
         except OSError as error:
             raise SettingsError([f"--dir: {self._directory} is not writable ({error.strerror})"]) from None
 
-    def take_filters(self, filters: Iterable[str]) -> set[str]:
-        """Note what is subscribed to now; returns the filters of earlier runs that are not any more."""
+    def replace_filters(self, filters: Iterable[str]) -> set[str]:
+        """Store the present subscriptions; return those of earlier runs that are obsolete."""
         self._inbox.begin()
         old = self._inbox.filters()
-        self._inbox.note_filters(filters)
+        self._inbox.add_filters(filters)
         self._inbox.commit()
         return old - set(filters)
 
-    def take(self, deliveries: Sequence[Delivery]) -> None:
-        """Make a batch durable: when this returns, it may be acknowledged.
+    def accept(self, deliveries: Sequence[Delivery]) -> None:
+        """Make a batch durable; it may be acknowledged when this returns.
 
-        Raises OSError or sqlite3.Error when the disk says no; then nothing was taken, and the same batch may be
-        given again.
+        Raises OSError or sqlite3.Error if the disk refuses; then nothing is recorded, and the batch may come again.
         """
-        if len(self._sessions) >= SESSIONS_MAX:  # only between batches: within one they are ahead of the inbox
+        if len(self._sessions) >= SESSIONS_MAX:  # not within a batch, when they are ahead of the inbox
             self._sessions = {key: session for key, session in self._sessions.items() if session.open}
         self._check_directory()
         counted = dict(self.counters)
@@ -215,7 +191,7 @@ class Recorder:
         self._inbox.begin()
         try:
             for delivery in deliveries:
-                self._take_delivery(delivery, batch)
+                self._accept_delivery(delivery, batch)
             rows = [row for reading in batch.readings for row in reading[3]] + batch.others
             if rows:
                 number, size_bytes = self._inbox.put(rows)
@@ -231,30 +207,32 @@ class Recorder:
         self._unsettled_bytes += size_bytes
         self._changed.update(dict.fromkeys((each.stream, each.session) for each in batch.touched.values()))
         for session, next_seq, seq, rows in batch.readings:
-            window = self._windows.get(session.id)
-            if window is None:
-                window = self._windows[session.id] = Window(next_seq)
-            window.push(seq, rows)
+            buffer = self._buffers.get(session.id)
+            if buffer is None:
+                buffer = self._buffers[session.id] = ReorderBuffer(next_seq)
+            buffer.push(seq, rows)
         for each in batch.others:
             self._ready.setdefault(each.file, []).append(each.content)
         for id, seq in batch.doubles:
             self._doubles.setdefault(id, []).append(seq)
-        self._bury(batch.letters)
+        if batch.letters:
+            path = self._directory / files.DEAD_LETTERS_FILE
+            self.counters["dead_letters_dropped"] += dead_letters.keep(path, batch.letters)
 
     def write(self, *, all: bool = False) -> None:
-        """Append to the files what has its turn; with ``all`` also what waits for an earlier reading.
+        """Append rows to the files; with ``all``, also those that wait for an earlier reading.
 
-        Raises OSError; what was not written is tried again.
+        Raises OSError; the next call tries again what was not written.
         """
         now_s = self._clock()
-        for id, window in tuple(self._windows.items()):
-            items, holes = window.pop(now_s, all=all)
+        for id, buffer in tuple(self._buffers.items()):
+            items, holes = buffer.pop(now_s, all=all)
             for rows in items:
                 for each in rows:
                     self._ready.setdefault(each.file, []).append(each.content)
             self._notes += [(id, "gap", hole, "") for hole in holes]
-            if not window.held:
-                del self._windows[id]
+            if not buffer.held:
+                del self._buffers[id]
         for id, seqs in tuple(self._doubles.items()):
             self._notes.append((id, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
             del self._doubles[id]
@@ -263,35 +241,35 @@ class Recorder:
             known = self._by_id[file]
             if not known.size_bytes:
                 self._folders.update(_folders_of(known.path))
-            known.size_bytes = self._files.append(known.path, header_of(known.path), b"".join(contents))
+            known.size_bytes = self._writer.append(known.path, files.header_of(known.path), b"".join(contents))
             known.is_full |= known.size_bytes >= self._options.rotate_bytes
             self._unsynced[file] = known
             del self._ready[file]
 
-    def settling(self) -> Settling | None:
-        """What is to be synced now, for `sync` in any thread and then `settled` in this one. Raises OSError."""
+    def begin_settling(self) -> Settling | None:
+        """Return what to sync now, for `sync` in any thread and then `finish_settling` in this one. Raises OSError."""
         self.write()
         if not self._unsynced:
             return None
-        held = [row for window in self._windows.values() for rows in window.held.values() for row in rows]
-        files, self._unsynced = self._unsynced, {}
+        held = [row for buffer in self._buffers.values() for rows in buffer.held.values() for row in rows]
+        unsynced, self._unsynced = self._unsynced, {}
         folders, self._folders = self._folders, set()
-        sizes = {id: file.size_bytes for id, file in files.items()}
+        sizes = {id: file.size_bytes for id, file in unsynced.items()}
         return Settling(
             batch=self._last_batch,
             batch_bytes=self._unsettled_bytes,
             held=held,
             sizes=sizes,
-            files=sorted(file.path for file in files.values()),
+            files=sorted(file.path for file in unsynced.values()),
             folders=folders,
         )
 
     def sync(self, settling: Settling) -> None:
-        """Bring files onto the disk. Raises OSError."""
-        self._files.sync(settling.files, settling.folders)
+        """Sync the files to the disk. Raises OSError."""
+        self._writer.sync(settling.files, settling.folders)
 
-    def settled(self, settling: Settling) -> None:
-        """The inbox may forget rows whose files are synced. Raises sqlite3.Error or OSError."""
+    def finish_settling(self, settling: Settling) -> None:
+        """Remove the rows whose files are synced from the inbox. Raises sqlite3.Error or OSError."""
         self._inbox.begin()
         try:
             self._inbox.settle(settling.batch, settling.held, settling.sizes.items())
@@ -299,7 +277,7 @@ class Recorder:
             self._inbox.commit()
         except BaseException:
             self._inbox.rollback()
-            self.unsettled(settling)
+            self.cancel_settling(settling)
             raise
         self._unsettled_bytes -= settling.batch_bytes
         for id, size in settling.sizes.items():
@@ -307,28 +285,28 @@ class Recorder:
                 self._by_id[id].synced_bytes = size
         self._write_index()
 
-    def unsettled(self, settling: Settling) -> None:
-        """It failed: those files are to be synced again."""
+    def cancel_settling(self, settling: Settling) -> None:
+        """Sync these files again later, because their sync failed."""
         self._folders |= settling.folders
         for id in settling.sizes:
             self._unsynced.setdefault(id, self._by_id[id])
 
     def settle(self) -> None:
-        """All three at once. Raises OSError or sqlite3.Error."""
-        settling = self.settling()
+        """Sync the files in this thread. Raises OSError or sqlite3.Error."""
+        settling = self.begin_settling()
         if settling is None:
             return
         try:
             self.sync(settling)
         except OSError:
-            self.unsettled(settling)
+            self.cancel_settling(settling)
             raise
-        self.settled(settling)
+        self.finish_settling(settling)
 
-    def look(self, most: int = SIDECARS_A_TURN) -> int:
-        """Close the sessions that have ended and write sidecars, so many at most; how many. Call every second or so.
+    def update_sessions(self, most: int = SIDECARS_A_TURN) -> int:
+        """Close sessions that have ended and write sidecars, ``most`` of them; return their number. Call every second.
 
-        Raises OSError or sqlite3.Error; what was not done is done at the next call.
+        Raises OSError or sqlite3.Error; the next call tries again what was not done.
         """
         self._end_old_parts()
         done = 0
@@ -341,14 +319,14 @@ class Recorder:
             if done >= most:
                 break
             quiet_s = now_s - session.last_s
-            if _is_recording(session) and quiet_s > (AFTER_END_S if session.id in self._ended else IDLE_S):
+            if session.is_recording and quiet_s > (AFTER_END_S if session.id in self._ended else IDLE_S):
                 done += self._close(session)
         return done
 
-    def marks(self) -> list[Recorded]:
-        """What became durable since the last call, in as many messages as it takes."""
+    def receipts(self) -> list[Recorded]:
+        """Return what became durable since the last call, in as many messages as it needs."""
         sessions = [self._sessions.get(key) or self._inbox.session(*key) for key in self._changed]
-        streams = [_mark(session) for session in sessions if session is not None]
+        streams = [session.receipt() for session in sessions if session is not None]
         self._changed.clear()
         now = datetime.fromtimestamp(self._clock(), UTC)
         return [
@@ -357,9 +335,9 @@ class Recorder:
         ]
 
     def close(self, within_s: float = 10.0) -> None:
-        """Settle, close the sessions as far as the time allows, and close the inbox; nothing for one that is closed.
+        """Sync the files, close as many sessions as the time allows, and close the inbox. Idempotent.
 
-        Raises OSError or sqlite3.Error; what is acknowledged is safe then, too.
+        Raises OSError or sqlite3.Error; all acknowledged readings are safe even then.
         """
         if not self._inbox.is_open:
             return
@@ -369,7 +347,7 @@ class Recorder:
             self._note_in_all("recorder_stop")
             self.settle()
             for session in tuple(self._sessions.values()):
-                if _is_recording(session) and time.monotonic() < until_s:
+                if session.is_recording and time.monotonic() < until_s:
                     self._close(session)
             self.settle()
         finally:
@@ -381,17 +359,17 @@ class Recorder:
         self._undescribed.clear()
 
     def _check_directory(self) -> None:
-        """A database that somebody took away would take rows and keep none. Raises OSError."""
+        """Begin a new inbox if somebody deleted it: rows would go into a file without a name. Raises OSError."""
         try:
-            if _inode(self._directory / INBOX_FILE) == self._inode:
+            if _inode(self._directory / files.INBOX_FILE) == self._inode:
                 return
         except FileNotFoundError:
             if not self._directory.is_dir():
                 raise FileNotFoundError(errno.ENOENT, "the directory of the recordings is gone") from None
-        log.error("the recordings were taken away; beginning anew in %s", self._directory)
+        log.error("the recordings were removed; starting again in %s", self._directory)
         self.counters["rows_taken_away"] += self.unwritten
         self._inbox.close()
-        for waiting in (self._windows, self._ready, self._doubles, self._unsynced, self._changed, self._described):
+        for waiting in (self._buffers, self._ready, self._doubles, self._unsynced, self._changed, self._described):
             waiting.clear()
         self._notes.clear()
         self._by_id.clear()
@@ -400,14 +378,14 @@ class Recorder:
         self.open()
 
     def _load(self) -> None:
-        """Begin with what the inbox says."""
+        """Load the state from the inbox."""
         written = self._by_id
         self._by_id = self._inbox.files()
         for id, file in self._by_id.items():
             known = written.get(id)
             file.size_bytes = file.synced_bytes if known is None else known.size_bytes
         self._unsynced = {id: self._by_id[id] for id in self._unsynced}
-        self._places.load(self._by_id, self._clock())
+        self._student_files.load(self._by_id, self._clock())
         self._parts.clear()
         self._of_session.clear()
         for file in self._by_id.values():
@@ -418,7 +396,7 @@ class Recorder:
         self._described = {each.id: each for each in described}
 
     def _mend(self, waiting: dict[int, list[Row]]) -> None:
-        """Mend the files that a crash may have left with a part of what waits, and let the rest have its turn."""
+        """Repair files that may hold a part of the rows that wait, and queue the missing rows."""
         by_file: dict[int, list[bytes]] = {}
         for rows in waiting.values():
             for each in rows:
@@ -426,7 +404,9 @@ class Recorder:
         missing: dict[int, Counter[bytes]] = {}
         for id, contents in by_file.items():
             file = self._by_id[id]
-            file.size_bytes, left = self._files.mend(file.path, header_of(file.path), file.synced_bytes, contents)
+            file.size_bytes, left = self._writer.mend(
+                file.path, files.header_of(file.path), file.synced_bytes, contents
+            )
             missing[id] = Counter(left)
             self._unsynced[id] = file
             self.counters["mended_files"] += 1
@@ -434,90 +414,92 @@ class Recorder:
         for id, rows in waiting.items():
             session = sessions.get(id)
             first_seq = min((each.seq for each in rows if each.seq >= 0), default=0)
-            # A hole that may still be filled: one before all that waits was given up long ago.
+            # A hole that may still be filled; one before all rows that wait was given up long ago.
             hole = next((first for first, last in session.holes if last + 1 >= first_seq), None) if session else None
             for each in rows:
                 if missing[each.file][each.content]:
                     missing[each.file][each.content] -= 1
                     if hole is not None and each.seq > hole:
-                        window = self._windows.setdefault(id, Window(hole))
-                        window.held.setdefault(each.seq, []).append(each)
+                        buffer = self._buffers.setdefault(id, ReorderBuffer(hole))
+                        buffer.held.setdefault(each.seq, []).append(each)
                     else:
                         self._ready.setdefault(each.file, []).append(each.content)
 
-    def _take_delivery(self, delivery: Delivery, batch: _Batch) -> None:
-        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker
+    def _accept_delivery(self, delivery: Delivery, batch: _Batch) -> None:
+        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway removed it from the broker
             return
         try:
             topic, message = delivery.open()
         except ContractError as error:
-            batch.letters.append(self._letter(delivery, error))
+            self.counters["dead_letters"] += 1
+            log.warning("message %d breaks the contract: %s", self.counters["dead_letters"], error)
+            batch.letters.append(dead_letters.letter_of(delivery, error))
             return
         of = "/".join(topic.ids)
         match message:
             case Reading():
-                self._take_reading(of, message, batch)
+                self._on_reading(of, message, batch)
             case RawBlock():
-                self._take_raw(of, message, batch)
+                self._on_raw(of, message, batch)
             case StreamState():
-                self._take_state(of, message, batch)
+                self._on_state(of, message, batch)
             case GroupEvent():
-                self._take_event(of, message, batch)
+                self._on_event(of, message, batch)
 
-    def _take_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
+    def _on_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
         session = self._sessions.get((stream, reading.session)) or self._session(stream, reading.session)
         batch.touched[session.id] = session
         next_seq, seq = session.seq + 1, reading.seq
-        if not session.take(seq):
+        if not session.accept(seq):
             self.counters["duplicates"] += 1
             batch.doubles.append((session.id, seq))
             return
         self.counters["gaps"] += max(0, seq - next_seq)
-        if not _is_recording(session):
+        if not session.is_recording:
             self._begin(session, reading, batch)
         now_s = session.last_s = self._clock()
-        rows = [Row(self._part(session, READINGS).id, session.id, seq, reading_row(reading))]
+        rows = [Row(self._part(session, files.READINGS).id, session.id, seq, files.reading_row(reading))]
         if reading.name is None:
             self.counters["unnamed"] += 1
         elif self._options.csv:
-            file = self._places.file_of(stream, reading.name, reading.code, now_s)
-            rows.append(Row(file.id, session.id, seq, student_row(reading)))
+            file = self._student_files.file_of(stream, reading.name, reading.code, now_s)
+            rows.append(Row(file.id, session.id, seq, files.student_row(reading)))
         batch.readings.append((session, next_seq, seq, rows))
         self.counters["rows"] += 1
 
-    def _take_raw(self, stream: str, block: RawBlock, batch: _Batch) -> None:
-        """Raw blocks come with QoS 0, and belong to a session once it has a reading."""
+    def _on_raw(self, stream: str, block: RawBlock, batch: _Batch) -> None:
+        """Accept a raw block, which comes with QoS 0, of a session that has a reading."""
         session = self._sessions.get((stream, block.session))
-        if session is not None and _is_recording(session):
-            batch.others.append(Row(self._part(session, RAW).id, session.id, -1, raw_row(block)))
+        if session is not None and session.is_recording:
+            batch.others.append(Row(self._part(session, files.RAW).id, session.id, -1, files.raw_row(block)))
             self.counters["raw_blocks"] += 1
 
-    def _take_state(self, stream: str, state: StreamState, batch: _Batch) -> None:
+    def _on_state(self, stream: str, state: StreamState, batch: _Batch) -> None:
         if state.status is StreamStatus.OFFLINE:
-            self._places.release(stream)
+            self._student_files.release(stream)
         session = self._sessions.get((stream, state.session))
-        if session is None or not _is_recording(session):
+        if session is None or not session.is_recording:
             return
         if self._status.get(session.id, StreamStatus.ONLINE) is state.status:
             return
         self._status[session.id] = state.status
         self._end(session, state.status is StreamStatus.OFFLINE)
-        batch.others.append(self._event_row(session, event_row(state.time, str(state.status))))
+        batch.others.append(self._event_row(session, files.event_row(state.time, str(state.status))))
 
-    def _take_event(self, group: str, event: GroupEvent, batch: _Batch) -> None:
+    def _on_event(self, group: str, event: GroupEvent, batch: _Batch) -> None:
         if not self._inbox.is_new_event(event.id, self._clock()):
             self.counters["duplicates"] += 1
             return
         self.counters["events"] += 1
-        content = event_row(event.time, str(event.type), text=event.text)
-        batch.others.append(Row(self._file(group_events_path(event.time, group), None).id, 0, -1, content))
+        content = files.event_row(event.time, str(event.type), text=event.text)
+        batch.others.append(Row(self._file(files.group_events_path(event.time, group), None).id, 0, -1, content))
         if event.type is EventType.SESSION_START:
             self._classes[group] = event.text
         elif event.type is EventType.SESSION_STOP:
             self._classes.pop(group, None)
         for session in self._sessions.values():
             in_group, _, source = session.stream.partition("/")
-            if _is_recording(session) and in_group == group and event.source in (None, source):
+            if session.is_recording and in_group == group and event.source in (None, source):
                 batch.others.append(self._event_row(session, content))
                 if event.type is EventType.SESSION_START:
                     self._describe(session, **{"class": event.text})
@@ -528,12 +510,12 @@ class Recorder:
         return known
 
     def _begin(self, session: Session, reading: Reading, batch: _Batch) -> None:
-        """A session's first reading, or the first one after it was closed."""
+        """Open a session at its first reading, or at the first one after it was closed."""
         session.open = True
         self._end(session, False)
         self._status[session.id] = StreamStatus.ONLINE
         if session.about:
-            batch.others.append(self._event_row(session, event_row(reading.time, "online")))
+            batch.others.append(self._event_row(session, files.event_row(reading.time, "online")))
             return
         self.counters["sessions_opened"] += 1
         group = session.stream.partition("/")[0]
@@ -543,18 +525,18 @@ class Recorder:
             kind=str(reading.kind),
             name=reading.name,
             code=reading.code,
-            start=time_text(reading.time),
+            start=files.time_text(reading.time),
             parts={},
             **{"class": self._classes.get(group)},
         )
 
     def _new_directory(self, time: datetime, stream: str) -> str:
-        candidates = session_folders(time, stream)
+        candidates = files.session_folders(time, stream)
         return next(
             each
             for each in candidates
             if not (self._directory / each).exists()
-            and self._inbox.file_by_key(file_key(f"{each}/{part_name(READINGS, 1)}")) is None
+            and self._inbox.file_by_key(files.file_key(f"{each}/{files.part_name(files.READINGS, 1)}")) is None
         )
 
     def _end(self, session: Session, ended: bool) -> None:
@@ -565,7 +547,7 @@ class Recorder:
         self._undescribed[session.id] = self._described[session.id] = session
 
     def _part(self, session: Session, kind: str) -> File:
-        """The file of a session that rows of a kind go to now."""
+        """Return the file of a session for new rows of a kind."""
         file = self._parts.get((session.id, kind))
         if file is not None and not file.is_full:
             return file
@@ -575,41 +557,41 @@ class Recorder:
             number, since_s = number + 1, self._clock()
             self._describe(session, parts={**parts, kind: (number, since_s)})
         file = self._parts[session.id, kind] = self._file(
-            f"{session.about['directory']}/{part_name(kind, number)}", session.id
+            f"{session.about['directory']}/{files.part_name(kind, number)}", session.id
         )
         return file
 
     def _end_old_parts(self) -> None:
-        """What is old enough goes on in a new file."""
+        """Let sessions continue in new files if the present ones are too old."""
         before_s = self._clock() - self._options.rotate_s
         for session in self._sessions.values():
-            if _is_recording(session):
+            if session.is_recording:
                 for kind, (_, since_s) in session.about["parts"].items():
                     if since_s < before_s and (file := self._parts.get((session.id, kind))) is not None:
                         file.is_full = True
 
     def _file(self, path: str, session: int | None) -> File:
-        known = self._inbox.file_by_key(file_key(path))
+        known = self._inbox.file_by_key(files.file_key(path))
         if known is None:
-            known = self._inbox.add_file(file_key(path), path, None, session, self._files.adopt(path))
+            known = self._inbox.add_file(files.file_key(path), path, None, session, self._writer.adopt(path))
         if known.id not in self._by_id:
             self._by_id[known.id] = known
             self._of_session.setdefault(session, []).append(known)
         return self._by_id[known.id]
 
     def _event_row(self, session: Session, content: bytes) -> Row:
-        return Row(self._part(session, EVENTS).id, session.id, -1, content)
+        return Row(self._part(session, files.EVENTS).id, session.id, -1, content)
 
     def _write_notes(self) -> None:
-        """Events of the recording itself: they go the way of everything that is recorded."""
+        """Record the events of the recording itself, as any other event."""
         if not self._notes:
             return
         now = datetime.fromtimestamp(self._clock(), UTC)
-        sessions = {each.id: each for each in self._sessions.values() if _is_recording(each)}
+        sessions = {each.id: each for each in self._sessions.values() if each.is_recording}
         self._inbox.begin()
         try:
             rows = [
-                self._event_row(sessions[id], event_row(now, event, seqs, text))
+                self._event_row(sessions[id], files.event_row(now, event, seqs, text))
                 for id, event, seqs, text in self._notes
                 if id in sessions
             ]
@@ -626,12 +608,12 @@ class Recorder:
             self._ready.setdefault(each.file, []).append(each.content)
 
     def _note_in_all(self, event: str) -> None:
-        self._notes += [(each.id, event, None, "") for each in self._sessions.values() if _is_recording(each)]
+        self._notes += [(each.id, event, None, "") for each in self._sessions.values() if each.is_recording]
 
     def _close(self, session: Session) -> bool:
-        """Close a session whose files are synced; whether they are."""
-        files = self._of_session.get(session.id, [])
-        if session.id in self._windows or any(file.size_bytes != file.synced_bytes for file in files):
+        """Close a session; return False if its files are not synced yet."""
+        of_session = self._of_session.get(session.id, [])
+        if session.id in self._buffers or any(file.size_bytes != file.synced_bytes for file in of_session):
             return False
         session.open = False
         try:
@@ -646,7 +628,7 @@ class Recorder:
             raise
         for file in self._of_session.pop(session.id, []):
             del self._by_id[file.id]
-        for kind in COLUMNS:
+        for kind in files.COLUMNS:
             self._parts.pop((session.id, kind), None)
         self._ended.discard(session.id)
         self._status.pop(session.id, None)
@@ -659,37 +641,15 @@ class Recorder:
         write_sidecar(folder, session, self._options.site, self._options.version)
 
     def _write_index(self) -> None:
-        """The file of every name, for a person who looks for one."""
-        path = self._directory / INDEX
+        """Write the file of every name, for people who look for one."""
+        path = self._directory / files.INDEX
         named = [(file.name, file.path) for file in self._by_id.values() if file.name is not None]
         if len(named) == self._indexed and (path.exists() or not named):
-            return  # names come, and never go while a recorder runs
+            return  # no name goes while a recorder runs
         text = io.StringIO()
-        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *sorted(named)])
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([files.INDEX_COLUMNS, *sorted(named)])
         write_whole(path, text.getvalue().encode())
         self._indexed = len(named)
-
-    def _letter(self, delivery: Delivery, error: ContractError) -> bytes:
-        self.counters["dead_letters"] += 1
-        log.warning("message %d is no reading: %s", self.counters["dead_letters"], error)
-        letter = {"topic": delivery.topic, "fault": str(error), "payload": delivery.payload.hex()}
-        return (json.dumps(letter) + "\n").encode()
-
-    def _bury(self, letters: list[bytes]) -> None:
-        """Messages that are none will not become one by coming again: keep them for a person to look at."""
-        if not letters:
-            return
-        path = self._directory / DEAD_LETTERS_FILE
-        try:
-            size = path.stat().st_size if path.exists() else 0
-            with path.open("ab") as file:
-                for letter in letters:
-                    if size + len(letter) > DEAD_LETTERS_MAX_BYTES:
-                        self.counters["dead_letters_dropped"] += 1
-                    else:
-                        size += file.write(letter)
-        except OSError:  # a full disk must not hold up readings for the sake of these
-            self.counters["dead_letters_dropped"] += len(letters)
 
 
 def _inode(path: Path) -> int:
@@ -703,18 +663,3 @@ def _is_recording(session: Session) -> bool:
 
 def _folders_of(path: str) -> list[str]:
     return [str(each) for each in PurePosixPath(path).parents]
-
-
-def _mark(session: Session) -> RecordedStream:
-    """How far a session is on the disk, as it stands now."""
-    group, _, source = session.stream.partition("/")
-    return RecordedStream(
-        group=group,
-        source=source,
-        session=session.session,
-        seq=session.seq,
-        rows=session.rows,
-        duplicates=session.duplicates,
-        gaps=session.gaps,
-        missing=tuple(Missing(first=first, last=last) for first, last in session.holes[-MISSING_MAX:]),
-    )

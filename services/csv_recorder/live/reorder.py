@@ -1,7 +1,7 @@
-"""The window in which a session's readings get their order back.
+"""Puts a session's readings back into their order.
 
-Brokers send again what was not acknowledged after what is newer: NATS always, Mosquitto at times. A reading that
-comes before its predecessor waits for it a little.
+A broker may redeliver a reading after newer ones: NATS always does, Mosquitto sometimes. A reading that comes before
+its predecessor waits for it.
 """
 
 from dataclasses import dataclass, field
@@ -10,32 +10,32 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 ORDER_S: Final = 10.0
-"""NATS sends again after 5 s (see `neuroone.brokers`), and Mosquitto at the next connect."""
+"""NATS redelivers after 5 s (see `neuroone.up.brokers`), Mosquitto at the next connect."""
 HELD_MAX: Final = 1000
-"""Readings of one session that wait at most: 16 minutes at 1 Hz, 400 kB. With more the hole is given up."""
+"""Readings of one session that may wait: 16 minutes at 1 Hz, 400 kB. Beyond that, the hole is given up."""
 
 
 @dataclass(slots=True)
-class Window(Generic[T]):
-    """Items of one session by seq; ``next_seq`` is the one whose turn it is."""
+class ReorderBuffer(Generic[T]):
+    """Items of one session by seq; ``next_seq`` is written next."""
 
     next_seq: int
     held: dict[int, T] = field(default_factory=dict)
     _since_s: float | None = None
 
     def push(self, seq: int, item: T) -> None:
-        """An item arrived."""
+        """Add an item."""
         self.held[seq] = item
 
     def pop(self, now_s: float, *, all: bool = False) -> tuple[list[T], list[tuple[int, int]]]:
-        """What may be written now, in order, and the holes (first and last seq) that were given up for it.
+        """Return the items to write now, in order, and the holes (first and last seq) that were given up.
 
-        What comes after its hole was given up is not held any more. With ``all`` nothing is.
+        An item that comes after its hole was given up does not wait. With ``all``, no item waits.
         """
         held = self.held
         items: list[T] = []
         holes: list[tuple[int, int]] = []
-        if len(held) == 1 and self.next_seq in held:  # so it is nearly always
+        if len(held) == 1 and self.next_seq in held:  # nearly always
             items.append(held.pop(self.next_seq))
             self.next_seq += 1
             self._since_s = None

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from csv_recorder.live.append import write_whole
-from csv_recorder.live.inbox import Session
+from csv_recorder.live.sessions import Session
+from csv_recorder.live.writer import write_whole
 from neuroone.contract.files import (
     BIDS,
     CLOSED,

@@ -59,7 +59,7 @@ def recorder(tmp_path: Path, clock: Clock) -> Iterator[Recorder]:
 
 
 def record(recorder: Recorder, *deliveries: Delivery) -> None:
-    recorder.take(deliveries)
+    recorder.accept(deliveries)
     recorder.write()
 
 
@@ -94,7 +94,7 @@ def test_a_reading_that_comes_again_is_written_once(recorder: Recorder, tmp_path
     again = Recorder(tmp_path)
     again.open()
     record(again, delivery(1), delivery(3), delivery(4))
-    (mark,) = again.marks()
+    (mark,) = again.receipts()
     again.close()
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 4
     (stream,) = mark.streams
@@ -106,7 +106,7 @@ def test_a_reading_without_a_name_is_counted_not_written(recorder: Recorder, tmp
     record(recorder, delivery(name=None))
     assert not (tmp_path / "Joao_Silva.csv").exists()
     assert recorder.counters["unnamed"] == 1
-    assert recorder.marks()[0].streams[0].seq == 0
+    assert recorder.receipts()[0].streams[0].seq == 0
 
 
 def test_two_students_of_one_name(recorder: Recorder, tmp_path: Path, clock: Clock) -> None:
@@ -190,7 +190,7 @@ def test_a_crash_after_a_settled_part_is_mended(tmp_path: Path) -> None:
     recorder.open()
     record(recorder, delivery(0))
     recorder.settle()
-    recorder.take([delivery(1)])
+    recorder.accept([delivery(1)])
     crash(recorder)
     with (tmp_path / "Joao_Silva.csv").open("ab") as file:
         file.write(b"note of a teacher")
@@ -220,7 +220,7 @@ def test_a_full_disk_is_not_acknowledged_and_leaves_no_half_row(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(os, "write", full)
-        recorder.take([delivery(1)])
+        recorder.accept([delivery(1)])
         with pytest.raises(OSError, match="No space left"):
             recorder.write()
     record(recorder, delivery(2))
@@ -247,8 +247,8 @@ def test_a_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
 def test_many_marks_come_in_several_messages(recorder: Recorder) -> None:
     """And only what is new is said."""
     record(recorder, *(delivery(source=f"s{number}", name=None) for number in range(450)))
-    assert [len(mark.streams) for mark in recorder.marks()] == [125, 125, 125, 75]
-    assert recorder.marks() == []
+    assert [len(mark.streams) for mark in recorder.receipts()] == [125, 125, 125, 75]
+    assert recorder.receipts() == []
 
 
 def refuse_commits(patch: pytest.MonkeyPatch) -> None:
@@ -287,8 +287,8 @@ def test_a_refused_batch_is_not_marked(recorder: Recorder, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         refuse_commits(patch)
         with pytest.raises(sqlite3.OperationalError):
-            recorder.take([delivery(1), delivery(2)])
-    (mark,) = recorder.marks()
+            recorder.accept([delivery(1), delivery(2)])
+    (mark,) = recorder.receipts()
     assert [(stream.seq, stream.rows) for stream in mark.streams] == [(0, 1)]
 
 

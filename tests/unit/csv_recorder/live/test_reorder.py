@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.live.reorder import HELD_MAX, ORDER_S, Window
+from csv_recorder.live.reorder import HELD_MAX, ORDER_S, ReorderBuffer
 
 
-def window(next_seq: int, *seqs: int) -> Window[int]:
-    made: Window[int] = Window(next_seq)
+def buffer(next_seq: int, *seqs: int) -> ReorderBuffer[int]:
+    made: ReorderBuffer[int] = ReorderBuffer(next_seq)
     for seq in seqs:
         made.push(seq, seq)
     return made
@@ -15,14 +15,14 @@ def window(next_seq: int, *seqs: int) -> Window[int]:
 
 def test_what_comes_in_order_is_written_at_once():
     """Nothing is held."""
-    made = window(5, 5, 6, 7)
+    made = buffer(5, 5, 6, 7)
     assert made.pop(0.0) == ([5, 6, 7], [])
     assert not made.held
 
 
 def test_what_comes_too_early_waits_for_its_predecessor():
     """And is written behind it."""
-    made = window(0, 0, 2, 3)
+    made = buffer(0, 0, 2, 3)
     assert made.pop(0.0) == ([0], [])
     made.push(1, 1)
     assert made.pop(ORDER_S / 2) == ([1, 2, 3], [])
@@ -30,7 +30,7 @@ def test_what_comes_too_early_waits_for_its_predecessor():
 
 def test_a_hole_is_given_up_after_a_while():
     """And said; what then comes after all stands late."""
-    made = window(0, 2)
+    made = buffer(0, 2)
     assert made.pop(100.0) == ([], [])
     assert made.pop(100.0 + ORDER_S) == ([2], [(0, 1)])
     made.push(1, 1)
@@ -41,7 +41,7 @@ def test_a_hole_is_given_up_after_a_while():
 
 def test_each_hole_has_its_own_time():
     """The second one is waited for as long as the first."""
-    made = window(0, 1, 3)
+    made = buffer(0, 1, 3)
     made.pop(0.0)
     assert made.pop(ORDER_S) == ([1], [(0, 0)])
     assert made.pop(ORDER_S + 1) == ([], [])
@@ -50,7 +50,7 @@ def test_each_hole_has_its_own_time():
 
 def test_so_many_wait_at_most():
     """A hole that too much waits behind is given up."""
-    made = window(0, *range(1, HELD_MAX + 2))
+    made = buffer(0, *range(1, HELD_MAX + 2))
     items, holes = made.pop(0.0)
     assert (len(items), holes) == (HELD_MAX + 1, [(0, 0)])
 
@@ -58,7 +58,7 @@ def test_so_many_wait_at_most():
 @given(seqs=st.lists(st.integers(0, 30), unique=True), cuts=st.lists(st.integers(0, 30)))
 def test_whatever_the_order_everything_comes_out_once_and_sorted(seqs: list[int], cuts: list[int]) -> None:
     """Pushed within the time, in any parts."""
-    made = window(0)
+    made = buffer(0)
     out = []
     for at, seq in enumerate(seqs):
         made.push(seq, seq)

@@ -39,10 +39,10 @@ def recorder(tmp_path: Path, clock: Clock) -> Iterator[Recorder]:
 
 
 def record(recorder: Recorder, *deliveries: Delivery) -> None:
-    recorder.take(deliveries)
+    recorder.accept(deliveries)
     recorder.write()
     recorder.settle()
-    recorder.look()
+    recorder.update_sessions()
 
 
 def delivered(topic: Topic, message: Message) -> Delivery:
@@ -147,11 +147,11 @@ def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
     """After a crash, too, the next recorder says in the events that there was one."""
     first = Recorder(tmp_path)
     first.open()
-    first.take([delivery(0)])
+    first.accept([delivery(0)])
     crash(first)
     second = Recorder(tmp_path)
     second.open()
-    second.take([delivery(1)])
+    second.accept([delivery(1)])
     second.close()
     directory = only(tmp_path)
     assert [row["event"] for row in table(directory / "events.csv")] == ["recorder_start", "recorder_stop"]
@@ -161,7 +161,7 @@ def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
 
 def test_a_reading_that_was_overtaken_stands_in_its_place(recorder: Recorder, tmp_path: Path) -> None:
     """In both files, if it comes in time."""
-    recorder.take([delivery(0), delivery(2, delta=2)])
+    recorder.accept([delivery(0), delivery(2, delta=2)])
     recorder.write()
     record(recorder, delivery(1, delta=1))
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "1", "2"]

@@ -72,7 +72,7 @@ def record(root: Path, *students: tuple[str, str, str], stop: bool = True) -> No
             reading = messages.reading(
                 seq=seq, time=NOON + timedelta(seconds=seq), name=name, code=group, session=f"s-{source}-{group}"
             )
-            recorder.take([delivery(topic, reading)])
+            recorder.accept([delivery(topic, reading)])
     if stop:
         recorder.close()
 
@@ -185,7 +185,7 @@ def test_rows_that_still_wait_are_forgotten(tmp_path):
         topic = topics.Topic("local", topics.READING, ("ABC", source))
         reading = messages.reading(seq=20, session=f"s-{source}-ABC", name=name, code="ABC")
         batch.append(delivery(topic, reading))
-    crashed.take(batch)
+    crashed.accept(batch)
     crashed._inbox.close()
     assert forget(root, "--name", ANA, "--yes") == 0
     record(root)

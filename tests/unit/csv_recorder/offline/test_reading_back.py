@@ -63,10 +63,10 @@ def recorder(tmp_path: Path):
         if second == 10:
             marker = GroupEvent(id="m1", time=time, type=EventType.MARKER, source=None, text='prova "A", início')
             batch.append(delivery(topics.EVENT, ("ABC123",), marker))
-        recorder.take(batch)
+        recorder.accept(batch)
         recorder.write()
     recorder.settle()
-    recorder.look()
+    recorder.update_sessions()
     yield recorder
     recorder.close()
 

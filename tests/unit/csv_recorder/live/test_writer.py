@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.live.append import Files, write_whole
+from csv_recorder.live.writer import Writer, write_whole
 
 HEADER = b"a,b\n"
 rows = st.lists(st.integers(0, 20).map(lambda n: b"%d,x\n" % n), max_size=8)
@@ -20,49 +20,49 @@ def test_mending_leaves_whole_rows_and_names_the_missing(
 ) -> None:
     """Whatever part of the waiting rows was written when the program was killed."""
     folder = tmp_path_factory.mktemp("files")
-    files = Files(folder)
-    synced = files.append("f.csv", HEADER, b"".join(before)) if before else 0
+    writer = Writer(folder)
+    synced = writer.append("f.csv", HEADER, b"".join(before)) if before else 0
     whole = HEADER + b"".join(before) + b"".join(waiting)
     (folder / "f.csv").write_bytes(whole[: max(synced, min(len(whole), synced + cut))])
-    size, missing = files.mend("f.csv", HEADER, synced, waiting)
-    assert files.size_bytes("f.csv") == size
+    size, missing = writer.mend("f.csv", HEADER, synced, waiting)
+    assert writer.size_bytes("f.csv") == size
     if missing or not size:
-        files.append("f.csv", HEADER, b"".join(missing))
+        writer.append("f.csv", HEADER, b"".join(missing))
     assert sorted((folder / "f.csv").read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
 def test_what_somebody_else_appended_stays(tmp_path: Path) -> None:
     """Whole rows of ours among it are not missing; a torn one is."""
-    files = Files(tmp_path)
-    synced = files.append("f.csv", HEADER, b"1,x\n")
+    writer = Writer(tmp_path)
+    synced = writer.append("f.csv", HEADER, b"1,x\n")
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\n3,x\nnote\n2,")
-    assert files.mend("f.csv", HEADER, synced, [b"2,x\n", b"3,x\n"])[1] == [b"2,x\n"]
+    assert writer.mend("f.csv", HEADER, synced, [b"2,x\n", b"3,x\n"])[1] == [b"2,x\n"]
     assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\n3,x\nnote\n"
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\nnote")
-    assert files.mend("f.csv", HEADER, synced, [b"2,x\n"])[1] == [b"2,x\n"]
+    assert writer.mend("f.csv", HEADER, synced, [b"2,x\n"])[1] == [b"2,x\n"]
     assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\nnote\n"
 
 
 def test_a_short_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk took half of it: that half goes again."""
-    files = Files(tmp_path)
-    size = files.append("f.csv", HEADER, b"1,x\n")
+    writer = Writer(tmp_path)
+    size = writer.append("f.csv", HEADER, b"1,x\n")
     write = os.write
     monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[: len(content) // 2]))
     with pytest.raises(OSError, match="No space left") as fault:
-        files.append("f.csv", HEADER, b"2,x\n3,x\n")
+        writer.append("f.csv", HEADER, b"2,x\n3,x\n")
     assert fault.value.errno == errno.ENOSPC
-    assert files.size_bytes("f.csv") == size
+    assert writer.size_bytes("f.csv") == size
 
 
 def test_folders_are_made_but_not_the_recordings_themselves(tmp_path: Path) -> None:
     """A disk that was taken away is not replaced by a folder of its name."""
-    files = Files(tmp_path / "recordings")
+    writer = Writer(tmp_path / "recordings")
     with pytest.raises(FileNotFoundError):
-        files.append("sessions/x/f.csv", HEADER, b"1,x\n")
+        writer.append("sessions/x/f.csv", HEADER, b"1,x\n")
     (tmp_path / "recordings").mkdir()
-    files.append("sessions/x/f.csv", HEADER, b"1,x\n")
-    files.sync(["sessions/x/f.csv", "gone.csv"], ["sessions/x", "sessions", "."])
+    writer.append("sessions/x/f.csv", HEADER, b"1,x\n")
+    writer.sync(["sessions/x/f.csv", "gone.csv"], ["sessions/x", "sessions", "."])
 
 
 def test_a_file_is_written_in_one_step(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The files of a directory: appended to in whole rows, mended after a crash, brought onto the disk.
+"""Appends whole rows to files, repairs them after a crash, and syncs them to the disk.
 
-A file is open only while it is written to: thousands of students need no more handles than one, and a file that
-somebody moved away is begun anew.
+A file is open only while rows are written: thousands of students need one handle, and a file that somebody moved away
+is created again.
 """
 
 import errno
@@ -14,16 +14,16 @@ from typing import Final
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 
-class Files:
-    """Appends to files, named by their path in the directory. Every method raises OSError when the disk says no."""
+class Writer:
+    """Appends to files, named by their path in the directory. Every method raises OSError if the disk refuses."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def append(self, file: str, header: bytes, rows: bytes) -> int:
-        """Append whole rows, a new file's header before them; returns the file's size in bytes.
+        """Append whole rows, and the header to a new file; return the file's size in bytes.
 
-        What does not fit on the disk leaves no part behind.
+        Rows that do not fit on the disk leave no part behind.
         """
         handle = self._open(file)
         try:
@@ -33,7 +33,7 @@ class Files:
             os.close(handle)
 
     def adopt(self, file: str) -> int:
-        """A file comes into our care, perhaps one of the old server's: end its last line; returns its size in bytes."""
+        """End the last line of a file that may be the old server's; return the file's size in bytes."""
         if self.size_bytes(file) == 0:
             return 0
         handle = self._open(file)
@@ -44,10 +44,10 @@ class Files:
             os.close(handle)
 
     def mend(self, file: str, header: bytes, synced_bytes: int, rows: Sequence[bytes]) -> tuple[int, list[bytes]]:
-        """After a crash: end the file with a whole row again.
+        """End the file with a whole row again after a crash; return its size in bytes and the rows that are missing.
 
-        ``rows`` are those that may stand behind the synced size, the last one perhaps in part; what stands there and
-        is none of them is somebody else's, and stays. Returns the file's size in bytes and the rows that are missing.
+        ``rows`` are those that may stand behind the synced size, the last one perhaps in part. Anything else there was
+        written by somebody else, and stays.
         """
         handle = self._open(file)
         try:
@@ -79,15 +79,15 @@ class Files:
             os.close(handle)
 
     def sync(self, files: Iterable[str], folders: Iterable[str]) -> None:
-        """Bring files and the entries of new ones in their folders onto the disk. May run in a thread of its own."""
+        """Sync files, and the folders of new ones, to the disk. May run in another thread."""
         for file in files:
             self._sync(file, os.O_RDWR)
-        if os.name == "posix":  # elsewhere a folder is no file
+        if os.name == "posix":  # other systems cannot open a folder
             for folder in folders:
                 self._sync(folder, os.O_RDONLY)
 
     def size_bytes(self, file: str) -> int:
-        """The file's size; 0 for one that is not there."""
+        """Return the file's size; 0 if there is no file."""
         try:
             return os.stat(f"{self._directory}{os.sep}{file}").st_size  # noqa: PTH116 (pathlib costs thrice as much)
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class Files:
             return os.open(path, _FLAGS, 0o666)
         except FileNotFoundError:
             if not self._directory.is_dir():
-                raise  # somebody took it away, or what it was mounted from: it is not ours to make a new one
+                raise  # somebody removed or unmounted it: a new one would hide that
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, _FLAGS, 0o666)
 
@@ -107,7 +107,7 @@ class Files:
         try:
             handle = os.open(f"{self._directory}{os.sep}{file}", flags)
         except FileNotFoundError:
-            return  # somebody moved it away: it is theirs
+            return  # somebody moved it away
         try:
             os.fsync(handle)
         finally:
@@ -115,10 +115,7 @@ class Files:
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Write a file in one step: a reader sees the old content or the new; ``sync``: also after a power cut.
-
-    Raises OSError.
-    """
+    """Replace a file in one step, with ``sync`` also if the power fails. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as stream:
         stream.write(content)
@@ -129,7 +126,7 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
 
 
 def _write(handle: int, start: int, content: bytes) -> int:
-    """Write all of it from ``start``, which is the end of what stays, or nothing; returns where it ends."""
+    """Write all of it at ``start``, the end of the file, or nothing; return the new end."""
     os.lseek(handle, start, os.SEEK_SET)
     try:
         if os.write(handle, content) != len(content):
