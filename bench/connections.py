@@ -25,34 +25,39 @@ FRAME = text_frame(json.dumps({"Nome": "s1234", "Codigo": "BENCH", "Att": 50, "M
 TICK_S = 0.002
 
 
-class Inn:
-    """Lets everybody in and counts what they say."""
+class FakeServer:
+    """Accepts every client and counts the messages."""
 
     def __init__(self):
-        self.heard = 0
+        self.messages = 0
 
     def make(self):
         return Connection(self, Dialects(max_size=8192, logger=SILENT))
 
-    def arrived(self, connection):
+    def on_connect(self, connection):
         pass
 
-    def answer(self, connection, request):
+    def on_request(self, connection, request):
         pass
 
-    def greet(self, connection, request):
-        return self
+    def on_open(self, connection, request):
+        return FakeClient(self)
 
-    def hear(self, message):
-        self.heard += 1
-
-    def go_on(self):
+    def on_close(self, connection):
         pass
 
-    def leave(self):
+
+class FakeClient:
+    def __init__(self, server):
+        self.server = server
+
+    def on_message(self, message):
+        self.server.messages += 1
+
+    def resume(self):
         pass
 
-    def left(self, connection):
+    def on_close(self):
         pass
 
 
@@ -60,17 +65,18 @@ SILENT = logging.getLogger("bench.websockets")
 SILENT.setLevel(logging.CRITICAL)
 
 
-async def library(port, inn):
+async def library(port, fake):
     async def talk(connection):
         with contextlib.suppress(ConnectionClosed):
             while True:
-                inn.hear(await connection.recv(decode=False))
+                await connection.recv(decode=False)
+                fake.messages += 1
 
     return await serve(talk, HOST, port, compression=None, max_size=8192, logger=SILENT, backlog=1024)
 
 
-async def ours(port, inn):
-    return await asyncio.get_running_loop().create_server(inn.make, HOST, port, backlog=1024)
+async def ours(port, fake):
+    return await asyncio.get_running_loop().create_server(fake.make, HOST, port, backlog=1024)
 
 
 LAYERS = {"library's asyncio layer": library, "connection.py": ours}
@@ -80,10 +86,10 @@ def server(layer, port, pipe):
     """Serve; say at every word from the pipe how much was heard, and CPU and memory so far."""
 
     async def main():
-        inn = Inn()
-        listener = await LAYERS[layer](port, inn)
+        fake = FakeServer()
+        listener = await LAYERS[layer](port, fake)
         while await asyncio.to_thread(pipe.recv):
-            pipe.send((inn.heard, time.process_time(), psutil.Process().memory_info().rss))
+            pipe.send((fake.messages, time.process_time(), psutil.Process().memory_info().rss))
         listener.close()
 
     allow_many_files()

@@ -1,4 +1,4 @@
-"""Who may come in, and how much each may do: tokens, join codes and rates."""
+"""Decide who may connect, watch and join: tokens, join codes and limits for each address."""
 
 import contextlib
 import hmac
@@ -13,9 +13,10 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from neuroone.contract.errors import SettingsError
+from ws_gateway.token_bucket import TokenBucket
 
 ADDRESSES_MAX: Final = 10_000
-"""Addresses whose rates are remembered, the longest unseen forgotten first."""
+"""Addresses whose limits are remembered; the one unseen for longest is forgotten first."""
 GUESSES_BURST: Final = 10
 """Wrong tokens or join codes that one address may try at once: a class that mistypes."""
 GUESSES_RATE_HZ: Final = 0.1
@@ -28,35 +29,11 @@ TOKEN_BYTES: Final = 16
 Network = IPv4Network | IPv6Network
 
 
-class Bucket:
-    """Lets through a burst, then a rate. Times are in seconds of one steady clock."""
-
-    __slots__ = ("_at_s", "_burst", "_rate_hz", "_ready")
-
-    def __init__(self, rate_hz: float, burst: float, now_s: float) -> None:
-        self._rate_hz = rate_hz
-        self._burst = burst
-        self._ready = burst
-        self._at_s = now_s
-
-    def has(self, now_s: float) -> bool:
-        """Whether one more would be let through."""
-        self._ready = min(self._burst, self._ready + (now_s - self._at_s) * self._rate_hz)
-        self._at_s = now_s
-        return self._ready >= 1
-
-    def take(self, now_s: float) -> float:
-        """One more comes; seconds until it is let through, 0 for at once."""
-        self.has(now_s)
-        self._ready -= 1
-        return max(0.0, -self._ready / self._rate_hz)
-
-
 class Access:
-    """Tokens and join codes, compared in constant time; too many wrong ones from an address are not looked at.
+    """Check tokens and join codes in constant time, and limit the wrong ones that each address may try.
 
-    ``token`` None lets everybody watch; ``open_here`` lets those on this machine watch without it. ``join_codes`` has
-    the word that students of a class code must know.
+    If ``token`` is None everybody may watch; ``open_here`` lets programs of this machine watch without it.
+    ``join_codes`` has the join code that students of each class code must show.
     """
 
     def __init__(
@@ -66,45 +43,47 @@ class Access:
         self._open_here = open_here
         self._join_codes = join_codes
         self._clock = clock
-        self._guesses: OrderedDict[str, Bucket] = OrderedDict()
-        self._connects: OrderedDict[str, Bucket] = OrderedDict()
+        self._guesses: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._connects: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def may_connect(self, address: str) -> bool:
-        """Whether one more connection from this address is welcome."""
+        """Return True if this address may open one more connection now."""
         bucket = self._bucket(self._connects, address, CONNECTS_RATE_HZ, CONNECTS_BURST)
-        return bucket.take(self._clock()) == 0
+        return bucket.spend(self._clock()) == 0
 
     def token_of(self, given: str | None, *, is_here: bool) -> str | None:
-        """The token that a connection has: the one that it shows, or ours if it comes from this machine."""
+        """Return the token that a connection showed, or our own if this machine needs none."""
         return self._token if given is None and is_here and self._open_here else given
 
     def may_watch(self, given: str | None, address: str) -> bool:
-        """Whether whoever shows this token may see the students."""
+        """Return True if a client that shows this token may watch the students."""
         return self._token is None or self._is(self._token, given, address)
 
     def may_join(self, code: str | None, given: str | None, address: str) -> bool:
-        """Whether a student who shows this join code may join the class."""
+        """Return True if a student who shows this join code may join the class."""
         wanted = self._join_codes.get(code or "")
         if wanted is None:
             return True
-        # Who is here and showed nothing has our own token by `token_of`: that is no guess at a join code.
+        # A client of this machine that showed nothing has our own token by `token_of`: that is no wrong guess.
         return given is not self._token and self._is(wanted, given, address)
 
     def _is(self, wanted: str, given: str | None, address: str) -> bool:
         if given is None:
             return False
         bucket = self._bucket(self._guesses, address, GUESSES_RATE_HZ, GUESSES_BURST)
-        if not bucket.has(self._clock()):
+        if not bucket.has_token(self._clock()):
             return False
         if hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
             return True
-        bucket.take(self._clock())
+        bucket.spend(self._clock())
         return False
 
-    def _bucket(self, buckets: OrderedDict[str, Bucket], address: str, rate_hz: float, burst: float) -> Bucket:
+    def _bucket(
+        self, buckets: OrderedDict[str, TokenBucket], address: str, rate_hz: float, burst: float
+    ) -> TokenBucket:
         bucket = buckets.get(address)
         if bucket is None:
-            bucket = buckets[address] = Bucket(rate_hz, burst, self._clock())
+            bucket = buckets[address] = TokenBucket(rate_hz, burst, self._clock())
             if len(buckets) > ADDRESSES_MAX:
                 buckets.popitem(last=False)
         buckets.move_to_end(address)
@@ -112,16 +91,16 @@ class Access:
 
 
 def token_given(path: str, authorization: str | None) -> str | None:
-    """The token in an address (``?token=``) or in an ``Authorization: Bearer`` header."""
+    """Return the token in an address (``?token=``) or in an ``Authorization: Bearer`` header."""
     if authorization is not None and authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
     return parse_qs(urlsplit(path).query).get("token", [None])[0]
 
 
 def is_here(peer: str, origin: str | None, *, is_forwarded: bool) -> bool:
-    """Whether a connection was made by a program on this machine, or by a page of this machine.
+    """Return True if a connection comes from a program of this machine, or from a page that it serves.
 
-    One that a proxy forwards comes from elsewhere; and a page of another site that is open here speaks for that site.
+    A connection that a proxy forwards comes from elsewhere, and so does a page of another site that is open here.
     """
     address = _ip(peer)
     if address is None or not address.is_loopback or is_forwarded:
@@ -134,7 +113,7 @@ def is_here(peer: str, origin: str | None, *, is_forwarded: bool) -> bool:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """The parser of addresses and networks, separated by commas."""
+    """Parse addresses and networks, separated by commas."""
     try:
         return tuple(ip_network(each.strip()) for each in text.split(","))
     except ValueError:
@@ -142,10 +121,10 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The address that a connection is counted under: the peer's, or the one that trusted proxies say they serve.
+    """Return the address that a connection counts for: the peer's, or the client's that trusted proxies name.
 
-    ``forwarded_for`` has the values of the headers X-Forwarded-For. Each proxy appends whom it serves, so the list is
-    read from its end, and only as far as it was written by those whom we trust.
+    ``forwarded_for`` has the values of the X-Forwarded-For headers. Each proxy appends its client's address, so the
+    list is read from its end, as long as the address read so far is a trusted proxy's.
     """
     address = _ip(peer)
     hops = [hop for value in forwarded_for for hop in value.split(",")]
@@ -167,10 +146,10 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def token_in(file: Path) -> str:
-    """The token in a file, which is made with a new one where there is none. Raises SettingsError."""
+    """Read the token from a file; create the file with a new token if it does not exist. Raises SettingsError."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=_for_us_alone) as new:
+        with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=_private) as new:
             new.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
@@ -180,12 +159,12 @@ def token_in(file: Path) -> str:
     return token
 
 
-def _for_us_alone(name: str, flags: int) -> int:
+def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
 def join_codes_in(file: Path) -> Mapping[str, str]:
-    """The join codes in a JSON file, an object of class code to join code. Raises SettingsError."""
+    """Read the join codes from a JSON file, an object of class code to join code. Raises SettingsError."""
     try:
         codes = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

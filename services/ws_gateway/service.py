@@ -33,7 +33,7 @@ from ws_gateway.students.recent import Recent
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
 from ws_gateway.students.turns import Turns
-from ws_gateway.websocket.server import Gateway
+from ws_gateway.websocket.server import Server
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 with contextlib.suppress(ImportError):  # Windows, PyPy: the standard library's loop does the same, slower
@@ -83,7 +83,7 @@ class Service:
             on_delivery=self._on_delivery,
             on_link=self._on_link,
             on_fatal=self._on_fatal,
-            on_acked=lambda outgoing: self._students.take_acked(outgoing),
+            on_acked=lambda outgoing: self._students.on_acked(outgoing),
             vitals=self._health,
             replay=self._replay.replay,
             wait_for=self._replay.waits_for_recorder,
@@ -99,17 +99,21 @@ class Service:
             now=lambda: datetime.now(UTC),
             clock=time.monotonic,
         )
-        self._replay.on_covered = self._students.take_covered
+        self._replay.on_covered = self._students.on_recorded
         self._hub = Hub(
             self._students, self._dashboards, access, lambda: (self._client.is_connected, self._replay.has_recorder)
         )
         recordings = None if given.recordings is None else Recordings(given.recordings)
-        self._server = Gateway(
-            self._hub,
-            clock=time.monotonic,
-            is_ready=lambda: self._client.is_connected,
+        http = HttpHandler(
+            Pages(),
+            Downloads(recordings, access.may_watch),
+            is_ready=lambda: self._client.is_connected and not self._server.is_stopping,
             metrics=metrics.page(self._all_metrics),
-            browsers=HttpHandler(Pages(), Downloads(recordings, access.may_watch)),
+        )
+        self._server = Server(
+            self._hub,
+            http,
+            clock=time.monotonic,
             clients_per_address=given.clients_per_address,
             trusted_proxies=given.trusted_proxies,
         )
@@ -135,14 +139,14 @@ class Service:
             asyncio.create_task(self._every(period_s, call))
             for period_s, call in (
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
-                (CHECK_PERIOD_S, self._students.look),
+                (CHECK_PERIOD_S, self._students.check_silence),
                 (CHECK_PERIOD_S, self._replay.look),
-                (CLEAR_PERIOD_S, self._students.forget),
-                (LISTENERS_PERIOD_S, self._dashboards.tick),
+                (CLEAR_PERIOD_S, self._students.clear_outdated),
+                (LISTENERS_PERIOD_S, self._dashboards.send_headset),
             )
         ]
         await stopped.wait()
-        self._server.stop_listening()
+        self._server.stop_accepting()
         for timer in timers:
             timer.cancel()
         self._students.leave_all()
@@ -174,7 +178,7 @@ class Service:
                 self._marks.put(delivery)
                 return
             if topic.rule is topics.STREAM_STATE and not delivery.payload:
-                self._students.take_forgotten(topic)
+                self._students.on_state_cleared(topic)
                 return
             message = self._recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
         except ContractError:
@@ -182,16 +186,16 @@ class Service:
             return
         match message:
             case Reading():
-                self._dashboards.take_reading(topic, message)
+                self._dashboards.on_reading(topic, message)
             case StreamState():
-                self._students.take_state(topic, message)
-                self._dashboards.take_state(topic, message)
+                self._students.on_state(topic, message)
+                self._dashboards.on_state(topic, message)
             case GroupEvent():
-                self._dashboards.take_event(topic, message)
+                self._dashboards.on_event(topic, message)
             case ServiceState():
                 self._on_service(topic, message)
             case RawBlock():
-                self._dashboards.take_raw(topic, message)
+                self._dashboards.on_raw(topic, message)
 
     def _on_mark(self, delivery: Delivery) -> None:
         try:
@@ -200,19 +204,19 @@ class Service:
             self._client.counters["delivered_bad"] += 1
             return
         self._replay.take_mark(mark)
-        self._dashboards.take_recorded(topics.parse(delivery.topic)["instance"], mark.streams)
+        self._dashboards.on_receipts(topics.parse(delivery.topic)["instance"], mark.streams)
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
-        self._registry.take_service(topic, state)
+        self._registry.on_service(topic, state)
         had_recorder = self._replay.has_recorder
         self._replay.take_state(topic, state)
         self._client.replay(self._replay.owed())
         if self._replay.has_recorder != had_recorder:
-            self._hub.tell_link()
+            self._hub.send_link()
 
     def _on_link(self, up: bool) -> None:
         self._replay.linked(up)
-        self._hub.tell_link()
+        self._hub.send_link()
 
     def _on_fatal(self, error: NeuroOneError) -> None:
         log.error("%s", error)
@@ -229,7 +233,7 @@ class Service:
             {
                 "clients": self._server.clients,
                 "students": len(self._students),
-                "dashboards": len(self._dashboards.dashboards) + len(self._dashboards.viewers),
+                "dashboards": len(self._dashboards),
                 "kept": len(self._replay),
                 "kept_bytes": self._replay.size_bytes,
             },

@@ -1,1 +1,1 @@
-"""Pages, downloads, health and metrics on the same port."""
+"""Plain HTTP on the port of the WebSocket server."""

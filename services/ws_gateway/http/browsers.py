@@ -1,9 +1,10 @@
-"""Answers browsers that ask for a page or a download on the port of the WebSocket server."""
+"""Answer browsers, health checks and Prometheus on the port of the WebSocket server."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -12,32 +13,50 @@ from ws_gateway.http.pages import Downloads, Page, Pages
 from ws_gateway.websocket.connection import Connection
 
 DOWNLOADS_MAX: Final = 2
-"""Downloads at a time, each of which is held in memory; more of them wait."""
+"""Downloads at a time, each of which is held in memory; others wait."""
 DOWNLOAD_TIMEOUT_S: Final = 300.0
 """64 MiB over a classroom's Wi-Fi at 2 Mbit/s."""
 
 
 class HttpHandler:
-    """Everyone who comes without a WebSocket."""
+    """Answer requests without a WebSocket. ``is_ready`` tells whether the gateway can work, for ``/readyz``."""
 
-    def __init__(self, pages: Pages, downloads: Downloads) -> None:
+    def __init__(
+        self, pages: Pages, downloads: Downloads, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]
+    ) -> None:
         self._pages = pages
         self._downloads = downloads
-        self._room = asyncio.Semaphore(DOWNLOADS_MAX)
+        self._is_ready = is_ready
+        self._metrics = metrics
+        self._download_slots = asyncio.Semaphore(DOWNLOADS_MAX)
 
-    def answer(
-        self, connection: Connection, request: Request, path: str, address: str
-    ) -> Awaitable[Response] | Response | None:
-        """The answer to a request; None where there is no such page."""
+    def on_request(self, connection: Connection, request: Request, address: str) -> Awaitable[Response] | Response:
+        """Answer a request from ``address``; a download is loaded in the background."""
+        path = urlsplit(request.path).path
+        if path == "/healthz":
+            return connection.text_response(HTTPStatus.OK, "ok\n")
+        if path == "/readyz":
+            if self._is_ready():
+                return connection.text_response(HTTPStatus.OK, "ready\n")
+            return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n")
+        if path == "/metrics":
+            text = self._metrics()
+            headers = Headers({"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Connection": "close"})
+            headers["Content-Length"] = str(len(text))
+            return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
             refusal = self._downloads.refuse(request.path, request.headers.get("Authorization"), address)
             return self._load(connection, request, path) if refusal is None else _response(refusal, request)
         page = self._pages.get(path, request.headers.get("If-None-Match"))
-        return None if page is None else _response(page, request)
+        if page is not None:
+            return _response(page, request)
+        return connection.text_response(
+            HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
+        )
 
     async def _load(self, connection: Connection, request: Request, path: str) -> Response:
-        connection.allow(DOWNLOAD_TIMEOUT_S)
-        async with self._room:
+        connection.extend_timeout(DOWNLOAD_TIMEOUT_S)
+        async with self._download_slots:
             page = await asyncio.to_thread(self._downloads.load, path)
         return _response(page, request)
 

@@ -1,4 +1,4 @@
-"""The page ``/metrics`` for Prometheus: the numbers that also go into the gateway's health on MQTT."""
+"""Make the page ``/metrics`` for Prometheus, with the numbers of the gateway's health messages."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,20 +12,22 @@ PREFIX = "neuroone_gateway_"
 
 
 class _Numbers(Collector):
-    def __init__(self, vitals: Callable[[], HealthReport]) -> None:
-        self._vitals = vitals
+    """Read a health report whenever the page is made."""
+
+    def __init__(self, report: Callable[[], HealthReport]) -> None:
+        self._report = report
 
     def collect(self) -> Iterable[Metric]:
-        """Read the numbers of this moment."""
-        vitals = self._vitals()
-        for name, value in vitals.counters.items():
+        """Make the metrics of this moment."""
+        report = self._report()
+        for name, value in report.counters.items():
             yield CounterMetricFamily(PREFIX + name, f"Total of {name} since the start.", value=value)
-        for name, value in vitals.gauges.items():
+        for name, value in report.gauges.items():
             yield GaugeMetricFamily(PREFIX + name, f"Value of {name} now.", value=value)
 
 
-def page(vitals: Callable[[], HealthReport]) -> Callable[[], bytes]:
-    """Make a function that makes the page."""
+def page(report: Callable[[], HealthReport]) -> Callable[[], bytes]:
+    """Return a function that makes the page."""
     registry = CollectorRegistry()
-    registry.register(_Numbers(vitals))
+    registry.register(_Numbers(report))
     return lambda: generate_latest(registry)

@@ -1,1 +1,1 @@
-"""Students: their streams, their limits and what the broker knows of them."""
+"""Students: their streams, their rate limits and what the broker knows of them."""

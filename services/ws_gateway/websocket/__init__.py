@@ -1,1 +1,1 @@
-"""WebSocket connections: bytes in, frames out, with limits."""
+"""WebSocket connections: bytes in, frames out, within limits."""

@@ -1,7 +1,8 @@
-"""One connection in callbacks: bytes to requests and messages, and back, with its timeouts and its flow control.
+"""Serve one TCP connection in callbacks: bytes to requests and messages and back, timeouts, flow control.
 
-What the bytes mean is the websockets library's matter (its Sans-I/O layer). Its asyncio layer costs a message a queue,
-a future and a task: twice the CPU, and several times the memory of a connection (docs/decisions/0008).
+The WebSocket protocol itself is the websockets library's (its Sans-I/O layer). The library's asyncio layer costs a
+queue, a future and a task for each message: twice the CPU, and several times the memory of a connection
+(docs/decisions/0008).
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
@@ -19,170 +20,136 @@ from websockets.typing import Subprotocol
 
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 
+if TYPE_CHECKING:  # these two import this module
+    from ws_gateway.websocket.client_handler import ClientHandler
+    from ws_gateway.websocket.server import Server
+
 OPEN_TIMEOUT_S: Final = 5.0
-"""Who asks for nothing in this time only takes up room."""
+"""A connection without a complete request in this time is closed."""
 PING_PERIOD_S: Final = 20.0
-"""Below the 60 s after which reverse proxies close a silent connection. A ping is answered before the next is due."""
+"""Below the 60 s after which reverse proxies close a silent connection. A ping must be answered before the next one."""
 CLOSE_TIMEOUT_S: Final = 5.0
-ROOM_BYTES: Final = 32 * 1024
-"""What may wait in the connection; what is beyond it waits in the outlet, where it can be conflated."""
+"""How long the other side may take to close its end."""
+SEND_BUFFER_BYTES: Final = 32 * 1024
+"""What may wait in the connection; the rest waits in the send queue, where it can be conflated."""
 
 log = logging.getLogger(__name__)
 
 
-class Guest(Protocol):
-    """Who is at the other end of a WebSocket connection."""
-
-    def hear(self, message: bytes) -> None:
-        """A whole message arrived, text or not."""
-        ...
-
-    def go_on(self) -> None:
-        """The connection has room again."""
-        ...
-
-    def leave(self) -> None:
-        """The connection is over."""
-        ...
-
-
-class Host(Protocol):
-    """Who receives connections."""
-
-    def arrived(self, connection: "Connection") -> None:
-        """Somebody connected."""
-        ...
-
-    def answer(self, connection: "Connection", request: Request) -> Awaitable[Response] | Response | None:
-        """The answer to a request; None lets a WebSocket client in."""
-        ...
-
-    def greet(self, connection: "Connection", request: Request) -> Guest:
-        """A WebSocket client is in."""
-        ...
-
-    def left(self, connection: "Connection") -> None:
-        """The connection is over."""
-        ...
-
-
 class Dialects(ServerProtocol):
-    """The WebSocket protocol, with the new dialect for those who offer it and the first one for everybody else."""
+    """The WebSocket protocol: the new dialect for clients that offer it, the first one for all others."""
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """What is agreed on of what a client offers."""
+        """Return the new dialect if the client offers it."""
         return next((each for each in subprotocols if each == SUBPROTOCOL), None)
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection of a host. The methods are asyncio's, the library's words are kept to this class."""
+    """One TCP connection of the server, in asyncio's callbacks."""
 
     __slots__ = (
-        "_answering",
-        "_guest",
-        "_held",
-        "_host",
-        "_is_deaf",
-        "_is_due",
-        "_is_ending",
+        "_answer",
+        "_client",
+        "_close_timeout_s",
+        "_fragments",
+        "_held_events",
+        "_is_closing",
         "_is_full",
+        "_is_ignoring",
         "_is_pinged",
-        "_loop",
-        "_part",
-        "_patience_s",
+        "_pause",
         "_protocol",
-        "_resting",
+        "_server",
         "_timer",
         "_transport",
         "_unsent_bytes",
-        "peer",
     )
 
-    def __init__(self, host: Host, protocol: ServerProtocol) -> None:
-        self._host = host
+    def __init__(self, server: "Server", protocol: ServerProtocol) -> None:
+        self._server = server
         self._protocol = protocol
-        self._loop = asyncio.get_running_loop()
-        self._guest: Guest | None = None
-        self._held: list[Event] = []
-        self._part: bytearray | None = None
-        self._answering: asyncio.Task[None] | None = None
-        self._resting: asyncio.TimerHandle | None = None
-        self._is_deaf = False
-        self._is_due = False
-        self._is_ending = False
+        self._client: ClientHandler | None = None
+        self._held_events: list[Event] = []
+        self._fragments: bytearray | None = None
+        self._answer: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_ignoring = False
+        self._is_closing = False
         self._is_full = False
         self._is_pinged = False
         self._unsent_bytes = 0
-        self._patience_s = CLOSE_TIMEOUT_S
-        self.peer = ""
+        self._close_timeout_s = CLOSE_TIMEOUT_S
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end; empty for one that has none."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can be sent."""
+        """True while messages can be sent."""
         return self._protocol.state is State.OPEN
 
     @property
     def has_room(self) -> bool:
-        """Whether a message that is sent now goes out without waiting for the client."""
-        return not self._is_full and self._unsent_bytes < ROOM_BYTES
+        """True if a message sent now does not wait for the client."""
+        return not self._is_full and self._unsent_bytes < SEND_BUFFER_BYTES
 
     @property
     def subprotocol(self) -> str | None:
-        """The dialect that was agreed on; None for the first one."""
+        """The dialect agreed on; None for the first one."""
         return self._protocol.subprotocol
 
     def send(self, message: str) -> None:
-        """Send a text message, with all others of this turn of the loop. Nothing once the connection is closing."""
+        """Send a text message, in one write with all others of this turn of the loop. Ignored while closing."""
         if self._protocol.state is State.OPEN:
             content = message.encode()
             self._protocol.send_text(content)
-            self._unsent_bytes += len(content)
-            if not self._is_due:
-                self._is_due = True
-                self._loop.call_soon(self._flush)
+            if not self._unsent_bytes:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._unsent_bytes += len(content) + 1
 
-    def respond(self, status: HTTPStatus, text: str) -> Response:
-        """A short answer to a request."""
+    def text_response(self, status: HTTPStatus, text: str) -> Response:
+        """Make a short answer to a request."""
         return self._protocol.reject(status, text)
 
-    def deafen(self) -> None:
-        """Hear no more."""
-        self._is_deaf = True
+    def ignore_messages(self) -> None:
+        """Drop all messages from now on."""
+        self._is_ignoring = True
 
     def close(self, code: int, reason: str = "") -> None:
-        """Hear no more, and end the WebSocket connection with a code. Nothing for one that is closing."""
-        self._is_deaf = True
+        """Drop all messages from now on, and close the WebSocket connection with a code. Idempotent."""
+        self._is_ignoring = True
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._flush()
 
     def abort(self) -> None:
-        """Hang up at once."""
+        """Drop the connection at once."""
         self._transport.abort()
 
-    def allow(self, time_s: float) -> None:
-        """An answer may take so long to be made, and so long to be taken."""
-        self._patience_s = time_s
-        self._time(time_s, self.abort)
+    def extend_timeout(self, time_s: float) -> None:
+        """Allow this long to make the answer, and again to send it."""
+        self._close_timeout_s = time_s
+        self._start_timer(time_s, self.abort)
 
-    def rest(self, time_s: float) -> None:
-        """Read nothing for so long; what was read already waits, too."""
-        if self._resting is None:
-            self._resting = self._loop.call_later(time_s, self._rested)
-            self._regulate()
+    def pause_reading(self, time_s: float) -> None:
+        """Read nothing for this long, and handle nothing that was read already."""
+        if self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(time_s, self._resume_reading)
+            self._update_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(ROOM_BYTES)
-        peer = self._transport.get_extra_info("peername")
-        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._timer = self._loop.call_later(OPEN_TIMEOUT_S, self.abort)
-        self._host.arrived(self)
+        self._transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
+        self._timer = asyncio.get_running_loop().call_later(OPEN_TIMEOUT_S, self.abort)
+        self._server.on_connect(self)
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self._protocol.receive_data(data)
-        self._take(self._protocol.events_received())
-        if not self._is_due:
+        self._on_events(self._protocol.events_received())
+        if not self._unsent_bytes:
             self._flush()
 
     def eof_received(self) -> None:  # noqa: D102
@@ -190,86 +157,86 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
-        self._is_deaf = True
+        self._is_ignoring = True
         self._timer.cancel()
-        if self._resting is not None:
-            self._resting.cancel()
-        if self._answering is not None:
-            self._answering.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._answer is not None:
+            self._answer.cancel()
         self._protocol.receive_eof()
-        # Both hold their protocol: without them nothing is left for the garbage collector.
+        # Both refer back to their protocol: without them no cycle is left for the garbage collector.
         self._protocol.parser.close()
         self._protocol.parser_exc = None
-        guest, self._guest = self._guest, None
-        if guest is not None:
-            guest.leave()
-        self._host.left(self)
+        client, self._client = self._client, None
+        if client is not None:
+            client.on_close()
+        self._server.on_close(self)
 
     def pause_writing(self) -> None:  # noqa: D102
         self._is_full = True
-        self._regulate()
+        self._update_reading()
 
     def resume_writing(self) -> None:  # noqa: D102
         self._is_full = False
-        self._regulate()
-        if self._guest is not None:
-            self._guest.go_on()
+        self._update_reading()
+        if self._client is not None:
+            self._client.resume()
 
-    def _take(self, events: list[Event]) -> None:
+    def _on_events(self, events: list[Event]) -> None:
         for number, event in enumerate(events):
-            if self._resting is not None:
-                self._held = events[number:]
+            if self._pause is not None:
+                self._held_events = events[number:]
                 return
             if isinstance(event, Frame):
-                self._take_frame(event)
+                self._on_frame(event)
             elif isinstance(event, Request):
-                self._take_request(event)
+                self._on_request(event)
 
-    def _take_request(self, request: Request) -> None:
-        answer = self._host.answer(self, request)
+    def _on_request(self, request: Request) -> None:
+        answer = self._server.on_request(self, request)
         if isinstance(answer, Awaitable):
             self._timer.cancel()
-            self._answering = asyncio.ensure_future(self._answer_later(request, answer))
+            self._answer = asyncio.ensure_future(self._respond_later(request, answer))
         else:
-            self._answer(request, answer)
+            self._respond(request, answer)
 
-    async def _answer_later(self, request: Request, answer: Awaitable[Response]) -> None:
+    async def _respond_later(self, request: Request, answer: Awaitable[Response]) -> None:
         try:
             response = await answer
         except Exception:  # a fault of ours ends this one connection only
             log.exception("a fault while answering a browser")
-            response = self.respond(
+            response = self.text_response(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway made a mistake; its log says more.\n"
             )
         if not self._transport.is_closing():
-            self._answer(request, response)
+            self._respond(request, response)
 
-    def _answer(self, request: Request, response: Response | None) -> None:
-        if self._protocol.eof_sent:  # what came behind the request was rubbish, and the library has hung up
+    def _respond(self, request: Request, response: Response | None) -> None:
+        if self._protocol.eof_sent:  # invalid bytes followed the request, and the library has closed the connection
             return
         if response is None:
             response = self._protocol.accept(request)
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is State.OPEN:
-            self._time(PING_PERIOD_S, self._ping)
-            self._guest = self._host.greet(self, request)
+            self._start_timer(PING_PERIOD_S, self._ping)
+            self._client = self._server.on_open(self, request)
         else:
-            self._is_deaf = True
+            self._is_ignoring = True
 
-    def _take_frame(self, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
-        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._is_deaf:
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._is_ignoring:
             message = frame.data
-            if self._part is not None or not frame.fin:
-                self._part = bytearray() if self._part is None else self._part
-                self._part += message
+            if self._fragments is not None or not frame.fin:
+                self._fragments = bytearray() if self._fragments is None else self._fragments
+                self._fragments += message
                 if not frame.fin:
                     return
-                message, self._part = self._part, None
-            if self._guest is not None:
-                self._guest.hear(bytes(message))
+                message, self._fragments = self._fragments, None
+            if self._client is not None:
+                self._client.on_message(bytes(message))
 
     def _ping(self) -> None:
         if self._is_pinged:
@@ -277,42 +244,41 @@ class Connection(asyncio.Protocol):
         else:
             self._is_pinged = True
             self._protocol.send_ping(b"")
-            self._time(PING_PERIOD_S, self._ping)
+            self._start_timer(PING_PERIOD_S, self._ping)
         self._flush()
 
     def _flush(self) -> None:
-        """Hand over what the protocol wants sent; when that is the end, the other side has to follow in time."""
-        self._is_due = False
+        """Write what the protocol has to send; if that ends the connection, give the other side time to close."""
         self._unsent_bytes = 0
         writes = self._protocol.data_to_send()
         if not writes or self._transport.is_closing():
             return
         self._transport.write(writes[0] if len(writes) == 1 else b"".join(writes))
         if not writes[-1]:
-            with contextlib.suppress(OSError, RuntimeError):  # it may be gone
+            with contextlib.suppress(OSError, RuntimeError):  # the other end may be gone
                 self._transport.write_eof()
         if self._protocol.close_expected():
-            if not self._is_ending:
-                self._is_deaf = self._is_ending = True
-                self._time(self._patience_s, self.abort)
-        elif not self._is_full and self._guest is not None:
-            self._guest.go_on()
+            if not self._is_closing:
+                self._is_ignoring = self._is_closing = True
+                self._start_timer(self._close_timeout_s, self.abort)
+        elif not self._is_full and self._client is not None:
+            self._client.resume()
 
-    def _time(self, time_s: float, then: Callable[[], None]) -> None:
+    def _start_timer(self, time_s: float, then: Callable[[], None]) -> None:
         self._timer.cancel()
-        self._timer = self._loop.call_later(time_s, then)
+        self._timer = asyncio.get_running_loop().call_later(time_s, then)
 
-    def _rested(self) -> None:
-        self._resting = None
-        held, self._held = self._held, []
-        self._take(held)
-        self._regulate()
+    def _resume_reading(self) -> None:
+        self._pause = None
+        held, self._held_events = self._held_events, []
+        self._on_events(held)
+        self._update_reading()
 
-    def _regulate(self) -> None:
-        """Whoever takes nothing is not read either: even pongs need room."""
+    def _update_reading(self) -> None:
+        """Stop reading while the client takes nothing (even pongs need room) or while paused."""
         if self._transport.is_closing():
             return
-        if self._is_full or self._resting is not None:
+        if self._is_full or self._pause is not None:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()

@@ -1,4 +1,4 @@
-"""One client's way out: frames in order, bounded, and only the latest of each stream for a client that is slow."""
+"""Send frames to one client: in order, bounded, and only the latest of each stream to a slow client."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from websockets.frames import CloseCode
 from ws_gateway.websocket.connection import Connection
 
 BACKLOG_MAX_FRAMES: Final = 1000
-"""Every frame waits for a slow client up to here, beyond it the latest of each stream: about 150 kB a client."""
+"""Up to here all frames wait for a slow client, beyond it the latest of each stream: about 150 kB a client."""
 STALLED_AFTER_S: Final = 10.0
 """A client that takes nothing for so long is told to come again: its phone sleeps or its network is gone."""
 
@@ -30,7 +30,7 @@ class Backlog:
         return len(self._all) + len(self._latest)
 
     def put(self, key: str, frame: str) -> None:
-        """Let a frame wait."""
+        """Append a frame, or replace the one of the same key."""
         if not self._latest and len(self._all) < self._most:
             self._all.append((key, frame))
             return
@@ -42,7 +42,7 @@ class Backlog:
         self._latest[key] = frame
 
     def pop(self) -> str | None:
-        """The frame to send next; None when none waits."""
+        """Remove and return the frame to send next, or None."""
         if self._all:
             return self._all.popleft()[1]
         if self._latest:
@@ -51,50 +51,50 @@ class Backlog:
 
 
 class SendQueue:
-    """Sends frames over one WebSocket connection without ever waiting for it."""
+    """Send frames over one WebSocket connection without blocking."""
 
-    __slots__ = ("_backlog", "_connection", "_patience", "was_too_slow")
+    __slots__ = ("_backlog", "_connection", "_stall_timer", "was_too_slow")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._backlog: Backlog | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
         self.was_too_slow = False
 
     @property
     def conflated(self) -> int:
-        """Frames that a newer one of the same stream took the place of."""
+        """Frames that a newer one of the same key replaced."""
         return 0 if self._backlog is None else self._backlog.conflated
 
     def send(self, key: str, frame: str) -> None:
-        """Send a frame as soon as the client takes it."""
-        if self._patience is None and self._connection.has_room:
+        """Send a frame as soon as the client takes it; a newer one of the same ``key`` may replace it until then."""
+        if self._stall_timer is None and self._connection.has_room:
             self._connection.send(frame)
         elif self._connection.is_open:
             if self._backlog is None:
                 self._backlog = Backlog()
             self._backlog.put(key, frame)
-            self._wait()
+            self._start_timer()
 
-    def go_on(self) -> None:
-        """The connection has room again."""
-        if self._patience is None or self._backlog is None:
+    def resume(self) -> None:
+        """Send what waits, as far as the connection has room."""
+        if self._stall_timer is None or self._backlog is None:
             return
-        self._patience.cancel()
-        self._patience = None
+        self._stall_timer.cancel()
+        self._stall_timer = None
         while self._connection.has_room and (frame := self._backlog.pop()) is not None:
             self._connection.send(frame)
         if len(self._backlog):
-            self._wait()
+            self._start_timer()
 
     def stop(self) -> None:
-        """The connection is over: wait for nothing."""
-        if self._patience is not None:
-            self._patience.cancel()
+        """Send nothing more: the connection is closed."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
 
-    def _wait(self) -> None:
-        if self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(STALLED_AFTER_S, self._give_up)
+    def _start_timer(self) -> None:
+        if self._stall_timer is None:
+            self._stall_timer = asyncio.get_running_loop().call_later(STALLED_AFTER_S, self._give_up)
 
     def _give_up(self) -> None:
         self.was_too_slow = True

@@ -1,20 +1,27 @@
-"""The outbound half: who hears what."""
+"""What dashboards and listeners get of what the broker delivers."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Kind
-from tests.support.messages import reading
+from neuroone.contract.messages import GroupEvent, Kind, RawBlock, Recorded
+from tests.support.messages import GOLDEN, reading
+from ws_gateway import dashboards
 from ws_gateway.dashboards import Dashboards, StreamNumbers
+from ws_gateway.dialects import v1
+from ws_gateway.dialects.first import BadFrame
+from ws_gateway.dialects.v1 import Watch
+from ws_gateway.websocket.send_queue import SendQueue
 
 
-class Ear:
+class Ear(SendQueue):
     """A client that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.heard: list[dict[str, object]] = []
+        self.heard: list[dict[str, Any]] = []
 
     def send(self, key: str, frame: str) -> None:
         self.heard.append(json.loads(frame))
@@ -23,13 +30,13 @@ class Ear:
 class World:
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.audience = Dashboards(lambda: self.now_s)
+        self.dashboards = Dashboards(lambda: self.now_s)
         self.dashboard, self.listener = Ear(), Ear()
-        self.audience.dashboards.add(self.dashboard)
-        self.audience.listeners.add(self.listener)
+        self.dashboards.first_dashboards.add(self.dashboard)
+        self.dashboards.listeners.add(self.listener)
 
     def hear(self, source: str, **changes: object) -> None:
-        self.audience.take_reading(topics.reading("local", "A", source), reading(**changes))
+        self.dashboards.on_reading(topics.reading("local", "A", source), reading(**changes))
 
 
 @pytest.fixture
@@ -54,11 +61,11 @@ def test_a_headset_without_a_name_is_not_shown(world):
 def test_listeners_hear_the_headset_and_no_student(world):
     """A game hears the local headset once a second and nothing else."""
     world.hear("Ana", kind=Kind.CLIENT, attention=1)
-    world.audience.tick()
+    world.dashboards.send_headset()
     assert world.listener.heard == []
     world.hear("bench", kind=Kind.HEADSET, name=None, attention=2)
-    world.audience.tick()
-    world.audience.tick()
+    world.dashboards.send_headset()
+    world.dashboards.send_headset()
     assert [each["Att"] for each in world.listener.heard] == [2, 2]
 
 
@@ -67,7 +74,7 @@ def test_listeners_hear_the_headset_that_was_started_last(world):
     world.hear("old", kind=Kind.HEADSET, session="s1", attention=1)
     world.hear("new", kind=Kind.HEADSET, session="s2", attention=2)
     world.hear("old", kind=Kind.HEADSET, session="s1", attention=3)
-    world.audience.tick()
+    world.dashboards.send_headset()
     assert world.listener.heard[-1]["Att"] == 2
 
 
@@ -75,11 +82,86 @@ def test_a_silent_headset_feeds_nobody(world):
     """Three seconds without a reading and the game hears no stale numbers."""
     world.hear("bench", kind=Kind.HEADSET)
     world.now_s = 3.0
-    world.audience.tick()
+    world.dashboards.send_headset()
     assert world.listener.heard == []
 
 
-def test_the_roster_forgets_the_longest_silent():
+def test_the_numbers_forgets_the_longest_silent():
     """Remembered IDs are bounded; a number is never given twice."""
-    roster = StreamNumbers(most=2)
-    assert [roster.id_of(each) for each in ("a", "b", "a", "c", "a", "b")] == [1, 2, 1, 3, 1, 4]
+    numbers = StreamNumbers(most=2)
+    assert [numbers.number_of(each) for each in ("a", "b", "a", "c", "a", "b")] == [1, 2, 1, 3, 1, 4]
+
+
+@pytest.fixture
+def shown() -> Dashboards:
+    return Dashboards(lambda: 0.0)
+
+
+def viewer_of(shown: Dashboards, group: str | None) -> Ear:
+    ear = Ear()
+    shown.add_viewer(ear, group)
+    return ear
+
+
+def event(number: int) -> GroupEvent:
+    example = GOLDEN["group_event"]
+    assert isinstance(example, GroupEvent)
+    return replace(example, id=f"e{number}")
+
+
+def test_recorded_streams(shown):
+    """A dashboard of all classes hears of every stream, that of one class of its own ones only."""
+    everybody, mine, others = viewer_of(shown, None), viewer_of(shown, "ABC123"), viewer_of(shown, "X")
+    marks = GOLDEN["recorded"]
+    assert isinstance(marks, Recorded)
+    (stream, *_) = marks.streams
+    shown.on_receipts("test", [stream, replace(stream, group="X", rows=7)])
+    assert [[each["rows"] for each in ear.heard[0]["streams"]] for ear in (everybody, mine, others)] == [
+        [stream.rows, 7],
+        [stream.rows],
+        [7],
+    ]
+    assert everybody.heard[0]["type"] == "recorded"
+
+
+def test_a_late_dashboard_hears_what_was_marked(shown, monkeypatch):
+    """The newest events of its class, in order; the oldest are forgotten, and so are groups long without any."""
+    monkeypatch.setattr(dashboards, "GROUPS_MAX", 2)
+    for number in range(dashboards.EVENTS_MAX + 5):
+        shown.on_event(topics.event("local", "A"), event(number))
+    shown.on_event(topics.event("local", "B"), event(1000))
+    heard = [each["id"] for each in viewer_of(shown, "A").heard]
+    assert heard == [f"e{number}" for number in range(5, dashboards.EVENTS_MAX + 5)]
+    assert len(viewer_of(shown, None).heard) == dashboards.EVENTS_MAX + 1
+    shown.on_event(topics.event("local", "C"), event(1001))
+    assert viewer_of(shown, "A").heard == []
+
+
+def test_raw_samples_go_to_who_watches(shown):
+    """Only to a dashboard that asked for this stream, of a class that it may see, and until it asks no more."""
+    block = GOLDEN["raw"]
+    assert isinstance(block, RawBlock)
+    topic = topics.raw("local", "A", "bench")
+    viewer, stranger = viewer_of(shown, "A"), viewer_of(shown, "B")
+    assert not shown.is_watched(topic)
+    shown.watch(viewer, "A", "bench")
+    shown.watch(stranger, "A", "bench")
+    shown.watch(Ear(), "A", "bench")
+    assert shown.is_watched(topic)
+    shown.on_raw(topic, block)
+    shown.on_raw(topics.raw("local", "A", "other"), block)
+    assert [(each["type"], each["source"]) for each in viewer.heard] == [("raw", "bench")]
+    assert stranger.heard == []
+    shown.watch(viewer, None, None)
+    assert not shown.is_watched(topic)
+    shown.watch(viewer, "A", "bench")
+    shown.remove_viewer(viewer)
+    assert not shown.is_watched(topic)
+
+
+def test_watch():
+    """A stream or none; anything else is a bad frame."""
+    assert v1.said(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
+    assert v1.said(b'{"type": "watch", "group": null}') == Watch()
+    with pytest.raises(BadFrame):
+        v1.said(b'{"type": "watch", "group": 5}')

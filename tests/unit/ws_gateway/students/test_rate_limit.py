@@ -14,57 +14,57 @@ def attention(let_through: Arrival | None) -> int | None:
 
 
 def exhausted() -> RateLimiter:
-    """A pace of 5 readings a second whose burst is used up at 0 s."""
-    pace = RateLimiter(5)
-    while pace.offer(arrival(1), 0.0):
+    """A rate limit of 5 readings a second whose burst is used up at 0 s."""
+    limiter = RateLimiter(5, 0.0)
+    while limiter.offer(arrival(1), 0.0):
         pass
-    pace.waiting, pace.coalesced = None, 0
-    return pace
+    limiter.waiting, limiter.coalesced = None, 0
+    return limiter
 
 
 def test_one_reading_a_second_goes_straight_through():
     """What a headset's app sends is never held back."""
-    pace = RateLimiter(5)
-    assert [attention(pace.offer(arrival(n), float(n))) for n in range(1, 100)] == list(range(1, 100))
-    assert pace.coalesced == 0
+    limiter = RateLimiter(5, 0.0)
+    assert [attention(limiter.offer(arrival(n), float(n))) for n in range(1, 100)] == list(range(1, 100))
+    assert limiter.coalesced == 0
 
 
 def test_what_piled_up_on_a_hung_network_goes_through_at_once():
     """Ten seconds of a phone without Wi-Fi arrive together and none is lost."""
-    pace = RateLimiter(5)
-    assert all(pace.offer(arrival(n), 0.0) for n in range(1, 11))
+    limiter = RateLimiter(5, 0.0)
+    assert all(limiter.offer(arrival(n), 0.0) for n in range(1, 11))
 
 
 def test_513_a_second_are_coalesced_to_the_rate():
     """An app that sends every packet gets five readings a second recorded, among them the one that is not zero."""
-    pace = exhausted()
+    limiter = exhausted()
     let_through = []
     for number in range(513 * 4):
         now_s = number / 513
         full = number % 513 == 100
-        let_through += [attention(pace.offer(arrival(50 if full else 0), now_s))]
+        let_through += [attention(limiter.offer(arrival(50 if full else 0), now_s))]
     sent = [each for each in let_through if each is not None]
     assert 19 <= len(sent) <= 21
     assert sent.count(50) == 4
-    assert pace.coalesced + len(sent) + (pace.waiting is not None) == 513 * 4
+    assert limiter.coalesced + len(sent) + (limiter.waiting is not None) == 513 * 4
 
 
 def test_the_newest_full_reading_wins():
     """Of two readings with something in them the newer is sent; a blank one does not take its place."""
-    pace = exhausted()
+    limiter = exhausted()
     for value in (7, 8, 0):
-        assert pace.offer(arrival(value), 0.05) is None
-    assert attention(pace.take(0.21)) == 8
-    assert pace.coalesced == 2
+        assert limiter.offer(arrival(value), 0.05) is None
+    assert attention(limiter.release(0.21)) == 8
+    assert limiter.coalesced == 2
 
 
 def test_blanks_alone_are_sent():
     """A student who only sends zeros is shown too."""
-    pace = exhausted()
-    pace.offer(arrival(0), 0.01)
-    assert attention(pace.take(0.21)) == 0
+    limiter = exhausted()
+    limiter.offer(arrival(0), 0.01)
+    assert attention(limiter.release(0.21)) == 0
 
 
 def test_nothing_waits_nothing_is_sent():
     """An empty turn passes."""
-    assert RateLimiter(5).take(1.0) is None
+    assert RateLimiter(5, 0.0).release(1.0) is None

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from neuroone.contract import codec, topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
@@ -19,16 +20,16 @@ from tests.support.messages import NOON, stream_state
 from ws_gateway.dialects import first
 from ws_gateway.students.recent import Recent
 from ws_gateway.students.stream_registry import StreamRegistry
-from ws_gateway.students.students import ARRIVALS_AT_ONCE_MAX, Students
+from ws_gateway.students.students import ANNOUNCED_AT_ONCE_MAX, Students
 
 
-class FakeBus:
+class FakeClient:
     """Keeps what is published."""
 
     def __init__(self) -> None:
         self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000, run="now")
         self.sent: list[tuple[Topic, Message]] = []
-        self.forgotten: list[str] = []
+        self.cleared: list[str] = []
         self.on_acked: Callable[[Outgoing], None] = lambda outgoing: None
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
@@ -37,7 +38,7 @@ class FakeBus:
 
     def put(self, outgoing: Outgoing) -> bool:
         if not outgoing.payload:
-            self.forgotten.append(outgoing.topic)
+            self.cleared.append(outgoing.topic)
             return True
         self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
         self.on_acked(outgoing)
@@ -51,28 +52,28 @@ class FakeBus:
 
 
 class World:
-    """Students over a fake bus, with a clock that is set by hand."""
+    """Students over a fake client, with a clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.bus = FakeBus()
-        self.ledger = ReplayBuffer(lambda: self.now_s)
-        self.states = StreamRegistry(self.bus.identity)
+        self.client = FakeClient()
+        self.replay = ReplayBuffer(lambda: self.now_s)
+        self.registry = StreamRegistry(self.client.identity)
         self.students = Students(
-            self.bus,  # type: ignore[arg-type]
-            self.ledger,
+            cast(AsyncClient, self.client),
+            self.replay,
             Recent(),
-            self.states,
+            self.registry,
             rate_hz=5,
             now=lambda: NOON,
             clock=lambda: self.now_s,
         )
-        self.bus.on_acked = self.students.take_acked
+        self.client.on_acked = self.students.on_acked
 
-    def look(self) -> None:
+    def check_silence(self) -> None:
         """As a gateway does that was not busy a moment ago."""
-        self.students.look()
-        self.students.look()
+        self.students.check_silence()
+        self.students.check_silence()
 
 
 @pytest.fixture
@@ -86,11 +87,11 @@ def frame(name: str | None = "Joao_Silva", code: str | None = "ABC123", **values
 
 def test_readings_go_to_the_students_own_topic(world):
     """Code and name give the stream; session and seq count its readings."""
-    student = world.students.take(None, frame())
-    world.students.take(student, frame(Att=86))
+    student = world.students.on_frame(None, frame())
+    world.students.on_frame(student, frame(Att=86))
     reading_topic = topics.reading("local", "ABC123", "Joao_Silva")
-    assert [t for t, m in world.bus.sent if isinstance(m, Reading)] == [reading_topic] * 2
-    first, second = world.bus.readings()
+    assert [t for t, m in world.client.sent if isinstance(m, Reading)] == [reading_topic] * 2
+    first, second = world.client.readings()
     assert (first.seq, second.seq) == (0, 1)
     assert first.session == second.session
     assert (first.attention, first.name, first.code, first.poor_signal) == (85, "Joao_Silva", "ABC123", None)
@@ -98,14 +99,14 @@ def test_readings_go_to_the_students_own_topic(world):
 
 def test_readings_leave_nothing_for_the_garbage_collector(world):
     """Everybody would wait while it looks for cycles among the objects of thousands of connections."""
-    student = world.students.take(None, frame())
+    student = world.students.on_frame(None, frame())
     gc.collect()
     gc.disable()
     try:
         for _ in range(100):
             world.now_s += 1
-            world.students.take(student, frame())
-        assert len(world.ledger) == 101
+            world.students.on_frame(student, frame())
+        assert len(world.replay) == 101
         assert gc.collect() == 0
     finally:
         gc.enable()
@@ -113,125 +114,125 @@ def test_readings_leave_nothing_for_the_garbage_collector(world):
 
 def test_a_student_is_online_once_after_the_first_reading(world):
     """The state is published when it changes and only then."""
-    student = world.students.take(None, frame())
-    world.students.take(student, frame())
-    world.look()
-    assert world.bus.statuses() == [StreamStatus.ONLINE]
+    student = world.students.on_frame(None, frame())
+    world.students.on_frame(student, frame())
+    world.check_silence()
+    assert world.client.statuses() == [StreamStatus.ONLINE]
 
 
 def test_when_a_school_arrives_readings_go_first(world):
     """Who has arrived is said a little later, and never after the leaving."""
-    many = ARRIVALS_AT_ONCE_MAX + 3
-    students = [world.students.take(None, frame(name=f"s{number}")) for number in range(many)]
-    assert len(world.bus.readings()) == many
-    assert world.bus.statuses() == [StreamStatus.ONLINE] * ARRIVALS_AT_ONCE_MAX
+    many = ANNOUNCED_AT_ONCE_MAX + 3
+    students = [world.students.on_frame(None, frame(name=f"s{number}")) for number in range(many)]
+    assert len(world.client.readings()) == many
+    assert world.client.statuses() == [StreamStatus.ONLINE] * ANNOUNCED_AT_ONCE_MAX
     world.students.leave(students[-1])
-    world.look()
-    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+    world.check_silence()
+    assert world.client.statuses()[ANNOUNCED_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
     world.students.send_waiting()
-    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX + 1 :] == [StreamStatus.ONLINE] * 2
+    assert world.client.statuses()[ANNOUNCED_AT_ONCE_MAX + 1 :] == [StreamStatus.ONLINE] * 2
     world.students.send_waiting()
-    assert len(world.bus.statuses()) == many
+    assert len(world.client.statuses()) == many
 
 
 def test_who_leaves_in_a_rush_is_not_said_to_be_there_afterwards(world):
     """Not even when a last reading goes out at the leaving."""
-    for number in range(ARRIVALS_AT_ONCE_MAX):
-        world.students.take(None, frame(name=f"s{number}"))
+    for number in range(ANNOUNCED_AT_ONCE_MAX):
+        world.students.on_frame(None, frame(name=f"s{number}"))
     student = None
     for _ in range(11):  # one more than may go out at once
-        student = world.students.take(student, frame())
+        student = world.students.on_frame(student, frame())
     assert student is not None
     world.students.leave(student)
     world.students.send_waiting()
-    assert world.bus.statuses()[ARRIVALS_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
+    assert world.client.statuses()[ANNOUNCED_AT_ONCE_MAX:] == [StreamStatus.OFFLINE]
 
 
 def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
     """A phone that hangs is shown as such, though its connection stands."""
-    student = world.students.take(None, frame())
+    student = world.students.on_frame(None, frame())
     for silent_s in (2.9, 3.0, 9.9, 10.0):
         world.now_s = 100.0 + silent_s
-        world.look()
-    world.students.take(student, frame())
-    assert world.bus.statuses() == ["online", "stale", "offline", "online"]
+        world.check_silence()
+    world.students.on_frame(student, frame())
+    assert world.client.statuses() == ["online", "stale", "offline", "online"]
 
 
 def test_who_was_not_listened_to_is_not_called_silent(world):
     """After the gateway itself was busy for seconds, what students said in the meantime is read first."""
-    student = world.students.take(None, frame())
-    world.look()
+    student = world.students.on_frame(None, frame())
+    world.check_silence()
     world.now_s += 5
-    world.students.look()
-    world.students.take(student, frame())
+    world.students.check_silence()
+    world.students.on_frame(student, frame())
     world.now_s += 0.5
-    world.students.look()
-    assert world.bus.statuses() == ["online"]
+    world.students.check_silence()
+    assert world.client.statuses() == ["online"]
 
 
 def test_two_of_one_name_are_two_streams(world):
     """The second student of a name and code in the same moment has a stream of its own."""
-    students = [world.students.take(None, frame()) for _ in range(3)]
+    students = [world.students.on_frame(None, frame()) for _ in range(3)]
     assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva-2", "Joao_Silva-3"]
     assert len({each.session for each in students}) == 3
 
 
 def test_the_same_name_in_another_group_is_no_clash(world):
     """Names meet only within a code."""
-    students = [world.students.take(None, frame(code=code)) for code in ("A", "B")]
+    students = [world.students.on_frame(None, frame(code=code)) for code in ("A", "B")]
     assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva"]
 
 
 def test_a_source_stays_an_id_however_long_the_name(world):
     """A number behind a name of full length takes the place of its last characters."""
-    students = [world.students.take(None, frame(name="a" * 64)) for _ in range(2)]
+    students = [world.students.on_frame(None, frame(name="a" * 64)) for _ in range(2)]
     assert students[1].source == "a" * 62 + "-2"
 
 
 def test_who_comes_back_gets_the_same_stream_in_a_new_session(world):
     """A reconnect after the old connection is gone is the same student."""
-    first = world.students.take(None, frame())
+    first = world.students.on_frame(None, frame())
     world.students.leave(first)
-    again = world.students.take(None, frame())
+    again = world.students.on_frame(None, frame())
     assert (again.group, again.source) == (first.group, first.source)
     assert again.session != first.session
-    assert [reading.seq for reading in world.bus.readings()] == [0, 0]
-    assert world.bus.statuses() == ["online", "offline", "online"]
+    assert [reading.seq for reading in world.client.readings()] == [0, 0]
+    assert world.client.statuses() == ["online", "offline", "online"]
 
 
 def test_leaving_twice_says_offline_once(world):
     """The end of the gateway and the end of the connection do not both speak."""
-    student = world.students.take(None, frame())
+    student = world.students.on_frame(None, frame())
     world.students.leave_all()
     world.students.leave(student)
-    assert world.bus.statuses() == ["online", "offline"]
+    assert world.client.statuses() == ["online", "offline"]
     assert len(world.students) == 0
 
 
 def test_a_student_without_name_or_code_has_a_stream_too(world):
     """Nameless students are anonymous, and no two of them are the same."""
-    students = [world.students.take(None, frame(name=None, code=None)) for _ in range(2)]
+    students = [world.students.on_frame(None, frame(name=None, code=None)) for _ in range(2)]
     assert [(each.group, each.source) for each in students] == [("no-group", "anonymous"), ("no-group", "anonymous-2")]
 
 
 def test_another_name_on_the_same_connection_is_another_student(world):
     """Whoever takes over a phone gets a stream and a session of their own."""
-    first = world.students.take(None, frame(name="Ana"))
-    second = world.students.take(first, frame(name="Bia"))
+    first = world.students.on_frame(None, frame(name="Ana"))
+    second = world.students.on_frame(first, frame(name="Bia"))
     assert (second.source, second.seq) == ("Bia", 1)
     assert second.session != first.session
-    assert world.bus.statuses() == ["online", "offline", "online"]
+    assert world.client.statuses() == ["online", "offline", "online"]
 
 
 def test_a_waiting_reading_goes_out_when_its_turn_comes(world):
     """What was held back is sent without waiting for the next frame."""
     student = None
     for number in range(12):
-        student = world.students.take(student, frame(Att=number))
-    assert [reading.attention for reading in world.bus.readings()] == list(range(10))
+        student = world.students.on_frame(student, frame(Att=number))
+    assert [reading.attention for reading in world.client.readings()] == list(range(10))
     world.now_s += 0.3
     world.students.send_waiting()
-    assert world.bus.readings()[-1].attention == 11
+    assert world.client.readings()[-1].attention == 11
     assert world.students.counters["readings_coalesced"] == 1
 
 
@@ -239,27 +240,27 @@ def test_a_waiting_reading_goes_out_before_the_student_leaves(world):
     """The last reading of a student is not lost with the connection."""
     student = None
     for number in range(11):
-        student = world.students.take(student, frame(Att=number))
+        student = world.students.on_frame(student, frame(Att=number))
     world.students.leave(student)
-    assert world.bus.readings()[-1].attention == 10
-    assert world.bus.statuses()[-1] == "offline"
+    assert world.client.readings()[-1].attention == 10
+    assert world.client.statuses()[-1] == "offline"
 
 
 def test_states_of_a_dead_run_are_cleared(world):
     """A gateway that was killed left students online: its next run says that they are gone."""
     topic = topics.stream_state("local", "A", "Ana")
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
-    world.students.take_state(topic, left)
-    assert world.bus.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000))]
+    world.students.on_state(topic, left)
+    assert world.client.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000))]
 
 
 def test_a_student_who_is_back_already_is_not_cleared(world):
     """The old run's state may come late; the student's own new state stands."""
-    world.students.take(None, frame())
-    count = len(world.bus.sent)
+    world.students.on_frame(None, frame())
+    count = len(world.client.sent)
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
-    world.students.take_state(topics.stream_state("local", "ABC123", "Joao_Silva"), left)
-    assert len(world.bus.sent) == count
+    world.students.on_state(topics.stream_state("local", "ABC123", "Joao_Silva"), left)
+    assert len(world.client.sent) == count
 
 
 ANA = topics.stream_state("local", "A", "Ana")
@@ -272,46 +273,46 @@ def elsewhere(**changes: Any) -> StreamState:
 
 def other_gateway(world: World, status: ServiceStatus = ServiceStatus.ONLINE) -> None:
     topic = topics.service_state("local", "ws_gateway", "other")
-    world.states.take_service(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+    world.registry.on_service(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
 
 
 def test_a_student_at_another_gateway_keeps_its_stream(world):
     """One of the same name who joins here is another one, as long as the first is there."""
     other_gateway(world)
-    world.students.take_state(ANA, elsewhere())
-    second = world.students.take(None, frame(name="Ana", code="A"))
+    world.students.on_state(ANA, elsewhere())
+    second = world.students.on_frame(None, frame(name="Ana", code="A"))
     assert second.source == "Ana-2"
     world.students.leave(second)
-    world.students.take_state(ANA, elsewhere(status=StreamStatus.OFFLINE))
-    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+    world.students.on_state(ANA, elsewhere(status=StreamStatus.OFFLINE))
+    assert world.students.on_frame(None, frame(name="Ana", code="A")).source == "Ana"
 
 
 def test_streams_of_a_gateway_that_died_are_free(world):
     """Its students come here, and are who they were."""
     other_gateway(world)
-    world.students.take_state(ANA, elsewhere())
+    world.students.on_state(ANA, elsewhere())
     other_gateway(world, ServiceStatus.OFFLINE)
-    assert world.students.take(None, frame(name="Ana", code="A")).source == "Ana"
+    assert world.students.on_frame(None, frame(name="Ana", code="A")).source == "Ana"
 
 
 def test_a_session_that_comes_from_another_gateway_goes_on_in_its_stream(world):
     """Though the other gateway has not noticed yet that its connection is gone."""
     other_gateway(world)
-    world.students.take_state(ANA, elsewhere(session="session-1"))
+    world.students.on_state(ANA, elsewhere(session="session-1"))
     assert world.students.resume("Ana", "A", "session-1").source == "Ana"
 
 
 @pytest.mark.parametrize("status", [StreamStatus.STALE, StreamStatus.OFFLINE])
 def test_the_late_word_of_another_gateway_does_not_stand(world, status):
     """A student who is here is said to be online again, once; two gateways do not shout at each other for ever."""
-    world.students.take(None, frame(name="Ana", code="A"))
-    world.students.take_state(ANA, elsewhere(status=status))
-    world.students.take_state(ANA, elsewhere(status=StreamStatus.ONLINE))
-    assert world.bus.statuses() == ["online", "online"]
+    world.students.on_frame(None, frame(name="Ana", code="A"))
+    world.students.on_state(ANA, elsewhere(status=status))
+    world.students.on_state(ANA, elsewhere(status=StreamStatus.ONLINE))
+    assert world.client.statuses() == ["online", "online"]
     world.now_s += 5
-    world.look()
-    world.students.take_state(ANA, elsewhere(status=status))
-    assert world.bus.statuses() == ["online", "online", "stale"]
+    world.check_silence()
+    world.students.on_state(ANA, elsewhere(status=status))
+    assert world.client.statuses() == ["online", "online", "stale"]
 
 
 def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
@@ -324,28 +325,28 @@ def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
         ("headset", 24, {"status": StreamStatus.OFFLINE, "service": "serial_bridge"}),
     ):
         topic = topics.stream_state("local", "A", source)
-        world.students.take_state(topic, elsewhere(**{"time": NOON - timedelta(hours=hours), **changes}))
+        world.students.on_state(topic, elsewhere(**{"time": NOON - timedelta(hours=hours), **changes}))
     other_gateway(world)
-    world.students.forget()
+    world.students.clear_outdated()
     gone = [str(topics.stream_state("local", "A", source)) for source in ("gone", "of-a-dead-gateway")]
-    assert world.bus.forgotten == gone
+    assert world.client.cleared == gone
     for each in gone:
-        world.students.take_forgotten(topics.parse(each))
-    world.students.forget()
-    assert world.bus.forgotten == gone
-    assert world.bus.sent == []
+        world.students.on_state_cleared(topics.parse(each))
+    world.students.clear_outdated()
+    assert world.client.cleared == gone
+    assert world.client.sent == []
 
 
 def test_a_student_who_is_back_is_not_forgotten(world):
     """Another gateway takes the old state off the broker at that moment: the new one is said again."""
-    world.students.take(None, frame(name="Ana", code="A"))
-    world.students.take_forgotten(ANA)
-    assert world.bus.statuses() == ["online", "online"]
+    world.students.on_frame(None, frame(name="Ana", code="A"))
+    world.students.on_state_cleared(ANA)
+    assert world.client.statuses() == ["online", "online"]
 
 
 def test_known_states_are_bounded(world, monkeypatch):
     """The longest unchanged is left out first."""
     monkeypatch.setattr("ws_gateway.students.stream_registry.STATES_MAX", 2)
     for source in ("a", "b", "c"):
-        world.students.take_state(topics.stream_state("local", "A", source), elsewhere())
-    assert len(world.states) == 2
+        world.students.on_state(topics.stream_state("local", "A", source), elsewhere())
+    assert len(world.registry) == 2

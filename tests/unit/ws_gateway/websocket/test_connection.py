@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -20,6 +21,7 @@ from tests.support.gateways import happens
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.websocket import connection as edge
 from ws_gateway.websocket.connection import Connection, Dialects
+from ws_gateway.websocket.server import Server
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -37,242 +39,250 @@ class Watched(Connection):
         super().connection_made(transport)
 
 
-class Inn:
-    """A host of one guest, which writes down what it hears."""
+class FakeServer:
+    """Accepts every client and records what it gets."""
 
     def __init__(self) -> None:
         self.connection: Watched
         self.protocol: weakref.ref[Dialects]
-        self.is_in = False
-        self.heard: list[bytes] = []
-        self.arrived_times = 0
-        self.left_times = 0
-        self.made_room = 0
+        self.has_client = False
+        self.messages: list[bytes] = []
+        self.connects = 0
+        self.closes = 0
+        self.resumes = 0
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
+        self.on_message: Callable[[bytes], None] = self.messages.append
 
     def make(self) -> Watched:
         protocol = Dialects(max_size=1000, subprotocols=[Subprotocol(SUBPROTOCOL)])
         self.protocol = weakref.ref(protocol)
-        self.connection = Watched(self, protocol)
+        self.connection = Watched(cast(Server, self), protocol)
         return self.connection
 
-    def arrived(self, connection: Connection) -> None:
+    def on_connect(self, connection: Connection) -> None:
         assert connection is self.connection
-        self.arrived_times += 1
+        self.connects += 1
 
-    def answer(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
+    def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         return self.page()
 
-    def greet(self, connection: Connection, request: Request) -> "Inn":
-        self.is_in = True
-        return self
+    def on_open(self, connection: Connection, request: Request) -> "FakeClient":
+        self.has_client = True
+        return FakeClient(self)
 
-    def hear(self, message: bytes) -> None:
-        self.heard.append(message)
-
-    def go_on(self) -> None:
-        self.made_room += 1
-
-    def leave(self) -> None:
-        self.is_in = False
-
-    def left(self, connection: Connection) -> None:
-        self.left_times += 1
+    def on_close(self, connection: Connection) -> None:
+        self.closes += 1
         del self.connection
 
 
+class FakeClient:
+    """The handler of the server's client."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.server = server
+
+    def on_message(self, message: bytes) -> None:
+        self.server.on_message(message)
+
+    def resume(self) -> None:
+        self.server.resumes += 1
+
+    def on_close(self) -> None:
+        self.server.has_client = False
+
+
 @pytest_asyncio.fixture
-async def inn() -> AsyncIterator[tuple[Inn, int]]:
-    """A host that listens, and its port."""
-    host = Inn()
-    server = await asyncio.get_running_loop().create_server(host.make, "127.0.0.1", 0)
-    yield host, server.sockets[0].getsockname()[1]
-    await happens(lambda: host.left_times == host.arrived_times)
-    server.close()
+async def listening() -> AsyncIterator[tuple[FakeServer, int]]:
+    """A fake server that listens, and its port."""
+    server = FakeServer()
+    listener = await asyncio.get_running_loop().create_server(server.make, "127.0.0.1", 0)
+    yield server, listener.sockets[0].getsockname()[1]
+    await happens(lambda: server.closes == server.connects)
+    listener.close()
 
 
-async def knock(port: int, said: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def open_raw(port: int, request: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A client that does only what it is told to; its handshake is over when this returns."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(said)
-    if said:
+    writer.write(request)
+    if request:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     return reader, writer
 
 
-async def test_messages_arrive_whole(inn):
+async def test_messages_arrive_whole(listening):
     """Text, binary, and in fragments with a ping among them."""
-    host, port = inn
+    server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
         await client.send("text")
         await client.send(b"binary")
         await client.send(iter(["in ", "", "three ", "pieces"]))
         await client.ping()
-        await happens(lambda: host.heard == [b"text", b"binary", b"in three pieces"])
+        await happens(lambda: server.messages == [b"text", b"binary", b"in three pieces"])
 
 
-async def test_what_is_sent_in_one_turn_arrives_in_order(inn):
+async def test_what_is_sent_in_one_turn_arrives_in_order(listening):
     """And in one piece of writing."""
-    host, port = inn
+    server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
-        await happens(lambda: host.is_in)
+        await happens(lambda: server.has_client)
         for number in range(5):
-            host.connection.send(f"é{number}")
+            server.connection.send(f"é{number}")
         assert [await client.recv() for _ in range(5)] == [f"é{number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(("offered", "agreed"), [([SUBPROTOCOL, "x"], SUBPROTOCOL), (["x"], None), (None, None)])
-async def test_the_new_dialect_is_for_those_who_offer_it(inn, offered, agreed):
+async def test_the_new_dialect_is_for_those_who_offer_it(listening, offered, agreed):
     """Everybody else speaks the first one, whatever they offer."""
-    _, port = inn
+    _, port = listening
     async with connect(f"ws://127.0.0.1:{port}", subprotocols=offered) as client:
         assert client.subprotocol == agreed
 
 
-async def test_a_message_that_is_too_long_ends_the_connection(inn):
+async def test_a_message_that_is_too_long_ends_the_connection(listening):
     """In fragments, too."""
-    host, port = inn
+    server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
         await client.send(iter(["x" * 600, "y" * 600]))
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert client.close_code == CloseCode.MESSAGE_TOO_BIG
-    assert host.heard == []
+    assert server.messages == []
 
 
-async def test_who_says_nothing_is_hung_up_on(inn, monkeypatch):
+async def test_who_says_nothing_is_hung_up_on(listening, monkeypatch):
     """Half a request is nothing."""
     monkeypatch.setattr(edge, "OPEN_TIMEOUT_S", 0.1)
-    host, port = inn
-    reader, writer = await knock(port, b"")
+    server, port = listening
+    reader, writer = await open_raw(port, b"")
     writer.write(b"GET / HT")
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
-    await happens(lambda: host.left_times == 1)
+    await happens(lambda: server.closes == 1)
     writer.close()
 
 
-async def test_who_answers_no_ping_is_hung_up_on(inn, monkeypatch):
+async def test_who_answers_no_ping_is_hung_up_on(listening, monkeypatch):
     """And who answers stays."""
     monkeypatch.setattr(edge, "PING_PERIOD_S", 0.1)
-    host, port = inn
+    server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
-        reader, writer = await knock(port)
-        silent = host.connection
+        reader, writer = await open_raw(port)
+        silent = server.connection
         assert (await reader.read()).startswith(b"\x89\x00\x88")  # a ping, and then a close frame
         writer.close()
-        await happens(lambda: host.left_times == 1)
+        await happens(lambda: server.closes == 1)
         assert not silent.is_open
         await client.send("still here")
-        await happens(lambda: host.heard == [b"still here"])
+        await happens(lambda: server.messages == [b"still here"])
 
 
-async def test_who_takes_nothing_is_not_read_either(inn):
+async def test_who_takes_nothing_is_not_read_either(listening):
     """A flood of pings is no way to fill our memory with pongs."""
-    host, port = inn
-    reader, writer = await knock(port)
+    server, port = listening
+    reader, writer = await open_raw(port)
     flood = 200_000
     writer.write(PING * flood)
-    await happens(lambda: not host.connection.has_room and not host.connection.transport.is_reading())
-    assert host.connection.transport.get_write_buffer_size() < 1_000_000
+    await happens(lambda: not server.connection.has_room and not server.connection.transport.is_reading())
+    assert server.connection.transport.get_write_buffer_size() < 1_000_000
     await reader.readexactly(127 * flood)
-    await happens(lambda: host.connection.has_room and host.connection.transport.is_reading())
-    assert host.made_room
+    await happens(lambda: server.connection.has_room and server.connection.transport.is_reading())
+    assert server.resumes
     writer.close()
 
 
-async def test_a_rest_ends(inn):
-    """What was said in it is heard after it, and what was read already waits, too."""
-    host, port = inn
-    _, writer = await knock(port)
+async def test_a_rest_ends(listening):
+    """What was said in it is messages after it, and what was read already waits, too."""
+    server, port = listening
+    _, writer = await open_raw(port)
     rests: list[int] = []
 
     def hear(message: bytes) -> None:
-        host.heard.append(message)
-        rests.append(len(host.heard))
-        host.connection.rest(0.05)
+        server.messages.append(message)
+        rests.append(len(server.messages))
+        server.connection.pause_reading(0.05)
 
-    host.hear = hear
+    server.on_message = hear
     writer.write(b"".join(b"\x81\x81" + bytes(4) + each for each in (b"a", b"b", b"c")))
-    await happens(lambda: host.heard == [b"a"])
-    assert not host.connection.transport.is_reading()
+    await happens(lambda: server.messages == [b"a"])
+    assert not server.connection.transport.is_reading()
     writer.write(b"\x81\x81" + bytes(4) + b"d")
-    await happens(lambda: host.heard == [b"a", b"b", b"c", b"d"])
+    await happens(lambda: server.messages == [b"a", b"b", b"c", b"d"])
     writer.close()
 
 
-async def test_rubbish_behind_a_request_ends_the_connection(inn, caplog):
+async def test_rubbish_behind_a_request_ends_the_connection(listening, caplog):
     """A body, which no request of a browser to us has."""
-    host, port = inn
-    host.page = lambda: host.connection.respond(HTTPStatus.OK, "")
-    reader, writer = await knock(port, b"")
+    server, port = listening
+    server.page = lambda: server.connection.text_response(HTTPStatus.OK, "")
+    reader, writer = await open_raw(port, b"")
     writer.write(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\na=b&c=d&e")
     await reader.read()
     writer.close()
-    await happens(lambda: host.left_times == 1)
+    await happens(lambda: server.closes == 1)
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
-async def test_a_close_says_why_and_ends_in_time(inn, monkeypatch):
-    """Also for a client that does not close and talks on; nothing of that is heard."""
+async def test_a_close_says_why_and_ends_in_time(listening, monkeypatch):
+    """Also for a client that does not close and talks on; nothing of that is messages."""
     monkeypatch.setattr(edge, "CLOSE_TIMEOUT_S", 0.2)
-    host, port = inn
+    server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
-        await happens(lambda: host.is_in)
-        host.connection.close(4001, "elsewhere")
+        await happens(lambda: server.has_client)
+        server.connection.close(4001, "elsewhere")
         with pytest.raises(ConnectionClosed):
             await client.recv()
         assert (client.close_code, client.close_reason) == (4001, "elsewhere")
-    _, writer = await knock(port)
-    host.connection.close(4001)
-    while host.left_times < 2:
+    _, writer = await open_raw(port)
+    server.connection.close(4001)
+    while server.closes < 2:
         writer.write(PING + b"\x81\x81" + bytes(4) + b"x")
         await asyncio.sleep(0.01)
-    assert host.heard == []
+    assert server.messages == []
     writer.close()
 
 
-async def test_a_fault_of_an_answer_is_said(inn, caplog):
+async def test_a_fault_of_an_answer_is_said(listening, caplog):
     """The browser hears it, and the log says more."""
 
     async def fail() -> Response:
         raise ZeroDivisionError
 
-    host, port = inn
-    host.page = fail
-    reader, writer = await knock(port, b"")
+    server, port = listening
+    server.page = fail
+    reader, writer = await open_raw(port, b"")
     writer.write(b"GET /recordings/x HTTP/1.1\r\nHost: test\r\n\r\n")
     assert b" 500 " in await reader.readline()
     assert "ZeroDivisionError" in caplog.text
     writer.close()
 
 
-async def test_an_answer_may_take_its_time(inn, monkeypatch):
+async def test_an_answer_may_take_its_time(listening, monkeypatch):
     """Longer than a request may."""
     monkeypatch.setattr(edge, "OPEN_TIMEOUT_S", 0.05)
-    host, port = inn
+    server, port = listening
 
     async def load() -> Response:
-        host.connection.allow(10)
+        server.connection.extend_timeout(10)
         await asyncio.sleep(0.2)  # longer than OPEN_TIMEOUT_S: the point of the test
-        response: Response = host.connection.respond(HTTPStatus.OK, "at last")
+        response: Response = server.connection.text_response(HTTPStatus.OK, "at last")
         return response
 
-    host.page = load
-    reader, writer = await knock(port, b"")
+    server.page = load
+    reader, writer = await open_raw(port, b"")
     writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     assert (await reader.read()).endswith(b"at last")
     writer.close()
 
 
 @pytest.mark.parametrize("is_abrupt", [False, True])
-async def test_a_connection_leaves_nothing_for_the_garbage_collector(inn, is_abrupt):
+async def test_a_connection_leaves_nothing_for_the_garbage_collector(listening, is_abrupt):
     """A school that comes and goes makes no garbage: while it is collected, everybody waits."""
-    host, port = inn
+    server, port = listening
     gc.disable()
     try:
-        reader, writer = await knock(port)
-        protocol = host.protocol
+        reader, writer = await open_raw(port)
+        protocol = server.protocol
         assert protocol() is not None
         if is_abrupt:
             writer.transport.abort()
@@ -280,6 +290,6 @@ async def test_a_connection_leaves_nothing_for_the_garbage_collector(inn, is_abr
             writer.write(b"\x88\x80" + bytes(4))
             await reader.read()
             writer.close()
-        await happens(lambda: host.left_times == 1 and protocol() is None)
+        await happens(lambda: server.closes == 1 and protocol() is None)
     finally:
         gc.enable()

@@ -5,7 +5,7 @@ from typing import cast
 from websockets.frames import CloseCode
 
 from tests.support.gateways import happens
-from ws_gateway.websocket import send_queue as outlets
+from ws_gateway.websocket import send_queue
 from ws_gateway.websocket.connection import Connection
 from ws_gateway.websocket.send_queue import Backlog, SendQueue
 
@@ -60,38 +60,38 @@ class Pipe:
 async def test_frames_wait_for_room_and_go_out_in_order():
     """None overtakes those that wait."""
     pipe = Pipe()
-    outlet = SendQueue(cast(Connection, pipe))
-    outlet.send("a", "1")
+    queue = SendQueue(cast(Connection, pipe))
+    queue.send("a", "1")
     pipe.has_room = False
-    outlet.send("a", "2")
-    outlet.send("a", "3")
+    queue.send("a", "2")
+    queue.send("a", "3")
     assert pipe.sent == ["1"]
     pipe.has_room = True
-    outlet.send("a", "4")
-    outlet.go_on()
-    outlet.send("a", "5")
+    queue.send("a", "4")
+    queue.resume()
+    queue.send("a", "5")
     assert pipe.sent == ["1", "2", "3", "4", "5"]
-    outlet.stop()
+    queue.stop()
 
 
 async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
     """With the code that a client comes back after; who takes a little is given time again."""
-    monkeypatch.setattr(outlets, "STALLED_AFTER_S", 0.05)
+    monkeypatch.setattr(send_queue, "STALLED_AFTER_S", 0.05)
     pipe = Pipe()
-    outlet = SendQueue(cast(Connection, pipe))
+    queue = SendQueue(cast(Connection, pipe))
     pipe.has_room = False
-    outlet.send("a", "1")
-    outlet.go_on()
+    queue.send("a", "1")
+    queue.resume()
     await happens(lambda: pipe.closed == [CloseCode.TRY_AGAIN_LATER])
-    assert outlet.was_too_slow
+    assert queue.was_too_slow
 
 
 async def test_nothing_waits_for_who_is_gone():
     """A connection that is closing takes nothing more."""
     pipe = Pipe()
     pipe.has_room = pipe.is_open = False
-    outlet = SendQueue(cast(Connection, pipe))
-    outlet.send("a", "1")
+    queue = SendQueue(cast(Connection, pipe))
+    queue.send("a", "1")
     pipe.has_room = True
-    outlet.go_on()
+    queue.resume()
     assert pipe.sent == []

@@ -1,0 +1,25 @@
+"""The one way the gateway limits how often something may happen."""
+
+
+class TokenBucket:
+    """Allow a burst, then a steady rate. Times are in seconds of one steady clock."""
+
+    __slots__ = ("_at_s", "_burst", "_rate_hz", "_tokens")
+
+    def __init__(self, rate_hz: float, burst: float, now_s: float) -> None:
+        self._rate_hz = rate_hz
+        self._burst = burst
+        self._tokens = burst
+        self._at_s = now_s
+
+    def has_token(self, now_s: float) -> bool:
+        """Return True if one more is allowed now."""
+        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_hz)
+        self._at_s = now_s
+        return self._tokens >= 1
+
+    def spend(self, now_s: float) -> float:
+        """Count one more, and return the seconds until it is allowed (0 for at once)."""
+        self.has_token(now_s)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._rate_hz)
