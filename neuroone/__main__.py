@@ -10,7 +10,7 @@ from neuroone.up import command as up
 COMMANDS = {
     "up": lifecycle.Command(up.UpSettings, up.run, "Run the whole system on this machine, until Ctrl-C."),
     "doctor": lifecycle.Command(
-        doctor.DoctorSettings, doctor.run, "Look for what commonly goes wrong, and say what to do."
+        doctor.DoctorSettings, doctor.run, "Check what commonly goes wrong, and print what to do."
     ),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
 }

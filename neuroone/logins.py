@@ -1,7 +1,7 @@
-"""`neuroone secrets`: the logins of a production server, one MQTT identity per service, and the dashboards' token.
+"""`neuroone secrets`: make the logins of a production server, one MQTT identity per service, and the dashboards' token.
 
-Made once, into a directory of their own, from the system's random numbers; what is there stays. What each identity may
-do on the broker follows from the contract's topics and their owners.
+They are made once, in a directory of their own, from the system's random numbers; a second call keeps what exists.
+What each identity may do on the broker follows from the contract's topics and their owners.
 """
 
 import base64
@@ -25,21 +25,21 @@ from neuroone.service.settings import one_of, port_number, setting, switch, text
 SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
 DOCTOR: Final = "doctor"
 IDENTITIES: Final = (*SERVICES, "reader", DOCTOR)
-"""One for each service, one that only reads, for third parties, and one that also reads what the broker says of itself,
-for `neuroone doctor` and the broker's health check."""
+"""One for each service; ``reader`` only reads, for third parties; ``doctor`` also reads the broker's own topics, for
+`neuroone doctor` and the broker's health check."""
 BROKER: Final = "broker"
-"""The directory of what the broker reads, and who owns it in ``--owner``."""
+"""The directory of the broker's files, and the name of their owner in ``--owner``."""
 TOKEN: Final = "dashboard-token"  # noqa: S105 (the file's name)
 PASSWORD_BYTES: Final = 24
-"""192 random bits: nobody guesses them, so the password file needs no slow hash."""
+"""192 random bits: nobody can guess them, so the password file needs no slow hash."""
 PBKDF2_ITERATIONS: Final = 101
-"""What mosquitto_passwd of 2.0 takes; the password's own randomness protects it."""
+"""The number that mosquitto_passwd 2.0 uses; the password's own randomness protects it."""
 SALT_BYTES: Final = 12
-"""What Mosquitto 2.0 makes; every 2.x reads it."""
+"""The size that Mosquitto 2.0 makes; every 2.x reads it."""
 
 
 def owner(given: str) -> tuple[str, str]:
-    """The parser of ``--owner``."""
+    """Parse ``--owner``. Raises ValueError."""
     name, equals, user = given.partition("=")
     if name not in (*IDENTITIES, BROKER) or not equals or not user:
         raise ValueError(f"must be NAME=USER, with NAME one of {', '.join((*IDENTITIES, BROKER))}")
@@ -48,16 +48,16 @@ def owner(given: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretsSettings:
-    """What `neuroone secrets` can be told."""
+    """Options of `neuroone secrets`."""
 
-    dir: Path = setting(Path("secrets"), Path, "Directory of the secrets, closed to others.", metavar="DIR")
+    dir: Path = setting(Path("secrets"), Path, "Directory of the secrets; each file is readable by its owner only.", metavar="DIR")
     broker: BrokerAddress = setting(
         BrokerAddress("127.0.0.1", 1883), BrokerAddress.parse, "The broker that the services log in to.", metavar="URL"
     )
     owner: tuple[tuple[str, str], ...] = setting(
-        (), owner, "NAME=USER: who owns the files of an identity, a user's name or number; needs root.", many=True
+        (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
     )
-    show: bool = setting(False, switch, "Make nothing, print the dashboards' address and the logins for programs.")
+    show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
     host: str = setting("localhost", text, "This server's name or address, in what --show prints.")
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
@@ -65,10 +65,10 @@ class SecretsSettings:
 
 
 def run(given: SecretsSettings, stop: Stop) -> int:
-    """Make what is missing, or print what there is. Raises SettingsError."""
+    """Make the missing secrets, or print the existing ones. Raises SettingsError."""
     try:
         if given.show:
-            print(shown(given))
+            print(overview(given))
         else:
             make(given.dir, given.broker, dict(given.owner))
     except (OSError, LookupError) as error:
@@ -77,10 +77,10 @@ def run(given: SecretsSettings, stop: Stop) -> int:
 
 
 def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None:
-    """Make every secret that is not there yet, and the broker's password file from all of them.
+    """Make every missing secret, and the broker's password file from all of them.
 
-    The directory may be entered by all, so that each service gets to its own file; the files only by their owner and
-    its group. Raises OSError, and LookupError for an owner that this machine does not know.
+    Every user may enter the directory, so that each service reaches its own file; only its owner may read a file.
+    Raises OSError, and LookupError for an owner that this machine does not know.
     """
     for each, mode in ((folder, 0o755), (folder / BROKER, 0o755)):
         each.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None
 
 
 def login_in(folder: Path, name: str) -> BrokerAddress:
-    """The broker's address with the login of an identity. Raises OSError, also for a file that holds none."""
+    """Read the broker's address with the login of an identity. Raises OSError, also for an invalid file."""
     try:
         return BrokerAddresses.parse(f"file:{folder / f'{name}.url'}")[0]
     except ValueError as error:
@@ -110,13 +110,13 @@ def login_in(folder: Path, name: str) -> BrokerAddress:
 
 
 def password_line(user: str, password: str, salt: bytes) -> str:
-    """A line of Mosquitto's password file: PBKDF2 with SHA-512, as its mosquitto_passwd 2.x writes it."""
+    """Return a line of Mosquitto's password file: PBKDF2 with SHA-512, as its mosquitto_passwd 2.x writes it."""
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, PBKDF2_ITERATIONS)
     return f"{user}:$7${PBKDF2_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}\n"
 
 
 def acl() -> str:
-    """Mosquitto's access list: everybody hears everything, and says only what the contract says is theirs."""
+    """Return Mosquitto's access list: each identity reads every topic and writes only those that it owns."""
     lines = []
     for name in IDENTITIES:
         lines += [f"user {name}", f"topic read {ROOT}/#"]
@@ -126,17 +126,17 @@ def acl() -> str:
 
 
 def owns(name: str, rule: TopicRule) -> bool:
-    """Whether an identity publishes on the topics of a rule."""
+    """Return True if an identity publishes on the topics of a rule."""
     return name in SERVICES and (name in rule.owner or rule.owner.startswith("each service"))
 
 
 def _shape_of(rule: TopicRule, name: str) -> str:
-    """The filter for a rule's topics, of this service only where a service is named in them."""
+    """Return the filter for a rule's topics; if they name a service, only for this one."""
     return re.sub(r"\{\w+\}", "+", rule.shape.replace("{service}", name))
 
 
-def shown(given: SecretsSettings) -> str:
-    """What an operator hands out, in words."""
+def overview(given: SecretsSettings) -> str:
+    """Return the addresses and logins that an operator hands out."""
     token = (given.dir / TOKEN).read_text(encoding="ascii").strip()
 
     def address(name: str) -> str:
@@ -153,7 +153,7 @@ def shown(given: SecretsSettings) -> str:
 
 
 def _write(file: Path, text: str, user: str | None) -> None:
-    """Make a file whole or not at all, and give it to ``user``, a name or the number of a user and a group."""
+    """Write a file completely or not at all, for ``user``: a name, or the number of a user and its group."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     closed = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)

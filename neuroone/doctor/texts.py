@@ -1,4 +1,4 @@
-"""The words of `neuroone doctor`: for each code what is the matter and, for a problem, what to do; in two languages."""
+"""The texts of `neuroone doctor`: for each code what was found and, for a problem, what to do; in two languages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ LANGUAGES: Final = ("en", "pt-BR")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A sentence that says what is, and one that says what to do about it; ``{...}`` are a finding's facts."""
+    """What was found, and what to do about it; ``{...}`` stands for a fact of the finding."""
 
     says: str
     do: str = ""
@@ -21,7 +21,7 @@ HEADINGS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 ENGLISH: Final[Mapping[str, Words]] = {
-    "port_ok": Words("{device} is there and may be opened."),
+    "port_ok": Words("{device} exists and can be opened."),
     "port_none": Words("No serial adapter is plugged into this computer."),
     "port_no_driver": Words(
         "The serial adapter {usb_id} is plugged in, but has no port: its driver {driver} is missing.",
@@ -29,7 +29,7 @@ ENGLISH: Final[Mapping[str, Words]] = {
         "On Windows install the driver CH341SER from wch-ic.com. Then plug the adapter in again.",
     ),
     "port_brltty": Words(
-        "The serial adapter {usb_id} is plugged in, but brltty, a program for Braille displays, takes its port.",
+        "The serial adapter {usb_id} is plugged in, but brltty, a program for Braille displays, has taken its port.",
         "sudo apt remove brltty, then plug the adapter in again.",
     ),
     "port_missing": Words(
@@ -37,130 +37,133 @@ ENGLISH: Final[Mapping[str, Words]] = {
         "Plug the adapter in; `serial-bridge ports` lists the ports that exist. A Bluetooth headset must be paired.",
     ),
     "port_no_permission": Words(
-        "You may not open {device}.", "sudo usermod -aG {group} $USER, then log out and in again."
+        "You have no permission to open {device}.", "sudo usermod -aG {group} $USER, then log out and in again."
     ),
     "port_taken": Words(
         "The program {program} has {device} open.",
-        "ModemManager lets go after about ten seconds. Without a modem: sudo systemctl disable --now ModemManager. "
-        "Of brltty: sudo apt remove brltty.",
+        "ModemManager closes it after about ten seconds. Without a modem: sudo systemctl disable --now ModemManager. "
+        "If it is brltty: sudo apt remove brltty.",
     ),
-    "ws_ok": Words("{url} takes WebSocket connections."),
+    "ws_ok": Words("{url} accepts WebSocket connections."),
     "ws_refused": Words(
         "Nothing listens at {url}.",
         "Start the gateway: docker compose up -d, or systemctl start neuroone-gateway, or neuroone up. "
-        "If it runs, look which port it has.",
+        "If it runs, check which port it uses.",
     ),
     "ws_timeout": Words(
         "{url} does not answer.",
-        "A firewall drops what comes, or the address is another machine's: see the firewall below, and the server's "
-        "address with `hostname -I`.",
+        "A firewall drops the packets, or the address belongs to another machine: see the firewall below, and find "
+        "the server's address with `hostname -I`.",
     ),
-    "ws_name": Words("The name in {url} is not known here.", "Use the server's address, or mend its name in the DNS."),
+    "ws_name": Words(
+        "The name in {url} is not known here.", "Use the server's address, or correct its name in the DNS."
+    ),
     "ws_tls": Words(
         "The certificate of {url} is not trusted here ({detail}).",
-        "Of the proxy's own authority, install the root certificate on each device; a public domain must point to this "
-        "server, with ports 80 and 443 open.",
+        "If the proxy's own authority made it, install the root certificate on each device; a public domain must point "
+        "to this server, with ports 80 and 443 open.",
     ),
     "ws_proxy": Words(
-        "A proxy answers at {url}, but no gateway behind it (HTTP {status}).",
-        "Start the gateway and look at its log: docker compose logs ws_gateway, or journalctl -u neuroone-gateway.",
+        "A proxy answers at {url}, but finds no gateway (HTTP {status}).",
+        "Start the gateway and read its log: docker compose logs ws_gateway, or journalctl -u neuroone-gateway.",
     ),
     "ws_too_many": Words(
         "The gateway refuses more connections from this address (HTTP 429).",
-        "Something connects again and again. Behind a proxy the gateway must know it: NEUROONE_TRUSTED_PROXIES.",
+        "Something connects again and again. Behind a proxy, tell the gateway its address: NEUROONE_TRUSTED_PROXIES.",
     ),
     "ws_no_upgrade": Words(
-        "What answers at {url} speaks no WebSocket (HTTP {status}).",
-        "Another program has this port, or the proxy does not pass the headers Upgrade and Connection: see "
+        "The server at {url} does not speak WebSocket (HTTP {status}).",
+        "Another program uses this port, or the proxy does not forward the headers Upgrade and Connection: see "
         "deploy/nginx/neuroone.conf.",
     ),
     "ws_no_broker": Words(
-        "The gateway at {url} has lost its broker.", "See the broker below. The gateway keeps readings meanwhile."
+        "The gateway at {url} has lost its broker.", "See the broker below. Meanwhile the gateway keeps the readings."
     ),
-    "network_ok": Words("Port {port} works on {address} too, which others use."),
+    "network_ok": Words("Port {port} also works on {address}, the address for other machines."),
     "network_skipped": Words("There is no other address to try."),
     "network_closed": Words(
-        "Port {port} works on this machine, but not on {address}, which others use.",
-        "The gateway listens on this machine only (--host 0.0.0.0 for all), or a firewall closes the port.",
+        "Port {port} works on this machine, but not on {address}, the address for other machines.",
+        "The gateway listens on this machine only (--host 0.0.0.0 for all), or a firewall blocks the port.",
     ),
-    "firewall_ok": Words("{firewall} lets port {port} in."),
-    "firewall_none": Words("No firewall of this machine is in the way."),
-    "firewall_unknown": Words("{firewall} is on; its rules can be read by root only (sudo)."),
+    "firewall_ok": Words("{firewall} allows port {port}."),
+    "firewall_none": Words("No firewall of this machine blocks connections."),
+    "firewall_unknown": Words("{firewall} is on; only root can read its rules (sudo)."),
     "firewall_closed": Words(
-        "{firewall} is on and does not let port {port} in.",
+        "{firewall} is on and does not allow port {port}.",
         "sudo ufw allow {port}/tcp; with firewalld: sudo firewall-cmd --permanent --add-port={port}/tcp && "
         "sudo firewall-cmd --reload.",
     ),
     "csv_ok": Words("{dir} can be written; {free_mb} MB are free."),
     "csv_elsewhere": Words("The recordings are not in this directory; --data names theirs."),
-    "csv_no_dir": Words("The directory {dir} is not there.", "Make it, or name the right one with --data."),
+    "csv_no_dir": Words("The directory {dir} does not exist.", "Create it, or name the right one with --data."),
     "csv_no_permission": Words(
-        "{dir} cannot be written by this user.",
+        "This user cannot write to {dir}.",
         "sudo chown -R to the recorder's user (neuroone-recorder; 10001 under Docker); run this check as that user.",
     ),
     "csv_no_space": Words(
         "Only {free_mb} MB are free in {dir}.",
-        "Make room: move old recordings elsewhere. The recorder acknowledges nothing while the disk is full, and the "
-        "broker keeps the readings until there is room.",
+        "Free some space: move old recordings elsewhere. While the disk is full the recorder acknowledges nothing, and "
+        "the broker keeps the readings until there is space.",
     ),
     "service_ok": Words("{service} is online ({instances})."),
     "service_offline": Words(
-        "{service} was here and is offline.",
+        "{service} was online before and is offline now.",
         "Start it: docker compose up -d, or systemctl start neuroone-* (neuroone-gateway, neuroone-recorder).",
     ),
     "service_never": Words(
         "{service} was never seen on this broker.",
-        "Start it, with the same --broker and --site as the others.",
+        "Start it with the same --broker and --site as the others.",
     ),
-    "recorder_ok": Words("{service} says that its disk works."),
+    "recorder_ok": Words("{service} reports that its disk works."),
     "recorder_disk": Words(
         "{service} cannot write to its disk.",
-        "Look at its log for the reason, most often a full disk or the owner of the directory. Nothing is lost yet: "
-        "the broker keeps the readings.",
+        "Read the reason in its log; most often the disk is full or the directory has another owner. Nothing is lost "
+        "yet: the broker keeps the readings.",
     ),
     "clock_ok": Words("The clocks agree within {seconds} s."),
-    "clock_unknown": Words("No service said what time it has."),
+    "clock_unknown": Words("No service reported its time."),
     "clock_skew": Words(
-        "The clock of {service} is {seconds} s off this computer's.",
-        "Set both by the network: sudo timedatectl set-ntp true; on Windows: Settings, Time, Synchronize now.",
+        "The clock of {service} differs by {seconds} s from this computer's.",
+        "Set both from the network: sudo timedatectl set-ntp true; on Windows: Settings, Time, Synchronize now.",
     ),
     "unit_ok": Words("{service} runs, restarted {restarts} times."),
     "unit_none": Words("Neither Docker nor systemd here knows a service of NeuroOne."),
     "unit_out_of_memory": Words(
         "{service} was killed because it had no memory left. The end of its log: {tail}",
-        "Give it more (mem_limit in compose.yaml, MemoryMax in its unit), and report it: it should not need it.",
+        "Give it more (mem_limit in compose.yaml, MemoryMax in its unit) and report it: it should not need more.",
     ),
     "unit_failed": Words(
         "{service} ended with code {code} and does not run. The end of its log: {tail}",
-        "Mend what the log says, then start it. Code 2 is a wrong setting.",
+        "Correct what the log says, then start it. Code 2 means a wrong setting.",
     ),
     "unit_restarts": Words(
-        "{service} was started again {restarts} times. The end of its log: {tail}",
-        "Look at its whole log: docker compose logs, or journalctl -u and the name.",
+        "{service} was restarted {restarts} times. The end of its log: {tail}",
+        "Read its whole log: docker compose logs, or journalctl -u and the name.",
     ),
     "memory_ok": Words("{free_mb} MB of memory are free."),
-    "memory_unknown": Words("This system does not say how much memory is free."),
+    "memory_unknown": Words("This system does not report how much memory is free."),
     "memory_low": Words(
         "Only {free_mb} MB of memory are free.", "Close other programs, or give the machine more: 2 GB are enough."
     ),
     "values_ok": Words("{stream} sends values with good contact."),
-    "values_none": Words("Nobody sends readings at this moment."),
+    "values_none": Words("Nobody sends readings right now."),
     "stream_link": Words(
         "{stream} has no headset ({link}). {hint}",
-        "Switch the headset on, keep it within 10 m, look at its battery; see also the port above.",
+        "Switch the headset on, keep it within 10 m, check its battery; see also the port above.",
     ),
     "signal_off": Words(
-        "{stream} is not on a head (poor signal {poor_signal}).",
+        "Nobody is wearing the headset of {stream} (poor signal {poor_signal}).",
         "Put the dry electrode on the skin of the forehead, without hair, and the clip on the ear lobe.",
     ),
     "signal_poor": Words(
-        "{stream} has poor contact (poor signal {poor_signal}): attention and meditation stand still or are 0.",
+        "{stream} has poor contact (poor signal {poor_signal}): attention and meditation do not change or are 0.",
         "Press the electrode to the forehead and the clip to the ear lobe, moisten both a little, wipe off make-up; "
-        "then wait half a minute. Change a weak battery.",
+        "then wait half a minute. Replace a weak battery.",
     ),
     "values_zero": Words(
-        "{stream} sends nothing but zeros.",
-        "Wait half a minute after putting it on. If it stays: switch the headset off and on, change its battery.",
+        "{stream} sends only zeros.",
+        "Wait half a minute after putting it on. If nothing changes, switch the headset off and on or replace its "
+        "battery.",
     ),
     "broker_ok": Words("The broker at {address} lets us read ({version})."),
     "broker_refused": Words(
@@ -168,7 +171,7 @@ ENGLISH: Final[Mapping[str, Words]] = {
         "Start it: docker compose up -d mosquitto, or systemctl start neuroone-broker. Another address: --broker.",
     ),
     "broker_timeout": Words(
-        "The broker at {address} does not answer.", "Look at the address and at the firewalls between here and there."
+        "The broker at {address} does not answer.", "Check the address and the firewalls between here and there."
     ),
     "broker_name": Words("The name of the broker, {address}, is not known here.", "Use its address with --broker."),
     "broker_tls": Words(
@@ -180,11 +183,11 @@ ENGLISH: Final[Mapping[str, Words]] = {
         "Under Docker: docker compose run --rm doctor.",
     ),
     "broker_acl": Words(
-        "The broker at {address} lets us in, but not read the topics neuroone/v1.",
-        "Use a login that may read, and look at the broker's access list; `neuroone secrets` writes both.",
+        "The broker at {address} accepts our login, but does not let it read the topics neuroone/v1.",
+        "Use a login that may read, and check the broker's access list; `neuroone secrets` writes both.",
     ),
     "broker_old": Words(
-        "The broker at {address} is too old ({version}).", "Install Mosquitto 2, or let Docker bring it."
+        "The broker at {address} is too old ({version}).", "Install Mosquitto 2, or use the one of compose.yaml."
     ),
 }
 
@@ -197,7 +200,7 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "No Windows, instale o driver CH341SER de wch-ic.com. Depois, ligue o adaptador de novo.",
     ),
     "port_brltty": Words(
-        "O adaptador serial {usb_id} está ligado, mas o brltty, um programa para linhas Braille, toma a porta.",
+        "O adaptador serial {usb_id} está ligado, mas o brltty, um programa para linhas Braille, ocupou a porta.",
         "sudo apt remove brltty e ligue o adaptador de novo.",
     ),
     "port_missing": Words(
@@ -205,7 +208,8 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "Ligue o adaptador; `serial-bridge ports` lista as que existem. Um headset Bluetooth precisa estar pareado.",
     ),
     "port_no_permission": Words(
-        "Você não pode abrir {device}.", "sudo usermod -aG {group} $USER; depois, saia da sessão e entre de novo."
+        "Você não tem permissão para abrir {device}.",
+        "sudo usermod -aG {group} $USER; depois, saia da sessão e entre de novo.",
     ),
     "port_taken": Words(
         "O programa {program} está com {device} aberta.",
@@ -220,8 +224,8 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
     ),
     "ws_timeout": Words(
         "{url} não responde.",
-        "Um firewall descarta o que chega, ou o endereço é de outra máquina: veja o firewall abaixo e o endereço do "
-        "servidor com `hostname -I`.",
+        "Um firewall descarta os pacotes, ou o endereço é de outra máquina: veja o firewall abaixo e descubra o "
+        "endereço do servidor com `hostname -I`.",
     ),
     "ws_name": Words("O nome em {url} não é conhecido aqui.", "Use o endereço do servidor ou corrija o nome no DNS."),
     "ws_tls": Words(
@@ -230,32 +234,32 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "precisa apontar para este servidor, com as portas 80 e 443 abertas.",
     ),
     "ws_proxy": Words(
-        "Um proxy responde em {url}, mas sem gateway por trás (HTTP {status}).",
+        "Um proxy responde em {url}, mas não encontra o gateway (HTTP {status}).",
         "Inicie o gateway e veja o log: docker compose logs ws_gateway, ou journalctl -u neuroone-gateway.",
     ),
     "ws_too_many": Words(
         "O gateway recusa mais conexões deste endereço (HTTP 429).",
-        "Algo se conecta sem parar. Atrás de um proxy, o gateway precisa conhecê-lo: NEUROONE_TRUSTED_PROXIES.",
+        "Algo se conecta sem parar. Atrás de um proxy, informe o endereço dele ao gateway: NEUROONE_TRUSTED_PROXIES.",
     ),
     "ws_no_upgrade": Words(
-        "O que responde em {url} não fala WebSocket (HTTP {status}).",
-        "Outro programa está com esta porta, ou o proxy não repassa os cabeçalhos Upgrade e Connection: veja "
+        "O servidor em {url} não fala WebSocket (HTTP {status}).",
+        "Outro programa usa esta porta, ou o proxy não repassa os cabeçalhos Upgrade e Connection: veja "
         "deploy/nginx/neuroone.conf.",
     ),
     "ws_no_broker": Words(
         "O gateway em {url} perdeu o broker.", "Veja o broker abaixo. Enquanto isso, o gateway guarda as leituras."
     ),
-    "network_ok": Words("A porta {port} também funciona em {address}, que os outros usam."),
+    "network_ok": Words("A porta {port} também funciona em {address}, o endereço para outras máquinas."),
     "network_skipped": Words("Não há outro endereço para testar."),
     "network_closed": Words(
-        "A porta {port} funciona nesta máquina, mas não em {address}, que os outros usam.",
-        "O gateway escuta só nesta máquina (--host 0.0.0.0 para todas), ou um firewall fecha a porta.",
+        "A porta {port} funciona nesta máquina, mas não em {address}, o endereço para outras máquinas.",
+        "O gateway escuta só nesta máquina (--host 0.0.0.0 para todas), ou um firewall bloqueia a porta.",
     ),
-    "firewall_ok": Words("O {firewall} deixa a porta {port} entrar."),
-    "firewall_none": Words("Nenhum firewall desta máquina atrapalha."),
+    "firewall_ok": Words("O {firewall} libera a porta {port}."),
+    "firewall_none": Words("Nenhum firewall desta máquina bloqueia conexões."),
     "firewall_unknown": Words("O {firewall} está ligado; só o root pode ler as regras (sudo)."),
     "firewall_closed": Words(
-        "O {firewall} está ligado e não deixa a porta {port} entrar.",
+        "O {firewall} está ligado e não libera a porta {port}.",
         "sudo ufw allow {port}/tcp; com firewalld: sudo firewall-cmd --permanent --add-port={port}/tcp && "
         "sudo firewall-cmd --reload.",
     ),
@@ -264,7 +268,7 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
     "csv_no_dir": Words("O diretório {dir} não existe.", "Crie-o ou indique o certo com --data."),
     "csv_no_permission": Words(
         "Este usuário não pode gravar em {dir}.",
-        "sudo chown -R para o usuário do gravador (neuroone-recorder; 10001 no Docker); rode esta checagem com ele.",
+        "sudo chown -R para o usuário do gravador (neuroone-recorder; 10001 no Docker); rode esta verificação com ele.",
     ),
     "csv_no_space": Words(
         "Só há {free_mb} MB livres em {dir}.",
@@ -273,41 +277,41 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
     ),
     "service_ok": Words("{service} está online ({instances})."),
     "service_offline": Words(
-        "{service} esteve aqui e está offline.",
+        "{service} já esteve online e agora está offline.",
         "Inicie-o: docker compose up -d, ou systemctl start neuroone-* (neuroone-gateway, neuroone-recorder).",
     ),
     "service_never": Words(
         "{service} nunca foi visto neste broker.",
         "Inicie-o com o mesmo --broker e --site dos outros.",
     ),
-    "recorder_ok": Words("{service} diz que seu disco funciona."),
+    "recorder_ok": Words("{service} informa que seu disco funciona."),
     "recorder_disk": Words(
         "{service} não consegue gravar no disco.",
         "Veja o motivo no log, quase sempre disco cheio ou o dono do diretório. Nada se perdeu ainda: o broker guarda "
         "as leituras.",
     ),
-    "clock_ok": Words("Os relógios concordam dentro de {seconds} s."),
-    "clock_unknown": Words("Nenhum serviço disse que horas tem."),
+    "clock_ok": Words("Os relógios diferem em no máximo {seconds} s."),
+    "clock_unknown": Words("Nenhum serviço informou a hora."),
     "clock_skew": Words(
-        "O relógio de {service} difere {seconds} s do deste computador.",
+        "O relógio de {service} difere em {seconds} s do relógio deste computador.",
         "Acerte os dois pela rede: sudo timedatectl set-ntp true; no Windows: Configurações, Hora, Sincronizar agora.",
     ),
     "unit_ok": Words("{service} está rodando, reiniciado {restarts} vezes."),
     "unit_none": Words("Nem o Docker nem o systemd daqui conhecem um serviço do NeuroOne."),
     "unit_out_of_memory": Words(
         "{service} foi morto por falta de memória. O fim do log: {tail}",
-        "Dê mais memória (mem_limit no compose.yaml, MemoryMax na unidade) e relate: não deveria precisar.",
+        "Dê mais memória (mem_limit no compose.yaml, MemoryMax na unidade) e relate o caso: não deveria ser preciso.",
     ),
     "unit_failed": Words(
         "{service} terminou com o código {code} e não está rodando. O fim do log: {tail}",
-        "Corrija o que o log diz e inicie-o. O código 2 é uma configuração errada.",
+        "Corrija o que o log diz e inicie-o. O código 2 indica uma configuração errada.",
     ),
     "unit_restarts": Words(
         "{service} foi reiniciado {restarts} vezes. O fim do log: {tail}",
         "Veja o log inteiro: docker compose logs, ou journalctl -u e o nome.",
     ),
     "memory_ok": Words("Há {free_mb} MB de memória livres."),
-    "memory_unknown": Words("Este sistema não diz quanta memória está livre."),
+    "memory_unknown": Words("Este sistema não informa quanta memória está livre."),
     "memory_low": Words(
         "Só há {free_mb} MB de memória livres.", "Feche outros programas ou dê mais memória à máquina: 2 GB bastam."
     ),
@@ -318,11 +322,11 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "Ligue o headset, deixe-o a menos de 10 m e veja a bateria; veja também a porta acima.",
     ),
     "signal_off": Words(
-        "{stream} não está em uma cabeça (poor signal {poor_signal}).",
+        "Ninguém está usando o headset de {stream} (poor signal {poor_signal}).",
         "Ponha o eletrodo seco na pele da testa, sem cabelo, e o clipe no lóbulo da orelha.",
     ),
     "signal_poor": Words(
-        "{stream} tem mau contato (poor signal {poor_signal}): atenção e meditação ficam paradas ou em 0.",
+        "{stream} tem mau contato (poor signal {poor_signal}): atenção e meditação não mudam ou ficam em 0.",
         "Aperte o eletrodo contra a testa e o clipe no lóbulo, umedeça-os um pouco, tire a maquiagem; depois espere "
         "meio minuto. Troque a bateria fraca.",
     ),
@@ -348,11 +352,11 @@ PORTUGUESE: Final[Mapping[str, Words]] = {
         "No Docker: docker compose run --rm doctor.",
     ),
     "broker_acl": Words(
-        "O broker em {address} nos deixa entrar, mas não ler os tópicos neuroone/v1.",
-        "Use um login que possa ler e veja a lista de acesso do broker; `neuroone secrets` escreve os dois.",
+        "O broker em {address} aceita nosso login, mas não o deixa ler os tópicos neuroone/v1.",
+        "Use um login que possa ler e confira a lista de acesso do broker; `neuroone secrets` escreve os dois.",
     ),
     "broker_old": Words(
-        "O broker em {address} é velho demais ({version}).", "Instale o Mosquitto 2 ou deixe o Docker trazê-lo."
+        "O broker em {address} é antigo demais ({version}).", "Instale o Mosquitto 2 ou use o do compose.yaml."
     ),
 }
 

@@ -96,7 +96,7 @@ def test_shown_is_what_people_need(tmp_path: Path) -> None:
     make(tmp_path, BROKER, {})
     given = SecretsSettings(dir=tmp_path, show=True, host="escola.local", ws_port=80, mqtt_port=99)
     token = (tmp_path / TOKEN).read_text(encoding="ascii").strip()
-    dashboards, reader, *_ = logins.shown(given).splitlines()
+    dashboards, reader, *_ = logins.overview(given).splitlines()
     assert dashboards.endswith(f"http://escola.local:80/?token={token}")
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
 
