@@ -1,11 +1,10 @@
-"""The one way in from a fresh clone: makes ``.venv`` from the lock, then runs what it is asked to.
+"""The entry to a fresh clone: make ``.venv`` from the lock, then run a command in it.
 
-Needs nothing but a Python >= 3.11 with the ``venv`` module; works on Linux, macOS and Windows.
-The environment is remade when requirements.lock or pyproject.toml changed; otherwise a call costs
-a few milliseconds.
+Needs only a Python >= 3.11 with the ``venv`` module; works on Linux, macOS and Windows. A change of requirements.lock
+or pyproject.toml makes the environment anew; otherwise a call costs a few milliseconds.
 """
 
-from __future__ import annotations  # an older Python must get as far as the sentence in main()
+from __future__ import annotations  # an older Python must reach the message in main()
 
 import contextlib
 import hashlib
@@ -31,17 +30,17 @@ MINIMUM_PYTHON = (3, 11)
 USAGE = """\
 usage: python3 run.py COMMAND [ARGUMENTS]
 
-  up [ARGUMENTS]         the whole system on this machine (up --help lists the arguments)
-  test                   every test that this machine can run
-  test ARGUMENTS         the tests that pytest's arguments name, e.g. -k NAME
-  check                  format, lint, types, import rules, sizes, lock, tests
-  format                 format the source, mend what the linter can mend
-  lock [PACKAGE ...]     make requirements.lock from pyproject.toml; a named PACKAGE is raised
-  exec PROGRAM [...]     a program of the environment, e.g. exec serial-bridge ports
+  up [ARGUMENTS]         run the whole system on this machine (up --help lists the arguments)
+  test                   run every test that this machine can run
+  test ARGUMENTS         run pytest with these arguments, e.g. -k NAME
+  check                  check format, lint, types, import rules, sizes, lock and tests
+  format                 format the source and fix what the linter can fix
+  lock [PACKAGE ...]     make requirements.lock from pyproject.toml; upgrade each PACKAGE
+  exec PROGRAM [...]     run a program of the environment, e.g. exec serial-bridge ports
 """
 
 TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
-"""Every test, files side by side: most of their time is waiting, so there are more of them than cores."""
+"""Every test, several files at a time: most of a test's time is waiting, so there are more processes than cores."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet"],
@@ -54,7 +53,7 @@ CHECKS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Make the environment, run one command; returns the exit code."""
+    """Make the environment, run one command, return the exit code."""
     if sys.version_info < MINIMUM_PYTHON:
         return fail(
             f"NeuroOne needs Python {MINIMUM_PYTHON[0]}.{MINIMUM_PYTHON[1]} or newer; "
@@ -86,7 +85,7 @@ def main(arguments: list[str]) -> int:
 
 
 def fail(sentence: str) -> int:
-    """Say what is wrong; the exit code of a wrong call."""
+    """Print what is wrong; return the exit code of a wrong call."""
     print(sentence, file=sys.stderr)
     return 2
 
@@ -95,11 +94,11 @@ def fail(sentence: str) -> int:
 
 
 class Obstacle(Exception):
-    """What is in the way of making the environment, in words for the user."""
+    """The environment cannot be made; the message tells the user why."""
 
 
 def make_environment() -> None:
-    """Bring .venv to what the lock says. Raises Obstacle."""
+    """Make .venv as the lock says, unless it is current. Raises Obstacle."""
     if is_current():
         return
     with one_at_a_time():
@@ -109,8 +108,8 @@ def make_environment() -> None:
 
 
 def is_current() -> bool:
-    """Whether .venv was made from today's lock and pyproject.toml, at this place."""
-    if not VENV_PYTHON.exists():  # also a link to a Python that is gone
+    """Return True if .venv was made from the present lock and pyproject.toml, in this folder."""
+    if not VENV_PYTHON.exists():  # also if it is a link to a deleted Python
         return False
     try:
         return STAMP.read_text(encoding="ascii") == wanted_stamp()
@@ -119,13 +118,13 @@ def is_current() -> bool:
 
 
 def wanted_stamp() -> str:
-    """A hash of all that .venv depends on; its scripts hold its own path."""
+    """Return a hash of everything that .venv depends on: also its path, which its scripts contain."""
     parts = (LOCK.read_bytes(), PYPROJECT.read_bytes(), os.fsencode(str(VENV)))
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def build_environment() -> None:
-    """Make or mend .venv: every package as locked, hashes verified, the project editable."""
+    """Make or update .venv: every package as locked, hashes verified, the project editable."""
     if not VENV_PYTHON.exists():
         if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
             raise Obstacle("this Python has no venv; on Debian or Ubuntu: apt install python3-venv")
@@ -142,7 +141,7 @@ def build_environment() -> None:
 
 
 def locked(package: str) -> str:
-    """The lines of requirements.lock for one package: its version and its hashes."""
+    """Return the lines of requirements.lock for one package: its version and its hashes."""
     found = re.search(rf"^{re.escape(package)}==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     if not found:
         raise Obstacle(f"requirements.lock does not hold {package}")
@@ -150,12 +149,12 @@ def locked(package: str) -> str:
 
 
 def uv(*command: str) -> tuple[str | Path, ...]:
-    """The start of a command of the locked uv, aimed at .venv; trusts what the system trusts."""
+    """Return a command of the locked uv for .venv; it trusts the system's certificates."""
     return (VENV_PYTHON, "-m", "uv", "--system-certs", *command, "--python", VENV_PYTHON)
 
 
 def quietly(*command: str | Path) -> None:
-    """Run a command, and show its output only if it fails: then raises Obstacle."""
+    """Run a command and print its output only if it fails. Raises Obstacle."""
     done = subprocess.run(
         command,
         check=False,
@@ -168,12 +167,12 @@ def quietly(*command: str | Path) -> None:
     if done.returncode:
         print(done.stdout, end="", file=sys.stderr)
         words = " ".join(map(str, command[:4]))
-        raise Obstacle(f"could not make .venv: see above what this said: {words} ...")
+        raise Obstacle(f"could not make .venv; the output above comes from: {words} ...")
 
 
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Hold a lock that the system releases with the process, however it ends."""
+    """Hold a lock that the system releases when the process ends, also if it is killed."""
     with (ROOT / ".venv.lock").open("a", encoding="ascii") as file:
         if sys.platform == "win32":
             import msvcrt
@@ -196,17 +195,17 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def program(name: str) -> str:
-    """A program of the environment by its name."""
+    """Return the path of a program of the environment."""
     return str(VENV_BIN / (name + ".exe" if sys.platform == "win32" else name))
 
 
 def run(name: str, *arguments: str) -> int:
-    """Run a program of the environment in the project's folder; returns its exit code."""
+    """Run a program of the environment in the project's folder; return its exit code."""
     return subprocess.run([program(name), *arguments], cwd=ROOT, check=False).returncode
 
 
 def become(name: str, *arguments: str) -> int:
-    """Go on as a program of the environment: signals and the exit code are that program's."""
+    """Become a program of the environment: signals go to it, and the exit code is its own."""
     command = [program(name), *arguments]
     if not Path(command[0]).exists():
         return fail(f"run.py: there is no program {name!r} in .venv")
@@ -216,13 +215,13 @@ def become(name: str, *arguments: str) -> int:
         while True:
             try:
                 return child.wait()
-            except KeyboardInterrupt:  # the console gave the child its own Ctrl-C
+            except KeyboardInterrupt:  # the console sends Ctrl-C to the child too
                 continue
 
 
 def check() -> int:
-    """Run every check, also after one failed; returns 1 if any did."""
-    failed = [] if lock_is_current() else ["lock (mend it with: python3 run.py lock)"]
+    """Run every check, also after one has failed; return 1 if any failed."""
+    failed = [] if lock_is_current() else ["lock (update it with: python3 run.py lock)"]
     for what, command in CHECKS.items():
         print("== " + what, flush=True)
         if run(*command):
@@ -235,7 +234,7 @@ def check() -> int:
 
 
 def lock(raised: list[str]) -> int:
-    """Make requirements.lock; keeps the locked versions that still fit, save of the raised."""
+    """Make requirements.lock; keep the locked versions that still fit, except those of the packages in ``raised``."""
     raise_them = [part for package in raised for part in ("--upgrade-package", package)]
     made = run(
         *("uv", "--system-certs", "pip", "compile", "--quiet", "--universal", "--no-header"),
@@ -250,7 +249,7 @@ def lock(raised: list[str]) -> int:
 
 
 def lock_header() -> str:
-    """The first lines of the lock; the hash shows whether it is older than its wishes."""
+    """Return the first line of the lock; its hash shows whether pyproject.toml asks for something else now."""
     import tomllib
 
     with PYPROJECT.open("rb") as file:
@@ -267,7 +266,7 @@ def lock_header() -> str:
 
 
 def lock_is_current() -> bool:
-    """Whether the lock was made from the wishes that pyproject.toml holds now."""
+    """Return True if the lock was made from what pyproject.toml asks for now."""
     return LOCK.read_text(encoding="utf-8").startswith(lock_header())
 
 

@@ -50,7 +50,9 @@ def owner(given: str) -> tuple[str, str]:
 class SecretsSettings:
     """Options of `neuroone secrets`."""
 
-    dir: Path = setting(Path("secrets"), Path, "Directory of the secrets; each file is readable by its owner only.", metavar="DIR")
+    dir: Path = setting(
+        Path("secrets"), Path, "Directory of the secrets; each file is readable by its owner only.", metavar="DIR"
+    )
     broker: BrokerAddress = setting(
         BrokerAddress("127.0.0.1", 1883), BrokerAddress.parse, "The broker that the services log in to.", metavar="URL"
     )

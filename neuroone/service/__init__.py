@@ -1,1 +1,1 @@
-"""How a service lives: settings, start and stop, logs, health."""
+"""What every program has: settings, start and end, logs, health check."""

@@ -1,7 +1,7 @@
-"""``python -m neuroone.service.healthcheck FILE``: exit 0 when a service touched its health file lately.
+"""``python -m neuroone.service.healthcheck FILE``: exit with 0 if a service touched its health file recently.
 
-For health checks of containers and supervisors; a service touches the file (``--health-file``) while it
-works and has its broker.
+For the health checks of containers and supervisors. A service touches the file (``--health-file``) while it works and
+is connected to its broker.
 """
 
 import sys
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 FRESH_S: Final = 10.0
-"""The file is touched every 2 s; five missed in a row are a fault, not a busy moment."""
+"""The file is touched every 2 s; five missed touches are a fault and not a busy moment."""
 
 
 def is_fresh(file: Path, now_s: float) -> bool:
-    """Whether ``file`` exists and was touched in the last FRESH_S before ``now_s`` (seconds since 1970)."""
+    """Return True if ``file`` was touched in the last FRESH_S before ``now_s`` (seconds since 1970)."""
     try:
         return now_s - file.stat().st_mtime <= FRESH_S
     except FileNotFoundError:

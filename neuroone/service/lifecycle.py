@@ -1,6 +1,6 @@
-"""How a program starts and ends: settings, logs, signals, exit codes.
+"""The start and the end of a program: settings, logs, signals, exit codes.
 
-Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or something in the way of starting.
+Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or anything else that keeps the program from starting.
 """
 
 import logging
@@ -19,8 +19,8 @@ OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 STOP_ON_EOF: Final = "NEUROONE_STOP_ON_EOF"
-"""Set by a parent program: stop when standard input ends. It works where there are no signals to
-send (Windows), and when the parent dies without a word."""
+"""Set by a parent program: stop when standard input ends. It works without signals (Windows), and when the parent is
+killed."""
 _WINDOWS_SLICE_S: Final = 0.2
 """On Windows a waiting main thread sees Ctrl-C only between two waits."""
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Stop:
-    """Says that the program must end; set once, by a signal or by the program itself."""
+    """The request to end the program; set once, by a signal or by the program itself."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -37,7 +37,7 @@ class Stop:
         self.exit_code = OK
 
     def set(self, exit_code: int = OK) -> None:
-        """End the program with this exit code. The first caller's code counts."""
+        """Request the program's end with this exit code. The first caller's code counts."""
         with self._lock:
             if self._event.is_set():
                 return
@@ -48,11 +48,11 @@ class Stop:
             call()
 
     def is_set(self) -> bool:
-        """Whether the program must end."""
+        """Return True if the program must end."""
         return self._event.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the program must end, at most ``timeout_s``; say whether it must."""
+        """Wait until the program must end, at most ``timeout_s``; return True if it must."""
         if sys.platform != "win32":
             return self._event.wait(timeout_s)
         left_s = float("inf") if timeout_s is None else timeout_s
@@ -61,7 +61,7 @@ class Stop:
         return self._event.is_set()
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Call back, from any thread, when the program must end; at once if it already must."""
+        """Call ``callback``, from any thread, when the program must end; at once if it already must."""
         with self._lock:
             if not self._event.is_set():
                 self._calls.append(callback)
@@ -71,7 +71,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a program: its settings and what it does with them."""
+    """One command of a program: its settings, the function that runs it, and one line of help."""
 
     settings: type[Any]
     run: Callable[[Any, Stop], int]
@@ -79,10 +79,9 @@ class Command:
 
 
 def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
-    """Run the command that ``argv`` names, or the first of ``commands`` where it names none.
+    """Run the command that ``argv`` names, or else the first of ``commands``; return the exit code.
 
-    Returns the exit code. SIGTERM, SIGINT and Ctrl-C set the Stop that the command is given; a second one
-    ends the program where it stands.
+    SIGTERM, SIGINT and Ctrl-C set the command's Stop; a second one ends the program immediately.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     default = next(iter(commands))
@@ -117,7 +116,7 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         log.error("%s", error)
         return FAILED
     except BrokenPipeError:
-        sys.stdout = None  # whoever read our output is gone (`| head`): nothing is left to flush at exit
+        sys.stdout = None  # the reader of our output has ended (`| head`): flush nothing at exit
         return FAILED
 
 
@@ -133,7 +132,7 @@ def _stop_on_signals(stop: Stop) -> None:
         if stop.is_set():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        # A lock may be held by the very frame that the signal interrupted: set it from elsewhere.
+        # The interrupted frame may hold Stop's lock: set it from another thread.
         threading.Thread(target=stop.set, name="signal", daemon=True).start()
 
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):

@@ -1,4 +1,4 @@
-"""One log format for all services: UTC time, level, service, words.
+"""One log format for all services: UTC time, level, service, message.
 
 Logs go to standard error and hold ids and counts, never a person's name, a code or a reading.
 """

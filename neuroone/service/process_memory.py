@@ -1,11 +1,11 @@
-"""How much memory this program takes."""
+"""The memory of this program."""
 
 import os
 from pathlib import Path
 
 
 def resident_bytes() -> int | None:
-    """This program's resident memory in bytes; None where the system does not say."""
+    """Return this program's resident memory in bytes; None on systems without /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Typed settings from flags and ``NEUROONE_`` environment variables; every fault is reported at once.
+"""Typed settings from flags and ``NEUROONE_`` environment variables. All faults are reported at once.
 
 A program declares its settings as a frozen dataclass whose fields are made by :func:`setting`::
 
@@ -39,17 +39,23 @@ def setting(
     secret: bool = False,
     metavar: str | None = None,
 ) -> Any:
-    """One setting: its default, its parser (raises ValueError with words) and its help, unit included.
+    """Declare a setting.
 
-    ``positional`` takes it without a flag (``...`` as default makes it required), ``many`` takes it any number
-    of times, as a tuple (separated by commas in the environment), ``secret`` keeps its value out of messages.
+    Args:
+        default: The value without flag and variable; ``...`` makes a positional setting required.
+        parse: The parser of its text. Raises ValueError with a message for the user.
+        help: The help text, with the unit.
+        positional: Whether it is given without a flag.
+        many: Whether it may be given any number of times; its value is a tuple. The variable separates by commas.
+        secret: Whether its value is kept out of messages.
+        metavar: The placeholder of its value in the help.
     """
     keys = {"parse": parse, "help": help, "positional": positional, "many": many}
     return field(default=default, metadata={"setting": keys | {"secret": secret, "metavar": metavar}})
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers from ``low`` to ``high``."""
+    """Return a parser of whole numbers from ``low`` to ``high``."""
 
     def parse(text: str) -> int:
         try:
@@ -64,7 +70,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def decimal(low: float, high: float) -> Callable[[str], float]:
-    """A parser of numbers from ``low`` to ``high``."""
+    """Return a parser of numbers from ``low`` to ``high``."""
 
     def parse(text: str) -> float:
         try:
@@ -82,7 +88,7 @@ port_number: Final = whole(1, 65535)
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A parser that takes one of ``choices``."""
+    """Return a parser that accepts one of ``choices``."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -93,7 +99,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def switch(text: str) -> bool:
-    """The parser of switches: ``--flag`` and ``--no-flag``, or true / false in the environment."""
+    """Parse a switch: ``--flag`` and ``--no-flag``, or true / false in the environment."""
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("0", "false", "no", "off"):
@@ -102,7 +108,7 @@ def switch(text: str) -> bool:
 
 
 def topic_id(text: str) -> str:
-    """The parser of ids."""
+    """Parse an id."""
     try:
         return check_id(text)
     except BadTopic as error:
@@ -110,30 +116,30 @@ def topic_id(text: str) -> str:
 
 
 def text(value: str) -> str:
-    """The parser of settings that may be any text."""
+    """Accept any text."""
     return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
-    """What every program needs to know of its place."""
+    """The settings of every program: its site, its instance, its log and its health file."""
 
     broker_ca: Path | None = setting(
         None,
         Path,
-        "File with the certificate authorities to trust for mqtts://; the system's by default.",
+        "File with the certificate authorities to trust for mqtts://. Default: the system's.",
     )
     site: str = setting("local", topic_id, "Id of the school or laboratory, second part of every topic.")
     instance: str = setting(
         "",
         topic_id,
-        "Id of this copy of the service, unique on the broker; by default made from the host's name.",
+        "Id of this copy of the service, unique on the broker. Default: made from the host's name.",
     )
     log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
     health_file: Path | None = setting(
         None,
         Path,
-        "File to touch every 2 s while the service works and has its broker; for health checks.",
+        "File to touch every 2 s while the service works and is connected to its broker; for health checks.",
     )
 
     def identity(self, service: str, now_s: float, instance: str | None = None) -> Identity:
@@ -144,7 +150,7 @@ class SiteSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusSettings(SiteSettings):
-    """What every service needs to know to live on the broker."""
+    """The settings of every service that is connected to a broker."""
 
     broker: BrokerAddresses = setting(
         BrokerAddresses([BrokerAddress("127.0.0.1", 1883)]),
@@ -164,14 +170,14 @@ class BusSettings(SiteSettings):
 
 
 def host_id() -> str:
-    """An id made from this computer's name, the default instance of a service."""
+    """Make an id from this computer's name: the default instance of a service."""
     return id_from_text(platform.node() or "host")
 
 
 def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, program: str, about: str = "") -> S:
-    """The settings in ``argv`` and ``environ``.
+    """Read the settings from ``argv`` and ``environ``.
 
-    Raises SettingsError with every fault there is. ``--help`` prints the help and raises SystemExit(0).
+    Raises SettingsError with all faults. ``--help`` prints the help and raises SystemExit(0).
     """
     parser = _Parser(prog=program, description=about, allow_abbrev=False)
     for name, keys in _declared(of).items():
@@ -182,7 +188,7 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     for name, keys in _declared(of).items():
         given: Any = getattr(found, name, None)
         label = name if keys["positional"] else _flag(name)
-        given = None if given == [] else given  # argparse's word for no positionals
+        given = None if given == [] else given  # argparse gives [] for no positionals
         if given is None and environ.get(_variable(name)):
             label, given = _variable(name), environ[_variable(name)]
             given = given.split(",") if keys["many"] else given
@@ -202,12 +208,12 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
 
 
 def variables(of: type[Any]) -> tuple[str, ...]:
-    """The environment variables that the settings class reads."""
+    """List the environment variables that the settings class reads."""
     return tuple(map(_variable, _declared(of)))
 
 
 class _Parser(argparse.ArgumentParser):
-    """Collects the faults of the command line instead of leaving at the first."""
+    """A parser that collects the faults of the command line instead of exiting at the first."""
 
     def __init__(self, **keys: Any) -> None:
         super().__init__(**keys)
@@ -234,7 +240,7 @@ def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: Python has the word for itself
+    return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: `from` is a keyword of Python
 
 
 def _variable(name: str) -> str:

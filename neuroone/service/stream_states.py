@@ -1,4 +1,4 @@
-"""What the services that own streams (serial_bridge, ws_gateway) share about the streams' retained state."""
+"""The rules for the retained state of streams, shared by the services that own streams (serial_bridge, ws_gateway)."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -8,20 +8,20 @@ from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.identity import Identity
 
 STALE_AFTER_S: Final = 3.0
-"""Without a reading for so long a stream is stale: three of the readings that a headset sends each second."""
+"""A stream without a reading for this long is stale: a headset sends one each second, so three are missing."""
 OFFLINE_AFTER_S: Final = 10.0
-"""Without a reading for so long a stream counts as offline, though its link may still be there."""
+"""A stream without a reading for this long counts as offline, even if its link is still up."""
 
 
 def status_after(silent_s: float) -> StreamStatus:
-    """The status of a linked stream whose last reading is ``silent_s`` ago."""
+    """Return the status of a linked stream whose last reading is ``silent_s`` ago."""
     if silent_s >= OFFLINE_AFTER_S:
         return StreamStatus.OFFLINE
     return StreamStatus.STALE if silent_s >= STALE_AFTER_S else StreamStatus.ONLINE
 
 
-def left_behind(state: StreamState, owner: Identity, now: datetime) -> StreamState | None:
-    """The offline state to publish over one that a dead run of ``owner`` left; None when there is no need."""
+def clear_orphan(state: StreamState, owner: Identity, now: datetime) -> StreamState | None:
+    """Return the offline state to publish over one that a dead run of ``owner`` left; None if there is no need."""
     if (state.service, state.instance) != (owner.service, owner.instance):
         return None
     if state.epoch >= owner.epoch or state.status is StreamStatus.OFFLINE:

@@ -9,7 +9,7 @@ from neuroone.contract.messages import StreamState
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.stream_states import left_behind
+from neuroone.service.stream_states import clear_orphan
 
 LOOK_S: Final = 5.0
 """For the broker to deliver the retained states; after that, other people's states are of no interest."""
@@ -42,6 +42,6 @@ class OrphanedStates:
         except ContractError:
             return
         if delivery.retained and isinstance(state, StreamState) and topic.ids not in self._ours:
-            ended = left_behind(state, self._identity, datetime.now(UTC))
+            ended = clear_orphan(state, self._identity, datetime.now(UTC))
             if ended is not None:
                 bus.publish(topic, ended)

@@ -18,7 +18,7 @@ from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer, Stream
-from neuroone.service.stream_states import left_behind, status_after
+from neuroone.service.stream_states import clear_orphan, status_after
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
@@ -239,7 +239,7 @@ class Students:
         self._registry.on_state(topic, state)
         student = self._active.get((topic["group"], topic["source"]))
         if student is None:
-            offline = left_behind(state, self._client.identity, self._now())
+            offline = clear_orphan(state, self._client.identity, self._now())
             if offline is not None:
                 self._client.publish(topic, offline)
         elif state.status is not StreamStatus.ONLINE and not self._is_ours(state):

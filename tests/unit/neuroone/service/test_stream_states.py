@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.identity import Identity
-from neuroone.service.stream_states import left_behind, status_after
+from neuroone.service.stream_states import clear_orphan, status_after
 from tests.support.messages import NOON, stream_state
 
 ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000, run="now")
@@ -13,7 +13,7 @@ ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000, run="no
 def test_a_dead_run_of_ours_is_cleared() -> None:
     """An older run's online state becomes offline, under the new run's epoch."""
     now = NOON + timedelta(hours=1)
-    cleared = left_behind(stream_state(epoch=1_000), ME, now)
+    cleared = clear_orphan(stream_state(epoch=1_000), ME, now)
     assert cleared == stream_state(epoch=2_000, status=StreamStatus.OFFLINE, time=now)
 
 
@@ -25,7 +25,7 @@ def test_other_states_are_left_alone() -> None:
         stream_state(epoch=1_000, service="ws_gateway"),
         stream_state(epoch=1_000, status=StreamStatus.OFFLINE),
     ):
-        assert left_behind(state, ME, NOON) is None
+        assert clear_orphan(state, ME, NOON) is None
 
 
 def test_silence_makes_a_stream_stale_and_then_offline() -> None:
