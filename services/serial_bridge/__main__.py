@@ -1,20 +1,21 @@
-"""serial-bridge: from headsets to the broker. This module only wires."""
+"""serial-bridge: the commands."""
 
 import csv
 import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Command, Stop
-from serial_bridge.captures import files
-from serial_bridge.captures import print as printing
-from serial_bridge.captures import record as recording
+from serial_bridge.captures import decode, files
+from serial_bridge.captures.record import record_capture
 from serial_bridge.headset import Environment
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.ports import detect, serve_simulated, sources
+from serial_bridge.ports import detect, sources
+from serial_bridge.ports.serve_simulated import Line, open_line, serve
 from serial_bridge.ports.simulated import SimulatedHeadset
 from serial_bridge.service import AUTO, Service
 from serial_bridge.settings import (
@@ -32,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return lifecycle.main(
         "serial-bridge",
         {
-            "run": Command(RunSettings, run, "read headsets and publish what they say, until stopped"),
-            "ports": Command(PortsSettings, list_ports, "list the serial ports and what they look like"),
-            "decode": Command(DecodeSettings, print_capture, "print what a capture holds"),
+            "run": Command(RunSettings, run, "read headsets and publish their data, until stopped"),
+            "ports": Command(PortsSettings, list_ports, "list the serial ports and what is probably connected to them"),
+            "decode": Command(DecodeSettings, print_capture, "print the contents of a capture"),
             "record": Command(RecordSettings, record, "write a headset's bytes and their times into a capture"),
-            "replay": Command(ReplaySettings, replay, "play a capture as if a headset sent it, then exit"),
-            "simulate": Command(SimulateSettings, serve_simulation, "be headsets, on pseudo-terminals or TCP ports"),
+            "replay": Command(ReplaySettings, replay, "publish a capture as if a headset sent it, then exit"),
+            "simulate": Command(SimulateSettings, simulate, "simulate headsets, on pseudo-terminals or TCP ports"),
         },
         argv,
     )
@@ -54,8 +55,8 @@ def run(settings: RunSettings, stop: Stop) -> int:
 
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
-    """Play a capture; 0 when all of it is with the broker."""
-    source = sources.capture(settings.file, settings.speed, settings.loop)
+    """Replay a capture; returns 0 once the broker has all of it."""
+    source = sources.capture_source(settings.file, settings.speed, settings.loop)
     return Service(settings, [source], settings.name or (settings.file.stem,), stop).run(ends=True)
 
 
@@ -76,13 +77,10 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
     elif rows:
-        widths = {
-            column: max(len(row[column]) for row in [*rows, dict.fromkeys(row, column)])
-            for row in rows
-            for column in row
-        }
-        for row in [{column: column for column in rows[0]}, *rows]:
-            print("  ".join(row[column].ljust(widths[column]) for column in row).rstrip())
+        table = [list(rows[0]), *(list(row.values()) for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for line in table:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     else:
         print("There is no serial port: plug the headset's adapter in, or pair the headset.")
     return lifecycle.OK
@@ -92,13 +90,13 @@ def print_capture(settings: DecodeSettings, stop: Stop) -> int:
     """Print a capture's rows or its sums."""
     new_decoder, stream = HEADSETS[settings.headset], files.content(settings.file)
     if settings.summary:
-        print(json.dumps(printing.summary(new_decoder, stream)))
+        print(json.dumps(decode.summary(new_decoder, stream)))
         return lifecycle.OK
-    found = printing.events(new_decoder(), stream)
+    found = decode.events(new_decoder(), stream)
     if settings.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(printing.csv_rows(found))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(decode.csv_rows(found))
     else:
-        sys.stdout.writelines(json.dumps(row) + "\n" for row in printing.json_rows(found))
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(found))
     return lifecycle.OK
 
 
@@ -108,10 +106,9 @@ def record(settings: RecordSettings, stop: Stop) -> int:
         file = settings.file.open("x", encoding="ascii", newline="\n")
     except OSError as error:
         raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    source = sources.open_source(settings.port, settings.baud, seed=1)
     with file:
-        recording.record(
-            source,
+        record_capture(
+            sources.open_source(settings.port, settings.baud, seed=1),
             files.CaptureWriter(file, settings.headset),
             HEADSETS[settings.headset],
             Environment(time.monotonic),
@@ -122,22 +119,20 @@ def record(settings: RecordSettings, stop: Stop) -> int:
     return lifecycle.OK
 
 
-def serve_simulation(settings: SimulateSettings, stop: Stop) -> int:
-    """Be headsets until stopped; prints where they are, one a line."""
-    plugged: list[tuple[SimulatedHeadset, serve_simulated.Line]] = []
-    try:
-        for n in range(settings.headsets):
-            headset = SimulatedHeadset(settings.seed + n, settings.mode, settings.damage)
-            plugged.append((headset, serve_simulated.line(n, settings.headsets, settings.tcp, settings.link)))
-    except OSError as error:
-        raise SettingsError([f"no place for headset {len(plugged) + 1}: {error.strerror or error}"]) from None
-    for _, each in plugged:
-        print(each.device, flush=True)
-    try:
-        serve_simulated.serve(plugged, stop.is_set, time.monotonic, time.sleep)
-    finally:
-        for _, each in plugged:
-            each.close()
+def simulate(settings: SimulateSettings, stop: Stop) -> int:
+    """Simulate headsets until stopped; prints the port of each, one a line."""
+    headsets = [SimulatedHeadset(settings.seed + n, settings.mode, settings.damage) for n in range(settings.headsets)]
+    lines: list[Line] = []
+    with ExitStack() as open_lines:
+        try:
+            for n in range(settings.headsets):
+                lines.append(open_line(n, settings.headsets, settings.tcp, settings.link))
+                open_lines.callback(lines[-1].close)
+        except OSError as error:
+            raise SettingsError([f"headset {len(lines) + 1} has no port: {error.strerror or error}"]) from None
+        for line in lines:
+            print(line.device, flush=True)
+        serve(list(zip(headsets, lines, strict=True)), stop.is_set, time.monotonic, time.sleep)
     return lifecycle.OK
 
 

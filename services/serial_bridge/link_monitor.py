@@ -1,33 +1,34 @@
-"""What a headset's link is doing, judged by what came and when; what to tell a person, and a dongle. Pure."""
+"""Judge a headset's link by what arrived and when; decide what to tell a person, and a dongle. No I/O, no clock."""
 
 from dataclasses import dataclass
 from typing import Final
 
+from neuroone.contract import hints
 from neuroone.contract.messages import Link, StreamStatus
 from neuroone.service.stream_states import status_after
 from serial_bridge.headsets.events import Event, Quantity, Raw, Row, Skipped
 from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, DONGLE_CONNECT, NORMAL_BAUD, TGAM_RAW_MODE
 
 SILENT_S: Final = 3.0
-"""Without a byte: the slowest headset sends a frame every second."""
+"""A link without a byte for this time is silent: the slowest headset sends a frame every second."""
 NO_FRAMES_S: Final = 5.0
-"""With bytes that make no frame: five times what the slowest headset needs."""
+"""Bytes without a frame for this time are not a headset's: five times what the slowest headset needs."""
 GIVE_UP_S: Final = 10.0
-"""A silent port is opened anew after this: a Bluetooth link that went away says nothing else."""
+"""A silent port is opened anew after this time: a lost Bluetooth link gives no other sign."""
 DONGLE_RETRY_S: Final = 5.0
-"""Between two commands to connect (field reports on RF dongles)."""
+"""Time between two commands to connect (field reports on RF dongles)."""
 RAW_AFTER_S: Final = 3.0
-"""A headset that sends no raw sample for so long, while it sends frames, is not in raw mode."""
+"""A headset that sends frames but no raw sample for this time is not in raw mode."""
 PROOF_FRAMES: Final = 2
-"""Frames that show that a headset is there: rubbish can look like one."""
+"""Frames that prove a headset: noise can look like one."""
 
 GONE: Final = frozenset({Link.UNPLUGGED, Link.ENDED, Link.NO_PORT, Link.NO_PERMISSION, Link.PORT_BUSY})
-"""Nothing can come over such a link: its stream is offline at once."""
+"""Nothing can arrive over such a link: its stream is offline at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """How a stream stands: what its state topic says."""
+    """The part of a stream's state that its link decides."""
 
     status: StreamStatus
     link: Link
@@ -35,60 +36,56 @@ class LinkStatus:
 
 
 class LinkMonitor:
-    """Watches one headset's link. All times are seconds of one steady clock, handed in.
+    """Monitor one headset's link. All times are seconds of one steady clock, passed in.
 
-    ``headset_id`` is the two-byte id of the only headset that a dongle may connect to; b"" takes any.
+    ``headset_id`` is the two-byte id of the only headset that a dongle may connect to; b"" allows any.
     ``asks_raw``: a TGAM module without raw samples is told to send them.
     """
 
     def __init__(self, device: str, headset_id: bytes = b"", asks_raw: bool = False) -> None:
         self.device = device
         self.headset_id = b""
-        """What the dongle says that it is linked to."""
+        """The headset that the dongle says it is linked to."""
         self.is_line_damaged = False
         """Whether readings are withheld because the line changes bytes."""
         self._asks_raw = asks_raw
-        self._opened_s = 0.0
-        self._raw = False
         self._connect = bytes([DONGLE_CONNECT]) + headset_id if headset_id else DONGLE_AUTO_CONNECT
-        self._trouble: tuple[Link, str | None] = (Link.SEARCHING, None)
-        self._dongle: Link | None = None
-        self._asked_s = float("-inf")
-        self._reading_s = float("-inf")
         self._is_open = False
-        self._bytes_s = self._frame_s = 0.0
+        self._opened_s = self._bytes_s = self._frame_s = 0.0
+        self._reading_s = self._commanded_s = float("-inf")
         self._frames = 0
+        self._has_raw = False
+        self._dongle: Link | None = None
+        self._judgement: tuple[Link, str | None] = (Link.SEARCHING, None)
 
     def on_open(self, now_s: float) -> None:
-        """The port is open; what was wrong before is said until frames come, or something else is wrong."""
-        self._is_open, self._frames, self._raw = True, 0, False
-        self._opened_s = now_s
-        self._bytes_s = self._frame_s = now_s
-        self._dongle = None
+        """Start with an open port; the last judgement stands until frames arrive, or something else is wrong."""
+        self._is_open, self._frames, self._has_raw, self._dongle = True, 0, False, None
+        self._opened_s = self._bytes_s = self._frame_s = now_s
 
     def on_fault(self, link: Link, hint: str | None) -> None:
-        """The port cannot be opened, or is gone."""
+        """Note that the port is gone or cannot be opened."""
         self._is_open = False
         self._reading_s = float("-inf")
-        self._trouble = (link, hint)
+        self._judgement = (link, hint)
 
     def on_bytes(self, now_s: float) -> None:
-        """Bytes came."""
+        """Note that bytes arrived."""
         self._bytes_s = now_s
 
     def on_paused(self, now_s: float) -> None:
-        """Nothing was read because the broker is slow: silence means nothing."""
+        """Note that nothing is read because the broker is slow, which is not silence."""
         self._bytes_s = self._frame_s = now_s
 
     def on_events(self, events: list[Event], now_s: float) -> None:
-        """The bytes made these events."""
+        """Note the events that the bytes made."""
         for event in events:
             if isinstance(event, Skipped):
                 continue
             self._frame_s = now_s
             if isinstance(event, Raw):
                 self._frames += len(event.samples)
-                self._raw = True
+                self._has_raw = True
                 self._dongle = None
                 continue
             self._frames += 1
@@ -98,7 +95,7 @@ class LinkMonitor:
                     self.headset_id = row.value
 
     def on_reading(self, now_s: float) -> None:
-        """A reading was made."""
+        """Note that a reading was made."""
         self._reading_s = now_s
 
     @property
@@ -107,28 +104,28 @@ class LinkMonitor:
         return self._frames >= PROOF_FRAMES
 
     def must_reopen(self, now_s: float) -> bool:
-        """Whether the port is of no more use as it is open now: silent for long, or nothing but rubbish."""
+        """Return True if the open port is useless: silent for long, or without a frame among its bytes."""
         is_silent = now_s - self._bytes_s >= SILENT_S
         return now_s - self._frame_s >= (GIVE_UP_S if is_silent else NO_FRAMES_S)
 
     def command(self, now_s: float, baud: int) -> bytes:
-        """What to send now, b"" for nothing: only to what has shown itself to be a headset.
+        """Return the command to send now, or b"": only what has shown itself to be a headset gets one.
 
         A dongle without its headset is told to connect; a TGAM module at 9600 baud, if so asked, to send raw samples.
         """
         if not self.has_frames:
             return b""
-        if self._asks_raw and baud == NORMAL_BAUD and not self._raw and now_s - self._opened_s >= RAW_AFTER_S:
+        if self._asks_raw and baud == NORMAL_BAUD and not self._has_raw and now_s - self._opened_s >= RAW_AFTER_S:
             return TGAM_RAW_MODE
-        if self._dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._asked_s >= DONGLE_RETRY_S:
-            self._asked_s = now_s
+        if self._dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._commanded_s >= DONGLE_RETRY_S:
+            self._commanded_s = now_s
             return self._connect
         return b""
 
     def status(self, now_s: float) -> LinkStatus:
-        """How the stream stands."""
+        """Judge the link and return its status."""
         self.judge(now_s)
-        link, hint = self._trouble
+        link, hint = self._judgement
         return LinkStatus(StreamStatus.OFFLINE if link in GONE else status_after(now_s - self._reading_s), link, hint)
 
     def judge(self, now_s: float, *, is_final: bool = False) -> None:
@@ -136,16 +133,17 @@ class LinkMonitor:
         if not self._is_open:
             return
         if now_s - self._bytes_s >= SILENT_S:
-            self._trouble = (Link.SILENT, f"Nothing comes from {self.device}: {_SILENT_HINT}")
+            self._judgement = (Link.SILENT, hints.SILENT.text(self.device))
         elif is_final or now_s - self._frame_s >= NO_FRAMES_S:
-            self._trouble = (Link.NO_FRAMES, f"What comes from {self.device} makes no sense: {_NO_FRAMES_HINT}")
+            self._judgement = (Link.NO_FRAMES, hints.NO_FRAMES.text(self.device))
+        elif self.has_frames and self._dongle:
+            self._judgement = (self._dongle, hints.GENERAL[self._dongle].text())
         elif self.has_frames:
-            damage = _DAMAGE_HINT if self.is_line_damaged else None
-            self._trouble = (self._dongle, _DONGLE_HINTS[self._dongle]) if self._dongle else (Link.CONNECTED, damage)
+            self._judgement = (Link.CONNECTED, hints.LINE_DAMAGED.text() if self.is_line_damaged else None)
 
 
 def _dongle_after(row: Row, before: Link | None) -> Link | None:
-    """What the dongle is doing after it said ``row``; None: it is linked to its headset, or is no dongle."""
+    """Return the dongle's state after ``row``; None: it is linked to its headset, or there is no dongle."""
     if row.quantity is Quantity.DONGLE_STATUS:
         if row.value:
             return Link.SCANNING
@@ -157,17 +155,3 @@ def _dongle_after(row: Row, before: Link | None) -> Link | None:
     if row.quantity in (Quantity.HEADSET_FOUND, Quantity.POOR_SIGNAL, Quantity.RAW):
         return None
     return before
-
-
-_SILENT_HINT: Final = (
-    "is the headset switched on, charged and near? On Windows take the outgoing Bluetooth port, not the incoming one."
-)
-_NO_FRAMES_HINT: Final = "it is another device, or its speed is none of those tried. Choose with --port and --baud."
-_DAMAGE_HINT: Final = (
-    "The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket."
-)
-_DONGLE_HINTS: Final = {
-    Link.STANDBY: "The dongle waits for its headset: switch the headset on.",
-    Link.SCANNING: "The dongle looks for its headset: switch the headset on and keep it near.",
-    Link.NO_HEADSET: "The dongle finds no headset: is it switched on, charged and near, and not linked to another one?",
-}

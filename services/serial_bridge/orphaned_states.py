@@ -1,4 +1,4 @@
-"""Clears the stream states that an earlier run of this bridge left online when it died."""
+"""Clear the stream states that an earlier run of this bridge left online when it died."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -11,14 +11,14 @@ from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.stream_states import clear_orphan
 
-LOOK_S: Final = 5.0
-"""For the broker to deliver the retained states; after that, other people's states are of no interest."""
+DELIVERY_S: Final = 5.0
+"""Time for the broker to deliver the retained states; later ones are those of running services."""
 
 
 class OrphanedStates:
-    """Looks at the retained states on the broker once; says offline where a dead run of ours did not.
+    """Read the retained states on the broker once; publish offline for streams of an earlier run of this instance.
 
-    ``ours`` are the streams, by group and source, that this run speaks for anyway.
+    ``ours`` are the streams, by group and source, whose states this run publishes anyway.
     """
 
     def __init__(self, identity: Identity, ours: set[tuple[str, str]]) -> None:
@@ -28,15 +28,15 @@ class OrphanedStates:
         self._until_s: float | None = None
 
     def tick(self, bus: ThreadedClient, now_s: float) -> None:
-        """Stop listening when the broker had its time; called often."""
+        """Unsubscribe when the broker had its time; call it often."""
         if bus.is_connected and self._until_s is None:
-            self._until_s = now_s + LOOK_S
+            self._until_s = now_s + DELIVERY_S
         elif self._until_s is not None and now_s >= self._until_s:
             self._until_s = float("inf")
             bus.unsubscribe(self.filter)
 
     def on_delivery(self, delivery: Delivery, bus: ThreadedClient) -> None:
-        """Take a retained state that the broker delivered."""
+        """Publish offline if this is a retained state that an earlier run left online."""
         try:
             topic, state = delivery.open()
         except ContractError:

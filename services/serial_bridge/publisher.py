@@ -1,4 +1,4 @@
-"""Where one source's messages go."""
+"""The messages of one source on their way to the broker."""
 
 from datetime import datetime
 
@@ -10,16 +10,18 @@ from serial_bridge.stream import Stream
 
 
 class StreamPublisher:
-    """Publishes one source's messages."""
+    """Publish one source's messages; remember which status was published last, and when."""
 
     def __init__(self, bus: ThreadedClient, group: str, source: str) -> None:
         site = bus.identity.site
-        self.group, self.source = group, source
+        self.source = source
+        self.counters = dict.fromkeys(("readings_dropped", "raw_blocks_dropped"), 0)
+        self.published: LinkStatus | None = None
+        self.published_s = float("-inf")
         self._bus = bus
         self._reading = topics.reading(site, group, source)
         self._raw = topics.raw(site, group, source)
         self._state = topics.stream_state(site, group, source)
-        self.counters = dict.fromkeys(("readings_dropped", "raw_blocks_dropped"), 0)
 
     def publish(self, message: Reading | RawBlock) -> None:
         """Publish a reading or a raw block."""
@@ -28,19 +30,26 @@ class StreamPublisher:
             self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
 
     def publish_state(
-        self, status: LinkStatus, stream: Stream, device: str, counters: dict[str, float], now: datetime
+        self,
+        link_status: LinkStatus,
+        stream: Stream,
+        device: str,
+        counters: dict[str, float],
+        now: datetime,
+        now_s: float,
     ) -> None:
-        """Publish how the stream stands."""
+        """Publish the stream's state; ``now_s`` is the moment ``now`` on the clock for durations."""
+        self.published, self.published_s = link_status, now_s
         identity = self._bus.identity
         state = StreamState(
-            status=status.status,
+            status=link_status.status,
             session=stream.session,
             time=now,
             kind=Kind.HEADSET,
             name=stream.owner.name,
             code=stream.owner.code,
-            link=status.link,
-            hint=_printable(status.hint) if status.hint else None,
+            link=link_status.link,
+            hint=_printable(link_status.hint) if link_status.hint else None,
             device=_printable(device),
             service=identity.service,
             instance=identity.instance,
@@ -51,5 +60,5 @@ class StreamPublisher:
 
 
 def _printable(text: str) -> str:
-    """Names of files and ports as they can be sent: any bytes are a name on POSIX, of any length."""
+    """Make a file's or port's name valid as text of a message: on POSIX a name is any bytes, of any length."""
     return text.encode(errors="replace").decode()[:NOTE_MAX_CHARS]

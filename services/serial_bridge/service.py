@@ -1,4 +1,4 @@
-"""The whole bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
+"""Wire and run the bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
 import logging
 import os
@@ -34,28 +34,28 @@ SERVICE: Final = "serial_bridge"
 AUTO: Final = "auto"
 """The port, and the source id, of a search."""
 BACKLOG_MAX_MESSAGES: Final = 1000
-"""A capture that is played fast waits while so many messages are on their way to the broker."""
+"""A fast replay waits while so many messages are on their way to the broker."""
 THREAD_SWITCH_S: Final = 0.001
-"""The headsets' thread and the bus's wait for each other at most so long; Python's own 5 ms add up to 20."""
+"""The headsets' thread and the client's wait for each other at most so long; Python's own 5 ms add up to 20."""
 CLOSE_S: Final = 5.0
-"""For the broker to take what is still on its way when the program ends."""
-TURN_S: Final = 0.1
-"""How often the main thread looks whether everything ended, and for new ports."""
+"""Time for the broker to accept the messages that are still on their way when the program ends."""
+TICK_S: Final = 0.1
+"""Time between two checks of the main thread for the end and for new ports."""
 
 log = logging.getLogger(__name__)
 
 
 class Service:
-    """A bridge with its broker, its headsets and what else they feed.
+    """Read headsets and publish their data.
 
-    ``found`` are the ways to the headsets, ``names`` who wears them, in the same order; ``baud`` is for the ports that
-    a search finds.
+    ``sources`` are those of the headsets, ``names`` of the people who wear them, in the same order; ``baud`` is for
+    the ports that a search finds.
     """
 
     def __init__(
         self,
         settings: StreamSettings,
-        found: Sequence[PortSource],
+        sources: Sequence[PortSource],
         names: Sequence[str],
         stop: Stop,
         *,
@@ -67,18 +67,18 @@ class Service:
         self._headset_id = headset_id
         self._asks_raw = asks_raw
         self._baud = baud
-        self._found = found
+        self._sources = sources
         self._names = list(names)
         self._stop = stop
         self._group = topics.group_id(settings.code)
-        self._sources = unique(
-            [given or source.source_id for source, given in zip_longest(found, settings.source[: len(found)])]
+        self._source_ids = unique(
+            [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
         )
         identity = settings.identity(
-            SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._sources or [AUTO])]))
+            SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._source_ids or [AUTO])]))
         )
         self._orphaned = orphaned = OrphanedStates(
-            identity, {(self._group, source) for source in [*self._sources, AUTO]}
+            identity, {(self._group, source_id) for source_id in [*self._source_ids, AUTO]}
         )
         self._bus = ThreadedClient(
             settings.brokers(random.Random())[0],
@@ -93,10 +93,10 @@ class Service:
         )
         self._environment = Environment(time.monotonic)
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
-        self._reader = HeadsetReader(self._new_headset, time.monotonic, time.sleep)
+        self._reader = HeadsetReader(time.monotonic, time.sleep)
 
     def run(self, *, searches: bool = False, ends: bool = False) -> int:
-        """Publish until stopped or, when ``ends``, until the last headset ended and the broker has everything."""
+        """Publish until stopped or, with ``ends``, until the last headset ended and the broker has everything."""
         if self._tgc is not None:
             try:
                 self._tgc.start()
@@ -104,11 +104,11 @@ class Service:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
         sys.setswitchinterval(THREAD_SWITCH_S)
         self._bus.start()
-        for source, source_id, name in zip_longest(self._found, self._sources, self._names[: len(self._found)]):
-            self._reader.add(source, source_id, Owner(name, self._settings.code))
+        for source, source_id, name in zip_longest(self._sources, self._source_ids, self._names[: len(self._sources)]):
+            self._reader.add(self._new_headset(source, source_id, Owner(name, self._settings.code)))
         self._reader.start()
         search = self._search() if searches else None
-        while not self._stop.wait(TURN_S):
+        while not self._stop.wait(TICK_S):
             self._orphaned.tick(self._bus, time.monotonic())
             if search is not None:
                 search.tick()
@@ -126,7 +126,7 @@ class Service:
         return lifecycle.OK if is_well or not ends else lifecycle.FAILED
 
     def _new_headset(
-        self, source: PortSource, source_id: str, owner: Owner, *, probe: Callable[[], Owner] | None = None
+        self, source: PortSource, source_id: str, owner: Owner, probe: Callable[[], Owner] | None = None
     ) -> Headset:
         headset = Headset(
             source,
@@ -137,7 +137,7 @@ class Service:
             headset_id=self._headset_id,
             asks_raw=self._asks_raw,
             probe=probe,
-            may_read=self._has_room if source.can_wait else always,
+            has_room=self._has_room,
         )
         if self._tgc is not None:
             tgc = self._tgc
@@ -147,10 +147,11 @@ class Service:
     def _search(self) -> Search:
         return Search(
             self._reader,
+            self._new_headset,
             StreamPublisher(self._bus, self._group, AUTO),
-            [Owner(name, self._settings.code) for name in [*self._names[len(self._found) :], None]],
+            [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]],
             self._environment,
-            taken=lambda: {os.path.realpath(source.device) for source in self._found},
+            used=lambda: {os.path.realpath(source.device) for source in self._sources},
             baud=self._baud,
         )
 
@@ -175,13 +176,8 @@ class Service:
         )
 
 
-def always() -> bool:
-    """A port is read whenever there is something: a headset does not wait."""
-    return True
-
-
 def unique(sources: list[str]) -> list[str]:
-    """The ids, with a number appended to each that came before: two simulated headsets are two sources."""
+    """Return the ids with a number appended to each repeated one: two simulated headsets are two sources."""
     return [
         source if source not in sources[:n] else f"{source}-{sources[:n].count(source) + 1}"
         for n, source in enumerate(sources)

@@ -27,21 +27,16 @@ HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
 
 
 def typed(value: str) -> str:
-    """The parser of names and codes: what a person types."""
-    if not is_utf8(value):
+    """Parse a name or code that a person types."""
+    if value.encode(errors="ignore").decode() != value:  # typed in a terminal of another encoding
         raise ValueError("must be Unicode text")
     if not 1 <= len(value.strip()) <= NAME_MAX_CHARS:
         raise ValueError(f"must have 1 to {NAME_MAX_CHARS} characters")
     return value.strip()
 
 
-def is_utf8(value: str) -> bool:
-    """Whether the text can be sent: what a terminal of another encoding gives cannot."""
-    return value.encode(errors="ignore").decode() == value
-
-
 def capture_file(value: str) -> Path:
-    """The parser of captures to read; ``example`` is the one that is shipped."""
+    """Parse the name of a capture to read; ``example`` is the one that is shipped."""
     path = EXAMPLE if value == "example" else Path(value)
     if not path.is_file():
         raise ValueError("must be a capture file that exists, or: example")
@@ -49,7 +44,7 @@ def capture_file(value: str) -> Path:
 
 
 def dongle_id(value: str) -> bytes:
-    """The parser of a headset's id."""
+    """Parse a headset's id."""
     try:
         parsed = bytes.fromhex(value)
     except ValueError:
@@ -61,7 +56,7 @@ def dongle_id(value: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings(BusSettings):
-    """What the commands that publish have in common."""
+    """The settings of all commands that publish."""
 
     source: tuple[str, ...] = setting(
         (), topic_id, "Id of the headset in topics; once for each --port. Default: made from the port.", many=True
@@ -69,19 +64,19 @@ class StreamSettings(BusSettings):
     name: tuple[str, ...] = setting(
         (),
         typed,
-        "Name of who wears the headset; once for each --port. With a name it is recorded and shown like a student.",
+        "Name of the person who wears the headset; once for each --port. With a name it is recorded like a student.",
         many=True,
     )
     code: str | None = setting(None, typed, "Class or session code of the headsets.")
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
     tgc: int | None = setting(
-        None, port_number, "Port on which to speak as ThinkGear Connector does, usually 13854. Default: off."
+        None, port_number, "Port for programs made for ThinkGear Connector, usually 13854. Default: off."
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings(StreamSettings):
-    """serial-bridge run."""
+    """The settings of serial-bridge run."""
 
     port: tuple[str, ...] = setting(
         ("auto",), text, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
@@ -100,27 +95,27 @@ class RunSettings(StreamSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings(StreamSettings):
-    """serial-bridge replay."""
+    """The settings of serial-bridge replay."""
 
-    file: Path = setting(..., capture_file, "The capture to play, or: example.", positional=True, metavar="FILE")
-    speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was.")
+    file: Path = setting(..., capture_file, "The capture to replay, or: example.", positional=True, metavar="FILE")
+    speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was recorded.")
     loop: bool = setting(False, switch, "Begin again when it ends.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeSettings:
-    """serial-bridge decode."""
+    """The settings of serial-bridge decode."""
 
     file: Path = setting(..., capture_file, "The capture to decode, or: example.", positional=True, metavar="FILE")
     summary: bool = setting(False, switch, "Print one JSON object with counts and sums.")
-    json: bool = setting(False, switch, "Print the rows, one JSON object a line; this is what happens by default.")
+    json: bool = setting(False, switch, "Print the rows, one JSON object a line. This is the default.")
     csv: bool = setting(False, switch, "Print the rows as a table of frame, quantity and value.")
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSettings:
-    """serial-bridge record."""
+    """The settings of serial-bridge record."""
 
     file: Path = setting(
         ..., Path, f"The capture to write, usually *{SUFFIX}; must not exist.", positional=True, metavar="FILE"
@@ -136,7 +131,7 @@ class RecordSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulateSettings:
-    """serial-bridge simulate."""
+    """The settings of serial-bridge simulate."""
 
     headsets: int = setting(1, whole(1, 500), "How many headsets.")
     mode: str = setting(
@@ -151,13 +146,13 @@ class SimulateSettings:
         None, Path, "Name for the pseudo-terminal, a symbolic link; with several headsets a number is appended."
     )
     damage: Damage = setting(
-        Damage(), Damage.parse, "What the line does to the bytes, like drop=0.01,flip=0.01 (shares of the bytes)."
+        Damage(), Damage.parse, "Damage on the line, like drop=0.01,flip=0.01 (shares of the bytes)."
     )
     seed: int = setting(1, whole(0, 2**32), "Seed of the first headset, the next ones follow.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortsSettings:
-    """serial-bridge ports."""
+    """The settings of serial-bridge ports."""
 
     json: bool = setting(False, switch, "Print one JSON object a line.")

@@ -1,4 +1,4 @@
-"""One headset's events to the messages of its stream. No I/O, no clock."""
+"""Make the messages of a stream from one headset's events. No I/O, no clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ from typing import Final, TypeAlias
 from neuroone.contract.messages import BAND_MAX, BANDS, RAW_BLOCK_SAMPLES, RAW_RATE_HZ, Kind, RawBlock, Reading
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
+from serial_bridge.headsets.thinkgear import ESENSE_MAX
 
-ESENSE_MAX: Final = 100
-"""Attention and meditation go from 0, not computed, to 100."""
 TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.BANDS,
     Quantity.BANDS_FLOAT,
@@ -18,39 +17,39 @@ TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.MEDITATION,
     Quantity.POOR_SIGNAL,
 )
-"""A reading is made of each frame that brings the first of these that the headset sends."""
+"""Each frame with the first of these that the headset sends makes a reading."""
 PATIENCE_FRAMES: Final = 3
-"""So many frames of readings without a quantity show that the headset does not send it: some headsets spread one
-second's values over three or four frames."""
+"""A quantity missing from so many frames in a row is not sent by the headset: some headsets spread one second's
+values over three or four frames."""
 LAYOUTS_MAX: Final = 16
-"""Layouts of frames that are remembered; a headset has one to four."""
+"""Known layouts of frames are at most so many; a headset has one to four."""
 RAW_FRAME_BYTES: Final = 8
 SECOND_FRAME_BYTES: Final = 36
-"""A headset sends 512 of the former and one of the latter a second: from what was skipped follows what was lost."""
+"""A headset sends 512 of the former and one of the latter a second: skipped bytes tell how many samples were lost."""
 CORRUPT_MAX_SHARE: Final = 0.04
-"""Of frames whose bytes were changed on the line. Beyond it more than one 36-byte frame in a thousand would pass its
-checksum with two changes that cancel each other, and nothing else could tell: such readings are withheld."""
+"""Share of frames whose bytes were changed on the line. Above it, more than one 36-byte frame in a thousand would pass
+its checksum with two changes that cancel each other, which no other check finds: such readings are withheld."""
 CORRUPT_WINDOW_FRAMES: Final = 512
-"""The share is taken of about so many frames, a second of a headset with raw samples."""
+"""The share is measured over about so many frames, a second of a headset with raw samples."""
 FRAME_UNIT_BYTES: Final = 4
-"""A headset's frames have 8 or 36 bytes: damage of a multiple of 4 changed bytes and lost none."""
+"""A headset's frames have 8 or 36 bytes: if a multiple of 4 bytes was skipped, bytes were changed and none lost."""
 
 Layout: TypeAlias = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who wears the headset, as it was typed."""
+    """The person who wears the headset, as typed."""
 
     name: str | None = None
     code: str | None = None
 
 
 class Stream:
-    """Numbers the readings and raw blocks of one session after the other.
+    """Make and number the readings and raw blocks of one session after the other.
 
-    A reading is only made of values that can be true: within range; after damage, from a frame laid out like one
-    before; and not while the line changes so many bytes that the checksum, eight bits, proves nothing.
+    A reading is made only of plausible values: within range; after damage, from a frame with a known layout; and not
+    while the line changes so many bytes that the checksum, eight bits, proves nothing.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -66,7 +65,7 @@ class Stream:
         self.begin("")
 
     def begin(self, session: str) -> None:
-        """A new session; what is left of the last one must have been taken by `end`."""
+        """Start a new session; call `end` for the last samples of the one before."""
         self.session = session
         self._seq = 0
         self._block_seq = 0
@@ -78,7 +77,7 @@ class Stream:
         self._frames_without = dict.fromkeys(TRIGGERS, 0)
 
     def on_events(self, events: list[Event], now: datetime) -> list[Reading | RawBlock]:
-        """The messages that events of ``now`` complete, in order."""
+        """Return the messages that these events complete, in order."""
         messages: list[Reading | RawBlock] = []
         for event in events:
             if isinstance(event, Skipped):
@@ -86,7 +85,7 @@ class Stream:
                 self._lost_bytes += event.n_bytes
                 messages += self.end(now)
                 continue
-            self._mind_damage(len(event.samples) if isinstance(event, Raw) else 1)
+            self._count_damage(len(event.samples) if isinstance(event, Raw) else 1)
             if isinstance(event, Raw):
                 messages += self._raw(event.samples, now)
             else:
@@ -98,8 +97,8 @@ class Stream:
         """Whether the line changes so many bytes that readings are withheld."""
         return self._corrupt_share > CORRUPT_MAX_SHARE
 
-    def _mind_damage(self, n_frames: int) -> None:
-        """Frames came, maybe after bytes that were none: keep the share of changed frames and the samples' numbers."""
+    def _count_damage(self, n_frames: int) -> None:
+        """Update the share of changed frames and the number of the next sample, before frames that may follow a gap."""
         self._corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
         if not self._lost_bytes:
             return
@@ -111,21 +110,17 @@ class Stream:
         self._lost_bytes = 0
 
     def end(self, now: datetime) -> list[Reading | RawBlock]:
-        """The samples of a block that is not full: a gap or the end of the session follows."""
+        """Return the samples that do not fill a block, before a gap or the end of the session."""
         return [self._block(now)] if self._samples else []
 
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
         if not self._latest.get(Quantity.POOR_SIGNAL):  # without contact everything swings
             self.counters["blinks_estimated"] += len(self._blinks.find(samples))
+        self._samples += samples
         messages: list[Reading | RawBlock] = []
-        at = 0
-        while at < len(samples):
-            taken = samples[at : at + RAW_BLOCK_SAMPLES - len(self._samples)]
-            self._samples += taken
-            at += len(taken)
-            if len(self._samples) == RAW_BLOCK_SAMPLES:
-                messages.append(self._block(now))
+        while len(self._samples) >= RAW_BLOCK_SAMPLES:
+            messages.append(self._block(now))
         return messages
 
     def _block(self, now: datetime) -> RawBlock:
@@ -135,34 +130,34 @@ class Stream:
             time=now,
             first_sample=self._first_sample,
             rate_hz=RAW_RATE_HZ,
-            samples=tuple(self._samples),
+            samples=tuple(self._samples[:RAW_BLOCK_SAMPLES]),
         )
+        del self._samples[:RAW_BLOCK_SAMPLES]
         self._block_seq += 1
-        self._first_sample += len(self._samples)
-        self._samples.clear()
+        self._first_sample += len(block.samples)
         self.counters["raw_blocks"] += 1
         return block
 
     def _frame(self, frame: Frame, now: datetime) -> list[Reading | RawBlock]:
         raw = tuple(row.value for row in frame.rows if row.quantity is Quantity.RAW)
         messages = self._raw(raw, now) if raw else []  # type: ignore[arg-type]
-        said = {row.quantity: row.value for row in frame.rows if row.quantity in TRIGGERS}
-        if not said:
+        values = {row.quantity: row.value for row in frame.rows if row.quantity in TRIGGERS}
+        if not values:
             return messages
-        if not self._is_believable(frame, said):
+        if not self._is_plausible(frame, values):
             self.counters["implausible_readings"] += 1
             return messages
-        self._latest |= said
+        self._latest |= values
         for quantity in TRIGGERS:
-            self._frames_without[quantity] = 0 if quantity in said else self._frames_without[quantity] + 1
+            self._frames_without[quantity] = 0 if quantity in values else self._frames_without[quantity] + 1
         trigger = next((each for each in TRIGGERS if self._frames_without[each] < PATIENCE_FRAMES), None)
-        if trigger in said and self.is_withheld:
+        if trigger in values and self.is_withheld:
             self.counters["withheld_readings"] += 1
-        elif trigger in said:
+        elif trigger in values:
             messages.append(self._reading(now))
         return messages
 
-    def _is_believable(self, frame: Frame, said: Mapping[Quantity, Value]) -> bool:
+    def _is_plausible(self, frame: Frame, values: Mapping[Quantity, Value]) -> bool:
         layout = tuple((row.code, row.level) for row in frame.rows)
         is_new, is_damaged = layout not in self._layouts, self._damaged
         self._damaged = False
@@ -170,10 +165,10 @@ class Stream:
             self._layouts.add(layout)
         if is_new and is_damaged and len(self._layouts) > 1:
             return False
-        bands = said.get(Quantity.BANDS_FLOAT, ())
+        bands = values.get(Quantity.BANDS_FLOAT, ())
         return (
-            said.get(Quantity.ATTENTION, 0) <= ESENSE_MAX  # type: ignore[operator]
-            and said.get(Quantity.MEDITATION, 0) <= ESENSE_MAX  # type: ignore[operator]
+            values.get(Quantity.ATTENTION, 0) <= ESENSE_MAX  # type: ignore[operator]
+            and values.get(Quantity.MEDITATION, 0) <= ESENSE_MAX  # type: ignore[operator]
             and all(0 <= power <= BAND_MAX for power in bands)  # type: ignore[union-attr]
         )
 

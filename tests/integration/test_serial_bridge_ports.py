@@ -132,14 +132,8 @@ def publisher_of(published: Published, source: str) -> StreamPublisher:
 
 
 @contextmanager
-def reader_of(published: Published, **options: Any) -> Iterator[HeadsetReader]:
-    """A reader that is driven, empty."""
-
-    def new_headset(source, source_id, owner, *, probe=None):
-        publisher = publisher_of(published, source_id)
-        return Headset(source, publisher, owner, Decoder, Environment(clock, rng=Random(1)), probe=probe, **options)
-
-    reader = HeadsetReader(new_headset, clock, sleep)
+def running_reader() -> Iterator[HeadsetReader]:
+    reader = HeadsetReader(clock, sleep)
     reader.start()
     try:
         yield reader
@@ -150,8 +144,9 @@ def reader_of(published: Published, **options: Any) -> Iterator[HeadsetReader]:
 @contextmanager
 def bridged(source: SerialSource, published: Published, **options: Any) -> Iterator[None]:
     """A headset that is read."""
-    with reader_of(published, **options) as reader:
-        reader.add(source, "bench", Owner())
+    environment = Environment(clock, rng=Random(1))
+    with running_reader() as reader:
+        reader.add(Headset(source, publisher_of(published, "bench"), Owner(), Decoder, environment, **options))
         yield
 
 
@@ -393,25 +388,31 @@ def reading_of(source: Any) -> tuple[Any, ...]:
 
 @contextmanager
 def searching(published: Published, ports: dict[Path, SerialPortInfo], names: list[str]) -> Iterator[None]:
-    """A search over these ports, and what it finds, driven."""
+    """A search over these ports; the headsets that it finds are read."""
     stop = threading.Event()
-    with reader_of(published) as reader:
+    environment = Environment(clock, rng=Random(1))
+
+    def new_headset(source, source_id, owner, probe):
+        return Headset(source, publisher_of(published, source_id), owner, Decoder, environment, probe=probe)
+
+    with running_reader() as reader:
         search = Search(
             reader,
+            new_headset,
             publisher_of(published, "auto"),
             [*map(Owner, names), Owner()],
-            Environment(clock),
-            taken=set,
+            environment,
+            used=set,
             baud=None,
             present=lambda: list(ports.values()),
         )
 
-        def look() -> None:
+        def search_until_stopped() -> None:
             while not stop.is_set():
                 search.tick()
                 sleep(0.1)
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=search_until_stopped)
         thread.start()
         try:
             yield

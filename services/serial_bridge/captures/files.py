@@ -1,8 +1,8 @@
-"""Captures: the bytes of a headset in a file, plain or with the time at which they came.
+"""Read and write captures: the bytes of a headset in a file, plain or with the time of their arrival.
 
-A plain capture (``.bytes``, ``.bin``) is the stream as it was. A timed one, made by ``serial-bridge record``, is text:
-a first line of JSON that says what it is, then one line for every arrival, its microseconds since the first and its
-bytes in hexadecimal. It can be cut, joined and looked at with any editor.
+A plain capture (``.bytes``, ``.bin``) is the stream alone. A timed one, made by ``serial-bridge record``, is text: a
+first line of JSON names the format, then each arrival has a line with its microseconds since the first one and its
+bytes in hexadecimal. It can be cut, joined and read with any editor.
 """
 
 import json
@@ -20,20 +20,20 @@ SUFFIX: Final = ".capture"
 EXAMPLE: Final = Path(__file__).parent / "example.bytes"
 """Ten seconds of the simulated headset, shipped with the package."""
 PART_BYTES: Final = 64
-"""A plain capture is played in parts of so many bytes: 16 ms of a stream with raw samples."""
+"""A plain capture is replayed in parts of so many bytes: 16 ms of a stream with raw samples."""
 LINE_MAX_CHARS: Final = 64 * 1024
-"""An arrival is one read of at most 4096 bytes; a longer line is no line of a capture."""
+"""An arrival is one read of at most 4096 bytes; a longer line is invalid."""
 
 _MAGIC: Final = b'{"format":"neuroone-capture"'
 _RAW_HEADER: Final = b"\xaa\xaa\x04\x80\x02"
 
 
 class BadCapture(NeuroOneError):
-    """A file that says it is a timed capture holds a line that is none."""
+    """A line of a timed capture is invalid."""
 
 
 class CaptureWriter:
-    """Writes a timed capture."""
+    """Write a timed capture."""
 
     def __init__(self, file: TextIO, headset: str) -> None:
         self._file = file
@@ -48,7 +48,7 @@ class CaptureWriter:
 
 
 def parts(path: Path) -> Iterator[tuple[float, bytes]]:
-    """The bytes of a capture, each part with the seconds since the beginning at which it is due.
+    """Yield the bytes of a capture, each part with the seconds since the beginning at which it is due.
 
     Raises BadCapture, OSError.
     """
@@ -58,18 +58,18 @@ def parts(path: Path) -> Iterator[tuple[float, bytes]]:
 
 
 def content(path: Path) -> Iterator[bytes]:
-    """The bytes of a capture without their times. Raises BadCapture, OSError."""
+    """Yield the bytes of a capture without their times. Raises BadCapture, OSError."""
     return (part for _, part in parts(path))
 
 
 def looped(path: Path) -> Iterator[tuple[float, bytes]]:
-    """A capture over and over, one round's end being the next one's beginning."""
+    """Repeat a capture for ever; each round begins where the one before ended."""
     began_s = 0.0
     for _ in count():
         due_s = 0.0
         for due_s, part in parts(path):
             yield began_s + due_s, part
-        began_s += due_s or 1.0  # a capture without a frame must not spin
+        began_s += due_s or 1.0  # without a frame every part is due at 0: do not use up the processor
 
 
 def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
@@ -87,7 +87,7 @@ def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
 
 
 def _plain_parts(path: Path) -> Iterator[tuple[float, bytes]]:
-    """A plain capture at the stream's own pace: 512 raw samples a second, or, without any, one frame a second."""
+    """Yield a plain capture at its stream's speed: 512 raw samples a second or, without any, one frame a second."""
     with path.open("rb") as file:
         first = file.read(4096)
         raw = _RAW_HEADER in first
@@ -97,6 +97,6 @@ def _plain_parts(path: Path) -> Iterator[tuple[float, bytes]]:
         for block in chain([first], rest):
             for at in range(0, len(block), PART_BYTES):
                 part = block[at : at + PART_BYTES]
-                n += (tail + part).count(header)  # the tail is one byte short of a header: none counts twice
+                n += (tail + part).count(header)  # the tail is one byte short of a header: no header counts twice
                 tail = (tail + part)[-len(header) + 1 :]
                 yield n / rate_hz, part

@@ -1,13 +1,14 @@
-"""Taps a headset's bytes into a capture, through lost and found ports."""
+"""Record a headset's bytes into a capture, also while its port is lost and found again."""
 
 import logging
 from collections.abc import Callable
 
 from neuroone.contract.messages import Link
 from serial_bridge.captures.files import CaptureWriter
-from serial_bridge.headset import REOPEN, Environment
+from serial_bridge.headset import Environment
 from serial_bridge.headsets import Decoder
-from serial_bridge.link_monitor import LinkMonitor
+from serial_bridge.link_monitor import GONE, LinkMonitor
+from serial_bridge.ports.connection import Connection
 from serial_bridge.ports.port import PortFault
 from serial_bridge.ports.sources import PortSource
 from serial_bridge.reader import POLL_S
@@ -15,9 +16,9 @@ from serial_bridge.reader import POLL_S
 log = logging.getLogger(__name__)
 
 
-def record(
+def record_capture(
     source: PortSource,
-    recording: CaptureWriter,
+    capture: CaptureWriter,
     new_decoder: Callable[[], Decoder],
     environment: Environment,
     *,
@@ -25,40 +26,31 @@ def record(
     is_stopped: Callable[[], bool],
     seconds: float | None,
 ) -> None:
-    """Write all that comes until the program stops, the source ends or ``seconds`` have gone by."""
+    """Write all that arrives until the program stops, the source ends or ``seconds`` have passed."""
     began_s = environment.clock()
-    monitor = LinkMonitor(source.device)
-    has_ended, attempt = False, 0
-
-    def is_over() -> bool:
-        return has_ended or is_stopped() or (seconds is not None and environment.clock() - began_s >= seconds)
-
-    while not is_over():
+    connection, monitor = Connection(source, environment.rng), LinkMonitor(source.device)
+    decoder = new_decoder()
+    while not is_stopped() and (seconds is None or environment.clock() - began_s < seconds):
+        now_s = environment.clock()
         try:
-            port = source.open()
+            if connection.port is None:
+                if connection.open(now_s):
+                    monitor.on_open(now_s)
+                    decoder = new_decoder()
+            elif arrived := connection.read():
+                capture.write(arrived, now_s)
+                monitor.on_bytes(now_s)
+                monitor.on_events(decoder.feed(arrived), now_s)
+            elif source.can_reopen and monitor.must_reopen(now_s):
+                status = monitor.status(now_s)
+                raise PortFault(status.link, status.hint)
         except PortFault as fault:
+            if fault.link is Link.ENDED:
+                break
             log.warning("%s", fault)
-            attempt += 1
-            sleep(REOPEN.delay_s(attempt, environment.rng))
-            continue
-        decoder = new_decoder()
-        monitor.on_open(environment.clock())
-        try:
-            while not is_over():
-                now_s = environment.clock()
-                if arrived := port.read():
-                    recording.write(arrived, now_s)
-                    monitor.on_bytes(now_s)
-                    monitor.on_events(decoder.feed(arrived), now_s)
-                elif source.can_reopen and monitor.must_reopen(now_s):
-                    log.warning("%s", monitor.status(now_s).hint)
-                    break
-                sleep(POLL_S)
-        except PortFault as fault:
-            has_ended = fault.link is Link.ENDED
-            if not has_ended:
-                log.warning("%s", fault)
-        finally:
-            port.close()
-        source.heard(monitor.has_frames)
-        attempt = 0 if monitor.has_frames else attempt + 1
+            if connection.port is not None:
+                connection.close()
+                connection.judge_speed(monitor.has_frames)
+            connection.plan_retry(now_s, is_fault=fault.link in GONE)
+        sleep(POLL_S)
+    connection.close()

@@ -1,7 +1,7 @@
-"""The headset types the bridge can read: one decoder each, listed in :data:`HEADSETS`.
+"""The headset types that the bridge can read: one decoder each, listed in :data:`HEADSETS`.
 
 A decoder does no I/O and reads no clock: bytes in, events out. To support another type of headset,
-write ``headsets/<name>.py`` with a class that fits :class:`Decoder`, and add its line below.
+write ``headsets/<name>.py`` with a class that implements :class:`Decoder`, and add its line below.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from serial_bridge.headsets.events import Event
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one headset into events. The same bytes give the same events, however they are cut."""
+    """Decode the bytes of one headset to events. Chunks of any size of the same bytes give the same events."""
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -20,15 +20,15 @@ class Decoder(Protocol):
         ...
 
     def feed(self, arrived: bytes) -> list[Event]:
-        """Take bytes as they came; return what they complete. Never raises."""
+        """Return the events that these bytes complete. Never raises."""
         ...
 
     def idle(self) -> list[Event]:
-        """The line has been quiet: return frames that an unfinished header before them held back."""
+        """Return complete frames behind an unfinished header; call it when the line has been quiet."""
         ...
 
     def flush(self) -> list[Event]:
-        """The stream ended: return what is left, give up the rest, be ready for another stream."""
+        """Return what is left at the end of a stream, discard the rest, and get ready for another stream."""
         ...
 
 

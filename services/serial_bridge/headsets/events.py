@@ -1,4 +1,4 @@
-"""What a decoder says, whatever the type of headset."""
+"""The events of a decoder, the same for all types of headset."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 
 class Quantity(StrEnum):
-    """What a row of a frame holds, and the type of its value."""
+    """The quantity in a row of a frame; the comments give the type of its value."""
 
     RAW = "raw"  # int, signed ADC counts
     POOR_SIGNAL = "poor_signal"  # int, 0 good to 200 off the skin
@@ -33,7 +33,7 @@ Value: TypeAlias = int | bytes | tuple[int, ...] | tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One value of a frame. ``code`` and ``level`` are what the wire calls it; level 0 is the standard one."""
+    """One value of a frame. ``code`` and ``level`` are its name on the wire; level 0 is the standard one."""
 
     quantity: Quantity
     value: Value
@@ -43,14 +43,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Consecutive raw samples, each from a frame that holds nothing else."""
+    """Consecutive raw samples, each from a frame of its own."""
 
     samples: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The rows of one frame that holds more, or other, than one raw sample."""
+    """The rows of one frame that is not just one raw sample."""
 
     rows: tuple[Row, ...]
     payload: bytes
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Bytes that belong to no frame: what was sent here was lost or damaged."""
+    """Bytes that belong to no frame: data was lost or damaged here."""
 
     n_bytes: int
 

@@ -1,6 +1,6 @@
-"""The ThinkGear serial stream of NeuroSky headsets: frames, checksum, codes.
+"""Decode the ThinkGear serial stream of NeuroSky headsets: frames, checksum, codes.
 
-Source: NeuroSky, "ThinkGear Serial Stream Guide" (2017); "MindSet Communications Protocol" (2010);
+Sources: NeuroSky, "ThinkGear Serial Stream Guide" (2017); "MindSet Communications Protocol" (2010);
 the RF dongle's rows: "MindWave RF External" note. A frame is::
 
     SYNC SYNC | PLENGTH | payload, PLENGTH bytes | CHKSUM        CHKSUM = ~sum(payload) & 0xFF
@@ -23,13 +23,13 @@ from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skip
 
 SYNC: Final = 0xAA
 EXCODE: Final = 0x55
-"""In front of a CODE: one extended code level up. No code is defined above level 0."""
+"""Raises the code level of the CODE behind it by one. No code is defined above level 0."""
 PAYLOAD_MAX_BYTES: Final = 169
-"""PLENGTH 170 is another SYNC, more is forbidden (Serial Stream Guide, "Packet Header")."""
+"""A PLENGTH of 170 is another SYNC, a larger one is forbidden (Serial Stream Guide, "Packet Header")."""
 OVERHEAD_BYTES: Final = 4
 """Two SYNC, PLENGTH, CHKSUM."""
 FRAME_MAX_BYTES: Final = PAYLOAD_MAX_BYTES + OVERHEAD_BYTES
-"""Also the bound of what the decoder keeps between two feeds."""
+"""The decoder keeps less than this between two feeds."""
 LONG_ROW: Final = 0x80
 """CODEs from here on are followed by a VLENGTH; those below have one byte of value."""
 RAW_ROW: Final = 0x80
@@ -37,6 +37,7 @@ RAW_LOW: Final = -2048
 RAW_HIGH: Final = 2047
 """A ThinkGear chip has a 12-bit ADC; a sample outside is counted as implausible."""
 ESENSE_MAX: Final = 100
+"""Attention and meditation go from 0, not computed, to 100 (Serial Stream Guide, "eSense Meters")."""
 
 BYTE_ROWS: Final = {
     0x01: Quantity.BATTERY,
@@ -83,17 +84,17 @@ _RAW_CHECKSUMS: Final = bytes((0xFF - RAW_ROW - 2 - total) & 0xFF for total in r
 
 
 def encode(payload: bytes) -> bytes:
-    """The frame around a payload of at most PAYLOAD_MAX_BYTES: what `Decoder` takes apart."""
+    """Return the frame around a payload of at most PAYLOAD_MAX_BYTES: the inverse of `Decoder`."""
     return _SYNC_PAIR + bytes([len(payload)]) + payload + bytes([~sum(payload) & 0xFF])
 
 
 def encode_raw(sample: int) -> bytes:
-    """The frame of one raw sample."""
+    """Return the frame of one raw sample."""
     return encode(struct.pack(">BBh", RAW_ROW, 2, sample))
 
 
 class Decoder:
-    """ThinkGear bytes to events. Fits `serial_bridge.headsets.Decoder`."""
+    """Decode ThinkGear bytes to events. Implements `serial_bridge.headsets.Decoder`."""
 
     def __init__(self) -> None:
         self.counters: dict[str, int] = dict.fromkeys(
@@ -111,33 +112,33 @@ class Decoder:
         self._kept = b""
 
     def feed(self, arrived: bytes) -> list[Event]:
-        """Take bytes as they came, in chunks of any size; return what they complete."""
+        """Return the events that these bytes complete; chunks may be of any size."""
         self._kept, events = self._scan(self._kept + arrived)
         return events
 
     def idle(self) -> list[Event]:
-        """Return frames that lie whole behind an unfinished header; such a header was a false one.
+        """Return complete frames behind an unfinished header, which they prove to be a false one.
 
-        Without a whole frame behind it the header is kept: its frame may still be on its way.
+        Without a complete frame behind it the header is kept: the rest of its frame may still arrive.
         """
         for start in range(1, len(self._kept)):
-            if self._whole_frame_at(start):
+            if self._has_frame_at(start):
                 skipped = self._skip(start)
                 self._kept, events = self._scan(self._kept[start:])
                 return [*skipped, *events]
         return []
 
     def flush(self) -> list[Event]:
-        """Return what an unfinished header held back, give up the rest, and be ready for another stream."""
+        """Return the frames behind an unfinished header, discard the rest, and get ready for another stream."""
         events = self.idle()
-        while self._kept:  # each round gives up at least the header that held things back
+        while self._kept:  # each round discards at least one byte of the unfinished header
             events += self._skip(1)
             self._kept, found = self._scan(self._kept[1:])
             events += found
         return events
 
     def _scan(self, line: bytes) -> tuple[bytes, list[Event]]:
-        """Everything that ``line`` says for certain, and the rest of it that must wait for more."""
+        """Decode ``line``; return the rest, which must wait for more bytes, and the events."""
         events: list[Event] = []
         at = 0
         while True:
@@ -171,10 +172,10 @@ class Decoder:
                 at = end
 
     def _raw_run(self, line: bytes, start: int, end: int, events: list[Event]) -> int:
-        """Take the frames from ``start`` to ``end``, which look like raw ones, up to the first bad checksum.
+        """Decode what look like raw frames from ``start`` to ``end``, up to the first bad checksum.
 
-        A headset sends 512 of these a second and one other frame, so they are taken in columns.
-        Returns where the scan goes on.
+        A headset sends 512 of them a second and one other frame, so they are decoded in columns.
+        Returns where the scan continues.
         """
         high, low = line[start + 5 : end : 8], line[start + 6 : end : 8]
         wanted, found = bytes(map(_RAW_CHECKSUMS.__getitem__, map(add, high, low))), line[start + 7 : end : 8]
@@ -192,7 +193,7 @@ class Decoder:
             events.append(Raw(samples))
         return start + n * _RAW_FRAME_BYTES
 
-    def _whole_frame_at(self, at: int) -> bool:
+    def _has_frame_at(self, at: int) -> bool:
         line = self._kept
         if not line.startswith(_SYNC_PAIR, at) or at + OVERHEAD_BYTES > len(line):
             return False

@@ -1,4 +1,4 @@
-"""Which of the computer's serial ports a headset may hang on."""
+"""The computer's serial ports, and which of them a headset may be connected to."""
 
 import re
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ BLUETOOTH: Final = re.compile(r"bluetooth|bthenum|rfcomm", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SerialPortInfo:
-    """What the operating system says of a serial port. ``location`` is its place on the USB."""
+    """The operating system's description of a serial port. ``location`` is its place on the USB."""
 
     device: str
     description: str = ""
@@ -43,8 +43,8 @@ class SerialPortInfo:
     hardware: str = ""
 
     @property
-    def source(self) -> str:
-        """An id that stays when the port comes back under another name: its place on the USB, else its name."""
+    def source_id(self) -> str:
+        """An id that survives a change of the port's name: its place on the USB, else its name."""
         if self.location:
             return id_from_text("usb-" + re.sub(r"[^A-Za-z0-9]+", "-", self.location).strip("-"))
         return id_from_text(self.device.rpartition("/")[2])
@@ -56,7 +56,7 @@ class SerialPortInfo:
 
 
 def present() -> list[SerialPortInfo]:
-    """The serial ports that the computer has now."""
+    """List the serial ports that the computer has now."""
     return [
         SerialPortInfo(
             port.device,
@@ -72,7 +72,7 @@ def present() -> list[SerialPortInfo]:
 
 
 def rank(port: SerialPortInfo) -> int:
-    """How likely a headset hangs on the port: 0 is not at all. VID:PID counts first, then the text."""
+    """Return how likely a headset is on the port, from 0, not at all, to 4."""
     text = f"{port.device} {port.description} {port.hardware}"
     if NAMES.search(text):
         return 4
@@ -84,7 +84,7 @@ def rank(port: SerialPortInfo) -> int:
 
 
 def looks_like(port: SerialPortInfo) -> str:
-    """What the port looks like, in words."""
+    """Describe in words what is probably connected to the port."""
     if rank(port) == 4:
         return "NeuroSky-type headset"
     if port.vid is not None and port.pid is not None and (port.vid, port.pid) in CHIPS:
@@ -93,18 +93,18 @@ def looks_like(port: SerialPortInfo) -> str:
 
 
 def candidates(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
-    """The ports on which a headset may hang, the likeliest first."""
+    """Return the ports that a headset may be on, the likeliest first."""
     return sorted((port for port in ports if rank(port)), key=rank, reverse=True)
 
 
 def again(known: SerialPortInfo, ports: Iterable[SerialPortInfo]) -> SerialPortInfo | None:
-    """Where a port that was known is now: at its name, its place on the USB, or the only one with its chip."""
-    same_chip = []
-    for port in ports:
-        if port.device == known.device and (port.vid, port.pid) == (known.vid, known.pid):
+    """Find a known port by its name, its place on the USB, its serial number, or as the only one with its chip."""
+    same_chip = [port for port in ports if (port.vid, port.pid) == (known.vid, known.pid)]
+    for port in same_chip:
+        if port.device == known.device:
             return port
-        if port.vid is not None and (port.vid, port.pid) == (known.vid, known.pid):
-            same_chip.append(port)
+    if known.vid is None:
+        return None
     for port in same_chip:
         if port.location and port.location == known.location:
             return port

@@ -10,13 +10,14 @@ from typing import Any, Final, Protocol
 
 import serial
 
+from neuroone.contract import hints
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Link
 
 READ_MAX_BYTES: Final = 4096
 """One read: a second of a headset, or what a fast replay hands over at once."""
 FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
-"""What pyserial raises: TypeError when a port is closed under it."""
+"""The exceptions of pyserial: TypeError when a port is closed during a call."""
 if os.name == "posix":
     import termios
 
@@ -24,11 +25,11 @@ if os.name == "posix":
 WINDOWS_TIMEOUT: Final = ", none, 121)"
 """ERROR_SEM_TIMEOUT as pyserial prints it: a paired Bluetooth headset that is switched off."""
 WRITE_TIMEOUT_S: Final = 1.0
-"""Commands are one to three bytes; a port that does not take them is stuck."""
+"""Commands are one to three bytes; a port that does not accept them is stuck."""
 
 
 class PortFault(NeuroOneError):
-    """A port cannot be opened, or was lost: what the link is now, and what a person can do about it."""
+    """A port cannot be opened, or was lost: the state of the link now, and what a person can do about it."""
 
     def __init__(self, link: Link, hint: str | None) -> None:
         super().__init__(hint or str(link))
@@ -37,17 +38,17 @@ class PortFault(NeuroOneError):
 
 
 class Port(Protocol):
-    """Where bytes come from."""
+    """An open source of bytes."""
 
     device: str
-    """What a person would call it: ``COM4``, ``/dev/ttyUSB0``, a file, an address."""
+    """The name for people: ``COM4``, ``/dev/ttyUSB0``, a file, an address."""
 
     def read(self) -> bytes:
-        """What has arrived, at most READ_MAX_BYTES, without waiting; raises PortFault when the port is lost."""
+        """Return the bytes that have arrived, at most READ_MAX_BYTES, without waiting. Raises PortFault."""
         ...
 
     def write(self, command: bytes) -> None:
-        """Send bytes to the headset; raises PortFault."""
+        """Send bytes to the headset. Raises PortFault."""
         ...
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class SerialPort:
         self._fd: int | None = self._port.fileno() if is_tty else None
 
     def read(self) -> bytes:
-        """See `Port`."""
+        """Return the bytes that have arrived."""
         try:
             if self._fd is not None and (arrived := os.read(self._fd, READ_MAX_BYTES)):
                 return arrived  # at a tenth of the cost of pyserial's read
@@ -86,14 +87,14 @@ class SerialPort:
             raise lost(self.device) from error
 
     def write(self, command: bytes) -> None:
-        """See `Port`."""
+        """Send bytes to the headset."""
         try:
             self._port.write(command)
         except FAULTS as error:
             raise lost(self.device) from error
 
     def close(self) -> None:
-        """See `Port`."""
+        """Give the port back."""
         try:
             self._port.close()
         except FAULTS:
@@ -101,7 +102,7 @@ class SerialPort:
 
 
 class FifoPort:
-    """A named pipe: whatever some program writes into it."""
+    """A named pipe that some program writes into."""
 
     def __init__(self, path: Path) -> None:
         self.device = str(path)
@@ -111,22 +112,22 @@ class FifoPort:
             raise fault_of(error, self.device) from error
 
     def read(self) -> bytes:
-        """See `Port`."""
+        """Return the bytes that have arrived."""
         try:
             return os.read(self._fd, READ_MAX_BYTES)
         except BlockingIOError:
             return b""
 
     def write(self, command: bytes) -> None:
-        """A pipe has one direction: the command is dropped."""
+        """Drop the command: a pipe has one direction."""
 
     def close(self) -> None:
-        """See `Port`."""
+        """Close the pipe."""
         os.close(self._fd)
 
 
 class PacedPort:
-    """Bytes with the time each part is due, given out when it is: a capture that is played, a simulation.
+    """A capture that is replayed, or a simulation: each part is given out when it is due.
 
     ``parts`` yields (seconds since the beginning, bytes). Deadlines are absolute, so that there is no drift.
     """
@@ -142,7 +143,7 @@ class PacedPort:
         self._next = next(parts, None)
 
     def read(self) -> bytes:
-        """See `Port`; at the end of the parts the fault is that the link ended."""
+        """Return the parts that are due. Raises PortFault with Link.ENDED after the last one."""
         if self._next is None:
             raise PortFault(Link.ENDED, None)
         played_s = (self._clock() - self._began_s) * self._speed
@@ -153,21 +154,19 @@ class PacedPort:
         return bytes(due)
 
     def write(self, command: bytes) -> None:
-        """Nobody listens: the command is dropped."""
+        """Drop the command: there is no headset."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
 
 def open_port(device: str, baud: int) -> Port:
     """Open a serial port, a pyserial URL or a named pipe. Raises PortFault."""
-    if is_fifo(device):
-        return FifoPort(Path(device))
-    return SerialPort(device, baud)
+    return FifoPort(Path(device)) if is_fifo(device) else SerialPort(device, baud)
 
 
 def is_fifo(device: str) -> bool:
-    """Whether ``device`` is the path of a named pipe."""
+    """Return True if ``device`` is the path of a named pipe."""
     try:
         return stat.S_ISFIFO(Path(device).stat().st_mode)
     except (OSError, ValueError):
@@ -175,33 +174,26 @@ def is_fifo(device: str) -> bool:
 
 
 def lost(device: str) -> PortFault:
-    """The port was there and is gone."""
-    return PortFault(Link.UNPLUGGED, f"{device} went away: plug the headset's adapter in again.{_thief(device)}")
+    """Return the fault of a port that was open and is gone."""
+    hint = hints.PORT_LOST_USB if "ttyUSB" in device else hints.PORT_LOST
+    return PortFault(Link.UNPLUGGED, hint.text(device))
 
 
 def fault_of(error: Exception, device: str) -> PortFault:
-    """What kept a port from being opened, and what to do about it."""
+    """Return the fault for an error in opening a port, with a hint what to do about it."""
     number = getattr(error, "errno", None)
     words = str(error).lower()
+    link = Link.NO_PORT
     if number == errno.EACCES and sys.platform != "win32":
-        return PortFault(
-            Link.NO_PERMISSION,
-            f"You may not open {device}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.",
-        )
-    if number in (errno.EBUSY, errno.EAGAIN, errno.EACCES) or "exclusively lock" in words or "permissionerror" in words:
-        return PortFault(
-            Link.PORT_BUSY,
-            f"Another program uses {device}: close it. On Linux brltty and ModemManager also take such ports.",
-        )
-    if number in (errno.EHOSTDOWN, errno.ETIMEDOUT) or WINDOWS_TIMEOUT in words:
-        return PortFault(Link.NO_PORT, f"The headset behind {device} does not answer: switch it on and keep it near.")
-    if "://" in device:
-        return PortFault(Link.NO_PORT, f"Nothing answers at {device}: start what serves it, or check the address.")
-    return PortFault(
-        Link.NO_PORT, f"There is no {device}: plug the headset's adapter in, or choose another port.{_thief(device)}"
-    )
-
-
-def _thief(device: str) -> str:
-    """What takes a USB port away on Linux although it is plugged in."""
-    return " If it is plugged in, remove brltty, which takes such adapters." if "ttyUSB" in device else ""
+        link, hint = Link.NO_PERMISSION, hints.NO_PERMISSION
+    elif (
+        number in (errno.EBUSY, errno.EAGAIN, errno.EACCES) or "exclusively lock" in words or "permissionerror" in words
+    ):
+        link, hint = Link.PORT_BUSY, hints.PORT_BUSY
+    elif number in (errno.EHOSTDOWN, errno.ETIMEDOUT) or WINDOWS_TIMEOUT in words:
+        hint = hints.NO_ANSWER
+    elif "://" in device:
+        hint = hints.NO_SERVER
+    else:
+        hint = hints.NO_SUCH_PORT_USB if "ttyUSB" in device else hints.NO_SUCH_PORT
+    return PortFault(link, hint.text(device))

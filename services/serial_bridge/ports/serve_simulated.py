@@ -1,4 +1,4 @@
-"""Serves simulated headsets as real ones are met: on pseudo-terminals or TCP ports."""
+"""Serve simulated headsets on pseudo-terminals or TCP ports, as the bridge meets real ones."""
 
 import contextlib
 import os
@@ -16,29 +16,29 @@ if os.name == "posix":
     import tty
 
 TICK_S: Final = 0.008
-"""Between two writes: four raw frames, as a UART's buffer or a radio hands them over."""
+"""Time between two writes: four raw frames, as a UART's buffer or a radio passes them on."""
 
 
 class Line(Protocol):
-    """Where a simulated headset is plugged in."""
+    """The connection of a simulated headset."""
 
     device: str
 
     def write(self, stream: bytes, baud: int) -> None:
-        """Send at a speed; what nobody takes is lost, as on a wire."""
+        """Send at a speed; bytes that nobody reads are lost, as on a wire."""
         ...
 
     def read(self, baud: int) -> bytes:
-        """What was sent to the headset, which listens at a speed."""
+        """Return the bytes that were sent to the headset, which listens at a speed."""
         ...
 
     def close(self) -> None:
-        """Pull the plug."""
+        """Disconnect."""
         ...
 
 
 class PtyLine:
-    """A pseudo-terminal. At a wrong speed only rubbish passes, as on a real port."""
+    """A pseudo-terminal. At a wrong speed it passes noise, as a real port does."""
 
     def __init__(self, rng: random.Random, link: Path | None = None) -> None:
         self._rng = rng
@@ -53,12 +53,12 @@ class PtyLine:
             self.device = str(link)
 
     def write(self, stream: bytes, baud: int) -> None:
-        """See `Line`."""
+        """Send; at another speed than the reader's the bytes become noise."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._master, stream if self._is_set_to(baud) else self._garbled(stream))
 
     def read(self, baud: int) -> bytes:
-        """See `Line`."""
+        """Return the bytes that were sent at this speed."""
         try:
             received = os.read(self._master, 1024)
         except BlockingIOError:
@@ -66,7 +66,7 @@ class PtyLine:
         return received if self._is_set_to(baud) else b""
 
     def close(self) -> None:
-        """See `Line`."""
+        """Close the terminal and remove its symbolic link."""
         os.close(self._slave)
         os.close(self._master)
         if self._link is not None:
@@ -80,7 +80,7 @@ class PtyLine:
 
 
 class TcpLine:
-    """A TCP port; every program that connects gets the same bytes."""
+    """A TCP port; every program that connects receives the same bytes."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._listener = socket.create_server((host, port))
@@ -89,7 +89,7 @@ class TcpLine:
         self.device = f"socket://{host}:{self._listener.getsockname()[1]}"
 
     def write(self, stream: bytes, baud: int) -> None:
-        """See `Line`; TCP has no speed."""
+        """Send to every connected program; TCP has no speed."""
         with contextlib.suppress(BlockingIOError):
             client, _ = self._listener.accept()
             client.setblocking(False)
@@ -103,7 +103,7 @@ class TcpLine:
                 self._drop(client)
 
     def read(self, baud: int) -> bytes:
-        """See `Line`."""
+        """Return the bytes that all programs sent."""
         received = b""
         for client in tuple(self._clients):
             try:
@@ -115,7 +115,7 @@ class TcpLine:
         return received
 
     def close(self) -> None:
-        """See `Line`."""
+        """Close all connections."""
         for client in tuple(self._clients):
             self._drop(client)
         self._listener.close()
@@ -125,31 +125,31 @@ class TcpLine:
         client.close()
 
 
-def line(n: int, of: int, tcp: int | None, link: Path | None) -> Line:
-    """The line of headset number ``n`` of ``of``: a TCP port from ``tcp`` on, or a pseudo-terminal. Raises OSError."""
+def open_line(n: int, of: int, tcp: int | None, link: Path | None) -> Line:
+    """Open the line of headset ``n`` of ``of``: a TCP port from ``tcp`` on, or a pseudo-terminal. Raises OSError."""
     if tcp is not None:
         return TcpLine(tcp + n)
     if os.name != "posix":
-        raise OSError("pseudo-terminals are of POSIX systems: use --tcp")
+        raise OSError("this system has no pseudo-terminals: use --tcp")
     if link is not None and of > 1:
         link = link.with_name(f"{link.name}{n}")
     return PtyLine(random.Random(n), link)
 
 
 def serve(
-    plugged: list[tuple[SimulatedHeadset, Line]],
+    headsets: list[tuple[SimulatedHeadset, Line]],
     is_stopped: Callable[[], bool],
     clock: Callable[[], float],
     sleep: Callable[[float], object],
 ) -> None:
-    """Let the headsets send, on absolute deadlines, until stopped."""
+    """Let the headsets send until stopped; deadlines are absolute, so that there is no drift."""
     began_s = clock()
-    turn = 0
+    tick = 0
     while not is_stopped():
-        turn += 1
+        tick += 1
         now_s = clock() - began_s
-        for headset, line in plugged:
+        for headset, line in headsets:
             headset.receive(line.read(headset.baud))
             if stream := headset.advance(now_s):
                 line.write(stream, headset.baud)
-        sleep(max(0.0, began_s + turn * TICK_S - clock()))
+        sleep(max(0.0, began_s + tick * TICK_S - clock()))

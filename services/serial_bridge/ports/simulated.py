@@ -1,4 +1,4 @@
-"""A headset made of software: seeded, with no clock and no I/O of its own.
+"""Simulate a headset: seeded, without a clock or I/O of its own.
 
 The signals are plausible, not physiological: 1/f noise, alpha bursts, blinks, mains hum, eSense that follows them, and
 episodes of poor contact in which eSense freezes, as it does in real headsets.
@@ -29,9 +29,9 @@ from serial_bridge.headsets.thinkgear import (
 OFF_HEAD: Final = 200
 """Poor signal while the electrodes touch no skin."""
 SCAN_S: Final = 2.0
-"""How long the simulated dongle looks for its headset; a real one takes up to 10 s."""
+"""Time that the simulated dongle scans for its headset; a real one needs up to 10 s."""
 PART_SAMPLES: Final = 4
-"""Raw frames handed over at once: 8 ms of the stream."""
+"""Raw samples in one part: 8 ms of the stream."""
 MAINS_HZ: Final = 60.0
 """Brazil; the simulated headset has no notch filter."""
 TYPICAL_BANDS: Final = (120_000, 32_000, 9_000, 7_000, 8_000, 6_500, 2_800, 2_200)
@@ -40,14 +40,14 @@ POOR_LEVELS: Final = (26, 51, 80, OFF_HEAD)
 
 
 def second_frame(poor_signal: int, bands: tuple[int, ...], attention: int, meditation: int) -> bytes:
-    """The frame that a headset sends once a second."""
+    """Return the frame that a headset sends once a second."""
     powers = b"".join(power.to_bytes(3) for power in bands)
     return encode(bytes([0x02, poor_signal, 0x83, 24]) + powers + bytes([0x04, attention, 0x05, meditation]))
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a bad line does: the share of bytes that get lost, and of those that get one bit flipped."""
+    """The damage of a bad line: the share of bytes that are lost, and of bytes with one bit flipped."""
 
     drop: float = 0.0
     flip: float = 0.0
@@ -67,7 +67,7 @@ class Damage:
         return cls(**shares)
 
     def apply(self, stream: bytes, rng: random.Random) -> bytes:
-        """The bytes that come out at the other end of the line."""
+        """Return the bytes that arrive at the other end of the line."""
         if not self.drop and not self.flip:
             return stream
         kept = (byte for byte in stream if rng.random() >= self.drop)
@@ -91,7 +91,7 @@ class Head:
         self.meditation = 0
 
     def sample(self) -> int:
-        """The next raw sample, 512 a second."""
+        """Return the next raw sample, 512 a second."""
         rng, pink, t_s = self._rng, self._pink, self._n / RAW_RATE_HZ
         self._n += 1
         # P. Kellet's economy filter: white noise to 1/f.
@@ -112,7 +112,7 @@ class Head:
         return max(RAW_LOW, min(RAW_HIGH, round(value)))
 
     def second(self) -> bytes:
-        """The frame of the second that ends now."""
+        """Return the frame of the second that ends now."""
         rng = self._rng
         self._relaxed = min(1.0, max(0.0, self._relaxed + rng.gauss(0, 0.08)))
         self._alert = min(1.0, max(0.0, self._alert + rng.gauss(0, 0.08)))
@@ -141,10 +141,10 @@ class Head:
 
 
 class SimulatedHeadset:
-    """The bytes of a headset, a TGAM module or a dongle with one, in exchange for the time that passes.
+    """Produce the bytes of a headset, a TGAM module or a dongle with one, as time passes.
 
     ``mode`` is "headset" (raw and one frame a second, from the start), "normal" (a TGAM module at 9600 baud: one
-    frame a second, raw after it was told so) or "dongle" (a headset behind an RF dongle that must be told to connect).
+    frame a second, raw after the command) or "dongle" (a headset behind an RF dongle that connects on command).
     """
 
     MODES: Final = ("headset", "normal", "dongle")
@@ -165,13 +165,13 @@ class SimulatedHeadset:
 
     @property
     def baud(self) -> int:
-        """The speed at which it sends."""
+        """The speed at which it sends, in baud."""
         if self._is_dongle:
             return DONGLE_BAUD
         return RAW_BAUD if self.sends_raw else NORMAL_BAUD
 
     def advance(self, to_s: float) -> bytes:
-        """The bytes of the time up to ``to_s`` seconds since it was switched on."""
+        """Return the bytes of the time up to ``to_s`` seconds since it was switched on."""
         out = bytearray(self._answers)
         self._answers.clear()
         if self._scan_until_s is not None and to_s >= self._scan_until_s:
@@ -195,7 +195,7 @@ class SimulatedHeadset:
         return self._damage.apply(bytes(out), self._line)
 
     def receive(self, commands: bytes) -> None:
-        """Take what was written to the port."""
+        """Obey the commands that were written to the port."""
         for command in commands:
             self._obey(bytes([command]))
 
@@ -211,7 +211,7 @@ class SimulatedHeadset:
 
 
 def parts(seed: int) -> Iterator[tuple[float, bytes]]:
-    """A simulated headset for ever, each part with the seconds since the beginning at which it is due."""
+    """Yield a simulated headset's bytes for ever, each part with the seconds since the beginning at which it is due."""
     headset = SimulatedHeadset(seed)
     for n in count(1):
         due_s = n * PART_SAMPLES / RAW_RATE_HZ
@@ -219,7 +219,7 @@ def parts(seed: int) -> Iterator[tuple[float, bytes]]:
 
 
 def _blink(t_s: float) -> float:
-    """The shape of an eye blink in raw samples: up, a deeper way down, back; about 0.4 s, highest value 1."""
+    """Return the shape of an eye blink in raw samples: up to 1, down below 0, back; about 0.4 s."""
     if t_s > 0.4:
         return 0.0
     return math.exp(-(((t_s - 0.1) / 0.045) ** 2)) - 0.6 * math.exp(-(((t_s - 0.24) / 0.06) ** 2))

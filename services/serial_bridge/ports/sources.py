@@ -1,4 +1,4 @@
-"""The ways to get at a headset's port, from what was given as ``--port``."""
+"""The sources of a headset's bytes, made from the value of ``--port``."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 
 
 class PortSource(Protocol):
-    """How to get at the port of one headset, again and again."""
+    """Opens the port of one headset, as often as needed."""
 
     device: str
-    """What a person calls the port; it may change from one opening to the next."""
+    """The name for people; it may change from one opening to the next."""
     source_id: str
-    """The id of the headset in topics, where none was given."""
+    """The id of the headset in topics, unless another one was given."""
     can_reopen: bool
     """Whether opening it again can bring a silent headset back; a capture would begin again."""
     can_wait: bool
-    """Whether what is not read now can be read later, so that it may wait for a slow broker."""
+    """Whether bytes that are not read now can be read later, while the broker is slow."""
 
     @property
     def baud(self) -> int:
@@ -34,20 +34,20 @@ class PortSource(Protocol):
         ...
 
     def open(self) -> Port:
-        """Open the port; raises PortFault."""
+        """Open the port. Raises PortFault."""
         ...
 
-    def heard(self, has_frames: bool) -> None:
-        """The port that was opened last brought frames, or nothing that makes sense."""
+    def try_next_speed(self) -> None:
+        """Open the port at another speed the next time."""
         ...
 
-    def switched_to_raw(self) -> None:
-        """The module on the port was told to go on at its faster speed."""
+    def switch_to_raw_speed(self) -> None:
+        """Open the port at the speed to which its module was told to switch."""
         ...
 
 
 class SerialSource:
-    """A serial port, a pyserial URL or a named pipe; tries the next speed where a speed brings no frames.
+    """A serial port, a pyserial URL or a named pipe.
 
     A USB port that comes back under another name is found again by its place on the USB.
     """
@@ -64,7 +64,7 @@ class SerialSource:
     ) -> None:
         self.device = device
         self.source_id = source_id or id_from_text(device.rpartition("/")[2])
-        self.speeds = BAUDS if baud is None else (baud,)
+        self._speeds = BAUDS if baud is None else (baud,)
         self._present = present
         self._known: SerialPortInfo | None = None
         self._at = 0
@@ -72,31 +72,30 @@ class SerialSource:
     @property
     def baud(self) -> int:
         """The speed of the port as it is, or will be, opened."""
-        return self.speeds[self._at]
+        return self._speeds[self._at]
 
     def open(self) -> Port:
-        """See `PortSource`."""
+        """Open the port under its present name. Raises PortFault."""
         if "://" not in self.device:
             now = self._present()
             found = detect.again(self._known, now) if self._known else None
-            found = found or next((port for port in now if port.device == self.device), None)
+            found = found or next((each for each in now if each.device == self.device), None)
             if found:
                 self._known, self.device = found, found.device
         return port.open_port(self.device, self.baud)
 
-    def heard(self, has_frames: bool) -> None:
-        """See `PortSource`."""
-        if not has_frames:
-            self._at = (self._at + 1) % len(self.speeds)
+    def try_next_speed(self) -> None:
+        """Open the port at the next speed; after the last one comes the first."""
+        self._at = (self._at + 1) % len(self._speeds)
 
-    def switched_to_raw(self) -> None:
-        """See `PortSource`."""
-        self.speeds = BAUDS
+    def switch_to_raw_speed(self) -> None:
+        """Open the port at the speed of raw samples; the given speed was the one before."""
+        self._speeds = BAUDS
         self._at = BAUDS.index(RAW_BAUD)
 
 
 class PacedSource:
-    """A capture that is played, or a simulated headset, which does not wait for a slow broker."""
+    """A capture that is replayed, or a simulated headset, which does not wait for a slow broker."""
 
     can_reopen = False
     baud = RAW_BAUD
@@ -111,37 +110,34 @@ class PacedSource:
         can_wait: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
         self.device = device
         self.source_id = source_id
         self.can_wait = can_wait
         self._parts = parts
         self._speed = speed
+        self._clock = clock
 
     def open(self) -> Port:
-        """See `PortSource`."""
+        """Begin with the first part."""
         return PacedPort(self.device, self._parts(), self._clock, self._speed)
 
-    def heard(self, has_frames: bool) -> None:
-        """See `PortSource`."""
+    def try_next_speed(self) -> None:
+        """Do nothing: there is one speed."""
 
-    def switched_to_raw(self) -> None:
-        """See `PortSource`."""
+    def switch_to_raw_speed(self) -> None:
+        """Do nothing: there is one speed."""
 
 
 def open_source(port: str, baud: int | None, seed: int) -> SerialSource | PacedSource:
-    """The way to what ``--port`` names: ``sim``, a capture file, or a serial port."""
+    """Return the source that ``--port`` names: ``sim``, a capture file, or a serial port."""
     if port == "sim":
         return PacedSource("sim", "sim", lambda: simulated.parts(seed))
     if Path(port).is_file():
-        return capture(Path(port))
+        return capture_source(Path(port))
     return SerialSource(port, baud)
 
 
-def capture(path: Path, speed: float = 1.0, loop: bool = False) -> PacedSource:
-    """The way to a capture file."""
-
-    def parts() -> Iterator[tuple[float, bytes]]:
-        return files.looped(path) if loop else files.parts(path)
-
-    return PacedSource(str(path), id_from_text(path.stem), parts, speed=speed, can_wait=True)
+def capture_source(path: Path, speed: float = 1.0, loop: bool = False) -> PacedSource:
+    """Return the source that replays a capture file."""
+    play = files.looped if loop else files.parts
+    return PacedSource(str(path), id_from_text(path.stem), lambda: play(path), speed=speed, can_wait=True)

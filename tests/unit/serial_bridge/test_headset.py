@@ -90,7 +90,7 @@ def test_every_frame_once(minutes):
 def test_slow_broker_holds_a_capture_back():
     """While the broker has no room a capture waits, and is not taken for silent; nothing of it is lost."""
     published, clock = Published(), Clock()
-    headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock, may_read=lambda: published.has_room)
+    headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock, has_room=lambda: published.has_room)
     published.has_room = False
     for _ in range(200):
         headset.step()
@@ -162,16 +162,16 @@ def test_own_fault_ends_one_headset():
     """A fault of the program in one headset does not stop the others."""
     published, clock = Published(), Clock()
 
-    def new_headset(source, source_id, owner, *, probe=None):
-        return Headset(source, publisher_of(published, source_id), owner, HEADSETS["thinkgear"], Environment(clock))
+    def new_headset(name: str) -> Headset:
+        source = PacedSource(name, name, lambda: parts_of(stream), clock=clock, can_wait=True)
+        return Headset(source, publisher_of(published, name), Owner(), HEADSETS["thinkgear"], Environment(clock))
 
     def broken(events: list[Event]) -> None:
         raise RuntimeError("a bug")
 
-    reader = HeadsetReader(new_headset, time.monotonic, time.sleep)
+    reader = HeadsetReader(time.monotonic, time.sleep)
     stream = SimulatedHeadset(1).advance(2)
-    sources = [PacedSource(name, name, lambda: parts_of(stream), clock=clock, can_wait=True) for name in ("one", "two")]
-    one, two = (reader.add(source, source.source_id, Owner()) for source in sources)
+    one, two = (reader.add(new_headset(name)) for name in ("one", "two"))
     one.listeners = (broken,)
     reader.start()
     wait_for(lambda: one.is_open and two.is_open, "open ports")

@@ -39,9 +39,9 @@ def test_likeliest_first():
 
 def test_source_is_the_place_on_the_usb():
     """The source id comes from the USB location, else from the name, and is an id."""
-    assert DONGLE.source == "usb-1-1-4"
-    assert SerialPortInfo("COM4").source == "COM4"
-    assert SerialPortInfo("/dev/rfcomm0").source == "rfcomm0"
+    assert DONGLE.source_id == "usb-1-1-4"
+    assert SerialPortInfo("COM4").source_id == "COM4"
+    assert SerialPortInfo("/dev/rfcomm0").source_id == "rfcomm0"
 
 
 def test_again():
@@ -79,17 +79,15 @@ def test_port_names_a_source(tmp_path):
 
 
 def test_speeds_are_tried_one_after_the_other():
-    """A speed that brought frames is kept, one that brought none is left for the next one."""
+    """The next speed is another one, and after the last comes the first; a speed that was given is kept."""
     source = SerialSource("COM4")
     speeds = []
     for _ in range(4):
         speeds.append(source.baud)
-        source.heard(False)
+        source.try_next_speed()
     assert speeds == [57600, 115200, 9600, 57600]
-    source.heard(True)
-    assert source.baud == 115200
-    source.switched_to_raw()
+    source.switch_to_raw_speed()
     assert source.baud == RAW_BAUD
     fixed = SerialSource("COM4", 9600)
-    fixed.heard(False)
+    fixed.try_next_speed()
     assert fixed.baud == 9600

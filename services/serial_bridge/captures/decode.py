@@ -1,4 +1,4 @@
-"""What a capture holds, for people and for other programs: rows, or sums."""
+"""Decode a capture for people and other programs: to rows, or to sums."""
 
 from collections.abc import Callable, Iterable, Iterator
 from math import isfinite
@@ -11,14 +11,14 @@ from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
 
 
 def events(decoder: Decoder, stream: Iterable[bytes]) -> Iterator[Event]:
-    """Every event of a whole stream."""
+    """Yield every event of a whole stream."""
     for arrived in stream:
         yield from decoder.feed(arrived)
     yield from decoder.flush()
 
 
 def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
-    """One object a row: the number of its frame, and its quantity with the value.
+    """Yield an object for each row: the number of its frame, and its quantity with the value.
 
     Blinks that are estimated from raw samples come in between, as ``blink_estimated``.
     """
@@ -37,7 +37,7 @@ def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
 
 
 def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
-    """The rows as a long table: frame, quantity, value; a band power has its own line."""
+    """Yield the lines of a long table: frame, quantity, value; each band power has its own line."""
     yield ("frame", "quantity", "value")
     for row in json_rows(found):
         number = row.pop("frame")
@@ -51,7 +51,7 @@ def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
 
 
 def summary(new_decoder: Callable[[], Decoder], stream: Iterable[bytes]) -> dict[str, Any]:
-    """How much a stream holds, and the sums over it."""
+    """Count the frames and values of a stream, and sum them up."""
     decoder = new_decoder()
     raw = {"n": 0, "sum": 0, "min": None, "max": None}
     sums: dict[str, dict[str, Any]] = {

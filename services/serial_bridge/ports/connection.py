@@ -1,0 +1,81 @@
+"""The port of one headset, opened in the background, and again after it was lost."""
+
+import logging
+import random
+import threading
+from concurrent.futures import Future
+from typing import Final
+
+from neuroone.contract.errors import NeuroOneError
+from neuroone.mqtt.backoff import Backoff
+from serial_bridge.ports.port import Port
+from serial_bridge.ports.sources import PortSource
+
+REOPEN: Final = Backoff(first_s=0.5, cap_s=10.0)
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """Open one headset's port, at the next speed after one that brought no frames, with growing delays after faults."""
+
+    def __init__(self, source: PortSource, rng: random.Random) -> None:
+        self.source = source
+        self.port: Port | None = None
+        self.opened_s = 0.0
+        self.counters = {"bytes": 0, "opened": 0}
+        self._rng = rng
+        self._opening: Future[Port] | None = None
+        self._attempt = 0
+        self._retry_s = float("-inf")
+
+    def open(self, now_s: float) -> Port | None:
+        """Return the port once it is open; call it again and again until then.
+
+        Raises NeuroOneError (PortFault, BadCapture) or OSError if the port cannot be opened.
+        """
+        if self._opening is None and now_s >= self._retry_s:
+            self._opening = Future()
+            threading.Thread(target=_open, args=(self.source, self._opening), name="opening", daemon=True).start()
+        if self._opening is None or not self._opening.done():
+            return None
+        opening, self._opening = self._opening, None
+        self.port = opening.result()
+        self.opened_s = now_s
+        self.counters["opened"] += 1
+        return self.port
+
+    def read(self) -> bytes:
+        """Return the bytes that have arrived; b"" while the port is not open. Raises PortFault."""
+        arrived = b"" if self.port is None else self.port.read()
+        self.counters["bytes"] += len(arrived)
+        return arrived
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self.port is not None:
+            self.port.close()
+            self.port = None
+
+    def judge_speed(self, has_frames: bool) -> None:
+        """Keep the speed of the last opening if it brought frames, else try the next one."""
+        if has_frames:
+            self._attempt = 0
+        else:
+            self.source.try_next_speed()
+
+    def plan_retry(self, now_s: float, *, is_fault: bool) -> None:
+        """Plan the next opening; the delay grows with each fault, not with a port that opens and stays silent."""
+        self._retry_s = now_s + REOPEN.delay_s(self._attempt, self._rng)
+        self._attempt += is_fault
+
+
+def _open(source: PortSource, opening: Future[Port]) -> None:
+    """Open a port in a thread of its own: a Bluetooth port takes seconds."""
+    try:
+        opening.set_result(source.open())
+    except (NeuroOneError, OSError) as error:
+        opening.set_exception(error)
+    except Exception as error:
+        log.exception("a port cannot be opened")
+        opening.set_exception(OSError(repr(error)))

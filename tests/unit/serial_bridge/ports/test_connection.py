@@ -1,0 +1,70 @@
+"""The connection to one port: opened in the background, and when and at which speed it is opened again."""
+
+from random import Random
+
+import pytest
+
+from neuroone.contract.messages import Link
+from serial_bridge.ports.connection import REOPEN, Connection
+from serial_bridge.ports.port import PacedPort, Port, PortFault
+from serial_bridge.ports.sources import SerialSource
+from tests.support.waiting import wait_for
+
+
+class FaultySource(SerialSource):
+    """A serial port whose next openings end with these faults; without one it opens."""
+
+    def __init__(self) -> None:
+        super().__init__("COM4")
+        self.faults: list[Exception] = []
+
+    def open(self) -> Port:
+        if self.faults:
+            raise self.faults.pop()
+        return PacedPort(self.device, iter([(0.0, b"abc")]), lambda: 0.0)
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection(FaultySource(), Random(1))
+
+
+def opened(connection: Connection, now_s: float) -> Port | None:
+    return wait_for(lambda: connection.open(now_s), "open port")
+
+
+def test_a_port_is_opened_and_read(connection):
+    assert connection.read() == b""
+    assert opened(connection, 5.0) is connection.port
+    assert (connection.opened_s, connection.read()) == (5.0, b"abc")
+    assert connection.counters == {"bytes": 3, "opened": 1}
+    connection.close()
+    assert connection.port is None
+
+
+def test_a_speed_that_brought_frames_is_kept(connection):
+    connection.judge_speed(has_frames=True)
+    assert connection.source.baud == 57600
+    connection.judge_speed(has_frames=False)
+    assert connection.source.baud == 115200
+
+
+def test_delays_grow_with_faults_until_frames_arrive(connection):
+    for attempt in range(3):
+        connection.source.faults = [PortFault(Link.NO_PORT, "plug it in")]
+        with pytest.raises(PortFault):
+            opened(connection, 1000.0 * attempt)
+        connection.plan_retry(1000.0 * attempt, is_fault=True)
+        full_s = REOPEN.first_s * 2**attempt
+        assert connection.open(1000.0 * attempt + full_s / 2 - 0.01) is None
+        assert connection._opening is None
+    connection.judge_speed(has_frames=True)
+    connection.plan_retry(5000.0, is_fault=False)
+    assert opened(connection, 5000.0 + REOPEN.first_s)
+
+
+def test_an_unexpected_error_in_opening_is_an_os_error(connection, caplog):
+    connection.source.faults = [ZeroDivisionError("a bug")]
+    with pytest.raises(OSError, match="a bug"):
+        opened(connection, 0.0)
+    assert "a port cannot be opened" in caplog.text
