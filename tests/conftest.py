@@ -1,4 +1,4 @@
-"""Fixtures for all tests: real brokers, and the rule that a test leaves nothing running."""
+"""Fixtures of all tests: real brokers, and the rule that a test leaves nothing running."""
 
 import asyncio
 import inspect
@@ -16,10 +16,10 @@ from tests.support.brokers import Broker
 
 LEAK_GRACE_S = 2.0
 
-hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no fault
+hypothesis.settings.register_profile("project", deadline=None)  # a slow example on a busy machine is not a fault
 hypothesis.settings.load_profile("project")
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows that no one sees
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows without a screen
 try:
     import PySide6.QtWidgets  # noqa: F401 (needs libraries of the system: libEGL, libGL)
 except ImportError as error:
@@ -37,7 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
-    """Start a broker of a kind ("mosquitto" or "nats"); it is stopped after the test."""
+    """Give a function that starts a broker of a kind ("mosquitto" or "nats"); stop them all after the test."""
     started: list[Broker] = []
 
     def start(kind: str) -> Broker:
@@ -57,7 +57,7 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.broker) for kind in brokers.KINDS])
 def broker(request: pytest.FixtureRequest, start_broker: Callable[[str], Broker]) -> Broker:
-    """A running broker: the test runs once with each kind."""
+    """Start a broker; the test runs once with each kind."""
     return start_broker(request.param)
 
 

@@ -1,4 +1,4 @@
-"""Real MQTT brokers for tests, each on a free port of this machine with a folder of its own."""
+"""Real MQTT brokers, each on a free port of this machine with its own folder."""
 
 import itertools
 import os
@@ -40,7 +40,7 @@ class Broker:
 
     @property
     def speaks_mqtt5(self) -> bool:
-        """Whether this broker takes MQTT 5 connections."""
+        """Return True if this broker accepts MQTT 5 connections."""
         return self.kind == brokers.MOSQUITTO
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Chromium for tests: the system's own, without a window."""
+"""The system's Chromium, without a window."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
-    """A running browser. Skips the test where there is none, but never in CI."""
+    """Start the browser. Skip the test if it is not installed, but never in CI."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         assert not os.environ.get("CI"), "CI must have Chromium: .ci/run installs it"
@@ -29,7 +29,7 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """A page of its own with nothing remembered; any error in it fails the test, and so does a request elsewhere."""
+    """Open a page with an empty storage. An error in it fails the test, and so does a request to another server."""
     faults: list[str] = []
     home = url[: url.index("/", len("http://"))] + "/"
     with_words = {"locale": "pt-BR", "viewport": {"width": 1280, "height": 800}} | context

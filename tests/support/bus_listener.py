@@ -1,4 +1,4 @@
-"""A subscriber for tests: what the broker delivers, and waiting for it."""
+"""A subscriber that keeps what the broker delivers, and waits for it."""
 
 import time
 import uuid
@@ -18,25 +18,25 @@ M = TypeVar("M", bound=Message)
 
 
 def identity(service: str, instance: str = "test") -> Identity:
-    """An identity of this moment."""
+    """Make the identity of a run that starts now."""
     return Identity("local", service, instance, "0.1.0", int(time.time() * 1000), uuid.uuid4().hex)
 
 
 class Listener:
-    """Everything that was delivered, opened, in its order."""
+    """Everything that was delivered, in order."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
 
     def of(self, kind: type[M]) -> list[tuple[Topic, M]]:
-        """The messages of one kind so far, with their topics."""
+        """Return the messages of one kind so far, with their topics."""
         opened = (delivery.open() for delivery in list(self.deliveries))
         return [(topic, message) for topic, message in opened if isinstance(message, kind)]
 
     def wait_for(
         self, kind: type[M], condition: Callable[[Topic, M], bool] = lambda topic, message: True, timeout_s: float = 10
     ) -> tuple[Topic, M]:
-        """The first message of that kind that meets the condition."""
+        """Wait for the first message of that kind that meets the condition."""
 
         def first() -> tuple[Topic, M] | None:
             return next((each for each in self.of(kind) if condition(*each)), None)

@@ -1,4 +1,4 @@
-"""A class of simulated students: each on a connection of its own, all in one thread, steered by the test."""
+"""A class of simulated students, each on its own connection; the test controls them while they run in one thread."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ POLL_S = 0.05
 
 @dataclass
 class SimulatedStudent:
-    """What one student sends; a test changes it at any time. ``is_silent`` stays connected and says nothing."""
+    """What one student sends; a test may change it at any time. A silent student stays connected and sends nothing."""
 
     name: str | None
     code: str | None = "TURMA-1"
@@ -33,7 +33,7 @@ class SimulatedStudent:
     values: dict[str, int] = field(default_factory=dict)
 
     def reading(self) -> dict[str, Any]:
-        """The next reading."""
+        """Make the next reading."""
         bands = dict.fromkeys(BANDS, self.band) | self.values
         return {
             "type": "reading",
@@ -46,7 +46,7 @@ class SimulatedStudent:
 
 
 class SimulatedClass:
-    """Students that send a reading every ``period_s``."""
+    """Students who send a reading every ``period_s``."""
 
     def __init__(self, url: str, students: list[SimulatedStudent], period_s: float = 0.5) -> None:
         self.students = students
@@ -84,7 +84,7 @@ class SimulatedClass:
     async def _send(self, student: SimulatedStudent, connection: ClientConnection) -> None:
         clock = asyncio.get_running_loop().time
         due_s = clock()
-        hearing = asyncio.create_task(_ignore(connection))
+        reader = asyncio.create_task(_ignore(connection))
         try:
             while not (self._stop.is_set() or student.is_gone):
                 if not student.is_silent and clock() >= due_s:
@@ -95,8 +95,8 @@ class SimulatedClass:
                         self._ready.release()
                 await asyncio.sleep(POLL_S)
         finally:
-            hearing.cancel()
-            await asyncio.gather(hearing, return_exceptions=True)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
 
 
 async def _ignore(connection: ClientConnection) -> None:

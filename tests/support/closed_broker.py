@@ -1,4 +1,4 @@
-"""A Mosquitto of deploy/mosquitto: everybody logs in, with what `neuroone secrets` makes."""
+"""A Mosquitto with the configuration of deploy/mosquitto and the logins of `neuroone secrets`."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ CONFIGURATION = Path(__file__).parents[2] / "deploy/mosquitto/mosquitto.conf"
 
 @contextmanager
 def closed_broker(folder: Path) -> Iterator[tuple[Path, BrokerAddress]]:
-    """Run it on a free port; gives the directory of its secrets, and its address without a login."""
+    """Run it on a free port; yield the directory of its secrets, and its address without a login."""
     program = brokers.find(brokers.MOSQUITTO)
     if program is None:
         pytest.skip("Mosquitto is not installed on this machine")
@@ -29,7 +29,7 @@ def closed_broker(folder: Path) -> Iterator[tuple[Path, BrokerAddress]]:
     make(secrets, address, {})
     text = CONFIGURATION.read_text(encoding="utf-8").replace("listener 1883", f"listener {address.port} {LOOPBACK}")
     text = text.replace("/secrets/", f"{secrets}/").replace("/mosquitto/data/", f"{folder}/")
-    user = "user root\n" if os.geteuid() == 0 else ""  # who may read what this test writes
+    user = "user root\n" if os.geteuid() == 0 else ""  # may read what this test writes
     (folder / "mosquitto.conf").write_text(user + text, encoding="utf-8")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program.path, "-c", folder / "mosquitto.conf"], stderr=log)

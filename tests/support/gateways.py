@@ -1,4 +1,4 @@
-"""``ws-gateway`` as a program, other programs on its broker, and what its clients hear."""
+"""``ws-gateway`` as a program, another program on its broker, and the frames that its clients receive."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ HEARD_WITHIN_S = 10.0
 
 
 class Peer:
-    """Another program on the broker: hears everything, and may publish."""
+    """Another program on the broker: it receives everything, and may publish."""
 
     def __init__(self, broker: Broker) -> None:
         self.heard: list[tuple[Topic, Message]] = []
@@ -73,7 +73,7 @@ class GatewayProgram:
             raise
 
     def end(self, how: signal.Signals) -> tuple[int, str]:
-        """End it; its exit code and its log."""
+        """End it; return its exit code and its log."""
         assert self.process is not None
         self.process.send_signal(how)
         _, log = self.process.communicate(timeout=20)
@@ -81,7 +81,7 @@ class GatewayProgram:
         return code, log
 
     def finish(self) -> None:
-        """End it in good order, if it runs; it must not have had a fault."""
+        """End it in good order, if it runs; assert that its log has no traceback."""
         if self.process is not None:
             _, log = self.end(signal.SIGTERM)
             print(log)
@@ -93,14 +93,14 @@ class GatewayProgram:
 
 
 async def hear(connection: ClientConnection) -> Any:
-    """The next frame; it must be a JSON object."""
+    """Receive the next frame; assert that it is a JSON object."""
     frame = json.loads(await asyncio.wait_for(connection.recv(), HEARD_WITHIN_S))
     assert isinstance(frame, dict)
     return frame
 
 
 async def close_code(connection: ClientConnection) -> int | None:
-    """The code with which the gateway closes, once everything before it is heard."""
+    """Receive everything until the gateway closes; return its close code."""
     with contextlib.suppress(ConnectionClosed):
         while True:
             await hear(connection)
@@ -108,7 +108,7 @@ async def close_code(connection: ClientConnection) -> int | None:
 
 
 async def happens(condition: Callable[[], Any], within_s: float = HEARD_WITHIN_S) -> Any:
-    """As `wait_for`, while the clients of the test go on."""
+    """Wait as `wait_for` does, while the clients of the test go on."""
     async with asyncio.timeout(within_s):
         while not (value := condition()):  # noqa: ASYNC110 (the condition sets no event)
             await asyncio.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Writes recordings as docs/recordings.md describes them, in code of its own: what reads them is held against this."""
+"""Write recordings as docs/recordings.md describes them, with own code: the recorder's readers are tested on them."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ RATE_HZ = 512
 
 
 def checked(cells: Sequence[object]) -> bytes:
-    """A row with its check."""
+    """Return a row with its check."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
     content = text.getvalue().encode() + b","
@@ -33,7 +33,7 @@ def checked(cells: Sequence[object]) -> bytes:
 
 
 def time_text(time: datetime) -> str:
-    """As files have it."""
+    """Format a time as the files do."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -45,7 +45,7 @@ def reading_rows(
     poor: Callable[[int], int | str] = lambda n: 0,
     lost: range = range(0),
 ) -> list[bytes]:
-    """One reading a second, ``poor(n)`` its poor signal, those in ``lost`` left out. Attention rises by 6 a minute."""
+    """Make one reading a second with poor signal ``poor(n)``, but none in ``lost``. Attention rises by 6 a minute."""
     chance = random.Random(seed)
     rows = []
     for n in range(seconds):
@@ -60,7 +60,7 @@ def reading_rows(
 
 
 def raw_rows(seconds: int, start: datetime = NOON, session: str = "5e55", lost: range = range(0)) -> list[bytes]:
-    """A rising ramp from -2048, 8 blocks a second; the blocks in ``lost`` left out."""
+    """Make a rising ramp from -2048, 8 blocks a second, without the blocks in ``lost``."""
     rows = []
     for n in range(seconds * RATE_HZ // BLOCK):
         if n in lost:
@@ -72,7 +72,7 @@ def raw_rows(seconds: int, start: datetime = NOON, session: str = "5e55", lost: 
 
 
 def event_row(time: datetime, event: str, text: str = "", seqs: tuple[object, object] = ("", "")) -> bytes:
-    """One event."""
+    """Make one event."""
     return checked([time_text(time), event, *seqs, text])
 
 
@@ -90,7 +90,7 @@ def write_session(
     session: str = "5e55",
     **about: Any,
 ) -> Path:
-    """A session directory; the readings in ``parts`` files. An open one lists no file."""
+    """Write a session's directory, its readings in ``parts`` files. An open session lists no files."""
     folder = root / "sessions" / f"{start:%Y-%m-%d}" / f"{start:%H%M%S}_{group}_{source}"
     folder.mkdir(parents=True)
     contents: dict[str, bytes] = {}
@@ -156,7 +156,7 @@ def write_session(
 
 
 def write_index(root: Path, names: dict[str, str]) -> None:
-    """``names.csv``: file of each name."""
+    """Write ``names.csv``: the file of each name."""
     with (root / "names.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("name", "file"), *names.items()])
 

@@ -1,4 +1,4 @@
-"""Waiting for conditions: tests never sleep for a guessed time."""
+"""Wait for conditions: tests never sleep for a guessed time."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ POLL_S = 0.01
 
 
 def wait_for(condition: Callable[[], Value], what: str, timeout_s: float = 10.0) -> Value:
-    """Return the condition's first true value; AssertionError says ``what`` did not come in time."""
+    """Return the condition's first true value; fail with ``what`` if it does not come in time."""
     deadline_s = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline_s, f"no {what} within {timeout_s:g} s"

@@ -1,4 +1,4 @@
-"""The stack of compose.yaml as a project of its own in a real Docker engine, and clients of it."""
+"""The stack of compose.yaml as its own project in a real Docker engine, and its clients."""
 
 import asyncio
 import contextlib
@@ -45,13 +45,13 @@ class Stack:
     http_port: int = field(default_factory=free_port)
 
     def compose(self, *words: str, check: bool = True, timeout_s: float = 120) -> str:
-        """Run a docker compose command on this stack; returns what it printed."""
+        """Run a docker compose command on this stack; return its output."""
         return self._run(
             ["docker", "compose", "--profile", "sim", "--profile", "tls", *words], check=check, timeout_s=timeout_s
         )
 
     def follow(self, heading: str, **paths: Path) -> str:
-        """Do what docs/how-to/server.md says under a heading, as it stands but for ``paths``; what it printed."""
+        """Run the commands under a heading of docs/how-to/server.md, with other ``paths``; return their output."""
         text = (self.root / "docs/how-to/server.md").read_text(encoding="utf-8")
         section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
         commands = "".join(re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
@@ -88,24 +88,24 @@ class Stack:
             raise
 
     def down(self) -> None:
-        """Leave nothing of it."""
+        """Remove everything of it."""
         self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", check=False, timeout_s=120)
 
     def shown(self) -> dict[str, str]:
-        """What the operator's command prints: the dashboards' address and the logins."""
+        """Return what the operator's command prints: the dashboards' address and the logins."""
         lines = self.compose("run", "--rm", "secrets", "--show").splitlines()
         return {name.split()[0]: value.strip() for name, value in (line.split(":", 1) for line in lines if ":" in line)}
 
     def token(self) -> str:
-        """The dashboards' token."""
+        """Return the dashboards' token."""
         return self.shown()["Dashboards"].partition("?token=")[2]
 
     def url(self, token: str | None = None, path: str = "/") -> str:
-        """The WebSocket address in the clear."""
+        """Return the WebSocket address without TLS."""
         return f"ws://127.0.0.1:{self.ws_port}{path}" + (f"?token={token}" if token else "")
 
     def topics(self, filter: str, seconds: int = 3) -> list[tuple[str, dict[str, Any]]]:
-        """What mosquitto_sub shows of a topic filter in some seconds: topics and their payloads."""
+        """Return what mosquitto_sub receives on a topic filter in some seconds: topics and payloads."""
         subscribe = ("mosquitto_sub", "-t", filter, "-v", "-W", str(seconds))
         shown = self.compose("exec", "-T", "mosquitto", *subscribe, check=False)
         return [
@@ -113,21 +113,21 @@ class Stack:
         ]
 
     def recorded(self, name: str) -> str:
-        """A file in the recorder's volume; empty if there is none yet."""
+        """Read a file in the recorder's volume; return an empty text if there is none yet."""
         return self.compose("exec", "-T", "csv_recorder", "cat", f"/data/{name}", check=False)
 
     def rows(self, name: str) -> list[str]:
-        """The rows of a student's CSV file, without the header."""
+        """Read the rows of a student's CSV file, without the header."""
         return self.recorded(f"{name}.csv").splitlines()[1:]
 
     def kill(self, service: str) -> None:
-        """SIGKILL the service's program; wait until its container has been started again and is well."""
+        """Kill the service's program; wait until its container has been restarted and is healthy."""
         started = self._started(service)
         self.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
         wait_for(lambda: self._started(service) != started, f"restart of {service}", WAIT_S)
-        self.wait_well(service)
+        self.wait_healthy(service)
 
-    def wait_well(self, service: str) -> None:
+    def wait_healthy(self, service: str) -> None:
         """Wait until the service runs and, where it has a health check, is healthy."""
         wait_for(lambda: self._state(service) in ("running", "healthy"), f"health of {service}", WAIT_S)
 
@@ -144,7 +144,7 @@ class Stack:
 
 
 def copy_of_checkout(to: Path) -> Path:
-    """This project without what is made in it, like a fresh clone; the copy may be changed."""
+    """Copy this project like a fresh clone, without generated files; a test may change the copy."""
     made = (".*", "__pycache__", "node_modules", "recordings")
     shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*made))
     shutil.copy(ROOT / ".dockerignore", to)
@@ -152,7 +152,7 @@ def copy_of_checkout(to: Path) -> Path:
 
 
 def skip_without_engine() -> None:
-    """Skip the test where no Docker engine with compose answers."""
+    """Skip the test if no Docker engine with compose answers."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no Docker engine answers on this machine")
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
@@ -160,7 +160,7 @@ def skip_without_engine() -> None:
 
 
 def opening(url: str, tls: ssl.SSLContext | None, **options: Any) -> connect:
-    """A connection to this machine, whatever name the address has: looking names up would leave threads behind."""
+    """Connect to this machine, whatever name the address has: a name lookup would leave threads behind."""
     return connect(url, ssl=tls, host=LOOPBACK, **options)
 
 
@@ -178,16 +178,16 @@ class Phone:
 
     @property
     def sent(self) -> list[str]:
-        """The rows that must be in the CSV file."""
+        """Return the rows that must be in the CSV file."""
         return [row(seq) for seq in range(self._next)]
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was acknowledged."""
+        """Return True if everything was acknowledged."""
         return not self._kept
 
     async def measure(self) -> None:
-        """One more reading."""
+        """Make one more reading."""
         values = {"seq": self._next, "attention": self._next % 101, "meditation": 1, **dict.fromkeys(BANDS, self._next)}
         self._kept[self._next] = json.dumps({"type": "reading", **values})
         self._next += 1
@@ -196,7 +196,7 @@ class Phone:
                 await self._connection.send(self._kept[self._next - 1])
 
     async def run(self) -> None:
-        """Stay connected, for ever."""
+        """Stay connected until cancelled."""
         while True:
             with contextlib.suppress(OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
                 async with opening(
@@ -207,11 +207,11 @@ class Phone:
                     for reading in list(self._kept.values()):
                         await connection.send(reading)
                     async for said in connection:
-                        self._take(json.loads(said))
+                        self._on_frame(json.loads(said))
             self._connection = None
             await asyncio.sleep(0.3)
 
-    def _take(self, said: dict[str, Any]) -> None:
+    def _on_frame(self, said: dict[str, Any]) -> None:
         if said["type"] == "ack":
             for seq in [seq for seq in self._kept if seq <= said["seq"]]:
                 del self._kept[seq]
@@ -219,7 +219,7 @@ class Phone:
 
 @contextlib.asynccontextmanager
 async def measuring(phones: Sequence[Phone], period_s: float) -> AsyncIterator[None]:
-    """All phones measure meanwhile; at the end each of them has been told that all is safe."""
+    """Let all phones measure meanwhile; then wait until each has every reading acknowledged."""
     running = [asyncio.create_task(phone.run()) for phone in phones]
 
     async def measure() -> None:
@@ -241,13 +241,13 @@ async def measuring(phones: Sequence[Phone], period_s: float) -> AsyncIterator[N
 
 
 def row(seq: int) -> str:
-    """The CSV row of a phone's reading."""
+    """Return the CSV row of a phone's reading."""
     return ",".join(map(str, (seq % 101, 1, *[seq] * 8)))
 
 
 @contextlib.contextmanager
 def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Client, list[str]]]:
-    """A third party's MQTT 5 client and the answers that the broker gave it, in words."""
+    """Connect a third party's MQTT 5 client; yield it and the broker's answers as texts."""
     address = BrokerAddress.parse(url)
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     answers: list[str] = []
@@ -267,13 +267,13 @@ def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Cli
 
 
 def recordings_listed(server: str, token: str) -> str:
-    """What the gateway lists of the recordings, for those who have the token."""
+    """Return the gateway's list of recordings, read with the token."""
     with urllib.request.urlopen(f"{server}/recordings?token={token}", timeout=WAIT_S) as answer:
         return str(answer.read().decode("utf-8"))
 
 
 def certificate_authority(stack: Stack) -> ssl.SSLContext:
-    """Start the proxy for wss as documented; trust in the authority that it made for itself, and in no other."""
+    """Start the proxy for wss as documented; trust only the authority that it made for itself."""
 
     def root() -> str | None:
         try:

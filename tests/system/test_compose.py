@@ -51,12 +51,12 @@ PHONES = 8
 READING_PERIOD_S = 0.25
 CLASS_OF_300 = 300
 GUESSES_MAX = 10
-"""Wrong tokens that a gateway takes from one address before it no longer looks."""
+"""Wrong tokens after which a gateway no longer checks tokens of an address."""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The default stack of a fresh checkout, built and healthy; nothing of it is left afterwards."""
+    """Build and start the default stack of a fresh checkout; remove everything of it afterwards."""
     skip_without_engine()
     checkout = copy_of_checkout(tmp_path_factory.mktemp("server") / "neuroone")
     stack = Stack(f"neuroone-test-{os.getpid()}", checkout)
@@ -69,13 +69,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def shown(stack: Stack) -> dict[str, str]:
-    """What `docker compose run --rm secrets --show` prints."""
+    """Return what `docker compose run --rm secrets --show` prints."""
     return stack.shown()
 
 
 @pytest.fixture(scope="module")
 def token(shown: dict[str, str]) -> str:
-    """The dashboards' token, from the operator's command."""
+    """Return the dashboards' token from the operator's command."""
     return shown["Dashboards"].partition("?token=")[2]
 
 
@@ -230,7 +230,7 @@ async def test_nothing_is_lost_or_doubled_whatever_dies(stack: Stack) -> None:
         for service in ("ws_gateway", "csv_recorder", "mosquitto", "proxy"):
             await in_thread(stack.kill, service)
         await in_thread(stack.compose, "restart")
-        await in_thread(stack.wait_well, "ws_gateway")
+        await in_thread(stack.wait_healthy, "ws_gateway")
         await in_thread(stack.compose, "down")
         await in_thread(stack.up, "ws_gateway", "csv_recorder", "proxy")
     await in_thread(wait_recorded, stack, phones)
@@ -253,7 +253,7 @@ async def test_an_update_and_the_way_back_lose_nothing(stack: Stack) -> None:
 
 
 def versions(stack: Stack) -> set[str]:
-    """The versions of the services that are online."""
+    """Return the versions of the services that are online."""
     states = [state for _, state in stack.topics("neuroone/v1/local/services/+/+/state")]
     return {state["version"] for state in states if state["status"] == "online"}
 
@@ -276,10 +276,10 @@ def test_recordings_are_saved_and_restored(stack: Stack) -> None:
     """The documented commands: what was removed since the backup is there again, and goes on."""
     before = {name: stack.recorded(name) for name in ("Joao_Silva.csv", "Phone_0.csv")}
     stack.follow("Backup")
-    stack.wait_well("csv_recorder")
+    stack.wait_healthy("csv_recorder")
     stack.compose("exec", "-T", "csv_recorder", "sh", "-c", "rm -rf /data/*.csv /data/.inbox.sqlite*")
     stack.follow("Restore")
-    stack.wait_well("csv_recorder")
+    stack.wait_healthy("csv_recorder")
     assert {name: stack.recorded(name) for name in before} == before
     with connect(stack.url()) as student:
         student.send(STUDENT_FRAME)
@@ -293,7 +293,7 @@ def test_files_of_an_old_server_are_gone_on_with(stack: Stack, tmp_path: Path) -
     for name in ("Ana Souza.csv", "-José.csv"):
         (tmp_path / name).write_text(old, encoding="utf-8")
     stack.follow("The files of an old server", old=tmp_path)
-    stack.wait_well("csv_recorder")
+    stack.wait_healthy("csv_recorder")
     with connect(stack.url()) as student:
         student.send(STUDENT_FRAME.replace("Joao_Silva", "Ana Souza"))
         row = STUDENT_CSV.splitlines()[1]
@@ -368,7 +368,7 @@ def test_the_doctor_finds_the_stack_well_and_names_what_is_away(stack: Stack) ->
     stack.compose("stop", "csv_recorder")
     assert problems("--seconds", "1") == ["service_offline csv_recorder"]
     stack.compose("start", "csv_recorder")
-    stack.wait_well("csv_recorder")
+    stack.wait_healthy("csv_recorder")
 
 
 def test_secrets_are_made_once_and_anew_when_asked(stack: Stack, shown: dict[str, str]) -> None:

@@ -61,7 +61,7 @@ class Machine:
 
     @property
     def address(self) -> str:
-        """Where others reach it."""
+        """Return the address at which others reach it."""
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         shown = subprocess.run(
             ["docker", "inspect", "-f", form, self._name], capture_output=True, text=True, check=True
@@ -69,7 +69,7 @@ class Machine:
         return shown.stdout.strip()
 
     def problems(self) -> list[str]:
-        """What `neuroone doctor` finds."""
+        """Return the problems that `neuroone doctor` finds."""
         command = "/opt/neuroone/current/bin/neuroone doctor --broker file:/etc/neuroone/doctor.url --seconds 2 --json"
         shown = self.run(*command.split(), "--data", "/var/lib/neuroone/recordings", check=False)
         found = [json.loads(line) for line in shown.splitlines()]
@@ -77,20 +77,20 @@ class Machine:
         return [each["code"] for each in found if each["status"] == "problem"]
 
     def end(self) -> None:
-        """Leave nothing of it."""
+        """Remove everything of it."""
         subprocess.run(["docker", "kill", self._name], capture_output=True, check=False)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of this project, which machines may read."""
+    """Copy this project for the machines to read."""
     skip_without_engine()
     return copy_of_checkout(tmp_path / "checkout")
 
 
 @pytest.fixture
 def machine(checkout: Path) -> Iterator[Machine]:
-    """A bare machine without systemd: supervisor keeps the services alive."""
+    """Start a bare machine without systemd: supervisor restarts the services."""
     machine = Machine(f"neuroone-bare-{os.getpid()}", IMAGE, checkout, "--init")
     yield machine
     machine.end()
@@ -98,7 +98,7 @@ def machine(checkout: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def systemd_machine(checkout: Path) -> Iterator[Machine]:
-    """A machine with a real systemd."""
+    """Start a machine with a real systemd."""
     build = ["docker", "build", "-q", "-t", "neuroone-test-systemd", "-"]
     built = subprocess.run(build, input=SYSTEMD, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
@@ -147,8 +147,8 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     assert left == ""
 
 
-def _is(look: Callable[[str], str], what: str, wanted: str) -> bool:
-    return look(what) == wanted
+def _is(read: Callable[[str], str], what: str, wanted: str) -> bool:
+    return read(what) == wanted
 
 
 def test_hardened_units_serve_and_come_back(systemd_machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Every command of the READMEs is run here as it stands; one that is not fails a test."""
+"""Every command of the READMEs is run as it stands; a command without a test fails."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def blocks(readme: str, language: str) -> list[str]:
-    """The fenced blocks of a language, in order."""
+    """Return the fenced blocks of a language, in order."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
