@@ -24,7 +24,8 @@ from random import Random
 
 import psutil
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.json import encode
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.address import BrokerAddress
@@ -151,7 +152,7 @@ class Counting:
         self.readings = self.samples = 0
 
     def publish(self, topic: Topic, message: Message, on_ack: object = None) -> bool:
-        codec.encode(message)
+        encode(message)
         if isinstance(message, Reading):
             assert message.seq == self.readings
             self.readings += 1

@@ -20,14 +20,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.checks import replace
 from neuroone.contract.files import STUDENT_HEADER, student_row
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Recorded, ServiceState
 from neuroone.mqtt import packets
 from tests.support.brokers import Broker
@@ -44,7 +45,7 @@ def readings(student: int, count: int) -> Iterator[bytes]:
     first = reading(name=f"Aluno {student}", session=f"session-{student}", code="ABC123")
     for seq in range(count):
         message = replace(first, seq=seq, time=first.time + timedelta(seconds=seq), delta=seq, theta=student)
-        yield codec.encode(message)
+        yield encode(message)
 
 
 class Publisher(asyncio.Protocol):

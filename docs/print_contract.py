@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import inspect
 
 from neuroone import __version__
-from neuroone.contract import codec, fields, topics
+from neuroone.contract import topics
+from neuroone.contract.checks import Message, fields_of, item_class_of
+from neuroone.contract.json import PAYLOAD_MAX_BYTES, schema_of
 from neuroone.contract.messages import BANDS, ServiceStatus
 from neuroone.contract.topics import TopicRule
 from ws_gateway.dialects import schemas
@@ -59,7 +62,7 @@ programs.
   {topics.ID_MAX_CHARS} of the characters `A-Z a-z 0-9 _ -`. An id is made from free text in one way: text that is an id
   stays; anything else becomes an ASCII slug, `-` and {topics.HASH_CHARS} hexadecimal digits of the text's SHA-256
   (`João Silva` is `{topics.id_from_text("João Silva")}`). A source without a code is in the group `{topics.NO_GROUP}`.
-- **Payloads** are JSON objects in UTF-8 of at most {codec.PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
+- **Payloads** are JSON objects in UTF-8 of at most {PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
   ignored: later versions may add some. A field whose type is "or null" is always there.
 - **Everything that matters is in the payload**, not in MQTT 5 properties: MQTT 3.1.1 is enough.
 - **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
@@ -93,9 +96,9 @@ def markdown() -> str:
     parts.append("\n## Messages\n")
     for rule in topics.TOPICS:
         parts.append(f"\n### {rule.message.__name__}\n\n{_first_line(rule.message)}\n\n{_table(rule.message)}")
-        for kind in fields.fields_of(rule.message).values():
-            if isinstance(kind, fields.Items):
-                parts.append(f"\nEach of them:\n\n{_table(kind.of)}")
+        for field in fields_of(rule.message).values():
+            if (item_class := item_class_of(field)) is not None:
+                parts.append(f"\nEach of them:\n\n{_table(item_class)}")
         parts.append(f"\n```json\n{_golden(rule)}```\n")
     return "".join(parts)
 
@@ -111,7 +114,7 @@ def asyncapi() -> dict[str, Any]:
             "name": rule.message.__name__,
             "summary": _first_line(rule.message),
             "contentType": "application/json",
-            "payload": fields.schema_of(rule.message),
+            "payload": schema_of(rule.message),
             "bindings": {"mqtt": {"payloadFormatIndicator": 1, "contentType": "application/json"}},
         }
         names = ["site", *(part[1:-1] for part in rule.shape.split("/") if part.startswith("{"))]
@@ -207,35 +210,33 @@ def asyncapi_text() -> str:
     return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _table(message: Any) -> str:
+def _table(message: type[Message]) -> str:
     rows = ["| field | type | unit | |\n|---|---|---|---|\n"]
-    rows += [
-        f"| `{name}` | {_type(kind)} | {kind.unit} | {kind.doc} |\n" for name, kind in fields.fields_of(message).items()
-    ]
+    for name, field in fields_of(message).items():
+        words = _type(field.type) + (" or null" if field.optional else "")
+        rows.append(f"| `{name}` | {words} | {field.unit} | {field.doc} |\n")
     return "".join(rows)
 
 
-def _type(kind: fields.Field) -> str:
+def _type(kind: inspect.Type) -> str:
     match kind:
-        case fields.Integer():
-            words = f"whole number, {kind.low} to {kind.high}"
-        case fields.Number():
-            words = f"number, at least {kind.low:g}"
-        case fields.Text():
-            words = f"text, {kind.low} to {kind.high} characters"
-        case fields.Choice():
-            words = "one of " + ", ".join(f"`{member}`" for member in kind.of)
-        case fields.Utc():
-            words = "UTC time, `2026-11-22T18:20:31.123456Z`"
-        case fields.Integers():
-            words = f"list of 1 to {kind.most} whole numbers, {kind.low} to {kind.high}"
-        case fields.Numbers():
-            words = f"object of at most {kind.most} numbers"
-        case fields.Items():
-            words = f"list of at most {kind.most} objects"
-        case _:
-            raise TypeError(f"no words for {kind}")
-    return words + (" or null" if kind.optional else "")
+        case inspect.IntType(ge=low, le=high):
+            return f"whole number, {low} to {high}"
+        case inspect.UnionType():
+            return "number, at least 0"
+        case inspect.StrType(min_length=low, max_length=high):
+            return f"text, {low or 0} to {high} characters"
+        case inspect.EnumType(cls=of):
+            return "one of " + ", ".join(f"`{member}`" for member in of)
+        case inspect.DateTimeType():
+            return "UTC time, `2026-11-22T18:20:31.123456Z`"
+        case inspect.VarTupleType(item_type=inspect.IntType(ge=low, le=high), max_length=most):
+            return f"list of 1 to {most} whole numbers, {low} to {high}"
+        case inspect.DictType(max_length=most):
+            return f"object of at most {most} numbers"
+        case inspect.VarTupleType(max_length=most):
+            return f"list of at most {most} objects"
+    raise TypeError(f"no words for {kind}")
 
 
 def _first_line(message: Any) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
-from neuroone.contract.fields import fields_of
+from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
 
 # Names of files and folders, as paths inside the directory of the recordings.

@@ -6,22 +6,15 @@ annotations below are the single statement of the contract; the codec, ``docs/co
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from sys import float_info
+from typing import Annotated, Any, Final
 
-from neuroone.contract.fields import (
-    Choice,
-    Integer,
-    Integers,
-    Items,
-    Number,
-    Numbers,
-    Text,
-    Utc,
-    check,
-)
+from msgspec import UNSET, Meta, UnsetType
+
+from neuroone.contract.checks import COUNTER_NAME_MAX_CHARS, INT64_MAX
+from neuroone.contract.checks import Message as Message
 
 NAME_MAX_CHARS: Final = 8192
 """A whole WebSocket message of a student is at most 8 KiB, so a name is never cut on its way."""
@@ -31,6 +24,10 @@ RAW_RATE_HZ: Final = 512
 """Raw samples a second of every ThinkGear chip (ThinkGear Serial Stream Guide, CODE 0x80)."""
 RAW_BLOCK_SAMPLES: Final = 64
 """Samples in a full raw block: 8 blocks a second keep a live trace smooth and a broker calm."""
+ESENSE_MAX: Final = 100
+"""eSense is 0 to 100 (ThinkGear Serial Stream Guide, CODE 0x04 and 0x05)."""
+POOR_SIGNAL_MAX: Final = 255
+"""Signal quality is one byte (CODE 0x02)."""
 BAND_MAX: Final = 2**24 - 1
 """A band power is three bytes, big-endian, on the wire of the headset (CODE 0x83)."""
 COUNTERS_MAX: Final = 100
@@ -102,85 +99,49 @@ class EventType(StrEnum):
     SESSION_STOP = "session_stop"
 
 
-class Message:
-    """The base of all messages: checks every field when a message is made. Raises BadMessage."""
-
-    __slots__ = ()
-
-    def __post_init__(self) -> None:
-        check(self)
+def about(doc: str, unit: str = "", **limits: Any) -> Meta:
+    """Return what the contract says of a field: its meaning, its unit and its limits."""
+    words = f"{doc} Unit: {unit}." if unit else doc
+    return Meta(description=words, extra={"doc": doc, "unit": unit}, **limits)
 
 
-Id = Annotated[str, Text(low=1, high=64, doc="An id of the topic table.")]
-Session = Annotated[str, Text(low=1, high=64, doc="Id of this run of this source, new at every start.")]
-Time = Annotated[datetime, Utc(doc="When the bytes arrived, UTC; stamped once, there.")]
-Now = Annotated[datetime, Utc(doc="When the sender made this message, UTC.")]
-Seq = Annotated[
-    int,
-    Integer(
-        low=0,
-        high=SEQ_MAX,
-        doc="Starts at 0 in a session and rises by one with each message of its kind.",
-    ),
-]
+Label = Annotated[str, Meta(min_length=1, max_length=64)]
+Title = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_CHARS)]
+Note = Annotated[str, Meta(min_length=1, max_length=NOTE_MAX_CHARS)]
+Count = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+Number = (
+    Annotated[int, Meta(ge=-INT64_MAX, le=INT64_MAX)] | Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]
+)
+"""A finite number. Whole ones stay whole: 5 is not written as 5.0."""
+Duration = Annotated[int, Meta(ge=0, le=INT64_MAX)] | Annotated[float, Meta(ge=0, le=float_info.max)]
+Numbers = Mapping[Annotated[str, Meta(max_length=COUNTER_NAME_MAX_CHARS)], Number]
+
+Id = Annotated[Label, about("An id of the topic table.")]
+Session = Annotated[Label, about("Id of this run of this source, new at every start.")]
+Time = Annotated[datetime, about("When the bytes arrived, UTC; stamped once, there.", tz=True)]
+Now = Annotated[datetime, about("When the sender made this message, UTC.", tz=True)]
+Seq = Annotated[Count, about("Starts at 0 in a session and rises by one with each message of its kind.")]
 Epoch = Annotated[
-    int,
-    Integer(
-        low=0,
-        high=SEQ_MAX,
-        unit="ms",
-        doc="Start of the run of the service that sent this, since 1970: of two states, the lower one is the older.",
-    ),
+    Count, about("Start of the run of the service that sent this, since 1970: for information only.", unit="ms")
 ]
-SourceKind = Annotated[
-    Kind,
-    Choice(of=Kind, doc="headset: decoded by serial_bridge. client: decoded by a student's app."),
-]
-Name = Annotated[
-    str | None,
-    Text(
-        low=1,
-        high=NAME_MAX_CHARS,
-        optional=True,
-        doc="The name as it was typed; null: none was given.",
-    ),
-]
-Code = Annotated[
-    str | None,
-    Text(
-        low=1,
-        high=NAME_MAX_CHARS,
-        optional=True,
-        doc="The class code as it was typed; null: none was given.",
-    ),
-]
+Run = Annotated[Label, about("Random id of the run; compared for equality only. Absent: sent by an older version.")]
+SourceKind = Annotated[Kind, about("headset: decoded by serial_bridge. client: decoded by a student's app.")]
+Name = Annotated[Title | None, about("The name as it was typed; null: none was given.")]
+Code = Annotated[Title | None, about("The class code as it was typed; null: none was given.")]
 PoorSignal = Annotated[
-    int | None,
-    Integer(
-        low=0,
-        high=255,
-        optional=True,
-        doc="0: good contact. 1 to 199: poor, eSense is frozen. 200: off the skin. null: the source does not say.",
-    ),
+    Annotated[int, Meta(ge=0, le=POOR_SIGNAL_MAX)] | None,
+    about("0: good contact. 1 to 199: poor, eSense is frozen. 200: off the skin. null: the source does not say."),
 ]
 ESense = Annotated[
-    int,
-    Integer(low=0, high=100, unit="eSense", doc="0: not computed. Valid only while poor_signal is 0."),
+    int, about("0: not computed. Valid only while poor_signal is 0.", unit="eSense", ge=0, le=ESENSE_MAX)
 ]
 BandPower = Annotated[
-    int,
-    Integer(
-        low=0,
-        high=BAND_MAX,
-        unit="a.u.",
-        doc="No physical unit: compare a source only with itself.",
-    ),
+    int, about("No physical unit: compare a source only with itself.", unit="a.u.", ge=0, le=BAND_MAX)
 ]
-Counters = Annotated[Mapping[str, float], Numbers(most=COUNTERS_MAX, doc="Totals since the start, by name.")]
+Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading(Message):
+class Reading(Message, frozen=True, kw_only=True):
     """What a headset says once a second: signal quality, eSense and the eight band powers."""
 
     session: Session
@@ -202,169 +163,107 @@ class Reading(Message):
     mid_gamma: BandPower
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawBlock(Message):
+class RawBlock(Message, frozen=True, kw_only=True):
     """Consecutive raw samples; a jump of ``first_sample`` from block to block is a gap."""
 
     session: Session
     seq: Seq
-    time: Annotated[datetime, Utc(doc="When the bytes of the last sample arrived, UTC.")]
-    first_sample: Annotated[
-        int,
-        Integer(low=0, high=SEQ_MAX, doc="Number of the first sample here since the session began."),
-    ]
-    rate_hz: Annotated[int, Integer(low=1, high=65535, unit="Hz", doc="Samples a second.")]
+    time: Annotated[datetime, about("When the bytes of the last sample arrived, UTC.", tz=True)]
+    first_sample: Annotated[Count, about("Number of the first sample here since the session began.")]
+    rate_hz: Annotated[int, about("Samples a second.", unit="Hz", ge=1, le=65535)]
     samples: Annotated[
-        tuple[int, ...],
-        Integers(
-            low=-32768,
-            high=32767,
-            most=RAW_BLOCK_SAMPLES,
+        tuple[Annotated[int, Meta(ge=-32768, le=32767)], ...],
+        about(
+            "Signed 16-bit; a ThinkGear chip uses -2048 to 2047, volts = count * (1.8 / 4096) / 2000.",
             unit="ADC counts",
-            doc="Signed 16-bit; a ThinkGear chip uses -2048 to 2047, volts = count * (1.8 / 4096) / 2000.",
+            min_length=1,
+            max_length=RAW_BLOCK_SAMPLES,
         ),
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState(Message):
+class StreamState(Message, frozen=True, kw_only=True):
     """Whether a source is there, who and what it is, what its link does, and its counters."""
 
-    status: Annotated[
-        StreamStatus,
-        Choice(
-            of=StreamStatus,
-            doc="stale: linked, but no reading for 3 s. offline: gone, or none for 10 s.",
-        ),
-    ]
+    status: Annotated[StreamStatus, about("stale: linked, but no reading for 3 s. offline: gone, or none for 10 s.")]
     session: Session
     time: Now
     kind: SourceKind
     name: Name
     code: Code
-    link: Annotated[Link, Choice(of=Link, doc="What the link to the source is doing.")]
-    hint: Annotated[
-        str | None,
-        Text(
-            low=1,
-            high=NOTE_MAX_CHARS,
-            optional=True,
-            doc="What to do about it, in plain words; null: nothing.",
-        ),
-    ]
-    device: Annotated[
-        str | None,
-        Text(
-            low=1,
-            high=NOTE_MAX_CHARS,
-            optional=True,
-            doc="The port or file that a headset hangs on; else null.",
-        ),
-    ]
+    link: Annotated[Link, about("What the link to the source is doing.")]
+    hint: Annotated[Note | None, about("What to do about it, in plain words; null: nothing.")]
+    device: Annotated[Note | None, about("The port or file that a headset hangs on; else null.")]
     service: Id
     instance: Id
     epoch: Epoch
     counters: Counters
+    run: Run | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupEvent(Message):
+class GroupEvent(Message, frozen=True, kw_only=True):
     """A moment that somebody marked in a group, or the start or stop of a class."""
 
-    id: Annotated[str, Text(low=1, high=64, doc="Tells two events apart, and one from its repetition.")]
+    id: Annotated[Label, about("Tells two events apart, and one from its repetition.")]
     time: Now
-    type: Annotated[EventType, Choice(of=EventType, doc="What happened.")]
-    text: Annotated[str, Text(high=NOTE_MAX_CHARS, doc="The note, or the name of the class; may be empty.")]
-    source: Annotated[
-        str | None,
-        Text(
-            low=1,
-            high=64,
-            optional=True,
-            doc="Id of the source it is about; null: the whole group.",
-        ),
-    ]
+    type: Annotated[EventType, about("What happened.")]
+    text: Annotated[str, about("The note, or the name of the class; may be empty.", max_length=NOTE_MAX_CHARS)]
+    source: Annotated[Label | None, about("Id of the source it is about; null: the whole group.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceState(Message):
+class ServiceState(Message, frozen=True, kw_only=True):
     """Whether a service is there; retained, and also the service's Last Will."""
 
-    status: Annotated[
-        ServiceStatus,
-        Choice(of=ServiceStatus, doc="online from connect; offline at exit or as Will."),
-    ]
-    version: Annotated[str, Text(low=1, high=64, doc="The version of NeuroOne that runs.")]
+    status: Annotated[ServiceStatus, about("online from connect; offline at exit or as Will.")]
+    version: Annotated[Label, about("The version of NeuroOne that runs.")]
     epoch: Epoch
     connection: Annotated[
         int,
-        Integer(low=1, high=SEQ_MAX, doc="Which connection of this run; a Last Will has that of the birth it ends."),
+        about("Which connection of this run; a Last Will has that of the birth it ends.", ge=1, le=SEQ_MAX),
     ]
     fault: Annotated[
-        str | None,
-        Text(
-            low=1,
-            high=NOTE_MAX_CHARS,
-            optional=True,
-            doc="What keeps an online service from its work, in plain words; null: nothing.",
-        ),
+        Note | None, about("What keeps an online service from its work, in plain words; null: nothing.")
     ] = None
+    run: Run | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health(Message):
+class Health(Message, frozen=True, kw_only=True):
     """How a service does, every 10 s."""
 
     time: Now
-    uptime_s: Annotated[float, Number(unit="s", doc="Since the service started.")]
-    memory_bytes: Annotated[
-        int | None,
-        Integer(
-            low=0,
-            high=SEQ_MAX,
-            optional=True,
-            unit="bytes",
-            doc="Resident memory; null: the system does not say.",
-        ),
-    ]
+    uptime_s: Annotated[Duration, about("Since the service started.", unit="s")]
+    memory_bytes: Annotated[Count | None, about("Resident memory; null: the system does not say.", unit="bytes")]
     counters: Counters
-    gauges: Annotated[Mapping[str, float], Numbers(most=COUNTERS_MAX, doc="Values of this moment, by name.")]
+    gauges: Annotated[Numbers, about("Values of this moment, by name.", max_length=COUNTERS_MAX)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing(Message):
+class Missing(Message, frozen=True, kw_only=True):
     """Consecutive readings that are not on disk."""
 
-    first: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="The first seq that is missing.")]
-    last: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="The last of them.")]
+    first: Annotated[Count, about("The first seq that is missing.")]
+    last: Annotated[Count, about("The last of them.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedStream(Message):
+class RecordedStream(Message, frozen=True, kw_only=True):
     """How far one stream's session is safe on disk."""
 
     group: Id
     source: Id
     session: Session
-    seq: Annotated[
-        int,
-        Integer(low=0, high=SEQ_MAX, doc="Every reading up to this one is on disk, or counted as a gap."),
-    ]
-    rows: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Rows of this session on disk.")]
-    duplicates: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Readings that came again and were dropped.")]
-    gaps: Annotated[int, Integer(low=0, high=SEQ_MAX, doc="Readings of this session that never came.")]
+    seq: Annotated[Count, about("Every reading up to this one is on disk, or counted as a gap.")]
+    rows: Annotated[Count, about("Rows of this session on disk.")]
+    duplicates: Annotated[Count, about("Readings that came again and were dropped.")]
+    gaps: Annotated[Count, about("Readings of this session that never came.")]
     missing: Annotated[
         tuple[Missing, ...],
-        Items(of=Missing, most=MISSING_MAX, doc="Which ones, in rising order: the newest of them, if they are many."),
+        about("Which ones, in rising order: the newest of them, if they are many.", max_length=MISSING_MAX),
     ] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded(Message):
+class Recorded(Message, frozen=True, kw_only=True):
     """The streams whose files grew since the last such message."""
 
     time: Now
     streams: Annotated[
-        tuple[RecordedStream, ...],
-        Items(of=RecordedStream, most=RECORDED_STREAMS_MAX, doc="One entry a stream and session."),
+        tuple[RecordedStream, ...], about("One entry a stream and session.", max_length=RECORDED_STREAMS_MAX)
     ]

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, cast
 
-from neuroone.contract import codec
 from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Message, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt import packets
@@ -153,7 +153,7 @@ class AsyncClient:
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         """Send a message with the QoS and retain of its topic; False when it was dropped."""
         return self.put(
-            Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack),
+            Outgoing(str(topic), encode(message), topic.rule.qos, topic.rule.retained, on_ack),
         )
 
     def put(self, outgoing: Outgoing) -> bool:

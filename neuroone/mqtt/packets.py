@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from neuroone.contract import codec
+from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.mqtt.packet_fields import (
     ASSIGNED_CLIENT_ID,
     MAXIMUM_PACKET_SIZE,
@@ -31,7 +31,7 @@ from neuroone.mqtt.packet_fields import (
 )
 from neuroone.mqtt.packet_fields import BadPacket as BadPacket
 
-PACKET_MAX_BYTES: Final = codec.PAYLOAD_MAX_BYTES + 4096
+PACKET_MAX_BYTES: Final = PAYLOAD_MAX_BYTES + 4096
 """The Maximum Packet Size that CONNECT states: the contract's largest payload, with room for topic and properties."""
 PACKET_MAX_BYTES_V311: Final = 2 * 1024 * 1024
 """The same for MQTT 3.1.1, where a client cannot state it: twice the largest payload of a NATS server by default.

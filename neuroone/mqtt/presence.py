@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.json import decode, encode
 from neuroone.contract.messages import Health, ServiceState, ServiceStatus
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
@@ -56,7 +57,7 @@ class Presence:
             connection=connection,
             fault=self.fault if status is ServiceStatus.ONLINE else None,
         )
-        return Outgoing(self.state_topic, codec.encode(state), qos=1, retained=True)
+        return Outgoing(self.state_topic, encode(state), qos=1, retained=True)
 
     def is_outdated(self, payload: bytes, connection: int) -> bool:
         """Whether what stands on our topic is the word of an earlier connection or run, and must be said anew.
@@ -64,7 +65,7 @@ class Presence:
         Raises Replaced when it is that of a later run: then ours must not stand.
         """
         try:
-            state = codec.decode(ServiceState, payload)
+            state = decode(ServiceState, payload)
         except ContractError:
             return False
         if state.epoch > self._identity.epoch:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from neuroone.contract import codec
+from neuroone.contract.json import open_delivery
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
 
@@ -35,4 +35,4 @@ class Delivery:
 
     def open(self) -> tuple[Topic, Message]:
         """Return the topic taken apart and its message. Raises ContractError."""
-        return codec.open_delivery(self.topic, self.payload)
+        return open_delivery(self.topic, self.payload)

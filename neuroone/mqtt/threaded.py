@@ -26,8 +26,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Message, Reading, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.address import BrokerAddress
@@ -163,7 +164,7 @@ class ThreadedClient:
         reading = None
         if self._ledger is not None and isinstance(message, Reading):
             reading = ((topic["group"], topic["source"], message.session), message.seq)
-        outgoing = Outgoing(str(topic), codec.encode(message), topic.rule.qos, topic.rule.retained, on_ack, reading)
+        outgoing = Outgoing(str(topic), encode(message), topic.rule.qos, topic.rule.retained, on_ack, reading)
         if outgoing.retained:
             with self._retained_lock:
                 self._retained[outgoing.topic] = outgoing

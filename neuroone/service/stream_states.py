@@ -1,9 +1,9 @@
 """The rules for the retained state of streams, shared by the services that own streams (serial_bridge, ws_gateway)."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from neuroone.contract.checks import replace
 from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.identity import Identity
 

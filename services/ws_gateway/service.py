@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.json import decode
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
@@ -180,7 +181,7 @@ class Service:
             if topic.rule is topics.STREAM_STATE and not delivery.payload:
                 self._students.on_state_cleared(topic)
                 return
-            message = self._recent.pop(delivery.payload) or codec.decode(topic.rule.message, delivery.payload)
+            message = self._recent.pop(delivery.payload) or decode(topic.rule.message, delivery.payload)
         except ContractError:
             self._client.counters["delivered_bad"] += 1
             return
@@ -199,7 +200,7 @@ class Service:
 
     def _on_mark(self, delivery: Delivery) -> None:
         try:
-            mark = codec.decode(Recorded, delivery.payload)
+            mark = decode(Recorded, delivery.payload)
         except ContractError:
             self._client.counters["delivered_bad"] += 1
             return

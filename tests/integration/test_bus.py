@@ -7,13 +7,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
 from neuroone.contract import topics
+from neuroone.contract.checks import replace
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress

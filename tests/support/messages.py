@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import inspect
 
-from neuroone.contract import fields
+from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import (
     BANDS,
     EventType,
@@ -66,6 +67,7 @@ def stream_state(**changes: Any) -> StreamState:
     return StreamState(**{**values, **changes})
 
 
+RUN = "7d9f0c2b4e6a8135"
 GOLDEN: dict[str, Message] = {
     "reading": reading(),
     "raw": RawBlock(
@@ -74,6 +76,15 @@ GOLDEN: dict[str, Message] = {
     "stream_state": stream_state(),
     "group_event": GroupEvent(id="c0ffee", time=NOON, type=EventType.MARKER, text="olhos fechados", source=None),
     "service_state": ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1),
+    "stream_state_run": stream_state(run=RUN),
+    "service_state_run": ServiceState(
+        status=ServiceStatus.OFFLINE,
+        version="0.1.0",
+        epoch=1795372831000,
+        connection=2,
+        fault="the disk is full",
+        run=RUN,
+    ),
     "health": Health(time=NOON, uptime_s=61.5, memory_bytes=31457280, counters={"published": 61}, gauges={"outbox": 0}),
     "recorded": Recorded(
         time=NOON,
@@ -82,34 +93,36 @@ GOLDEN: dict[str, Message] = {
         ),
     ),
 }
-"""A message of every kind, by the name of its file in tests/golden."""
+"""A message of every kind, and of states with the id of their run, by the name of its file in tests/golden."""
 
 
-def any_value(kind: fields.Field) -> st.SearchStrategy[Any]:
+def any_value(kind: inspect.Type) -> st.SearchStrategy[Any]:
     """Any valid value of a field."""
     match kind:
-        case fields.Integer():
-            values: st.SearchStrategy[Any] = st.integers(kind.low, kind.high)
-        case fields.Number():
-            values = st.floats(kind.low, allow_nan=False, allow_infinity=False)
-        case fields.Text():
-            values = st.text(min_size=kind.low, max_size=min(kind.high, 40))
-        case fields.Choice():
-            values = st.sampled_from(kind.of)
-        case fields.Utc():
-            values = st.datetimes(timezones=st.just(UTC))
-        case fields.Integers():
-            values = st.lists(st.integers(kind.low, kind.high), min_size=1, max_size=kind.most).map(tuple)
-        case fields.Numbers():
-            numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-            values = st.dictionaries(st.text(max_size=10), numbers, max_size=5)
-        case fields.Items():
-            values = st.lists(any_message(kind.of), max_size=3).map(tuple)
-        case _:
-            raise AssertionError(f"no strategy for {kind}")
-    return st.none() | values if kind.optional else values
+        case inspect.IntType(ge=low, le=high):
+            return st.integers(low, high)
+        case inspect.StrType(min_length=low, max_length=high):
+            return st.text(min_size=low or 0, max_size=min(high or 40, 40))
+        case inspect.EnumType(cls=of):
+            return st.sampled_from(list(of))
+        case inspect.DateTimeType():
+            return st.datetimes(timezones=st.just(UTC)) | st.just(NOON.replace(microsecond=0))
+        case inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
+            return st.lists(any_value(item), min_size=low or 0, max_size=high and min(high, 64)).map(tuple)
+        case inspect.DictType(value_type=number):
+            return st.dictionaries(st.text(max_size=10), any_value(number), max_size=5)
+        case inspect.UnionType(types=(whole, inspect.FloatType(ge=low, le=high))):
+            return any_value(whole) | st.floats(low, high)
+        case inspect.StructType(cls=of):
+            return any_message(of)
+    raise AssertionError(f"no strategy for {kind}")
 
 
 def any_message(of: Any) -> st.SearchStrategy[Any]:
     """Any valid message of a class."""
-    return st.builds(of, **{name: any_value(kind) for name, kind in fields.fields_of(of).items()})
+    required: dict[str, st.SearchStrategy[Any]] = {}
+    optional: dict[str, st.SearchStrategy[Any]] = {}
+    for name, field in fields_of(of).items():
+        values = st.none() | any_value(field.type) if field.optional else any_value(field.type)
+        (required if field.required else optional)[name] = values
+    return st.fixed_dictionaries(required, optional=optional).map(lambda values: of(**values))

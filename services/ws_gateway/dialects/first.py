@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from neuroone.contract import codec
 from neuroone.contract.errors import BadMessage, NeuroOneError
-from neuroone.contract.messages import BAND_MAX, BANDS, Reading
+from neuroone.contract.json import load_object
+from neuroone.contract.messages import BAND_MAX, BANDS, ESENSE_MAX, Reading
 
-ESENSE_MAX: Final = 100
-"""eSense is 0 to 100 (ThinkGear Serial Stream Guide, CODE 0x04 and 0x05)."""
 VALUES: Final[Mapping[str, str]] = dict(
     zip(
         ("Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"),
@@ -70,15 +68,12 @@ def student_frame(message: bytes) -> StudentFrame:
     its decimal text counts.
     """
     try:
-        given = codec.load_object(message)
-        code = given.get("Codigo")
-        if type(code) is float:
-            code = codec.exactly(message)["Codigo"]
+        given = load_object(message)
     except BadMessage:
         raise BadFrame("bad_json", "", "the message must be one JSON object") from None
     return StudentFrame(
         _text("Nome", given.get("Nome")),
-        _text("Codigo", _decimal_text(code)),
+        _text("Codigo", _decimal_text(given.get("Codigo"))),
         {ours: _whole(theirs, given.get(theirs, 0)) for theirs, ours in VALUES.items()},
     )
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from neuroone.contract import fields
+from neuroone.contract.checks import Message
+from neuroone.contract.json import schema_of
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, RecordedStream, StreamState
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import first
@@ -28,22 +29,22 @@ def _or_null(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-def _properties(message: Any, *without: str) -> Schema:
-    return {name: kind.schema() for name, kind in fields.fields_of(message).items() if name not in without}
+def _properties(message: type[Message], *without: str) -> Schema:
+    return {name: schema for name, schema in schema_of(message)["properties"].items() if name not in without}
 
 
 def _typed(kind: str, properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
     return _object({"type": {"const": kind}, **properties}, optional)
 
 
-def _said(kind: str, message: Any) -> Schema:
-    schema = fields.schema_of(message)
+def _said(kind: str, message: type[Message]) -> Schema:
+    schema = schema_of(message)
     optional = tuple(name for name in schema["properties"] if name not in schema["required"])
     return _typed(kind, schema["properties"], optional)
 
 
 def _first_values() -> Schema:
-    return {theirs: fields.fields_of(Reading)[ours].schema() for theirs, ours in first.VALUES.items()}
+    return {theirs: _properties(Reading)[ours] for theirs, ours in first.VALUES.items()}
 
 
 NEW_SAID: Final[Mapping[str, Schema]] = {
@@ -64,7 +65,7 @@ NEW_HEARD: Final[Mapping[str, Schema]] = {
     "ack": _typed("ack", {"stage": {"enum": [str(stage) for stage in Stage]}, "seq": _WHOLE}),
     "marker_ack": _typed("ack", {"stage": {"const": str(Stage.BROKER)}, "marker": _TEXT}),
     "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}),
-    "state": _typed("state", {**_NUMBERED, **_properties(StreamState)}),
+    "state": _typed("state", {**_NUMBERED, **_properties(StreamState, "run")}),
     "event": _typed(
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),

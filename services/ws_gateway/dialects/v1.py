@@ -8,28 +8,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
-from neuroone.contract import codec, fields
+from msgspec import Meta
+
+from neuroone.contract.checks import Message
 from neuroone.contract.errors import BadMessage
-from neuroone.contract.fields import Choice, Text
+from neuroone.contract.json import encode, from_object, load_object, to_object
 from neuroone.contract.messages import (
     NOTE_MAX_CHARS,
     Code,
     EventType,
     GroupEvent,
-    Message,
+    Label,
     Name,
     RawBlock,
     Reading,
     RecordedStream,
     StreamState,
+    about,
 )
 from neuroone.contract.topics import ID_MAX_CHARS, Topic, is_id
 from ws_gateway.dialects.first import BadFrame
 
 SUBPROTOCOL: Final = "neuroone.v1"
 TOKEN_MAX_CHARS: Final = 256
+
+M = TypeVar("M", bound=Message)
 
 
 class Role(StrEnum):
@@ -46,48 +51,39 @@ class Stage(StrEnum):
     RECORDED = "recorded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(Message):
+class Hello(Message, frozen=True, kw_only=True):
     """The first message of every client."""
 
-    role: Annotated[Role, Choice(of=Role, doc="student or dashboard.")]
+    role: Annotated[Role, about("student or dashboard.")]
     name: Name = None
     code: Code = None
     session: Annotated[
-        str | None,
-        Text(
-            low=8,
-            high=64,
-            optional=True,
-            doc="An id that the student's app made for this run, or a session to go on with.",
-        ),
+        Annotated[str, Meta(min_length=8, max_length=ID_MAX_CHARS)] | None,
+        about("An id that the student's app made for this run, or a session to go on with."),
     ] = None
     token: Annotated[
-        str | None, Text(high=TOKEN_MAX_CHARS, optional=True, doc="A dashboard's token, or a student's join code.")
+        Annotated[str, Meta(max_length=TOKEN_MAX_CHARS)] | None,
+        about("A dashboard's token, or a student's join code."),
     ] = None
-    acks: Annotated[
-        Stage, Choice(of=Stage, doc="broker: acknowledge what the broker has. recorded: also what is on disk.")
-    ] = Stage.BROKER
+    acks: Annotated[Stage, about("broker: acknowledge what the broker has. recorded: also what is on disk.")] = (
+        Stage.BROKER
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker(Message):
+class Marker(Message, frozen=True, kw_only=True):
     """A moment that somebody marks."""
 
-    id: Annotated[str, Text(low=1, high=64, doc="Made by the client; comes back in the ack.")]
-    event: Annotated[EventType, Choice(of=EventType, doc="What happened.")] = EventType.MARKER
-    text: Annotated[str, Text(high=NOTE_MAX_CHARS, doc="A note; may be empty.")] = ""
+    id: Annotated[Label, about("Made by the client; comes back in the ack.")]
+    event: Annotated[EventType, about("What happened.")] = EventType.MARKER
+    text: Annotated[str, about("A note; may be empty.", max_length=NOTE_MAX_CHARS)] = ""
     code: Code = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch(Message):
+class Watch(Message, frozen=True, kw_only=True):
     """A dashboard wants the raw samples of one stream from now on, or of none."""
 
-    group: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="Of the stream; null: of none.")] = (
-        None
-    )
-    source: Annotated[str | None, Text(low=1, high=ID_MAX_CHARS, optional=True, doc="As group.")] = None
+    group: Annotated[Label | None, about("Of the stream; null: of none.")] = None
+    source: Annotated[Label | None, about("As group.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +95,7 @@ class StudentReading:
     def reading(self, *, session: str, name: str | None, code: str | None, now: datetime) -> Reading:
         """The contract's reading; ``now`` is its time when the app gave none. Raises BadFrame."""
         own = {"session": session, "name": name, "code": code, "kind": "client"}
-        optional = {"time": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "poor_signal": None}
-        made: Reading = _checked(Reading, {**optional, **self.given, **own})
-        return made
+        return _checked(Reading, {"time": now, "poor_signal": None, **self.given, **own})
 
 
 Said = Hello | Marker | Watch | StudentReading
@@ -110,23 +104,21 @@ Said = Hello | Marker | Watch | StudentReading
 def said(message: bytes) -> Said:
     """What a client says. Raises BadFrame."""
     try:
-        given = codec.load_object(message)
+        given = load_object(message)
     except BadMessage as error:
         raise BadFrame("bad_json", "", str(error)) from None
     match given.get("type"):
         case "hello":
-            hello: Hello = _checked(Hello, given)
+            hello = _checked(Hello, given)
             if hello.session is not None and not is_id(hello.session):
                 raise BadFrame("bad_value", "session", "session may have the characters A-Z a-z 0-9 _ - only")
             return hello
         case "reading":
             return StudentReading(given)
         case "marker":
-            marker: Marker = _checked(Marker, given)
-            return marker
+            return _checked(Marker, given)
         case "watch":
-            watch: Watch = _checked(Watch, given)
-            return watch
+            return _checked(Watch, given)
     raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
 
 
@@ -152,17 +144,19 @@ def link(*, broker: bool, recorder: bool) -> str:
 
 def reading(student_id: int | None, topic: Topic, message: Reading) -> str:
     """A reading, for dashboards; the id is null for a headset without a name."""
-    return _frame("reading", _whose(student_id, topic) | fields.to_json(message))
+    return _frame_of("reading", _whose(student_id, topic), message)
 
 
 def state(student_id: int | None, topic: Topic, message: StreamState) -> str:
     """Whether a student or headset is there, for dashboards."""
-    return _frame("state", _whose(student_id, topic) | fields.to_json(message))
+    given = to_object(message)
+    given.pop("run", None)
+    return _frame("state", _whose(student_id, topic) | given)
 
 
 def event(topic: Topic, message: GroupEvent) -> str:
     """A marker, or the start or stop of a class, for dashboards."""
-    given = fields.to_json(message)
+    given = to_object(message)
     return _frame("event", {"group": topic["group"], "event": given.pop("type"), **given})
 
 
@@ -174,7 +168,7 @@ def recorded(streams: Sequence[RecordedStream]) -> str:
 
 def raw(topic: Topic, block: RawBlock) -> str:
     """Raw samples, for the dashboards that watch them."""
-    return _frame("raw", {"group": topic["group"], "source": topic["source"], **fields.to_json(block)})
+    return _frame_of("raw", {"group": topic["group"], "source": topic["source"]}, block)
 
 
 def error(fault: BadFrame) -> str:
@@ -195,8 +189,13 @@ def _frame(kind: str, content: Mapping[str, Any]) -> str:
     return json.dumps({"type": kind, **content}, ensure_ascii=False, separators=(",", ":"))
 
 
-def _checked(of: type[Any], given: Mapping[str, Any]) -> Any:
+def _frame_of(kind: str, whose: Mapping[str, Any], message: Reading | RawBlock) -> str:
+    # The message's own bytes: it holds no fractions, and msgspec escapes text as the standard library does.
+    return f"{_frame(kind, whose)[:-1]},{encode(message)[1:].decode()}"
+
+
+def _checked(of: type[M], given: Mapping[str, Any]) -> M:
     try:
-        return fields.from_json(of, given)
+        return from_object(of, given)
     except BadMessage as fault:
         raise BadFrame("bad_value", fault.field, str(fault)) from None

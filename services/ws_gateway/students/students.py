@@ -11,8 +11,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.mqtt.client import AsyncClient
@@ -301,7 +302,7 @@ class Students:
             self._publish_reading(student, reading)
 
     def _publish_reading(self, student: Student, reading: Reading) -> None:
-        payload = codec.encode(reading)
+        payload = encode(reading)
         self._recent.put(payload, reading)
         stream = (student.group, student.source, student.session)
         outgoing = Outgoing(

@@ -8,7 +8,8 @@ pytest.importorskip("numpy")
 from monitor_gui import feed as feeds
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.history import History
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.json import encode
 from neuroone.contract.messages import GroupEvent, Message, ServiceState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.address import BrokerAddress
@@ -41,7 +42,7 @@ class Client:
 
     def deliver(self, topic: Topic | str, payload: Message | bytes) -> None:
         """As if the broker had sent it."""
-        content = payload if isinstance(payload, bytes) else codec.encode(payload)
+        content = payload if isinstance(payload, bytes) else encode(payload)
         self.on_delivery(Delivery(str(topic), content, False, 0, 1))
 
 

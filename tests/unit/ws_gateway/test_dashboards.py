@@ -1,12 +1,12 @@
 """What dashboards and listeners get of what the broker delivers."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from neuroone.contract import topics
+from neuroone.contract.checks import replace
 from neuroone.contract.messages import GroupEvent, Kind, RawBlock, Recorded
 from tests.support.messages import GOLDEN, reading
 from ws_gateway import dashboards

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.live.student_files import ACTIVE_S
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE, INDEX, STUDENT_HEADER, file_key, student_row
+from neuroone.contract.json import encode
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.session import Delivery
 from tests.support.messages import reading, stream_state
@@ -37,12 +38,12 @@ class Clock:
 def delivery(seq: int = 0, source: str = "Joao_Silva", **changes: Any) -> Delivery:
     message = reading(seq=seq, **changes)
     topic = topics.reading("local", topics.group_id(message.code), source)
-    return Delivery(str(topic), codec.encode(message), False, 1, 1)
+    return Delivery(str(topic), encode(message), False, 1, 1)
 
 
 def ended(source: str = "Joao_Silva", code: str = "ABC123") -> Delivery:
     topic = topics.stream_state("local", code, source)
-    return Delivery(str(topic), codec.encode(stream_state(status=StreamStatus.OFFLINE)), False, 1, 1)
+    return Delivery(str(topic), encode(stream_state(status=StreamStatus.OFFLINE)), False, 1, 1)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ import pytest
 
 from csv_recorder.live.recorder import AFTER_END_S, IDLE_S, Options, Recorder
 from csv_recorder.live.reorder import ORDER_S
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.checks import replace
 from neuroone.contract.files import SIDECAR_FIELDS
+from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, Message, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.session import Delivery
@@ -46,7 +47,7 @@ def record(recorder: Recorder, *deliveries: Delivery) -> None:
 
 
 def delivered(topic: Topic, message: Message) -> Delivery:
-    return Delivery(str(topic), codec.encode(message), False, 1, 1)
+    return Delivery(str(topic), encode(message), False, 1, 1)
 
 
 def marker(text: str = "now", type: EventType = EventType.MARKER, **changes: Any) -> Delivery:

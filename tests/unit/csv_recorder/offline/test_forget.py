@@ -10,8 +10,9 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Options, Recorder
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Reading
 from neuroone.mqtt.session import Delivery
 from tests.support import messages
@@ -59,7 +60,7 @@ def forget(root, *words):
 
 
 def delivery(topic: topics.Topic, reading: Reading) -> Delivery:
-    return Delivery(str(topic), codec.encode(reading), retained=False, packet_id=reading.seq + 1, connection=1)
+    return Delivery(str(topic), encode(reading), retained=False, packet_id=reading.seq + 1, connection=1)
 
 
 def record(root: Path, *students: tuple[str, str, str], stop: bool = True) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Options, Recorder
-from neuroone.contract import codec, files, topics
+from neuroone.contract import files, topics
+from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Reading
 from neuroone.mqtt.session import Delivery
 from tests.support import messages, recordings
@@ -28,9 +29,7 @@ class Clock:
 
 
 def delivery(rule: topics.TopicRule, ids: tuple[str, ...], message: Reading | RawBlock | GroupEvent) -> Delivery:
-    return Delivery(
-        str(topics.Topic("local", rule, ids)), codec.encode(message), retained=False, packet_id=1, connection=1
-    )
+    return Delivery(str(topics.Topic("local", rule, ids)), encode(message), retained=False, packet_id=1, connection=1)
 
 
 @pytest.fixture

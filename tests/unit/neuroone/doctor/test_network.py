@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import trustme
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.json import encode
 from neuroone.contract.messages import Health, ServiceState, ServiceStatus
 from neuroone.doctor import checks, network
 from neuroone.doctor.checks import (
@@ -161,7 +162,7 @@ def test_health_shows_the_clock_and_the_disk_of_a_service() -> None:
         (topics.service_state("local", "csv_recorder", "main"), state),
         (topics.health("local", "csv_recorder", "main"), health),
     ):
-        received.on_delivery(Delivery(str(topic), codec.encode(message), False, 1, 1), noon.timestamp() + 30)
+        received.on_delivery(Delivery(str(topic), encode(message), False, 1, 1), noon.timestamp() + 30)
     assert received.is_complete
     [found] = received.instances
     assert (found.skew_s, found.disk_works) == (-30.0, False)

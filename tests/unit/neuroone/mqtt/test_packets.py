@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroone.contract import codec
+from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.mqtt import packets
 from neuroone.mqtt.packets import (
     BadPacket,
@@ -301,7 +301,7 @@ def test_a_packet_longer_than_we_accept_is_refused_at_its_length(v5):
 
 
 def test_the_longest_payload_of_the_contract_fits():
-    largest = Publish("t" * 1000, bytes(codec.PAYLOAD_MAX_BYTES), packet_id=1)
+    largest = Publish("t" * 1000, bytes(PAYLOAD_MAX_BYTES), packet_id=1)
     encoded = largest.encode(True)
     assert len(encoded) <= packets.PACKET_MAX_BYTES
     decoder = Decoder(v5=True)

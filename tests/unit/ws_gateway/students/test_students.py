@@ -3,13 +3,14 @@
 import gc
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
+from neuroone.contract.checks import replace
+from neuroone.contract.json import open_delivery
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
@@ -40,7 +41,7 @@ class FakeClient:
         if not outgoing.payload:
             self.cleared.append(outgoing.topic)
             return True
-        self.sent.append(codec.open_delivery(outgoing.topic, outgoing.payload))
+        self.sent.append(open_delivery(outgoing.topic, outgoing.payload))
         self.on_acked(outgoing)
         return True
 

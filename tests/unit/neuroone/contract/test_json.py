@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuroone.contract import codec, topics
+from neuroone.contract import topics
 from neuroone.contract.errors import BadMessage, BadTopic
+from neuroone.contract.json import PAYLOAD_MAX_BYTES, decode, encode, open_delivery
 from neuroone.contract.messages import Message, Reading
 from tests.support.messages import GOLDEN, any_message, reading
 
@@ -20,7 +21,7 @@ KINDS = [rule.message for rule in topics.TOPICS]
 def test_decode_is_the_exact_inverse_of_encode(of: type[Message], sample: Any) -> None:
     """Whatever can be said comes back as it was said."""
     message = sample.draw(any_message(of))
-    assert codec.decode(of, codec.encode(message)) == message
+    assert decode(of, encode(message)) == message
 
 
 @pytest.mark.parametrize("of", KINDS)
@@ -28,7 +29,7 @@ def test_decode_is_the_exact_inverse_of_encode(of: type[Message], sample: Any) -
 def test_any_bytes_give_a_message_or_a_documented_error(of: type[Message], payload: bytes) -> None:
     """Rubbish from the wire is a BadMessage and nothing else."""
     with pytest.raises(BadMessage):
-        codec.decode(of, payload)
+        decode(of, payload)
 
 
 JSON = st.recursive(
@@ -40,7 +41,7 @@ JSON = st.recursive(
 
 def field_at_fault(of: type[Message], payload: bytes) -> str | None:
     try:
-        codec.decode(of, payload)
+        decode(of, payload)
     except BadMessage as error:
         return error.field
     return None
@@ -50,7 +51,7 @@ def field_at_fault(of: type[Message], payload: bytes) -> str | None:
 @given(sample=st.data())
 def test_any_value_in_any_field_gives_a_message_or_names_the_field(name: str, sample: Any) -> None:
     """A wrong value anywhere is a BadMessage that names its field."""
-    fields = json.loads(codec.encode(GOLDEN[name]))
+    fields = json.loads(encode(GOLDEN[name]))
     field = sample.draw(st.sampled_from(sorted(fields)))
     fields[field] = sample.draw(JSON)
     at_fault = field_at_fault(type(GOLDEN[name]), json.dumps(fields).encode())
@@ -76,7 +77,7 @@ def test_any_value_in_any_field_gives_a_message_or_names_the_field(name: str, sa
 def test_an_error_names_the_field_and_the_fault(change: dict[str, Any], words: str) -> None:
     """The error says where and what, and does not quote the value."""
     with pytest.raises(BadMessage) as caught:
-        codec.decode(Reading, json.dumps({**json.loads(codec.encode(reading())), **change}).encode())
+        decode(Reading, json.dumps({**json.loads(encode(reading())), **change}).encode())
     assert str(caught.value) == words
 
 
@@ -91,31 +92,31 @@ def test_an_error_names_the_field_and_the_fault(change: dict[str, Any], words: s
         "{}".encode("utf-16"),
         b"[" * 50_000,
         b'{"seq": ' + b"9" * 5000 + b"}",
-        b" " * (codec.PAYLOAD_MAX_BYTES + 1),
+        b" " * (PAYLOAD_MAX_BYTES + 1),
         b'{"name": "\\ud800"}',
     ],
 )
 def test_hostile_payloads_are_refused(payload: bytes) -> None:
     """NaN, other encodings, deep nesting, huge numbers, huge payloads and lone surrogates are refused."""
     with pytest.raises(BadMessage):
-        codec.decode(Reading, payload)
+        decode(Reading, payload)
 
 
 def test_unknown_keys_are_ignored_and_missing_ones_named() -> None:
     """A later version may add keys; an absent one is a fault."""
-    fields = json.loads(codec.encode(reading()))
-    assert codec.decode(Reading, json.dumps({**fields, "added_later": [1]}).encode()) == reading()
+    fields = json.loads(encode(reading()))
+    assert decode(Reading, json.dumps({**fields, "added_later": [1]}).encode()) == reading()
     del fields["theta"]
     with pytest.raises(BadMessage, match="theta: is missing"):
-        codec.decode(Reading, json.dumps(fields).encode())
+        decode(Reading, json.dumps(fields).encode())
 
 
 def test_a_delivery_is_opened_by_its_topic() -> None:
     """The topic says what the payload is."""
     topic = topics.reading("local", "ABC123", "Joao_Silva")
-    assert codec.open_delivery(str(topic), codec.encode(reading())) == (topic, reading())
+    assert open_delivery(str(topic), encode(reading())) == (topic, reading())
     with pytest.raises(BadTopic):
-        codec.open_delivery("neuroone/v2/local/streams/a/b/reading", b"{}")
+        open_delivery("neuroone/v2/local/streams/a/b/reading", b"{}")
 
 
 def test_no_message_is_longer_than_a_payload_may_be() -> None:
@@ -126,5 +127,5 @@ def test_no_message_is_longer_than_a_payload_may_be() -> None:
         group="g" * 64, source="s" * 64, session="x" * 32, seq=SEQ_MAX, rows=SEQ_MAX, duplicates=SEQ_MAX, gaps=SEQ_MAX
     )
     mark = Recorded(time=reading().time, streams=(entry,) * RECORDED_STREAMS_MAX)
-    assert len(codec.encode(mark)) <= codec.PAYLOAD_MAX_BYTES
-    assert len(codec.encode(reading(name="\U0001f9e0" * NAME_MAX_CHARS))) <= codec.PAYLOAD_MAX_BYTES
+    assert len(encode(mark)) <= PAYLOAD_MAX_BYTES
+    assert len(encode(reading(name="\U0001f9e0" * NAME_MAX_CHARS))) <= PAYLOAD_MAX_BYTES

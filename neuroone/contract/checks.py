@@ -1,0 +1,212 @@
+"""The base of all messages: checks every field when a message is made, and names the field at fault.
+
+msgspec checks types and ranges in C, but only when it decodes or converts; so a message is made by converting its
+values. What msgspec refuses is looked at again here, to name the field and the fault in the contract's own words.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, TypeVar, dataclass_transform
+
+from msgspec import UNSET, Struct, StructMeta, ValidationError, convert, structs
+from msgspec.inspect import (
+    DateTimeType,
+    DictType,
+    EnumType,
+    IntType,
+    Metadata,
+    StrType,
+    StructType,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
+from msgspec.json import Encoder
+
+from neuroone.contract.errors import BadMessage
+
+INT64_MAX: Final = 2**63 - 1
+"""The largest whole number that msgspec and most JSON readers can hold."""
+COUNTER_NAME_MAX_CHARS: Final = 64
+"""A counter's name: a few words."""
+
+_to_utf8: Final = Encoder().encode
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Checked(StructMeta):
+    """Check the values of every message that is made in Python."""
+
+    def __call__(cls, **given: Any) -> Any:
+        """Return a message with these values. Raises BadMessage."""
+        of: Any = cls
+        time = given.get("time")
+        if time is None or (type(time) is datetime and time.tzinfo is UTC):
+            try:
+                message = convert(given, of)
+                _to_utf8(message)  # msgspec does not look for lone surrogates, which UTF-8 does not have
+            except (ValidationError, UnicodeEncodeError):
+                pass
+            else:
+                if given.keys() <= names_of(of):
+                    return message
+        if UNSET in given.values():
+            return cls(**{name: value for name, value in given.items() if value is not UNSET})
+        if unknown := given.keys() - names_of(of):
+            raise TypeError(f"{cls.__name__} has no field {min(unknown)}")
+        check(of, given)
+        raise BadMessage("", "is not valid")
+
+
+class Message(Struct, frozen=True, kw_only=True, gc=False, metaclass=Checked):
+    """The base of all messages. A message that exists is valid: making another one raises BadMessage.
+
+    ``gc=False``: a message holds texts and numbers only, so it is part of no cycle.
+    """
+
+
+M = TypeVar("M", bound=Message)
+
+
+def replace(message: M, **changes: Any) -> M:
+    """Return a copy of a message with some values changed, checked again. Raises BadMessage."""
+    return type(message)(**{**structs.asdict(message), **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a message: its meaning, its unit ("" if it has none) and its type as msgspec describes it.
+
+    ``optional``: the value may be null. ``required``: the key must be there.
+    """
+
+    name: str
+    doc: str
+    unit: str
+    type: Any
+    optional: bool
+    required: bool
+
+
+@cache
+def fields_of(of: type[Message]) -> Mapping[str, Field]:
+    """Return the fields of a message class by name, in their order."""
+    fields = {}
+    about: Any = type_info(of)
+    for given in about.fields:
+        kind: Any = given.type
+        extra: Mapping[str, str] = {}
+        if type(kind) is Metadata:
+            kind, extra = kind.type, kind.extra or {}
+        optional = type(kind) is UnionType and kind.includes_none
+        if optional:
+            kind = kind.types[0]
+        fields[given.name] = Field(
+            given.name, extra.get("doc", ""), extra.get("unit", ""), kind, optional, given.required
+        )
+    return fields
+
+
+@cache
+def names_of(of: type[Message]) -> frozenset[str]:
+    """Return the names of a message's fields."""
+    return frozenset(of.__struct_fields__)
+
+
+def item_class_of(field: Field) -> type[Message] | None:
+    """Return the class of the messages that a field lists; None for any other field."""
+    is_list = isinstance(field.type, VarTupleType) and isinstance(field.type.item_type, StructType)
+    return field.type.item_type.cls if is_list else None
+
+
+def check(of: type[Message], given: Mapping[str, Any], path: str = "") -> None:
+    """Raise BadMessage for the first fault in a message's values: a missing one, then in the order of the fields.
+
+    ``path`` stands before the field's name in the error.
+    """
+    fields = fields_of(of)
+    if missing := [name for name, field in fields.items() if field.required and name not in given]:
+        raise BadMessage(path + min(missing), "is missing")
+    for name, field in fields.items():
+        value: Any = given.get(name)
+        if name not in given or (value is None and field.optional):
+            continue
+        if fault := _fault(field.type, value):
+            raise BadMessage(path + name, fault)
+        if (item_class := item_class_of(field)) is not None:
+            for item in value:
+                if isinstance(item, Mapping):
+                    check(item_class, item, f"{path}{name}.")
+
+
+def _fault(kind: Any, value: Any) -> str | None:
+    """Return what is wrong with a value, in words that follow the field's name."""
+    of: Any = type(kind)
+    if of is IntType:
+        if type(value) is not int:
+            return "must be a whole number"
+        return None if kind.ge <= value <= kind.le else f"must be {kind.ge} to {kind.le}"
+    if of is StrType:
+        return _text_fault(value, kind.min_length or 0, kind.max_length)
+    if of is EnumType:
+        return None if isinstance(value, str) and value in list(kind.cls) else f"must be one of {', '.join(kind.cls)}"
+    if of is DateTimeType:
+        is_utc = type(value) is datetime and value.tzinfo is UTC
+        return None if is_utc else "must be a UTC time like 2026-11-22T18:20:31.123456Z"
+    if of is DictType:
+        return _numbers_fault(value, kind.max_length)
+    item: Any = kind.item_type if of is VarTupleType else None
+    if isinstance(item, IntType):
+        return _samples_fault(value, item, kind.max_length)
+    if of is VarTupleType:
+        if not isinstance(value, list | tuple) or len(value) > kind.max_length:
+            return f"must be a list of at most {kind.max_length} objects"
+        return None if all(isinstance(each, (dict, item.cls)) for each in value) else "must hold objects only"
+    if not _is_finite(value):
+        return "must be a finite number"
+    return None if value >= 0 else "must be at least 0"
+
+
+def _samples_fault(value: Any, item: Any, most: int) -> str | None:
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
+        return f"must be a list of 1 to {most} whole numbers"
+    if set(map(type, value)) != {int}:
+        return "must hold whole numbers only"
+    is_in_range = item.ge <= min(value) and max(value) <= item.le
+    return None if is_in_range else f"must hold numbers of {item.ge} to {item.le}"
+
+
+def _text_fault(value: Any, low: int, high: int) -> str | None:
+    if type(value) is not str:
+        return "must be text"
+    if not low <= len(value) <= high:
+        return f"must have {low} to {high} characters"
+    return None if _is_utf8(value) else "must be Unicode text"
+
+
+def _numbers_fault(value: Any, most: int) -> str | None:
+    if not isinstance(value, Mapping) or len(value) > most:
+        return f"must be an object of at most {most} numbers"
+    for name, number in value.items():
+        if type(name) is not str or len(name) > COUNTER_NAME_MAX_CHARS or not _is_utf8(name):
+            return f"must have names of at most {COUNTER_NAME_MAX_CHARS} characters"
+        if not _is_finite(number):
+            return "must hold finite numbers only"
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    if type(value) is int:
+        return -INT64_MAX <= value <= INT64_MAX
+    return type(value) is float and math.isfinite(value)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""Turn messages into bytes and back: UTF-8 JSON objects.
+
+``decode(type(message), encode(message)) == message`` for every message.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from neuroone.contract.checks import M, Message
+from neuroone.contract.errors import BadMessage
+from neuroone.contract.topics import Topic, parse
+
+PAYLOAD_MAX_BYTES: Final = 64 * 1024
+"""No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_to_json: Final = msgspec.json.Encoder().encode
+
+
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+_FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
+
+
+def encode(message: Message) -> bytes:
+    """Return the payload of a message, keys in the order of its fields."""
+    payload = _to_json(message)
+    time = getattr(message, "time", None)
+    if time is not None and not time.microsecond:  # msgspec leaves out a fraction of zero
+        short = b'"time":' + _to_json(time)
+        payload = payload.replace(short, short[:-2] + b'.000000Z"', 1)
+    return payload
+
+
+def decode(of: type[M], payload: bytes) -> M:
+    """Return the message in a payload.
+
+    Unknown keys are ignored; of a key that stands there twice the last one counts. Raises BadMessage, and nothing
+    else, for any bytes that are not such a message.
+    """
+    try:
+        message: M = _decoder_of(of)(payload)
+        if encode(message) == payload:
+            return message
+    except (ValueError, RecursionError):
+        pass
+    # msgspec allows other spellings of a time and does not read what stands under unknown keys. So only what is
+    # spelled like our own messages is taken as it is; everything else is read again, strictly.
+    return from_object(of, load_object(payload))
+
+
+def open_delivery(topic: str, payload: bytes) -> tuple[Topic, Message]:
+    """Return the topic of a delivery taken apart and the message that travels on it. Raises BadTopic or BadMessage."""
+    parsed = parse(topic)
+    return parsed, decode(parsed.rule.message, payload)
+
+
+def load_object(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object in a payload, by RFC 8259: no NaN, no Infinity. Raises BadMessage for anything else."""
+    if len(payload) > PAYLOAD_MAX_BYTES:
+        raise BadMessage("", f"is longer than {PAYLOAD_MAX_BYTES} bytes")
+    try:
+        value = msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        value = _load_slowly(payload)
+    if type(value) is not dict:
+        raise BadMessage("", "must be a JSON object")
+    return value
+
+
+def from_object(of: type[M], given: Mapping[str, Any]) -> M:
+    """Return the message of a JSON object; unknown keys are ignored. Raises BadMessage."""
+    known = {name: given[name] for name in of.__struct_fields__ if name in given}
+    if type(text := known.get("time")) is str:
+        known["time"] = _time_in(text)
+    return of(**known)
+
+
+def to_object(message: Message) -> dict[str, Any]:
+    """Return the JSON object of a message, keys in the order of its fields."""
+    made: dict[str, Any] = json.loads(encode(message))
+    return made
+
+
+@cache
+def schema_of(of: type[Message]) -> dict[str, Any]:
+    """Return the JSON Schema of a message class, without references."""
+    (schema,), components = msgspec.json.schema_components([of], ref_template="{name}")
+    found: dict[str, Any] = _without_references(schema, components)
+    return found
+
+
+@cache
+def _decoder_of(of: type[M]) -> Callable[[bytes], M]:
+    return msgspec.json.Decoder(of).decode
+
+
+def _load_slowly(payload: bytes) -> Any:
+    """Return any JSON value; the standard library also reads escapes of lone surrogates, which RFC 8259 allows."""
+    try:
+        return _FROM_TEXT(payload.decode())
+    except (ValueError, RecursionError):
+        raise BadMessage("", "is no JSON text in UTF-8") from None
+
+
+def _time_in(text: str) -> datetime | str:
+    """Return the time in a text, or the text where it is not a time as the contract spells it."""
+    try:
+        return datetime.fromisoformat(text) if _TIME.fullmatch(text) else text
+    except ValueError:
+        return text
+
+
+def _without_references(schema: Any, components: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_without_references(each, components) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {key: _without_references(value, components) for key, value in schema.items() if key != "$ref"}
+    return {**_without_references(components[schema["$ref"]], components), **own} if "$ref" in schema else own
