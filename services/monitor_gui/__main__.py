@@ -3,20 +3,15 @@
 import sys
 from collections.abc import Sequence
 
-from monitor_gui.service import Service
+from monitor_gui import service
 from monitor_gui.settings import Settings
 from neuroone.service import lifecycle
-from neuroone.service.lifecycle import Command, Stop
-
-
-def run(settings: Settings, stop: Stop) -> int:
-    """Show the window until it is closed or the program is stopped."""
-    return Service(settings, stop).run()
+from neuroone.service.lifecycle import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    return lifecycle.main("monitor-gui", {"run": Command(Settings, run, "show live plots of a stream")}, argv)
+    return lifecycle.main("monitor-gui", {"run": Command(Settings, service.run, "show live plots of a stream")}, argv)
 
 
 if __name__ == "__main__":

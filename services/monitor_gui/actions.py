@@ -26,7 +26,6 @@ KEYS: Final = {
 }
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
 SWITCHES: Final = ("pause", "scale", "bars")
-NEED_STREAM: Final = ("marker", "table", "pause")
 CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
 MENUS: Final = {
     "monitor": ("monitor", "connection", "marker", "picture", "table", "quit"),
@@ -69,11 +68,6 @@ class WindowActions(QObject):
         self.by_name["bars"].setChecked(view.bars is Bars.RELATIVE)
         for name in ("back", "forth"):
             self.by_name[name].setEnabled(is_paused)
-
-    def enable_stream_actions(self, is_enabled: bool) -> None:
-        """Enable or disable what needs a stream on the screen."""
-        for name in NEED_STREAM:
-            self.by_name[name].setEnabled(is_enabled)
 
     def shortcuts(self) -> list[tuple[str, str]]:
         """Return what each key does, as (words, key)."""

@@ -138,9 +138,11 @@ class StreamsBox(QGroupBox):
             for row, stream in enumerate(streams):
                 state = states[stream]
                 kind = self.tr("headset") if state.kind is Kind.HEADSET else self.tr("student's app")
-                cells = (str(stream), state.name or "", f"{kind}, {texts.of_link(state.link)}")
-                for column, text in enumerate((*cells, texts.of_status(status[stream]))):
-                    self._write(row, column, text)
+                link, about = f"{kind}, {texts.of(state.link)}", texts.of(status[stream])
+                for column, text in enumerate((str(stream), state.name or "", link, about)):
+                    item = self.table.item(row, column)
+                    if item is None or item.text() != text:
+                        self.table.setItem(row, column, QTableWidgetItem(text))
             if streams != self._listed:
                 self._listed = streams
                 self.table.clearSelection()
@@ -162,13 +164,6 @@ class StreamsBox(QGroupBox):
         self.table.setHorizontalHeaderLabels([self.tr("Stream"), self.tr("Name"), self.tr("Link"), self.tr("Status")])
         self.table.setAccessibleName(self.tr("Streams"))
         self.show_button.setText(self.tr("Sh&ow"))
-
-    def _write(self, row: int, column: int, text: str) -> None:
-        item = self.table.item(row, column)
-        if item is None:
-            self.table.setItem(row, column, QTableWidgetItem(text))
-        elif item.text() != text:
-            item.setText(text)
 
     def _selected(self) -> list[StreamId]:
         rows = sorted({index.row() for index in self.table.selectedIndexes()})
@@ -215,7 +210,7 @@ class HeadsetBox(QGroupBox):
     def show_bridge(self) -> None:
         """Show the ports, and the state of the local bridge."""
         bridge, is_running = self.bridge, self.bridge.is_running
-        ports = [(each.port, f"{each.port} - {each.words}" if each.words else each.port) for each in bridge.ports]
+        ports = [(port, f"{port} - {about}" if about else port) for port, about in bridge.ports.items()]
         ports.append((SIMULATOR, self.tr("Simulated headset")))
         if self._file:
             ports.append((self._file, self._file))
@@ -229,13 +224,13 @@ class HeadsetBox(QGroupBox):
         for widget in (self.port, self.name, self.code, self.file_button):
             widget.setEnabled(not is_running)
         if is_running:
-            self.state.setText(self.tr("serial-bridge runs on {0}. {1}").format(bridge.port, bridge.last_words))
+            self.state.setText(self.tr("serial-bridge runs on {0}. {1}").format(bridge.port, bridge.last_line))
         elif bridge.exit_code is None:
             self.state.setText(self.tr("No bridge was started from here."))
         elif bridge.exit_code == 0:
             self.state.setText(self.tr("serial-bridge has ended."))
         else:
-            self.state.setText(self.tr("serial-bridge failed: {0}").format(bridge.last_words))
+            self.state.setText(self.tr("serial-bridge failed: {0}").format(bridge.last_line))
 
     def choose_port(self, port: str) -> None:
         """Choose a port if it is listed."""

@@ -1,7 +1,5 @@
 """The contact indicator: a shape and a word, readable without seeing its colour."""
 
-from typing import Final
-
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
@@ -9,14 +7,6 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 from monitor_gui import texts, themes
 from monitor_gui.view import Signal
 from neuroone.contract.messages import StreamStatus
-
-COLOURS: Final = {
-    Signal.GOOD: "good",
-    Signal.ADJUSTING: "adjusting",
-    Signal.POOR: "off",
-    Signal.OFF: "off",
-    Signal.UNKNOWN: "unknown",
-}
 
 
 class Shape(QWidget):
@@ -28,7 +18,7 @@ class Shape(QWidget):
         self.setFixedSize(QSize(26, 26))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102 (Qt's name)
-        colour = QColor(themes.colours()[COLOURS[self.signal]])
+        colour = QColor(themes.colours()[self.signal])
         box = QRectF(self.rect()).adjusted(4, 4, -4, -4)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -66,5 +56,5 @@ class ContactIndicator(QWidget):
         is_online = status is StreamStatus.ONLINE
         self.shape.signal = signal if is_online else Signal.UNKNOWN
         self.shape.update()
-        self.text.setText(texts.of_signal(signal) if is_online else texts.of_status(status))
+        self.text.setText(texts.of(signal) if is_online else texts.of(status))
         self.setAccessibleName(self.text.text())

@@ -1,4 +1,4 @@
-"""What is shown, into files: pictures, and tables of the values behind the lines."""
+"""Save what is shown: pictures, and tables of the values behind the lines."""
 
 import csv
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The values behind what is shown of one stream: rows of `COLUMNS`, and the raw samples if they are shown."""
+    """The shown values of one stream: rows of `COLUMNS`, and the raw samples if they are shown."""
 
     stream: StreamId
     rows: Floats
@@ -30,7 +30,7 @@ class Shown:
 
 
 def save_picture(widget: QWidget, path: Path) -> bool:
-    """Save what the widget shows to a ``.svg`` file, or to an image of the kind that the suffix names."""
+    """Save a picture of the widget, of the kind that the suffix of the file names."""
     if path.suffix.lower() == ".svg":
         is_saved = _save_svg(widget, path)
     else:
@@ -41,20 +41,18 @@ def save_picture(widget: QWidget, path: Path) -> bool:
 
 
 def save_tables(shown: Iterable[Shown], hidden: frozenset[str], path: Path) -> list[Path]:
-    """Save readings to ``path`` and raw samples beside it (``NAME-raw.csv``); the files. Raises OSError."""
+    """Save readings to ``path`` and raw samples to ``NAME-raw.csv``; return the files. Raises OSError."""
     streams = list(shown)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(reading_rows(streams, hidden))
+    _write_csv(path, reading_rows(streams, hidden))
     if not any(each.raw is not None and len(each.raw.counts) for each in streams):
         return [path]
     raw_path = path.with_name(f"{path.stem}-raw{path.suffix}")
-    with raw_path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(raw_rows(streams))
+    _write_csv(raw_path, raw_rows(streams))
     return [path, raw_path]
 
 
 def reading_rows(shown: Iterable[Shown], hidden: frozenset[str]) -> Iterator[list[str]]:
-    """Header and rows: the values as they were sent; ``esense_valid`` is 1, 0, or empty where no one can say."""
+    """Yield header and rows with the values as sent; ``esense_valid`` is 1, 0, or empty for an unknown signal."""
     names = [name for name in COLUMNS[2:] if name not in hidden]
     yield ["stream", "time", "poor_signal", "esense_valid", *names]
     for each in shown:
@@ -69,13 +67,18 @@ def reading_rows(shown: Iterable[Shown], hidden: frozenset[str]) -> Iterator[lis
 
 
 def raw_rows(shown: Iterable[Shown]) -> Iterator[list[str]]:
-    """Header and rows of the raw samples; a sample that is lost has no row."""
+    """Yield header and rows of the raw samples; a lost sample has no row."""
     yield ["stream", "time", "counts"]
     for each in shown:
         if each.raw is not None:
             for time_s, counts in zip(each.raw.time_s, each.raw.counts, strict=True):
                 if not np.isnan(counts):
                     yield [str(each.stream), _time(time_s), str(int(counts))]
+
+
+def _write_csv(path: Path, rows: Iterable[list[str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _time(time_s: float) -> str:

@@ -26,7 +26,6 @@ from neuroone.contract.messages import (
     ServiceState,
     StreamState,
 )
-from neuroone.contract.topics import TopicRule
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
@@ -87,8 +86,7 @@ class Feed:
         self.broker, self.fault = broker, None
         rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
         subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
-        for stream in self._watched:
-            subscriptions |= self._filters(stream)
+        subscriptions |= self._filters(*self._watched)
         self._connection = connection = self._connection + 1  # ignore what a closing client still delivers
 
         def on_delivery(delivery: Delivery) -> None:
@@ -121,8 +119,7 @@ class Feed:
             self._watched = {stream: before.get(stream) or WatchedStream() for stream in streams}
         if self._client is None:
             return
-        old = {f: q for stream in before for f, q in self._filters(stream).items()}
-        new = {f: q for stream in streams for f, q in self._filters(stream).items()}
+        old, new = self._filters(*before), self._filters(*streams)
         for filter in old.keys() - new.keys():
             self._client.unsubscribe(filter)
         for filter in sorted(new.keys() - old.keys()):
@@ -168,12 +165,11 @@ class Feed:
             self._closing = [each for each in self._closing if each.is_alive()] + [thread]
             thread.start()
 
-    def _filters(self, stream: StreamId) -> dict[str, int]:
-        group, source = stream
-        rules: tuple[TopicRule, ...] = (topics.READING, topics.RAW)
-        return {topics.every(rule, self.site, group=group, source=source): 0 for rule in rules} | {
-            topics.every(topics.EVENT, self.site, group=group): topics.EVENT.qos
-        }
+    def _filters(self, *streams: StreamId) -> dict[str, int]:
+        """Return the filters for these streams, and their QoS: 0 for data, since a lost reading is only a gap."""
+        events = {topics.every(topics.EVENT, self.site, group=group): topics.EVENT.qos for group, _ in streams}
+        rules = (topics.READING, topics.RAW)
+        return events | {topics.every(rule, self.site, **each._asdict()): 0 for rule in rules for each in streams}
 
     def _on_delivery(self, delivery: Delivery) -> None:
         now_s = self.clock()

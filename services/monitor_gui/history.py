@@ -1,4 +1,4 @@
-"""What arrived of one stream, in rings of fixed size. No Qt, no clock, no thread."""
+"""Keep the last readings and raw samples of one stream, in rings of fixed size. No Qt, no clock, no thread."""
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -12,15 +12,15 @@ from neuroone.service.stream_states import STALE_AFTER_S
 Floats: TypeAlias = NDArray[np.float64]
 
 READINGS_MAX: Final = 3600
-"""Rows that are kept: an hour of a headset, 340 kB."""
+"""Kept rows: an hour of a headset, 340 kB."""
 RAW_MAX: Final = RAW_RATE_HZ * 600
-"""Raw samples that are kept: ten minutes to scroll back, 1.2 MB."""
+"""Kept raw samples: ten minutes to scroll back, 1.2 MB."""
 COLUMNS: Final = ("time_s", "poor_signal", "attention", "meditation", *BANDS)
-"""The columns of a row; times are seconds since 1970, what is not known is NaN."""
+"""The columns of a row: times are seconds since 1970, unknown values are NaN."""
 CLOCK_JUMP_S: Final = 2.0
-"""A sender's clock that is so far off what it was has been set anew."""
+"""A larger step of a sender's clock means that somebody has set it."""
 RAW_CLOCK_GAIN: Final = 0.05
-"""How fast the sample clock follows the times of the blocks, which jitter by the time that they travel."""
+"""How fast the sample clock follows the times of the blocks, which jitter with the network."""
 
 
 class Ring:
@@ -30,31 +30,27 @@ class Ring:
         self.total = 0
         self._rows = np.full((capacity, width), np.nan, dtype)
 
-    @property
-    def capacity(self) -> int:
-        """How many rows it holds."""
-        return len(self._rows)
-
     def append(self, rows: NDArray[np.floating]) -> None:
-        """Add rows of shape (n, width); the oldest make room."""
-        rows = rows[-self.capacity :]
-        at = (self.total + np.arange(len(rows))) % self.capacity
+        """Add rows of shape (n, width); drop the oldest ones."""
+        capacity = len(self._rows)
+        rows = rows[-capacity:]
+        at = (self.total + np.arange(len(rows))) % capacity
         self._rows[at] = rows
         self.total += len(rows)
 
     def rows(self, first: int, stop: int) -> NDArray[np.floating]:
-        """A copy of the rows numbered ``first`` to ``stop``, as far as they are still here."""
-        first = max(first, self.total - self.capacity, 0)
-        return self._rows[np.arange(first, min(stop, self.total)) % self.capacity]
+        """Return a copy of the rows from number ``first`` up to ``stop`` that are still here."""
+        first = max(first, self.total - len(self._rows), 0)
+        return self._rows[np.arange(first, min(stop, self.total)) % len(self._rows)]
 
     def last(self, count: int) -> NDArray[np.floating]:
-        """A copy of the last rows, at most ``count``."""
+        """Return a copy of the last rows, at most ``count``."""
         return self.rows(self.total - count, self.total)
 
 
 @dataclass(frozen=True, slots=True)
 class RawSpan:
-    """Raw samples of a stretch of time: ``time_s`` and ``counts``, NaN where a sample is lost."""
+    """Raw samples of a period: ``time_s`` and ``counts``, NaN where a sample is lost."""
 
     time_s: Floats
     counts: Floats
@@ -80,7 +76,7 @@ class History:
         self._raw_rate_hz = float(RAW_RATE_HZ)
 
     def add_reading(self, reading: Reading, arrived_s: float) -> None:
-        """Take a reading that arrived at ``arrived_s``. One that came before is dropped and counted."""
+        """Keep a reading that arrived at ``arrived_s``. A repeated one is dropped and counted."""
         last = self.latest
         time_s = reading.time.timestamp()
         if last is not None and last.session == reading.session:
@@ -100,7 +96,7 @@ class History:
         self.latest, self.arrived_s = reading, arrived_s
 
     def add_raw(self, block: RawBlock, arrived_s: float) -> None:
-        """Take a raw block that arrived at ``arrived_s``; samples that are lost leave a hole."""
+        """Keep a raw block that arrived at ``arrived_s``; lost samples leave a gap."""
         end_s = block.time.timestamp()
         count = len(block.samples)
         if block.session == self._raw_session:
@@ -123,16 +119,16 @@ class History:
         self._raw_next = block.first_sample + count
 
     def age_s(self, now_s: float) -> float | None:
-        """Seconds since the last reading arrived; None before the first."""
+        """Return the seconds since the last reading arrived; None before the first."""
         return None if self.arrived_s is None else max(0.0, now_s - self.arrived_s)
 
     def readings(self, from_s: float, to_s: float) -> Floats:
-        """The rows of that stretch of time, shape (n, columns)."""
+        """Return the rows of a period, shape (n, columns)."""
         rows = self._readings.last(READINGS_MAX)
         return rows[(rows[:, 0] >= from_s) & (rows[:, 0] <= to_s)].astype(np.float64)
 
     def raw(self, from_s: float, to_s: float) -> RawSpan:
-        """The samples of that stretch of time."""
+        """Return the samples of a period."""
         rate_hz, total = self._raw_rate_hz, self._raw.total
         first = total - 1 - int((self._raw_end_s - from_s) * rate_hz)
         stop = total - int((self._raw_end_s - to_s) * rate_hz)
@@ -143,7 +139,7 @@ class History:
 
     @property
     def oldest_s(self) -> float | None:
-        """The time of the oldest reading that is kept; None before the first."""
+        """Return the time of the oldest kept reading; None before the first."""
         rows = self._readings.last(READINGS_MAX)
         return float(rows[0, 0]) if len(rows) else None
 

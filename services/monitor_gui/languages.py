@@ -1,4 +1,4 @@
-"""The languages of the window: Qt Linguist's translations, switchable while it runs.
+"""The languages of the window: translations of Qt Linguist, which can be switched while it runs.
 
 ``pt_BR.ts`` is the source, ``pt_BR.qm`` is what `compile_translations` makes of it; English is in the code.
 """
@@ -17,14 +17,14 @@ COMPILED: Final = FOLDER / "pt_BR.qm"
 
 
 class Language:
-    """The language of the moment: "pt_BR" or "en"."""
+    """The current language: "pt_BR" or "en"."""
 
     def __init__(self) -> None:
         self.name = "en"
         self._installed: list[QTranslator] = []
 
     def choose(self, name: str) -> None:
-        """Use a language; widgets get a LanguageChange and write every word anew."""
+        """Use a language; the window gets a LanguageChange and writes every text again."""
         for translator in self._installed:
             QCoreApplication.removeTranslator(translator)
         self.name = name
@@ -40,26 +40,26 @@ class Language:
 
 
 def of_system() -> str:
-    """The language that this computer speaks, as far as the window does."""
+    """Return the language of this computer, or English if the window does not have it."""
     return "pt_BR" if QLocale.system().language() == QLocale.Language.Portuguese else "en"
 
 
-def gather_words(into: Path = SOURCE) -> None:
-    """Bring the words of the code into the translations' source, for a person to translate."""
+def gather_texts(into: Path = SOURCE) -> None:
+    """Copy the texts of the code into the translations' source, for a person to translate."""
     code = sorted(str(file) for file in Path(__file__).parent.glob("*.py"))
     _run("pyside6-lupdate", "-no-obsolete", "-locations", "none", "-target-language", "pt_BR", *code, "-ts", str(into))
 
 
 def compile_translations(source: Path = SOURCE, into: Path = COMPILED) -> None:
-    """Make of the translations what the window loads."""
+    """Compile the translations into the file that the window loads."""
     _run("pyside6-lrelease", str(source), "-qm", str(into))
 
 
-def _run(program: str, *words: str) -> None:
+def _run(program: str, *arguments: str) -> None:
     found = shutil.which(program, path=str(Path(sys.executable).parent)) or program
-    subprocess.run([found, *words], check=True, capture_output=True)
+    subprocess.run([found, *arguments], check=True, capture_output=True)
 
 
 if __name__ == "__main__":
-    gather_words()
+    gather_texts()
     compile_translations()

@@ -1,9 +1,8 @@
-"""A serial-bridge on this computer, as a program of its own: the monitor itself opens no port."""
+"""Run a serial-bridge on this computer, as a program of its own: the monitor itself opens no port."""
 
 import json
 import shutil
 import sys
-from dataclasses import dataclass
 from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
@@ -12,37 +11,29 @@ from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.lifecycle import STOP_ON_EOF
 
 STOP_TIMEOUT_MS: Final = 5000
-"""For the bridge to say offline and leave; then it is killed."""
-LAST_WORDS_MAX: Final = 300
-"""Characters of the bridge's last line that are shown."""
+"""How long the bridge may take to publish its offline state and exit, before it is killed."""
+LAST_LINE_MAX_CHARS: Final = 300
+"""Shown characters of the last line of the bridge's log."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPort:
-    """A serial port of this computer, and what it looks like."""
-
-    port: str
-    words: str
-
-
-def command(*words: str) -> list[str] | None:
-    """How to start serial-bridge with those words; None where it is not installed."""
+def command(*arguments: str) -> list[str] | None:
+    """Return the command line of serial-bridge with these arguments; None if it is not installed."""
     if not getattr(sys, "frozen", False):
-        return [sys.executable, "-m", "serial_bridge", *words]
+        return [sys.executable, "-m", "serial_bridge", *arguments]
     found = shutil.which("serial-bridge")
-    return None if found is None else [found, *words]
+    return None if found is None else [found, *arguments]
 
 
 class LocalBridge(QObject):
-    """Starts, watches and stops one serial-bridge, and asks it for the ports. ``changed`` says that it is otherwise."""
+    """One serial-bridge, and the ports that it lists with their descriptions. ``changed`` reports any change."""
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.ports: list[LocalPort] = []
+        self.ports: dict[str, str] = {}
         self.port: str | None = None
-        self.last_words = ""
+        self.last_line = ""
         self.exit_code: int | None = None
         self._run = QProcess(self)
         self._run.readyReadStandardError.connect(self._on_stderr)
@@ -53,37 +44,39 @@ class LocalBridge(QObject):
 
     @property
     def is_running(self) -> bool:
-        """Whether the bridge runs."""
+        """Return True while the bridge runs."""
         return self._run.state() != QProcess.ProcessState.NotRunning
 
     def list_ports(self) -> None:
-        """Ask for the ports; `changed` tells when they are known."""
+        """Ask for the ports; `changed` reports the answer."""
         words = command("ports", "--json")
         if words is not None and self._list.state() == QProcess.ProcessState.NotRunning:
             self._list.start(words[0], words[1:])
 
     def start(self, port: str, broker: BrokerAddress, site: str, name: str = "", code: str = "") -> bool:
-        """Start a bridge on a serial port, a capture file or "sim"; False where it is not installed."""
+        """Start a bridge on a serial port, a capture file or "sim"; False if it is not installed."""
         words = command("run", "--port", port, "--site", site)
         if words is None or self.is_running:
             return False
         for flag, text in (("--name", name.strip()), ("--code", code.strip())):
             words += [f"{flag}={text}"] if text else []
         environment = QProcessEnvironment.systemEnvironment()
-        environment.insert("NEUROONE_BROKER", broker.url)  # not in the command line, which everybody can read
+        environment.insert(
+            "NEUROONE_BROKER", broker.url
+        )  # not in the command line, which every user of the computer can read
         environment.insert(STOP_ON_EOF, "1")
         self._run.setProcessEnvironment(environment)
-        self.port, self.last_words, self.exit_code = port, "", None
+        self.port, self.last_line, self.exit_code = port, "", None
         self._run.start(words[0], words[1:])
         self.changed.emit()
         return True
 
     def stop(self) -> None:
-        """Let the bridge leave in order: it stops when its standard input ends."""
+        """Stop the bridge in order: it stops when its standard input ends."""
         self._run.closeWriteChannel()
 
     def close(self) -> None:
-        """Stop the bridge and wait until it is gone."""
+        """Stop the bridge and wait until it has exited."""
         for program in (self._run, self._list):
             if program.state() != QProcess.ProcessState.NotRunning:
                 program.closeWriteChannel()
@@ -94,7 +87,7 @@ class LocalBridge(QObject):
     def _on_stderr(self) -> None:
         lines = bytes(self._run.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         if lines:
-            self.last_words = lines[-1].partition(": ")[2][:LAST_WORDS_MAX] or lines[-1][:LAST_WORDS_MAX]
+            self.last_line = lines[-1].partition(": ")[2][:LAST_LINE_MAX_CHARS] or lines[-1][:LAST_LINE_MAX_CHARS]
             self.changed.emit()
 
     def _on_finished(self, exit_code: int) -> None:
@@ -103,17 +96,16 @@ class LocalBridge(QObject):
 
     def _on_error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart:
-            self.exit_code, self.last_words = -1, self._run.errorString()
+            self.exit_code, self.last_line = -1, self._run.errorString()
             self.changed.emit()
 
     def _on_ports(self) -> None:
-        found = []
+        found = {}
         for line in bytes(self._list.readAllStandardOutput().data()).decode("utf-8", "replace").splitlines():
             try:
                 row = json.loads(line)
                 known = [row[key] for key in ("description", "vid_pid", "looks_like")]
-                words = ", ".join(text for text in known if text not in ("-", "n/a", ""))
-                found.append(LocalPort(row["port"], words))
+                found[row["port"]] = ", ".join(text for text in known if text not in ("-", "n/a", ""))
             except (ValueError, KeyError, TypeError):
                 continue
         self.ports = found

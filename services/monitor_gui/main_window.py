@@ -66,7 +66,7 @@ class StreamBar(QToolBar):
         """Offer the streams, in this order, and choose the shown ones."""
         status = {stream: StreamStatus.OFFLINE for stream in shown if stream not in status} | status
         entries: list[tuple[str, StreamId | None]] = [
-            (f"{stream} - {texts.of_status(each)}", stream) for stream, each in status.items()
+            (f"{stream} - {texts.of(each)}", stream) for stream, each in status.items()
         ]
         first, second = (*shown, None, None)[:2]
         _fill(self.streams, entries, first)
@@ -170,7 +170,8 @@ class MonitorWindow(QMainWindow):
                 return
         self.toolbar.list_streams(status, self.plots_page.streams)
         self._show_connection(states, status)
-        self.window_actions.enable_stream_actions(bool(self.plots_page.panels))
+        for name in ("marker", "table", "pause"):
+            self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels))
 
     def pause(self, is_paused: bool) -> None:
         """Hold the plots, or let them run; what arrives meanwhile is kept."""

@@ -1,5 +1,6 @@
 """One stream on the screen: contact, numbers, plots and counters."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,6 @@ from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
     ESENSES,
-    RAW_WINDOW_MAX_S,
     Bars,
     Signal,
     View,
@@ -87,22 +87,17 @@ class StreamPanel(QWidget):
         column.addLayout(plots, 1)
         column.addWidget(self.link)
 
-    def time_plots(self) -> tuple[BandsPlot, ESensePlot, RawPlot]:
-        """Return the plots with a time axis."""
-        return self.bands, self.esense, self.raw
-
     def retranslate(self) -> None:
         """Write every text in the current language."""
-        for plot in self.time_plots():
+        for plot in (self.bands, self.esense, self.raw):
             plot.retranslate()
             plot.setAccessibleName(plot.getAxis("left").labelText)
         self._drawn_s = float("-inf")
 
     def colour(self) -> None:
         """Use the colours of the theme."""
-        for plot in self.time_plots():
+        for plot in (self.bands, self.esense, self.raw, self.bars):
             plot.colour()
-        self.bars.colour()
         self._drawn_s = float("-inf")
 
     def shown(self, view: View, now_s: float) -> Shown:
@@ -112,8 +107,7 @@ class StreamPanel(QWidget):
                 return Shown(self.stream, np.empty((0, len(COLUMNS))), None)
             history = watched.history
             edge_s = view.edge_s(now_s) + history.offset_s
-            raw_s = min(view.window_s, RAW_WINDOW_MAX_S)
-            raw = None if "raw" in view.hidden else history.raw(edge_s - raw_s, edge_s)
+            raw = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
             return Shown(self.stream, history.readings(edge_s - view.window_s, edge_s), raw)
 
     def oldest_age_s(self, now_s: float) -> float | None:
@@ -134,8 +128,7 @@ class StreamPanel(QWidget):
             seen = history.counters["readings"]
             is_due = seen != self._readings_seen or view != self._view or now_s - self._drawn_s >= LINES_PERIOD_S
             edge_s += offset_s
-            raw_s = min(view.window_s, RAW_WINDOW_MAX_S)
-            span = history.raw(edge_s - raw_s, edge_s) if "raw" not in view.hidden else None
+            span = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
             rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
             events = list(watched.events)
             receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
@@ -143,8 +136,8 @@ class StreamPanel(QWidget):
         self.events = events
         self.raw.setVisible(span is not None)
         if span is not None:
-            self.raw.draw(span, edge_s, view.window_s, view.scale)
-            self.raw.show_events(self._events_in(min(view.window_s, RAW_WINDOW_MAX_S), edge_s))
+            self.raw.draw(span, edge_s, view.raw_window_s, view.scale)
+            self.raw.show_events(self._events_in(view.raw_window_s, edge_s))
         if rows is None:
             return
         self._readings_seen, self._drawn_s, self._view = seen, now_s, view
@@ -154,13 +147,10 @@ class StreamPanel(QWidget):
         self._draw_numbers(reading, status)
         self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
         self._show_link(state, status, age_s, counters)
-        is_safe = is_recorded(reading, receipt, receipt_age_s)
-        rows_on_disk = 0 if receipt is None else receipt.rows
-        self.recorded.setText(
-            self.tr("● Recording, {0} rows").format(QLocale().toString(rows_on_disk))
-            if is_safe
-            else self.tr("○ Not recorded")
-        )
+        if receipt is not None and is_recorded(reading, receipt, receipt_age_s):
+            self.recorded.setText(self.tr("● Recording, {0} rows").format(QLocale().toString(receipt.rows)))
+        else:
+            self.recorded.setText(self.tr("○ Not recorded"))
 
     def _draw_lines(self, rows: Floats, edge_s: float, view: View) -> None:
         lines = lines_of(rows, edge_s)
@@ -182,7 +172,7 @@ class StreamPanel(QWidget):
             value = esense_of(reading, name, status)
             text = "--" if value.value is None else str(value.value)
             colour = colours[name] if value.valid else colours["faint"]
-            label.setText(f"{texts.of_line(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
+            label.setText(f"{texts.of(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
@@ -197,12 +187,14 @@ class StreamPanel(QWidget):
     ) -> None:
         name = None if state is None else state.name
         self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
-        parts = [texts.of_status(status)]
+        parts = [texts.of(status)]
+        hint: str | None = None
+        reported: Mapping[str, float] = {}
         if state is not None:
-            parts.append(texts.of_link(state.link) + (f" - {state.device}" if state.device else ""))
+            parts.append(texts.of(state.link) + (f" - {state.device}" if state.device else ""))
+            hint, reported = texts.of_hint(state), state.counters
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(self.tr("last reading {0} s ago").format(age))
-        reported = {} if state is None else state.counters
         parts.append(self.tr("{0} readings").format(counters["readings"]))
         parts.append(self.tr("{0} lost").format(counters["readings_lost"]))
         if "frames" in reported:
@@ -212,5 +204,4 @@ class StreamPanel(QWidget):
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
-        hint = None if state is None else texts.of_hint(state)
         self.link.setText(line if hint is None else f"{hint}\n{line}")

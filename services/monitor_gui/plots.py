@@ -1,4 +1,4 @@
-"""The plots. They draw what they are handed and know neither the feed nor the clock."""
+"""The plots. They draw what they are given, without the feed and without a clock."""
 
 from typing import Any
 
@@ -10,7 +10,6 @@ from monitor_gui import texts, themes
 from monitor_gui.history import Floats, RawSpan
 from monitor_gui.view import (
     ESENSES,
-    RAW_WINDOW_MAX_S,
     Lines,
     Scale,
     bands_range,
@@ -22,32 +21,47 @@ from monitor_gui.view import (
 from neuroone.contract.messages import BANDS
 
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
-"""Low and high of a band have one dash each, so that lines differ by more than colour."""
+"""Low is solid, high is dashed, so that lines differ by more than colour."""
 RAW_POINTS_MAX = 2600
-"""Points of the raw trace: two a screen column of a wide window."""
+"""Points of the raw trace: two for each screen column of a wide window."""
 EVENTS_SHOWN_MAX = 40
 ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 """The bounds of the five eSense zones."""
 AXIS_WIDTH_PX = 58
-"""One width for all plots, so that moments stand under each other."""
+"""One width for all plots, so that equal times are below each other."""
 BARS_AXIS_WIDTH_PX = 46
 EDGE = 0.03
-"""Of a range, beyond its ends: room for the tick that stands there."""
+"""Part of a range added at its ends, as room for the outermost tick."""
 
 translate = QCoreApplication.translate
 
 
-class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
-    """A plot over seconds before now: fixed axes, a gap where values are missing, events as vertical lines."""
+class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
+    """A plot that the mouse does not change."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, axis_width_px: int) -> None:
         super().__init__()
-        self.curves: dict[str, Any] = {}
         self.setMouseEnabled(x=False, y=False)
         self.setMenuEnabled(False)
         self.hideButtons()
         self.disableAutoRange()
-        self.getAxis("left").setWidth(AXIS_WIDTH_PX)
+        self.getAxis("left").setWidth(axis_width_px)
+
+    def colour(self) -> None:
+        """Use the colours of the theme."""
+        colours = themes.colours()
+        self.setBackground(colours["ground"])
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(colours["faint"])
+            self.getAxis(side).setTextPen(colours["ink"])
+
+
+class TimePlot(Plot):
+    """A plot over the last seconds: fixed axes, a gap where values are missing, events as vertical lines."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(AXIS_WIDTH_PX)
+        self.curves: dict[str, Any] = {}
         self.getAxis("left").enableAutoSIPrefix(False)
         self._frame: tuple[float, float, float] | None = None
         self.grid = pg.PlotCurveItem(connect="pairs")
@@ -67,31 +81,19 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
             self.addItem(line, ignoreBounds=True)
 
     def colour(self) -> None:
-        """Take the colours of the theme."""
+        """Use the colours of the theme."""
+        super().colour()
         colours = themes.colours()
-        self.setBackground(colours["ground"])
-        for side in ("left", "bottom"):
-            self.getAxis(side).setPen(colours["faint"])
-            self.getAxis(side).setTextPen(colours["ink"])
         self.grid.setPen(pg.mkPen(colours["grid"], width=1))
-        self.shading.setBrush(pg.mkBrush(colours["poor"]))
+        self.shading.setBrush(pg.mkBrush(colours["shade"]))
         for number, (name, curve) in enumerate(self.curves.items()):
             curve.setPen(pg.mkPen(colours[name], width=1, style=DASHES[number % 2] if name in BANDS[2:] else DASHES[0]))
         for line in self._events:
             line.setPen(pg.mkPen(colours["faint"], width=1))
             line.label.setColor(colours["ink"])
 
-    def name_axes(self, left: str, bottom: str = "") -> None:
-        """Write the names of the axes."""
-        name_axis(self.getAxis("left"), left)
-        if bottom:
-            name_axis(self.getAxis("bottom"), bottom)
-
     def frame(self, window_s: float, low: float, high: float, levels: list[float]) -> None:
-        """Set the axes, with ticks and a grid at round moments and at ``levels``.
-
-        The grid is one curve: lines that the axes draw cost four times as much as all else in a frame.
-        """
+        """Set the axes, with ticks and a grid at round times and at ``levels``."""
         if self._frame == (window_s, low, high):
             return
         self._frame = (window_s, low, high)
@@ -99,12 +101,13 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         moments = moments_of(window_s)
         self.getAxis("bottom").setTicks([[(moment, f"{moment:g}") for moment in moments]])
         self.getAxis("left").setTicks([[(level, f"{level:g}") for level in levels]])
+        # The grid is one curve: drawn by the axes it would cost four times as much as the rest of a frame.
         across = [(end, level) for level in levels for end in (-window_s, 0.0)]
         upright = [(moment, end) for moment in moments for end in (low, high)]
         self.grid.setData(*np.array([*across, *upright], np.float64).T)
 
     def show_events(self, events: list[tuple[float, str]]) -> None:
-        """Draw events, given as seconds before the right edge and their words."""
+        """Draw events, given as seconds before the right edge and note."""
         for line, event in zip(self._events, events[-EVENTS_SHOWN_MAX:], strict=False):
             line.setValue(event[0])
             line.label.setFormat(event[1].replace("{", "{{").replace("}", "}}"))
@@ -123,14 +126,14 @@ class TimePlot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
 
 
 class BandsPlot(TimePlot):
-    """The eight bands, log10."""
+    """The eight bands, as log10."""
 
     def __init__(self) -> None:
         super().__init__(BANDS)
 
     def retranslate(self) -> None:
-        """Write every word anew."""
-        self.name_axes(translate("plots", "log10 (a.u.)"))
+        """Write every text in the current language."""
+        name_axis(self.getAxis("left"), translate("plots", "log10 (a.u.)"))
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
         """Draw the readings of a window."""
@@ -155,14 +158,15 @@ class ESensePlot(TimePlot):
             self.addItem(curve)
 
     def colour(self) -> None:
-        """Take the colours of the theme."""
+        """Use the colours of the theme."""
         super().colour()
         for curve in self.held.values():
             curve.setPen(pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine))
 
     def retranslate(self) -> None:
-        """Write every word anew."""
-        self.name_axes(translate("plots", "eSense"), translate("plots", "time (s)"))
+        """Write every text in the current language."""
+        name_axis(self.getAxis("left"), translate("plots", "eSense"))
+        name_axis(self.getAxis("bottom"), translate("plots", "time (s)"))
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
@@ -182,28 +186,24 @@ class RawPlot(TimePlot):
         super().__init__(("raw",))
 
     def retranslate(self) -> None:
-        """Write every word anew."""
-        self.name_axes(translate("plots", "raw (counts)"), translate("plots", "time (s)"))
+        """Write every text in the current language."""
+        name_axis(self.getAxis("left"), translate("plots", "raw (counts)"))
+        name_axis(self.getAxis("bottom"), translate("plots", "time (s)"))
 
     def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
         """Draw the samples of a window."""
         high = raw_range(span.counts, scale)
         levels = [-high, -high / 2, 0.0, high / 2, high]
-        self.frame(min(window_s, RAW_WINDOW_MAX_S), -1.15 * high, 1.15 * high, levels)
+        self.frame(window_s, -1.15 * high, 1.15 * high, levels)
         span = thinned(span, RAW_POINTS_MAX)
         self.curves["raw"].setData(span.time_s - edge_s, span.counts)
 
 
-class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
+class BandBars(Plot):
     """The bands of the latest reading."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setMouseEnabled(x=False, y=False)
-        self.setMenuEnabled(False)
-        self.hideButtons()
-        self.disableAutoRange()
-        self.getAxis("left").setWidth(BARS_AXIS_WIDTH_PX)
+        super().__init__(BARS_AXIS_WIDTH_PX)
         self.getAxis("bottom").setStyle(tickLength=0)
         self.getAxis("bottom").setTicks([[(n, SHORT[band]) for n, band in enumerate(BANDS)]])
         self.getAxis("left").setStyle(maxTickLevel=0)
@@ -212,17 +212,14 @@ class BandBars(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.addItem(self.bars)
 
     def colour(self, is_faint: bool = False) -> None:
-        """Take the colours of the theme; faint ones for a poor signal."""
+        """Use the colours of the theme, faint ones for a poor signal."""
+        super().colour()
         colours = themes.colours()
-        self.setBackground(colours["ground"])
-        for side in ("left", "bottom"):
-            self.getAxis(side).setPen(colours["faint"])
-            self.getAxis(side).setTextPen(colours["ink"])
         pens = [colours["faint"] if is_faint else colours[band] for band in BANDS]
         self.bars.setOpts(brushes=pens, pens=pens)
 
     def draw(self, heights: Floats, top: float, left: str) -> None:
-        """Draw the bars on an axis from 0 to ``top`` that is called ``left``."""
+        """Draw the bars on an axis from 0 to ``top`` with the name ``left``."""
         if self._frame != (top, left):
             self._frame = (top, left)
             name_axis(self.getAxis("left"), left)
@@ -235,11 +232,11 @@ SHORT = dict(zip(BANDS, ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2"), 
 
 
 def name_axis(axis: pg.AxisItem, name: str) -> None:
-    """Write the name of an axis in its middle: pyqtgraph leaves a new name where the last one began."""
+    """Write the name of an axis in its middle; pyqtgraph leaves a new name where the last one began."""
     axis.setLabel(name)
     axis.resizeEvent()
 
 
 def name_of(line: str) -> str:
-    """A line's name with its letter."""
-    return f"{texts.of_line(line)} {SHORT[line]}" if line in SHORT else texts.of_line(line)
+    """Return a line's name with its letter."""
+    return f"{texts.of(line)} {SHORT[line]}" if line in SHORT else texts.of(line)

@@ -1,6 +1,7 @@
 """What the window remembers from one run to the next."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings
 
@@ -8,7 +9,9 @@ from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
 from monitor_gui.view import LINES, WINDOWS_S, Bars, Scale, View
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.service.settings import one_of
 
+T = TypeVar("T")
 SEPARATOR: Final = ","
 
 
@@ -20,25 +23,19 @@ class Preferences:
 
     def broker(self) -> BrokerAddress | None:
         """Return the broker of the last run; its password is never written to disk."""
-        try:
-            return BrokerAddress.parse(self._text("broker"))
-        except ValueError:
-            return None
+        return self._parsed("broker", BrokerAddress.parse)
 
     def streams(self) -> list[StreamId]:
         """Return the streams that were shown."""
-        try:
-            return [stream_id(text) for text in self._text("streams").split(SEPARATOR) if text][:2]
-        except ValueError:
-            return []
+        return self._parsed("streams", lambda text: [stream_id(each) for each in text.split(SEPARATOR)][:2]) or []
 
     def language(self) -> str | None:
         """Return the chosen language."""
-        return _one_of(self._text("language"), LANGUAGES)
+        return self._parsed("language", one_of(*LANGUAGES))
 
     def theme(self) -> str | None:
         """Return the chosen theme."""
-        return _one_of(self._text("theme"), THEMES)
+        return self._parsed("theme", one_of(*THEMES))
 
     def port(self) -> str:
         """Return the port on which a headset was last started."""
@@ -52,13 +49,11 @@ class Preferences:
     def view(self) -> View:
         """Return the chosen view."""
         default = View()
-        window_s = _one_of(self._text("window_s"), [str(each) for each in WINDOWS_S])
-        scale, bars = _one_of(self._text("scale"), list(Scale)), _one_of(self._text("bars"), list(Bars))
         return View(
-            window_s=int(window_s or default.window_s),
+            window_s=int(self._parsed("window_s", one_of(*map(str, WINDOWS_S))) or default.window_s),
             hidden=frozenset(self._text("hidden").split(SEPARATOR)) & frozenset(LINES),
-            scale=Scale(scale or default.scale),
-            bars=Bars(bars or default.bars),
+            scale=self._parsed("scale", Scale) or default.scale,
+            bars=self._parsed("bars", Bars) or default.bars,
         )
 
     def keep_broker(self, broker: BrokerAddress) -> None:
@@ -82,6 +77,8 @@ class Preferences:
         stored: Any = self._settings.value(key, "")
         return stored if isinstance(stored, str) else ""
 
-
-def _one_of(text: str, choices: Any) -> str | None:
-    return text if text in choices else None
+    def _parsed(self, key: str, parse: Callable[[str], T]) -> T | None:
+        try:
+            return parse(self._text(key))
+        except ValueError:
+            return None

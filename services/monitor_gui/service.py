@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,65 +38,57 @@ HOST_MAX_CHARS: Final = 48
 log = logging.getLogger(__name__)
 
 
-class Service:
-    """The monitor as a program. Opens nothing before `run`."""
+def run(settings: Settings, stop: Stop) -> int:
+    """Show the window until it is closed or the program is stopped; return the exit code."""
+    if settings.screenshot is None:
+        return _show(settings, stop, QSettings("NeuroOne", "monitor"))
+    with tempfile.TemporaryDirectory() as folder:
+        return _show(settings, stop, QSettings(str(Path(folder, "monitor.ini")), QSettings.Format.IniFormat))
 
-    def __init__(self, settings: Settings, stop: Stop) -> None:
-        self._settings = settings
-        self._stop = stop
-        self._instance = f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}"
 
-    def run(self) -> int:
-        """Show the window until it is closed or the program is stopped; return the exit code."""
-        if self._settings.screenshot is None:
-            return self._show(QSettings("NeuroOne", "monitor"))
-        with tempfile.TemporaryDirectory() as folder:
-            return self._show(QSettings(str(Path(folder, "monitor.ini")), QSettings.Format.IniFormat))
+def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
+    app = QApplication([])
+    app.setStyle("Fusion")
+    app.setApplicationName("neuroone-monitor")
+    app.setWindowIcon(QIcon(str(ICON)))
+    preferences, language, bridge = Preferences(stored), Language(), LocalBridge()
+    language.choose(settings.language or preferences.language() or languages.of_system())
+    themes.choose(settings.theme or preferences.theme() or "system")
+    feed = Feed(partial(_new_client, settings), settings.site, time.monotonic)
+    wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
+    window = MonitorWindow(feed, bridge, language, preferences, wanted)
+    broker = settings.broker[0] if settings.broker else preferences.broker()
+    window.connect_to(broker or DEFAULT_BROKER)
+    window.start(settings.page or ("connection" if broker is None else "monitor"))
 
-    def _show(self, stored: QSettings) -> int:
-        settings, stop = self._settings, self._stop
-        app = QApplication([])
-        app.setStyle("Fusion")
-        app.setApplicationName("neuroone-monitor")
-        app.setWindowIcon(QIcon(str(ICON)))
-        preferences, language, bridge = Preferences(stored), Language(), LocalBridge()
-        language.choose(settings.language or preferences.language() or languages.of_system())
-        themes.choose(settings.theme or preferences.theme() or "system")
-        feed = Feed(self._new_client, settings.site, time.monotonic)
-        wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
-        window = MonitorWindow(feed, bridge, language, preferences, wanted)
-        remembered = preferences.broker()
-        window.connect_to(settings.broker[0] if settings.broker else remembered or DEFAULT_BROKER)
-        is_first_run = settings.broker is None and remembered is None
-        window.start(settings.page or ("connection" if is_first_run else "monitor"))
-        sys.excepthook = self._fail  # without it Qt continues after a fault, and the plots are no longer right
-        signals = QTimer(interval=SIGNALS_PERIOD_MS)
-        signals.timeout.connect(lambda: app.quit() if stop.is_set() else None)
-        signals.start()
-        if (file := settings.screenshot) is not None:
-            after_ms = int(settings.after * 1000)
-            QTimer.singleShot(after_ms, lambda: stop.set(OK if window.save_picture(file) else FAILED))
-        window.show()
-        app.exec()
-        window.close()
-        sys.excepthook = sys.__excepthook__
-        bridge.close()
-        feed.close()
-        return stop.exit_code
-
-    def _new_client(self, broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
-        settings = self._settings
-        identity = settings.identity(SERVICE, time.time(), self._instance)
-        return ThreadedClient(
-            broker,
-            identity,
-            vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
-            ca_file=settings.broker_ca,
-            health_file=settings.health_file,
-            **options,
-        )
-
-    def _fail(self, *fault: Any) -> None:
+    def fail(*fault: Any) -> None:
         log.critical("unexpected error in the window", exc_info=fault)
-        self._stop.set(FAILED)
+        stop.set(FAILED)
+
+    sys.excepthook = fail  # without it Qt continues after a fault, with plots that are no longer right
+    signals = QTimer(interval=SIGNALS_PERIOD_MS)
+    signals.timeout.connect(lambda: app.quit() if stop.is_set() else None)
+    signals.start()
+    if (file := settings.screenshot) is not None:
+        after_ms = int(settings.after * 1000)
+        QTimer.singleShot(after_ms, lambda: stop.set(OK if window.save_picture(file) else FAILED))
+    window.show()
+    app.exec()
+    window.close()
+    sys.excepthook = sys.__excepthook__
+    bridge.close()
+    feed.close()
+    return stop.exit_code
+
+
+def _new_client(settings: Settings, broker: BrokerAddress, **options: Any) -> ThreadedClient:
+    # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
+    identity = settings.identity(SERVICE, time.time(), f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}")
+    return ThreadedClient(
+        broker,
+        identity,
+        vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
+        ca_file=settings.broker_ca,
+        health_file=settings.health_file,
+        **options,
+    )

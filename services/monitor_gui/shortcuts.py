@@ -1,11 +1,11 @@
-"""The sheet of keyboard shortcuts."""
+"""The page with the keyboard shortcuts."""
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 
 class ShortcutsPage(QWidget):
-    """What can be done, and the key that does it."""
+    """A list of the actions and their keys."""
 
     closed = Signal()
 
@@ -29,15 +29,14 @@ class ShortcutsPage(QWidget):
         self.retranslate()
 
     def show_shortcuts(self, shortcuts: list[tuple[str, str]]) -> None:
-        """Show what each key does, given as (words, key)."""
+        """Show the actions, given as (words, key)."""
         while self.rows.rowCount():
             self.rows.removeRow(0)
         for words, key in shortcuts:
-            shown = QLabel(f"<b>{key}</b>")
-            self.rows.addRow(shown, QLabel(words))
+            self.rows.addRow(QLabel(f"<b>{key}</b>"), QLabel(words))
 
     def retranslate(self) -> None:
-        """Write every word anew."""
+        """Write every text in the current language."""
         title = self.tr("Keyboard shortcuts")
         self.title.setText(f"<h2>{title}</h2>")
         self.notes.setText(

@@ -1,67 +1,52 @@
-"""The words for what the contract names. Every call looks them up in the current language."""
+"""The words for what the contract names: lines, contacts, statuses, links and hints."""
 
-from PySide6.QtCore import QCoreApplication, QLocale
+from collections.abc import Mapping
+from typing import Final
+
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLocale
 
 from monitor_gui.view import Signal
 from neuroone.contract import hints
 from neuroone.contract.messages import Link, StreamState, StreamStatus
 
-translate = QCoreApplication.translate
+TEXTS: Final[Mapping[str, object]] = {
+    "delta": QT_TRANSLATE_NOOP("texts", "Delta"),
+    "theta": QT_TRANSLATE_NOOP("texts", "Theta"),
+    "low_alpha": QT_TRANSLATE_NOOP("texts", "Low alpha"),
+    "high_alpha": QT_TRANSLATE_NOOP("texts", "High alpha"),
+    "low_beta": QT_TRANSLATE_NOOP("texts", "Low beta"),
+    "high_beta": QT_TRANSLATE_NOOP("texts", "High beta"),
+    "low_gamma": QT_TRANSLATE_NOOP("texts", "Low gamma"),
+    "mid_gamma": QT_TRANSLATE_NOOP("texts", "Mid gamma"),
+    "attention": QT_TRANSLATE_NOOP("texts", "Attention"),
+    "meditation": QT_TRANSLATE_NOOP("texts", "Meditation"),
+    "raw": QT_TRANSLATE_NOOP("texts", "Raw trace"),
+    Signal.UNKNOWN: QT_TRANSLATE_NOOP("texts", "Signal not reported"),
+    Signal.GOOD: QT_TRANSLATE_NOOP("texts", "Good signal"),
+    Signal.ADJUSTING: QT_TRANSLATE_NOOP("texts", "Adjusting"),
+    Signal.POOR: QT_TRANSLATE_NOOP("texts", "Poor signal"),
+    Signal.OFF: QT_TRANSLATE_NOOP("texts", "Off the skin"),
+    StreamStatus.ONLINE: QT_TRANSLATE_NOOP("texts", "online"),
+    StreamStatus.STALE: QT_TRANSLATE_NOOP("texts", "stale"),
+    StreamStatus.OFFLINE: QT_TRANSLATE_NOOP("texts", "offline"),
+    Link.CONNECTED: QT_TRANSLATE_NOOP("texts", "connected"),
+    Link.SEARCHING: QT_TRANSLATE_NOOP("texts", "searching for a port"),
+    Link.NO_PORT: QT_TRANSLATE_NOOP("texts", "no port found"),
+    Link.NO_PERMISSION: QT_TRANSLATE_NOOP("texts", "no permission for the port"),
+    Link.PORT_BUSY: QT_TRANSLATE_NOOP("texts", "another program uses the port"),
+    Link.UNPLUGGED: QT_TRANSLATE_NOOP("texts", "unplugged"),
+    Link.SILENT: QT_TRANSLATE_NOOP("texts", "the port is silent"),
+    Link.NO_FRAMES: QT_TRANSLATE_NOOP("texts", "no headset speaks on the port"),
+    Link.STANDBY: QT_TRANSLATE_NOOP("texts", "dongle in standby"),
+    Link.SCANNING: QT_TRANSLATE_NOOP("texts", "dongle looks for a headset"),
+    Link.NO_HEADSET: QT_TRANSLATE_NOOP("texts", "dongle found no headset"),
+    Link.ENDED: QT_TRANSLATE_NOOP("texts", "ended"),
+}
 
 
-def of_line(line: str) -> str:
-    """Name a line of the plots."""
-    return {
-        "delta": translate("texts", "Delta"),
-        "theta": translate("texts", "Theta"),
-        "low_alpha": translate("texts", "Low alpha"),
-        "high_alpha": translate("texts", "High alpha"),
-        "low_beta": translate("texts", "Low beta"),
-        "high_beta": translate("texts", "High beta"),
-        "low_gamma": translate("texts", "Low gamma"),
-        "mid_gamma": translate("texts", "Mid gamma"),
-        "attention": translate("texts", "Attention"),
-        "meditation": translate("texts", "Meditation"),
-        "raw": translate("texts", "Raw trace"),
-    }[line]
-
-
-def of_signal(signal: Signal) -> str:
-    """Describe the contact of the headset."""
-    return {
-        Signal.UNKNOWN: translate("texts", "Signal not reported"),
-        Signal.GOOD: translate("texts", "Good signal"),
-        Signal.ADJUSTING: translate("texts", "Adjusting"),
-        Signal.POOR: translate("texts", "Poor signal"),
-        Signal.OFF: translate("texts", "Off the skin"),
-    }[signal]
-
-
-def of_status(status: StreamStatus) -> str:
-    """Name the status of a stream."""
-    return {
-        StreamStatus.ONLINE: translate("texts", "online"),
-        StreamStatus.STALE: translate("texts", "stale"),
-        StreamStatus.OFFLINE: translate("texts", "offline"),
-    }[status]
-
-
-def of_link(link: Link) -> str:
-    """Describe the link to the headset."""
-    return {
-        Link.CONNECTED: translate("texts", "connected"),
-        Link.SEARCHING: translate("texts", "searching for a port"),
-        Link.NO_PORT: translate("texts", "no port found"),
-        Link.NO_PERMISSION: translate("texts", "no permission for the port"),
-        Link.PORT_BUSY: translate("texts", "another program uses the port"),
-        Link.UNPLUGGED: translate("texts", "unplugged"),
-        Link.SILENT: translate("texts", "the port is silent"),
-        Link.NO_FRAMES: translate("texts", "no headset speaks on the port"),
-        Link.STANDBY: translate("texts", "dongle in standby"),
-        Link.SCANNING: translate("texts", "dongle looks for a headset"),
-        Link.NO_HEADSET: translate("texts", "dongle found no headset"),
-        Link.ENDED: translate("texts", "ended"),
-    }[link]
+def of(name: str) -> str:
+    """Return the words for a line, a `Signal`, a `StreamStatus` or a `Link` in the current language."""
+    return QCoreApplication.translate("texts", str(TEXTS[name]))
 
 
 def of_hint(state: StreamState) -> str | None:

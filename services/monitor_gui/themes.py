@@ -1,56 +1,36 @@
-"""Colours: the palette of the widgets, and of the lines on light and dark ground."""
+"""Colours of the widgets and of the lines, on light and on dark ground."""
 
 from typing import Final
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QGuiApplication, QPalette
 
-LIGHT: Final = {
-    "ground": "#ffffff",
-    "ink": "#1b1b1b",
-    "faint": "#767676",
-    "grid": "#e3e3e3",
-    "poor": "#b0000020",
-    "delta": "#0072b2",
-    "theta": "#b34700",
-    "low_alpha": "#007a5a",
-    "high_alpha": "#4c9a00",
-    "low_beta": "#a3157f",
-    "high_beta": "#d81b60",
-    "low_gamma": "#6a3fc4",
-    "mid_gamma": "#7a5c00",
-    "attention": "#c62828",
-    "meditation": "#1565c0",
-    "raw": "#2e5e2e",
-    "good": "#1b7f3b",
-    "adjusting": "#a86200",
-    "off": "#b3261e",
-    "unknown": "#6b6b6b",
+COLOURS: Final = {
+    "ground": ("#ffffff", "#161a1d"),
+    "ink": ("#1b1b1b", "#ececec"),
+    "faint": ("#767676", "#8b9196"),
+    "grid": ("#e3e3e3", "#31373c"),
+    "shade": ("#b0000020", "#ff525230"),
+    "delta": ("#0072b2", "#56b4e9"),
+    "theta": ("#b34700", "#ff9e4a"),
+    "low_alpha": ("#007a5a", "#2ecc9b"),
+    "high_alpha": ("#4c9a00", "#a6d854"),
+    "low_beta": ("#a3157f", "#f48fd0"),
+    "high_beta": ("#d81b60", "#ff6f91"),
+    "low_gamma": ("#6a3fc4", "#b79cff"),
+    "mid_gamma": ("#7a5c00", "#f0e442"),
+    "attention": ("#c62828", "#ff7b72"),
+    "meditation": ("#1565c0", "#79b8ff"),
+    "raw": ("#2e5e2e", "#8fd694"),
+    "good": ("#1b7f3b", "#5fd38d"),
+    "adjusting": ("#a86200", "#ffb74d"),
+    "poor": ("#b3261e", "#ff8a80"),
+    "off": ("#b3261e", "#ff8a80"),
+    "unknown": ("#6b6b6b", "#a0a6ab"),
 }
-"""At least 3:1 against white (WCAG 2.2, 1.4.11)."""
-DARK: Final = {
-    "ground": "#161a1d",
-    "ink": "#ececec",
-    "faint": "#8b9196",
-    "grid": "#31373c",
-    "poor": "#ff525230",
-    "delta": "#56b4e9",
-    "theta": "#ff9e4a",
-    "low_alpha": "#2ecc9b",
-    "high_alpha": "#a6d854",
-    "low_beta": "#f48fd0",
-    "high_beta": "#ff6f91",
-    "low_gamma": "#b79cff",
-    "mid_gamma": "#f0e442",
-    "attention": "#ff7b72",
-    "meditation": "#79b8ff",
-    "raw": "#8fd694",
-    "good": "#5fd38d",
-    "adjusting": "#ffb74d",
-    "off": "#ff8a80",
-    "unknown": "#a0a6ab",
-}
-"""At least 3:1 against the dark ground."""
+"""Colours on light and on dark ground. Lines and text have at least 3:1 to their ground (WCAG 2.2, 1.4.11)."""
+LIGHT: Final = {name: light for name, (light, _) in COLOURS.items()}
+DARK: Final = {name: dark for name, (_, dark) in COLOURS.items()}
 
 
 def choose(theme: str) -> None:
@@ -59,17 +39,17 @@ def choose(theme: str) -> None:
     QGuiApplication.styleHints().setColorScheme(schemes.get(theme, Qt.ColorScheme.Unknown))
     if theme == "system":
         QGuiApplication.setPalette(QPalette())
-    else:  # where the platform has no colour schemes of its own, the palette alone makes the theme
+    else:  # on a platform without colour schemes the palette alone makes the theme
         QGuiApplication.setPalette(_palette(*(("#2f363b", DARK) if theme == "dark" else ("#f3f3f1", LIGHT))))
 
 
 def is_dark() -> bool:
-    """Whether widgets are light on dark at this moment."""
+    """Return True while the widgets are light on dark."""
     return QGuiApplication.palette().window().color().lightness() < 128
 
 
 def colours() -> dict[str, str]:
-    """The colours that go with the theme of the moment."""
+    """Return the colours of the current theme."""
     return DARK if is_dark() else LIGHT
 
 

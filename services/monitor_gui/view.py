@@ -1,4 +1,4 @@
-"""What is looked at and how it is to be read: state and arithmetic of the window. No Qt, no clock."""
+"""The chosen view and the arithmetic of what is drawn in it. No Qt, no clock."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,17 +16,17 @@ from neuroone.contract.messages import (
     StreamState,
     StreamStatus,
 )
-from neuroone.service.stream_states import OFFLINE_AFTER_S, STALE_AFTER_S
+from neuroone.service.stream_states import status_after
 
 WINDOWS_S: Final = (10, 30, 50, 120)
 RAW_WINDOW_MAX_S: Final = 10
-"""More of a 512 Hz trace is a black bar."""
+"""A longer 512 Hz trace is only a black bar."""
 ESENSES: Final = ("attention", "meditation")
 LINES: Final = (*BANDS, *ESENSES, "raw")
 OFF_SKIN: Final = 200
-"""Poor signal of a headset that no one wears (ThinkGear Serial Stream Guide, CODE 0x02): its bands are noise."""
+"""Poor signal of a headset off the head (ThinkGear Serial Stream Guide, CODE 0x02): its bands are noise."""
 ADJUSTING_MAX: Final = 50
-"""Up to here one contact is badly set; above, the signal is poor."""
+"""Up to here a contact needs adjusting; above, the signal is poor."""
 ARTEFACT_MIN: Final = 16_700_000
 """Band powers just below 2**24 are small negative numbers that lost their sign in the headset."""
 BANDS_FIXED: Final = (1.0, 7.5)
@@ -34,11 +34,11 @@ BANDS_FIXED: Final = (1.0, 7.5)
 RAW_FIXED: Final = 2048.0
 RAW_STEPS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2048.0, 8192.0, 32768.0)
 RECORDED_LATE_S: Final = 5.0
-"""A recorder says at most once a second what is on disk; later than this it is behind, or not there."""
+"""A recorder publishes a receipt once a second; an older one means that it is late or gone."""
 
 
 class Signal(StrEnum):
-    """How well a headset sits, from its poor signal."""
+    """The contact of a headset, from its poor signal."""
 
     UNKNOWN = "unknown"
     GOOD = "good"
@@ -48,14 +48,14 @@ class Signal(StrEnum):
 
 
 class Scale(StrEnum):
-    """How the vertical axes are set."""
+    """The scale of the vertical axes."""
 
     AUTO = "auto"
     FIXED = "fixed"
 
 
 class Bars(StrEnum):
-    """What the bars show."""
+    """The unit of the bars."""
 
     LOG = "log"
     RELATIVE = "relative"
@@ -63,7 +63,7 @@ class Bars(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the person chose to see. ``paused_at_s`` is on this computer's monotonic clock."""
+    """What is shown of a stream. ``paused_at_s`` is on this computer's monotonic clock."""
 
     window_s: int = 50
     hidden: frozenset[str] = frozenset()
@@ -72,31 +72,36 @@ class View:
     paused_at_s: float | None = None
     back_s: float = 0.0
 
+    @property
+    def raw_window_s(self) -> int:
+        """Return the seconds of raw samples that are shown."""
+        return min(self.window_s, RAW_WINDOW_MAX_S)
+
     def edge_s(self, now_s: float) -> float:
-        """The moment at the right edge of the plots."""
+        """Return the time at the right edge of the plots."""
         return (now_s if self.paused_at_s is None else self.paused_at_s) - self.back_s
 
     def behind_s(self, now_s: float) -> float:
-        """How far what is shown lies behind now; 0 while it runs."""
+        """Return how far the plots are behind now; 0 while they run."""
         return now_s - self.edge_s(now_s)
 
     def toggled(self, line: str) -> "View":
-        """With one line shown or hidden."""
+        """Return this view with one line shown or hidden."""
         return replace(self, hidden=self.hidden ^ {line})
 
     def paused(self, now_s: float | None) -> "View":
-        """Held at ``now_s``, or running again for None."""
+        """Return this view held at ``now_s``, or running again for None."""
         return replace(self, paused_at_s=now_s, back_s=0.0)
 
     def scrolled(self, by_s: float, most_s: float) -> "View":
-        """Further back by ``by_s`` seconds (less than 0: forth), at most ``most_s``. Only while it is paused."""
+        """Return this view ``by_s`` seconds further back, at most ``most_s``; unchanged while it is not paused."""
         if self.paused_at_s is None:
             return self
         return replace(self, back_s=float(min(max(0.0, self.back_s + by_s), max(0.0, most_s))))
 
 
 def signal_of(poor_signal: float | None) -> Signal:
-    """How well a headset sits; eSense is valid with GOOD only, and with UNKNOWN as the source's word."""
+    """Return the contact of a headset; eSense is valid with GOOD, and with UNKNOWN by trust in the source."""
     if poor_signal is None or np.isnan(poor_signal):
         return Signal.UNKNOWN
     if poor_signal == 0:
@@ -107,28 +112,24 @@ def signal_of(poor_signal: float | None) -> Signal:
 
 
 def status_of(state: StreamState | None, owner: ServiceState | None, age_s: float | None) -> StreamStatus:
-    """Whether a stream is there, by its state, the state of the service that owns it and its last reading's age."""
+    """Return a stream's status from its state, the state of its service and the age of its last reading."""
     if state is None or state.status is StreamStatus.OFFLINE:
         return StreamStatus.OFFLINE
     if owner is not None and owner.status is ServiceStatus.OFFLINE and owner.epoch >= state.epoch:
         return StreamStatus.OFFLINE
-    if age_s is None:
-        return state.status
-    if age_s >= OFFLINE_AFTER_S:
-        return StreamStatus.OFFLINE
-    return StreamStatus.STALE if age_s >= STALE_AFTER_S else StreamStatus.ONLINE
+    return state.status if age_s is None else status_after(age_s)
 
 
 @dataclass(frozen=True, slots=True)
 class ESense:
-    """An eSense as it may be shown: ``value`` None for "--"; one that is not ``valid`` is greyed."""
+    """An eSense to show: ``value`` None is shown as "--", one that is not ``valid`` in grey."""
 
     value: int | None
     valid: bool
 
 
 def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> ESense:
-    """Attention or meditation of the latest reading."""
+    """Return attention or meditation of the latest reading."""
     if reading is None or status is StreamStatus.OFFLINE:
         return ESense(None, valid=False)
     value: int = getattr(reading, name)
@@ -136,19 +137,19 @@ def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> ESens
     return ESense(value or None, valid and value > 0)
 
 
-def is_recorded(reading: Reading | None, mark: RecordedStream | None, mark_age_s: float) -> bool:
-    """Whether a recorder keeps up with the stream: its mark is of this session, and young or abreast."""
-    if reading is None or mark is None or mark.session != reading.session:
+def is_recorded(reading: Reading | None, receipt: RecordedStream | None, receipt_age_s: float) -> bool:
+    """Return True if a recorder keeps up: its receipt is of this session, and recent or complete."""
+    if reading is None or receipt is None or receipt.session != reading.session:
         return False
-    return mark_age_s < RECORDED_LATE_S or mark.seq >= reading.seq
+    return receipt_age_s < RECORDED_LATE_S or receipt.seq >= reading.seq
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Readings to draw: ``x`` are seconds before the right edge (shape n), the rest by line's name.
+    """Readings to draw, with NaN for values that are not drawn.
 
-    ``bands`` are log10 of the powers; ``valid`` and ``held`` are eSense while the signal is good and while it is
-    frozen; ``poor`` is True where the signal is poor. What is not to be drawn is NaN.
+    ``x`` are seconds before the right edge. By name of the line: ``bands`` are log10 of the powers, ``valid`` and
+    ``held`` are eSense while the signal is good and while it is frozen. ``poor`` is True where the signal is poor.
     """
 
     x: Floats
@@ -159,7 +160,7 @@ class Lines:
 
 
 def lines_of(rows: Floats, edge_s: float) -> Lines:
-    """The lines of rows (shape (n, COLUMNS)), with ``edge_s`` in the rows' time at the right edge."""
+    """Make lines of rows (shape (n, COLUMNS)); ``edge_s`` is the time at the right edge."""
     columns = dict(zip(COLUMNS, rows.T, strict=True))
     poor_signal = columns["poor_signal"]
     is_poor = np.nan_to_num(poor_signal) > 0
@@ -175,16 +176,13 @@ def lines_of(rows: Floats, edge_s: float) -> Lines:
 
 
 def log_power(power: Floats) -> Floats:
-    """log10 of band powers; NaN for 0 (not sent) and for artefacts."""
+    """Return log10 of band powers; NaN for 0 (not sent) and for artefacts."""
     seen = (power > 0) & (power < ARTEFACT_MIN)
     return np.log10(np.where(seen, power, np.nan))
 
 
 def bars_of(row: Floats | None, bars: Bars) -> Floats:
-    """The heights of the eight bars: log10 of the power, or percent of the sum of all. 0 where there is none.
-
-    ``row`` is one of `COLUMNS`, None for no reading.
-    """
+    """Return the heights of the eight bars, log10 or percent of the sum; ``row`` has `COLUMNS`."""
     values = dict.fromkeys(COLUMNS, 0.0) if row is None else dict(zip(COLUMNS, row, strict=True))
     power = np.nan_to_num([values[band] for band in BANDS])
     if signal_of(values["poor_signal"]) is Signal.OFF:
@@ -197,7 +195,7 @@ def bars_of(row: Floats | None, bars: Bars) -> Floats:
 
 
 def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[float, float]:
-    """The vertical range of the bands; an automatic one moves in steps of 0.5, so that it seldom moves."""
+    """Return the vertical range of the bands; an automatic one has steps of 0.5, so that it seldom moves."""
     shown = [values for band, values in lines.bands.items() if band not in hidden]
     seen = np.concatenate(shown) if shown else np.array([])
     seen = seen[np.isfinite(seen)]
@@ -208,26 +206,26 @@ def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[flo
 
 
 def bars_top(heights: Floats, bars: Bars, scale: Scale) -> float:
-    """The upper end of the bars' axis, which begins at 0."""
+    """Return the upper end of the bars' axis, which begins at 0."""
     if bars is Bars.LOG:
         return BANDS_FIXED[1]
     return 100.0 if scale is Scale.FIXED else max(20.0, 10 * float(np.ceil(heights.max() / 10)))
 
 
 def moments_of(window_s: float) -> list[float]:
-    """Round moments of a window for ticks, in seconds before its right edge."""
+    """Return round times for the ticks of a window, in seconds before its right edge."""
     step = next(step for step in (2, 5, 10, 20) if window_s / step <= 6)
     return [float(-moment) for moment in range(0, int(window_s) + 1, step)]
 
 
 def levels_between(low: float, high: float) -> list[float]:
-    """Round levels of a range for ticks: whole and half ones, or only whole ones in a long range."""
+    """Return round levels for the ticks of a range: whole and half ones, or whole ones in a long range."""
     step = 0.5 if high - low <= 3 else 1.0
     return [float(level) for level in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
 
 
 def raw_range(counts: Floats, scale: Scale) -> float:
-    """Half the vertical range of the raw trace, in counts."""
+    """Return half the vertical range of the raw trace, in counts."""
     seen = counts[np.isfinite(counts)]
     if scale is Scale.FIXED or not len(seen):
         return RAW_FIXED
@@ -236,9 +234,9 @@ def raw_range(counts: Floats, scale: Scale) -> float:
 
 
 def thinned(span: RawSpan, most: int) -> RawSpan:
-    """The same trace in at most about ``most`` points: the lowest and the highest of each group of samples.
+    """Return the trace in about ``most`` points: the lowest and the highest of each group of samples.
 
-    A group that lost a sample is a hole. Nothing that a screen of ``most`` / 2 columns can show is lost.
+    A group with a lost sample is a gap. A screen of ``most`` / 2 columns shows the same picture.
     """
     size = 2 * -(-len(span.counts) // most)
     if len(span.counts) <= most:
