@@ -244,10 +244,10 @@ async def test_an_update_and_the_way_back_lose_nothing(stack: Stack) -> None:
     before = source.read_text(encoding="utf-8")
     async with measuring(phones, READING_PERIOD_S):
         source.write_text(before.replace(f'"{__version__}"', '"9.9.9"'), encoding="utf-8")
-        await in_thread(stack.follow, "Update, and back")
+        await in_thread(stack.follow, "Update and roll back")
         assert await in_thread(versions, stack) == {"9.9.9"}
         source.write_text(before, encoding="utf-8")
-        await in_thread(stack.follow, "Update, and back")
+        await in_thread(stack.follow, "Update and roll back")
         assert await in_thread(versions, stack) == {__version__}
     await in_thread(wait_recorded, stack, phones)
 
