@@ -171,7 +171,7 @@ class Headset:
         port, source = self._connection.port, self._connection.source
         if port is None:
             return
-        command = self._monitor.command(now_s, source.baud)
+        command = self._monitor.command(now_s, self._connection.baud)
         try:
             if command:
                 port.write(command)
@@ -179,7 +179,7 @@ class Headset:
             self._on_fault(fault, now_s)
             return
         if command == TGAM_RAW_MODE:
-            source.switch_to_raw_speed()
+            self._connection.switch_to_raw_speed()
             self._on_fault(None, now_s)
         elif source.can_reopen and self._monitor.must_reopen(now_s):
             self._on_fault(None, now_s)

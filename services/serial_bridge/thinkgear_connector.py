@@ -6,12 +6,12 @@ first request: the Connector sends binary frames until then, on which JSON reade
 """
 
 import json
-import selectors
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -77,6 +77,33 @@ class Client:
     wants_raw: bool = False
     requests: str = ""
     waiting: bytearray = field(default_factory=bytearray)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether more waits than a program that reads leaves."""
+        return len(self.waiting) > BACKLOG_MAX_BYTES
+
+    def receive(self) -> bool:
+        """Obey the requests that have arrived. Returns False if the program is gone."""
+        try:
+            received = self.sock.recv(4096)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self.on_received(received)
+        return bool(received)
+
+    def send(self) -> bool:
+        """Send what the program accepts. Returns False if it is gone."""
+        try:
+            while self.waiting:
+                del self.waiting[: self.sock.send(self.waiting)]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def on_received(self, received: bytes) -> None:
         """Obey requests; one may arrive in pieces, and several without anything between them."""
@@ -146,41 +173,30 @@ class ThinkGearConnectorServer:
         self._listener.close()
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            while not self._closing.wait(TICK_S):
-                for key, _ in selector.select(0):
-                    if key.data is None:
-                        self._accept(selector)
-                    else:
-                        self._read(key.data, selector)
-                for _ in range(len(self._events)):  # those that come meanwhile wait until these have been sent
-                    self._queue(self._events.popleft())
-                self._queue_scanning()
-                for client in tuple(self._clients):
-                    self._send(client, selector)
-        for client in self._clients:
-            client.sock.close()
+        while not self._closing.wait(TICK_S):
+            self._accept()
+            self._keep_if(Client.receive)
+            for _ in range(len(self._events)):  # those that come meanwhile wait until these have been sent
+                self._queue(self._events.popleft())
+            self._queue_scanning()
+            self._keep_if(Client.send)
+            self.counters["tgc_clients_dropped"] += sum(client.is_slow for client in self._clients)
+            self._keep_if(lambda client: not client.is_slow)
+        self._keep_if(lambda client: False)
 
-    def _accept(self, selector: selectors.BaseSelector) -> None:
-        sock, _ = self._listener.accept()
-        sock.setblocking(False)
-        client = Client(sock)
-        self._clients.append(client)
-        self.counters["tgc_clients"] += 1
-        selector.register(sock, selectors.EVENT_READ, client)
+    def _accept(self) -> None:
+        with suppress(OSError):  # nobody connects, or not any more
+            sock, _ = self._listener.accept()
+            sock.setblocking(False)
+            self._clients.append(Client(sock))
+            self.counters["tgc_clients"] += 1
 
-    def _read(self, client: Client, selector: selectors.BaseSelector) -> None:
-        try:
-            received = client.sock.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if received:
-            client.on_received(received)
-        else:
-            self._drop(client, selector)
+    def _keep_if(self, is_kept: Callable[[Client], bool]) -> None:
+        """Close the connections of the other clients."""
+        for client in tuple(self._clients):
+            if not is_kept(client):
+                self._clients.remove(client)
+                client.sock.close()
 
     def _queue(self, event: Event) -> None:
         """Encode an event once for each kind of client."""
@@ -201,20 +217,3 @@ class ThinkGearConnectorServer:
         for client in self._clients:
             if client.format == "Json":
                 client.waiting += encode_json({"poorSignalLevel": 200, "status": "scanning"})
-
-    def _send(self, client: Client, selector: selectors.BaseSelector) -> None:
-        try:
-            while client.waiting:
-                del client.waiting[: client.sock.send(client.waiting)]
-        except BlockingIOError:
-            if len(client.waiting) > BACKLOG_MAX_BYTES:
-                self.counters["tgc_clients_dropped"] += 1
-                self._drop(client, selector)
-        except OSError:
-            self._drop(client, selector)
-
-    def _drop(self, client: Client, selector: selectors.BaseSelector) -> None:
-        if client in self._clients:
-            self._clients.remove(client)
-            selector.unregister(client.sock)
-            client.sock.close()

@@ -299,7 +299,7 @@ def test_no_permission(published, plug, port):
 def test_busy_port(published, plug, port):
     """A port that another program uses is told of; when that program ends, it is read."""
     plug(PtyLine(Random(1), port))
-    other = SerialSource(str(port)).open()
+    other = SerialSource(str(port)).open(57600)
     with bridged(SerialSource(str(port)), published):
         state = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.PORT_BUSY)
         assert "ModemManager" in (state.hint or "")

@@ -9,7 +9,7 @@ from typing import Final
 from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.backoff import Backoff
 from serial_bridge.ports.port import Port
-from serial_bridge.ports.sources import PortSource
+from serial_bridge.ports.sources import BAUDS, PortSource
 
 REOPEN: Final = Backoff(first_s=0.5, cap_s=10.0)
 
@@ -25,9 +25,15 @@ class Connection:
         self.opened_s = 0.0
         self.counters = {"bytes": 0, "opened": 0}
         self._rng = rng
+        self._speeds = source.speeds
         self._opening: Future[Port] | None = None
         self._attempt = 0
         self._retry_s = float("-inf")
+
+    @property
+    def baud(self) -> int:
+        """The speed of the port as it is, or will be, opened."""
+        return self._speeds[0]
 
     def open(self, now_s: float) -> Port | None:
         """Return the port once it is open; call it again and again until then.
@@ -36,7 +42,8 @@ class Connection:
         """
         if self._opening is None and now_s >= self._retry_s:
             self._opening = Future()
-            threading.Thread(target=_open, args=(self.source, self._opening), name="opening", daemon=True).start()
+            arguments = self.source, self.baud, self._opening
+            threading.Thread(target=_open, args=arguments, name="opening", daemon=True).start()
         if self._opening is None or not self._opening.done():
             return None
         opening, self._opening = self._opening, None
@@ -62,7 +69,11 @@ class Connection:
         if has_frames:
             self._attempt = 0
         else:
-            self.source.try_next_speed()
+            self._speeds = (*self._speeds[1:], self._speeds[0])
+
+    def switch_to_raw_speed(self) -> None:
+        """Use the speed of raw samples, the first of all, next: the module was told to switch to it."""
+        self._speeds = BAUDS
 
     def plan_retry(self, now_s: float, *, is_fault: bool) -> None:
         """Plan the next opening; the delay grows with each fault, not with a port that opens and stays silent."""
@@ -70,10 +81,10 @@ class Connection:
         self._attempt += is_fault
 
 
-def _open(source: PortSource, opening: Future[Port]) -> None:
+def _open(source: PortSource, baud: int, opening: Future[Port]) -> None:
     """Open a port in a thread of its own: a Bluetooth port takes seconds."""
     try:
-        opening.set_result(source.open())
+        opening.set_result(source.open(baud))
     except (NeuroOneError, OSError) as error:
         opening.set_exception(error)
     except Exception as error:

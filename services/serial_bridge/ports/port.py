@@ -6,7 +6,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import serial
 
@@ -37,27 +37,11 @@ class PortFault(NeuroOneError):
         self.hint = hint
 
 
-class Port(Protocol):
-    """An open source of bytes."""
-
-    device: str
-    """The name for people: ``COM4``, ``/dev/ttyUSB0``, a file, an address."""
-
-    def read(self) -> bytes:
-        """Return the bytes that have arrived, at most READ_MAX_BYTES, without waiting. Raises PortFault."""
-        ...
-
-    def write(self, command: bytes) -> None:
-        """Send bytes to the headset. Raises PortFault."""
-        ...
-
-    def close(self) -> None:
-        """Give the port back."""
-        ...
-
-
 class SerialPort:
-    """A serial port, or a pyserial URL (``socket://host:port``, ``rfc2217://host:port``)."""
+    """A serial port, or a pyserial URL (``socket://host:port``, ``rfc2217://host:port``).
+
+    ``device`` is its name for people: ``COM4``, ``/dev/ttyUSB0``, an address.
+    """
 
     def __init__(self, device: str, baud: int) -> None:
         self.device = device
@@ -74,7 +58,7 @@ class SerialPort:
         self._fd: int | None = self._port.fileno() if is_tty else None
 
     def read(self) -> bytes:
-        """Return the bytes that have arrived."""
+        """Return the bytes that have arrived, at most READ_MAX_BYTES, without waiting. Raises PortFault."""
         try:
             if self._fd is not None and (arrived := os.read(self._fd, READ_MAX_BYTES)):
                 return arrived  # at a tenth of the cost of pyserial's read
@@ -87,7 +71,7 @@ class SerialPort:
             raise lost(self.device) from error
 
     def write(self, command: bytes) -> None:
-        """Send bytes to the headset."""
+        """Send bytes to the headset. Raises PortFault."""
         try:
             self._port.write(command)
         except FAULTS as error:
@@ -158,6 +142,9 @@ class PacedPort:
 
     def close(self) -> None:
         """Do nothing: no resource is held."""
+
+
+Port: TypeAlias = SerialPort | FifoPort | PacedPort
 
 
 def open_port(device: str, baud: int) -> Port:

@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from serial_bridge.ports.simulated import SimulatedHeadset
 
@@ -17,24 +17,6 @@ if os.name == "posix":
 
 TICK_S: Final = 0.008
 """Time between two writes: four raw frames, as a UART's buffer or a radio passes them on."""
-
-
-class Line(Protocol):
-    """The connection of a simulated headset."""
-
-    device: str
-
-    def write(self, stream: bytes, baud: int) -> None:
-        """Send at a speed; bytes that nobody reads are lost, as on a wire."""
-        ...
-
-    def read(self, baud: int) -> bytes:
-        """Return the bytes that were sent to the headset, which listens at a speed."""
-        ...
-
-    def close(self) -> None:
-        """Disconnect."""
-        ...
 
 
 class PtyLine:
@@ -123,6 +105,9 @@ class TcpLine:
     def _drop(self, client: socket.socket) -> None:
         self._clients.remove(client)
         client.close()
+
+
+Line: TypeAlias = PtyLine | TcpLine
 
 
 def open_line(n: int, of: int, tcp: int | None, link: Path | None) -> Line:

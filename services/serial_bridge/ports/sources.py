@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from neuroone.contract.topics import id_from_text
 from serial_bridge.captures import files
@@ -16,40 +16,11 @@ BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 """Bluetooth headsets and TGAM modules with raw; RF dongles; TGAM modules in normal mode. Tried in this order."""
 
 
-class PortSource(Protocol):
-    """Opens the port of one headset, as often as needed."""
-
-    device: str
-    """The name for people; it may change from one opening to the next."""
-    source_id: str
-    """The id of the headset in topics, unless another one was given."""
-    can_reopen: bool
-    """Whether opening it again can bring a silent headset back; a capture would begin again."""
-    can_wait: bool
-    """Whether bytes that are not read now can be read later, while the broker is slow."""
-
-    @property
-    def baud(self) -> int:
-        """The speed of the port as it is, or will be, opened."""
-        ...
-
-    def open(self) -> Port:
-        """Open the port. Raises PortFault."""
-        ...
-
-    def try_next_speed(self) -> None:
-        """Open the port at another speed the next time."""
-        ...
-
-    def switch_to_raw_speed(self) -> None:
-        """Open the port at the speed to which its module was told to switch."""
-        ...
-
-
 class SerialSource:
-    """A serial port, a pyserial URL or a named pipe.
+    """A serial port, a pyserial URL or a named pipe; opening it again can bring a silent headset back.
 
-    A USB port that comes back under another name is found again by its place on the USB.
+    ``source_id`` is the headset's id in topics unless another one is given. A USB port that comes back under another
+    name is found again by its place on the USB.
     """
 
     can_reopen = True
@@ -64,17 +35,11 @@ class SerialSource:
     ) -> None:
         self.device = device
         self.source_id = source_id or id_from_text(device.rpartition("/")[2])
-        self._speeds = BAUDS if baud is None else (baud,)
+        self.speeds = BAUDS if baud is None else (baud,)
         self._present = present
         self._known: SerialPortInfo | None = None
-        self._at = 0
 
-    @property
-    def baud(self) -> int:
-        """The speed of the port as it is, or will be, opened."""
-        return self._speeds[self._at]
-
-    def open(self) -> Port:
+    def open(self, baud: int) -> Port:
         """Open the port under its present name. Raises PortFault."""
         if "://" not in self.device:
             now = self._present()
@@ -82,23 +47,14 @@ class SerialSource:
             found = found or next((each for each in now if each.device == self.device), None)
             if found:
                 self._known, self.device = found, found.device
-        return port.open_port(self.device, self.baud)
-
-    def try_next_speed(self) -> None:
-        """Open the port at the next speed; after the last one comes the first."""
-        self._at = (self._at + 1) % len(self._speeds)
-
-    def switch_to_raw_speed(self) -> None:
-        """Open the port at the speed of raw samples; the given speed was the one before."""
-        self._speeds = BAUDS
-        self._at = BAUDS.index(RAW_BAUD)
+        return port.open_port(self.device, baud)
 
 
 class PacedSource:
-    """A capture that is replayed, or a simulated headset, which does not wait for a slow broker."""
+    """A capture that is replayed, or a simulated headset; a capture ``can_wait`` for a slow broker."""
 
     can_reopen = False
-    baud = RAW_BAUD
+    speeds = (RAW_BAUD,)
 
     def __init__(
         self,
@@ -117,18 +73,15 @@ class PacedSource:
         self._speed = speed
         self._clock = clock
 
-    def open(self) -> Port:
-        """Begin with the first part."""
+    def open(self, baud: int) -> Port:
+        """Begin with the first part, whatever the speed."""
         return PacedPort(self.device, self._parts(), self._clock, self._speed)
 
-    def try_next_speed(self) -> None:
-        """Do nothing: there is one speed."""
 
-    def switch_to_raw_speed(self) -> None:
-        """Do nothing: there is one speed."""
+PortSource: TypeAlias = SerialSource | PacedSource
 
 
-def open_source(port: str, baud: int | None, seed: int) -> SerialSource | PacedSource:
+def open_source(port: str, baud: int | None, seed: int) -> PortSource:
     """Return the source that ``--port`` names: ``sim``, a capture file, or a serial port."""
     if port == "sim":
         return PacedSource("sim", "sim", lambda: simulated.parts(seed))

@@ -201,11 +201,11 @@ def test_odd_fault_of_a_port_is_tried_again():
         can_reopen = True
         n = 0
 
-        def open(self) -> Port:
+        def open(self, baud: int) -> Port:
             self.n += 1
             if self.n == 1:
                 raise OSError("odd")
-            return super().open()
+            return super().open(baud)
 
     source = OddSource("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
     headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], Environment(clock))

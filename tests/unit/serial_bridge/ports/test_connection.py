@@ -18,7 +18,7 @@ class FaultySource(SerialSource):
         super().__init__("COM4")
         self.faults: list[Exception] = []
 
-    def open(self) -> Port:
+    def open(self, baud: int) -> Port:
         if self.faults:
             raise self.faults.pop()
         return PacedPort(self.device, iter([(0.0, b"abc")]), lambda: 0.0)
@@ -42,11 +42,22 @@ def test_a_port_is_opened_and_read(connection):
     assert connection.port is None
 
 
-def test_a_speed_that_brought_frames_is_kept(connection):
+def test_speeds_are_tried_one_after_the_other_until_one_brings_frames(connection):
+    speeds = []
+    for _ in range(4):
+        speeds.append(connection.baud)
+        connection.judge_speed(has_frames=False)
+    assert speeds == [57600, 115200, 9600, 57600]
     connection.judge_speed(has_frames=True)
-    assert connection.source.baud == 57600
+    assert connection.baud == 115200
+    connection.switch_to_raw_speed()
+    assert connection.baud == 57600
+
+
+def test_a_speed_that_was_given_is_the_only_one():
+    connection = Connection(SerialSource("COM4", 9600), Random(1))
     connection.judge_speed(has_frames=False)
-    assert connection.source.baud == 115200
+    assert connection.baud == 9600
 
 
 def test_delays_grow_with_faults_until_frames_arrive(connection):

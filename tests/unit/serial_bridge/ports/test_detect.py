@@ -2,10 +2,9 @@
 
 import pytest
 
-from serial_bridge.headsets.thinkgear import RAW_BAUD
 from serial_bridge.ports import detect
 from serial_bridge.ports.detect import SerialPortInfo
-from serial_bridge.ports.sources import SerialSource, open_source
+from serial_bridge.ports.sources import open_source
 
 DONGLE = SerialPortInfo("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, "1-1.4")
 
@@ -76,18 +75,3 @@ def test_port_names_a_source(tmp_path):
         True,
     )
     assert open_source("socket://host:1", None, 1).source_id.startswith("host-1-")
-
-
-def test_speeds_are_tried_one_after_the_other():
-    """The next speed is another one, and after the last comes the first; a speed that was given is kept."""
-    source = SerialSource("COM4")
-    speeds = []
-    for _ in range(4):
-        speeds.append(source.baud)
-        source.try_next_speed()
-    assert speeds == [57600, 115200, 9600, 57600]
-    source.switch_to_raw_speed()
-    assert source.baud == RAW_BAUD
-    fixed = SerialSource("COM4", 9600)
-    fixed.try_next_speed()
-    assert fixed.baud == 9600
