@@ -5,7 +5,7 @@ FROM python:3.13-slim AS build
 WORKDIR /build
 COPY requirements.lock ./
 ENV UV_SYSTEM_CERTS=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
-# The locked uv and the locked builder, in a place of their own that the final image does not see.
+# The locked uv and the locked builder, in a directory that is not copied to the final image.
 RUN python -m venv /tools \
  && awk '/^[^ ]/ {take = /^uv==/} take' requirements.lock >uv.txt \
  && /tools/bin/pip install --quiet --no-cache-dir --require-hashes -r uv.txt \
@@ -29,10 +29,10 @@ RUN /tools/bin/hatchling build -t wheel -d /dist \
 
 FROM python:3.13-slim
 COPY --from=build /app /app
-# What a service writes goes to /data; a named volume mounted there takes over this owner.
+# A service writes to /data; a named volume mounted there gets the same owner.
 RUN install -d -o 10001 -g 10001 /data && install -d -m 755 /secrets
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /data
-# A link, not a shell: SIGTERM reaches the service itself.
+# A link instead of a shell: SIGTERM reaches the service itself.
 ENTRYPOINT ["/app/service"]

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs NeuroOne on this machine without Docker, or brings it up to this checkout; for Debian 11+ and Ubuntu 20.04+.
+# Install NeuroOne on this machine without Docker, or update it to this checkout; for Debian 11+ and Ubuntu 20.04+.
 #
-#   sudo deploy/install.sh [--supervisor]   install or update; with systemd, or with supervisor where it is asked for
-#   sudo deploy/install.sh rollback         back to the version before
+#   sudo deploy/install.sh [--supervisor]   install or update; under systemd, or on request under supervisor
+#   sudo deploy/install.sh rollback         go back to the previous version
 #   sudo deploy/install.sh uninstall [--purge]   remove it; with --purge also the recordings, the logins and the users
 #
 # Programs are in /opt/neuroone, settings and logins in /etc/neuroone, recordings in /var/lib/neuroone/recordings.
@@ -49,23 +49,23 @@ packages() {
   if [ "$supervisor" = yes ]; then set -- "$@" supervisor; fi
   if ! dpkg -s "$@" >/dev/null 2>&1; then
     apt-get update -qq
-    # What is there stays as it is: an upgrade is the machine's own business, and may undo what was set up on it.
+    # Do not upgrade installed packages: an upgrade may undo what somebody has set up on this machine.
     apt-get install -y -qq --no-install-recommends --no-upgrade "$@" >/dev/null
   fi
-  # The distribution's own service has the port that ours needs. Nobody misses it while it is as it came.
+  # The distribution's own service uses the port that ours needs. Disable it only if nobody has configured it.
   if has_systemd && systemctl --quiet is-active mosquitto; then
     if [ -n "$(dpkg --verify mosquitto)" ] || ls /etc/mosquitto/conf.d/*.conf >/dev/null 2>&1; then
-      fail "a Mosquitto that somebody set up runs here: move it to another port or to another machine, then again"
+      fail "a Mosquitto that somebody set up runs here: move it to another port or machine, then run this again"
     fi
     systemctl disable --quiet --now mosquitto 2>/dev/null
   fi
   case $(/usr/sbin/mosquitto -h | head -n 1) in
     *" version 2."*) ;;
-    *) fail "Mosquitto 2 is needed; on Ubuntu 20.04: add-apt-repository ppa:mosquitto-dev/mosquitto-ppa, then again" ;;
+    *) fail "Mosquitto 2 is needed; on Ubuntu 20.04 first: add-apt-repository ppa:mosquitto-dev/mosquitto-ppa" ;;
   esac
 }
 
-# The programs of this checkout, in a directory of their own; the link `current` says which are used.
+# Install this checkout's programs in their own directory; the link `current` points to the version in use.
 programs() {
   version=$home/versions/$(date -u +%Y%m%d-%H%M%S)
   tools=$home/tools
@@ -91,7 +91,7 @@ programs() {
   rm -rf "$tools"
   if [ -L $home/current ]; then ln -sfn "$(readlink $home/current)" $home/previous; fi
   ln -sfn "$version" $home/current
-  for each in "$home"/versions/*; do # the one before stays, for a rollback
+  for each in "$home"/versions/*; do # keep the previous one for a rollback
     case $each in "$version" | "$(readlink $home/previous 2>/dev/null || true)") ;; *) rm -rf "$each" ;; esac
   done
 }
@@ -112,11 +112,11 @@ settings() {
   sed -e 's|^listener 1883$|listener 1883 127.0.0.1|' -e "s|/secrets/|$config/|" -e "s|/mosquitto/data/|$state/broker/|" \
     "$source/deploy/mosquitto/mosquitto.conf" >$config/mosquitto.conf
   if [ ! -e $config/neuroone.env ]; then
-    say "# Settings of the services, one NEUROONE_...=value a line; each program's --help lists them." >$config/neuroone.env
+    say "# Settings of the services, one NEUROONE_...=value per line; each program's --help lists them." >$config/neuroone.env
   fi
 }
 
-keeper() {
+autostart() {
   if [ "$supervisor" = yes ]; then
     install -d -m 755 /var/log/neuroone
     install -m 644 "$source/deploy/supervisor/neuroone.conf" /etc/supervisor/conf.d/neuroone.conf
@@ -149,7 +149,7 @@ for word in "$@"; do
     *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
 done
-[ "$(id -u)" = 0 ] || fail "must be run by root: sudo $0"
+[ "$(id -u)" = 0 ] || fail "root must run this: sudo $0"
 if under_supervisor; then supervisor=yes; fi
 
 case $command in
@@ -158,12 +158,12 @@ case $command in
     packages
     programs
     settings
-    keeper
+    autostart
     restart
     $home/current/bin/neuroone secrets --dir $config --show --host "$(hostname)"
     ;;
   rollback)
-    [ -L $home/previous ] || fail "there is no version before this one"
+    [ -L $home/previous ] || fail "there is no previous version"
     previous=$(readlink $home/previous)
     ln -sfn "$(readlink $home/current)" $home/previous
     ln -sfn "$previous" $home/current

@@ -12,7 +12,7 @@ from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
-from tests.support.waiting import wait_for
+from tests.support.waiting import WITHIN_S, wait_for
 
 M = TypeVar("M", bound=Message)
 
@@ -34,7 +34,10 @@ class Listener:
         return [(topic, message) for topic, message in opened if isinstance(message, kind)]
 
     def wait_for(
-        self, kind: type[M], condition: Callable[[Topic, M], bool] = lambda topic, message: True, timeout_s: float = 10
+        self,
+        kind: type[M],
+        condition: Callable[[Topic, M], bool] = lambda topic, message: True,
+        timeout_s: float = WITHIN_S,
     ) -> tuple[Topic, M]:
         """Wait for the first message of that kind that meets the condition."""
 

@@ -22,7 +22,7 @@ from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
 
-HEARD_WITHIN_S = 10.0
+HEARD_WITHIN_S = 20.0
 
 
 class Peer:

@@ -6,9 +6,11 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 POLL_S = 0.01
+WITHIN_S = 20.0
+"""Far more than a quiet machine needs: several test files run at a time."""
 
 
-def wait_for(condition: Callable[[], Value], what: str, timeout_s: float = 10.0) -> Value:
+def wait_for(condition: Callable[[], Value], what: str, timeout_s: float = WITHIN_S) -> Value:
     """Return the condition's first true value; fail with ``what`` if it does not come in time."""
     deadline_s = time.monotonic() + timeout_s
     while not (value := condition()):
