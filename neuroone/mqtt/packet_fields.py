@@ -176,9 +176,13 @@ class Fields:
         """Read two strings."""
         return self.text(), self.text()
 
+    def section(self) -> "Fields":
+        """Read the length of the properties, and return their bytes."""
+        return Fields(self._bytes(self.varint()))
+
     def properties(self, kind: Kind) -> dict[int, Value]:
         """Read the properties of a packet of this kind: each is known, allowed there, in its range and there once."""
-        section = Fields(self._bytes(self.varint()))
+        section = self.section()
         found: dict[int, Value] = {}
         while not section.is_at_end:
             identifier = section.varint()

@@ -2,13 +2,14 @@
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroone.contract.json import PAYLOAD_MAX_BYTES
-from neuroone.mqtt import packets
 from neuroone.mqtt.packets import (
+    PACKET_MAX_BYTES,
     BadPacket,
     ConnAck,
     Connect,
@@ -24,6 +25,8 @@ from neuroone.mqtt.packets import (
     Unsubscribe,
     Will,
 )
+from tests.support import broker_packets
+from tests.support.broker_packets import ClientDecoder
 
 TOPICS = st.text(st.characters(exclude_characters="\0+#", codec="utf-8"), min_size=1, max_size=20)
 PUBLISHES = st.builds(
@@ -38,12 +41,93 @@ PUBLISHES = st.builds(
 )
 
 
-@given(st.booleans(), st.lists(PUBLISHES), st.integers(1, 50))
-def test_what_is_encoded_is_decoded_however_it_is_cut(v5, messages, cut):
-    sent = b"".join(message.encode(v5) for message in messages)
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
+IDS = st.integers(1, 0xFFFF)
+QOS = st.integers(0, 1)
+CONNECTS = st.builds(
+    Connect,
+    client_id=TEXTS,
+    keep_alive_s=st.integers(0, 0xFFFF),
+    clean_start=st.booleans(),
+    session_expiry_s=st.integers(0, 0xFFFFFFFF),
+    receive_maximum=IDS,
+    packet_max_bytes=st.integers(1, 0xFFFFFFFF),
+    will=st.none() | st.builds(Will, TOPICS, st.binary(max_size=300), QOS, st.booleans()),
+    user=st.none() | TEXTS,
+    password=st.none() | TEXTS,
+)
+CONNACKS = st.builds(
+    ConnAck,
+    st.just(0),
+    session_present=st.booleans(),
+    receive_maximum=IDS,
+    maximum_qos=st.integers(0, 2),
+    retain_available=st.booleans(),
+    packet_max_bytes=st.none() | st.integers(1, 0xFFFFFFFF),
+    keep_alive_s=st.none() | st.integers(0, 0xFFFF),
+    session_expiry_s=st.none() | st.integers(0, 0xFFFFFFFF),
+    client_id=st.none() | TEXTS,
+    reason_text=TEXTS,
+)
+FROM_CLIENT = st.one_of(
+    PUBLISHES,
+    st.builds(PubAck, IDS, st.sampled_from((0, 0x80, 0x99))),
+    st.builds(Subscribe, IDS, st.lists(st.tuples(TEXTS, QOS), min_size=1).map(tuple)),
+    st.builds(Unsubscribe, IDS, st.lists(TEXTS, min_size=1).map(tuple)),
+    st.just(PingReq()),
+    st.builds(Disconnect, st.sampled_from((0, 0x81, 0x82))),
+)
+FROM_BROKER = st.one_of(
+    PUBLISHES,
+    CONNACKS,
+    st.builds(PubAck, IDS, st.sampled_from((0, 0x10, 0x97))),
+    st.builds(SubAck, IDS, st.lists(st.sampled_from((0, 1, 2, 0x80, 0x87)), min_size=1).map(tuple)),
+    st.builds(UnsubAck, IDS, st.lists(st.sampled_from((0, 0x11, 0x87)), min_size=1).map(tuple)),
+    st.just(PingResp()),
+    st.builds(Disconnect, st.sampled_from((0, 0x8E)), TEXTS),
+)
+PLAIN_V311 = st.one_of(
+    PUBLISHES,
+    st.builds(ConnAck, st.integers(1, 5)),
+    st.builds(ConnAck, st.just(0), st.booleans()),
+    st.builds(PubAck, IDS),
+    st.builds(SubAck, IDS, st.lists(st.sampled_from((0, 1, 2, 0x80)), min_size=1).map(tuple)),
+    st.builds(UnsubAck, IDS),
+    st.just(PingResp()),
+)
+
+
+def in_pieces(encoded, cut):
+    return [encoded[at : at + cut] for at in range(0, len(encoded), cut)]
+
+
+@given(
+    st.tuples(st.just(True), st.lists(FROM_BROKER)) | st.tuples(st.just(False), st.lists(PLAIN_V311)),
+    st.integers(1, 50),
+)
+def test_decoding_is_the_inverse_of_encoding_however_the_bytes_are_cut(case, cut):
+    v5, sent = case
     decoder = Decoder(v5=v5)
-    received = [packet for at in range(0, len(sent), cut) for packet in decoder.feed(sent[at : at + cut])]
-    assert received == messages
+    encoded = b"".join(broker_packets.encode(packet, v5) for packet in sent)
+    assert [packet for piece in in_pieces(encoded, cut) for packet in decoder.feed(piece)] == sent
+
+
+@given(CONNECTS, st.lists(FROM_CLIENT), st.integers(1, 50))
+def test_a_broker_reads_what_a_client_sends_in_mqtt_5(connect, packets, cut):
+    decoder = ClientDecoder()
+    encoded = b"".join(packet.encode(True) for packet in (connect, *packets))
+    assert [packet for piece in in_pieces(encoded, cut) for packet in decoder.feed(piece)] == [connect, *packets]
+
+
+@given(CONNECTS, st.lists(FROM_CLIENT))
+def test_a_broker_reads_what_a_client_sends_in_mqtt_3_1_1(connect, packets):
+    received = ClientDecoder().feed(b"".join(packet.encode(False) for packet in (connect, *packets)))
+    stated_in_v5 = {"session_expiry_s": 0, "receive_maximum": 65535, "packet_max_bytes": PACKET_MAX_BYTES}
+    plain = [
+        msgspec.structs.replace(packet, reason=0) if isinstance(packet, PubAck | Disconnect) else packet
+        for packet in packets
+    ]
+    assert received == [msgspec.structs.replace(connect, **stated_in_v5), *plain]
 
 
 def test_a_connack_of_mqtt_5_states_the_brokers_limits():
@@ -303,7 +387,7 @@ def test_a_packet_longer_than_we_accept_is_refused_at_its_length(v5):
 def test_the_longest_payload_of_the_contract_fits():
     largest = Publish("t" * 1000, bytes(PAYLOAD_MAX_BYTES), packet_id=1)
     encoded = largest.encode(True)
-    assert len(encoded) <= packets.PACKET_MAX_BYTES
+    assert len(encoded) <= PACKET_MAX_BYTES
     decoder = Decoder(v5=True)
     assert decoder.feed(encoded[:-1]) == []
     assert decoder.feed(encoded[-1:]) == [largest]
