@@ -1,13 +1,11 @@
 """Every command of the READMEs is run as it stands; a command without a test fails."""
 
-import contextlib
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,21 +13,14 @@ import pytest
 from neuroone.contract.messages import Reading, ServiceState
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import listening
+from tests.support.documents import ROOT, TIMEOUT_S, blocks, running, wait_for_line
 from tests.support.recordings import reading_rows, write_session
 
-ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.pt-BR.md")
-TIMEOUT_S = 60.0
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
-
-
-def blocks(readme: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language, in order."""
-    text = (ROOT / readme).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 EXAMPLE = "services/serial_bridge/captures/example.bytes"
@@ -52,24 +43,6 @@ def test_both_readmes_have_the_same_commands() -> None:
     assert [blocks(readme, "sh") for readme in READMES] == [blocks(READMES[0], "sh")] * 2
     assert [blocks(readme, "python") for readme in READMES] == [blocks(READMES[0], "python")] * 2
     assert set(COMMANDS) == set(RUN_ELSEWHERE) | set(SERVICES)
-
-
-@contextlib.contextmanager
-def running(command: str | list[str], **environ: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command of a README from the project's folder, its output in a pipe; ended by SIGTERM."""
-    words = shlex.split(command) if isinstance(command, str) else command
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **environ}) as popen:
-        try:
-            yield popen
-        finally:
-            popen.terminate()
-            popen.wait(TIMEOUT_S)
-
-
-def wait_for_line(popen: subprocess.Popen[str], text: str) -> None:
-    """Read what the program prints until a line has the text."""
-    assert popen.stdout is not None
-    assert any(text in line for line in popen.stdout), f"the program ended without saying {text!r}"
 
 
 def test_up(tmp_path: Path) -> None:
