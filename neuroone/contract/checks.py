@@ -28,8 +28,9 @@ from msgspec.json import Encoder
 
 from neuroone.contract.errors import BadMessage
 
+INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
-"""The largest whole number that msgspec and most JSON readers can hold."""
+"""The largest whole number that msgspec and most other programs can hold."""
 COUNTER_NAME_MAX_CHARS: Final = 64
 """A counter's name: a few words."""
 
@@ -123,11 +124,15 @@ def item_class_of(field: Field) -> type[Message] | None:
 
 
 def check(of: type[Message], given: Mapping[str, Any], path: str = "") -> None:
-    """Raise BadMessage for the first fault in a message's values: a missing one, then in the order of the fields.
+    """Raise BadMessage for the first fault: in listed objects, then a missing key, then in the order of the fields.
 
     ``path`` stands before the field's name in the error.
     """
     fields = fields_of(of)
+    for name, field in fields.items():
+        if (item_class := item_class_of(field)) is not None and _are_objects(given.get(name)):
+            for item in given[name]:
+                check(item_class, item, f"{path}{name}.")
     if missing := [name for name, field in fields.items() if field.required and name not in given]:
         raise BadMessage(path + min(missing), "is missing")
     for name, field in fields.items():
@@ -136,10 +141,6 @@ def check(of: type[Message], given: Mapping[str, Any], path: str = "") -> None:
             continue
         if fault := _fault(field.type, value):
             raise BadMessage(path + name, fault)
-        if (item_class := item_class_of(field)) is not None:
-            for item in value:
-                if isinstance(item, Mapping):
-                    check(item_class, item, f"{path}{name}.")
 
 
 def _fault(kind: Any, value: Any) -> str | None:
@@ -162,9 +163,10 @@ def _fault(kind: Any, value: Any) -> str | None:
     if isinstance(item, IntType):
         return _samples_fault(value, item, kind.max_length)
     if of is VarTupleType:
-        if not isinstance(value, list | tuple) or len(value) > kind.max_length:
-            return f"must be a list of at most {kind.max_length} objects"
-        return None if all(isinstance(each, (dict, item.cls)) for each in value) else "must hold objects only"
+        are_items = isinstance(value, tuple) and all(type(each) is item.cls for each in value)
+        if (are_items or _are_objects(value)) and len(value) <= kind.max_length:
+            return None
+        return f"must be a list of at most {kind.max_length} objects"
     if not _is_finite(value):
         return "must be a finite number"
     return None if value >= 0 else "must be at least 0"
@@ -198,9 +200,13 @@ def _numbers_fault(value: Any, most: int) -> str | None:
     return None
 
 
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
 def _is_finite(value: Any) -> bool:
     if type(value) is int:
-        return -INT64_MAX <= value <= INT64_MAX
+        return INT64_MIN <= value <= INT64_MAX
     return type(value) is float and math.isfinite(value)
 
 

@@ -30,6 +30,16 @@ def _not_json(constant: str) -> NoReturn:
 _FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
 
 
+class _Decoders(dict[type[Message], Callable[[bytes], Any]]):
+    """Keep the decoder of each message class."""
+
+    def __missing__(self, of: type[Message]) -> Callable[[bytes], Any]:
+        return self.setdefault(of, msgspec.json.Decoder(of).decode)
+
+
+_DECODE: Final = _Decoders()
+
+
 def encode(message: Message) -> bytes:
     """Return the payload of a message, keys in the order of its fields."""
     payload = _to_json(message)
@@ -46,14 +56,15 @@ def decode(of: type[M], payload: bytes) -> M:
     Unknown keys are ignored; of a key that stands there twice the last one counts. Raises BadMessage, and nothing
     else, for any bytes that are not such a message.
     """
-    try:
-        message: M = _decoder_of(of)(payload)
-        if encode(message) == payload:
-            return message
-    except (ValueError, RecursionError):
-        pass
-    # msgspec allows other spellings of a time and does not read what stands under unknown keys. So only what is
-    # spelled like our own messages is taken as it is; everything else is read again, strictly.
+    if len(payload) <= PAYLOAD_MAX_BYTES:
+        try:
+            message: M = _DECODE[of](payload)
+            if _to_json(message) == payload:
+                return message
+        except (ValueError, RecursionError):
+            pass
+    # msgspec allows other spellings of a time and does not check what stands under unknown keys. So only a payload
+    # that is spelled like our own is accepted at once; every other one is read again, strictly.
     return from_object(of, load_object(payload))
 
 
@@ -96,11 +107,6 @@ def schema_of(of: type[Message]) -> dict[str, Any]:
     (schema,), components = msgspec.json.schema_components([of], ref_template="{name}")
     found: dict[str, Any] = _without_references(schema, components)
     return found
-
-
-@cache
-def _decoder_of(of: type[M]) -> Callable[[bytes], M]:
-    return msgspec.json.Decoder(of).decode
 
 
 def _load_slowly(payload: bytes) -> Any:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from neuroone.contract.checks import COUNTER_NAME_MAX_CHARS, INT64_MAX
+from neuroone.contract.checks import COUNTER_NAME_MAX_CHARS, INT64_MAX, INT64_MIN
 from neuroone.contract.checks import Message as Message
 
 NAME_MAX_CHARS: Final = 8192
@@ -110,7 +110,7 @@ Title = Annotated[str, Meta(min_length=1, max_length=NAME_MAX_CHARS)]
 Note = Annotated[str, Meta(min_length=1, max_length=NOTE_MAX_CHARS)]
 Count = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 Number = (
-    Annotated[int, Meta(ge=-INT64_MAX, le=INT64_MAX)] | Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]
+    Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)] | Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]
 )
 """A finite number. Whole ones stay whole: 5 is not written as 5.0."""
 Duration = Annotated[int, Meta(ge=0, le=INT64_MAX)] | Annotated[float, Meta(ge=0, le=float_info.max)]
