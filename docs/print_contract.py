@@ -1,4 +1,4 @@
-"""Print the contract: writes docs/contract.md and docs/asyncapi.yaml from the code.
+"""Print the contract: write docs/contract.md and docs/asyncapi.yaml from the code.
 
     python3 run.py exec python docs/print_contract.py
 
@@ -39,17 +39,17 @@ DIALECTS = {
         schemas.NEW_SAID,
         schemas.NEW_HEARD,
         SUBPROTOCOL,
-        "The dialect neuroone.v1, on any path: whoever offers the subprotocol speaks it. hello comes first.",
+        "The dialect neuroone.v1, on any path, for clients that offer the subprotocol. hello comes first.",
     ),
     "first_dialect": (
         schemas.FIRST_SAID,
         schemas.FIRST_HEARD,
         "",
-        "The first dialect, on any path: students send, who says dash hears every student, who says nothing hears "
-        "the headset at a serial port.",
+        "The first dialect, on any path: students send readings; a client that sends dash receives those of every "
+        "student; a client that sends nothing receives those of the headset at a serial port.",
     ),
 }
-"""What clients say and hear, the subprotocol and the words of each WebSocket dialect."""
+"""What clients send and receive, the subprotocol and the description of each WebSocket dialect."""
 
 INTRODUCTION = f"""\
 <!-- Printed from the code by docs/print_contract.py: change neuroone/contract, then print again. -->
@@ -59,24 +59,24 @@ What travels between NeuroOne's services, and to anyone who subscribes. `docs/as
 programs.
 
 - **Topics** begin with `{topics.ROOT}/{{site}}/`. `site`, `group`, `source`, `service` and `instance` are ids: 1 to
-  {topics.ID_MAX_CHARS} of the characters `A-Z a-z 0-9 _ -`. An id is made from free text in one way: text that is an id
-  stays; anything else becomes an ASCII slug, `-` and {topics.HASH_CHARS} hexadecimal digits of the text's SHA-256
+  {topics.ID_MAX_CHARS} of the characters `A-Z a-z 0-9 _ -`. Ids are made from free text by one rule: text that is an id
+  stays as it is; other text becomes an ASCII slug, `-` and {topics.HASH_CHARS} hexadecimal digits of the text's SHA-256
   (`João Silva` is `{topics.id_from_text("João Silva")}`). A source without a code is in the group `{topics.NO_GROUP}`.
 - **Payloads** are JSON objects in UTF-8 of at most {PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
   ignored: later versions may add some. A field whose type is "or null" is always there.
 - **Everything that matters is in the payload**, not in MQTT 5 properties: MQTT 3.1.1 is enough.
 - **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
   message. A jump of `seq` is a gap. A new `session` starts at 0.
-- **Only state is retained.** A retained state is what is so now; a reading that you get is one that just happened.
-  An empty payload on a state's topic takes the state away: a gateway does so when a student has been gone for
-  {FORGET_AFTER.total_seconds() / 3600:g} hours, for it has a child's name.
+- **Only state is retained.** A retained state is the present one; a reading that you receive has just happened.
+  An empty payload on a state's topic removes the state: a gateway does so when a student has been gone for
+  {FORGET_AFTER.total_seconds() / 3600:g} hours, because the state holds a child's name.
 - **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only
   while `poor_signal` is 0; an eSense of 0 means "not computed". Neither a frozen nor a missing value may enter an
   average. `poor_signal` null: the source does not say.
 - **Band powers** (`{BANDS[0]}` to `{BANDS[-1]}`) have no physical unit: compare a source with itself only.
 - **Who is there:** a stream is there while its state is not `offline` *and* the service that owns it (`service`,
-  `instance` in the state) says `{ServiceStatus.ONLINE}`. Of two states of one thing the one with the lower (`epoch`,
-  `connection`) is the older.
+  `instance` in the state) says `{ServiceStatus.ONLINE}`. A run of a service has a random id (`run`, absent in states
+  of older versions): compare it for equality only. `epoch` is for information: the clocks of two computers differ.
 
 ## Topics
 
@@ -86,7 +86,7 @@ programs.
 
 
 def markdown() -> str:
-    """The text of docs/contract.md."""
+    """Return the text of docs/contract.md."""
     parts = [INTRODUCTION]
     for rule in topics.TOPICS:
         name = rule.message.__name__
@@ -104,7 +104,7 @@ def markdown() -> str:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3 document."""
+    """Return the AsyncAPI 3 document."""
     channels = {}
     operations = {}
     messages = {}
@@ -197,14 +197,14 @@ def _websocket_operations() -> dict[str, Any]:
             operations[f"{action}_{key}"] = {
                 "action": action,
                 "channel": {"$ref": f"#/channels/{key}"},
-                "summary": f"What clients {'say' if action == 'send' else 'hear'}.",
+                "summary": f"What clients {action}.",
                 "messages": [{"$ref": f"#/channels/{key}/messages/{way}_{name}"} for name in names],
             }
     return operations
 
 
 def asyncapi_text() -> str:
-    """The text of docs/asyncapi.yaml."""
+    """Return the text of docs/asyncapi.yaml."""
     head = "# Printed from the code by docs/print_contract.py: change neuroone/contract, then print again.\n"
     plain = json.loads(json.dumps(asyncapi()))  # nothing is shared: YAML would print anchors
     return head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)

@@ -1,4 +1,4 @@
-"""What travels between the services: topics, messages, their JSON and their errors.
+"""What travels between the services and what lies on disk: topics, messages, their JSON, files, hints and errors.
 
-Standard library only; does no I/O and reads no clock. ``docs/contract.md`` is its printed form.
+Needs msgspec only; does no I/O and reads no clock. ``docs/contract.md`` is its printed form.
 """

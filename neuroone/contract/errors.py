@@ -1,12 +1,21 @@
-"""The errors of NeuroOne.
+"""The errors of NeuroOne. Those of the contract and of the settings are here, the others where they are raised.
 
 ::
 
     NeuroOneError
     ├── ContractError
-    │   ├── BadTopic        a topic that the contract does not know, or an id that is none
-    │   └── BadMessage      a payload, or a message, with a field out of its type or range
-    └── SettingsError       wrong flags or environment variables, all of them at once
+    │   ├── BadTopic        the contract does not know the topic, or an id cannot stand in one
+    │   └── BadMessage      a field of a payload or message is missing, or out of its type or range
+    ├── SettingsError       flags or environment variables are wrong; lists all of them at once
+    ├── BadPacket           neuroone.mqtt: the broker broke the rules of MQTT
+    ├── Replaced            neuroone.mqtt: another program took this service's place on the broker
+    ├── PortFault           serial_bridge: a port cannot be opened, or was lost
+    ├── BadCapture          serial_bridge: a line of a capture is invalid
+    ├── BadFrame            ws_gateway: a client's frame does not follow its dialect
+    │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
+    ├── Refused             ws_gateway: too much waits for the broker; the client sends again later
+    ├── NotListed           ws_gateway: there is no recording of that name
+    └── TooLarge            ws_gateway: a download would take too much memory
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """The messages: frozen, checked when they are made, each field with its unit and range.
 
-A message that exists is valid: a wrong type or range raises BadMessage, which names the field. The
-annotations below are the single statement of the contract; the codec, ``docs/contract.md`` and
-``docs/asyncapi.yaml`` are read from them.
+A message that exists is valid: a wrong type or range raises BadMessage, which names the field. The contract is
+stated in the annotations below and nowhere else: JSON, ``docs/contract.md`` and ``docs/asyncapi.yaml`` come from them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from neuroone.contract.checks import COUNTER_NAME_MAX_CHARS, INT64_MAX, INT64_MI
 from neuroone.contract.checks import Message as Message
 
 NAME_MAX_CHARS: Final = 8192
-"""A whole WebSocket message of a student is at most 8 KiB, so a name is never cut on its way."""
+"""A student's WebSocket message has at most 8 KiB, so no name that arrives is cut."""
 NOTE_MAX_CHARS: Final = 1000
 """A marker's note: a paragraph, not a document."""
 RAW_RATE_HZ: Final = 512
@@ -28,15 +27,17 @@ ESENSE_MAX: Final = 100
 """eSense is 0 to 100 (ThinkGear Serial Stream Guide, CODE 0x04 and 0x05)."""
 POOR_SIGNAL_MAX: Final = 255
 """Signal quality is one byte (CODE 0x02)."""
+OFF_SKIN: Final = 200
+"""Poor signal of a headset that no one wears (ThinkGear Serial Stream Guide, CODE 0x02): its bands are noise."""
 BAND_MAX: Final = 2**24 - 1
 """A band power is three bytes, big-endian, on the wire of the headset (CODE 0x83)."""
 COUNTERS_MAX: Final = 100
 """Names in one set of counters: a service has a few dozen."""
 RECORDED_STREAMS_MAX: Final = 125
-"""Streams in one mark, below 64 KiB; a recorder with more changed streams sends several."""
+"""Streams in one receipt, below 64 KiB; a recorder with more changed streams sends several."""
 MISSING_MAX: Final = 3
-"""Holes that one stream's mark names: 125 streams with so many each stay below 64 KiB. Senders keep two minutes, and
-have rarely more than one hole in that."""
+"""Gaps that a receipt lists for one stream: 125 streams with so many each stay below 64 KiB. Senders keep two minutes
+of readings, in which there is rarely more than one gap."""
 SEQ_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (RFC 8259 section 6)."""
 BANDS: Final = (
@@ -53,14 +54,14 @@ BANDS: Final = (
 
 
 class Kind(StrEnum):
-    """Where a source's readings are decoded."""
+    """Where the readings of a source are decoded."""
 
     HEADSET = "headset"
     CLIENT = "client"
 
 
 class StreamStatus(StrEnum):
-    """Whether a source is there."""
+    """Whether a source is connected and sends readings."""
 
     ONLINE = "online"
     STALE = "stale"
@@ -68,14 +69,14 @@ class StreamStatus(StrEnum):
 
 
 class ServiceStatus(StrEnum):
-    """Whether a service is there."""
+    """Whether a service is running."""
 
     ONLINE = "online"
     OFFLINE = "offline"
 
 
 class Link(StrEnum):
-    """What the link to a source is doing; ``hint`` says what to do about it."""
+    """What the link to a source does; ``hint`` says what to do about it."""
 
     CONNECTED = "connected"
     SEARCHING = "searching"
@@ -142,7 +143,7 @@ Counters = Annotated[Numbers, about("Totals since the start, by name.", max_leng
 
 
 class Reading(Message, frozen=True, kw_only=True):
-    """What a headset says once a second: signal quality, eSense and the eight band powers."""
+    """What a headset sends once a second: signal quality, eSense and the eight band powers."""
 
     session: Session
     seq: Seq
@@ -183,7 +184,7 @@ class RawBlock(Message, frozen=True, kw_only=True):
 
 
 class StreamState(Message, frozen=True, kw_only=True):
-    """Whether a source is there, who and what it is, what its link does, and its counters."""
+    """Whether a source is connected, its name and kind, the state of its link, and its counters."""
 
     status: Annotated[StreamStatus, about("stale: linked, but no reading for 3 s. offline: gone, or none for 10 s.")]
     session: Session
@@ -193,7 +194,7 @@ class StreamState(Message, frozen=True, kw_only=True):
     code: Code
     link: Annotated[Link, about("What the link to the source is doing.")]
     hint: Annotated[Note | None, about("What to do about it, in plain words; null: nothing.")]
-    device: Annotated[Note | None, about("The port or file that a headset hangs on; else null.")]
+    device: Annotated[Note | None, about("The port or file of a headset; null for clients.")]
     service: Id
     instance: Id
     epoch: Epoch
@@ -212,7 +213,7 @@ class GroupEvent(Message, frozen=True, kw_only=True):
 
 
 class ServiceState(Message, frozen=True, kw_only=True):
-    """Whether a service is there; retained, and also the service's Last Will."""
+    """Whether a service is running; retained, and also the service's Last Will."""
 
     status: Annotated[ServiceStatus, about("online from connect; offline at exit or as Will.")]
     version: Annotated[Label, about("The version of NeuroOne that runs.")]
@@ -228,7 +229,7 @@ class ServiceState(Message, frozen=True, kw_only=True):
 
 
 class Health(Message, frozen=True, kw_only=True):
-    """How a service does, every 10 s."""
+    """How a service is doing, every 10 s."""
 
     time: Now
     uptime_s: Annotated[Duration, about("Since the service started.", unit="s")]
@@ -256,14 +257,14 @@ class RecordedStream(Message, frozen=True, kw_only=True):
     gaps: Annotated[Count, about("Readings of this session that never came.")]
     missing: Annotated[
         tuple[Missing, ...],
-        about("Which ones, in rising order: the newest of them, if they are many.", max_length=MISSING_MAX),
+        about("Which ones, in rising order; if they are many, only the newest.", max_length=MISSING_MAX),
     ] = ()
 
 
 class Recorded(Message, frozen=True, kw_only=True):
-    """The streams whose files grew since the last such message."""
+    """A receipt: the streams whose files grew since the last one."""
 
     time: Now
     streams: Annotated[
-        tuple[RecordedStream, ...], about("One entry a stream and session.", max_length=RECORDED_STREAMS_MAX)
+        tuple[RecordedStream, ...], about("One entry for each stream and session.", max_length=RECORDED_STREAMS_MAX)
     ]

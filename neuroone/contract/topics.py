@@ -1,4 +1,4 @@
-"""The only place that spells a topic, and the only place that makes an id from free text.
+"""Spell topics and make ids from free text; nothing else in the project does.
 
 Every topic is ``neuroone/v1/{site}/`` and one of the shapes of :data:`TOPICS`. An id is
 ``[A-Za-z0-9_-]{1,64}``: safe in a topic, in a file name and in an address.
@@ -30,7 +30,7 @@ ID_MAX_CHARS: Final = 64
 HASH_CHARS: Final = 6
 """24 bits of SHA-256: among 1000 made ids of one slug, two meet with a chance of 3 %; of different slugs, never."""
 TOPICS_MAX: Final = 20_000
-"""Topics that are taken apart only once: the same few thousand come every second. About 10 MB."""
+"""Topics that are kept after they were taken apart: the same few thousand come every second. About 10 MB."""
 NO_GROUP: Final = "no-group"
 """The group of a source that named none."""
 
@@ -40,7 +40,7 @@ _NOT_ID = re.compile(r"[^A-Za-z0-9_]+")
 
 @dataclass(frozen=True, slots=True)
 class TopicRule:
-    """One row of the topic table: what travels on a shape of topic and how."""
+    """One row of the topic table: the message that travels on a shape of topic, its owner, QoS and retain."""
 
     shape: str
     message: type[Message]
@@ -77,7 +77,7 @@ STREAM_STATE: Final = TopicRule(
 EVENT: Final = TopicRule(
     "groups/{group}/event",
     GroupEvent,
-    "whoever marks: ws_gateway, serial_bridge, monitor_gui",
+    "who sets the marker: ws_gateway, serial_bridge, monitor_gui",
     qos=1,
     retained=False,
     doc="A marker, or the start or the end of a class.",
@@ -114,7 +114,7 @@ class Topic:
     """A topic taken apart; ``str()`` puts it together again.
 
     ``ids`` holds the ids that the rule's shape names, in the shape's order.
-    Raises BadTopic for an id that is none or for a wrong set of ids.
+    Raises BadTopic for an invalid id or for a wrong number of ids.
     """
 
     site: str
@@ -131,17 +131,17 @@ class Topic:
         return f"{ROOT}/{self.site}/{_fill(self.rule, self.ids)}"
 
     def __getitem__(self, name: str) -> str:
-        """The id that the shape calls ``name``, as in ``topic["group"]``."""
+        """Return the id that the shape calls ``name``, as in ``topic["group"]``."""
         return self.ids[_names(self.rule.shape).index(name)]
 
 
 def is_id(text: str) -> bool:
-    """Whether ``text`` can stand in a topic as it is."""
+    """Return True if ``text`` can stand in a topic as it is."""
     return _ID.match(text) is not None
 
 
 def check_id(text: str) -> str:
-    """Return ``text``, or raise BadTopic when it is no id."""
+    """Return ``text`` if it is an id. Raises BadTopic."""
     if not is_id(text):
         raise BadTopic("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -")
     return text
@@ -162,54 +162,54 @@ def id_from_text(text: str) -> str:
 
 
 def group_id(code: str | None) -> str:
-    """The group of a source whose code (the seed's ``Codigo``) is ``code``."""
+    """Return the group of a source whose class code (``Codigo`` in the first dialect) is ``code``."""
     return id_from_text(code) if code else NO_GROUP
 
 
 def reading(site: str, group: str, source: str) -> Topic:
-    """The topic of one source's readings."""
+    """Return the topic of one source's readings."""
     return Topic(site, READING, (group, source))
 
 
 def raw(site: str, group: str, source: str) -> Topic:
-    """The topic of one source's raw blocks."""
+    """Return the topic of one source's raw blocks."""
     return Topic(site, RAW, (group, source))
 
 
 def stream_state(site: str, group: str, source: str) -> Topic:
-    """The topic of one source's retained state."""
+    """Return the topic of one source's retained state."""
     return Topic(site, STREAM_STATE, (group, source))
 
 
 def event(site: str, group: str) -> Topic:
-    """The topic of one group's events."""
+    """Return the topic of one group's events."""
     return Topic(site, EVENT, (group,))
 
 
 def service_state(site: str, service: str, instance: str) -> Topic:
-    """The topic of one service's retained state and Last Will."""
+    """Return the topic of one service's retained state and Last Will."""
     return Topic(site, SERVICE_STATE, (service, instance))
 
 
 def health(site: str, service: str, instance: str) -> Topic:
-    """The topic of one service's health."""
+    """Return the topic of one service's health."""
     return Topic(site, HEALTH, (service, instance))
 
 
 def recorded(site: str, instance: str) -> Topic:
-    """The topic of one recorder's marks."""
+    """Return the topic of one recorder's receipts."""
     return Topic(site, RECORDED, (instance,))
 
 
 def every(rule: TopicRule, site: str, **ids: str) -> str:
-    """The filter that matches every topic of ``rule``, or those with the ids that are given."""
+    """Return the filter for every topic of ``rule``, or for those with the ids that are given."""
     wanted: Mapping[str, str] = dict.fromkeys(_names(rule.shape), "+") | {n: check_id(i) for n, i in ids.items()}
     return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule.shape)))}"
 
 
 @lru_cache(maxsize=TOPICS_MAX)
 def parse(topic: str) -> Topic:
-    """Take a topic apart; raise BadTopic for any that the contract does not know."""
+    """Take a topic apart. Raises BadTopic for one that the contract does not know."""
     found = _PATTERN.match(topic)
     if found is None:
         raise BadTopic("not a topic of this contract")

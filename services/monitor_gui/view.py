@@ -9,6 +9,7 @@ import numpy as np
 from monitor_gui.history import COLUMNS, Floats, RawSpan
 from neuroone.contract.messages import (
     BANDS,
+    OFF_SKIN,
     Reading,
     RecordedStream,
     ServiceState,
@@ -23,8 +24,6 @@ RAW_WINDOW_MAX_S: Final = 10
 """A longer 512 Hz trace is only a black bar."""
 ESENSES: Final = ("attention", "meditation")
 LINES: Final = (*BANDS, *ESENSES, "raw")
-OFF_SKIN: Final = 200
-"""Poor signal of a headset off the head (ThinkGear Serial Stream Guide, CODE 0x02): its bands are noise."""
 ADJUSTING_MAX: Final = 50
 """Up to here a contact needs adjusting; above, the signal is poor."""
 ARTEFACT_MIN: Final = 16_700_000

@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from neuroone.contract.messages import BAND_MAX, BANDS, RAW_BLOCK_SAMPLES, RAW_RATE_HZ, Kind, RawBlock, Reading
+from neuroone.contract.messages import (
+    BAND_MAX,
+    BANDS,
+    ESENSE_MAX,
+    RAW_BLOCK_SAMPLES,
+    RAW_RATE_HZ,
+    Kind,
+    RawBlock,
+    Reading,
+)
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
-from serial_bridge.headsets.thinkgear import ESENSE_MAX
 
 TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.BANDS,

@@ -19,6 +19,7 @@ from math import isfinite
 from operator import add
 from typing import Final
 
+from neuroone.contract.messages import ESENSE_MAX
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skipped, Value
 
 SYNC: Final = 0xAA
@@ -36,8 +37,6 @@ RAW_ROW: Final = 0x80
 RAW_LOW: Final = -2048
 RAW_HIGH: Final = 2047
 """A ThinkGear chip has a 12-bit ADC; a sample outside is counted as implausible."""
-ESENSE_MAX: Final = 100
-"""Attention and meditation go from 0, not computed, to 100 (Serial Stream Guide, "eSense Meters")."""
 
 BYTE_ROWS: Final = {
     0x01: Quantity.BATTERY,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-from neuroone.contract.messages import BAND_MAX, RAW_RATE_HZ
+from neuroone.contract.messages import BAND_MAX, OFF_SKIN, RAW_RATE_HZ
 from serial_bridge.headsets.thinkgear import (
     DONGLE_AUTO_CONNECT,
     DONGLE_BAUD,
@@ -26,8 +26,6 @@ from serial_bridge.headsets.thinkgear import (
     encode_raw,
 )
 
-OFF_HEAD: Final = 200
-"""Poor signal while the electrodes touch no skin."""
 SCAN_S: Final = 2.0
 """Time that the simulated dongle scans for its headset; a real one needs up to 10 s."""
 PART_SAMPLES: Final = 4
@@ -36,7 +34,7 @@ MAINS_HZ: Final = 60.0
 """Brazil; the simulated headset has no notch filter."""
 TYPICAL_BANDS: Final = (120_000, 32_000, 9_000, 7_000, 8_000, 6_500, 2_800, 2_200)
 """Medians of delta to mid gamma, near those of a real MindWave Mobile on a calm head."""
-POOR_LEVELS: Final = (26, 51, 80, OFF_HEAD)
+POOR_LEVELS: Final = (26, 51, 80, OFF_SKIN)
 
 
 def second_frame(poor_signal: int, bands: tuple[int, ...], attention: int, meditation: int) -> bytes:
@@ -108,7 +106,7 @@ class Head:
             if since_blink_s > 1:
                 self._blink_at = self._n + int(rng.expovariate(0.3) * RAW_RATE_HZ)
         if self._poor:
-            value *= 2 + 8 * (self._poor == OFF_HEAD)
+            value *= 2 + 8 * (self._poor == OFF_SKIN)
         return max(RAW_LOW, min(RAW_HIGH, round(value)))
 
     def second(self) -> bytes:
@@ -124,7 +122,7 @@ class Head:
             for typical, up in zip(TYPICAL_BANDS, lift, strict=True)
         )
         warm = self._n > 3 * RAW_RATE_HZ
-        if self._poor == OFF_HEAD or not warm:
+        if self._poor == OFF_SKIN or not warm:
             self.attention = self.meditation = 0
         elif not self._poor:
             self.attention = max(1, min(100, round(100 * self._alert + rng.gauss(0, 5))))

@@ -1,12 +1,16 @@
 """The printed contract agrees with the code."""
 
+import ast
 import json
+import re
 import runpy
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+
+from neuroone.contract import errors
 
 ROOT = Path(__file__).parents[4]
 printed = runpy.run_path(str(ROOT / "docs" / "print_contract.py"))
@@ -50,3 +54,19 @@ def test_every_reference_leads_somewhere() -> None:
         node = DOCUMENT
         for part in reference.removeprefix("#/").split("/"):
             node = node[part]
+
+
+def test_the_tree_of_errors_is_complete() -> None:
+    """Every error that NeuroOne raises on purpose stands at the top of errors.py, below its base."""
+    printed_tree = re.findall(r"[├└]── (\w+)", str(errors.__doc__))
+    found = {"NeuroOneError"}
+    sources = [path for room in ("neuroone", "services") for path in (ROOT / room).rglob("*.py")]
+    classes = [
+        (node.name, {base.id for base in node.bases if isinstance(base, ast.Name)})
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    while more := {name for name, bases in classes if bases & found} - found:
+        found |= more
+    assert sorted(printed_tree) == sorted(found - {"NeuroOneError"})

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from neuroone.contract.messages import OFF_SKIN
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Frame, Raw
 from serial_bridge.headsets.thinkgear import Decoder
@@ -49,7 +50,7 @@ def test_esense_is_frozen_while_contact_is_poor():
     assert set(poor) <= {0, *simulated.POOR_LEVELS}
     assert len(poor) > 2
     for before, now in pairwise(seconds[4:]):
-        if now["poor_signal"] == simulated.OFF_HEAD:
+        if now["poor_signal"] == OFF_SKIN:
             assert now["attention"] == now["meditation"] == 0
         elif now["poor_signal"]:
             assert now["attention"] == before["attention"]
