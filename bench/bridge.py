@@ -28,9 +28,9 @@ from neuroone.contract import topics
 from neuroone.contract.json import encode
 from neuroone.contract.messages import RAW_RATE_HZ, Message, RawBlock, Reading
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
 from serial_bridge.headset import Environment, Headset
@@ -88,7 +88,7 @@ def load(headsets: int, seconds: float, kind: str) -> None:
         broker.start()
         arrived: list[tuple[float, Delivery]] = []
         ear = ThreadedClient(
-            BrokerAddress.parse(broker.url),
+            BrokerAddresses.parse(broker.url),
             Identity("local", "bench", "bench", "0", 0, "bench"),
             subscriptions={topics.every(topics.RAW, "local"): 0},
             on_delivery=lambda delivery: arrived.append((time.monotonic(), delivery)),

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bench.recorder import publish_all
 from neuroone.contract import topics
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.client import AsyncClient
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
@@ -40,7 +40,7 @@ class Count:
         self.deliveries += 1
 
 
-def thread(address: BrokerAddress, count: Count, messages: int) -> None:
+def thread(address: BrokerAddresses, count: Count, messages: int) -> None:
     bus = ThreadedClient(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
     bus.start()
     assert bus.wait_connected(10)
@@ -51,7 +51,7 @@ def thread(address: BrokerAddress, count: Count, messages: int) -> None:
     bus.close()
 
 
-async def loop(address: BrokerAddress, count: Count, messages: int) -> None:
+async def loop(address: BrokerAddresses, count: Count, messages: int) -> None:
     bus = AsyncClient(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
     bus.start()
     while not bus.is_connected:  # noqa: ASYNC110 (no event to wait for)
@@ -81,7 +81,7 @@ def main() -> None:
     """Measure both, or be the subscriber of one measurement."""
     if len(sys.argv) == 4:
         _, kind, messages, url = sys.argv
-        address = BrokerAddress.parse(url)
+        address = BrokerAddresses.parse(url)
         if kind == "thread":
             thread(address, Count(), int(messages))
         else:

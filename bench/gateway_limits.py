@@ -48,7 +48,7 @@ def running(data=None):
         wait_until_open(mqtt)
         heard = set()
         bus = ThreadedClient(
-            BrokerAddress(HOST, mqtt),
+            [BrokerAddress(HOST, mqtt)],
             Identity("local", "bench", "limits", "0", 1, "limits"),
             subscriptions={"#": 0},
             on_delivery=lambda delivery: heard.add(delivery.topic),

@@ -29,9 +29,9 @@ from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.replay import ReplayBuffer
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
@@ -101,7 +101,7 @@ def listening(broker: Broker, marks: Marks) -> Iterator[None]:
         topics.every(topics.SERVICE_STATE, "local", service="csv_recorder"): 1,
     }
     bus = ThreadedClient(
-        BrokerAddress.parse(broker.url), identity("bench_marks"), subscriptions=filters, on_delivery=marks.take
+        BrokerAddresses.parse(broker.url), identity("bench_marks"), subscriptions=filters, on_delivery=marks.take
     )
     bus.start()
     try:
@@ -182,7 +182,7 @@ def scenario(name: str, kind: str, students: int, kills: int) -> bool:
         with listening(world.broker, world.marks):
             world.start_recorder()
             bus = ThreadedClient(
-                BrokerAddress.parse(world.broker.url), identity("serial_bridge"), ledger=ReplayBuffer(time.monotonic)
+                BrokerAddresses.parse(world.broker.url), identity("serial_bridge"), replay=ReplayBuffer(time.monotonic)
             )
             bus.start()
             load = Load(bus, students)

@@ -61,7 +61,7 @@ def watch(url: str, folder: Path, minutes: float) -> None:
     identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000), "bench")
 
     def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return ThreadedClient(broker, identity, **options)
+        return ThreadedClient([broker], identity, **options)
 
     feed = Feed(new_client, "local", time.monotonic)
     stream = StreamId("no-group", "bench")

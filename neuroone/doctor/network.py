@@ -21,7 +21,7 @@ from neuroone.contract.messages import Health, Message, Reading, ServiceState, S
 from neuroone.contract.topics import Topic
 from neuroone.doctor.checks import Answer, BrokerAnswer, Instance
 from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 
 VERSION_TOPIC: Final = "$SYS/broker/version"
 ANSWER_TIMEOUT_S: Final = 5.0

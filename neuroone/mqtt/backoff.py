@@ -1,7 +1,10 @@
-"""How long to wait before the next try."""
+"""Decide where and when to try next."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from neuroone.mqtt.address import BrokerAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,51 @@ class Backoff:
     cap_s: float = 10.0
 
     def delay_s(self, attempt: int, rng: random.Random) -> float:
-        """Seconds before try number ``attempt`` (0 is the first retry): 50 to 100 % of the doubled delay."""
+        """Return the seconds before try number ``attempt`` (0 is the first retry): 50 to 100 % of the doubled delay."""
         full = min(self.cap_s, self.first_s * 2.0 ** min(attempt, 32))
         return full * (0.5 + 0.5 * rng.random())
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to connect: wait, then speak MQTT 5 or else 3.1.1 to this broker."""
+
+    address: BrokerAddress
+    v5: bool = True
+    delay_s: float = 0.0
+
+
+class Attempts:
+    """Choose the next try: each broker of the list in turn, a longer wait after each round without success.
+
+    Every broker is spoken to in MQTT 5 first; one that refuses it, or hangs up on it, gets 3.1.1 at once. So a broker
+    that was only starting when it hung up is spoken to in MQTT 5 again at the next connection.
+    """
+
+    def __init__(self, addresses: Sequence[BrokerAddress], backoff: Backoff, rng: random.Random) -> None:
+        self._addresses = tuple(addresses)
+        self._backoff = backoff
+        self._rng = rng
+        self._index = 0
+        self.failures = 0
+        self.next = Attempt(self._addresses[0])
+
+    @property
+    def is_first_round(self) -> bool:
+        """True until every broker of the list has failed once since the last connection."""
+        return self.failures <= len(self._addresses)
+
+    def again(self, *, v5: bool) -> None:
+        """Try the same broker at once."""
+        self.next = Attempt(self.next.address, v5)
+
+    def succeeded(self) -> None:
+        """Begin the count of failures anew."""
+        self.failures = 0
+
+    def failed(self) -> None:
+        """Go on to the next broker, after a wait."""
+        delay_s = self._backoff.delay_s(self.failures // len(self._addresses), self._rng)
+        self.failures += 1
+        self._index = (self._index + 1) % len(self._addresses)
+        self.next = Attempt(self._addresses[self._index], delay_s=delay_s)

@@ -20,5 +20,10 @@ class Identity:
 
     @property
     def client_id(self) -> str:
-        """The MQTT client id: two programs with the same one throw each other out."""
+        """The MQTT client id of all runs: the broker keeps a session under it, for one connection at a time."""
         return f"neuroone-{self.site}-{self.service}-{self.instance}"
+
+    @property
+    def run_client_id(self) -> str:
+        """The MQTT client id of this run alone: the broker throws out no other run for it."""
+        return f"{self.client_id}-{self.run[:8]}"

@@ -1,8 +1,8 @@
-"""What a service says of itself on the broker, and what it makes of the word on its own topic."""
+"""Publish a service's state and health, and notice another living run of the same service and instance."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from neuroone.contract import topics
@@ -11,21 +11,25 @@ from neuroone.contract.json import decode, encode
 from neuroone.contract.messages import Health, ServiceState, ServiceStatus
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
+from neuroone.mqtt.packets import Publish
 
 HEALTH_PERIOD_S: Final = 10.0
 HEARTBEAT_PERIOD_S: Final = 2.0
 """How often the health file is touched; a health check may call 10 s without it a fault."""
-TAKEN_OVER: Final = 0x8E
-"""The reason code with which a broker of MQTT 5 throws out the older of two clients with one id."""
+PROBE_EMPTY_S: Final = 0.5
+"""For the broker to deliver our retained state; after that there is none."""
+PROBE_ALIVE_S: Final = HEALTH_PERIOD_S + 2.0
+"""For a sign of life of another run: it publishes its health within HEALTH_PERIOD_S; 2 s are for a busy machine."""
 
 
 class Replaced(NeuroOneError):
-    """Another program with the same client id has taken this service's place on the broker."""
+    """Another living run of the same service and instance is on the broker."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "another program uses the same site, service and instance: give one of them another --instance"
-        )
+    def __init__(
+        self,
+        words: str = "another program uses the same site, service and instance: give one of them another --instance",
+    ) -> None:
+        super().__init__(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,52 +43,133 @@ class HealthReport:
 
 
 class Presence:
-    """A service's own two topics: its retained state, also its Last Will, and its health."""
+    """A service's own two topics: its retained state, which is also its Last Will, and its health.
 
-    def __init__(self, identity: Identity) -> None:
+    ``wall_clock`` gives seconds since 1970; times that are called ``now_s`` are those of a steady clock.
+    """
+
+    def __init__(self, identity: Identity, wall_clock: Callable[[], float]) -> None:
         self._identity = identity
-        self.fault: str | None = None
+        self._wall_clock = wall_clock
+        self._faults: dict[str, str] = {}
+        self._started_s = 0.0
+        self._heartbeat_due_s = float("-inf")
+        self._health_due_s = float("-inf")
         self.state_topic = str(topics.service_state(identity.site, identity.service, identity.instance))
         self.health_topic = topics.health(identity.site, identity.service, identity.instance)
 
+    def start(self, now_s: float) -> None:
+        """Begin to count the uptime."""
+        self._started_s = now_s
+
+    def set_fault(self, source: str, words: str | None) -> bool:
+        """Note what one part of the service has to say of a fault, or None; return whether that changes the state."""
+        before = self._fault
+        if words is None:
+            self._faults.pop(source, None)
+        else:
+            self._faults[source] = words
+        return self._fault != before
+
     def state(self, status: ServiceStatus, connection: int) -> Outgoing:
-        """The state as it is published: birth, goodbye or Last Will of one connection, counted from 1."""
+        """Return the state to publish: birth, goodbye or Last Will of one connection, counted from 1."""
         identity = self._identity
         state = ServiceState(
             status=status,
             version=identity.version,
             epoch=identity.epoch,
+            run=identity.run,
             connection=connection,
-            fault=self.fault if status is ServiceStatus.ONLINE else None,
+            fault=self._fault if status is ServiceStatus.ONLINE else None,
         )
         return Outgoing(self.state_topic, encode(state), qos=1, retained=True)
 
-    def is_outdated(self, payload: bytes, connection: int) -> bool:
-        """Whether what stands on our topic is the word of an earlier connection or run, and must be said anew.
+    def is_current(self, payload: bytes, connection: int) -> bool:
+        """Return True if this state of our topic says that this run is online on this connection."""
+        state = _state_in(payload)
+        return state is not None and self._is_online(state, ours=True) and state.connection == connection
 
-        Raises Replaced when it is that of a later run: then ours must not stand.
-        """
-        try:
-            state = decode(ServiceState, payload)
-        except ContractError:
-            return False
-        if state.epoch > self._identity.epoch:
-            raise Replaced
-        return (state.epoch, state.connection) < (self._identity.epoch, connection)
+    def is_twin(self, payload: bytes) -> bool:
+        """Return True if this state of our topic says that another run is online."""
+        state = _state_in(payload)
+        return state is not None and self._is_online(state, ours=False)
+
+    def heartbeat_is_due(self, now_s: float) -> bool:
+        """Return True once every HEARTBEAT_PERIOD_S."""
+        is_due = now_s >= self._heartbeat_due_s
+        if is_due:
+            self._heartbeat_due_s = now_s + HEARTBEAT_PERIOD_S
+        return is_due
 
     def health(
-        self,
-        now: datetime,
-        uptime_s: float,
-        counters: Mapping[str, float],
-        gauges: Mapping[str, float],
-        vitals: HealthReport,
-    ) -> Health:
-        """The health of this moment: what the bus counts, and what the service itself has to say."""
+        self, now_s: float, counters: Mapping[str, float], gauges: Mapping[str, float], report: HealthReport
+    ) -> Health | None:
+        """Return the health of this moment once every HEALTH_PERIOD_S, else None.
+
+        It holds the client's counters and gauges and the service's own report.
+        """
+        if now_s < self._health_due_s:
+            return None
+        self._health_due_s = now_s + HEALTH_PERIOD_S
         return Health(
-            time=now,
-            uptime_s=round(uptime_s, 1),
-            memory_bytes=vitals.memory_bytes,
-            counters={**counters, **vitals.counters},
-            gauges={**gauges, **vitals.gauges},
+            time=datetime.fromtimestamp(self._wall_clock(), UTC),
+            uptime_s=round(now_s - self._started_s, 1),
+            memory_bytes=report.memory_bytes,
+            counters={**counters, **report.counters},
+            gauges={**gauges, **report.gauges},
         )
+
+    @property
+    def _fault(self) -> str | None:
+        return next(iter(self._faults.values()), None)
+
+    def _is_online(self, state: ServiceState, *, ours: bool) -> bool:
+        return state.status is ServiceStatus.ONLINE and (state.run == self._identity.run) is ours
+
+
+class Probe:
+    """Find out whether another run is alive, before a service takes over the client id that it shares with that run.
+
+    It sees what is published on the service's own topics. A retained online state proves no life: its run may have
+    died with the broker, or have had a wrong clock.
+    """
+
+    def __init__(self, identity: Identity, presence: Presence, now_s: float) -> None:
+        ids = identity.site, identity.service, identity.instance
+        self._identity = identity
+        self._presence = presence
+        self._until_s = now_s + PROBE_EMPTY_S
+        self._is_free = False
+        self.client_id = identity.run_client_id
+        self.filters: Mapping[str, int] = {
+            presence.state_topic: 1,
+            str(presence.health_topic): 0,
+            str(topics.recorded(ids[0], ids[2])): 0,
+        }
+
+    def on_publish(self, packet: Publish, now_s: float) -> None:
+        """Note what another run has published. Raises Replaced when that proves that it is alive."""
+        if packet.topic != self._presence.state_topic:
+            is_alive = not packet.retained
+        elif self._presence.is_twin(packet.payload):
+            is_alive = not packet.retained
+            self._until_s = max(self._until_s, now_s + PROBE_ALIVE_S)
+        else:
+            is_alive, self._is_free = False, True
+        if is_alive:
+            identity = self._identity
+            raise Replaced(
+                f"another {identity.service} named {identity.instance} is recording on this broker "
+                f"(site {identity.site}): give one of them another --instance"
+            )
+
+    def is_done(self, now_s: float) -> bool:
+        """Return True when no other run is alive."""
+        return self._is_free or now_s >= self._until_s
+
+
+def _state_in(payload: bytes) -> ServiceState | None:
+    try:
+        return decode(ServiceState, payload)
+    except ContractError:
+        return None

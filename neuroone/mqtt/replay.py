@@ -1,8 +1,8 @@
-"""Readings that the broker has and no recorder yet: a broker that crashes loses what it had in memory.
+"""Keep readings that the broker has and no recorder yet: a broker that crashes loses what it had in memory.
 
-A reading enters when the broker acknowledges it and leaves when a recorder's mark covers it. After a reconnect, and
-when the first recorder appears, all that is left here goes to the broker again, with its own session and seq, so a
-recorder can tell what it has.
+A reading enters when the broker acknowledges it and leaves when a recorder's receipt covers it. After a reconnect, and
+when the first recorder appears, all that is left here goes to the broker again, with its own session and seq, so that a
+recorder can tell what it has already.
 """
 
 import logging
@@ -17,13 +17,13 @@ from neuroone.mqtt.outbox import Outgoing
 
 RECORDER: Final = "csv_recorder"
 KEPT_MAX_S: Final = 120.0
-"""A recorder marks once a second; a broker and a recorder that start anew take less than two minutes."""
+"""A recorder sends receipts once a second; a broker and a recorder that start anew take less than two minutes."""
 KEPT_MAX_BYTES: Final = 64 * 2**20
 """Payload bytes: 4000 students' readings for 40 s."""
 STREAMS_MAX: Final = 20_000
-"""Sessions that are remembered, so that an ack that comes after its mark keeps nothing. About 5 MB."""
+"""Sessions that are remembered, so that an ack that comes after its receipt keeps nothing. About 5 MB."""
 RECORDER_GRACE_S: Final = 5.0
-"""After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would take them
+"""After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would accept them
 with nobody subscribed."""
 
 log = logging.getLogger(__name__)
@@ -41,17 +41,30 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Session:
-    """The last seq of a session that was acknowledged, and up to which all are on disk; -1 for none."""
+    """How far a session is: ``acked`` by the broker, ``covered`` by receipts; -1 for nothing yet.
+
+    ``refused`` readings will be sent again. No ack and no receipt is reported from the first of them, or from
+    ``lost_from``, the first reading that was given up.
+    """
 
     acked: int = -1
     covered: int = -1
+    refused: frozenset[int] = frozenset()
+    lost_from: float = float("inf")
+
+    def up_to(self, seq: int) -> int:
+        """Return the last seq, at most this one, before which no reading is missing."""
+        if not self.refused and self.lost_from > seq:
+            return seq
+        return int(min(seq, min(self.refused, default=seq + 1) - 1, self.lost_from - 1))
 
 
 class ReplayBuffer:
-    """Keeps readings until a recorder covers them. ``clock`` is a steady clock in seconds.
+    """Keep readings until a recorder covers them. ``clock`` is a steady clock in seconds.
 
-    They are kept before there is a recorder, too: one that appears gets them. What then becomes too old was nobody's
-    loss and is not counted.
+    Readings are kept before there is a recorder, too: one that appears gets them. What then becomes too old is no loss
+    and not counted. ``on_acked`` and ``on_covered`` are called with a stream and the seq up to which the broker, or a
+    recorder, has all of its readings.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -61,11 +74,12 @@ class ReplayBuffer:
         self._recorders: set[str] = set()
         self._seen: set[str] = set()
         self._had_recorder = False
-        self._owes = False
+        self._is_replay_due = False
         self._linked_s = float("-inf")
         self._size_bytes = 0
         self._length = 0
         self.overflowed = 0
+        self.on_acked: Callable[[Stream, int], None] = lambda stream, seq: None
         self.on_covered: Callable[[Stream, int], None] = lambda stream, seq: None
 
     def __len__(self) -> int:
@@ -78,16 +92,27 @@ class ReplayBuffer:
 
     @property
     def has_recorder(self) -> bool:
-        """Whether a recorder is there, as far as is known."""
+        """True while a recorder is online, as far as is known."""
         return bool(self._recorders)
 
-    def take_state(self, topic: Topic, state: ServiceState) -> None:
-        """A service came or went. A recorder that the broker may have had no session for is owed what is kept."""
+    def gauges(self) -> dict[str, float]:
+        """Return what a service's health says of its replay buffer."""
+        return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
+
+    def on_message(self, topic: Topic, message: Message) -> None:
+        """Note a recorder's state or receipt; ignore any other message."""
+        if isinstance(message, Recorded):
+            self.on_receipt(message)
+        elif isinstance(message, ServiceState):
+            self.on_service_state(topic, message)
+
+    def on_service_state(self, topic: Topic, state: ServiceState) -> None:
+        """Note that a recorder came or went. A new one gets what is kept: the broker may have had no session for it."""
         if topic["service"] != RECORDER:
             return
         if state.status is ServiceStatus.ONLINE:
             is_new = topic["instance"] not in self._seen
-            self._owes |= is_new and self._length > 0 and not self.waits_for_recorder()
+            self._is_replay_due |= is_new and self._length > 0 and not self.waits_for_recorder()
             self._had_recorder = True
             self._recorders.add(topic["instance"])
             self._seen.add(topic["instance"])
@@ -95,39 +120,34 @@ class ReplayBuffer:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
             self._recorders.discard(topic["instance"])
 
-    def gauges(self) -> dict[str, float]:
-        """What a service says of its ledger in its health."""
-        return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
-
-    def take(self, topic: Topic, message: Message) -> None:
-        """Something was delivered: a recorder's state or mark is taken in, anything else is no matter."""
-        if isinstance(message, Recorded):
-            self.take_mark(message)
-        elif isinstance(message, ServiceState):
-            self.take_state(topic, message)
-
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
-        """The broker has a reading."""
+        """Keep a reading that the broker has acknowledged."""
         session = self._session(stream)
+        was_refused = seq in session.refused
+        if was_refused:
+            session.refused -= {seq}
         session.acked = max(session.acked, seq)
-        if seq <= session.covered:
-            return
-        if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
-            self._give_up(1)
-            return
-        kept = self._kept.setdefault(stream, deque())
-        if kept and seq <= kept[-1].seq:
-            return  # it was sent again, and is still kept
-        kept.append(_Kept(seq, self._clock(), outgoing))
-        self._length += 1
-        self._size_bytes += len(outgoing.payload)
+        if seq > session.covered:
+            self._keep(stream, seq, outgoing, is_late=was_refused)
+        up_to = session.up_to(session.acked)
+        if up_to >= 0:
+            self.on_acked(stream, up_to)
 
-    def take_mark(self, mark: Recorded) -> None:
-        """A recorder has these on disk."""
-        for each in mark.streams:
+    def refused(self, stream: Stream, seq: int, *, is_lost: bool) -> None:
+        """Report no ack or receipt from this reading on: the broker refused it, and it is sent again or ``is_lost``."""
+        session = self._session(stream)
+        if is_lost:
+            session.refused -= {seq}
+            session.lost_from = min(session.lost_from, seq)
+        else:
+            session.refused |= {seq}
+
+    def on_receipt(self, receipt: Recorded) -> None:
+        """Let go of what a recorder has on disk."""
+        for each in receipt.streams:
             stream = (each.group, each.source, each.session)
             kept = self._kept.get(stream)
-            if kept is not None and len(kept) == 1 and kept[0].seq == each.seq and not each.gaps:  # so it nearly is
+            if kept is not None and len(kept) == 1 and kept[0].seq == each.seq and not each.gaps:  # nearly always
                 self._drop(kept[0])
                 del self._kept[stream]
                 kept = None
@@ -136,12 +156,12 @@ class ReplayBuffer:
                 kept = self._kept.get(stream)
             session = self._session(stream)
             # What is kept here and missing there is on its way again, or will be.
-            covered = min(each.seq, kept[0].seq - 1) if kept else each.seq
+            covered = session.up_to(min(each.seq, kept[0].seq - 1) if kept else each.seq)
             if covered > session.covered:
                 session.covered = covered
                 self.on_covered(stream, covered)
 
-    def look(self) -> None:
+    def forget_overdue(self) -> None:
         """Let go of what no recorder covered in time. Call every second or so."""
         too_old_s = self._clock() - KEPT_MAX_S
         for stream in tuple(stream for stream, kept in self._kept.items() if kept[0].since_s < too_old_s):
@@ -149,26 +169,26 @@ class ReplayBuffer:
             self._forget(stream, lambda kept: kept.since_s < too_old_s)
             self._give_up(before - self._length)
 
-    def linked(self, up: bool) -> None:
-        """The broker came or went."""
+    def on_link(self, up: bool) -> None:
+        """Note that the connection to the broker is there, or gone."""
         if up:
             self._linked_s = self._clock()
             self._seen.clear()
 
     def waits_for_recorder(self) -> bool:
-        """Whether readings wait: the broker is just back, and the recorder that was there is not yet."""
+        """Return True while readings must wait: the broker is just back, and the recorder that was there is not yet."""
         if self._recorders <= self._seen:
             return False
         return self._clock() - self._linked_s < RECORDER_GRACE_S
 
     def replay(self) -> list[Outgoing]:
-        """Everything that is kept, each stream in its order; its acks enter nothing twice."""
+        """Return everything that is kept, each stream in its order; acknowledged again, it is not kept twice."""
         return [each.outgoing for kept in self._kept.values() for each in kept]
 
-    def owed(self) -> list[Outgoing]:
-        """What must go to the broker once more now, for a recorder that has just appeared."""
-        owes, self._owes = self._owes, False
-        return self.replay() if owes else []
+    def due_replay(self) -> list[Outgoing]:
+        """Return what must go to the broker once more now, for a recorder that has just appeared."""
+        is_due, self._is_replay_due = self._is_replay_due, False
+        return self.replay() if is_due else []
 
     def _session(self, stream: Stream) -> _Session:
         session = self._sessions.get(stream)
@@ -180,10 +200,23 @@ class ReplayBuffer:
             self._sessions.move_to_end(stream)
         return session
 
+    def _keep(self, stream: Stream, seq: int, outgoing: Outgoing, *, is_late: bool) -> None:
+        if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
+            self._give_up(1)
+            return
+        kept = self._kept.setdefault(stream, deque())
+        if kept and seq <= kept[-1].seq and not is_late:
+            return  # it was sent again, and is still kept
+        kept.append(_Kept(seq, self._clock(), outgoing))
+        if is_late:
+            self._kept[stream] = deque(sorted(kept, key=lambda each: each.seq))
+        self._length += 1
+        self._size_bytes += len(outgoing.payload)
+
     def _give_up(self, readings: int) -> None:
         if self._had_recorder:
             if not self.overflowed:
-                log.error("the recorder is away or too slow: readings that it has not marked are no longer kept here")
+                log.error("the recorder is away or too slow: readings that it has not recorded are no longer kept here")
             self.overflowed += readings
 
     def _drop(self, kept: _Kept) -> None:
@@ -206,9 +239,12 @@ class ReplayBuffer:
             del self._kept[stream]
 
 
-def _is_recorded(seq: int, mark: RecordedStream) -> bool:
-    """Whether a mark says that a reading is on disk. Of older holes than it names it says only how many there are."""
-    if seq > mark.seq or any(hole.first <= seq <= hole.last for hole in mark.missing):
+def _is_recorded(seq: int, receipt: RecordedStream) -> bool:
+    """Return True if the receipt proves that this reading is on disk.
+
+    A receipt lists the newest gaps; older ones are only counted.
+    """
+    if seq > receipt.seq or any(hole.first <= seq <= hole.last for hole in receipt.missing):
         return False
-    named = sum(hole.last - hole.first + 1 for hole in mark.missing)
-    return named == mark.gaps or (bool(mark.missing) and seq >= mark.missing[0].first)
+    named = sum(hole.last - hole.first + 1 for hole in receipt.missing)
+    return named == receipt.gaps or (bool(receipt.missing) and seq >= receipt.missing[0].first)

@@ -24,6 +24,6 @@ def clear_orphan(state: StreamState, owner: Identity, now: datetime) -> StreamSt
     """Return the offline state to publish over one that a dead run of ``owner`` left; None if there is no need."""
     if (state.service, state.instance) != (owner.service, owner.instance):
         return None
-    if state.epoch >= owner.epoch or state.status is StreamStatus.OFFLINE:
+    if state.run == owner.run or state.status is StreamStatus.OFFLINE:
         return None
-    return replace(state, status=StreamStatus.OFFLINE, time=now, epoch=owner.epoch)
+    return replace(state, status=StreamStatus.OFFLINE, time=now, epoch=owner.epoch, run=owner.run)

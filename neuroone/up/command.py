@@ -20,8 +20,8 @@ from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.process_memory import resident_bytes
@@ -88,11 +88,11 @@ def run(given: UpSettings, stop: Stop) -> int:
     addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
     online = _OnlineServices(int(time.time() * 1000))
     bus = ThreadedClient(
-        addresses[0],
+        addresses,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
         on_delivery=online.on_delivery,
-        vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
+        health=lambda: HealthReport(memory_bytes=resident_bytes()),
         ca_file=given.broker_ca,
     )
     children: list[Child] = []

@@ -16,8 +16,9 @@ from csv_recorder.settings import Settings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
-from neuroone.mqtt.session import RECEIVE_MAXIMUM, Delivery
+from neuroone.mqtt.session import RECEIVE_MAXIMUM
 from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.process_memory import resident_bytes
 
@@ -88,12 +89,12 @@ class Service:
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._settings.raw else [])]
         subscriptions = {topics.every(rule, self._settings.site): rule.qos for rule in rules}
         self._client = AsyncClient(
-            self._settings.brokers(random.Random())[0],
+            self._settings.brokers(random.Random()),
             self._identity,
             subscriptions=subscriptions,
             on_delivery=self._on_delivery,
             on_fatal=self._on_fatal,
-            vitals=self._health,
+            health=self._health,
             durable=True,
             obsolete=self._recorder.replace_filters(subscriptions),
             has_room=lambda: len(self._arrived) < QUEUE_MAX,
@@ -130,7 +131,7 @@ class Service:
             if self._try("record", lambda batch=batch: self._recorder.accept(batch)):  # type: ignore[misc]
                 del self._arrived[: len(batch)]
                 self._client.ack(batch)
-                self._client.read_on()
+                self._client.resume_reading()
                 await asyncio.sleep(0)  # let the client run
             elif self._stop.is_set():
                 return
@@ -204,7 +205,7 @@ class Service:
             if self._faults.pop(what, None) is None:
                 return True
             log.info("can %s again", what)
-        self._client.say_fault(next(iter(self._faults.values()), None))
+        self._client.report_fault(next(iter(self._faults.values()), None))
         return what not in self._faults
 
     def _watch_space(self) -> None:

@@ -27,7 +27,7 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 
 STREAMS_MAX: Final = 5000

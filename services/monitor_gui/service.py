@@ -85,9 +85,9 @@ def _new_client(settings: Settings, broker: BrokerAddress, **options: Any) -> Th
     # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
     identity = settings.identity(SERVICE, time.time(), f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}")
     return ThreadedClient(
-        broker,
+        [broker],
         identity,
-        vitals=lambda: HealthReport(memory_bytes=resident_bytes()),
+        health=lambda: HealthReport(memory_bytes=resident_bytes()),
         ca_file=settings.broker_ca,
         health_file=settings.health_file,
         **options,

@@ -6,8 +6,8 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import StreamState
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.stream_states import clear_orphan
 

@@ -54,6 +54,7 @@ class StreamPublisher:
             service=identity.service,
             instance=identity.instance,
             epoch=identity.epoch,
+            run=identity.run,
             counters=counters,
         )
         self._bus.publish(self._state, state)

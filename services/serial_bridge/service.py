@@ -80,16 +80,16 @@ class Service:
         self._orphaned = orphaned = OrphanedStates(
             identity, {(self._group, source_id) for source_id in [*self._source_ids, AUTO]}
         )
-        self._bus = ThreadedClient(
-            settings.brokers(random.Random())[0],
+        self._bus: ThreadedClient = ThreadedClient(
+            settings.brokers(random.Random()),
             identity,
             subscriptions={orphaned.filter: 1},
             on_delivery=lambda delivery: orphaned.on_delivery(delivery, self._bus),
             on_fatal=self._give_up,
-            vitals=self._vitals,
+            health=self._health,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
-            ledger=ReplayBuffer(time.monotonic),
+            replay=ReplayBuffer(time.monotonic),
         )
         self._environment = Environment(time.monotonic)
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
@@ -162,7 +162,7 @@ class Service:
         log.error("%s", error)
         self._stop.set(lifecycle.FAILED)
 
-    def _vitals(self) -> HealthReport:
+    def _health(self) -> HealthReport:
         headsets = self._reader.headsets
         online = sum(headset.link_status.status is StreamStatus.ONLINE for headset in headsets)
         totals = Counter({} if self._tgc is None else self._tgc.counters)

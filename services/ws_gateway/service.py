@@ -17,9 +17,9 @@ from neuroone.contract.json import decode
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
-from neuroone.mqtt.session import Delivery
 from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.process_memory import resident_bytes
 from ws_gateway.access import Access, join_codes_in, token_in
@@ -67,11 +67,12 @@ class Service:
         self._stop = stop
         self._dashboards = Dashboards(time.monotonic)
         self._replay = ReplayBuffer(time.monotonic)
+        self._had_recorder = False
         self._recent = Recent()
         self._marks: Turns[Delivery] = Turns(self._on_mark, MARKS_MAX)
         self._registry = StreamRegistry(identity)
         self._client = AsyncClient(
-            given.brokers(random.Random())[0],
+            given.brokers(random.Random()),
             identity,
             subscriptions={
                 topics.every(topics.READING, given.site): 0,  # a dashboard that misses a reading gets the next one
@@ -84,22 +85,20 @@ class Service:
             on_delivery=self._on_delivery,
             on_link=self._on_link,
             on_fatal=self._on_fatal,
-            on_acked=lambda outgoing: self._students.on_acked(outgoing),
-            vitals=self._health,
-            replay=self._replay.replay,
-            wait_for=self._replay.waits_for_recorder,
+            health=self._health,
+            replay=self._replay,
             ca_file=given.broker_ca,
             health_file=given.health_file,
         )
         self._students = Students(
             self._client,
-            self._replay,
             self._recent,
             self._registry,
             rate_hz=given.reading_rate,
             now=lambda: datetime.now(UTC),
             clock=time.monotonic,
         )
+        self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
         self._hub = Hub(
             self._students, self._dashboards, access, lambda: (self._client.is_connected, self._replay.has_recorder)
@@ -141,7 +140,6 @@ class Service:
             for period_s, call in (
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
                 (CHECK_PERIOD_S, self._students.check_silence),
-                (CHECK_PERIOD_S, self._replay.look),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
                 (LISTENERS_PERIOD_S, self._dashboards.send_headset),
             )
@@ -204,19 +202,15 @@ class Service:
         except ContractError:
             self._client.counters["delivered_bad"] += 1
             return
-        self._replay.take_mark(mark)
         self._dashboards.on_receipts(topics.parse(delivery.topic)["instance"], mark.streams)
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
-        had_recorder = self._replay.has_recorder
-        self._replay.take_state(topic, state)
-        self._client.replay(self._replay.owed())
-        if self._replay.has_recorder != had_recorder:
+        if self._replay.has_recorder != self._had_recorder:
+            self._had_recorder = self._replay.has_recorder
             self._hub.send_link()
 
     def _on_link(self, up: bool) -> None:
-        self._replay.linked(up)
         self._hub.send_link()
 
     def _on_fatal(self, error: NeuroOneError) -> None:

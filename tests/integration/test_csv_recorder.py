@@ -16,7 +16,7 @@ from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import Broker
@@ -47,7 +47,7 @@ def recorder(broker: Broker, directory: Path) -> Iterator[subprocess.Popen[bytes
 def publisher(broker: Broker) -> Iterator[ThreadedClient]:
     """A bus that publishes as a bridge does."""
     bus = ThreadedClient(
-        BrokerAddress.parse(broker.url), identity("serial_bridge"), ledger=ReplayBuffer(time.monotonic)
+        BrokerAddresses.parse(broker.url), identity("serial_bridge"), replay=ReplayBuffer(time.monotonic)
     )
     bus.start()
     try:

@@ -18,7 +18,7 @@ from neuroone.contract.messages import (
     RecordedStream,
     StreamStatus,
 )
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support import messages
 from tests.support.brokers import Broker
@@ -77,7 +77,7 @@ class Headset:
 @contextmanager
 def headsets(url: str, *sources: str) -> Iterator[list[Headset]]:
     """Headsets that are online at the broker."""
-    bus = ThreadedClient(BrokerAddress.parse(url), identity("serial_bridge", "bench-1"))
+    bus = ThreadedClient(BrokerAddresses.parse(url), identity("serial_bridge", "bench-1"))
     bus.start()
     try:
         assert bus.wait_connected(10)
@@ -105,7 +105,7 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
     language = Language()
 
     def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return ThreadedClient(broker, identity("monitor_gui"), **options)
+        return ThreadedClient([broker], identity("monitor_gui"), **options)
 
     def open_window(broker: Broker) -> MonitorWindow:
         preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))

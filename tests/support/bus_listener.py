@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.waiting import WITHIN_S, wait_for
 
@@ -54,7 +54,7 @@ def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[L
     """Listen to these filters, or to everything of the site ``local``, on the broker at ``url``."""
     listener = Listener()
     bus = ThreadedClient(
-        BrokerAddress.parse(url),
+        BrokerAddresses.parse(url),
         identity("test", instance),
         subscriptions=dict.fromkeys(filters or ("neuroone/v1/local/#",), 1),
         on_delivery=listener.deliveries.append,

@@ -15,9 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from neuroone.contract import topics
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
@@ -32,7 +32,7 @@ class Peer:
         self.heard: list[tuple[Topic, Message]] = []
         self.forgotten: list[str] = []
         self.bus = ThreadedClient(
-            BrokerAddress.parse(broker.url),
+            BrokerAddresses.parse(broker.url),
             Identity("local", "peer", "test", "0.1.0", epoch=1, run="peer"),
             subscriptions={"neuroone/v1/#": 1},
             on_delivery=self._take,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import ContractError
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 
 DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
 """Size of the file; messages beyond it are only counted."""

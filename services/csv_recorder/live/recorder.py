@@ -37,7 +37,8 @@ from neuroone.contract.messages import (
     StreamState,
     StreamStatus,
 )
-from neuroone.mqtt.session import SESSION_EXPIRY_S, Delivery
+from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.session import SESSION_EXPIRY_S
 
 SESSIONS_MAX: Final = 20_000
 """Sessions kept in memory for speed, 20 MB; beyond that, closed ones are read from the inbox again."""

@@ -18,7 +18,7 @@ from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamS
 from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.replay import ReplayBuffer, Stream
+from neuroone.mqtt.replay import Stream
 from neuroone.service.stream_states import clear_orphan, status_after
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
@@ -99,7 +99,6 @@ class Students:
     def __init__(
         self,
         client: AsyncClient,
-        replay: ReplayBuffer,
         recent: Recent,
         registry: StreamRegistry,
         *,
@@ -108,7 +107,6 @@ class Students:
         clock: Callable[[], float],
     ) -> None:
         self._client = client
-        self._replay = replay
         self._recent = recent
         self._registry = registry
         self._rate_hz = rate_hz
@@ -171,12 +169,8 @@ class Students:
         if reading.seq <= student.acked:
             student.on_progress(Stage.BROKER, student.acked)
 
-    def on_acked(self, outgoing: Outgoing) -> None:
-        """Keep a reading that the broker has until a recorder has it too, and tell its student."""
-        if outgoing.reading is None:
-            return
-        stream, seq = outgoing.reading
-        self._replay.acked(stream, seq, outgoing)
+    def on_acked(self, stream: Stream, seq: int) -> None:
+        """Tell a student that the broker has all readings up to ``seq``."""
         student = self._sender_of(stream)
         if student is not None:
             student.acked = max(student.acked, seq)
@@ -275,7 +269,7 @@ class Students:
 
     def _is_ours(self, state: StreamState) -> bool:
         identity = self._client.identity
-        return (state.service, state.instance, state.epoch) == (identity.service, identity.instance, identity.epoch)
+        return (state.service, state.instance, state.run) == (identity.service, identity.instance, identity.run)
 
     def _publish_online_again(self, student: Student) -> None:
         """Contradict a state, but only for a student who is online: two gateways must not go on contradicting."""
@@ -342,6 +336,7 @@ class Students:
                 service=identity.service,
                 instance=identity.instance,
                 epoch=identity.epoch,
+                run=identity.run,
                 counters={"readings": student.seq, "readings_coalesced": student.rate_limiter.coalesced},
             ),
         )

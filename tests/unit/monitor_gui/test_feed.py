@@ -13,7 +13,7 @@ from neuroone.contract.json import encode
 from neuroone.contract.messages import GroupEvent, Message, ServiceState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support import messages
 
 ANA, BIA = StreamId("TURMA", "ana"), StreamId("TURMA", "bia")

@@ -21,7 +21,7 @@ from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE, INDEX, STUDENT_HEADER, file_key, student_row
 from neuroone.contract.json import encode
 from neuroone.contract.messages import StreamStatus
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support.messages import reading, stream_state
 
 

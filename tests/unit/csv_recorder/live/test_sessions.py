@@ -18,7 +18,7 @@ from neuroone.contract.files import SIDECAR_FIELDS
 from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, Message, StreamStatus
 from neuroone.contract.topics import Topic
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support.messages import GOLDEN, NOON, reading, stream_state
 from tests.unit.csv_recorder.live.test_recorder import Clock, crash, delivery, ended
 

@@ -14,7 +14,7 @@ from neuroone.contract import topics
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE
 from neuroone.contract.json import encode
 from neuroone.contract.messages import Reading
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support import messages
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
 

@@ -13,7 +13,7 @@ from csv_recorder.live.recorder import Options, Recorder
 from neuroone.contract import files, topics
 from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Reading
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support import messages, recordings
 from tests.support.recordings import NOON
 

@@ -21,7 +21,7 @@ from neuroone.doctor.checks import (
 )
 from neuroone.logins import login_in
 from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from tests.support.brokers import LOOPBACK, free_port
 from tests.support.closed_broker import closed_broker
 from tests.support.findings import codes

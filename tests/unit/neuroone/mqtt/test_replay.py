@@ -19,7 +19,7 @@ class World:
 
     def recorder(self, status: ServiceStatus) -> None:
         topic = topics.service_state("local", "csv_recorder", "host")
-        self.ledger.take_state(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+        self.ledger.on_service_state(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
 
     def ack(self, *seqs: int) -> None:
         for seq in seqs:
@@ -33,13 +33,13 @@ class World:
         entry = RecordedStream(
             group=group, source=source, session=session, seq=seq, rows=1, duplicates=0, gaps=gaps, missing=missing
         )
-        self.ledger.take_mark(Recorded(time=NOON, streams=(entry,)))
+        self.ledger.on_receipt(Recorded(time=NOON, streams=(entry,)))
 
     def kept(self) -> list[bytes]:
         return [outgoing.payload for outgoing in self.ledger.replay()]
 
     def owed(self) -> list[bytes]:
-        return [outgoing.payload for outgoing in self.ledger.owed()]
+        return [outgoing.payload for outgoing in self.ledger.due_replay()]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_recorder_that_is_away_covers_it_later(world):
 def test_the_first_recorder_gets_what_came_before_it():
     """The broker had nobody to keep those readings for; they are owed once."""
     world = World()
-    world.ledger.linked(True)
+    world.ledger.on_link(True)
     world.ack(0, 1)
     assert world.owed() == []
     world.recorder(ServiceStatus.ONLINE)
@@ -93,7 +93,7 @@ def test_the_first_recorder_gets_what_came_before_it():
 
 def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
     """The broker lost its memory, and readings no longer waited."""
-    world.ledger.linked(True)
+    world.ledger.on_link(True)
     world.now_s = module.RECORDER_GRACE_S
     world.ack(7)
     world.recorder(ServiceStatus.ONLINE)
@@ -103,7 +103,7 @@ def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
 def test_a_recorder_that_is_back_in_time_is_owed_nothing_more(world):
     """All that is kept goes out at the reconnect, and has waited for it."""
     world.ack(0)
-    world.ledger.linked(True)
+    world.ledger.on_link(True)
     world.recorder(ServiceStatus.ONLINE)
     assert world.owed() == []
 
@@ -113,7 +113,7 @@ def test_without_any_recorder_nothing_counts_as_lost():
     world = World()
     world.ack(0)
     world.now_s = module.KEPT_MAX_S + 1
-    world.ledger.look()
+    world.ledger.forget_overdue()
     assert (world.kept(), world.ledger.overflowed) == ([], 0)
 
 
@@ -121,7 +121,7 @@ def test_what_is_too_old_is_let_go_and_counted(world):
     """A recorder that never marks does not fill the memory."""
     world.ack(0)
     world.now_s = module.KEPT_MAX_S + 1
-    world.ledger.look()
+    world.ledger.forget_overdue()
     assert (world.kept(), world.ledger.overflowed) == ([], 1)
 
 
@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_counted_and_said_once(world, monkeypatch, caplog):
 def test_readings_wait_for_the_recorder_after_a_reconnect(world):
     """A broker that lost its memory would take readings that nobody subscribes to."""
     assert not world.ledger.waits_for_recorder()
-    world.ledger.linked(True)
+    world.ledger.on_link(True)
     assert world.ledger.waits_for_recorder()
     world.recorder(ServiceStatus.ONLINE)
     assert not world.ledger.waits_for_recorder()
@@ -144,7 +144,7 @@ def test_readings_wait_for_the_recorder_after_a_reconnect(world):
 
 def test_readings_do_not_wait_for_ever(world):
     """A recorder that does not come back does not stop the dashboards."""
-    world.ledger.linked(True)
+    world.ledger.on_link(True)
     world.now_s = module.RECORDER_GRACE_S
     assert not world.ledger.waits_for_recorder()
 

@@ -11,16 +11,17 @@ ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000, run="no
 
 
 def test_a_dead_run_of_ours_is_cleared() -> None:
-    """An older run's online state becomes offline, under the new run's epoch."""
+    """Whatever its clock said, and also one of an earlier version, which names no run."""
     now = NOON + timedelta(hours=1)
-    cleared = clear_orphan(stream_state(epoch=1_000), ME, now)
-    assert cleared == stream_state(epoch=2_000, status=StreamStatus.OFFLINE, time=now)
+    for dead in (stream_state(epoch=9_000, run="before"), stream_state(epoch=1_000)):
+        cleared = clear_orphan(dead, ME, now)
+        assert cleared == stream_state(epoch=2_000, run="now", status=StreamStatus.OFFLINE, time=now)
 
 
 def test_other_states_are_left_alone() -> None:
     """Those of this run, of another owner, and those that say offline already."""
     for state in (
-        stream_state(epoch=2_000),
+        stream_state(run="now"),
         stream_state(epoch=1_000, instance="bench-2"),
         stream_state(epoch=1_000, service="ws_gateway"),
         stream_state(epoch=1_000, status=StreamStatus.OFFLINE),

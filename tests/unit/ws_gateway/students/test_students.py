@@ -62,14 +62,19 @@ class World:
         self.registry = StreamRegistry(self.client.identity)
         self.students = Students(
             cast(AsyncClient, self.client),
-            self.replay,
             Recent(),
             self.registry,
             rate_hz=5,
             now=lambda: NOON,
             clock=lambda: self.now_s,
         )
-        self.client.on_acked = self.students.on_acked
+        self.client.on_acked = self.acked
+        self.replay.on_acked = self.students.on_acked
+
+    def acked(self, outgoing: Outgoing) -> None:
+        assert outgoing.reading is not None
+        stream, seq = outgoing.reading
+        self.replay.acked(stream, seq, outgoing)
 
     def check_silence(self) -> None:
         """As a gateway does that was not busy a moment ago."""
@@ -252,7 +257,7 @@ def test_states_of_a_dead_run_are_cleared(world):
     topic = topics.stream_state("local", "A", "Ana")
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
     world.students.on_state(topic, left)
-    assert world.client.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000))]
+    assert world.client.sent == [(topic, replace(left, status=StreamStatus.OFFLINE, time=NOON, epoch=1000, run="now"))]
 
 
 def test_a_student_who_is_back_already_is_not_cleared(world):

@@ -9,9 +9,10 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Reading, ServiceState
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt import outbox
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.client import AsyncClient
-from neuroone.mqtt.session import Delivery
+from neuroone.mqtt.delivery import Delivery
 from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity, listening
@@ -27,7 +28,7 @@ FILTER = topics.every(topics.READING, "local")
 async def bus_on(broker: Broker, service: str = "csv_recorder", **options: Any) -> AsyncIterator[AsyncClient]:
     """A bus that is connected; it leaves in order."""
     values = {"subscriptions": {FILTER: 1}, "on_delivery": lambda delivery: None}
-    bus = AsyncClient(BrokerAddress.parse(broker.url), identity(service), **{**values, **options})
+    bus = AsyncClient(BrokerAddresses.parse(broker.url), identity(service), **{**values, **options})
     bus.start()
     await happens(lambda: bus.is_connected)
     try:
@@ -92,7 +93,7 @@ async def test_without_room_nothing_is_read_and_nothing_is_lost(broker: Broker) 
             await happens(lambda: bus.waiting == 0)
         assert len(seqs(got)) < 100
         room[0] = True
-        recorder.read_on()
+        recorder.resume_reading()
         await happens(lambda: set(seqs(got)) == set(range(100)))
 
 
@@ -100,15 +101,19 @@ async def test_a_fault_is_said_on_the_services_own_topic(broker: Broker) -> None
     """And taken back."""
     with listening(broker.url) as listener:
         async with bus_on(broker) as recorder:
-            recorder.say_fault("the disk is full")
+            recorder.report_fault("the disk is full")
             await happens(lambda: any(state.fault for _, state in listener.of(ServiceState)))
-            recorder.say_fault(None)
+            recorder.report_fault(None)
             await happens(lambda: listener.of(ServiceState)[-1][1].fault is None)
 
 
 @pytest.mark.skipif(brokers.find(brokers.MOSQUITTO) is None, reason="NATS has no access list of topics")
-async def test_what_the_access_list_forbids_is_not_taken_for_delivered(tmp_path: Path) -> None:
-    """It is counted, and whoever waits for its ack waits on."""
+async def test_what_the_access_list_forbids_is_not_taken_for_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted, tried again and given up, and whoever waits for its ack waits on."""
+    monkeypatch.setattr(outbox, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(outbox, "PERMANENT_TRIES_MAX", 2)
     (tmp_path / "acl").write_text("topic readwrite neuroone/v1/local/services/#\n", encoding="ascii")
     broker = Broker(brokers.MOSQUITTO, tmp_path, f"acl_file {(tmp_path / 'acl').as_posix()}")
     broker.start()
@@ -116,7 +121,8 @@ async def test_what_the_access_list_forbids_is_not_taken_for_delivered(tmp_path:
     try:
         async with bus_on(broker, "ws_gateway", subscriptions={}) as bus:
             bus.publish(READINGS, reading(), lambda: acked.append("reading"))
-            await happens(lambda: bus.counters["refused"] == 1)
+            await happens(lambda: bus.counters["given_up"] == 1)
+            assert bus.counters["refused"] == 2
             assert bus.waiting == 0
         assert not acked
     finally:

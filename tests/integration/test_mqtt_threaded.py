@@ -16,10 +16,10 @@ from neuroone.contract import topics
 from neuroone.contract.checks import replace
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
-from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
+from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.outbox import Outbox
 from neuroone.mqtt.presence import HealthReport, Replaced
-from neuroone.mqtt.session import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port
@@ -35,7 +35,7 @@ STATE = topics.stream_state("local", "ABC123", "Joao_Silva")
 @contextmanager
 def bus_on(url: str, service: str = "ws_gateway", **keys: object) -> Iterator[ThreadedClient]:
     """A started bus that is closed at the end."""
-    bus = ThreadedClient(BrokerAddress.parse(url), identity(service), **keys)  # type: ignore[arg-type]
+    bus = ThreadedClient(BrokerAddresses.parse(url), identity(service), **keys)  # type: ignore[arg-type]
     bus.start()
     try:
         yield bus
@@ -86,7 +86,7 @@ def test_birth_goodbye_and_last_will(broker: Broker) -> None:
 def cut_off_service(broker: Broker) -> Iterator[Callable[[ServiceState], bool]]:
     """A service whose connection goes through a relay that is cut at the end, without a goodbye."""
     with relay_to(broker.port) as (port, cut):
-        bus = ThreadedClient(BrokerAddress("127.0.0.1", port), identity("cut"))
+        bus = ThreadedClient([BrokerAddress("127.0.0.1", port)], identity("cut"))
         bus.start()
         try:
             yield lambda state: state.status is ServiceStatus.ONLINE
@@ -179,7 +179,7 @@ def test_health_is_published_and_the_file_touched(broker: Broker, tmp_path: Path
     """Also what the service itself has to say."""
     file = tmp_path / "health"
     vitals = lambda: HealthReport({"rows": 3}, {"open_files": 1})  # noqa: E731
-    with listening(broker.url) as listener, bus_on(broker.url, vitals=vitals, health_file=file):
+    with listening(broker.url) as listener, bus_on(broker.url, health=vitals, health_file=file):
         _, health = listener.wait_for(Health, lambda topic, health: topic["service"] == "ws_gateway")
         assert health.counters["rows"] == 3
         assert health.gauges["open_files"] == 1
@@ -232,7 +232,7 @@ def test_a_fault_in_a_callback_does_not_end_the_connection(broker: Broker) -> No
 
 def test_closing_without_a_broker_is_quick_and_honest() -> None:
     """What could not be handed over is said."""
-    bus = ThreadedClient(BrokerAddress("127.0.0.1", free_port()), identity("ws_gateway"))
+    bus = ThreadedClient([BrokerAddress("127.0.0.1", free_port())], identity("ws_gateway"))
     bus.start()
     bus.publish(READINGS, reading())
     assert bus.close(timeout_s=0.2) is False
@@ -241,7 +241,7 @@ def test_closing_without_a_broker_is_quick_and_honest() -> None:
 def test_a_server_that_is_no_broker_is_left_alone() -> None:
     """One that takes the connection and says nothing, or rubbish, does not hold the service up."""
     with socket.create_server(("127.0.0.1", 0)) as mute, mute_server(mute):
-        bus = ThreadedClient(BrokerAddress("127.0.0.1", mute.getsockname()[1]), identity("ws_gateway"))
+        bus = ThreadedClient([BrokerAddress("127.0.0.1", mute.getsockname()[1])], identity("ws_gateway"))
         bus.start()
         assert not bus.wait_connected(0.3)
         assert bus.close(timeout_s=0.1)
@@ -250,7 +250,7 @@ def test_a_server_that_is_no_broker_is_left_alone() -> None:
 def test_a_broker_that_hangs_up_on_mqtt_5_is_spoken_to_in_3_1_1() -> None:
     """Some old brokers do so instead of answering; there is none to be had here, so this one is made of a socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener, old_broker(listener):
-        bus = ThreadedClient(BrokerAddress("127.0.0.1", listener.getsockname()[1]), identity("ws_gateway"))
+        bus = ThreadedClient([BrokerAddress("127.0.0.1", listener.getsockname()[1])], identity("ws_gateway"))
         bus.start()
         assert bus.wait_connected(10)
         bus.close(timeout_s=0.1)

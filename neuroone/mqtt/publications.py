@@ -1,0 +1,136 @@
+"""Publish messages: queue them, follow their acks and refusals, and replay what a broker may have lost."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from neuroone.contract import topics
+from neuroone.contract.errors import ContractError
+from neuroone.contract.json import encode
+from neuroone.contract.messages import Message, Reading
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.outbox import WINDOW, Limits, Outbox, Outgoing
+from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck, Publish
+from neuroone.mqtt.reasons import reason_name
+from neuroone.mqtt.replay import RECORDER, ReplayBuffer
+
+RECORDERS_TOPICS: Final = f"/services/{RECORDER}/"
+
+log = logging.getLogger(__name__)
+
+
+class Publications:
+    """What a service publishes, over all its connections.
+
+    ``on_refused`` gets messages that the broker will not accept, however often they are sent.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        replay: ReplayBuffer | None,
+        on_refused: Callable[[Outgoing], None],
+        counters: dict[str, int],
+    ) -> None:
+        self.outbox = outbox
+        self._replay = replay
+        self._on_refused = on_refused
+        self._counters = counters
+        counters.update(dict.fromkeys(("acked", "refused", "given_up"), 0), **outbox.counters)
+        outbox.counters = counters
+        outbox.on_too_large = self._give_up
+
+    def filters(self, site: str) -> dict[str, int]:
+        """Return the subscriptions that the replay buffer needs."""
+        if self._replay is None:
+            return {}
+        return {
+            topics.every(topics.SERVICE_STATE, site, service=RECORDER): topics.SERVICE_STATE.qos,
+            topics.every(topics.RECORDED, site): topics.RECORDED.qos,
+        }
+
+    def gauges(self) -> dict[str, float]:
+        """Return what a service's health says of its outbox and replay buffer."""
+        return {**self.outbox.gauges(), **({} if self._replay is None else self._replay.gauges())}
+
+    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
+        """Queue a message with the QoS and retain of its topic; return False if it is dropped."""
+        reading = None
+        if self._replay is not None and isinstance(message, Reading):
+            reading = ((topic["group"], topic["source"], message.session), message.seq)
+        rule = topic.rule
+        return self.outbox.put(Outgoing(str(topic), encode(message), rule.qos, rule.retained, on_ack, reading))
+
+    def begin(self, answer: ConnAck, birth: Outgoing) -> None:
+        """Begin a connection within the limits that the broker states; queue what it may not have."""
+        limits = Limits(
+            min(WINDOW, answer.receive_maximum), answer.maximum_qos, answer.retain_available, answer.packet_max_bytes
+        )
+        if not limits.qos or not limits.retain:
+            log.warning("the broker does not offer QoS 1 and retained messages: readings and states may be lost")
+        self.outbox.link(limits, birth, () if self._replay is None else self._replay.replay())
+        if self._replay is not None:
+            self._replay.on_link(True)
+
+    def end(self) -> None:
+        """End a connection."""
+        self.outbox.unlink()
+        if self._replay is not None:
+            self._replay.on_link(False)
+
+    def waits_for_recorder(self) -> bool:
+        """Return True while only states may be sent: see `ReplayBuffer.waits_for_recorder`."""
+        return self._replay is not None and self._replay.waits_for_recorder()
+
+    def next(self, *, states_only: bool) -> Publish | None:
+        """Return the packet to send now, if there is one."""
+        return self.outbox.next(states_only=states_only)
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Let the replay buffer see recorders' states and receipts."""
+        if self._replay is None or RECORDERS_TOPICS not in delivery.topic:
+            return
+        try:
+            self._replay.on_message(*delivery.open())
+        except ContractError:
+            return
+        self.outbox.put_again(self._replay.due_replay())
+
+    def on_puback(self, packet: PubAck, now_s: float) -> None:
+        """Note that the broker has a message, or refuses it."""
+        if packet.reason >= REFUSED:
+            self._on_refusal(packet, now_s)
+            return
+        outgoing = self.outbox.acked(packet.packet_id)
+        if outgoing is None:
+            return
+        self._counters["acked"] += 1
+        if self._replay is not None and outgoing.reading is not None:
+            self._replay.acked(*outgoing.reading, outgoing)
+        if outgoing.on_ack is not None:
+            outgoing.on_ack()
+
+    def tick(self, now_s: float) -> None:
+        """Queue refused messages whose wait is over, and let go of what no recorder covered in time."""
+        self.outbox.retry(now_s)
+        if self._replay is not None:
+            self._replay.forget_overdue()
+
+    def _on_refusal(self, packet: PubAck, now_s: float) -> None:
+        outgoing, is_given_up = self.outbox.refused(packet.packet_id, packet.reason, now_s)
+        if outgoing is None:
+            return
+        self._counters["refused"] += 1
+        if self._counters["refused"] == 1:
+            log.error("the broker refuses what we publish: %s", reason_name(packet.reason))
+        if is_given_up:
+            self._give_up(outgoing)
+        elif self._replay is not None and outgoing.reading is not None:
+            self._replay.refused(*outgoing.reading, is_lost=False)
+
+    def _give_up(self, outgoing: Outgoing) -> None:
+        self._counters["given_up"] += 1
+        if self._replay is not None and outgoing.reading is not None:
+            self._replay.refused(*outgoing.reading, is_lost=True)
+        self._on_refused(outgoing)

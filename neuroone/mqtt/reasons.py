@@ -1,0 +1,45 @@
+"""Name the reason codes with which a broker refuses."""
+
+from collections.abc import Mapping
+from typing import Final
+
+_NAMES: Final[Mapping[int, str]] = {
+    0x01: "Unacceptable protocol version",
+    0x02: "Identifier rejected",
+    0x03: "Server unavailable",
+    0x04: "Bad user name or password",
+    0x05: "Not authorized",
+    0x80: "Unspecified error",
+    0x81: "Malformed packet",
+    0x82: "Protocol error",
+    0x83: "Implementation specific error",
+    0x84: "Unsupported protocol version",
+    0x85: "Client identifier not valid",
+    0x86: "Bad user name or password",
+    0x87: "Not authorized",
+    0x88: "Server unavailable",
+    0x89: "Server busy",
+    0x8A: "Banned",
+    0x8B: "Server shutting down",
+    0x8D: "Keep alive timeout",
+    0x8E: "Session taken over",
+    0x8F: "Topic filter invalid",
+    0x90: "Topic name invalid",
+    0x93: "Receive maximum exceeded",
+    0x95: "Packet too large",
+    0x96: "Message rate too high",
+    0x97: "Quota exceeded",
+    0x98: "Administrative action",
+    0x99: "Payload format invalid",
+    0x9A: "Retain not supported",
+    0x9B: "QoS not supported",
+    0x9C: "Use another server",
+    0x9D: "Server moved",
+    0x9F: "Connection rate exceeded",
+}
+"""The names of MQTT 5.0, 2.4, and below 0x80 those of a CONNACK of 3.1.1."""
+
+
+def reason_name(reason: int) -> str:
+    """Return the standard's name of a reason code, and the code."""
+    return f"{_NAMES.get(reason, 'reason')} ({reason:#04x})"
