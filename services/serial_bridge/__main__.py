@@ -48,10 +48,7 @@ def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
     found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
-    service = Service(
-        settings, found, settings.name, stop, headset_id=settings.headset_id, asks_raw=settings.raw, baud=settings.baud
-    )
-    return service.run(searches=AUTO in settings.port)
+    return Service(settings, found, settings.name, stop).run(searches=AUTO in settings.port)
 
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
@@ -62,16 +59,15 @@ def replay(settings: ReplaySettings, stop: Stop) -> int:
 
 def list_ports(settings: PortsSettings, stop: Stop) -> int:
     """Print the serial ports, the likeliest first."""
-    ports = sorted(detect.present(), key=detect.rank, reverse=True)
     rows = [
         {
             "port": port.device,
             "vid_pid": port.chip_id,
             "description": port.description,
             "location": port.location or "-",
-            "looks_like": detect.looks_like(port),
+            "looks_like": detect.classify(port)[1],
         }
-        for port in ports
+        for port in detect.by_likelihood(detect.present())
     ]
     if settings.json:
         for row in rows:

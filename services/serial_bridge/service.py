@@ -26,7 +26,7 @@ from serial_bridge.orphaned_states import OrphanedStates
 from serial_bridge.ports.sources import PortSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
-from serial_bridge.settings import StreamSettings
+from serial_bridge.settings import ReplaySettings, RunSettings
 from serial_bridge.stream import Owner
 from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 
@@ -48,25 +48,17 @@ log = logging.getLogger(__name__)
 class Service:
     """Read headsets and publish their data.
 
-    ``sources`` are those of the headsets, ``names`` of the people who wear them, in the same order; ``baud`` is for
-    the ports that a search finds.
+    ``sources`` are those of the headsets, ``names`` of the people who wear them, in the same order.
     """
 
     def __init__(
         self,
-        settings: StreamSettings,
+        settings: RunSettings | ReplaySettings,
         sources: Sequence[PortSource],
         names: Sequence[str],
         stop: Stop,
-        *,
-        headset_id: bytes = b"",
-        asks_raw: bool = False,
-        baud: int | None = None,
     ) -> None:
         self._settings = settings
-        self._headset_id = headset_id
-        self._asks_raw = asks_raw
-        self._baud = baud
         self._sources = sources
         self._names = list(names)
         self._stop = stop
@@ -134,8 +126,8 @@ class Service:
             owner,
             HEADSETS[self._settings.headset],
             self._environment,
-            headset_id=self._headset_id,
-            asks_raw=self._asks_raw,
+            headset_id=self._settings.headset_id,
+            asks_raw=self._settings.raw,
             probe=probe,
             has_room=self._has_room,
         )
@@ -152,7 +144,7 @@ class Service:
             [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]],
             self._environment,
             used=lambda: {os.path.realpath(source.device) for source in self._sources},
-            baud=self._baud,
+            baud=self._settings.baud,
         )
 
     def _has_room(self) -> bool:

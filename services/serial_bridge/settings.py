@@ -97,6 +97,7 @@ class RunSettings(StreamSettings):
 class ReplaySettings(StreamSettings):
     """The settings of serial-bridge replay."""
 
+    baud, raw, headset_id = None, False, b""  # a capture has no such options
     file: Path = setting(..., capture_file, "The capture to replay, or: example.", positional=True, metavar="FILE")
     speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was recorded.")
     loop: bool = setting(False, switch, "Begin again when it ends.")

@@ -53,33 +53,31 @@ def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
 def summary(new_decoder: Callable[[], Decoder], stream: Iterable[bytes]) -> dict[str, Any]:
     """Count the frames and values of a stream, and sum them up."""
     decoder = new_decoder()
-    raw = {"n": 0, "sum": 0, "min": None, "max": None}
-    sums: dict[str, dict[str, Any]] = {
-        each: {"n": 0, "sum": 0} for each in (Quantity.POOR_SIGNAL, Quantity.ATTENTION, Quantity.MEDITATION)
-    }
+    raw: dict[str, Any] = {"n": 0, "sum": 0, "min": None, "max": None}
+    sums = {str(each): {"n": 0, "sum": 0} for each in (Quantity.POOR_SIGNAL, Quantity.ATTENTION, Quantity.MEDITATION)}
     bands: list[Any] = [0] * len(BANDS)
     for event in events(decoder, stream):
         if isinstance(event, Raw):
             _add_raw(raw, event.samples)
         elif isinstance(event, Frame):
             for row in event.rows:
+                value: Any = row.value
                 if row.quantity is Quantity.RAW:
-                    _add_raw(raw, (row.value,))
-                elif row.quantity in sums:
-                    sums[row.quantity]["n"] += 1
-                    sums[row.quantity]["sum"] += row.value
+                    _add_raw(raw, (value,))
                 elif row.quantity is Quantity.BANDS:
-                    bands = [total + power for total, power in zip(bands, row.value, strict=True)]  # type: ignore[arg-type]
+                    bands = [total + power for total, power in zip(bands, value, strict=True)]
+                elif sums_of_quantity := sums.get(row.quantity):
+                    sums_of_quantity["n"] += 1
+                    sums_of_quantity["sum"] += value
     counted = {name: decoder.counters[name] for name in ("frames", "checksum_failures", "skipped_bytes")}
-    return {**counted, "raw": raw, **{str(quantity): values for quantity, values in sums.items()}, "bands": bands}
+    return {**counted, "raw": raw, **sums, "bands": bands}
 
 
-def _add_raw(raw: dict[str, Any], samples: tuple[Any, ...]) -> None:
-    low, high = min(samples), max(samples)
-    raw["min"] = low if raw["min"] is None else min(raw["min"], low)
-    raw["max"] = high if raw["max"] is None else max(raw["max"], high)
+def _add_raw(raw: dict[str, Any], samples: tuple[int, ...]) -> None:
     raw["n"] += len(samples)
     raw["sum"] += sum(samples)
+    raw["min"] = min(samples) if raw["min"] is None else min(raw["min"], *samples)
+    raw["max"] = max(samples) if raw["max"] is None else max(raw["max"], *samples)
 
 
 def _json_value(row: Row) -> Any:

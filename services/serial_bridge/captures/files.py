@@ -7,7 +7,7 @@ bytes in hexadecimal. It can be cut, joined and read with any editor.
 
 import json
 from collections.abc import Iterator
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -21,6 +21,8 @@ EXAMPLE: Final = Path(__file__).parent / "example.bytes"
 """Ten seconds of the simulated headset, shipped with the package."""
 PART_BYTES: Final = 64
 """A plain capture is replayed in parts of so many bytes: 16 ms of a stream with raw samples."""
+PROBE_BYTES: Final = 4096
+"""A plain capture without a raw sample in so many bytes, a second of a headset, has none."""
 LINE_MAX_CHARS: Final = 64 * 1024
 """An arrival is one read of at most 4096 bytes; a longer line is invalid."""
 
@@ -75,10 +77,7 @@ def looped(path: Path) -> Iterator[tuple[float, bytes]]:
 def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
     with path.open(encoding="ascii", errors="replace") as file:
         file.readline()
-        for number in count(2):
-            line = file.readline(LINE_MAX_CHARS)
-            if not line:
-                return
+        for number, line in enumerate(iter(lambda: file.readline(LINE_MAX_CHARS), ""), 2):
             try:
                 microseconds, stream = line.split()
                 yield int(microseconds) / 1e6, bytes.fromhex(stream)
@@ -89,14 +88,11 @@ def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
 def _plain_parts(path: Path) -> Iterator[tuple[float, bytes]]:
     """Yield a plain capture at its stream's speed: 512 raw samples a second or, without any, one frame a second."""
     with path.open("rb") as file:
-        first = file.read(4096)
-        raw = _RAW_HEADER in first
-        header, rate_hz = (_RAW_HEADER, RAW_RATE_HZ) if raw else (_RAW_HEADER[:2], 1)
+        has_raw = _RAW_HEADER in file.read(PROBE_BYTES)
+        header, rate_hz = (_RAW_HEADER, RAW_RATE_HZ) if has_raw else (_RAW_HEADER[:2], 1)
+        file.seek(0)
         n, tail = 0, b""
-        rest = iter(lambda: file.read(4096), b"")
-        for block in chain([first], rest):
-            for at in range(0, len(block), PART_BYTES):
-                part = block[at : at + PART_BYTES]
-                n += (tail + part).count(header)  # the tail is one byte short of a header: no header counts twice
-                tail = (tail + part)[-len(header) + 1 :]
-                yield n / rate_hz, part
+        while part := file.read(PART_BYTES):
+            n += (tail + part).count(header)  # the tail is one byte short of a header: no header counts twice
+            tail = (tail + part)[-len(header) + 1 :]
+            yield n / rate_hz, part

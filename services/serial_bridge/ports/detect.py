@@ -1,7 +1,7 @@
 """The computer's serial ports, and which of them a headset may be connected to."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from serial.tools import list_ports
 
 from neuroone.contract.topics import id_from_text
 
-CHIPS: Final = {
+CHIPS: Final[Mapping[tuple[int | None, int | None], str]] = {
     # The RF dongle of the MindWave is a CH340 without a serial number (CH341SER_MW.INF; Linux drivers ch341, cp210x).
     (0x1A86, 0x7523): "CH340: MindWave RF dongle, or a USB-serial adapter",
     (0x1A86, 0x7522): "CH340K USB-serial adapter",
@@ -71,30 +71,26 @@ def present() -> list[SerialPortInfo]:
     ]
 
 
-def rank(port: SerialPortInfo) -> int:
-    """Return how likely a headset is on the port, from 0, not at all, to 4."""
+def classify(port: SerialPortInfo) -> tuple[int, str]:
+    """Return how likely a headset is on the port, from 0, not at all, to 4, and what the port looks like."""
     text = f"{port.device} {port.description} {port.hardware}"
     if NAMES.search(text):
-        return 4
-    if (port.vid, port.pid) in CHIPS:
-        return 3
+        return 4, "NeuroSky-type headset"
+    if chip := CHIPS.get((port.vid, port.pid)):
+        return 3, chip
     if ADAPTERS.search(text):
-        return 2
-    return 1 if BLUETOOTH.search(text) else 0
+        return 2, "USB-serial adapter"
+    return (1, "Bluetooth port: maybe a headset") if BLUETOOTH.search(text) else (0, "something else")
 
 
-def looks_like(port: SerialPortInfo) -> str:
-    """Describe in words what is probably connected to the port."""
-    if rank(port) == 4:
-        return "NeuroSky-type headset"
-    if port.vid is not None and port.pid is not None and (port.vid, port.pid) in CHIPS:
-        return CHIPS[port.vid, port.pid]
-    return {2: "USB-serial adapter", 1: "Bluetooth port: maybe a headset"}.get(rank(port), "something else")
+def by_likelihood(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
+    """Sort ports, the likeliest for a headset first."""
+    return sorted(ports, key=lambda port: classify(port)[0], reverse=True)
 
 
 def candidates(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
     """Return the ports that a headset may be on, the likeliest first."""
-    return sorted((port for port in ports if rank(port)), key=rank, reverse=True)
+    return [port for port in by_likelihood(ports) if classify(port)[0]]
 
 
 def again(known: SerialPortInfo, ports: Iterable[SerialPortInfo]) -> SerialPortInfo | None:

@@ -4,9 +4,9 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from serial_bridge.ports.simulated import SimulatedHeadset
 
@@ -15,6 +15,7 @@ if os.name == "posix":
     import termios
     import tty
 
+Result = TypeVar("Result")
 TICK_S: Final = 0.008
 """Time between two writes: four raw frames, as a UART's buffer or a radio passes them on."""
 
@@ -37,7 +38,8 @@ class PtyLine:
     def write(self, stream: bytes, baud: int) -> None:
         """Send; at another speed than the reader's the bytes become noise."""
         with contextlib.suppress(BlockingIOError):
-            os.write(self._master, stream if self._is_set_to(baud) else self._garbled(stream))
+            is_noise = not self._is_set_to(baud)
+            os.write(self._master, bytes(self._rng.randrange(0x80) for _ in stream) if is_noise else stream)
 
     def read(self, baud: int) -> bytes:
         """Return the bytes that were sent at this speed."""
@@ -57,9 +59,6 @@ class PtyLine:
     def _is_set_to(self, baud: int) -> bool:
         return bool(termios.tcgetattr(self._slave)[5] == getattr(termios, f"B{baud}"))
 
-    def _garbled(self, stream: bytes) -> bytes:
-        return bytes(self._rng.randrange(0x80) for _ in stream)
-
 
 class TcpLine:
     """A TCP port; every program that connects receives the same bytes."""
@@ -76,35 +75,27 @@ class TcpLine:
             client, _ = self._listener.accept()
             client.setblocking(False)
             self._clients.append(client)
-        for client in tuple(self._clients):
-            try:
-                client.send(stream)
-            except BlockingIOError:
-                continue
-            except OSError:
-                self._drop(client)
+        list(self._each(lambda client: client.send(stream)))
 
     def read(self, baud: int) -> bytes:
         """Return the bytes that all programs sent."""
-        received = b""
-        for client in tuple(self._clients):
-            try:
-                received += client.recv(1024)
-            except BlockingIOError:
-                continue
-            except OSError:
-                self._drop(client)
-        return received
+        return b"".join(self._each(lambda client: client.recv(1024)))
 
     def close(self) -> None:
         """Close all connections."""
-        for client in tuple(self._clients):
-            self._drop(client)
-        self._listener.close()
+        for each in (self._listener, *self._clients):
+            each.close()
 
-    def _drop(self, client: socket.socket) -> None:
-        self._clients.remove(client)
-        client.close()
+    def _each(self, call: Callable[[socket.socket], Result]) -> Iterator[Result]:
+        """Yield what the call returns for each program; those that are gone are dropped."""
+        for client in tuple(self._clients):
+            try:
+                yield call(client)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._clients.remove(client)
+                client.close()
 
 
 Line: TypeAlias = PtyLine | TcpLine

@@ -12,19 +12,8 @@ from itertools import count
 from typing import Final
 
 from neuroone.contract.messages import BAND_MAX, OFF_SKIN, RAW_RATE_HZ
-from serial_bridge.headsets.thinkgear import (
-    DONGLE_AUTO_CONNECT,
-    DONGLE_BAUD,
-    DONGLE_CONNECT,
-    DONGLE_DISCONNECT,
-    NORMAL_BAUD,
-    RAW_BAUD,
-    RAW_HIGH,
-    RAW_LOW,
-    TGAM_RAW_MODE,
-    encode,
-    encode_raw,
-)
+from serial_bridge.headsets import thinkgear
+from serial_bridge.headsets.thinkgear import encode, encode_raw
 
 SCAN_S: Final = 2.0
 """Time that the simulated dongle scans for its headset; a real one needs up to 10 s."""
@@ -53,16 +42,14 @@ class Damage:
     @classmethod
     def parse(cls, text: str) -> "Damage":
         """Read ``drop=0.01,flip=0.01``. Raises ValueError."""
-        shares = dict.fromkeys(("drop", "flip"), 0.0)
-        for part in filter(None, text.split(",")):
-            name, _, share = part.partition("=")
-            try:
-                shares[name] = float(share) if name in shares else -1.0
-            except ValueError:
-                shares[name] = -1.0
-            if not 0 <= shares[name] <= 1:
-                raise ValueError("must be like drop=0.01,flip=0.01, shares of the bytes from 0 to 1")
-        return cls(**shares)
+        try:
+            pairs = (part.split("=") for part in text.split(",") if part)
+            damage = cls(**{name: float(share) for name, share in pairs})
+        except (TypeError, ValueError):
+            damage = cls(drop=-1.0)
+        if not (0 <= damage.drop <= 1 and 0 <= damage.flip <= 1):
+            raise ValueError("must be like drop=0.01,flip=0.01, shares of the bytes from 0 to 1")
+        return damage
 
     def apply(self, stream: bytes, rng: random.Random) -> bytes:
         """Return the bytes that arrive at the other end of the line."""
@@ -107,7 +94,7 @@ class Head:
                 self._blink_at = self._n + int(rng.expovariate(0.3) * RAW_RATE_HZ)
         if self._poor:
             value *= 2 + 8 * (self._poor == OFF_SKIN)
-        return max(RAW_LOW, min(RAW_HIGH, round(value)))
+        return max(thinkgear.RAW_LOW, min(thinkgear.RAW_HIGH, round(value)))
 
     def second(self) -> bytes:
         """Return the frame of the second that ends now."""
@@ -165,8 +152,8 @@ class SimulatedHeadset:
     def baud(self) -> int:
         """The speed at which it sends, in baud."""
         if self._is_dongle:
-            return DONGLE_BAUD
-        return RAW_BAUD if self.sends_raw else NORMAL_BAUD
+            return thinkgear.DONGLE_BAUD
+        return thinkgear.RAW_BAUD if self.sends_raw else thinkgear.NORMAL_BAUD
 
     def advance(self, to_s: float) -> bytes:
         """Return the bytes of the time up to ``to_s`` seconds since it was switched on."""
@@ -194,18 +181,15 @@ class SimulatedHeadset:
 
     def receive(self, commands: bytes) -> None:
         """Obey the commands that were written to the port."""
-        for command in commands:
-            self._obey(bytes([command]))
-
-    def _obey(self, command: bytes) -> None:
-        if command == DONGLE_DISCONNECT and self.is_linked:
-            self.is_linked = False
-            self._status_s = self._now_s
-            self._answers += encode(b"\xd2\x02" + self.headset_id)
-        elif command in (DONGLE_AUTO_CONNECT, bytes([DONGLE_CONNECT])) and not self.is_linked:
-            self._scan_until_s = self._now_s + SCAN_S
-        elif command == TGAM_RAW_MODE:
-            self.sends_raw = True
+        for command in (bytes([byte]) for byte in commands):
+            if command == thinkgear.DONGLE_DISCONNECT and self.is_linked:
+                self.is_linked = False
+                self._status_s = self._now_s
+                self._answers += encode(b"\xd2\x02" + self.headset_id)
+            elif command in (thinkgear.DONGLE_AUTO_CONNECT, bytes([thinkgear.DONGLE_CONNECT])) and not self.is_linked:
+                self._scan_until_s = self._now_s + SCAN_S
+            elif command == thinkgear.TGAM_RAW_MODE:
+                self.sends_raw = True
 
 
 def parts(seed: int) -> Iterator[tuple[float, bytes]]:

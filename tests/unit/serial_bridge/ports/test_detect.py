@@ -25,9 +25,9 @@ DONGLE = SerialPortInfo("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, "1-1.4")
 )
 def test_rank(port, rank):
     """VID:PID counts before text; ports of other things are no candidates."""
-    assert detect.rank(port) == rank
+    assert detect.classify(port)[0] == rank
     assert bool(detect.candidates([port])) == bool(rank)
-    assert detect.looks_like(port)
+    assert detect.classify(port)[1]
 
 
 def test_likeliest_first():
