@@ -72,6 +72,9 @@ def main(arguments: list[str]) -> int:
         return fail(f"run.py: {obstacle}")
     if command == "up":
         return become("neuroone", "up", *rest)
+    if command in ("test", "check"):
+        # Tests start hundreds of programs, and without this each would compile all of its modules again.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if command == "test":
         os.chdir(ROOT)
         return become("pytest", *rest) if rest else become(*TESTS)

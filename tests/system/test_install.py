@@ -16,7 +16,7 @@ from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
 
 IMAGE = os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim")
 INSTALL_TIMEOUT_S = 300.0
-WAIT_S = 30.0
+WAIT_S = 60.0
 RECORDING = "/var/lib/neuroone/recordings/Joao_Silva.csv"
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]

@@ -1,5 +1,6 @@
 """Tests of run.py and of the lock it keeps."""
 
+import os
 import re
 
 import pytest
@@ -46,3 +47,19 @@ def test_old_python_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("sys.version_info", (3, 10, 13))
     assert run.main(["test"]) == 2
     assert "needs Python 3.11 or newer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [([], run.TESTS), (["-k", "NAME"], ["pytest", "-k", "NAME"])], ids=["all", "named"]
+)
+def test_only_a_run_of_all_tests_uses_several_processes(
+    words: list[str], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.chdir(run.ROOT)
+    monkeypatch.setattr(run, "make_environment", lambda: None)
+    started: list[str] = []
+    monkeypatch.setattr(run, "become", lambda *words: started.extend(words))
+    run.main(["test", *words])
+    assert started == command
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
