@@ -1,6 +1,6 @@
-"""What the recorder wrote, read only: the list of it, one student's file, or one session as a ZIP.
+"""Read the recorder's directory: list it, and load one student's file or one session as a ZIP.
 
-The files are described in docs/recordings.md. Nothing is served but what the list names.
+docs/recordings.md describes the files. Only what the list names is served.
 """
 
 import csv
@@ -15,31 +15,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.files import INDEX, OPEN, PART, READINGS, SESSIONS, SIDECAR
 
 SESSIONS_MAX: Final = 500
-"""Sessions in the list, the newest ones: two school days of ten classes; older ones are counted."""
+"""Newest sessions in the list: two school days of ten classes. Older ones are only counted."""
 FILES_MAX: Final = 5_000
 """Students' files in the list: more than a school has students."""
-SIDECAR: Final = "session.json"
 SIDECAR_MAX_BYTES: Final = 256 * 1024
-"""A sidecar has 4 kB; something longer is none."""
-INDEX: Final = "names.csv"
+"""A sidecar has 4 kB; a longer file is not read as one."""
 DOWNLOAD_MAX_BYTES: Final = 64 * 1024 * 1024
-"""One download is held in memory: six hours of a session with raw samples. Longer ones are copied on the server."""
+"""A download is held in memory. Six hours of a session with raw samples; longer ones must be copied on the server."""
 COMPRESSION_LEVEL: Final = 1
-"""Rows of digits: a higher level takes three times as long for a tenth less."""
+"""A higher level takes three times as long for a tenth less: the files are rows of digits."""
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_READINGS: Final = re.compile(r"readings(-\d+)?\.csv", re.ASCII)
 _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "end", "status", "counts")
 
 
 class NotListed(NeuroOneError):
-    """There is no recording of that name."""
+    """The list has no recording of that name."""
 
 
 class TooLarge(NeuroOneError):
-    """A download would take too much memory."""
+    """The download would take too much memory."""
 
 
 class Recordings:
@@ -49,7 +47,7 @@ class Recordings:
         self._folder = folder
 
     def listing(self) -> bytes:
-        """All of it, as JSON: the sessions, newest first, how many older ones there are, and the students' files."""
+        """List everything as JSON: sessions, newest first, the number of older ones, and the students' files."""
         sessions = sorted(self._sessions(), key=lambda session: (session[0], session[1].name), reverse=True)
         names = {file: name for name, file in self._index()}
         files = [_file(entry, names) for entry in self._files()]
@@ -63,7 +61,7 @@ class Recordings:
         ).encode()
 
     def file(self, name: str) -> bytes:
-        """A student's file. Raises NotListed, TooLarge, OSError."""
+        """Load a student's file. Raises NotListed, TooLarge, OSError."""
         for entry in self._files():
             if entry.name == name:
                 _limit(entry.stat().st_size)
@@ -71,7 +69,7 @@ class Recordings:
         raise NotListed(name)
 
     def session(self, date: str, name: str) -> bytes:
-        """Everything of a session, as a ZIP. Raises NotListed, TooLarge, OSError."""
+        """Load all files of a session as a ZIP. Raises NotListed, TooLarge, OSError."""
         for found, entry in self._sessions():
             if (found, entry.name) == (date, name):
                 return _zipped(entry)
@@ -83,14 +81,14 @@ class Recordings:
                 yield entry
 
     def _sessions(self) -> Iterator[tuple[str, DirEntry[str]]]:
-        for day in _entries(self._folder / "sessions"):
+        for day in _entries(self._folder / SESSIONS):
             if _DATE.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
                 for entry in _entries(Path(day.path)):
                     if entry.is_dir(follow_symlinks=False):
                         yield day.name, entry
 
     def _index(self) -> Iterator[tuple[str, str]]:
-        """The names that students gave, and their files."""
+        """Read the names that students gave and their files."""
         try:
             with (self._folder / INDEX).open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
@@ -100,7 +98,7 @@ class Recordings:
 
 
 def _entries(folder: Path) -> list[DirEntry[str]]:
-    """What is in a folder; nothing where there is none."""
+    """List a folder without hidden files; one that cannot be read is empty."""
     try:
         with scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
@@ -120,29 +118,30 @@ def _file(entry: DirEntry[str], names: Mapping[str, str]) -> dict[str, Any]:
 
 def _session(date: str, entry: DirEntry[str]) -> dict[str, Any]:
     files = [each for each in _entries(Path(entry.path)) if _is_file(each)]
-    said = _sidecar(Path(entry.path, SIDECAR))
-    listed: dict[str, Any] = {key: said.get(key) for key in _LISTED}
-    if listed["status"] == "open":  # the recorder writes the counts when it closes a session
+    sidecar = _sidecar(Path(entry.path, SIDECAR))
+    listed: dict[str, Any] = {key: sidecar.get(key) for key in _LISTED}
+    if listed["status"] == OPEN:  # the recorder writes the counts when it closes a session
         listed["counts"] = {"readings": sum(map(_rows, files))}
     return listed | {"folder": f"{date}/{entry.name}", "bytes": sum(each.stat().st_size for each in files)}
 
 
 def _rows(file: DirEntry[str]) -> int:
-    """Rows of readings in a file, without its header; 0 for a file of anything else."""
-    if _READINGS.fullmatch(file.name) is None:
+    """Count the readings in a session's file; 0 in a file of anything else."""
+    part = PART.match(file.name)
+    if part is None or part[1] != READINGS:
         return 0
     with Path(file.path).open("rb") as opened:
         return max(0, sum(piece.count(b"\n") for piece in iter(lambda: opened.read(1 << 20), b"")) - 1)
 
 
 def _sidecar(file: Path) -> dict[str, Any]:
-    """What a sidecar says; nothing where it cannot be read."""
+    """Read a sidecar; an unreadable one is empty."""
     try:
         with file.open("rb") as opened:
-            said = json.loads(opened.read(SIDECAR_MAX_BYTES))
+            sidecar = json.loads(opened.read(SIDECAR_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return sidecar if isinstance(sidecar, dict) else {}
 
 
 def _zipped(session: DirEntry[str]) -> bytes:
