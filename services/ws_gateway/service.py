@@ -30,10 +30,8 @@ from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.http.recordings import Recordings
 from ws_gateway.settings import Settings
-from ws_gateway.students.recent import Recent
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
-from ws_gateway.students.turns import Turns
 from ws_gateway.websocket.server import Server
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -44,8 +42,6 @@ SERVICE: Final = "ws_gateway"
 SEND_WAITING_PERIOD_S: Final = 0.05
 CHECK_PERIOD_S: Final = 0.5
 CLEAR_PERIOD_S: Final = 5.0
-MARKS_MAX: Final = 1000
-"""Recorders' marks that wait for their turn: those of 100,000 students. The next one makes good one left out."""
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
 GC_THRESHOLDS: Final = (1_000_000, 10, 10)
@@ -68,8 +64,6 @@ class Service:
         self._dashboards = Dashboards(time.monotonic)
         self._replay = ReplayBuffer(time.monotonic)
         self._had_recorder = False
-        self._recent = Recent()
-        self._marks: Turns[Delivery] = Turns(self._on_mark, MARKS_MAX)
         self._registry = StreamRegistry(identity)
         self._client = AsyncClient(
             given.brokers(random.Random()),
@@ -92,7 +86,6 @@ class Service:
         )
         self._students = Students(
             self._client,
-            self._recent,
             self._registry,
             rate_hz=given.reading_rate,
             now=lambda: datetime.now(UTC),
@@ -173,13 +166,10 @@ class Service:
             topic = topics.parse(delivery.topic)
             if topic.rule is topics.RAW and not self._dashboards.is_watched(topic):
                 return
-            if topic.rule is topics.RECORDED:  # a thousand streams' worth at once: 10 us each
-                self._marks.put(delivery)
-                return
             if topic.rule is topics.STREAM_STATE and not delivery.payload:
                 self._students.on_state_cleared(topic)
                 return
-            message = self._recent.pop(delivery.payload) or decode(topic.rule.message, delivery.payload)
+            message = decode(topic.rule.message, delivery.payload)
         except ContractError:
             self._client.counters["delivered_bad"] += 1
             return
@@ -195,14 +185,8 @@ class Service:
                 self._on_service(topic, message)
             case RawBlock():
                 self._dashboards.on_raw(topic, message)
-
-    def _on_mark(self, delivery: Delivery) -> None:
-        try:
-            mark = decode(Recorded, delivery.payload)
-        except ContractError:
-            self._client.counters["delivered_bad"] += 1
-            return
-        self._dashboards.on_receipts(topics.parse(delivery.topic)["instance"], mark.streams)
+            case Recorded():
+                self._dashboards.on_receipts(topic["instance"], message.streams)
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
@@ -223,7 +207,6 @@ class Service:
                 **self._server.counters,
                 **self._students.counters,
                 "kept_overflowed": self._replay.overflowed,
-                "marks_dropped": self._marks.dropped,
             },
             {
                 "clients": self._server.clients,

@@ -23,7 +23,6 @@ from neuroone.service.stream_states import clear_orphan, status_after
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
-from ws_gateway.students.recent import Recent
 from ws_gateway.students.stream_registry import StreamRegistry
 
 SESSIONS_MAX: Final = 20_000
@@ -58,7 +57,6 @@ class Student:
     __slots__ = (
         "acked",
         "code",
-        "group",
         "last_s",
         "name",
         "on_progress",
@@ -66,16 +64,14 @@ class Student:
         "rate_limiter",
         "reading_topic",
         "seq",
-        "session",
-        "source",
         "status",
+        "stream",
     )
 
     def __init__(
         self, topic: Topic, name: str | None, code: str | None, rate_limiter: RateLimiter, session: str
     ) -> None:
-        self.group = topic["group"]
-        self.source = topic["source"]
+        self.stream: Stream = (topic["group"], topic["source"], session)
         self.name = name
         self.code = code
         self.acked = -1
@@ -83,10 +79,24 @@ class Student:
         self.on_progress: Progress = _ignore
         self.on_resumed_elsewhere: Callable[[], None] = _ignore
         self.rate_limiter = rate_limiter
-        self.session = session
         self.seq = 0
         self.last_s = float("-inf")
         self.status = StreamStatus.OFFLINE
+
+    @property
+    def group(self) -> str:
+        """The group of the stream."""
+        return self.stream[0]
+
+    @property
+    def source(self) -> str:
+        """The source of the stream."""
+        return self.stream[1]
+
+    @property
+    def session(self) -> str:
+        """The id of the session."""
+        return self.stream[2]
 
     def matches(self, name: str | None, code: str | None) -> bool:
         """Return True if this is the student of that name and code."""
@@ -99,7 +109,6 @@ class Students:
     def __init__(
         self,
         client: AsyncClient,
-        recent: Recent,
         registry: StreamRegistry,
         *,
         rate_hz: float,
@@ -107,7 +116,6 @@ class Students:
         clock: Callable[[], float],
     ) -> None:
         self._client = client
-        self._recent = recent
         self._registry = registry
         self._rate_hz = rate_hz
         self._now = now
@@ -296,11 +304,12 @@ class Students:
             self._publish_reading(student, reading)
 
     def _publish_reading(self, student: Student, reading: Reading) -> None:
-        payload = encode(reading)
-        self._recent.put(payload, reading)
-        stream = (student.group, student.source, student.session)
         outgoing = Outgoing(
-            student.reading_topic, payload, READING.qos, READING.retained, reading=(stream, reading.seq)
+            student.reading_topic,
+            encode(reading),
+            READING.qos,
+            READING.retained,
+            reading=(student.stream, reading.seq),
         )
         if not self._client.put(outgoing):
             self.counters["readings_refused"] += 1

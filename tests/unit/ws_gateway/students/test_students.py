@@ -19,7 +19,6 @@ from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
 from tests.support.messages import NOON, stream_state
 from ws_gateway.dialects import first
-from ws_gateway.students.recent import Recent
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import ANNOUNCED_AT_ONCE_MAX, Students
 
@@ -62,7 +61,6 @@ class World:
         self.registry = StreamRegistry(self.client.identity)
         self.students = Students(
             cast(AsyncClient, self.client),
-            Recent(),
             self.registry,
             rate_hz=5,
             now=lambda: NOON,
