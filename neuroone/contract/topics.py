@@ -6,6 +6,7 @@ Every topic is ``neuroone/v1/{site}/`` and one of the shapes of :data:`TOPICS`. 
 
 import hashlib
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ ID_MAX_CHARS: Final = 64
 HASH_CHARS: Final = 6
 """24 bits of SHA-256: among 1000 made ids of one slug, two meet with a chance of 3 %; of different slugs, never."""
 TOPICS_MAX: Final = 20_000
-"""Topics that are kept after they were taken apart: the same few thousand come every second. About 10 MB."""
+"""Topics of readings and raw blocks that are parsed only once: the same few thousand come every second. About 10 MB."""
 NO_GROUP: Final = "no-group"
 """The group of a source that named none."""
 
@@ -207,13 +208,17 @@ def every(rule: TopicRule, site: str, **ids: str) -> str:
     return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule.shape)))}"
 
 
-@lru_cache(maxsize=TOPICS_MAX)
 def parse(topic: str) -> Topic:
-    """Take a topic apart. Raises BadTopic for one that the contract does not know."""
+    """Parse a topic. Raises BadTopic for one that is not of this contract."""
+    # Other topics come once in a while: remembering them costs more memory than it saves time.
+    return _parse_once(topic) if topic.endswith(("/reading", "/raw")) else _parse(topic)
+
+
+def _parse(topic: str) -> Topic:
     found = _PATTERN.match(topic)
     if found is None:
         raise BadTopic("not a topic of this contract")
-    site, kind = found["site"], found["kind"]
+    site, kind = sys.intern(found["site"]), found["kind"]  # one text for all the topics of a site
     if found["group"]:
         return Topic(site, _STREAM_RULES[kind], (found["group"], found["source"]))
     if found["event_group"]:
@@ -224,6 +229,9 @@ def parse(topic: str) -> Topic:
             raise BadTopic("only csv_recorder publishes what was recorded")
         return Topic(site, RECORDED, (instance,))
     return Topic(site, SERVICE_STATE if kind == "state" else HEALTH, (service, instance))
+
+
+_parse_once = lru_cache(maxsize=TOPICS_MAX)(_parse)
 
 
 @cache

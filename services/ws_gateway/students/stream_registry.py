@@ -4,6 +4,7 @@ Several gateways and bridges share one broker. A student who joins here must not
 The state of a student who left long ago must not stay for ever: it holds a child's name.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +23,9 @@ STATES_MAX: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What matters here of a stream's state. ``owner`` is a service and its instance."""
+    """What matters here of a stream's state: ``session`` is None if it is offline, ``owner`` a service's instance."""
 
-    is_offline: bool
-    session: str
+    session: str | None
     time: datetime
     owner: tuple[str, str]
 
@@ -46,7 +46,9 @@ class StreamRegistry:
         """Remember a stream's state."""
         self.on_state_cleared(topic)
         self._states[topic["group"], topic["source"]] = _State(
-            state.status is StreamStatus.OFFLINE, state.session, state.time, (state.service, state.instance)
+            None if state.status is StreamStatus.OFFLINE else state.session,
+            state.time,
+            (sys.intern(state.service), sys.intern(state.instance)),  # thousands of states have the same owner
         )
         if len(self._states) > STATES_MAX:
             self._states.popitem(last=False)
@@ -66,13 +68,13 @@ class StreamRegistry:
     def is_elsewhere(self, group: str, source: str, session: str) -> bool:
         """Return True if another service that is online has this stream, in a session other than this one."""
         state = self._states.get((group, source))
-        if state is None or state.is_offline or state.session == session:
+        if state is None or state.session in (None, session):
             return False
         return state.owner != self._ours and state.owner in self._online
 
     def outdated(self, now: datetime) -> Iterator[tuple[str, str]]:
         """Iterate over group and source of the students, of any gateway, whose states are to be cleared."""
         for stream, state in self._states.items():
-            has_left = state.is_offline or state.owner not in self._online
+            has_left = state.session is None or state.owner not in self._online
             if has_left and state.owner[0] == self._service and now - state.time >= FORGET_AFTER:
                 yield stream
