@@ -4,11 +4,13 @@
 with a check: the CRC-32 of the row's bytes before it, as eight hexadecimal digits.
 """
 
+import csv
 import hashlib
+import io
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -144,6 +146,13 @@ def with_hash(stem: str, name: str) -> str:
 def file_key(file_name: str) -> str:
     """Return the same key for two names that some system stores as one file: it ignores case and composition."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
+
+
+def index_content(named: Iterable[tuple[str, str]]) -> bytes:
+    """Return the content of the index: each name with its file."""
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *sorted(named)])
+    return text.getvalue().encode()
 
 
 def session_folders(time: datetime, stream: str) -> Iterator[str]:

@@ -1,25 +1,209 @@
-"""csv-recorder: from the broker to CSV files. This module only wires."""
+"""The commands of csv-recorder.
 
+A command imports pandas and other heavy packages itself, so that `csv-recorder run` does without them.
+"""
+
+import importlib.util
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, tzinfo
+from typing import Final
 
-from csv_recorder.offline.commands import COMMANDS
+from csv_recorder.offline import verify as verification
+from csv_recorder.offline.forget import Student, find_data, remove
+from csv_recorder.offline.lock import directory_of, without_recorder
+from csv_recorder.offline.recordings import Recording, find, without_doubles
+from csv_recorder.offline.report import texts
+from csv_recorder.offline.verify import Verdict
 from csv_recorder.service import Service
-from csv_recorder.settings import Settings
+from csv_recorder.settings import (
+    BIDS,
+    EDF,
+    NEEDED_BY,
+    ExportSettings,
+    ForgetSettings,
+    ReportSettings,
+    RunSettings,
+    VerifySettings,
+)
+from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
-from neuroone.service.lifecycle import Command, Stop
+from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 
-
-def run(given: Settings, stop: Stop) -> int:
-    """Record until ``stop``."""
-    return Service(given, stop).run()
+EXPORT: Final = "csv-recorder-export"
+"""The extra with the packages of all formats."""
+SECOND_LOOK_S: Final = 1.1
+"""Time between two looks at a changing session: a recorder writes at least once a second."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return lifecycle.main(
-        "csv-recorder", {"run": Command(Settings, run, "record readings as CSV files, until stopped"), **COMMANDS}, argv
+    """Run the command line; return the exit code."""
+    commands = {
+        "run": Command(RunSettings, run, "record readings as CSV files, until stopped"),
+        "report": Command(ReportSettings, report, "print figures of students and classes, or write them to files"),
+        "export": Command(
+            ExportSettings, export, "write sessions as Parquet, xlsx, EDF+, BIDS or CSV for spreadsheets"
+        ),
+        "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
+        "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
+    }
+    return lifecycle.main("csv-recorder", commands, argv)
+
+
+def run(settings: RunSettings, stop: Stop) -> int:
+    """Record until ``stop``."""
+    return Service(settings, stop).run()
+
+
+def report(settings: ReportSettings, stop: Stop) -> int:
+    """Print the figures of students and classes; return 1 if a session could not be read."""
+    _need("report", "pandas", extra="csv-recorder")
+    if settings.xlsx:
+        _need("report --xlsx", "openpyxl")
+    import pandas as pd
+
+    from csv_recorder.offline.export import spreadsheets
+    from csv_recorder.offline.report import html, text
+    from csv_recorder.offline.report.figures import Selection, make
+
+    since, until = (_with_zone(each, settings.timezone) for each in (settings.from_, settings.to))
+    made = make(
+        _until(stop, without_doubles(find(settings.chosen()))),
+        Selection(since, until, frozenset(settings.group), settings.timezone),
     )
+    words = texts.Words(settings.language or texts.of_system(), settings.timezone)
+    try:
+        if settings.html:
+            with settings.html.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(html.page(made, words, pd.Timestamp(datetime.now(UTC))))
+        if settings.csv:
+            with settings.csv.open("w", encoding="utf-8", newline="") as file:
+                spreadsheets.guarded(made.sessions).to_csv(file, index=False, lineterminator="\n")
+        if settings.xlsx:
+            spreadsheets.write_workbook(settings.xlsx, {"Sessions": made.sessions, "Classes": made.classes})
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: cannot be written ({error.strerror})"]) from None
+    _print(text.lines(made, words))
+    return FAILED if made.faults or stop.is_set() else OK
+
+
+def verify(settings: VerifySettings, stop: Stop) -> int:
+    """Print a line for each wrong file, and a summary; return 1 if a file is wrong."""
+
+    def verdicts() -> Iterator[Verdict]:
+        return verification.verdicts(settings.chosen(), lambda: stop.wait(SECOND_LOOK_S))
+
+    if settings.repair:
+        with ExitStack() as held:
+            for directory in {directory_of(path) for path in settings.chosen()}:
+                held.enter_context(without_recorder(directory))
+            for verdict in verdicts():
+                if cut := verification.repair(verdict):
+                    _print([f"{verdict.path}: torn tail of {cut} bytes cut off"])
+    files = rows = wrong = 0
+    for verdict in verdicts():
+        if stop.is_set():
+            return FAILED
+        files, rows, wrong = files + 1, rows + verdict.rows, wrong + bool(verdict.faults)
+        if verdict.faults or settings.verbose:
+            _print([f"{verdict.path}: {'; '.join(verdict.faults) or ', '.join(['ok', *verdict.notes])}"])
+    _print([f"{files} files, {rows} rows: {f'{wrong} wrong' if wrong else 'all in order'}"])
+    return FAILED if wrong else OK
+
+
+def export(settings: ExportSettings, stop: Stop) -> int:
+    """Write recordings in another format; return 1 if one could not be read, or if nothing was written."""
+    for module, extra in {"pandas": "csv-recorder", **dict.fromkeys((*NEEDED_BY[settings.to], "tqdm"), EXPORT)}.items():
+        _need(f"export --to {settings.to}", module, extra)
+    from tqdm import tqdm
+
+    from csv_recorder.offline.export.exporter import Exporter
+    from csv_recorder.offline.report.figures import Selection
+
+    recordings = [
+        *filter(Selection(groups=frozenset(settings.group)).includes, without_doubles(find(settings.chosen())))
+    ]
+    exporter = Exporter(settings.to, settings.out, with_names=settings.names)
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        for recording in tqdm(_until(stop, recordings), total=len(recordings), unit="session", disable=None):
+            exporter.export(recording)
+        exporter.finish()
+    except OSError as error:
+        raise SettingsError([f"{error.filename or settings.out}: {error.strerror or error}"]) from None
+    made = exporter.made
+    _print(f"{texts.Words()('not_read')}: {fault}" for fault in made.faults)
+    if made.without_raw and settings.to in (EDF, BIDS):
+        _print([f"{made.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
+    _print([f"files written to {settings.out}: {len(made.files)}"])
+    return FAILED if made.faults or not made.files or stop.is_set() else OK
+
+
+def forget(settings: ForgetSettings, stop: Stop) -> int:
+    """Remove one student's data after a confirmation; return 1 if there is none, or if some is shared and stays."""
+    if (settings.name is None) == (settings.source is None):
+        raise SettingsError(["--name or --source: one of them is needed, and not both"])
+    if not settings.dir.is_dir():
+        raise SettingsError([f"--dir: {settings.dir} is not there"])
+    student = Student(settings.name, settings.source)
+    try:
+        return _forget(settings, student)
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
+
+
+def _forget(settings: ForgetSettings, student: Student) -> int:
+    with without_recorder(settings.dir) as inbox:
+        found = find_data(settings.dir, student, inbox)
+        _print(found.lines())
+        if not found:
+            _print(["there is nothing to remove"])
+            return FAILED
+        if not settings.yes:
+            if not sys.stdin.isatty():
+                raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
+            if not _agrees("Remove all of this for ever? [y/N] "):
+                _print(["nothing was removed"])
+                return FAILED
+        remove(settings.dir, student, found, inbox)
+    _print(["removed. Copies and exports are not known here; a retained state may still be on the broker"])
+    return FAILED if found.shared else OK
+
+
+def _agrees(question: str) -> bool:
+    """Ask on the terminal; Ctrl-C and the end of the input mean no."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(question).strip().lower() in ("y", "yes", "s", "sim")
+    except (KeyboardInterrupt, EOFError):
+        return False
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
+    return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
+
+
+def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterable[Recording]:
+    for each in recordings:
+        if stop.is_set():
+            return
+        yield each
+
+
+def _need(what: str, module: str, extra: str = EXPORT) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise SettingsError([f"{what} needs {module}: install it with: pip install 'neuroone[{extra}]'"])
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines, even if the terminal cannot show every character of a name."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(texts.printable(line).encode(encoding, "replace").decode(encoding))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 
 from csv_recorder.live.recorder import Options, Recorder, Settling
-from csv_recorder.settings import Settings
+from csv_recorder.settings import RunSettings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.client import AsyncClient
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class Service:
     """The recorder as a program: connects broker, recorder and disk. `run` opens them."""
 
-    def __init__(self, settings: Settings, stop: Stop) -> None:
+    def __init__(self, settings: RunSettings, stop: Stop) -> None:
         self._settings = settings
         self._stop = stop
         self._identity = settings.identity(SERVICE, time.time(), INSTANCE)
@@ -79,7 +79,9 @@ class Service:
         try:
             asyncio.run(self._serve())
         finally:
-            if not self._try("close", self._recorder.close):
+            with self._disk("close"):
+                self._recorder.close()
+            if "close" in self._faults:
                 log.warning("rows that are not in the files yet wait in the inbox for the next start")
         return self._stop.exit_code
 
@@ -128,7 +130,9 @@ class Service:
         while self._arrived:
             batch = self._arrived[:BATCH_MAX]
             await self._wait_for_sync()
-            if self._try("record", lambda batch=batch: self._recorder.accept(batch)):  # type: ignore[misc]
+            with self._disk("record"):
+                self._recorder.accept(batch)
+            if "record" not in self._faults:
                 del self._arrived[: len(batch)]
                 self._client.ack(batch)
                 self._client.resume_reading()
@@ -145,11 +149,14 @@ class Service:
                 self._begin_sync(asyncio.get_running_loop())
             if self._syncing is not None:
                 await asyncio.wait([self._syncing[1]])
-            if not self._finish_sync():
+            self._finish_sync()
+            if self._faults:
                 await asyncio.sleep(RETRY_S)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._try("write the files", self._recorder.write):
+        with self._disk("write the files"):
+            self._recorder.write()
+        if "write the files" in self._faults:
             return
         for receipt in self._recorder.receipts():
             self._client.publish(self._receipt_topic, receipt)
@@ -158,25 +165,21 @@ class Service:
             self._settle_due_s = loop.time() + SETTLE_PERIOD_S
             self._begin_sync(loop)
             self._watch_space()
-        self._try("write sidecars", self._recorder.update_sessions)
+        with self._disk("write sidecars"):
+            self._recorder.update_sessions()
 
     def _begin_sync(self, loop: asyncio.AbstractEventLoop) -> None:
-        settling = None
-
-        def begin() -> None:
-            nonlocal settling
+        with self._disk("write the files"):
             settling = self._recorder.begin_settling()
+            if settling is not None:
+                self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
 
-        if self._try("write the files", begin) and settling is not None:
-            self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
-
-    def _finish_sync(self) -> bool:
-        """Remove synced rows from the inbox if a sync has ended; return False if it failed."""
+    def _finish_sync(self) -> None:
+        """Remove synced rows from the inbox if a sync has ended."""
         if self._syncing is None or not self._syncing[1].done():
-            return True
+            return
         (settling, done), self._syncing = self._syncing, None
-
-        def settle() -> None:
+        with self._disk("sync the files"):
             try:
                 done.result()
             except OSError:
@@ -184,16 +187,15 @@ class Service:
                 raise
             self._recorder.finish_settling(settling)
 
-        return self._try("sync the files", settle)
-
     def _on_delivery(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
         self._some.set()
 
-    def _try(self, what: str, write: Callable[[], object]) -> bool:
-        """Do something with the disk; return True if it worked. Log only the first fault and the recovery."""
+    @contextlib.contextmanager
+    def _disk(self, what: str) -> Iterator[None]:
+        """Note a fault of the disk in ``_faults``. Log only the first one and the recovery."""
         try:
-            write()
+            yield
         except (OSError, sqlite3.Error) as error:
             self._recorder.counters["disk_faults"] += 1
             if what not in self._faults:
@@ -203,10 +205,9 @@ class Service:
             self._faults[what] = f"cannot {what}: {_words(error)}"
         else:
             if self._faults.pop(what, None) is None:
-                return True
+                return
             log.info("can %s again", what)
         self._client.report_fault(next(iter(self._faults.values()), None))
-        return what not in self._faults
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):

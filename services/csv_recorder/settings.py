@@ -1,19 +1,132 @@
-"""Settings of the recorder."""
+"""Settings of the recorder's commands, and the parsers of their values."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from neuroone.service.settings import BusSettings, setting, switch, whole
+from csv_recorder.offline.report.texts import LANGUAGES
+from neuroone.service.settings import BusSettings, one_of, setting, switch, text, topic_id, whole
+
+EDF: Final = "edf"
+BIDS: Final = "bids"
+NEEDED_BY: Final = {"parquet": ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
+"""The formats of an export, each with the packages that it needs."""
+
+
+def moment(value: str) -> datetime:
+    """Parse a date, or a date and a time; without a zone, that of ``--timezone`` or of this computer holds."""
+    try:
+        found = datetime.fromisoformat(value)
+        if 1970 < found.year < 3000:
+            return found
+    except ValueError:
+        pass
+    raise ValueError("must be a time like 2026-11-22 or 2026-11-22T14:30 or 2026-11-22T17:30Z")
+
+
+def time_zone(value: str) -> tzinfo:
+    """Parse a time zone."""
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be a time zone like America/Sao_Paulo or UTC") from None
+
+
+def last_moment(value: str) -> datetime:
+    """Parse the end of a span; a date alone includes that day."""
+    found = moment(value)
+    return found + timedelta(days=1) if len(value) <= len("2026-11-22") else found
+
+
+def stream_name(value: str) -> str:
+    """Parse GROUP/SOURCE."""
+    group, slash, source = value.partition("/")
+    if not slash:
+        raise ValueError("must be GROUP/SOURCE")
+    return f"{topic_id(group)}/{topic_id(source)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(BusSettings):
+class RunSettings(BusSettings):
     """Settings of `csv-recorder run`."""
 
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
-    csv: bool = setting(True, switch, "Write {Nome}.csv too, as the server that went before did.")
+    csv: bool = setting(True, switch, "Also write {Nome}.csv, as the first server did.")
     raw: bool = setting(
-        False, switch, "Record the raw samples of serial headsets too (512 Hz, about 9 MB an hour each)."
+        False, switch, "Also record the raw samples of serial headsets (512 Hz, about 9 MB an hour each)."
     )
-    rotate_mb: int = setting(64, whole(1, 4096), "Size in MB at which a file of a session goes on in a new one.")
-    rotate_h: int = setting(24, whole(1, 24 * 365), "Age in hours at which it does.")
+    rotate_mb: int = setting(64, whole(1, 4096), "Size in MB at which a session continues in a new file.")
+    rotate_h: int = setting(24, whole(1, 24 * 365), "Age in hours at which a session continues in a new file.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedSettings:
+    """Settings that choose recordings."""
+
+    paths: tuple[Path, ...] = setting(
+        (),
+        Path,
+        "Directories of recordings, dates or sessions, or single files; by default all of --dir.",
+        positional=True,
+        many=True,
+        metavar="PATHS",
+    )
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+
+    def chosen(self) -> tuple[Path, ...]:
+        """Return the paths to read."""
+        return self.paths or (self.dir,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings(RecordedSettings):
+    """Settings of `csv-recorder report`."""
+
+    from_: datetime | None = setting(None, moment, "Only readings from this time on.", metavar="TIME")
+    to: datetime | None = setting(
+        None, last_moment, "Only readings before this time; a date alone includes that day.", metavar="TIME"
+    )
+    timezone: tzinfo | None = setting(
+        None, time_zone, "Time zone of the report and of --from and --to; by default this computer's.", metavar="ZONE"
+    )
+    group: tuple[str, ...] = setting(
+        (), text, "Only this group (its id or code); may be given several times.", many=True
+    )
+    language: str | None = setting(
+        None, one_of(*LANGUAGES), "Language of the report, en or pt-BR; by default this computer's."
+    )
+    html: Path | None = setting(None, Path, "Write the report as a page with plots.", metavar="FILE")
+    csv: Path | None = setting(None, Path, "Write the figures as CSV, comma and dot, times in UTC.", metavar="FILE")
+    xlsx: Path | None = setting(None, Path, "Write the figures as a workbook, times in UTC.", metavar="FILE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifySettings(RecordedSettings):
+    """Settings of `csv-recorder verify`."""
+
+    repair: bool = setting(False, switch, "Cut off torn last rows, which a crash leaves. No recorder may run.")
+    verbose: bool = setting(False, switch, "Print a line for every file, also for those in order.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings(RecordedSettings):
+    """Settings of `csv-recorder export`."""
+
+    to: str = setting(..., one_of(*NEEDED_BY), f"The format: {', '.join(NEEDED_BY)}.", metavar="FORMAT")
+    out: Path = setting(..., Path, "Directory of the new files; files of the same names are replaced.", metavar="DIR")
+    group: tuple[str, ...] = setting(
+        (), text, "Only this group (its id or code); may be given several times.", many=True
+    )
+    names: bool = setting(False, switch, "With --to bids: write who the participants are.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetSettings:
+    """Settings of `csv-recorder forget`."""
+
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+    name: str | None = setting(None, text, "Everything that is recorded under this name.")
+    source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
+    yes: bool = setting(False, switch, "Do not ask.")

@@ -9,6 +9,7 @@ import json
 import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -70,7 +71,7 @@ class File:
 
 
 class Inbox:
-    """The database. One thread uses it; every change belongs to the transaction that `commit` ends."""
+    """The database. One thread uses it; every change belongs to a `transaction`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -108,18 +109,17 @@ class Inbox:
             self._db.close()
             self._db = None
 
-    def begin(self) -> None:
-        """Begin a transaction."""
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all changes made inside, which are on the disk at the end, or none of them if something fails."""
         self._run("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        """End the transaction; all of it is on the disk when this returns."""
-        self._run("COMMIT")
-
-    def rollback(self) -> None:
-        """Undo the transaction, if there is one."""
-        if self._db is not None and self._db.in_transaction:
-            self._run("ROLLBACK")
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            if self._db is not None and self._db.in_transaction:
+                self._run("ROLLBACK")
+            raise
 
     def session(self, stream: str, session: str) -> Session | None:
         """Return the session, or None if it is new."""
@@ -253,18 +253,20 @@ class Inbox:
             if path in paths or session in sessions
         }
         if not dry:
-            self.begin()
-            for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
-                kept = [row for row in _unpack(blob) if row.session not in sessions and row.file not in files]
-                self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
-            delete = self._db_of().executemany
-            delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
-            delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
-            delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
-            self.commit()
+            with self.transaction():
+                for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
+                    kept = [row for row in _unpack(blob) if row.session not in sessions and row.file not in files]
+                    self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
+                delete = self._db_of().executemany
+                delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
+                delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
+                delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
             self._run("VACUUM")
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(sessions) + len(places) + len(files)
+
+    def _commit(self) -> None:
+        self._run("COMMIT")
 
     def _db_of(self) -> sqlite3.Connection:
         if self._db is None:

@@ -5,14 +5,13 @@ their seq. From time to time the files are synced and the inbox forgets those ro
 before the acknowledgement, and the batch is tried again.
 """
 
-import csv
 import errno
-import io
 import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -50,6 +49,10 @@ UNSETTLED_MAX_BYTES: Final = 256 * 2**20
 """Rows whose files are not synced, 100 s at 10,000 rows/s; beyond that, no batch is accepted until they are."""
 SIDECARS_A_TURN: Final = 20
 """Sidecars written between two batches: a class of 30 needs two turns, 1000 students less than a minute."""
+COUNTERS: Final = (
+    *("rows", "raw_blocks", "events", "duplicates", "gaps", "unnamed", "dead_letters", "dead_letters_dropped"),
+    *("disk_faults", "mended_files", "sessions_opened", "sessions_closed", "rows_taken_away"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -121,24 +124,7 @@ class Recorder:
         self._last_batch = 0
         self._inode = 0
         self._indexed = 0
-        self.counters: dict[str, int] = dict.fromkeys(
-            (
-                "rows",
-                "raw_blocks",
-                "events",
-                "duplicates",
-                "gaps",
-                "unnamed",
-                "dead_letters",
-                "dead_letters_dropped",
-                "disk_faults",
-                "mended_files",
-                "sessions_opened",
-                "sessions_closed",
-                "rows_taken_away",
-            ),
-            0,
-        )
+        self.counters = dict.fromkeys(COUNTERS, 0)
 
     @property
     def unwritten(self) -> int:
@@ -172,10 +158,9 @@ class Recorder:
 
     def replace_filters(self, filters: Iterable[str]) -> set[str]:
         """Store the present subscriptions; return those of earlier runs that are obsolete."""
-        self._inbox.begin()
-        old = self._inbox.filters()
-        self._inbox.add_filters(filters)
-        self._inbox.commit()
+        with self._inbox.transaction():
+            old = self._inbox.filters()
+            self._inbox.add_filters(filters)
         return old - set(filters)
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
@@ -186,23 +171,15 @@ class Recorder:
         if len(self._sessions) >= SESSIONS_MAX:  # not within a batch, when they are ahead of the inbox
             self._sessions = {key: session for key, session in self._sessions.items() if session.open}
         self._check_directory()
-        counted = dict(self.counters)
         batch = _Batch()
         size_bytes = 0
-        self._inbox.begin()
-        try:
+        with self._transaction():
             for delivery in deliveries:
                 self._accept_delivery(delivery, batch)
             rows = [row for reading in batch.readings for row in reading[3]] + batch.others
             if rows:
                 number, size_bytes = self._inbox.put(rows)
             self._inbox.save(batch.touched.values())
-            self._commit()
-        except BaseException:
-            self._inbox.rollback()
-            self.counters.update(counted)
-            self._load()
-            raise
         if rows:
             self._last_batch = number
         self._unsettled_bytes += size_bytes
@@ -271,13 +248,11 @@ class Recorder:
 
     def finish_settling(self, settling: Settling) -> None:
         """Remove the rows whose files are synced from the inbox. Raises sqlite3.Error or OSError."""
-        self._inbox.begin()
         try:
-            self._inbox.settle(settling.batch, settling.held, settling.sizes.items())
-            self._inbox.prune(self._clock() - SESSION_EXPIRY_S)
-            self._inbox.commit()
+            with self._inbox.transaction():
+                self._inbox.settle(settling.batch, settling.held, settling.sizes.items())
+                self._inbox.prune(self._clock() - SESSION_EXPIRY_S)
         except BaseException:
-            self._inbox.rollback()
             self.cancel_settling(settling)
             raise
         self._unsettled_bytes -= settling.batch_bytes
@@ -354,9 +329,18 @@ class Recorder:
         finally:
             self._inbox.close()
 
-    def _commit(self) -> None:
-        self._inbox.describe(self._undescribed.values())
-        self._inbox.commit()
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Change the inbox and the state in memory together; load the state again if that fails."""
+        counted = dict(self.counters)
+        try:
+            with self._inbox.transaction():
+                yield
+                self._inbox.describe(self._undescribed.values())
+        except BaseException:
+            self.counters.update(counted)
+            self._load()
+            raise
         self._undescribed.clear()
 
     def _check_directory(self) -> None:
@@ -589,19 +573,13 @@ class Recorder:
             return
         now = datetime.fromtimestamp(self._clock(), UTC)
         sessions = {each.id: each for each in self._sessions.values() if each.is_recording}
-        self._inbox.begin()
-        try:
+        with self._transaction():
             rows = [
                 self._event_row(sessions[id], files.event_row(now, event, seqs, text))
                 for id, event, seqs, text in self._notes
                 if id in sessions
             ]
             number, size_bytes = self._inbox.put(rows)
-            self._commit()
-        except BaseException:
-            self._inbox.rollback()
-            self._load()
-            raise
         self._last_batch = number
         self._unsettled_bytes += size_bytes
         self._notes.clear()
@@ -619,12 +597,10 @@ class Recorder:
         session.open = False
         try:
             self._write_sidecar(session)
-            self._inbox.begin()
-            self._inbox.save([session])
-            self._inbox.forget_files(session.id)
-            self._inbox.commit()
+            with self._inbox.transaction():
+                self._inbox.save([session])
+                self._inbox.forget_files(session.id)
         except BaseException:
-            self._inbox.rollback()
             session.open = True
             raise
         for file in self._of_session.pop(session.id, []):
@@ -647,19 +623,12 @@ class Recorder:
         named = [(file.name, file.path) for file in self._by_id.values() if file.name is not None]
         if len(named) == self._indexed and (path.exists() or not named):
             return  # no name goes while a recorder runs
-        text = io.StringIO()
-        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([files.INDEX_COLUMNS, *sorted(named)])
-        write_whole(path, text.getvalue().encode())
+        write_whole(path, files.index_content(named))
         self._indexed = len(named)
 
 
 def _inode(path: Path) -> int:
     return path.stat().st_ino
-
-
-def _is_recording(session: Session) -> bool:
-    """Whether the session has begun and was not closed."""
-    return session.open and bool(session.about)
 
 
 def _folders_of(path: str) -> list[str]:

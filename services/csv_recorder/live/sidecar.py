@@ -7,38 +7,28 @@ from pathlib import Path
 
 from csv_recorder.live.sessions import Session
 from csv_recorder.live.writer import write_whole
-from neuroone.contract.files import (
-    BIDS,
-    CLOSED,
-    EVENTS,
-    OPEN,
-    RAW,
-    READINGS,
-    READINGS_COLUMNS,
-    READINGS_RATE_HZ,
-    SCHEMA,
-    SIDECAR,
-    described_columns,
-    part_name,
-)
+from neuroone.contract import files
 from neuroone.contract.messages import RAW_RATE_HZ, Kind
 
 
 def write_sidecar(folder: Path, session: Session, site: str, version: str) -> None:
     """Write ``session.json``. The files that still grow are not in it. Raises OSError."""
     parts = session.about["parts"].items() if session.open else ()
-    growing = {part_name(kind, number) for kind, (number, _) in parts}
-    files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.name not in growing}
-    write_whole(folder / SIDECAR, sidecar(session, site, version, files), sync=not session.open)
+    growing = {files.part_name(kind, number) for kind, (number, _) in parts}
+    contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.name not in growing}
+    write_whole(folder / files.SIDECAR, sidecar(session, site, version, contents), sync=not session.open)
 
 
-def sidecar(session: Session, site: str, version: str, files: Mapping[str, bytes]) -> bytes:
-    """Return the content of ``session.json``. ``files`` are those that no longer grow: their content by name."""
+def sidecar(session: Session, site: str, version: str, contents: Mapping[str, bytes]) -> bytes:
+    """Return the content of ``session.json``. ``contents`` are the files that no longer grow."""
     about = session.about
     group, _, source = session.stream.partition("/")
-    readings = [content for name, content in files.items() if name.startswith(READINGS)]
+    readings = [content for name, content in contents.items() if name.startswith(files.READINGS)]
+    rates_hz = {files.READINGS: files.READINGS_RATE_HZ}
+    if about["kind"] == Kind.HEADSET:
+        rates_hz[files.RAW] = RAW_RATE_HZ
     content = {
-        "schema": SCHEMA,
+        "schema": files.SCHEMA,
         "software": f"neuroone {version}",
         "site": site,
         "group": group,
@@ -46,23 +36,23 @@ def sidecar(session: Session, site: str, version: str, files: Mapping[str, bytes
         "session": session.session,
         **{key: about[key] for key in ("kind", "name", "code", "class", "start")},
         "end": None if session.open else _last_time(readings),
-        "status": OPEN if session.open else CLOSED,
-        "rates_hz": {READINGS: READINGS_RATE_HZ, **({RAW: RAW_RATE_HZ} if about["kind"] == Kind.HEADSET else {})},
+        "status": files.OPEN if session.open else files.CLOSED,
+        "rates_hz": rates_hz,
         "counts": {
             "readings": session.rows,
             "valid": sum(_count_valid(each, b"1") for each in readings),
             "unknown": sum(_count_valid(each, b"") for each in readings),
             "duplicates": session.duplicates,
             "missing": session.gaps,
-            "raw_blocks": _rows_in(files, RAW),
-            "events": _rows_in(files, EVENTS),
+            "raw_blocks": _rows_in(contents, files.RAW),
+            "events": _rows_in(contents, files.EVENTS),
         },
         "files": {
             name: {"rows": _rows(content), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
+            for name, content in contents.items()
         },
-        "columns": described_columns(),
-        "bids": BIDS,
+        "columns": files.described_columns(),
+        "bids": files.BIDS,
     }
     return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
 
@@ -71,12 +61,13 @@ def _rows(content: bytes) -> int:
     return max(0, content.count(b"\n") - 1)
 
 
-def _rows_in(files: Mapping[str, bytes], kind: str) -> int:
-    return sum(_rows(content) for name, content in files.items() if name.startswith(kind))
+def _rows_in(contents: Mapping[str, bytes], kind: str) -> int:
+    return sum(_rows(content) for name, content in contents.items() if name.startswith(kind))
 
 
 def _count_valid(content: bytes, value: bytes) -> int:
-    at = -(len(READINGS_COLUMNS) - READINGS_COLUMNS.index("valid"))  # from the right: a session may have a comma
+    columns = files.READINGS_COLUMNS
+    at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
     return sum(line.split(b",")[at] == value for line in content.splitlines()[1:])
 
 

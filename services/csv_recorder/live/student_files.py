@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from csv_recorder.live.inbox import File, Inbox
@@ -13,46 +12,42 @@ ACTIVE_S: Final = 30.0
 """Time for which a silent student keeps the file: a phone that lost its Wi-Fi is back by then."""
 
 
-@dataclass(slots=True)
-class _Use:
-    file: File
-    last_s: float
-
-
 class StudentFiles:
     """The files of names. Works in the transaction of its inbox. ``adopt`` is `Writer.adopt`."""
 
     def __init__(self, inbox: Inbox, adopt: Callable[[str], int]) -> None:
         self._inbox = inbox
         self._adopt = adopt
-        self._by_stream: dict[str, dict[str, _Use]] = {}
-        self._by_file: dict[int, dict[str, float]] = {}
+        self._by_stream: dict[str, dict[str, File]] = {}
+        """The file that each stream uses under each name."""
+        self._active_s: dict[int, dict[str, float]] = {}
+        """When each stream used each file last."""
         self._files: dict[int, File] = {}
 
     def load(self, files: dict[int, File], now_s: float) -> None:
         """Load the files from the inbox; whoever uses one counts as active now."""
         self._files = files
         self._by_stream.clear()
-        self._by_file.clear()
+        self._active_s.clear()
         for file, stream, name in self._inbox.holders():
-            self._by_stream.setdefault(stream, {})[name] = _Use(files[file], now_s)
-            self._by_file.setdefault(file, {})[stream] = now_s
+            self._by_stream.setdefault(stream, {})[name] = files[file]
+            self._active_s.setdefault(file, {})[stream] = now_s
 
     def file_of(self, stream: str, name: str, code: str | None, now_s: float) -> File:
         """Return the file of a stream: that of its name, or one with its code while another student uses that."""
-        use = self._by_stream.get(stream, {}).get(name)
-        if use is None or now_s - use.last_s > ACTIVE_S:
+        file = self._by_stream.get(stream, {}).get(name)
+        if file is None or now_s - self._active_s[file.id][stream] > ACTIVE_S:
             file = self._find(stream, name, code, now_s)
             self._inbox.hold(stream, name, file.id)
-            use = self._by_stream.setdefault(stream, {})[name] = _Use(file, now_s)
-        use.last_s = self._by_file.setdefault(use.file.id, {})[stream] = now_s
-        return use.file
+            self._by_stream.setdefault(stream, {})[name] = file
+        self._active_s.setdefault(file.id, {})[stream] = now_s
+        return file
 
     def release(self, stream: str) -> None:
         """Let other students use the files of a stream that has ended."""
         self._inbox.release(stream)
-        for use in self._by_stream.pop(stream, {}).values():
-            self._by_file.get(use.file.id, {}).pop(stream, None)
+        for file in self._by_stream.pop(stream, {}).values():
+            self._active_s[file.id].pop(stream, None)
 
     def _find(self, stream: str, name: str, code: str | None, now_s: float) -> File:
         last = self._inbox.file_of(stream, name)
@@ -62,8 +57,8 @@ class StudentFiles:
         return next(each for each in candidates if not self._is_used(each.id, stream, now_s))
 
     def _is_used(self, file: int, stream: str, now_s: float) -> bool:
-        holders = self._by_file.get(file, {})
-        return any(each != stream and now_s - last_s <= ACTIVE_S for each, last_s in holders.items())
+        users = self._active_s.get(file, {})
+        return any(each != stream and now_s - last_s <= ACTIVE_S for each, last_s in users.items())
 
     def _known(self, stem: str, name: str) -> File:
         """Return the file with this stem; one with a hash if the stem is another name's."""

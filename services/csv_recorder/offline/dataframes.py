@@ -1,4 +1,4 @@
-"""Recorded files as pandas tables. Only rows that check are in them."""
+"""Reads recorded files as pandas tables, without rows that do not match their check."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from csv_recorder.offline.recordings import Recording
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
 
 RATE_MAX_HZ: Final = 65535
-"""Of a raw block, by the contract."""
+"""The contract's limit for a raw block."""
 MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
 """NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 _TYPES: Final[dict[str, Any]] = {
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 
 class Unreadable(Exception):
-    """A file cannot be read, or its rows check but are not what its header promises."""
+    """A file cannot be read, or its rows are not what its header promises."""
 
 
 def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
-    """The readings of a recording in the order of their time, and how many lines were left out.
+    """Return the readings of a recording in the order of their time, and the number of lines left out.
 
-    Columns as in readings.csv, but for the row check. ``poor_signal`` and ``valid`` are NA where the source does not
-    say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable.
+    The columns are those of readings.csv without the check. ``poor_signal`` and ``valid`` are NA where the source does
+    not say; a ``{Nome}.csv`` has neither these nor ``time``, which is NaT. Raises Unreadable.
     """
     if not recording.is_legacy:
         frame, left_out = _table(recording, READINGS)
@@ -58,12 +58,12 @@ def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
 
 
 def events(recording: Recording) -> pd.DataFrame:
-    """The events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
+    """Return the events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
     return _table(recording, EVENTS)[0]
 
 
 def raw(recording: Recording) -> pd.DataFrame:
-    """The raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
+    """Return the raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
     frame, _ = _table(recording, RAW)
     try:
         blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]

@@ -1,11 +1,8 @@
-"""Removes one student's data from a directory of recordings: everything that says who it is of, and nothing else.
+"""Removes everything that names one student from a directory of recordings, and nothing else.
 
-No recorder may run meanwhile. What was exported or copied elsewhere is not known here, nor what the free text of a
-marker says.
+No recorder may run meanwhile. Exports, copies elsewhere and the free text of markers stay as they are.
 """
 
-import csv
-import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -16,26 +13,26 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.writer import write_whole
 from csv_recorder.offline.recordings import Recording, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, INDEX_COLUMNS, SIDECAR, safe_stem
+from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, SIDECAR, index_content, safe_stem
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """Whose data: everyone's of a ``name``, or that of one ``stream``, which is ``group/source``."""
+    """The student to forget: everybody with a ``name``, or one ``stream``, which is ``group/source``."""
 
     name: str | None = None
     stream: str | None = None
 
     def is_of(self, stream: str, name: object) -> bool:
-        """Whether something of a stream under a name is the student's."""
+        """Return True if a stream and a name are the student's."""
         if self.stream is not None:
             return stream == self.stream
-        return self.name is not None and same_name(name, self.name)
+        return self.name is not None and _same_name(name, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is of a student. ``shared``: files ``{Nome}.csv`` that another source writes to as well; they stay."""
+    """The data of a student. ``shared`` files ``{Nome}.csv`` hold rows of another source too; they stay."""
 
     sessions: tuple[Path, ...]
     files: tuple[Path, ...]
@@ -47,22 +44,22 @@ class Found:
         return bool(self.sessions or self.files or self.letters or self.in_inbox)
 
     def lines(self) -> Iterator[str]:
-        """What goes, and what stays, one line each."""
+        """Yield a line for each thing that goes or stays."""
         yield from (f"session {path}" for path in self.sessions)
         yield from (f"file {path}, and its line in {INDEX}" for path in self.files)
         if self.letters:
             yield f"{len(self.letters)} messages in {DEAD_LETTERS_FILE}"
         if self.in_inbox:
             yield f"{self.in_inbox} entries of the inbox"
-        yield from (f"stays, others of that name write to it too (--name removes it): {path}" for path in self.shared)
+        yield from (f"stays, others of that name are in it too (--name removes it): {path}" for path in self.shared)
 
 
-def look(directory: Path, student: Student, inbox: Inbox | None) -> Found:
-    """Everything that there is of a student. Raises OSError."""
+def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
+    """Find everything about a student. Raises OSError."""
     try:
         sessions = [each for each in find([directory]) if not each.is_legacy]
     except SettingsError:
-        sessions = []  # nothing is recorded here any more; the inbox may know the name all the same
+        sessions = []  # no recording is left; the inbox may still know the name
     of_student = [each for each in sessions if student.is_of(_stream(each), each.about.get("name"))]
     streams = {_stream(each) for each in of_student} | {student.stream or ""}
     names = {str(each.about.get("name")) for each in of_student if each.about.get("name")} | {student.name or ""}
@@ -77,7 +74,7 @@ def look(directory: Path, student: Student, inbox: Inbox | None) -> Found:
 
 
 def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
-    """Remove it; after a crash it can be begun again, as what names the student goes last. Raises OSError."""
+    """Remove it. What names the student goes last, so that it works again after a crash. Raises OSError."""
     for session in found.sessions:
         for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
             file.unlink()
@@ -93,8 +90,8 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
         inbox.forget(student.is_of, _names(found.files))
 
 
-def same_name(one: object, other: str) -> bool:
-    """Whether two names are the same text, however their accents are composed."""
+def _same_name(one: object, other: str) -> bool:
+    """Return True if two names are the same text, however their accents are composed."""
     return isinstance(one, str) and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
@@ -109,18 +106,18 @@ def _names(paths: Iterable[Path]) -> set[str]:
 def _files(
     directory: Path, student: Student, names: Iterable[str], sessions: Iterable[Recording], inbox: Inbox | None
 ) -> tuple[list[Path], list[Path]]:
-    """The files ``{Nome}.csv`` that are the student's alone, and those that are others' too."""
+    """Return the files ``{Nome}.csv`` of the student alone, and those shared with others."""
     owners: dict[str, set[str]] = {} if inbox is None else inbox.writers()
     entries = index(directory)
     alone, shared = [], []
     for name in names:
-        candidates = {file for file, owner in entries.items() if same_name(owner, name)}
+        candidates = {file for file, owner in entries.items() if _same_name(owner, name)}
         candidates |= {file for file in [f"{safe_stem(name)}.csv"] if file not in entries}
         for path in sorted(directory / file for file in candidates):
             if not path.exists() or not is_legacy(path):
                 continue
             by = owners.get(path.name) or {
-                _stream(each) for each in sessions if same_name(each.about.get("name"), name)
+                _stream(each) for each in sessions if _same_name(each.about.get("name"), name)
             }
             if student.name is not None or by <= {student.stream}:
                 alone.append(path)
@@ -130,7 +127,7 @@ def _files(
 
 
 def _letters(directory: Path, streams: Iterable[str], name: str | None) -> Iterator[int]:
-    """The numbers of the lines of dead letters that came on the student's topics, or that hold the name."""
+    """Yield the line numbers of dead letters from the student's topics, or with the name in them."""
     topics = [f"/streams/{stream}/" for stream in streams]
     spellings = [] if name is None else [name.encode(), json.dumps(name).encode()[1:-1]]
     for number, line in enumerate(_letter_lines(directory)):
@@ -151,13 +148,11 @@ def _letter_lines(directory: Path) -> list[bytes]:
 def _rewrite_letters(directory: Path, without: set[int]) -> None:
     if without:
         lines = [line for number, line in enumerate(_letter_lines(directory)) if number not in without]
-        write_whole(directory / DEAD_LETTERS_FILE, b"".join(lines), sync=True)
+        write_whole(directory / DEAD_LETTERS_FILE, b"".join(lines))
 
 
 def _rewrite_index(directory: Path, without: set[str]) -> None:
     entries = index(directory)
     if not without.isdisjoint(entries):
-        text = io.StringIO()
         rows = [(name, file) for file, name in entries.items() if file not in without]
-        csv.writer(text, lineterminator="\n").writerows([INDEX_COLUMNS, *rows])
-        write_whole(directory / INDEX, text.getvalue().encode(), sync=True)
+        write_whole(directory / INDEX, index_content(rows))

@@ -1,4 +1,4 @@
-"""Work on a directory during which no recorder may write there, and none may start."""
+"""Keeps recorders out of a directory while a command changes its files."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from neuroone.contract.files import INBOX_FILE
 
 
 def directory_of(path: Path) -> Path | None:
-    """The directory of recordings that holds a path: where a recorder's inbox is. None where no recorder ever was."""
+    """Return the directory that holds a path and a recorder's inbox; None if no recorder ever wrote there."""
     resolved = path.resolve()
     return next((each for each in (resolved, *resolved.parents) if (each / INBOX_FILE).exists()), None)
 
 
 @contextmanager
 def without_recorder(directory: Path | None) -> Iterator[Inbox | None]:
-    """Hold the directory's inbox, None where there is none. Raises SettingsError while a recorder has it."""
+    """Hold the directory's inbox, or None if there is none. Raises SettingsError while a recorder uses it."""
     if directory is None or not (directory / INBOX_FILE).exists():
         yield None
         return

@@ -1,6 +1,6 @@
-"""What was recorded, found and read back. Changes no file, and may be used while a recorder writes.
+"""Finds recordings. Changes no file, and may be used while a recorder writes.
 
-docs/recordings.md describes the files. `csv_recorder.offline.dataframes` makes tables of them.
+docs/recordings.md describes the files; `csv_recorder.offline.dataframes` makes tables of them.
 """
 
 import csv
@@ -12,25 +12,16 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from neuroone.contract import files
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import (
-    GROUP_EVENTS,
-    INDEX,
-    INDEX_COLUMNS,
-    OPEN,
-    PART,
-    READINGS,
-    SIDECAR,
-    SIDECAR_FIELDS,
-    STUDENT_HEADER,
-)
+from neuroone.contract.files import GROUP_EVENTS, INDEX, PART, SIDECAR, SIDECAR_FIELDS, STUDENT_HEADER
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One recorded session, or the ``{Nome}.csv`` of one student: ``path`` is a directory, or that file.
 
-    ``about`` is what ``session.json`` says, as far as it can be read; ``fault`` says why it cannot.
+    ``about`` holds the readable fields of ``session.json``; ``fault`` says why others are not.
     """
 
     path: Path
@@ -40,33 +31,33 @@ class Recording:
 
     @property
     def group(self) -> str:
-        """The group's id; empty where nothing says it."""
+        """The group's id; empty if unknown."""
         return str(self.about.get("group") or "")
 
     @property
     def source(self) -> str:
-        """The source's id; where nothing says it, what the recording is called on the disk."""
+        """The source's id; if unknown, the name of the directory or file."""
         return str(self.about.get("source") or self.path.name)
 
     @property
     def name(self) -> str:
-        """Who it is of."""
+        """The student's name."""
         return str(self.about.get("name") or (self.path.stem if self.is_legacy else self.source))
 
     @property
     def label(self) -> str:
-        """A name for files made of the recording, which no other recording has: date, time, group and source."""
+        """A unique name for files made from the recording: date, time, group and source."""
         return self.path.stem if self.is_legacy else f"{self.path.parent.name}_{self.path.name}"
 
     @property
     def is_open(self) -> bool:
-        """Whether its recorder may still be writing."""
-        return self.about.get("status") == OPEN
+        """Return True if a recorder may still be writing."""
+        return self.about.get("status") == files.OPEN
 
     def files(self, kind: str) -> list[Path]:
-        """The files of a kind, in the order in which they were written."""
+        """Return the files of a kind, in the order in which they were written."""
         if self.is_legacy:
-            return [self.path] if kind == READINGS else []
+            return [self.path] if kind == files.READINGS else []
         numbered = []
         for entry in os.scandir(self.path):
             found = PART.match(entry.name)
@@ -76,7 +67,7 @@ class Recording:
 
 
 def find(paths: Iterable[Path]) -> list[Recording]:
-    """Every recording in directories and files, sorted by place. Raises SettingsError for what holds none."""
+    """Return every recording in directories and files, sorted by path. Raises SettingsError for a path without one."""
     found: dict[Path, Recording] = {}
     faults = []
     for path in paths:
@@ -90,30 +81,25 @@ def find(paths: Iterable[Path]) -> list[Recording]:
 
 
 def without_doubles(recordings: Iterable[Recording]) -> list[Recording]:
-    """The recordings, but no ``{Nome}.csv`` of a student whose sessions are among them: it holds the same readings."""
+    """Leave out each ``{Nome}.csv`` of a student with sessions here, because it holds the same readings."""
     every = list(recordings)
     names = {each.name for each in every if not each.is_legacy}
     return [each for each in every if not (each.is_legacy and each.name in names)]
 
 
 def group_events(directories: Iterable[Path]) -> list[Path]:
-    """The files with the events of whole groups, under the directories."""
+    """Return the files under the directories with the events of whole groups."""
     return sorted(
         folder / name
         for directory in directories
         for folder, names in _walk(directory)
         for name in names
-        if GROUP_EVENTS.match(name) and not is_session(names)
+        if GROUP_EVENTS.match(name) and not _is_session(names)
     )
 
 
-def is_session(names: Iterable[str]) -> bool:
-    """Whether a directory with these files is that of a session."""
-    return any(name == SIDECAR or PART.match(name) for name in names)
-
-
 def is_legacy(path: Path) -> bool:
-    """Whether the file is a ``{Nome}.csv``; an empty one, or one with half a header, may become one."""
+    """Return True for a ``{Nome}.csv``, also for an empty one or one with half a header."""
     try:
         with path.open("rb") as file:
             start = file.read(len(STUDENT_HEADER) + 1).replace(b"\r\n", b"\n")
@@ -123,12 +109,18 @@ def is_legacy(path: Path) -> bool:
 
 
 def index(directory: Path) -> dict[str, str]:
-    """Whose each ``{Nome}.csv`` of the directory is: file to name. Empty where there is no index."""
+    """Return the name of each ``{Nome}.csv`` of the directory; nothing if there is no index."""
     try:
         with (directory / INDEX).open(encoding="utf-8", newline="") as file:
-            return {row[1]: row[0] for row in csv.reader(file) if len(row) == 2 and tuple(row) != INDEX_COLUMNS}
+            rows = [row for row in csv.reader(file) if len(row) == 2 and tuple(row) != files.INDEX_COLUMNS]
     except (OSError, UnicodeError, csv.Error):
         return {}
+    return {file_name: name for name, file_name in rows}
+
+
+def _is_session(names: Iterable[str]) -> bool:
+    """Return True if a directory with these files is that of a session."""
+    return any(name == SIDECAR or PART.match(name) for name in names)
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -139,14 +131,14 @@ def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _in_directory(directory: Path) -> Iterator[Recording]:
     for folder, names in _walk(directory):
-        if is_session(names):
+        if _is_session(names):
             yield _session(folder)
         else:
             yield from _legacy(folder, names)
 
 
 def _of_file(path: Path) -> Iterator[Recording]:
-    if path.name == SIDECAR or PART.match(path.name):
+    if _is_session([path.name]):
         yield _session(path.parent)
     elif path.exists():
         yield from _legacy(path.parent, [path.name])
@@ -163,13 +155,13 @@ def _legacy(folder: Path, names: Iterable[str]) -> Iterator[Recording]:
 def _session(folder: Path) -> Recording:
     try:
         about = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-        json.dumps(about, ensure_ascii=False).encode()  # half a surrogate pair is text that no file can hold
+        json.dumps(about, ensure_ascii=False).encode()  # refuse half a surrogate pair, which no file can hold
     except FileNotFoundError:
         return Recording(folder, fault="is missing")
     except (OSError, ValueError, RecursionError) as error:
         return Recording(folder, fault=f"cannot be read ({error})")
     if not isinstance(about, dict):
-        return Recording(folder, fault="is no JSON object")
+        return Recording(folder, fault="is not a JSON object")
     wrong = [key for key, kind in SIDECAR_FIELDS.items() if not isinstance(about.get(key), (kind, NoneType))]
     fault = f"{', '.join(wrong)}: of a wrong type" if wrong else None
     return Recording(folder, {key: value for key, value in about.items() if key not in wrong}, fault)

@@ -1,7 +1,7 @@
-"""Whether recorded files are what was written: row checks, columns, counts, sequence and hashes. Changes nothing.
+"""Checks recorded files: row checks, columns, counts, sequence and hashes. Changes nothing.
 
-A directory may be verified while a recorder writes there. The files of an open session grow, and its sidecar lags
-behind: they are held against what they say themselves, and looked at again when something moved meanwhile.
+A recorder may write to the directory meanwhile. The files of an open session grow and its sidecar is older, so they are
+checked by themselves, and read again if they changed in between.
 """
 
 import csv
@@ -13,29 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from csv_recorder.offline.recordings import Recording, find, group_events
-from neuroone.contract.files import (
-    CLOSED,
-    COLUMNS,
-    EVENTS,
-    HEADERS,
-    INDEX,
-    INDEX_COLUMNS,
-    OPEN,
-    RAW,
-    READINGS,
-    READINGS_COLUMNS,
-    SCHEMA,
-    SIDECAR,
-    STUDENT_HEADER,
-    Rows,
-    checked_rows,
-    student_rows,
-)
+from neuroone.contract import files
+from neuroone.contract.files import COLUMNS, INDEX, READINGS_COLUMNS, SIDECAR, Rows
 
 LOOKS_MAX: Final = 3
-"""At a session that changes while it is read: a recorder writes a session's files once a second."""
+"""Reads of a session that changes meanwhile: a recorder writes its files once a second."""
 SHOWN_MAX: Final = 3
-"""Line numbers in one sentence; the rest is counted."""
+"""Line numbers in one sentence; more are counted."""
 _VALID: Final = READINGS_COLUMNS.index("valid")
 _SEQ: Final = READINGS_COLUMNS.index("seq")
 _SESSION: Final = READINGS_COLUMNS.index("session")
@@ -43,7 +27,7 @@ _SESSION: Final = READINGS_COLUMNS.index("session")
 
 @dataclass(slots=True)
 class Verdict:
-    """What is wrong with one file, and what is only worth knowing."""
+    """The faults of one file, and what is only worth knowing."""
 
     path: Path
     faults: list[str] = field(default_factory=list)
@@ -51,41 +35,46 @@ class Verdict:
     rows: int = 0
     torn_bytes: int = 0
 
+    def expect(self, is_so: bool, fault: str) -> None:
+        """Add a fault unless something is so."""
+        if not is_so:
+            self.faults.append(fault)
+
 
 @dataclass(slots=True)
 class _Counted:
-    """What the rows of a session's readings add up to."""
+    """The sums over the rows of a session's readings."""
 
     seen: dict[bytes, set[int]] = field(default_factory=dict)
     last: dict[bytes, int] = field(default_factory=dict)
-    rows: int = 0
     valid: int = 0
     unknown: int = 0
+    rows_of: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
 
     @property
     def missing(self) -> int:
-        """Readings that are not there, by seq, which begins at 0."""
-        return sum(max(seqs) + 1 - len(seqs) for seqs in self.seen.values() if seqs)
+        """Count the readings that are missing by their seq, which begins at 0."""
+        return sum(max(seqs) + 1 - len(seqs) for seqs in self.seen.values())
 
 
 def verdicts(paths: Iterable[Path], wait: Callable[[], object]) -> Iterator[Verdict]:
-    """One verdict a file, of everything that is recorded there. ``wait`` passes the time until a second look.
+    """Yield a verdict on each recorded file. ``wait`` passes the time before a second look.
 
-    Raises SettingsError for a path that holds no recording.
+    Raises SettingsError for a path without a recording.
     """
     places = list(paths)
     for recording in find(places):
-        yield from _legacy(recording.path) if recording.is_legacy else _looked_at(recording, wait)
+        yield from [_student_file(recording.path)] if recording.is_legacy else _settled(recording, wait)
     directories = [each for each in places if each.is_dir()]
     for path in group_events(directories):
-        yield _read(path, EVENTS)[0]
+        yield _read(path, files.EVENTS)[0]
     for directory in directories:
         if (directory / INDEX).exists():
             yield _index(directory)
 
 
 def repair(verdict: Verdict) -> int:
-    """Cut off what stands behind the last whole line; returns how many bytes. Nothing else is touched."""
+    """Cut off what stands behind the last whole line; return the number of bytes."""
     if not verdict.torn_bytes:
         return 0
     with verdict.path.open("r+b") as file:
@@ -95,24 +84,24 @@ def repair(verdict: Verdict) -> int:
     return verdict.torn_bytes
 
 
-def _looked_at(recording: Recording, wait: Callable[[], object]) -> list[Verdict]:
-    """A session's verdicts; again when it changed while it was read, or when a row was perhaps just being written."""
+def _settled(recording: Recording, wait: Callable[[], object]) -> list[Verdict]:
+    """Check a session; again if it changed while it was read, or if a recorder may be writing a row."""
     found: list[Verdict] = []
     for look in range(LOOKS_MAX):
         if look:
             wait()
             recording = find([recording.path])[0]
-        before = _state(recording)
+        before = _sizes_and_times(recording)
         found = _session(recording)
         if not any(each.faults for each in found):
             break
-        if _state(recording) == before and not (recording.is_open and any(each.torn_bytes for each in found)):
+        if _sizes_and_times(recording) == before and not (recording.is_open and any(each.torn_bytes for each in found)):
             break
     return found
 
 
-def _state(recording: Recording) -> dict[str, tuple[int, int]]:
-    """Sizes and times of the files; not of hidden ones: a sidecar on its way is gone in a moment."""
+def _sizes_and_times(recording: Recording) -> dict[str, tuple[int, int]]:
+    """Return sizes and times of the files, without hidden ones: a new sidecar has a hidden name for a moment."""
     entries = [entry for entry in os.scandir(recording.path) if not entry.name.startswith(".")]
     return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries}
 
@@ -121,59 +110,53 @@ def _session(recording: Recording) -> list[Verdict]:
     listed = recording.about.get("files") or {}
     counted = _Counted()
     found = []
-    rows_of = dict.fromkeys(COLUMNS, 0)
     for kind in COLUMNS:
         for path in recording.files(kind):
             verdict, rows, content = _read(path, kind)
             if path.name in listed:
-                _hold_against(verdict, content, listed[path.name])
-            elif not recording.is_open and not recording.fault:
-                verdict.faults.append(f"is not named in {SIDECAR}")
-            if kind == READINGS:
+                _compare(verdict, content, listed[path.name])
+            else:
+                verdict.expect(recording.is_open or bool(recording.fault), f"is not named in {SIDECAR}")
+            if kind == files.READINGS:
                 _count(rows, counted, verdict)
-            rows_of[kind] += len(rows.lines)
+            counted.rows_of[kind] += len(rows.lines)
             found.append(verdict)
-    return [_sidecar(recording, listed, counted, rows_of), *found]
+    return [_sidecar(recording, listed, counted, {each.path.name for each in found}), *found]
 
 
-def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, rows_of: dict[str, int]) -> Verdict:
+def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, present: set[str]) -> Verdict:
     verdict = Verdict(recording.path / SIDECAR)
     if recording.fault:
         verdict.faults.append(recording.fault)
         return verdict
     about = recording.about
-    if about.get("schema") != SCHEMA:
-        verdict.faults.append(f"schema {about.get('schema')!r} is not known here")
-    if about.get("status") not in (OPEN, CLOSED):
-        verdict.faults.append("status is neither open nor closed")
-    there = {path.name for kind in COLUMNS for path in recording.files(kind)}
-    verdict.faults += [f"{name} is not there" for name in sorted(listed) if name not in there]
+    verdict.expect(about.get("schema") == files.SCHEMA, f"schema {about.get('schema')!r} is not known here")
+    verdict.expect(about.get("status") in (files.OPEN, files.CLOSED), "status is neither open nor closed")
+    verdict.faults += [f"{name} is not there" for name in sorted(listed) if name not in present]
     if recording.is_open:
         verdict.notes.append("open")
     else:
         counts = about.get("counts") or {}
         actual = {
-            "readings": counted.rows,
+            "readings": counted.rows_of[files.READINGS],
             "valid": counted.valid,
             "unknown": counted.unknown,
-            "raw_blocks": rows_of[RAW],
-            "events": rows_of[EVENTS],
+            "raw_blocks": counted.rows_of[files.RAW],
+            "events": counted.rows_of[files.EVENTS],
         }
-        verdict.faults += [
-            f"counts {counts.get(key)!r} {key}, the files hold {value}"
-            for key, value in actual.items()
-            if counts.get(key) != value
-        ]
+        for key, value in actual.items():
+            noted = counts.get(key)
+            verdict.expect(noted == value, f"counts {noted!r} {key}, the files hold {value}")
         noted = counts.get("missing")
-        if not isinstance(noted, int) or counted.missing > noted:
-            verdict.faults.append(f"counts {noted!r} missing readings, in the files {counted.missing} are missing")
+        is_noted = isinstance(noted, int) and counted.missing <= noted
+        verdict.expect(is_noted, f"counts {noted!r} missing readings, in the files {counted.missing} are missing")
     if counted.missing:
         verdict.notes.append(f"{counted.missing} readings missing")
     return verdict
 
 
 def _count(rows: Rows, counted: _Counted, verdict: Verdict) -> None:
-    """Sequence and validity of the readings of one file, after those of the files before it."""
+    """Count sequence and validity of the readings of one file, after those of the files before it."""
     doubles = late = 0
     for line in rows.lines:
         cells = _cells(line)
@@ -181,30 +164,27 @@ def _count(rows: Rows, counted: _Counted, verdict: Verdict) -> None:
             continue
         seq, session = int(cells[_SEQ]), cells[_SESSION]
         seen = counted.seen.setdefault(session, set())
-        if seq in seen:
-            doubles += 1
+        doubles += seq in seen
         seen.add(seq)
         last = counted.last.get(session, -1)
         late += seq < last
         counted.last[session] = max(seq, last)
         counted.valid += cells[_VALID] == b"1"
         counted.unknown += cells[_VALID] == b""
-    counted.rows += len(rows.lines)
-    if doubles:
-        verdict.faults.append(f"{doubles} readings stand there twice")
+    verdict.expect(not doubles, f"{doubles} readings are there twice")
     if late:
         verdict.notes.append(f"{late} rows late")
 
 
-def _hold_against(verdict: Verdict, content: bytes, noted: Any) -> None:
+def _compare(verdict: Verdict, content: bytes, noted: Any) -> None:
+    """Compare a file with what its sidecar says about it."""
     noted = noted if isinstance(noted, dict) else {}
     if noted.get("bytes") != len(content):
         verdict.faults.append(f"has {len(content)} bytes, {SIDECAR} says {noted.get('bytes')!r}")
     elif noted.get("sha256") != hashlib.sha256(content).hexdigest():
         verdict.faults.append("sha256 differs: something in it was changed")
     rows = max(0, content.count(b"\n") - 1)
-    if noted.get("rows") != rows:
-        verdict.faults.append(f"has {rows} rows, {SIDECAR} says {noted.get('rows')!r}")
+    verdict.expect(noted.get("rows") == rows, f"has {rows} rows, {SIDECAR} says {noted.get('rows')!r}")
 
 
 def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
@@ -212,35 +192,31 @@ def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
         content = path.read_bytes()
     except OSError as error:
         return Verdict(path, [f"cannot be read ({error.strerror})"]), Rows(b"", [], [], 0), b""
-    rows = checked_rows(content)
-    verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
-    _judge_rows(verdict, rows, HEADERS[kind].rstrip(b"\n"), "does not match its row check")
-    columns = len(COLUMNS[kind])
-    if odd := sum(len(_cells(line)) != columns for line in rows.lines):
-        verdict.faults.append(f"{odd} rows do not have {columns} columns")
+    rows = files.checked_rows(content)
+    verdict = _judge(path, rows, files.HEADERS[kind], "does not match its row check")
+    odd = sum(len(_cells(line)) != len(COLUMNS[kind]) for line in rows.lines)
+    verdict.expect(not odd, f"{odd} rows do not have {len(COLUMNS[kind])} columns")
     return verdict, rows, content
 
 
-def _legacy(path: Path) -> Iterator[Verdict]:
+def _student_file(path: Path) -> Verdict:
     try:
-        rows = student_rows(path.read_bytes())
+        rows = files.student_rows(path.read_bytes())
     except OSError as error:
-        yield Verdict(path, [f"cannot be read ({error.strerror})"])
-        return
+        return Verdict(path, [f"cannot be read ({error.strerror})"])
+    return _judge(path, rows, files.STUDENT_HEADER, "is not ten whole numbers")
+
+
+def _judge(path: Path, rows: Rows, header: bytes, fault: str) -> Verdict:
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
-    _judge_rows(verdict, rows, STUDENT_HEADER.rstrip(b"\n"), "is not ten whole numbers")
-    yield verdict
-
-
-def _judge_rows(verdict: Verdict, rows: Rows, header: bytes, fault: str) -> None:
-    if rows.header != header:
-        verdict.faults.append("the header is not there" if not rows.header else "the header is another")
+    if rows.header + b"\n" != header:
+        verdict.faults.append("the header is missing" if not rows.header else "the header is another")
     if rows.faulty:
         shown = ", ".join(map(str, rows.faulty[:SHOWN_MAX]))
         more = f" and {len(rows.faulty) - SHOWN_MAX} more" if len(rows.faulty) > SHOWN_MAX else ""
         verdict.faults.append(f"line {shown}{more} {fault}")
-    if rows.torn_bytes:
-        verdict.faults.append(f"torn tail of {rows.torn_bytes} bytes (--repair cuts it off)")
+    verdict.expect(not rows.torn_bytes, f"torn tail of {rows.torn_bytes} bytes (--repair cuts it off)")
+    return verdict
 
 
 def _index(directory: Path) -> Verdict:
@@ -252,12 +228,11 @@ def _index(directory: Path) -> Verdict:
         verdict.faults.append(f"cannot be read ({error})")
         return verdict
     verdict.rows = len(rows)
-    if tuple(head) != INDEX_COLUMNS:
-        verdict.faults.append("the header is another")
-    if odd := sum(len(row) != 2 for row in rows):
-        verdict.faults.append(f"{odd} rows do not have 2 columns")
-    if gone := sum(len(row) == 2 and not (directory / row[1]).exists() for row in rows):
-        verdict.faults.append(f"{gone} of the files that it names are not there")
+    odd = sum(len(row) != 2 for row in rows)
+    gone = sum(len(row) == 2 and not (directory / row[1]).exists() for row in rows)
+    verdict.expect(tuple(head) == files.INDEX_COLUMNS, "the header is another")
+    verdict.expect(not odd, f"{odd} rows do not have 2 columns")
+    verdict.expect(not gone, f"{gone} of the files that it names are not there")
     return verdict
 
 

@@ -1,6 +1,6 @@
-"""Recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10 for raw samples, `beh` for readings.
+"""Writes recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10, and `beh` for readings.
 
-Participants are numbered. Who they are is written only where it is asked for.
+Participants are numbered; their names are written only on request.
 """
 
 import json
@@ -30,8 +30,27 @@ beh/   what the headset computes once a second: poor_signal, attention and medit
 """
 
 
+_EVENTS: Final = {
+    "trial_type": {
+        "Description": "What it is.",
+        "Levels": {
+            SKIP: "Nothing was recorded here: the file holds zeros.",
+            POOR: "The electrode had poor contact.",
+            "marker": "Somebody marked this moment.",
+        },
+    },
+    "value": {"Description": "The text of a marker."},
+}
+_PARTICIPANTS: Final = {
+    "participant_id": "Number of the participant in this data set.",
+    "group": "Id of the class.",
+    "source": "Id of the student in it.",
+    "name": "Name of the student.",
+}
+
+
 class Bids:
-    """Writes recordings into one data set, numbering the participants as they come."""
+    """Writes recordings into one data set, and numbers the participants."""
 
     def __init__(self, out: Path, *, with_names: bool = False) -> None:
         self._out = out
@@ -40,7 +59,7 @@ class Bids:
         self._sessions: dict[str, int] = {}
 
     def write(self, recording: Recording, out: Path, label: str) -> list[Path]:
-        """Write one session: its readings, and its raw samples if it has any. No ``label`` that has a name in it."""
+        """Write the readings and raw samples of one session; the ``label`` is unused, because it may hold a name."""
         whose = (recording.group, recording.source, recording.name)
         subject = self._subjects.setdefault(whose, f"sub-{len(self._subjects) + 1:03}")
         number = self._sessions[subject] = self._sessions.get(subject, 0) + 1
@@ -53,20 +72,10 @@ class Bids:
         return files
 
     def finish(self) -> list[Path]:
-        """Write what is about the whole data set."""
-        participants = pd.DataFrame(
-            [
-                {"participant_id": subject, **dict(zip(("group", "source", "name"), whose, strict=True))}
-                for whose, subject in self._subjects.items()
-            ]
-        )
-        columns = {"participant_id": "Number of the participant in this data set."}
-        if self._with_names:
-            columns |= {
-                "group": "Id of the class.",
-                "source": "Id of the student in it.",
-                "name": "Name of the student.",
-            }
+        """Write the files about the whole data set."""
+        columns = [*_PARTICIPANTS] if self._with_names else ["participant_id"]
+        participants = [(subject, *whose) for whose, subject in self._subjects.items()]
+        table = pd.DataFrame(participants, columns=[*_PARTICIPANTS])[columns]
         description = {
             "Name": "NeuroOne recordings",
             "BIDSVersion": BIDS_VERSION,
@@ -76,8 +85,8 @@ class Bids:
         }
         return [
             _json(self._out / "dataset_description.json", description),
-            _tsv(self._out / "participants.tsv", participants[[*columns]]),
-            _json(self._out / "participants.json", {key: {"Description": words} for key, words in columns.items()}),
+            _tsv(self._out / "participants.tsv", table),
+            _json(self._out / "participants.json", {key: {"Description": _PARTICIPANTS[key]} for key in columns}),
             _text(self._out / "README", _README.format(version=__version__)),
         ]
 
@@ -114,25 +123,17 @@ class Bids:
             "RecordingDuration": run.duration_s,
             "RecordingType": "discontinuous" if run.has_holes else "continuous",
             "EEGChannelCount": 1,
-            "EOGChannelCount": 0,
-            "ECGChannelCount": 0,
-            "EMGChannelCount": 0,
-            "MiscChannelCount": 0,
-            "TriggerChannelCount": 0,
+            **dict.fromkeys((f"{kind}ChannelCount" for kind in ("EOG", "ECG", "EMG", "Misc", "Trigger")), 0),
             "SoftwareVersions": str(recording.about.get("software", NOT_AVAILABLE)),
         }
-        channels = pd.DataFrame(
-            [
-                {
-                    "name": CHANNEL,
-                    "type": "EEG",
-                    "units": "uV",
-                    "sampling_frequency": run.rate_hz,
-                    "reference": str(about["EEGReference"]),
-                    "status": "good",
-                }
-            ]
-        )
+        channel = {
+            "name": CHANNEL,
+            "type": "EEG",
+            "units": "uV",
+            "sampling_frequency": run.rate_hz,
+            "reference": str(about["EEGReference"]),
+            "status": "good",
+        }
         events = pd.DataFrame(
             [
                 (each.onset_s, each.duration_s or 0.0, each.text if each.text in (SKIP, POOR) else "marker", each.text)
@@ -143,22 +144,9 @@ class Bids:
         return [
             edf,
             _json(folder / f"{stem}_eeg.json", about),
-            _tsv(folder / f"{stem}_channels.tsv", channels),
+            _tsv(folder / f"{stem}_channels.tsv", pd.DataFrame([channel])),
             _tsv(folder / f"{stem}_events.tsv", events),
-            _json(
-                folder / f"{stem}_events.json",
-                {
-                    "trial_type": {
-                        "Description": "What it is.",
-                        "Levels": {
-                            SKIP: "Nothing was recorded here: the file holds zeros.",
-                            POOR: "The electrode had poor contact.",
-                            "marker": "Somebody marked this moment.",
-                        },
-                    },
-                    "value": {"Description": "The text of a marker."},
-                },
-            ),
+            _json(folder / f"{stem}_events.json", _EVENTS),
         ]
 
 

@@ -1,8 +1,7 @@
-"""Raw samples as EDF+, the format of EEG programs: one channel in microvolts, and annotations.
+"""Writes raw samples as EDF+, the format of EEG programs: one channel in microvolts, and annotations.
 
-EDF+ as it is written here has no holes. A hole of the recording is filled with zeros, and an annotation says from when
-to when: "BAD_ACQ_SKIP", which MNE leaves out by itself. After a long hole another file begins. Times of poor signal
-are annotated "BAD_poor_signal"; a marker is annotated with its text.
+A hole of the recording is filled with zeros and annotated "BAD_ACQ_SKIP", which MNE leaves out by itself; after a long
+hole another file begins. Times of poor signal are annotated "BAD_poor_signal", a marker with its text.
 """
 
 from collections.abc import Iterator
@@ -16,27 +15,28 @@ import pandas as pd
 
 from csv_recorder.offline import dataframes
 from csv_recorder.offline.recordings import Recording
+from neuroone.contract.files import RAW
 
 SKIP: Final = "BAD_ACQ_SKIP"
 POOR: Final = "BAD_poor_signal"
 MARKED: Final = ("marker", "session_start", "session_stop")
-"""The events that a person set."""
+"""Events that a person sets."""
 CHANNEL: Final = "Fp1"
 HOLE_MAX_S: Final = 600.0
-"""A longer hole is not filled: ten minutes of zeros are 0.6 MB of nothing."""
+"""A longer hole is not filled: ten minutes of zeros are 0.6 MB."""
 STEP_MIN_S: Final = 3.0
-"""Blocks that come so much later than their samples say have a hole before them which the headset did not count."""
+"""A block that is so much later than its samples has a hole before it that the headset did not count."""
 DIGITAL_RANGE: Final = (-32768, 32767)
 PHYSICAL_RANGE: Final = (
     DIGITAL_RANGE[0] * dataframes.MICROVOLTS_PER_COUNT,
-    round(DIGITAL_RANGE[1] * dataframes.MICROVOLTS_PER_COUNT, 2),  # EDF has eight characters for it
+    round(DIGITAL_RANGE[1] * dataframes.MICROVOLTS_PER_COUNT, 2),  # EDF allows eight characters
 )
 RECORD_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Something at a time: seconds since the first sample, seconds long (None: a moment), in words."""
+    """A text at a time: seconds since the first sample, duration in seconds (None: a moment)."""
 
     onset_s: float
     duration_s: float | None
@@ -45,7 +45,7 @@ class Annotation:
 
 @dataclass(slots=True)
 class Run:
-    """Samples without a hole that is not filled: ``counts`` of the ADC, whole seconds of them."""
+    """Samples of one file: ``counts`` of the ADC, a whole number of seconds."""
 
     start: datetime
     rate_hz: int
@@ -55,13 +55,13 @@ class Run:
 
     @property
     def duration_s(self) -> float:
-        """How long it is."""
+        """Return the duration."""
         return len(self.counts) / self.rate_hz
 
 
 def runs(recording: Recording) -> Iterator[Run]:
-    """The raw samples of a session as runs. Raises Unreadable."""
-    if not recording.files("raw"):
+    """Yield the raw samples of a session as runs. Raises Unreadable."""
+    if not recording.files(RAW):
         return
     blocks = dataframes.raw(recording)
     blocks = blocks[blocks["samples"].map(len) > 0]
@@ -76,7 +76,7 @@ def runs(recording: Recording) -> Iterator[Run]:
 
 
 def write(run: Run, file: Path, code: str) -> None:
-    """Write a run as EDF+. ``code`` says whose it is, in ASCII without blanks; no name is written."""
+    """Write a run as EDF+. ``code`` identifies the student in ASCII without blanks; no name is written."""
     from edfio import Edf, EdfAnnotation, EdfSignal, Patient
     from edfio import Recording as EdfRecording
 
@@ -103,7 +103,7 @@ def write(run: Run, file: Path, code: str) -> None:
 
 
 def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The blocks between long holes, each with ``skipped``: the samples that are missing before it."""
+    """Yield the blocks between long holes; ``skipped`` are the samples missing before each block."""
     length = blocks["samples"].map(len)
     rate_hz = blocks["rate_hz"]
     skipped = blocks["first_sample"] - (blocks["first_sample"] + length).shift()
@@ -146,7 +146,7 @@ def _annotate(run: Run, readings: pd.DataFrame, events: pd.DataFrame) -> None:
     at_s = (readings["time"] - start).dt.total_seconds().to_numpy()
     is_poor = (readings["valid"] == 0).fillna(False).to_numpy(dtype=bool) & (at_s > 0) & (at_s < end_s + 1)
     for first, last in _stretches(is_poor):
-        onset_s = max(0.0, at_s[first] - 1)  # a reading is about the second before it
+        onset_s = max(0.0, at_s[first] - 1)  # a reading describes the second before it
         run.annotations.append(Annotation(onset_s, min(end_s, at_s[last]) - onset_s, POOR))
     onsets_s = (events["time"] - start).dt.total_seconds()
     for onset_s, event, text in zip(onsets_s, events["event"], events["text"], strict=True):
@@ -156,6 +156,6 @@ def _annotate(run: Run, readings: pd.DataFrame, events: pd.DataFrame) -> None:
 
 
 def _stretches(flags: "np.ndarray[Any, np.dtype[np.bool_]]") -> Iterator[tuple[int, int]]:
-    """First and last place of each stretch of True."""
+    """Yield the first and last index of each stretch of True."""
     edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
     yield from zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True)

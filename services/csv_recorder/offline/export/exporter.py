@@ -1,6 +1,6 @@
-"""Recordings in the formats of other programs: tables here, EDF+ and BIDS in their own modules.
+"""Exports recordings for other programs: tables here, EDF+ and BIDS in their own modules.
 
-Every export writes new files beside the recordings, which it only reads. A file that is there already is replaced.
+An export writes new files, and replaces files of the same names. It only reads the recordings.
 """
 
 import itertools
@@ -17,6 +17,7 @@ from csv_recorder.offline.export import edf as edf_files
 from csv_recorder.offline.export.bids import Bids
 from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
 from csv_recorder.offline.recordings import Recording
+from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.topics import id_from_text
 
 BIDS_FORMAT: Final = "bids"
@@ -27,12 +28,10 @@ _PORTUGUESE: Final = {
     "source": "fonte",
     "name": "nome",
     "session": "sessao",
-    "seq": "seq",
     "poor_signal": "sinal_ruim",
     "valid": "valido",
     "attention": "atencao",
     "meditation": "meditacao",
-    "delta": "delta",
     "theta": "teta",
     "low_alpha": "alfa_baixa",
     "high_alpha": "alfa_alta",
@@ -49,7 +48,7 @@ _PORTUGUESE: Final = {
 
 @dataclass(slots=True)
 class Exported:
-    """What an export made: ``files`` that it wrote, ``without_raw`` sessions that it has nothing of, and faults."""
+    """The result of an export: the ``files``, the number of sessions ``without_raw`` samples, and the faults."""
 
     files: list[Path] = field(default_factory=list)
     without_raw: int = 0
@@ -57,7 +56,7 @@ class Exported:
 
 
 class Exporter:
-    """Exports recordings one by one into a directory. ``with_names``: a BIDS data set says who the participants are."""
+    """Exports recordings one by one into a directory. ``with_names``: a BIDS data set names its participants."""
 
     def __init__(self, to: str, out: Path, *, with_names: bool = False) -> None:
         self._out = out
@@ -68,7 +67,7 @@ class Exporter:
         self.made = Exported()
 
     def export(self, recording: Recording) -> None:
-        """Export one recording; what cannot be read is noted in ``made``. Raises OSError for what cannot be written."""
+        """Export one recording; ``made`` lists what cannot be read. Raises OSError for a failed write."""
         label = _free(recording.label, self._labels)
         self._labels.add(label.casefold())
         try:
@@ -80,19 +79,16 @@ class Exporter:
         self.made.without_raw += not any(file.suffix == ".edf" for file in files)
 
     def finish(self) -> None:
-        """Write what is about all of them together."""
+        """Write the files about all recordings together."""
         if self._is_bids and self.made.files:
             self.made.files += self._bids.finish()
 
 
 def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
-    """Three folders of one file a session each, which read as three tables: readings, raw samples, events."""
+    """Write one file per session into three folders, which read as three tables: readings, raw samples, events."""
     files = []
-    for kind, frame in (
-        ("readings", _readings(recording)),
-        ("raw", _samples(recording)),
-        ("events", _events(recording)),
-    ):
+    frames = {READINGS: _readings(recording), RAW: _samples(recording), EVENTS: _events(recording)}
+    for kind, frame in frames.items():
         if len(frame):
             file = out / kind / f"{label}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +98,7 @@ def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
 
 
 def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
-    """One workbook a session: readings, events, and what is known of it."""
+    """Write one workbook per session: readings, events, and the facts of the sidecar."""
     file = out / f"{label}.xlsx"
     about = [(key, str(value)) for key, value in _flat(recording).items()]
     sheets = {
@@ -115,7 +111,7 @@ def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
 
 
 def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
-    """What a spreadsheet program in Portuguese opens by a double click: semicolon, decimal comma, UTF-8 with BOM."""
+    """Write CSV that a Portuguese spreadsheet program opens by a double click: semicolon, decimal comma, BOM."""
     files = []
     for ending, frame in (("", _readings(recording)), ("_eventos", _events(recording))):
         if frame.empty:
@@ -132,7 +128,7 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
 
 
 def edf(recording: Recording, out: Path, label: str) -> list[Path]:
-    """The raw samples as EDF+; nothing of a session that has none."""
+    """Write the raw samples as EDF+, and nothing for a session without any."""
     files = []
     for number, run in enumerate(edf_files.runs(recording), 1):
         file = out / f"{label}_run-{number}.edf"
@@ -150,7 +146,7 @@ WRITERS: Final[dict[str, Callable[[Recording, Path, str], list[Path]]]] = {
 
 
 def _free(label: str, taken: Collection[str]) -> str:
-    """The label, with a number where recordings of several directories are called the same."""
+    """Add a number to a label that a recording of another directory has."""
     candidates = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
     return next(each for each in candidates if each.casefold() not in taken)
 
@@ -165,8 +161,8 @@ def _events(recording: Recording) -> pd.DataFrame:
 
 
 def _samples(recording: Recording) -> pd.DataFrame:
-    """One row a sample: its number in the session, its counts, and these in microvolts."""
-    blocks = dataframes.raw(recording) if recording.files("raw") else pd.DataFrame()
+    """Make a table with one row per sample: its number in the session, its counts, and its microvolts."""
+    blocks = dataframes.raw(recording) if recording.files(RAW) else pd.DataFrame()
     if blocks.empty:
         return pd.DataFrame()
     samples = blocks.explode("samples", ignore_index=True)
@@ -188,7 +184,7 @@ def _samples(recording: Recording) -> pd.DataFrame:
 
 
 def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with whose it is, and with the seconds since its first row."""
+    """Add the owner to a table, and the seconds since its first row."""
     seconds = (frame["time"] - frame["time"].min()).dt.total_seconds()
     whose = {"group": recording.group, "source": recording.source, "name": recording.name}
     rest = frame.drop(columns=["time"])
@@ -196,7 +192,7 @@ def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _flat(recording: Recording) -> dict[str, object]:
-    """What the sidecar says, one line a fact."""
+    """Make one list of the sidecar's facts."""
     about: dict[str, object] = {"recording": recording.label}
     for key, value in recording.about.items():
         if key not in ("columns", "files"):

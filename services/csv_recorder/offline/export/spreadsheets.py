@@ -1,4 +1,4 @@
-"""Tables for spreadsheet programs, which take a cell of text for a formula when it begins like one."""
+"""Writes tables for spreadsheet programs, which run a text as a formula if it begins like one."""
 
 import re
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from typing import Any, Final
 import pandas as pd
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-"""A name that begins so would be run as a formula; an apostrophe before it makes it text (OWASP, CSV injection)."""
+"""First characters of a formula; an apostrophe before them makes it text (OWASP, CSV injection)."""
 _NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 SHEET_ROWS_MAX: Final = 1_048_576
-"""Of the xlsx format, with the header."""
+"""The limit of the xlsx format, with the header."""
 
 
 def guarded(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table, with an apostrophe before every text that begins like a formula. Numbers stay as they are."""
+    """Put an apostrophe before every text that begins like a formula."""
     return frame.assign(**{str(name): column.map(_guarded) for name, column in frame.items() if is_text(column)})
 
 
 def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
-    """Write an xlsx file, times in UTC, formulas guarded; what does not fit a sheet goes on in another."""
+    """Write an xlsx file, times in UTC, formulas guarded; a table too long for a sheet continues in another."""
     from openpyxl import Workbook
 
     workbook = Workbook(write_only=True)
@@ -45,7 +45,7 @@ def _cells(frame: pd.DataFrame) -> Any:
 
 
 def is_text(column: "pd.Series[Any]") -> bool:
-    """Whether a column may hold text."""
+    """Return True if a column may hold text."""
     return pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
 
 

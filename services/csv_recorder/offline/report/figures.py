@@ -1,8 +1,8 @@
-"""What a recording says of a student and of a class: figures per session, over valid samples only.
+"""Computes the figures of students and classes from valid samples.
 
-eSense (attention, meditation) is valid while the signal is good and the value is not 0, which means "not computed".
-Where a source says nothing of its signal, values above 0 count, and the report marks the quality as unknown.
-Band powers have no unit: they are given as shares of the sum of all eight, and as decimal logarithms.
+eSense (attention, meditation) is valid while the signal is good and the value is not 0, which means "not computed". If
+a source does not report its signal, values above 0 count, and the report marks the quality as unknown. Band powers have
+no unit: they are given as shares of the sum of all eight, and as decimal logarithms.
 """
 
 import math
@@ -20,24 +20,27 @@ from csv_recorder.offline.dataframes import Unreadable
 from csv_recorder.offline.recordings import Recording
 from neuroone.contract.messages import BANDS
 
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
 ESENSE: Final = ("attention", "meditation")
 BAND_MAX: Final = 16_700_000
-"""Band powers are counts of 24 bits; values near 2^24 are small negative ones, wrapped: such a row is left out."""
+"""Band powers have 24 bits; values near 2^24 are small negative ones that wrapped, so such a row is left out."""
 TREND_MIN_S: Final = 60.0
-"""A slope per minute of less than a minute says nothing."""
+"""A slope per minute needs at least one minute."""
 BIN_S: Final = 10
-"""Readings are averaged over so long for the plots."""
+"""The plots show means over this time."""
 STUDENT: Final = ("group", "source", "name")
 CLASS: Final = ("group", "class", "date")
 ALL: Final = "all"
-"""Stands as the session in the row of a student with several sessions."""
+"""The session in the row of a student with several sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to report: times from ``since`` to before ``until``, of ``groups`` (ids or codes; none: of all).
+    """What to report: times from ``since`` to before ``until``; ``groups`` by id or code, or all if it is empty.
 
-    ``zone`` is where a day begins; None: where this computer is.
+    A day begins in ``zone``; None means this computer's.
     """
 
     since: datetime | None = None
@@ -45,12 +48,12 @@ class Selection:
     groups: frozenset[str] = frozenset()
     zone: tzinfo | None = None
 
-    def takes(self, recording: Recording) -> bool:
-        """Whether the recording is of one of the groups."""
+    def includes(self, recording: Recording) -> bool:
+        """Return True if the recording belongs to one of the groups."""
         return not self.groups or not self.groups.isdisjoint({recording.group, str(recording.about.get("code") or "")})
 
     def cut(self, readings: pd.DataFrame) -> pd.DataFrame:
-        """The readings within the times. Those without a time are in no span of time."""
+        """Return the readings within the times; a limit leaves out readings without a time."""
         if self.since is not None:
             readings = readings[readings["time"] >= self.since]
         if self.until is not None:
@@ -60,17 +63,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Means of valid samples over time: ``bins`` counts `BIN_S` since 1970, and has gaps."""
+    """Means of valid samples over time: ``bins`` count `BIN_S` since 1970, with gaps."""
 
-    bins: "np.ndarray[Any, np.dtype[np.int64]]"
-    values: dict[str, "np.ndarray[Any, np.dtype[np.float64]]"]
+    bins: Integers
+    values: dict[str, Numbers]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``sessions``: a row per session, and one of `ALL` for a student with several. ``classes``: one per class and day.
+    """The figures: a row per session, and one of `ALL` for a student with several; a row per class and day.
 
-    ``curves`` and ``class_curves`` are by the row in these two. ``faults`` say in a sentence each what was left out.
+    ``curves`` and ``class_curves`` have the row numbers of these tables as keys. ``faults`` are sentences.
     """
 
     sessions: pd.DataFrame
@@ -81,11 +84,11 @@ class Report:
 
 
 def make(recordings: Iterable[Recording], selection: Selection = Selection()) -> Report:
-    """Report on the recordings, one student after the other: no more than one student's readings are in memory."""
+    """Report on the recordings, one student after the other, so that only one student's readings are in memory."""
     rows: list[dict[str, Any]] = []
     curves: dict[int, Curve] = {}
     faults: list[str] = []
-    chosen = sorted(filter(selection.takes, recordings), key=_place)
+    chosen = sorted(filter(selection.includes, recordings), key=_place)
     for _, of_student in groupby(chosen, _student):
         read = list(_read(of_student, selection, faults))
         for recording, readings, left_out in read:
@@ -99,7 +102,7 @@ def make(recordings: Iterable[Recording], selection: Selection = Selection()) ->
 
 
 def figures(readings: pd.DataFrame) -> dict[str, Any]:
-    """The figures of some readings: see docs/reports.md."""
+    """Compute the figures of some readings, as docs/reports.md describes them."""
     is_known = readings["valid"].notna().to_numpy()
     is_good = _is_good(readings)
     times_s = _seconds(readings["time"])
@@ -122,7 +125,7 @@ def figures(readings: pd.DataFrame) -> dict[str, Any]:
 
 
 def curve(readings: pd.DataFrame) -> Curve:
-    """The means of attention and meditation over valid samples, every `BIN_S`. Readings without time make none."""
+    """Compute the means of attention and meditation over valid samples with a time, every `BIN_S`."""
     has_time = readings["time"].notna().to_numpy()
     bins, place = np.unique((_seconds(readings["time"])[has_time] // BIN_S).astype(np.int64), return_inverse=True)
     is_good = _is_good(readings)[has_time]
@@ -130,10 +133,7 @@ def curve(readings: pd.DataFrame) -> Curve:
     for name in ESENSE:
         values = readings[name].to_numpy(dtype=np.float64)[has_time]
         is_valid = is_good & (values > 0)
-        count = np.bincount(place[is_valid], minlength=len(bins))
-        total = np.bincount(place[is_valid], values[is_valid], minlength=len(bins))
-        with np.errstate(invalid="ignore"):
-            means[name] = total / count
+        means[name] = _means(values[is_valid], place[is_valid], len(bins))
     return Curve(bins, means)
 
 
@@ -163,7 +163,7 @@ def _about(recording: Recording) -> dict[str, Any]:
 
 
 def _all_of(rows: Sequence[dict[str, Any]], readings: pd.DataFrame) -> dict[str, Any]:
-    """One student's sessions together. Durations and holes add up; there is no trend over several days."""
+    """Combine one student's sessions. Durations and holes add up; there is no trend over several days."""
     together = rows[-1] | figures(readings) | {"session": ALL, "class": "", "longest_step_s": None}
     for sum_of in ("duration_s", "missing", "left_out"):
         known = [row[sum_of] for row in rows if row[sum_of] is not None]
@@ -171,7 +171,7 @@ def _all_of(rows: Sequence[dict[str, Any]], readings: pd.DataFrame) -> dict[str,
     return together | {f"{name}_trend_per_min": None for name in ESENSE}
 
 
-def _statistics(values: "np.ndarray[Any, Any]", times_s: "np.ndarray[Any, Any]") -> dict[str, Any]:
+def _statistics(values: Numbers, times_s: Numbers) -> dict[str, Any]:
     n = len(values)
     return {
         "n": n,
@@ -182,15 +182,15 @@ def _statistics(values: "np.ndarray[Any, Any]", times_s: "np.ndarray[Any, Any]")
     }
 
 
-def _trend_per_min(values: "np.ndarray[Any, Any]", times_s: "np.ndarray[Any, Any]") -> float | None:
-    """The slope of the straight line nearest to the values; None for less than `TREND_MIN_S`, or without times."""
+def _trend_per_min(values: Numbers, times_s: Numbers) -> float | None:
+    """Return the slope of the least-squares line; None for less than `TREND_MIN_S`, or without times."""
     if len(values) < 2 or not times_s[-1] - times_s[0] >= TREND_MIN_S:
         return None
     minutes = (times_s - times_s.mean()) / 60
     return float((minutes * (values - values.mean())).sum() / (minutes * minutes).sum())
 
 
-def _band_figures(powers: "np.ndarray[Any, Any]") -> dict[str, Any]:
+def _band_figures(powers: Numbers) -> dict[str, Any]:
     total = powers.sum(axis=1)
     is_usable = (total > 0) & (powers < BAND_MAX).all(axis=1)
     powers, total = powers[is_usable], total[is_usable]
@@ -207,14 +207,13 @@ def _band_figures(powers: "np.ndarray[Any, Any]") -> dict[str, Any]:
 def _classes(
     sessions: pd.DataFrame, curves: dict[int, Curve], zone: tzinfo | None
 ) -> tuple[pd.DataFrame, dict[int, Curve]]:
-    """Classes of a day: every student counts once, however many readings there are."""
+    """Compute the figures of classes per day; every student counts once."""
     of_day = sessions[sessions["session"] != ALL]
     days = ["" if pd.isna(start) else f"{start.to_pydatetime().astimezone(zone):%Y-%m-%d}" for start in of_day["start"]]
     of_day = of_day.assign(date=days)
     rows: list[dict[str, Any]] = []
     class_curves = {}
     for key, members in of_day.groupby(list(CLASS), sort=True):
-        weights = members[[f"{name}_n" for name in ESENSE]].to_numpy()
         row: dict[str, Any] = dict(zip(CLASS, key, strict=True))
         row |= {
             "students": members["source"].nunique(),
@@ -224,16 +223,12 @@ def _classes(
             "rows": int(members["rows"].sum()),
             "missing": int(members["missing"].fillna(0).sum()),
             "valid_share": _or_none(members["valid_share"].astype(float).mean()),
-            "signal": "known" if (members["signal"] == "known").all() else "partly known",
+            "signal": members["signal"].iloc[0] if members["signal"].nunique() == 1 else "partly known",
         }
-        if (members["signal"] == "unknown").all():
-            row["signal"] = "unknown"
-        for column, name in enumerate(ESENSE):
-            counted = weights[:, column]
-            by_student = (
-                (members[f"{name}_mean"].astype(float) * counted).groupby(members["source"]).sum()
-                / pd.Series(counted, members.index).groupby(members["source"]).sum()
-            ).dropna()
+        for name in ESENSE:
+            counted = members[f"{name}_n"]
+            sums = (members[f"{name}_mean"].astype(float) * counted).groupby(members["source"]).sum()
+            by_student = (sums / counted.groupby(members["source"]).sum()).dropna()
             row |= {
                 f"{name}_students": len(by_student),
                 f"{name}_mean": _or_none(by_student.mean()),
@@ -246,33 +241,37 @@ def _classes(
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over students, of those that have a value at the time."""
+    """Average the students that have a value at the time."""
     bins, place = np.unique(np.concatenate([each.bins for each in curves]), return_inverse=True)
     means = {}
     for name in ESENSE:
         values = np.concatenate([each.values[name] for each in curves])
         is_there = ~np.isnan(values)
-        count = np.bincount(place[is_there], minlength=len(bins))
-        with np.errstate(invalid="ignore"):
-            means[name] = np.bincount(place[is_there], values[is_there], minlength=len(bins)) / count
+        means[name] = _means(values[is_there], place[is_there], len(bins))
     return Curve(bins, means)
 
 
-def _is_good(readings: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """Whether the signal was good, as far as anyone says."""
+def _means(values: Numbers, place: Integers, size: int) -> Numbers:
+    """Return the mean of the values at each place, NaN for none."""
+    with np.errstate(invalid="ignore"):
+        return np.bincount(place, values, minlength=size) / np.bincount(place, minlength=size)
+
+
+def _is_good(readings: pd.DataFrame) -> Flags:
+    """Return where the signal was good or unknown."""
     return (readings["valid"].fillna(1) == 1).to_numpy(dtype=bool)
 
 
 def _missing(readings: pd.DataFrame) -> int | None:
-    """Readings that are missing between the first and the last, by seq. A file without seq cannot say."""
+    """Count the readings missing between the first and the last, by seq; None for a file without seq."""
     if readings["time"].isna().all():
         return None
     seqs = readings.groupby("session")["seq"]
     return int((seqs.max() - seqs.min() + 1 - seqs.nunique()).sum())
 
 
-def _seconds(times: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """Seconds since 1970; NaN for no time."""
+def _seconds(times: "pd.Series[Any]") -> Numbers:
+    """Convert to seconds since 1970; NaN for no time."""
     numbers = times.astype("int64").to_numpy() / 1e6
     return np.where(times.isna().to_numpy(), np.nan, numbers)
 

@@ -1,4 +1,4 @@
-"""A report as one page that asks nobody for anything: style and plots are in it, and no script."""
+"""A report as one page that loads nothing: style and plots are inside, and there is no script."""
 
 from collections.abc import Iterator
 from html import escape
@@ -14,7 +14,7 @@ from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
 from neuroone.contract.messages import BANDS
 
 POINTS_MAX: Final = 120
-"""Of a line: more are not seen on a phone, and a page of a thousand students stays below 10 MB."""
+"""Points of a line: a phone shows no more, and a page of a thousand students stays below 10 MB."""
 _WIDTH: Final = 1200
 _STYLE: Final = Path(__file__).with_name("report.css")
 _HEAD: Final = """<!doctype html>
@@ -33,7 +33,7 @@ _HEAD: Final = """<!doctype html>
 
 
 def page(report: Report, words: Words, made: pd.Timestamp) -> Iterator[str]:
-    """The page in pieces. Names are text and nothing else; every number stands in a table, too."""
+    """Yield the page in pieces. Names are escaped; every number is also in a table."""
     sessions = report.sessions
     yield _HEAD.format(lang=words.language, title=escape(words("title")), style=_STYLE.read_text(encoding="utf-8"))
     yield f"<h1>{escape(words('title'))}</h1>\n"
@@ -143,7 +143,7 @@ def _plot(curve: Curve, words: Words) -> str:
 
 
 def _path(curve: Curve, name: str, first: int, last: int, width: int) -> str:
-    """A line through means of ``width`` bins, broken where there is none; a lone point is a dot."""
+    """Draw a line through means of ``width`` bins, with gaps; a single point is a dot."""
     is_there = ~np.isnan(curve.values[name])
     place = (curve.bins[is_there] - first) // width
     count = np.bincount(place)
@@ -157,7 +157,7 @@ def _path(curve: Curve, name: str, first: int, last: int, width: int) -> str:
 
 
 def _esense(row: Any, words: Words, kinds: tuple[str, ...], counted: str) -> str:
-    """A table of attention and meditation; its last column says over how many of what."""
+    """Make a table of attention and meditation; its last column counts the samples or students."""
     number = {"samples": "n", "students": "students"}[counted]
     head = "".join(f"<th>{escape(words(each))}</th>" for each in (*kinds, counted))
     body = "".join(

@@ -1,31 +1,36 @@
 """A report as text for a terminal."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+
+import pandas as pd
 
 from csv_recorder.offline.report.figures import ALL, ESENSE, Report
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration, printable
 from neuroone.contract.messages import BANDS
 
 NAME_MAX_CHARS: Final = 30
-"""Of a name in the table; the rest would push the figures off the screen."""
+"""Characters of a name in a table; a longer name would push the figures off the screen."""
+
+Column = tuple[str, Callable[[Any], str]]
+"""A heading, and what stands below it for a row of figures."""
 
 
 def lines(report: Report, words: Words) -> Iterator[str]:
-    """The report, line by line."""
+    """Yield the lines of the report."""
     if report.sessions.empty:
         yield words("nothing")
     else:
         yield words("zone", words.zone_name(report.sessions["start"].min()))
         yield words("valid_only")
         yield ""
-        yield from _table(_class_head(words), [_class_row(row, words) for _, row in report.classes.iterrows()], 3)
+        yield from _table(report.classes, _class_columns(words), 3)
         yield ""
-        yield from _table(_session_head(words), [_session_row(row, words) for _, row in report.sessions.iterrows()], 3)
+        yield from _table(report.sessions, _session_columns(words), 3)
         yield ""
         yield words("bands")
-        yield from _table(_band_head(words), [_band_row(row, words) for _, row in report.sessions.iterrows()], 2)
+        yield from _table(report.sessions, _band_columns(words), 2)
         yield ""
         yield words("notice")
     for fault in report.faults:
@@ -33,66 +38,58 @@ def lines(report: Report, words: Words) -> Iterator[str]:
 
 
 def signal(row: Any, words: Words) -> str:
-    """The share of good signal; "unknown" where nothing says it."""
+    """Return the share of good signal, with a question mark if it is known only in part."""
     share = words.percent(row["valid_share"])
     return words("unknown_short") if row["signal"] == "unknown" else share + "?" * (row["signal"] != "known")
 
 
-def _esense_head(words: Words, *kinds: str) -> list[str]:
-    return [f"{words(name)[:3]}. {words(kind)}" for name in ESENSE for kind in kinds]
-
-
-def _esense_row(row: Any, words: Words, *kinds: str) -> list[str]:
-    return [words.number(row[f"{name}_{kind}"], sign=kind.startswith("trend")) for name in ESENSE for kind in kinds]
-
-
-def _class_head(words: Words) -> list[str]:
+def _class_columns(words: Words) -> list[Column]:
     return [
-        *map(words, ("group", "class", "date", "students", "rows", "missing", "good_signal")),
-        *_esense_head(words, "mean", "median", "sd"),
+        *((words(key), lambda row, key=key: _short(row[key] or UNKNOWN)) for key in ("group", "class", "date")),
+        *((words(key), lambda row, key=key: str(row[key])) for key in ("students", "rows", "missing")),
+        (words("good_signal"), lambda row: signal(row, words)),
+        *_esense_columns(words, "mean", "median", "sd"),
     ]
 
 
-def _class_row(row: Any, words: Words) -> list[str]:
+def _session_columns(words: Words) -> list[Column]:
     return [
-        *(_short(str(row[key] or UNKNOWN)) for key in ("group", "class", "date")),
-        *(str(row[key]) for key in ("students", "rows", "missing")),
-        signal(row, words),
-        *_esense_row(row, words, "mean", "median", "sd"),
+        (words("name"), lambda row: _short(row["name"])),
+        (words("group"), lambda row: row["group"] or UNKNOWN),
+        (words("start"), lambda row: _start(row, words)),
+        (words("duration"), lambda row: duration(row["duration_s"])),
+        (words("rows"), lambda row: str(row["rows"])),
+        (words("missing"), lambda row: words.number(row["missing"], 0)),
+        (words("good_signal"), lambda row: signal(row, words)),
+        *_esense_columns(words, "mean", "median", "sd", "trend_per_min"),
     ]
 
 
-def _session_head(words: Words) -> list[str]:
+def _band_columns(words: Words) -> list[Column]:
     return [
-        *map(words, ("name", "group", "start", "duration", "rows", "missing", "good_signal")),
-        *_esense_head(words, "mean", "median", "sd", "trend_per_min"),
+        (words("name"), lambda row: _short(row["name"])),
+        (words("start"), lambda row: _start(row, words)),
+        *(
+            (f"{name} %", lambda row, of=f"{band}_share": words.percent(row[of]).removesuffix(" %"))
+            for band, name in zip(BANDS, words.bands(), strict=True)
+        ),
+        *((words("log"), lambda row, of=f"{band}_log10": words.number(row[of], 2)) for band in BANDS),
     ]
 
 
-def _session_row(row: Any, words: Words) -> list[str]:
+def _esense_columns(words: Words, *kinds: str) -> list[Column]:
+    def column(key: str, head: str, sign: bool) -> Column:
+        return head, lambda row: words.number(row[key], sign=sign)
+
     return [
-        _short(row["name"]),
-        row["group"] or UNKNOWN,
-        words("together") if row["session"] == ALL else words.time(row["start"]),
-        duration(row["duration_s"]),
-        str(row["rows"]),
-        words.number(row["missing"], 0),
-        signal(row, words),
-        *_esense_row(row, words, "mean", "median", "sd", "trend_per_min"),
+        column(f"{name}_{kind}", f"{words(name)[:3]}. {words(kind)}", sign=kind.startswith("trend"))
+        for name in ESENSE
+        for kind in kinds
     ]
 
 
-def _band_head(words: Words) -> list[str]:
-    return [words("name"), words("start"), *(f"{band} %" for band in words.bands()), *([words("log")] * len(BANDS))]
-
-
-def _band_row(row: Any, words: Words) -> list[str]:
-    return [
-        _short(row["name"]),
-        words("together") if row["session"] == ALL else words.time(row["start"]),
-        *(words.percent(row[f"{band}_share"]).removesuffix(" %") for band in BANDS),
-        *(words.number(row[f"{band}_log10"], 2) for band in BANDS),
-    ]
+def _start(row: Any, words: Words) -> str:
+    return words("together") if row["session"] == ALL else words.time(row["start"])
 
 
 def _short(text: str) -> str:
@@ -100,10 +97,12 @@ def _short(text: str) -> str:
     return text if len(text) <= NAME_MAX_CHARS else text[: NAME_MAX_CHARS - 1] + "…"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> Iterator[str]:
-    """Columns as wide as they must be; the first ``texts`` of them from the left, figures from the right."""
-    widths = [max(map(_width, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
+def _table(frame: pd.DataFrame, columns: Sequence[Column], texts: int) -> Iterator[str]:
+    """Write a table: the first ``texts`` columns from the left, figures from the right."""
+    rows = [[head for head, _ in columns]]
+    rows += [[cell(row) for _, cell in columns] for _, row in frame.iterrows()]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         cells = [
             cell + " " * (width - _width(cell)) if at < texts else " " * (width - _width(cell)) + cell
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -112,7 +111,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> It
 
 
 def _width(text: str) -> int:
-    """Columns on a terminal."""
+    """Count the columns of a text on a terminal."""
     return sum(
         (0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")) for each in text
     )

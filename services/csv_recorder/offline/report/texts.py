@@ -1,4 +1,4 @@
-"""The words of a report, and how its numbers and times are written, in English and Brazilian Portuguese."""
+"""The texts of a report, and its formats of numbers and times, in English and Brazilian Portuguese."""
 
 import locale
 import math
@@ -21,19 +21,19 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "made": ("Made on {0} from {1} recordings.", "Feito em {0} a partir de {1} gravações."),
     "zone": ("Times: {0}.", "Horários: {0}."),
     "notice": (
-        "Experimental indicators, no diagnosis. They vary from person to person: compare a student with his or her own "
+        "Experimental indicators, not a diagnosis. They vary from person to person: compare a student with their own "
         "earlier values, not with other students.",
-        "Indicadores experimentais, não são diagnóstico. Variam de pessoa para pessoa: compare cada estudante com os "
-        "próprios valores anteriores, não com os de outros.",
+        "Indicadores experimentais, não são diagnóstico. Variam de pessoa para pessoa: compare cada aluno com os "
+        "próprios valores anteriores, não com os de outros alunos.",
     ),
     "valid_only": (
-        "Attention and meditation: only samples with good signal and a value above 0. Mean, median, spread (standard "
-        "deviation) and trend (change per minute). A ? marks a signal quality that is known of a part only.",
-        "Atenção e meditação: só amostras com sinal bom e valor acima de 0. Média, mediana, dispersão (desvio padrão) "
-        "e tendência (mudança por minuto). Um ? marca uma qualidade de sinal conhecida só em parte.",
+        "Attention and meditation: only samples with good signal and a value above 0. Mean, median, standard deviation "
+        "(sd) and trend (change per minute). A ? means that the signal quality is known only in part.",
+        "Atenção e meditação: só amostras com sinal bom e valor acima de 0. Média, mediana, desvio padrão (dp) e "
+        "tendência (variação por minuto). Um ? indica que a qualidade do sinal só é conhecida em parte.",
     ),
     "classes": ("classes", "turmas"),
-    "students": ("students", "estudantes"),
+    "students": ("students", "alunos"),
     "sessions": ("sessions", "sessões"),
     "no_group": ("without a group", "sem grupo"),
     "class": ("class", "turma"),
@@ -46,7 +46,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "missing": ("missing", "faltam"),
     "good_signal": ("good signal", "sinal bom"),
     "quality_unknown": ("signal quality unknown", "qualidade do sinal desconhecida"),
-    "quality_partly": ("signal quality known of a part only", "qualidade do sinal conhecida só em parte"),
+    "quality_partly": ("signal quality known only in part", "qualidade do sinal conhecida só em parte"),
     "unknown_short": ("unknown", "desconh."),
     "mean": ("mean", "média"),
     "median": ("median", "mediana"),
@@ -62,14 +62,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "over_time": ("{0} over time, 0 to 100", "{0} ao longo do tempo, de 0 a 100"),
     "no_time": (
         "This file has no times: no plot, no duration, no trend.",
-        "Este arquivo não tem horários: sem gráfico, duração nem tendência.",
+        "Este arquivo não tem horários: não há gráfico, duração nem tendência.",
     ),
-    "no_valid": ("No valid sample.", "Nenhuma amostra válida."),
+    "no_valid": ("No valid samples.", "Nenhuma amostra válida."),
     "missing_readings": ("{0} readings missing", "faltam {0} leituras"),
     "longest_step": ("longest pause {0} s", "maior pausa {0} s"),
-    "left_out": ("{0} damaged or unfinished rows left out", "{0} linhas danificadas ou incompletas deixadas de fora"),
-    "not_read": ("Not read", "Não lido"),
-    "nothing": ("There is no reading in what was asked for.", "Não há leitura no que foi pedido."),
+    "left_out": ("{0} damaged or unfinished rows left out", "{0} linhas danificadas ou incompletas foram ignoradas"),
+    "not_read": ("Could not be read", "Não foi possível ler"),
+    "nothing": ("No readings match this selection.", "Nenhuma leitura corresponde a esta seleção."),
     "samples": ("samples", "amostras"),
 }
 _BANDS: Final = {
@@ -92,35 +92,35 @@ class Words:
     zone: tzinfo | None = None
 
     def __call__(self, key: str, *values: object) -> str:
-        """A word, or a sentence with values in it."""
+        """Return a text with values in it."""
         return _WORDS[key][LANGUAGES.index(self.language)].format(*values)
 
     def bands(self) -> tuple[str, ...]:
-        """The names of the eight bands."""
+        """Return the names of the eight bands."""
         return tuple(_BANDS[band][LANGUAGES.index(self.language)] for band in BANDS)
 
     def number(self, value: Any, decimals: int = 1, *, sign: bool = False) -> str:
-        """A number; a dash for none."""
+        """Write a number; a dash if there is none."""
         if value is None or math.isnan(value):
             return UNKNOWN
         written = f"{value:{'+' if sign else ''}.{decimals}f}"
         return written.replace(".", ",") if self.language == PORTUGUESE else written
 
     def percent(self, share: Any, decimals: int = 1) -> str:
-        """A share of one, as a percentage."""
+        """Write a share of one as a percentage."""
         return UNKNOWN if share is None or math.isnan(share) else f"{self.number(100 * share, decimals)} %"
 
     def time(self, time: Any, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-        """A moment (of pandas); a dash for none."""
+        """Write a time of pandas; a dash if there is none."""
         return UNKNOWN if time != time else f"{time.to_pydatetime().astimezone(self.zone):{form}}"
 
     def zone_name(self, at: Any) -> str:
-        """The zone of the times at a moment (of pandas), as a difference to UTC."""
+        """Write the difference to UTC at a time of pandas."""
         return UNKNOWN if at != at else f"UTC{at.to_pydatetime().astimezone(self.zone).isoformat()[-6:]}"
 
 
 def duration(seconds: Any) -> str:
-    """Hours, minutes and seconds; a dash for none."""
+    """Write hours, minutes and seconds; a dash if there are none."""
     if seconds is None or math.isnan(seconds):
         return UNKNOWN
     minutes, left = divmod(round(seconds), 60)
@@ -128,11 +128,11 @@ def duration(seconds: Any) -> str:
 
 
 def of_system() -> str:
-    """The language that this computer speaks, as far as a report does."""
+    """Return the language of this computer if a report has it, else English."""
     told = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), None)
     return PORTUGUESE if (told or locale.getlocale()[0] or "").lower().startswith("pt") else ENGLISH
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: without what would steer it, turn it round or break its lines."""
+    """Replace characters that would control a terminal, change the text direction or break its lines."""
     return _STEERS.sub("�", text)

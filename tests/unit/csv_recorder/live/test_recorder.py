@@ -258,7 +258,7 @@ def refuse_commits(patch: pytest.MonkeyPatch) -> None:
     def full(self: Inbox) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    patch.setattr(Inbox, "commit", full)
+    patch.setattr(Inbox, "_commit", full)
 
 
 def test_a_settling_that_failed_does_not_double_rows_after_a_crash(

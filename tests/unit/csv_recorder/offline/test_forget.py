@@ -136,7 +136,7 @@ def test_one_source_only(root, capsys):
     write_session(root, name=ANA, group="XYZ", source="other", readings=reading_rows(5))
     assert forget(root, "--source", "ABC123/ana", "--yes") == 1
     out = capsys.readouterr().out
-    assert out.count("stays, others of that name write to it too") == 2
+    assert out.count("stays, others of that name are in it too") == 2
     assert {path.name for path in root.glob("sessions/*/*")} == {"182031_ABC123_joao", "182031_XYZ_other"}
     assert (root / "Ana Íris.csv").exists()
     assert main(["verify", str(root)]) == 0

@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch) -> None:
     """Nothing moves in these files: the second look may come at once."""
-    monkeypatch.setattr("csv_recorder.offline.commands.SECOND_LOOK_S", 0.01)
+    monkeypatch.setattr("csv_recorder.__main__.SECOND_LOOK_S", 0.01)
 
 
 def session(root: Path, source: str = "Joao_Silva") -> Path:
@@ -130,7 +130,7 @@ def test_a_doubled_row(root):
     folder = session(root, "ana")
     first = (folder / "readings.csv").read_bytes().splitlines(keepends=True)
     (folder / "readings-2.csv").write_bytes(first[0] + first[1])
-    assert found(root) == {str((folder / "readings-2.csv").relative_to(root)): "1 readings stand there twice"}
+    assert found(root) == {str((folder / "readings-2.csv").relative_to(root)): "1 readings are there twice"}
 
 
 def test_a_late_row_is_worth_a_note_only(root):
@@ -167,7 +167,7 @@ def test_counts_that_are_not_those_of_the_files(root, key, value, fault):
 def test_a_sidecar_that_is_none(root, content):
     """Is wrong; the rows are checked all the same."""
     (session(root) / "session.json").write_bytes(content)
-    assert only_fault(root).startswith(("cannot be read", "is no JSON object"))
+    assert only_fault(root).startswith(("cannot be read", "is not a JSON object"))
 
 
 def test_a_sidecar_that_is_gone(root):
@@ -196,7 +196,7 @@ def test_another_header(root):
     change(session(root, "ana") / "readings.csv", b"poor_signal", b"poor-signal")
     assert only_fault(root) == "the header is another"
     (session(root, "ana") / "readings.csv").write_bytes(b"")
-    assert only_fault(root) == "the header is not there"
+    assert only_fault(root) == "the header is missing"
 
 
 def test_events_of_a_group(root):

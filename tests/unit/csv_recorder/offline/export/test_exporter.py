@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.offline import commands
 from csv_recorder.offline.export import edf
 from csv_recorder.offline.export.edf import HOLE_MAX_S, POOR, SKIP
 from csv_recorder.offline.recordings import find
+from csv_recorder.settings import NEEDED_BY
 from tests.support.recordings import (
     BLOCK,
     NOON,
@@ -269,11 +269,11 @@ def test_one_broken_session_loses_no_other(root, tmp_path, capsys):
     """It is named, and the exit code is 1."""
     (next(root.glob("sessions/*/*_phone")) / "readings.csv").write_bytes(b"a,b\n1,2\n")
     assert export(root, "xlsx", tmp_path / "out") == 1
-    assert "Not read: " in capsys.readouterr().out
+    assert "Could not be read: " in capsys.readouterr().out
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-@pytest.mark.parametrize("to", commands.NEEDED_BY)
+@pytest.mark.parametrize("to", NEEDED_BY)
 def test_a_package_that_is_missing_is_named(root, tmp_path, monkeypatch, capsys, to):
     """With what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tqdm" else object())

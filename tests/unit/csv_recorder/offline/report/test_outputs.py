@@ -96,7 +96,7 @@ def test_a_page_without_a_reading(tmp_path):
     """Says so, and is a page."""
     write_session(tmp_path / "recordings")
     assert report(tmp_path / "recordings", "--html", tmp_path / "r.html") == 0
-    assert "There is no reading" in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
+    assert "No readings match" in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
 
 
 def test_the_text_steers_no_terminal(recordings, capsys):
@@ -188,7 +188,7 @@ def test_a_span_in_the_time_zone_of_the_report(tmp_path, capsys):
     assert main(["report", str(tmp_path), *day, "--timezone", "Asia/Tokyo"]) == 0
     assert "2026-11-23 03:20:31" in capsys.readouterr().out
     assert main(["report", str(tmp_path), *day, "--timezone", "UTC"]) == 0
-    assert "There is no reading" in capsys.readouterr().out
+    assert "No readings match" in capsys.readouterr().out
 
 
 def test_every_wrong_setting_is_said_at_once(tmp_path, capsys):
@@ -215,7 +215,7 @@ def test_a_session_that_cannot_be_read_makes_the_exit_code_1(tmp_path, capsys):
     assert report(tmp_path) == 1
     out = capsys.readouterr().out
     assert "Joao_Silva" in out
-    assert "Not read: " in out
+    assert "Could not be read: " in out
 
 
 def test_recording_imports_no_pandas():
