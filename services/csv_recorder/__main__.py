@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, tzinfo
+from itertools import takewhile
 from typing import Final
 
 from csv_recorder.offline import verify as verification
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     commands = {
         "run": Command(RunSettings, run, "record readings as CSV files, until stopped"),
-        "report": Command(ReportSettings, report, "print figures of students and classes, or write them to files"),
+        "report": Command(
+            ReportSettings, report, "print figures of students and classes, or write a page, CSV or workbook"
+        ),
         "export": Command(
             ExportSettings, export, "write sessions as Parquet, xlsx, EDF+, BIDS or CSV for spreadsheets"
         ),
@@ -187,11 +190,8 @@ def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
     return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
 
 
-def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterable[Recording]:
-    for each in recordings:
-        if stop.is_set():
-            return
-        yield each
+def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:
+    return takewhile(lambda _: not stop.is_set(), recordings)
 
 
 def _need(what: str, module: str, extra: str = EXPORT) -> None:

@@ -91,8 +91,8 @@ def wait_online(broker: Broker) -> None:
         )
 
 
-def test_a_row_is_in_the_file_soon_and_marked(broker: Broker, tmp_path: Path) -> None:
-    """The mark comes once the reading is on the disk, and says how far."""
+def test_a_row_is_soon_in_the_file_and_has_a_receipt(broker: Broker, tmp_path: Path) -> None:
+    """The receipt comes when the reading is on the disk."""
     with recorder(broker, tmp_path) as popen, publisher(broker) as bus:
         wait_online(broker)
         with listening(broker.url) as listener:
@@ -110,7 +110,7 @@ def test_a_row_is_in_the_file_soon_and_marked(broker: Broker, tmp_path: Path) ->
 
 
 def test_killed_again_and_again_it_loses_doubles_and_tears_nothing(broker: Broker, tmp_path: Path) -> None:
-    """Five times SIGKILL under load; then every row is there once, whole and in its order."""
+    """After five times SIGKILL under load, every row is there once and in its order."""
     rng = random.Random(7)
     readings = 0
     with publisher(broker) as bus:
@@ -133,7 +133,7 @@ def test_killed_again_and_again_it_loses_doubles_and_tears_nothing(broker: Broke
     assert files_are_whole(tmp_path, readings)
 
 
-def test_what_came_while_it_was_away_is_recorded(broker: Broker, tmp_path: Path) -> None:
+def test_readings_sent_while_it_was_stopped_are_recorded(broker: Broker, tmp_path: Path) -> None:
     """The broker keeps it for the recorder's session."""
     with recorder(broker, tmp_path) as popen:
         wait_online(broker)
@@ -148,7 +148,7 @@ def test_what_came_while_it_was_away_is_recorded(broker: Broker, tmp_path: Path)
 
 
 def test_a_long_backlog_is_recorded_in_one_run(broker: Broker, tmp_path: Path) -> None:
-    """Also from a Mosquitto that sends all it has after the first ack: the recorder reads no more than it can hold."""
+    """Mosquitto may send everything after the first ack; the recorder reads only what it can hold."""
     with recorder(broker, tmp_path) as popen:
         wait_online(broker)
         popen.send_signal(signal.SIGTERM)
@@ -175,8 +175,7 @@ def test_a_broker_that_is_killed_costs_no_row(broker: Broker, tmp_path: Path) ->
         wait_for(lambda: files_are_whole(tmp_path, 60), "every row once", 40)
 
 
-def test_an_unwritable_directory_is_said(broker: Broker, tmp_path: Path) -> None:
-    """Exit 2 and a sentence."""
+def test_an_unwritable_directory_is_refused(broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = subprocess.run(
         [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(tmp_path / "file" / "x")],
@@ -214,8 +213,8 @@ def recording(broker: Broker, directory: Path) -> Iterator[tuple[ThreadedClient,
         yield bus, listener
 
 
-def test_a_full_disk_is_said_and_costs_nothing(broker: Broker, small_disk: Path) -> None:
-    """The state names it, nothing is acknowledged and lost, and it goes on by itself when there is room."""
+def test_a_full_disk_is_reported_and_loses_nothing(broker: Broker, small_disk: Path) -> None:
+    """Its state says so. No acknowledged reading is lost, and it continues when there is room."""
     directory = small_disk / "recordings"
     with recording(broker, directory) as (bus, listener):
         ballast = small_disk / "ballast"
@@ -238,8 +237,8 @@ def test_a_full_disk_is_said_and_costs_nothing(broker: Broker, small_disk: Path)
         wait_for(lambda: faults()[-1] is None, "the word that it works again", 30)
 
 
-def test_a_directory_that_is_taken_away_and_brought_back(broker: Broker, tmp_path: Path) -> None:
-    """What comes meanwhile is recorded when it is back."""
+def test_a_directory_that_goes_and_comes_back(broker: Broker, tmp_path: Path) -> None:
+    """Readings of that time are recorded when it is back."""
     directory = tmp_path / "recordings"
     with recording(broker, directory) as (bus, listener):
         directory.rename(tmp_path / "away")

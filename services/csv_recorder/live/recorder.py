@@ -106,7 +106,6 @@ class Recorder:
         self._student_files = StudentFiles(self._inbox, self._writer.adopt)
         self._by_id: dict[int, File] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._ended: set[int] = set()
         self._of_session: dict[int | None, list[File]] = {}
         self._status: dict[int, StreamStatus] = {}
         self._classes: dict[str, str] = {}
@@ -189,8 +188,7 @@ class Recorder:
             if buffer is None:
                 buffer = self._buffers[session.id] = ReorderBuffer(next_seq)
             buffer.push(seq, rows)
-        for each in batch.others:
-            self._ready.setdefault(each.file, []).append(each.content)
+        self._queue(batch.others)
         for id, seq in batch.doubles:
             self._doubles.setdefault(id, []).append(seq)
         if batch.letters:
@@ -206,8 +204,7 @@ class Recorder:
         for id, buffer in tuple(self._buffers.items()):
             items, holes = buffer.pop(now_s, all=all)
             for rows in items:
-                for each in rows:
-                    self._ready.setdefault(each.file, []).append(each.content)
+                self._queue(rows)
             self._notes += [(id, "gap", hole, "") for hole in holes]
             if not buffer.held:
                 del self._buffers[id]
@@ -294,8 +291,8 @@ class Recorder:
         for session in tuple(self._sessions.values()):
             if done >= most:
                 break
-            quiet_s = now_s - session.last_s
-            if session.is_recording and quiet_s > (AFTER_END_S if session.id in self._ended else IDLE_S):
+            wait_s = AFTER_END_S if self._status.get(session.id) is StreamStatus.OFFLINE else IDLE_S
+            if session.is_recording and now_s - session.last_s > wait_s:
                 done += self._close(session)
         return done
 
@@ -408,7 +405,7 @@ class Recorder:
                         buffer = self._buffers.setdefault(id, ReorderBuffer(hole))
                         buffer.held.setdefault(each.seq, []).append(each)
                     else:
-                        self._ready.setdefault(each.file, []).append(each.content)
+                        self._queue([each])
 
     def _accept_delivery(self, delivery: Delivery, batch: _Batch) -> None:
         if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway removed it from the broker
@@ -468,7 +465,6 @@ class Recorder:
         if self._status.get(session.id, StreamStatus.ONLINE) is state.status:
             return
         self._status[session.id] = state.status
-        self._end(session, state.status is StreamStatus.OFFLINE)
         batch.others.append(self._event_row(session, files.event_row(state.time, str(state.status))))
 
     def _on_event(self, group: str, event: GroupEvent, batch: _Batch) -> None:
@@ -497,7 +493,6 @@ class Recorder:
     def _begin(self, session: Session, reading: Reading, batch: _Batch) -> None:
         """Open a session at its first reading, or at the first one after it was closed."""
         session.open = True
-        self._end(session, False)
         self._status[session.id] = StreamStatus.ONLINE
         if session.about:
             batch.others.append(self._event_row(session, files.event_row(reading.time, "online")))
@@ -523,9 +518,6 @@ class Recorder:
             if not (self._directory / each).exists()
             and self._inbox.file_by_key(files.file_key(f"{each}/{files.part_name(files.READINGS, 1)}")) is None
         )
-
-    def _end(self, session: Session, ended: bool) -> None:
-        (self._ended.add if ended else self._ended.discard)(session.id)
 
     def _describe(self, session: Session, **about: object) -> None:
         session.about |= about
@@ -583,6 +575,9 @@ class Recorder:
         self._last_batch = number
         self._unsettled_bytes += size_bytes
         self._notes.clear()
+        self._queue(rows)
+
+    def _queue(self, rows: Iterable[Row]) -> None:
         for each in rows:
             self._ready.setdefault(each.file, []).append(each.content)
 
@@ -607,7 +602,6 @@ class Recorder:
             del self._by_id[file.id]
         for kind in files.COLUMNS:
             self._parts.pop((session.id, kind), None)
-        self._ended.discard(session.id)
         self._status.pop(session.id, None)
         self._described.pop(session.id, None)
         self.counters["sessions_closed"] += 1

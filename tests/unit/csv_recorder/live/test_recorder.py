@@ -71,7 +71,7 @@ def rows_of(path: Path) -> list[bytes]:
     return content.splitlines(keepends=True)[1:]
 
 
-def test_the_seeds_file_to_the_byte(recorder: Recorder, tmp_path: Path) -> None:
+def test_the_first_servers_file_is_the_same_to_the_byte(recorder: Recorder, tmp_path: Path) -> None:
     """Header and row of the old server's example."""
     record(recorder, delivery())
     assert (tmp_path / "Joao_Silva.csv").read_bytes() == (
@@ -80,8 +80,8 @@ def test_the_seeds_file_to_the_byte(recorder: Recorder, tmp_path: Path) -> None:
     )
 
 
-def test_a_file_of_the_old_server_is_gone_on_with(recorder: Recorder, tmp_path: Path) -> None:
-    """Also one whose last line has no end."""
+def test_a_file_of_the_old_server_is_continued(recorder: Recorder, tmp_path: Path) -> None:
+    """Also if its last line has no end."""
     (tmp_path / "Joao_Silva.csv").write_bytes(STUDENT_HEADER + b"1,2,3,4,5,6,7,8,9,10")
     record(recorder, delivery())
     assert rows_of(tmp_path / "Joao_Silva.csv") == [b"1,2,3,4,5,6,7,8,9,10\n", student_row(reading())]
@@ -103,7 +103,7 @@ def test_a_reading_that_comes_again_is_written_once(recorder: Recorder, tmp_path
 
 
 def test_a_reading_without_a_name_is_counted_not_written(recorder: Recorder, tmp_path: Path) -> None:
-    """It is marked as recorded all the same: nobody needs to send it again."""
+    """Its receipt comes all the same, so that nobody sends it again."""
     record(recorder, delivery(name=None))
     assert not (tmp_path / "Joao_Silva.csv").exists()
     assert recorder.counters["unnamed"] == 1
@@ -111,7 +111,7 @@ def test_a_reading_without_a_name_is_counted_not_written(recorder: Recorder, tmp
 
 
 def test_two_students_of_one_name(recorder: Recorder, tmp_path: Path, clock: Clock) -> None:
-    """The later one's file has its code while both are active; one who comes after the other left has the name."""
+    """The later student's file has the code while both are active. After one has left, the next gets the name alone."""
     record(recorder, delivery(), delivery(code="5KXPVN"), delivery(1), delivery(1, code="5KXPVN"))
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
     assert len(rows_of(tmp_path / "Joao_Silva__5KXPVN.csv")) == 2
@@ -124,7 +124,6 @@ def test_two_students_of_one_name(recorder: Recorder, tmp_path: Path, clock: Clo
 
 
 def test_three_of_one_name_and_code_have_three_files(recorder: Recorder, tmp_path: Path) -> None:
-    """Nobody's rows are among another's, also over a restart."""
     sources = ("Joao_Silva", "Joao_Silva-2", "Joao_Silva-3")
     for seq in range(2):
         record(recorder, *(delivery(seq, source) for source in sources))
@@ -137,7 +136,7 @@ def test_three_of_one_name_and_code_have_three_files(recorder: Recorder, tmp_pat
 def test_no_two_names_share_a_file_and_none_leaves_the_directory(
     names: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever is typed, every row is found again in a file of its own, directly in the directory."""
+    """Every row is found again in a file of its own, directly in the directory."""
     directory = tmp_path_factory.mktemp("names")
     recorder = Recorder(directory)
     recorder.open()
@@ -160,7 +159,7 @@ def test_names_that_differ_in_case_have_two_files(recorder: Recorder, tmp_path: 
     assert len({name.casefold() for name in names}) == 2
 
 
-def test_rubbish_is_kept_for_a_person_and_harms_nobody(recorder: Recorder, tmp_path: Path) -> None:
+def test_an_invalid_message_is_kept_and_harms_nobody(recorder: Recorder, tmp_path: Path) -> None:
     """It is counted, written to the dead letters, and the readings around it are recorded."""
     bad = Delivery("neuroone/v1/local/streams/g/s/reading", b'{"seq": "x"}', False, 1, 1)
     foreign = Delivery("other/topic", b"", False, 1, 1)
@@ -172,7 +171,7 @@ def test_rubbish_is_kept_for_a_person_and_harms_nobody(recorder: Recorder, tmp_p
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 80, 100, 150])
 def test_a_crash_between_inbox_and_file_is_mended(tmp_path: Path, cut: int) -> None:
-    """Whatever part of the waiting rows the file has, each is there once after the next start."""
+    """The file may hold any part of the waiting rows; each is there once after the next start."""
     recorder = Recorder(tmp_path)
     recorder.open()
     record(recorder, *(delivery(seq) for seq in range(2)))
@@ -186,7 +185,7 @@ def test_a_crash_between_inbox_and_file_is_mended(tmp_path: Path, cut: int) -> N
 
 
 def test_a_crash_after_a_settled_part_is_mended(tmp_path: Path) -> None:
-    """Only what came after the last sync waits; what somebody else appended meanwhile stays."""
+    """Only rows after the last sync wait; what somebody else appended stays."""
     recorder = Recorder(tmp_path)
     recorder.open()
     record(recorder, delivery(0))
@@ -213,7 +212,7 @@ def crash(recorder: Recorder) -> None:
 def test_a_full_disk_is_not_acknowledged_and_leaves_no_half_row(
     recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the inbox has is written as soon as the files take it again, each row once."""
+    """The rows of the inbox are written once when there is room again."""
     record(recorder, delivery(0))
     with monkeypatch.context() as patch:
 
@@ -229,14 +228,13 @@ def test_a_full_disk_is_not_acknowledged_and_leaves_no_half_row(
 
 
 def test_a_second_recorder_in_the_directory_is_refused(recorder: Recorder, tmp_path: Path) -> None:
-    """In a sentence."""
     second = Recorder(tmp_path)
     with pytest.raises(SettingsError, match="another recorder uses"):
         second.open()
 
 
 def test_a_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    """A file in its place, and an inbox that is none."""
+    """A file in its place, and an inbox that is not a database."""
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="is not writable"):
         Recorder(tmp_path / "file" / "dir").open()
@@ -245,8 +243,7 @@ def test_a_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
         Recorder(tmp_path).open()
 
 
-def test_many_marks_come_in_several_messages(recorder: Recorder) -> None:
-    """And only what is new is said."""
+def test_many_receipts_come_in_several_messages(recorder: Recorder) -> None:
     record(recorder, *(delivery(source=f"s{number}", name=None) for number in range(450)))
     assert [len(mark.streams) for mark in recorder.receipts()] == [125, 125, 125, 75]
     assert recorder.receipts() == []
@@ -264,7 +261,7 @@ def refuse_commits(patch: pytest.MonkeyPatch) -> None:
 def test_a_settling_that_failed_does_not_double_rows_after_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The size that could not be noted is noted with the next settling, with whatever that settles."""
+    """The next settling also stores the sizes that the failed one could not store."""
     recorder = Recorder(tmp_path)
     recorder.open()
     record(recorder, delivery(0))
@@ -282,8 +279,8 @@ def test_a_settling_that_failed_does_not_double_rows_after_a_crash(
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
 
 
-def test_a_refused_batch_is_not_marked(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mark that waits to be said stays that of what is on the disk."""
+def test_a_refused_batch_has_no_receipt(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt covers only what is on the disk."""
     record(recorder, delivery(0))
     with monkeypatch.context() as patch:
         refuse_commits(patch)
@@ -303,8 +300,8 @@ def test_more_sessions_than_are_remembered_double_nothing(
     assert {path.name: len(rows_of(path)) for path in tmp_path.glob("*.csv")} == {"A.csv": 1, "B.csv": 1, "C.csv": 1}
 
 
-def test_recordings_that_were_deleted_are_begun_anew(recorder: Recorder, tmp_path: Path) -> None:
-    """A database without a name would take rows and keep none."""
+def test_deleted_recordings_are_begun_again(recorder: Recorder, tmp_path: Path) -> None:
+    """A deleted database would accept rows and lose them."""
     record(recorder, delivery(0))
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -414,3 +411,24 @@ def test_ten_thousand_hostile_names(recorder: Recorder, tmp_path: Path) -> None:
         (only,) = rows_of(file)
         assert int(only.split(b",")[2]) == number
     crash(recorder)  # closing so many sessions takes a while
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"counters": {"\\ud800": %s}}' % (b"9" * 400),
+        b"[" * 100_000,
+        b'{"seq": NaN, "time": "\xff"}',
+        b'{"seq": 1e400}',
+        b"",
+    ],
+)
+def test_whatever_the_contract_refuses_is_acknowledged_and_kept(
+    recorder: Recorder, tmp_path: Path, payload: bytes
+) -> None:
+    topics_of_stream = (topics.reading, topics.raw, topics.stream_state)
+    bad = [Delivery(str(each("local", "g", "s")), payload, False, 1, 1) for each in topics_of_stream]
+    record(recorder, *bad, delivery(0))
+    letters = (tmp_path / DEAD_LETTERS_FILE).read_text(encoding="utf-8").splitlines()
+    assert len(letters) == recorder.counters["dead_letters"] == 3 - (payload == b"")  # an empty state removes one
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 1

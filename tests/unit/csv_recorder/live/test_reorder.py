@@ -14,14 +14,12 @@ def buffer(next_seq: int, *seqs: int) -> ReorderBuffer[int]:
 
 
 def test_what_comes_in_order_is_written_at_once():
-    """Nothing is held."""
     made = buffer(5, 5, 6, 7)
     assert made.pop(0.0) == ([5, 6, 7], [])
     assert not made.held
 
 
 def test_what_comes_too_early_waits_for_its_predecessor():
-    """And is written behind it."""
     made = buffer(0, 0, 2, 3)
     assert made.pop(0.0) == ([0], [])
     made.push(1, 1)
@@ -29,7 +27,6 @@ def test_what_comes_too_early_waits_for_its_predecessor():
 
 
 def test_a_hole_is_given_up_after_a_while():
-    """And said; what then comes after all stands late."""
     made = buffer(0, 2)
     assert made.pop(100.0) == ([], [])
     assert made.pop(100.0 + ORDER_S) == ([2], [(0, 1)])
@@ -40,7 +37,6 @@ def test_a_hole_is_given_up_after_a_while():
 
 
 def test_each_hole_has_its_own_time():
-    """The second one is waited for as long as the first."""
     made = buffer(0, 1, 3)
     made.pop(0.0)
     assert made.pop(ORDER_S) == ([1], [(0, 0)])
@@ -48,8 +44,7 @@ def test_each_hole_has_its_own_time():
     assert made.pop(2 * ORDER_S) == ([3], [(2, 2)])
 
 
-def test_so_many_wait_at_most():
-    """A hole that too much waits behind is given up."""
+def test_too_many_waiting_readings_give_up_the_hole():
     made = buffer(0, *range(1, HELD_MAX + 2))
     items, holes = made.pop(0.0)
     assert (len(items), holes) == (HELD_MAX + 1, [(0, 0)])
@@ -57,7 +52,6 @@ def test_so_many_wait_at_most():
 
 @given(seqs=st.lists(st.integers(0, 30), unique=True), cuts=st.lists(st.integers(0, 30)))
 def test_whatever_the_order_everything_comes_out_once_and_sorted(seqs: list[int], cuts: list[int]) -> None:
-    """Pushed within the time, in any parts."""
     made = buffer(0)
     out = []
     for at, seq in enumerate(seqs):

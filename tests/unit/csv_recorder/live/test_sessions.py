@@ -90,7 +90,7 @@ def test_a_session_has_a_directory_of_its_own(recorder: Recorder, tmp_path: Path
 
 
 def test_the_sidecar_says_who_what_and_how_much(recorder: Recorder, tmp_path: Path, clock: Clock) -> None:
-    """While it is open without sums; when it is closed with the end, counts and SHA-256 of every file."""
+    """An open session has no sums; a closed one has the end, counts and SHA-256 of every file."""
     record(
         recorder,
         delivery(0, poor_signal=0),
@@ -132,7 +132,6 @@ def ended_session(status: StreamStatus = StreamStatus.OFFLINE) -> Delivery:
 
 
 def test_a_closed_session_goes_on_when_its_stream_does(recorder: Recorder, tmp_path: Path, clock: Clock) -> None:
-    """In the same files, and the sidecar says so."""
     record(recorder, delivery(0), ended_session())
     clock.now_s += AFTER_END_S + 1
     record(recorder)
@@ -145,7 +144,7 @@ def test_a_closed_session_goes_on_when_its_stream_does(recorder: Recorder, tmp_p
 
 
 def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
-    """After a crash, too, the next recorder says in the events that there was one."""
+    """The next recorder notes its start in the events, also after a crash."""
     first = Recorder(tmp_path)
     first.open()
     first.accept([delivery(0)])
@@ -160,7 +159,7 @@ def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
     assert sidecar(directory)["status"] == "closed"
 
 
-def test_a_reading_that_was_overtaken_stands_in_its_place(recorder: Recorder, tmp_path: Path) -> None:
+def test_a_reading_that_was_overtaken_is_put_in_its_place(recorder: Recorder, tmp_path: Path) -> None:
     """In both files, if it comes in time."""
     recorder.accept([delivery(0), delivery(2, delta=2)])
     recorder.write()
@@ -181,14 +180,14 @@ def after_a_crash(directory: Path, *deliveries: Delivery) -> Recorder:
 
 
 def test_what_waits_for_its_turn_survives_a_settling_and_a_crash(tmp_path: Path) -> None:
-    """The inbox keeps it when it forgets the rest."""
+    """The inbox keeps it and removes the rest."""
     again = after_a_crash(tmp_path, delivery(0), delivery(2))
     again.close()
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2"]
 
 
 def test_what_waits_for_its_turn_keeps_waiting_after_a_crash(tmp_path: Path) -> None:
-    """A broker sends what was not acknowledged again, after what is newer."""
+    """A broker may redeliver a reading after newer ones."""
     again = after_a_crash(tmp_path, delivery(0), delivery(2))
     record(again, delivery(3), delivery(1))
     again.close()
@@ -196,7 +195,7 @@ def test_what_waits_for_its_turn_keeps_waiting_after_a_crash(tmp_path: Path) -> 
 
 
 def test_files_go_on_in_new_ones(tmp_path: Path, clock: Clock) -> None:
-    """At a size and at an age; no live file is renamed, every one has its header, the ended ones their sums."""
+    """At a size and at an age. No file is renamed, each has its header, and ended ones have their sums."""
     recorder = Recorder(tmp_path, Options(rotate_bytes=1000, rotate_s=600), clock)
     recorder.open()
     for seq in range(20):
@@ -214,7 +213,7 @@ def test_files_go_on_in_new_ones(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_marker_is_with_everyone_in_the_group(recorder: Recorder, tmp_path: Path) -> None:
-    """Once, however often it comes, in the group's own file too; the class has its name from its start."""
+    """Once, also in the group's own file, even if it comes twice. The class gets its name from its start event."""
     record(recorder, marker("Aula 3", EventType.SESSION_START, id="e1"))
     other = delivery(source="Ana", name="Ana", session="s-ana")
     record(recorder, delivery(0), other, marker('say "a,\nb"', id="e2"), marker('say "a,\nb"', id="e2"))
@@ -229,7 +228,6 @@ def test_a_marker_is_with_everyone_in_the_group(recorder: Recorder, tmp_path: Pa
 
 
 def test_a_marker_for_one_student_is_with_that_one_only(recorder: Recorder, tmp_path: Path) -> None:
-    """And in the group's file."""
     event = replace(EVENT, id="e3", source="Ana")
     record(recorder, delivery(0), delivered(topics.event("local", "ABC123"), event))
     assert not (only(tmp_path) / "events.csv").exists()
@@ -245,7 +243,6 @@ def test_raw_blocks_have_a_file_of_their_own(recorder: Recorder, tmp_path: Path)
 
 
 def test_old_style_files_can_be_turned_off(tmp_path: Path) -> None:
-    """The sessions are recorded all the same."""
     recorder = Recorder(tmp_path, Options(csv=False))
     recorder.open()
     record(recorder, delivery(0))
@@ -255,13 +252,13 @@ def test_old_style_files_can_be_turned_off(tmp_path: Path) -> None:
 
 
 def test_two_sessions_of_one_second_have_two_directories(recorder: Recorder, tmp_path: Path) -> None:
-    """A phone that reconnects at once."""
+    """A phone may reconnect at once."""
     record(recorder, delivery(0), delivery(0, session="another"), ended())
     assert len([path for path in tmp_path.glob("sessions/*/*") if path.is_dir()]) == 2
 
 
 def test_a_session_id_with_a_comma_moves_no_column(recorder: Recorder, tmp_path: Path) -> None:
-    """Whatever a third party calls its session."""
+    """Third parties choose any session id."""
     record(recorder, delivery(0, session='a,"b"', poor_signal=0))
     (row,) = table(only(tmp_path) / "readings.csv")
     assert (row["session"], row["valid"], row["seq"]) == ('a,"b"', "1", "0")

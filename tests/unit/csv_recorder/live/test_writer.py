@@ -18,7 +18,7 @@ rows = st.lists(st.integers(0, 20).map(lambda n: b"%d,x\n" % n), max_size=8)
 def test_mending_leaves_whole_rows_and_names_the_missing(
     before: list[bytes], waiting: list[bytes], cut: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever part of the waiting rows was written when the program was killed."""
+    """The program may be killed after any part of the waiting rows."""
     folder = tmp_path_factory.mktemp("files")
     writer = Writer(folder)
     synced = writer.append("f.csv", HEADER, b"".join(before)) if before else 0
@@ -32,7 +32,7 @@ def test_mending_leaves_whole_rows_and_names_the_missing(
 
 
 def test_what_somebody_else_appended_stays(tmp_path: Path) -> None:
-    """Whole rows of ours among it are not missing; a torn one is."""
+    """Our whole rows in it count as written; a torn one does not."""
     writer = Writer(tmp_path)
     synced = writer.append("f.csv", HEADER, b"1,x\n")
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\n3,x\nnote\n2,")
@@ -44,7 +44,7 @@ def test_what_somebody_else_appended_stays(tmp_path: Path) -> None:
 
 
 def test_a_short_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk took half of it: that half goes again."""
+    """The disk accepts half of the bytes; that half is removed again."""
     writer = Writer(tmp_path)
     size = writer.append("f.csv", HEADER, b"1,x\n")
     write = os.write
@@ -56,7 +56,7 @@ def test_a_short_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_folders_are_made_but_not_the_recordings_themselves(tmp_path: Path) -> None:
-    """A disk that was taken away is not replaced by a folder of its name."""
+    """A removed disk is not replaced by a folder of its name."""
     writer = Writer(tmp_path / "recordings")
     with pytest.raises(FileNotFoundError):
         writer.append("sessions/x/f.csv", HEADER, b"1,x\n")
@@ -66,7 +66,6 @@ def test_folders_are_made_but_not_the_recordings_themselves(tmp_path: Path) -> N
 
 
 def test_a_file_is_written_in_one_step(tmp_path: Path) -> None:
-    """Nothing else is left beside it."""
     for content in (b"one", b"two"):
         write_whole(tmp_path / "sidecar.json", content, sync=True)
         assert (tmp_path / "sidecar.json").read_bytes() == content

@@ -79,7 +79,7 @@ def record(root: Path, *students: tuple[str, str, str], stop: bool = True) -> No
 
 
 def test_a_name_is_forgotten_everywhere(root, capsys):
-    """Sessions, files, index and dead letters; every other byte stays, and all of it can be verified."""
+    """Sessions, files, index and dead letters change; every other byte stays and can be verified."""
     before = contents(root)
     assert forget(root, "--name", ANA, "--yes") == 0
     out = capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_a_name_is_forgotten_everywhere(root, capsys):
 
 
 def test_what_goes_is_listed_first_and_nothing_goes_without_a_yes(root, capsys, monkeypatch):
-    """Where nobody can be asked, --yes is needed."""
+    """Without a terminal, --yes is needed."""
     before = contents(root)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert forget(root, "--name", ANA) == 2
@@ -113,7 +113,7 @@ def test_what_goes_is_listed_first_and_nothing_goes_without_a_yes(root, capsys, 
 @pytest.mark.pty
 @pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
 def test_on_a_terminal_it_is_asked_for(root, monkeypatch, capsys, answer, code):
-    """Only a yes removes; the end of the input is a no."""
+    """The end of the input means no."""
     ours, theirs = os.openpty()
     os.write(ours, b"\x04" if answer is None else f"{answer}\n".encode())
     before = contents(root)
@@ -126,13 +126,12 @@ def test_on_a_terminal_it_is_asked_for(root, monkeypatch, capsys, answer, code):
 
 
 def test_a_name_whose_accents_are_composed_otherwise(root):
-    """Is the same name."""
     assert forget(root, "--name", "Ana I\u0301ris", "--yes") == 0
     assert not list(root.glob("sessions/*/*_ana"))
 
 
 def test_one_source_only(root, capsys):
-    """A file that others of the same name write to stays, and is said; the exit code is 1 then."""
+    """A file that others of the same name use stays; the exit code is 1."""
     write_session(root, name=ANA, group="XYZ", source="other", readings=reading_rows(5))
     assert forget(root, "--source", "ABC123/ana", "--yes") == 1
     out = capsys.readouterr().out
@@ -143,7 +142,6 @@ def test_one_source_only(root, capsys):
 
 
 def test_one_source_with_a_file_of_its_own(root):
-    """Goes with its file."""
     assert forget(root, "--source", "ABC123/joao", "--yes") == 0
     assert not (root / "João.csv").exists()
     assert (root / "Ana Íris.csv").exists()
@@ -151,7 +149,7 @@ def test_one_source_with_a_file_of_its_own(root):
 
 
 def test_the_inbox_forgets_too(tmp_path, capsys):
-    """It says which file is whose; nothing of the student is in its pages afterwards, and the rest is recorded on."""
+    """Nothing about the student is left in its pages, and the others are still recorded."""
     root = tmp_path / "recordings"
     record(root, ("ABC", "ana", ANA), ("ABC", "bia", "Bia"), ("XYZ", "ana", ANA))
     files = sorted(path.name for path in root.glob("Ana*.csv"))
@@ -176,7 +174,7 @@ def test_the_inbox_forgets_too(tmp_path, capsys):
 
 
 def test_rows_that_still_wait_are_forgotten(tmp_path):
-    """What a crash left in the inbox is not written by the next recorder; the others' rows are."""
+    """The next recorder writes the others' rows only."""
     root = tmp_path / "recordings"
     record(root, ("ABC", "bia", "Bia"))
     crashed = Recorder(root, Options(site="local"), clock=lambda: NOON.timestamp())
@@ -195,8 +193,8 @@ def test_rows_that_still_wait_are_forgotten(tmp_path):
     assert (root / "Bia.csv").read_bytes().count(b"\n") == 12
 
 
-def test_not_while_a_recorder_runs(root, capsys):
-    """It would write what is being removed."""
+def test_a_running_recorder_prevents_it(root, capsys):
+    """It would write the same files."""
     recorder = Recorder(root)
     recorder.open()
     before = contents(root)
@@ -208,8 +206,8 @@ def test_not_while_a_recorder_runs(root, capsys):
         recorder.close()
 
 
-def test_nobody_of_that_name(root, capsys):
-    """Exit code 1, and nothing changes."""
+def test_an_unknown_name_removes_nothing(root, capsys):
+    """The exit code is 1, and nothing changes."""
     before = contents(root)
     assert forget(root, "--name", "Nobody", "--yes") == 1
     assert "there is nothing to remove" in capsys.readouterr().out
@@ -217,7 +215,7 @@ def test_nobody_of_that_name(root, capsys):
 
 
 def test_a_removal_that_was_broken_off_can_be_begun_again(root):
-    """What says whose a session is goes last."""
+    """The sidecar, which names the student, goes last."""
     folder = next(iter(root.glob("sessions/2026-11-22/*_ana")))
     for file in folder.glob("*.csv"):
         file.unlink()
@@ -236,6 +234,5 @@ def test_a_removal_that_was_broken_off_can_be_begun_again(root):
     ],
 )
 def test_wrong_settings(words, capsys):
-    """Exit code 2 and a sentence."""
     assert main(["forget", *words]) == 2
     assert capsys.readouterr().err

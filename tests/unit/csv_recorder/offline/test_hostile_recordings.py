@@ -55,7 +55,6 @@ hostile = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow,
 @hostile
 @given(about=st.dictionaries(st.sampled_from(KEYS), values))
 def test_any_sidecar(about):
-    """Every key of any type."""
     with tempfile.TemporaryDirectory() as folder:
         session = write_session(Path(folder, "recordings"), readings=reading_rows(3), raw=raw_rows(1))
         path = session / "session.json"
@@ -70,7 +69,7 @@ def test_any_sidecar(about):
     events=st.lists(st.lists(cells, min_size=5, max_size=5), max_size=3),
 )
 def test_any_row_that_checks(readings, raw, events):
-    """A row whose check is right may still be no row of its file."""
+    """A row with a right check may have the wrong columns."""
     with tempfile.TemporaryDirectory() as folder:
         session = write_session(Path(folder, "recordings"), is_open=True)
         for name, header, found in (("readings", READINGS, readings), ("raw", RAW, raw), ("events", EVENTS, events)):
@@ -84,7 +83,6 @@ def test_any_row_that_checks(readings, raw, events):
     content=st.binary(max_size=200), place=st.sampled_from(["readings.csv", "raw.csv", "events.csv", "session.json"])
 )
 def test_any_bytes(content, place):
-    """Also such as are no text."""
     with tempfile.TemporaryDirectory() as folder:
         session = write_session(Path(folder, "recordings"), readings=reading_rows(3))
         (session / place).write_bytes(content)
@@ -94,7 +92,6 @@ def test_any_bytes(content, place):
 @hostile
 @given(text=st.text(max_size=30))
 def test_any_text_of_a_marker_and_any_name(text):
-    """In every format."""
     with tempfile.TemporaryDirectory() as folder:
         clean = "".join(each for each in text if each.isprintable())
         events = [event_row(NOON + timedelta(seconds=1), "marker", clean)]
@@ -104,7 +101,7 @@ def test_any_text_of_a_marker_and_any_name(text):
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '"\\ud800"', '{"name": "\\ud800"}'])
 def test_sidecars_that_are_hard_to_read(tmp_path, text, capsys):
-    """Too deep, or with half a character: said, and the rows are read all the same."""
+    """Its rows are read all the same."""
     session = write_session(tmp_path / "recordings", readings=reading_rows(3))
     (session / "session.json").write_text(text, encoding="utf-8")
     answers(tmp_path)
@@ -123,7 +120,7 @@ def test_two_directories_with_files_of_one_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["readings.csv", "raw.csv", "events.csv", "session.json"])
 def test_a_file_that_cannot_be_opened(tmp_path, name, capsys):
-    """Is named, and the others are read: here it is a directory."""
+    """It is a directory here. The others are read."""
     session = write_session(tmp_path / "recordings", readings=reading_rows(3), raw=raw_rows(1), is_open=True)
     write_session(tmp_path / "recordings", source="other", readings=reading_rows(3))
     (session / name).unlink()

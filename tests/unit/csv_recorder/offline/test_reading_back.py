@@ -71,7 +71,6 @@ def recorder(tmp_path: Path):
 
 
 def test_the_headers_are_those_of_the_documents():
-    """The recorder's columns, spelled again."""
     assert ",".join(files.READINGS_COLUMNS) == recordings.READINGS
     assert ",".join(files.RAW_COLUMNS) == recordings.RAW
     assert ",".join(files.EVENTS_COLUMNS) == recordings.EVENTS
@@ -79,7 +78,7 @@ def test_the_headers_are_those_of_the_documents():
 
 
 def test_verified_while_open_and_when_closed(recorder, tmp_path, capsys):
-    """In order at both times, though a row waits and sidecars lag."""
+    """A row waits, and the sidecar is older than the files."""
     root = tmp_path / "recordings"
     assert main(["verify", str(root), "--verbose"]) == 0
     assert "session.json: ok, open" in capsys.readouterr().out
@@ -91,7 +90,6 @@ def test_verified_while_open_and_when_closed(recorder, tmp_path, capsys):
 
 
 def test_reported_and_exported(recorder, tmp_path, capsys):
-    """Readings, gap, poor signal, marker and raw samples come back."""
     recorder.close()
     root, out = tmp_path / "recordings", tmp_path / "out"
     assert main(["report", str(root), "--csv", str(tmp_path / "r.csv"), "--language", "en"]) == 0

@@ -70,7 +70,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(content.replace(old, new, 1))
 
 
-def test_what_is_in_order(root, capsys):
+def test_files_in_order_need_one_line(root, capsys):
     """One line of summary and exit code 0; with --verbose a line for every file."""
     assert main(["verify", str(root)]) == 0
     assert capsys.readouterr().out == "13 files, 163 rows: all in order\n"
@@ -81,8 +81,8 @@ def test_what_is_in_order(root, capsys):
     assert any(line.endswith("session.json: ok, 5 readings missing") for line in lines)
 
 
-def test_one_line_for_a_file_that_is_wrong(root, capsys):
-    """With all that is wrong with it; exit code 1."""
+def test_a_wrong_file_has_one_line_with_all_its_faults(root, capsys):
+    """It lists every fault; the exit code is 1."""
     path = session(root) / "readings.csv"
     change(path, b",40,50,", b",41,50,")
     assert main(["verify", str(root)]) == 1
@@ -92,28 +92,27 @@ def test_one_line_for_a_file_that_is_wrong(root, capsys):
     assert summary == "13 files, 162 rows: 2 wrong"
 
 
-def test_a_changed_row_of_an_open_session(root):
-    """It has no hash yet; its row check tells."""
+def test_a_changed_row_of_an_open_session_is_found(root):
+    """It has no hash yet; the row check shows it."""
     change(session(root, "ana") / "readings.csv", b",50,", b",59,")
     assert only_fault(root) == "line 2 does not match its row check"
 
 
 def test_many_changed_rows_are_counted(root):
-    """The first three are named."""
     path = session(root, "ana") / "readings.csv"
     path.write_bytes(path.read_bytes().replace(b",5e55,", b",5e56,"))
     assert only_fault(root) == "line 2, 3, 4 and 27 more does not match its row check"
 
 
-def test_a_row_of_other_columns(root):
-    """Also one whose check is right."""
+def test_a_row_with_other_columns_is_found(root):
+    """Even if its check is right."""
     path = session(root, "ana") / "readings.csv"
     path.write_bytes(path.read_bytes() + checked([time_text(NOON), "5e55", 31]))
     assert only_fault(root) == "1 rows do not have 16 columns"
 
 
-def test_a_lost_row(root):
-    """A whole row taken out of a closed session: its size, its hash and the counts tell."""
+def test_a_lost_row_is_found(root):
+    """A row removed from a closed session shows in size, hash and counts."""
     path = session(root) / "readings-2.csv"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5] + lines[6:]))
@@ -125,8 +124,7 @@ def test_a_lost_row(root):
     )
 
 
-def test_a_doubled_row(root):
-    """In the same file or in another part."""
+def test_a_doubled_row_is_found(root):
     folder = session(root, "ana")
     first = (folder / "readings.csv").read_bytes().splitlines(keepends=True)
     (folder / "readings-2.csv").write_bytes(first[0] + first[1])
@@ -134,7 +132,7 @@ def test_a_doubled_row(root):
 
 
 def test_a_late_row_is_worth_a_note_only(root):
-    """The order is restored within a window; what came later stands later."""
+    """A reading that comes too late stands behind newer ones."""
     path = session(root, "ana") / "readings.csv"
     lines = path.read_bytes().splitlines(keepends=True)
     lines.append(lines.pop(5))
@@ -154,8 +152,7 @@ def test_a_late_row_is_worth_a_note_only(root):
         ("missing", 0, "counts 0 missing readings, in the files 5 are missing"),
     ],
 )
-def test_counts_that_are_not_those_of_the_files(root, key, value, fault):
-    """Each is named with both numbers."""
+def test_counts_that_differ_from_the_files_are_named(root, key, value, fault):
     path = session(root) / "session.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     about["counts"][key] = value
@@ -164,26 +161,22 @@ def test_counts_that_are_not_those_of_the_files(root, key, value, fault):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])
-def test_a_sidecar_that_is_none(root, content):
-    """Is wrong; the rows are checked all the same."""
+def test_a_sidecar_that_is_not_json_is_wrong(root, content):
     (session(root) / "session.json").write_bytes(content)
     assert only_fault(root).startswith(("cannot be read", "is not a JSON object"))
 
 
-def test_a_sidecar_that_is_gone(root):
-    """Is missing."""
+def test_a_missing_sidecar_is_wrong(root):
     (session(root) / "session.json").unlink()
     assert only_fault(root) == "is missing"
 
 
-def test_a_sidecar_of_later_days(root):
-    """A schema that is not known is said."""
+def test_an_unknown_schema_is_wrong(root):
     change(session(root) / "session.json", b'"schema": 1', b'"schema": 9')
     assert only_fault(root) == "schema 9 is not known here"
 
 
-def test_a_file_that_is_gone_and_one_too_many(root):
-    """Both are named."""
+def test_a_missing_file_and_an_extra_file_are_named(root):
     folder = session(root)
     (folder / "readings-3.csv").rename(folder / "readings-4.csv")
     faults = found(root)
@@ -191,7 +184,7 @@ def test_a_file_that_is_gone_and_one_too_many(root):
     assert faults[str((folder / "readings-4.csv").relative_to(root))] == "is not named in session.json"
 
 
-def test_another_header(root):
+def test_another_header_is_wrong(root):
     """A file without its header, and one with another."""
     change(session(root, "ana") / "readings.csv", b"poor_signal", b"poor-signal")
     assert only_fault(root) == "the header is another"
@@ -199,13 +192,13 @@ def test_another_header(root):
     assert only_fault(root) == "the header is missing"
 
 
-def test_events_of_a_group(root):
-    """Are checked like those of a session."""
+def test_events_of_a_group_are_checked(root):
+    """They are checked like those of a session."""
     change(root / "sessions" / "2026-11-22" / "events_ABC123.csv", b"prova", b"prove")
     assert only_fault(root) == "line 2 does not match its row check"
 
 
-def test_rows_of_the_old_servers_file(root):
+def test_rows_of_the_old_servers_file_are_ten_whole_numbers(root):
     """Ten whole numbers each, under its header."""
     change(root / "Ana.csv", b"85,72,", b"85,x,")
     assert only_fault(root) == "line 2 is not ten whole numbers"
@@ -213,8 +206,8 @@ def test_rows_of_the_old_servers_file(root):
     assert only_fault(root) == "line 2 is not ten whole numbers"
 
 
-def test_the_index(root):
-    """A file that it names and that is gone; a row that is none."""
+def test_the_index_is_checked(root):
+    """It names a missing file, and has a row of one column."""
     (root / "Ana.csv").unlink()
     assert only_fault(root) == "1 of the files that it names are not there"
     (root / "names.csv").write_bytes(b"name,file\nJoao_Silva\n")
@@ -249,7 +242,7 @@ def test_repair_leaves_other_damage(root, capsys):
 
 
 def test_no_repair_while_a_recorder_runs(root, capsys):
-    """It would cut a row that is just being written. Verifying alone is allowed."""
+    """It would cut a row that the recorder is writing. Verifying alone is allowed."""
     inbox = Inbox(root / INBOX_FILE)
     inbox.open()
     try:
@@ -261,8 +254,8 @@ def test_no_repair_while_a_recorder_runs(root, capsys):
     assert main(["verify", str(root), "--repair"]) == 0
 
 
-def test_an_inbox_that_is_none(root, capsys):
-    """Is said in a sentence, and nothing is touched."""
+def test_a_damaged_inbox_stops_a_repair(root, capsys):
+    """The command says so in a sentence, and changes nothing."""
     (root / INBOX_FILE).write_bytes(b"no database at all, but long enough to be one" * 100)
     with pytest.raises(sqlite3.DatabaseError):
         Inbox(root / INBOX_FILE).open()
@@ -270,8 +263,8 @@ def test_an_inbox_that_is_none(root, capsys):
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_a_row_that_is_just_being_written(root):
-    """An open session is looked at again before it is called wrong."""
+def test_a_row_that_is_being_written_is_not_wrong(root):
+    """An open session is read again before it is called wrong."""
     path = session(root, "ana") / "readings.csv"
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
@@ -279,8 +272,8 @@ def test_a_row_that_is_just_being_written(root):
     assert [each for each in looks if each.faults] == []
 
 
-def test_a_session_that_is_closed_meanwhile(root):
-    """What is read half before and half after is read again."""
+def test_a_session_that_closes_meanwhile_is_not_wrong(root):
+    """A session that changes while it is read is read again."""
     folder = session(root)
     closed = folder.with_name("closed")
     shutil.copytree(folder, closed)
@@ -295,7 +288,6 @@ def test_a_session_that_is_closed_meanwhile(root):
     assert not any(each.faults for each in verdicts([folder], wait=lambda: None))
 
 
-def test_what_holds_no_recording(tmp_path, capsys):
-    """Exit code 2."""
+def test_a_path_without_a_recording_is_refused(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "holds no recording" in capsys.readouterr().err

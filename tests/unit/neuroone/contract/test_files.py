@@ -26,7 +26,6 @@ from tests.support.messages import reading
 
 @pytest.mark.parametrize("name", ["Joao_Silva", "João Silva", "Ana", "山田太郎", "a.b", "Zoë-2", "'quoted'", "😀"])
 def test_a_safe_name_stays(name: str) -> None:
-    """The old server's files go on under their names."""
     assert safe_stem(name) == name
 
 
@@ -50,7 +49,7 @@ def test_a_safe_name_stays(name: str) -> None:
     ],
 )
 def test_any_other_name_is_made_safe_and_gets_a_hash(name: str, stem: str) -> None:
-    """What is dangerous becomes an underscore or goes; the hash keeps it apart from its neighbours."""
+    """Dangerous characters become an underscore or go; the hash tells similar names apart."""
     assert re.fullmatch(re.escape(stem) + "-[0-9a-f]{6}", safe_stem(name))
 
 
@@ -66,7 +65,7 @@ def test_a_file_name_is_one_component_everywhere(name: str) -> None:
 
 
 def test_keys_tell_what_is_one_file_somewhere() -> None:
-    """Case and composition do not make two files on Windows or macOS."""
+    """Windows and macOS ignore case and composition."""
     assert file_key("JOÃO.csv") == file_key("joa\u0303o.csv")
     assert file_key("Ana.csv") != file_key("Ana2.csv")
     assert with_hash("ana", "ANA") != with_hash("ana", "ana")

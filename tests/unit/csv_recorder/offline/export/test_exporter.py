@@ -56,7 +56,7 @@ def export(root, to, out, *more):
 
 
 def test_parquet_is_three_tables(root, tmp_path):
-    """Types and time zone stay; what a source does not say is missing and not 0."""
+    """Types and time zone stay; unknown values are missing and not 0."""
     assert export(root, "parquet", tmp_path / "out") == 0
     readings = pd.read_parquet(tmp_path / "out" / "readings")
     assert len(readings) == 50
@@ -77,7 +77,7 @@ def test_parquet_is_three_tables(root, tmp_path):
 
 
 def test_workbooks(root, tmp_path):
-    """One a session, three sheets, no formula; dates are dates."""
+    """Each has three sheets and no formula; dates are dates."""
     assert export(root, "xlsx", tmp_path / "out") == 0
     files = sorted((tmp_path / "out").iterdir())
     assert [file.stem for file in files] == ["2026-11-22_182031_ABC123_Joao_Silva", "2026-11-22_182031_ABC123_phone"]
@@ -93,7 +93,6 @@ def test_workbooks(root, tmp_path):
 
 
 def test_csv_for_a_spreadsheet_in_portuguese(root, tmp_path):
-    """BOM, semicolon, decimal comma, no formula: read with the dialect that the program takes there."""
     assert export(root, "csv-ptbr", tmp_path / "out") == 0
     content = (tmp_path / "out" / "2026-11-22_182031_ABC123_Joao_Silva.csv").read_bytes()
     assert content.startswith(b"\xef\xbb\xbfhorario_utc;segundos;")
@@ -110,7 +109,6 @@ def test_csv_for_a_spreadsheet_in_portuguese(root, tmp_path):
 
 
 def test_the_old_servers_file_is_exported(tmp_path):
-    """Its columns are there, its time is not."""
     (tmp_path / "Joao_Silva.csv").write_text(SEED_FILE, encoding="ascii")
     assert export(tmp_path, "csv-ptbr", tmp_path / "out") == 0
     text = (tmp_path / "out" / "Joao_Silva.csv").read_text(encoding="utf-8-sig")
@@ -126,7 +124,7 @@ def counts_of(raw):
 
 
 def test_mne_reads_every_sample_of_an_edf_file(root, tmp_path, capsys):
-    """Volts as counts say; the hole is zeros and annotated, so is poor signal; the marker stands at its time."""
+    """Volts match the counts; the hole is zeros; hole, poor signal and marker are annotated."""
     assert export(root, "edf", tmp_path / "out") == 0
     assert "1 of 2 sessions have no raw samples" in capsys.readouterr().out
     (file,) = (tmp_path / "out").iterdir()
@@ -162,7 +160,7 @@ def test_a_part_of_a_second_is_filled_up_and_annotated(tmp_path):
 
 
 def test_a_long_hole_begins_another_file(tmp_path):
-    """So does a count that begins anew."""
+    """A count that restarts does, too."""
     later = NOON + timedelta(seconds=HOLE_MAX_S + 60)
     rows = raw_rows(2)
     again = raw_rows(2, start=later)
@@ -175,7 +173,7 @@ def test_a_long_hole_begins_another_file(tmp_path):
 
 
 def test_a_hole_that_the_headset_did_not_count(tmp_path):
-    """Its samples go on, but its time does not: the clock says how long it was away."""
+    """The sample count goes on, but the clock shows how long the headset was away."""
     rows = raw_rows(2)
     cells = [row.decode().split(",") for row in raw_rows(4)[16:]]
     late = [
@@ -190,7 +188,7 @@ def test_a_hole_that_the_headset_did_not_count(tmp_path):
 @pytest.mark.pty
 @pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
 def test_a_terminal_shows_how_far_it_is(root, tmp_path):
-    """And a file or a pipe is given no bar."""
+    """A file or a pipe gets no bar."""
     ours, theirs = os.openpty()
     termios = pytest.importorskip("termios")
     termios.tcsetwinsize(theirs, (24, 80))
@@ -205,7 +203,7 @@ def test_a_terminal_shows_how_far_it_is(root, tmp_path):
 
 
 def test_nothing_to_export(tmp_path, capsys):
-    """Sessions without raw samples give no EDF file: exit code 1, and the reason."""
+    """Sessions without raw samples give no EDF file; the command says so and returns 1."""
     write_session(tmp_path / "r", readings=reading_rows(3))
     assert export(tmp_path / "r", "edf", tmp_path / "out") == 1
     assert "run --raw records them" in capsys.readouterr().out
@@ -224,7 +222,7 @@ def test_bids_is_read_by_mne_bids(root, tmp_path):
 
 
 def test_bids_has_its_required_files_and_no_name(root, tmp_path):
-    """Nor an id made of a name, in no file and in no file's name."""
+    """No file, and no file name, holds an id made of a name."""
     out = tmp_path / "bids"
     assert export(root, "bids", out) == 0
     stem = out / "sub-001" / "ses-01" / "eeg" / "sub-001_ses-01_task-classroom_run-01"
@@ -252,21 +250,19 @@ def test_bids_has_its_required_files_and_no_name(root, tmp_path):
 
 
 def test_bids_with_names_where_they_are_asked_for(root, tmp_path):
-    """In the list of participants and nowhere else."""
+    """They are only in the list of participants."""
     assert export(root, "bids", tmp_path / "bids", "--names") == 0
     found = pd.read_csv(tmp_path / "bids" / "participants.tsv", sep="\t")
     assert found["name"].tolist() == ["João =Silva", "=1+1"]
 
 
 def test_only_one_group(root, tmp_path):
-    """The others are not exported."""
     write_session(root, group="XYZ", source="third", readings=reading_rows(3))
     assert export(root, "parquet", tmp_path / "out", "--group", "XYZ") == 0
     assert pd.read_parquet(tmp_path / "out" / "readings")["source"].unique().tolist() == ["third"]
 
 
 def test_one_broken_session_loses_no_other(root, tmp_path, capsys):
-    """It is named, and the exit code is 1."""
     (next(root.glob("sessions/*/*_phone")) / "readings.csv").write_bytes(b"a,b\n1,2\n")
     assert export(root, "xlsx", tmp_path / "out") == 1
     assert "Could not be read: " in capsys.readouterr().out
@@ -275,7 +271,6 @@ def test_one_broken_session_loses_no_other(root, tmp_path, capsys):
 
 @pytest.mark.parametrize("to", NEEDED_BY)
 def test_a_package_that_is_missing_is_named(root, tmp_path, monkeypatch, capsys, to):
-    """With what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tqdm" else object())
     assert export(root, to, tmp_path / "out") == 2
     words = f"export --to {to} needs tqdm: install it with: pip install 'neuroone[csv-recorder-export]'"
@@ -283,7 +278,6 @@ def test_a_package_that_is_missing_is_named(root, tmp_path, monkeypatch, capsys,
 
 
 def test_wrong_settings(capsys):
-    """All at once."""
     assert main(["export", "--to", "mp3"]) == 2
     faults = capsys.readouterr().err
     assert "--to: must be one of parquet, xlsx, edf, bids, csv-ptbr" in faults

@@ -47,7 +47,6 @@ def test_only_valid_samples_count(tmp_path):
 
 
 def test_a_source_that_says_no_quality_is_marked(tmp_path):
-    """Values above 0 count, and the quality is unknown."""
     rows = [row_of(0, "", 40), row_of(1, "", 0), row_of(2, "", 60)]
     found = only_row(write_session(tmp_path, readings=rows))
     assert (found["attention_n"], found["attention_mean"], found["signal"]) == (2, 50, "unknown")
@@ -55,7 +54,7 @@ def test_a_source_that_says_no_quality_is_marked(tmp_path):
 
 
 def test_quality_known_of_a_part_only(tmp_path):
-    """The share of valid signal is that of the rows which say it."""
+    """The share of valid signal is that of the rows that report it."""
     rows = [row_of(0, "", 40), row_of(1, 0, 50), row_of(2, 200, 0)]
     found = only_row(write_session(tmp_path, readings=rows))
     assert (found["signal"], found["valid_share"]) == ("partly known", 0.5)
@@ -69,19 +68,17 @@ def test_the_trend_is_a_slope_per_minute(tmp_path):
 
 
 def test_no_trend_of_half_a_minute(tmp_path):
-    """A slope per minute needs a minute."""
     found = only_row(write_session(tmp_path, readings=reading_rows(30)))
     assert found["attention_trend_per_min"] is None
 
 
 def test_gaps_are_counted(tmp_path):
-    """What is missing by seq, and the longest time without a reading."""
     found = only_row(write_session(tmp_path, readings=reading_rows(100, lost=range(40, 60))))
     assert (found["rows"], found["missing"], found["longest_step_s"], found["duration_s"]) == (80, 20, 21, 99)
 
 
 def test_a_late_row_is_no_gap(tmp_path):
-    """Rows are taken in the order of their time."""
+    """Rows are sorted by their time."""
     rows = reading_rows(20)
     rows.append(rows.pop(5))
     found = only_row(write_session(tmp_path, readings=rows))
@@ -121,7 +118,6 @@ def test_a_torn_last_row_is_left_out_and_said(tmp_path, cut):
 
 
 def test_a_changed_row_is_left_out_and_said(tmp_path):
-    """A row that does not check is in no figure."""
     folder = write_session(tmp_path, readings=reading_rows(10))
     path = folder / "readings.csv"
     path.write_bytes(path.read_bytes().replace(b",40,50,", b",41,50,", 1))
@@ -130,7 +126,6 @@ def test_a_changed_row_is_left_out_and_said(tmp_path):
 
 
 def test_one_unreadable_session_loses_no_other(tmp_path):
-    """It is named, and the rest is reported."""
     broken = write_session(tmp_path, source="broken")
     (broken / "readings.csv").write_bytes(b"a,b,check\n1,2,x\n")
     write_session(tmp_path, readings=reading_rows(10))
@@ -141,7 +136,7 @@ def test_one_unreadable_session_loses_no_other(tmp_path):
 
 
 def test_a_session_without_a_sidecar_is_reported(tmp_path):
-    """Under the name of its directory."""
+    """It has the name of its directory."""
     folder = write_session(tmp_path, readings=reading_rows(10))
     (folder / "session.json").unlink()
     assert only_row(folder)["name"] == folder.name
@@ -189,7 +184,6 @@ def test_a_student_with_two_sessions_has_a_row_of_all(tmp_path):
 
 
 def test_every_student_counts_once_in_the_class(tmp_path):
-    """However long each of them was there."""
     write_session(tmp_path, readings=[row_of(n, 0, 20) for n in range(30)], name="Ana", source="ana")
     write_session(tmp_path, readings=[row_of(n, 0, 80) for n in range(10)], name="Bia", source="bia")
     write_session(tmp_path, readings=[row_of(n, 200, 0) for n in range(10)], name="Caio", source="caio")
@@ -199,7 +193,7 @@ def test_every_student_counts_once_in_the_class(tmp_path):
 
 
 def test_a_span_of_time_and_a_group(tmp_path):
-    """From the first moment, to before the last; only the group that was asked for."""
+    """The span includes its start and not its end."""
     write_session(tmp_path, readings=reading_rows(100))
     write_session(tmp_path, readings=reading_rows(100), group="XYZ", source="other")
     since, until = NOON + timedelta(seconds=10), NOON + timedelta(seconds=20)
@@ -218,13 +212,12 @@ def test_nothing_in_the_span(tmp_path):
 
 @pytest.mark.parametrize("rows", [[], [READINGS.encode()[:0]]])
 def test_a_session_without_a_reading(tmp_path, rows):
-    """Is no row of the report."""
     write_session(tmp_path, readings=[])
     assert make(find([tmp_path])).sessions.empty
 
 
 def test_paths_may_be_of_any_level(tmp_path):
-    """The recordings, a date, a session, one of its files: each finds the session once."""
+    """A path may be the recordings, a date, a session or one of its files."""
     folder = write_session(tmp_path, readings=reading_rows(3))
     places = [tmp_path, tmp_path / "sessions", folder.parent, folder, folder / "readings.csv"]
     for place in places:
@@ -233,7 +226,6 @@ def test_paths_may_be_of_any_level(tmp_path):
 
 
 def test_what_holds_no_recording_is_said(tmp_path):
-    """In one sentence each."""
     (tmp_path / "notes.csv").write_text("a,b\n", encoding="ascii")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SettingsError) as error:
@@ -242,6 +234,6 @@ def test_what_holds_no_recording_is_said(tmp_path):
 
 
 def test_half_a_header_of_the_old_file(tmp_path):
-    """A file that was just made is a recording without a row."""
+    """A new file is a recording without a row."""
     (tmp_path / "Ana.csv").write_text(SEED_HEADER[:20], encoding="ascii")
     assert make(find([tmp_path])).sessions.empty

@@ -59,7 +59,7 @@ def report(*words):
 
 
 def test_the_page_holds_names_as_text_and_asks_nobody(recordings, tmp_path):
-    """No script, no handler, no address; every name can be read."""
+    """It has no script, no handler and no address; every name is readable."""
     assert report(recordings, "--html", tmp_path / "r.html") == 0
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "img", "link", "iframe", "object", "form"})
@@ -72,7 +72,6 @@ def test_the_page_holds_names_as_text_and_asks_nobody(recordings, tmp_path):
 
 
 def test_the_page_has_a_plot_for_every_student_and_class(recordings, tmp_path):
-    """Each with its meaning in words, and both lines in it."""
     report(recordings, "--html", tmp_path / "r.html")
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     plots = [keys for tag, keys in page.tags if tag == "svg"]
@@ -93,7 +92,6 @@ def test_a_line_is_broken_where_nothing_is_valid(tmp_path):
 
 
 def test_a_page_without_a_reading(tmp_path):
-    """Says so, and is a page."""
     write_session(tmp_path / "recordings")
     assert report(tmp_path / "recordings", "--html", tmp_path / "r.html") == 0
     assert "No readings match" in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
@@ -110,7 +108,7 @@ def test_the_text_steers_no_terminal(recordings, capsys):
 
 
 def test_the_csv_is_read_back_and_runs_no_formula(recordings, tmp_path):
-    """One row a student; a name that begins like a formula has an apostrophe before it, a negative number has none."""
+    """A name that begins like a formula gets an apostrophe, a negative number does not."""
     report(recordings, "--csv", tmp_path / "r.csv")
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -136,7 +134,6 @@ def test_the_workbook_is_read_back_and_holds_no_formula(recordings, tmp_path):
 
 
 def test_portuguese(tmp_path, capsys):
-    """Words and decimal commas; the language is that of the computer where none is asked for."""
     write_session(tmp_path, readings=reading_rows(70))
     main(["report", str(tmp_path), "--language", "pt-BR", "--html", str(tmp_path / "r.html")])
     out = capsys.readouterr().out
@@ -155,7 +152,6 @@ def test_portuguese(tmp_path, capsys):
     ],
 )
 def test_the_language_of_the_computer(monkeypatch, variable, value, language):
-    """As its environment says."""
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
@@ -163,7 +159,7 @@ def test_the_language_of_the_computer(monkeypatch, variable, value, language):
 
 
 def test_both_languages_have_every_word_with_the_same_places():
-    """A sentence takes as many values in one language as in the other."""
+    """A text has the same number of values in both languages."""
     for english, portuguese in texts._WORDS.values():
         assert english
         assert portuguese
@@ -171,7 +167,6 @@ def test_both_languages_have_every_word_with_the_same_places():
 
 
 def test_the_old_servers_file_says_that_its_quality_is_unknown(tmp_path, capsys):
-    """In words on the page, in a word in the table."""
     path = tmp_path / "Joao_Silva.csv"
     path.write_text(SEED_FILE, encoding="ascii")
     assert report(path, "--html", tmp_path / "r.html") == 0
@@ -182,7 +177,7 @@ def test_the_old_servers_file_says_that_its_quality_is_unknown(tmp_path, capsys)
 
 
 def test_a_span_in_the_time_zone_of_the_report(tmp_path, capsys):
-    """A date alone is that day, from its beginning to its end, there."""
+    """A date alone means that day in the time zone."""
     write_session(tmp_path, readings=reading_rows(70))
     day = ["--from", "2026-11-23", "--to", "2026-11-23", "--language", "en"]
     assert main(["report", str(tmp_path), *day, "--timezone", "Asia/Tokyo"]) == 0
@@ -192,7 +187,6 @@ def test_a_span_in_the_time_zone_of_the_report(tmp_path, capsys):
 
 
 def test_every_wrong_setting_is_said_at_once(tmp_path, capsys):
-    """And the exit code is 2."""
     assert main(["report", "--from", "yesterday", "--timezone", "Mars", "--language", "tlh"]) == 2
     faults = capsys.readouterr().err.splitlines()
     assert [fault.split(":")[1].strip() for fault in faults] == ["--from", "--timezone", "--language"]
@@ -201,7 +195,6 @@ def test_every_wrong_setting_is_said_at_once(tmp_path, capsys):
 
 
 def test_a_file_that_cannot_be_written(tmp_path, capsys):
-    """Is named in one sentence."""
     write_session(tmp_path, readings=reading_rows(5))
     assert main(["report", str(tmp_path), "--html", str(tmp_path / "no" / "r.html")]) == 2
     assert "cannot be written" in capsys.readouterr().err
@@ -219,7 +212,7 @@ def test_a_session_that_cannot_be_read_makes_the_exit_code_1(tmp_path, capsys):
 
 
 def test_recording_imports_no_pandas():
-    """What is heavy is imported by the command that needs it."""
+    """A command imports heavy packages itself."""
     import subprocess
     import sys
 
