@@ -215,7 +215,7 @@ class Recorder:
         for file, contents in tuple(self._ready.items()):
             known = self._by_id[file]
             if not known.size_bytes:
-                self._folders.update(_folders_of(known.path))
+                self._folders.update(map(str, PurePosixPath(known.path).parents))
             known.size_bytes = self._writer.append(known.path, files.header_of(known.path), b"".join(contents))
             known.is_full |= known.size_bytes >= self._options.rotate_bytes
             self._unsynced[file] = known
@@ -623,7 +623,3 @@ class Recorder:
 
 def _inode(path: Path) -> int:
     return path.stat().st_ino
-
-
-def _folders_of(path: str) -> list[str]:
-    return [str(each) for each in PurePosixPath(path).parents]

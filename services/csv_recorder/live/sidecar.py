@@ -16,11 +16,6 @@ def write_sidecar(folder: Path, session: Session, site: str, version: str) -> No
     parts = session.about["parts"].items() if session.open else ()
     growing = {files.part_name(kind, number) for kind, (number, _) in parts}
     contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.name not in growing}
-    write_whole(folder / files.SIDECAR, sidecar(session, site, version, contents), sync=not session.open)
-
-
-def sidecar(session: Session, site: str, version: str, contents: Mapping[str, bytes]) -> bytes:
-    """Return the content of ``session.json``. ``contents`` are the files that no longer grow."""
     about = session.about
     group, _, source = session.stream.partition("/")
     readings = [content for name, content in contents.items() if name.startswith(files.READINGS)]
@@ -54,7 +49,8 @@ def sidecar(session: Session, site: str, version: str, contents: Mapping[str, by
         "columns": files.described_columns(),
         "bids": files.BIDS,
     }
-    return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    write_whole(folder / files.SIDECAR, text.encode(), sync=not session.open)
 
 
 def _rows(content: bytes) -> int:

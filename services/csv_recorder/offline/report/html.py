@@ -109,10 +109,10 @@ def _bands(row: Any, words: Words) -> str:
     if not row["bands_n"]:
         return ""
     body = "".join(
-        f'<tr><td class="text">{escape(label)}</td>'
+        f'<tr><td class="text">{escape(words(band))}</td>'
         f'<td><span class="bar" style="width:{100 * row[f"{band}_share"]:.1f}%"></span></td>'
         f"<td>{words.percent(row[f'{band}_share'])}</td><td>{words.number(row[f'{band}_log10'], 2)}</td></tr>\n"
-        for band, label in zip(BANDS, words.bands(), strict=True)
+        for band in BANDS
     )
     head = f'<tr><th class="text">{words("band")}</th><th></th><th>{words("share")}</th><th>{words("log")}</th></tr>'
     return (

@@ -70,8 +70,8 @@ def _band_columns(words: Words) -> list[Column]:
         (words("name"), lambda row: _short(row["name"])),
         (words("start"), lambda row: _start(row, words)),
         *(
-            (f"{name} %", lambda row, of=f"{band}_share": words.percent(row[of]).removesuffix(" %"))
-            for band, name in zip(BANDS, words.bands(), strict=True)
+            (f"{words(band)} %", lambda row, of=f"{band}_share": words.percent(row[of]).removesuffix(" %"))
+            for band in BANDS
         ),
         *((words("log"), lambda row, of=f"{band}_log10": words.number(row[of], 2)) for band in BANDS),
     ]

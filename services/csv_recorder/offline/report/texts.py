@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
 
-from neuroone.contract.messages import BANDS
-
 ENGLISH: Final = "en"
 PORTUGUESE: Final = "pt-BR"
 LANGUAGES: Final = (ENGLISH, PORTUGUESE)
@@ -71,8 +69,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "not_read": ("Could not be read", "Não foi possível ler"),
     "nothing": ("No readings match this selection.", "Nenhuma leitura corresponde a esta seleção."),
     "samples": ("samples", "amostras"),
-}
-_BANDS: Final = {
     "delta": ("delta", "delta"),
     "theta": ("theta", "teta"),
     "low_alpha": ("low alpha", "alfa baixa"),
@@ -94,10 +90,6 @@ class Words:
     def __call__(self, key: str, *values: object) -> str:
         """Return a text with values in it."""
         return _WORDS[key][LANGUAGES.index(self.language)].format(*values)
-
-    def bands(self) -> tuple[str, ...]:
-        """Return the names of the eight bands."""
-        return tuple(_BANDS[band][LANGUAGES.index(self.language)] for band in BANDS)
 
     def number(self, value: Any, decimals: int = 1, *, sign: bool = False) -> str:
         """Write a number; a dash if there is none."""

@@ -88,7 +88,7 @@ def test_a_name_is_forgotten_everywhere(root, capsys):
     after = contents(root)
     assert not any("ana" in name.lower() for name in after)
     assert all("Íris" not in content.decode() for content in after.values())
-    assert after["names.csv"].decode().splitlines() == ["name,file", "João,João.csv"]
+    assert after["names.csv"].decode().splitlines() == ['"name","file"', '"João","João.csv"']
     assert after[DEAD_LETTERS_FILE].count(b"\n") == 2
     changed = {"names.csv", DEAD_LETTERS_FILE}
     assert {name: before[name] for name in after if name not in changed} == {
