@@ -64,7 +64,7 @@ def check_numbers(readings: list[Reading], blocks: list[RawBlock]) -> None:
 
 @needs_captures
 def test_capture_arrives_exactly(broker, listener):
-    """A real capture, played fast, arrives on the topics with its exact sums, then the stream is offline."""
+    """A real capture, replayed fast, arrives on the topics with its exact sums, then the stream is offline."""
     assert main(["replay", str(BASELINE), "--speed", "1000", "--broker", broker.url]) == 0
     source = BASELINE.stem
     wait_for_state(listener, source, status=StreamStatus.OFFLINE, link=Link.ENDED)
@@ -80,7 +80,7 @@ def test_capture_arrives_exactly(broker, listener):
 
 
 def test_shipped_example(broker, listener):
-    """The shipped capture plays with a name and a code, ten seconds of it."""
+    """The shipped capture, ten seconds, is published with a name and a code."""
     options = ["--speed", "20", "--name", "Ana Á", "--code", "Turma 1", "--source", "bench"]
     assert main(["replay", "example", *options, "--broker", broker.url]) == 0
     wait_for_state(listener, "bench", link=Link.ENDED)
@@ -105,7 +105,7 @@ def test_simulated_headset_until_stopped(broker, listener):
 
 
 def test_search_without_ports(broker, listener):
-    """Without an argument headsets are looked for; the state of the search says what to do, and when it ended."""
+    """Without an argument headsets are searched; the state of the search has a hint, and tells when it has ended."""
     program = start(broker, "--log-level", "debug")
     try:
         wait_for(lambda: messages_of(listener, StreamState, "auto"), "state of the search")
@@ -158,7 +158,7 @@ def test_two_bridges_on_one_host(broker, listener):
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")
 def test_headset_that_goes_and_comes_back(start_broker, tmp_path):
-    """A headset is unplugged and plugged in again: the programs tell of it and go on, in a new session."""
+    """A headset is unplugged and plugged in again: its state tells so, and its readings go on in a new session."""
     broker, port = start_broker("nats"), str(tmp_path / "ttyBENCH")
     simulate = [sys.executable, "-m", "serial_bridge", "simulate", "--link", port]
     with listening(broker.url) as listener:

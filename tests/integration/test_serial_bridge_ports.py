@@ -1,4 +1,4 @@
-"""The bridge on real pseudo-terminals, TCP ports and pipes: what goes wrong there, and how it comes back.
+"""The bridge on real pseudo-terminals, TCP ports and pipes: their faults, and how they recover.
 
 The clock runs SPEED times faster for the bridge and the simulated headsets alike.
 """
@@ -46,7 +46,7 @@ def sleep(seconds: float) -> None:
 
 
 class Published:
-    """Stands for the broker: keeps what was published."""
+    """Replace the broker's client; keep the messages."""
 
     def __init__(self) -> None:
         self.identity = identity("serial_bridge")
@@ -73,13 +73,13 @@ class Published:
 
 
 class Plugged:
-    """A simulated headset on a line, driven by a thread of its own; it can fall silent, talk rubbish, be unplugged."""
+    """A simulated headset on a line, driven by a thread of its own; it can fall silent, send noise, be unplugged."""
 
     def __init__(self, line: serve_simulated.Line, **options: Any) -> None:
         self.headset = SimulatedHeadset(**{"seed": 1, **options})
         self.written = b""
         self.is_silent = False
-        self.talks_rubbish = False
+        self.sends_noise = False
         self._line = line
         self._unplugged = threading.Event()
         self._thread = threading.Thread(target=self._send, name="plugged")
@@ -93,7 +93,7 @@ class Plugged:
             self.headset.receive(received)
             stream = self.headset.advance(clock() - began_s)
             if stream and not self.is_silent:
-                self._line.write(b"0123456789\r\n" if self.talks_rubbish else stream, self.headset.baud)
+                self._line.write(b"0123456789\r\n" if self.sends_noise else stream, self.headset.baud)
             sleep(serve_simulated.TICK_S)
 
     def unplug(self) -> None:
@@ -164,7 +164,7 @@ def check_sessions(published: Published) -> list[str]:
 
 
 def test_unplug_and_replug(published, plug, port):
-    """A port that goes away is told of; when it is back under its name, reading goes on in a new session."""
+    """The state of a lost port tells so; when it is back under its name, reading goes on in a new session."""
     first = plug(PtyLine(Random(1), port))
     with bridged(SerialSource(str(port)), published):
         published.wait_for_state(**ONLINE)
@@ -214,7 +214,7 @@ def test_silence(published, plug, port):
 
 
 def test_wrong_speed(published, plug, port):
-    """At a wrong speed bytes come that make no sense: that is said, with what to do."""
+    """At a wrong speed no frames are found; the hint names --baud."""
     plug(PtyLine(Random(1), port), mode="normal")
     with bridged(SerialSource(str(port), baud=115200), published):
         state = published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_FRAMES)
@@ -233,18 +233,18 @@ def test_speed_is_found(published, plug, port, mode):
 
 
 def test_rubbish_then_headset(published, plug, port):
-    """A device that talks nonsense is told of and written nothing to; a headset in its place is read."""
+    """Nothing is written to a device that sends noise, and its state tells so; a headset in its place is read."""
     other = plug(PtyLine(Random(1), port))
-    other.talks_rubbish = True
+    other.sends_noise = True
     with bridged(SerialSource(str(port)), published):
         published.wait_for_state(status=StreamStatus.OFFLINE, link=Link.NO_FRAMES)
         assert other.written == b""
-        other.talks_rubbish = False
+        other.sends_noise = False
         published.wait_for_state(**ONLINE)
 
 
 def test_dongle(published, plug, port):
-    """A dongle says what it does; it is told to connect, and the headset's id becomes part of the device."""
+    """A dongle's states are published; it is told to connect, and the headset's id becomes part of the device."""
     plug(PtyLine(Random(1), port), mode="dongle")
     with bridged(SerialSource(str(port), baud=115200), published):
         assert "headset 0606" in (published.wait_for_state(**ONLINE).device or "")
@@ -297,7 +297,7 @@ def test_no_permission(published, plug, port):
 
 
 def test_busy_port(published, plug, port):
-    """A port that another program uses is told of; when that program ends, it is read."""
+    """The state of a port that another program uses tells so; when that program ends, it is read."""
     plug(PtyLine(Random(1), port))
     other = SerialSource(str(port)).open(57600)
     with bridged(SerialSource(str(port)), published):
@@ -308,7 +308,7 @@ def test_busy_port(published, plug, port):
 
 
 def test_tcp_port(published, plug):
-    """A headset behind a TCP port: nobody there, there, gone, there again."""
+    """A headset behind a TCP port: not there, there, gone, there again."""
     number = free_port()
     with bridged(SerialSource(f"socket://127.0.0.1:{number}"), published):
         assert "Nothing answers" in (published.wait_for_state(link=Link.NO_PORT).hint or "")
@@ -329,7 +329,7 @@ class Rfc2217Line(TcpLine):
         self._manager = PortManager(serial_for_url("loop://"), self)  # type: ignore[arg-type]
 
     def write(self, stream: bytes, baud: int | None = None) -> None:
-        """Send; what the protocol's own side says comes without a speed, and is not escaped."""
+        """Send a headset's bytes escaped; the protocol's own bytes, without a speed, are not."""
         super().write(stream if baud is None else b"".join(self._manager.escape(stream)), 0)
 
     def read(self, baud: int) -> bytes:
@@ -350,7 +350,7 @@ def test_network_adapter(published, plug):
 
 
 def test_named_pipe(published, tmp_path):
-    """What a program writes into a named pipe is read as from a port."""
+    """Bytes that a program writes into a named pipe are read as from a port."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     stream = SimulatedHeadset(1).advance(10)
@@ -363,7 +363,7 @@ def test_named_pipe(published, tmp_path):
 
 
 def test_damaged_line(published, plug, port):
-    """Over a hostile line no reading comes that was not sent."""
+    """A damaged line gives only readings that were sent."""
     plug(PtyLine(Random(1), port), damage=Damage(drop=0.01, flip=0.002), seed=3)
     sent = {reading_of(frame) for frame in second_frames(SimulatedHeadset(3).advance(120))}
     with bridged(SerialSource(str(port)), published):
@@ -422,7 +422,7 @@ def searching(published: Published, ports: dict[Path, SerialPortInfo], names: li
 
 
 def test_search(published, plug, tmp_path):
-    """The search says that there is no port, finds two headsets by content, and leaves another device alone."""
+    """The search reports that there is no port, finds two headsets by their bytes, and leaves another device alone."""
     ports: dict[Path, SerialPortInfo] = {}
 
     def plug_in(name: str, location: str, **options: Any) -> Plugged:
@@ -433,7 +433,7 @@ def test_search(published, plug, tmp_path):
     with searching(published, ports, ["Ana", "Bia"]):
         assert "plug" in (published.wait_for_state(source="auto", link=Link.NO_PORT).hint or "")
         other = plug_in("ttyUSB0", "1-1")
-        other.talks_rubbish = True
+        other.sends_noise = True
         published.wait_for_state(source="auto", link=Link.NO_FRAMES)
         plug_in("ttyUSB1", "1-2", mode="dongle")
         plug_in("ttyUSB2", "1-3", seed=2)

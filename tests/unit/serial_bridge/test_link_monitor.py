@@ -1,4 +1,4 @@
-"""What a link's monitor says, second by second."""
+"""The link's status, second by second."""
 
 import pytest
 
@@ -17,81 +17,79 @@ def monitor() -> LinkMonitor:
     return monitor
 
 
-def heard(monitor: LinkMonitor, now_s: float, reading: bool = True) -> None:
+def receive(monitor: LinkMonitor, now_s: float, reading: bool = True) -> None:
     monitor.on_bytes(now_s)
     monitor.on_events(RAW, now_s)
     if reading:
         monitor.on_reading(now_s)
 
 
-def said(monitor: LinkMonitor, now_s: float) -> tuple[StreamStatus, Link]:
+def judged(monitor: LinkMonitor, now_s: float) -> tuple[StreamStatus, Link]:
     status = monitor.status(now_s)
     return status.status, status.link
 
 
 def test_before_anything(monitor):
-    """An open port without bytes yet is searched."""
-    assert said(monitor, 100.1) == (StreamStatus.OFFLINE, Link.SEARCHING)
+    """An open port without bytes yet is still being searched."""
+    assert judged(monitor, 100.1) == (StreamStatus.OFFLINE, Link.SEARCHING)
 
 
 def test_ages_of_a_stream(monitor):
     """Online with a reading, stale after 3 s, offline after 10 s."""
-    heard(monitor, 101)
-    assert said(monitor, 101) == (StreamStatus.ONLINE, Link.CONNECTED)
-    assert said(monitor, 103.9) == (StreamStatus.ONLINE, Link.CONNECTED)
-    assert said(monitor, 104) == (StreamStatus.STALE, Link.SILENT)
-    assert said(monitor, 111) == (StreamStatus.OFFLINE, Link.SILENT)
+    receive(monitor, 101)
+    assert judged(monitor, 101) == (StreamStatus.ONLINE, Link.CONNECTED)
+    assert judged(monitor, 103.9) == (StreamStatus.ONLINE, Link.CONNECTED)
+    assert judged(monitor, 104) == (StreamStatus.STALE, Link.SILENT)
+    assert judged(monitor, 111) == (StreamStatus.OFFLINE, Link.SILENT)
 
 
 def test_frames_without_readings(monitor):
     """Frames that make no reading leave the link connected and the stream offline."""
     for second in range(101, 115):
-        heard(monitor, second, reading=False)
-    assert said(monitor, 115) == (StreamStatus.OFFLINE, Link.CONNECTED)
+        receive(monitor, second, reading=False)
+    assert judged(monitor, 115) == (StreamStatus.OFFLINE, Link.CONNECTED)
 
 
 def test_bytes_without_frames(monitor):
-    """Bytes without a frame for 5 s are said to make no sense, and the port is opened anew."""
+    """Bytes without a frame for 5 s make the link NO_FRAMES, and the port is opened anew."""
     for tenth in range(1000, 1051):
         monitor.on_bytes(tenth / 10)
-    assert said(monitor, 105.1) == (StreamStatus.OFFLINE, Link.NO_FRAMES)
+    assert judged(monitor, 105.1) == (StreamStatus.OFFLINE, Link.NO_FRAMES)
     assert monitor.must_reopen(105.1)
     assert not monitor.must_reopen(104)
 
 
-def test_silence_is_waited_for_before_reopening(monitor):
-    """A silent port is given 10 s before it is opened anew."""
-    heard(monitor, 101)
+def test_a_silent_port_is_opened_anew_after_10_s(monitor):
+    receive(monitor, 101)
     assert not monitor.must_reopen(105)
     assert monitor.must_reopen(111)
 
 
-def test_trouble_is_said_until_it_is_over(monitor):
-    """Opening a port anew does not hide what was wrong with it."""
+def test_a_fault_stands_until_frames_arrive(monitor):
+    """Opening a port anew does not hide its fault."""
     monitor.on_fault(Link.PORT_BUSY, "close it")
     monitor.on_open(120)
     assert monitor.status(120.1).link is Link.PORT_BUSY
-    heard(monitor, 121)
+    receive(monitor, 121)
     assert monitor.status(121).link is Link.CONNECTED
 
 
 def test_lost_port_is_offline_at_once(monitor):
-    """A port that is gone makes the stream offline whatever it read just now."""
-    heard(monitor, 101)
+    """A port that is gone makes the stream offline even right after a reading."""
+    receive(monitor, 101)
     monitor.on_fault(Link.UNPLUGGED, "plug it in")
-    assert said(monitor, 101) == (StreamStatus.OFFLINE, Link.UNPLUGGED)
+    assert judged(monitor, 101) == (StreamStatus.OFFLINE, Link.UNPLUGGED)
 
 
-def test_held_back_reading_is_no_silence(monitor):
-    """While the broker is slow nothing is read on purpose: that is no silence."""
-    heard(monitor, 101)
+def test_a_pause_for_the_broker_is_not_silence(monitor):
+    receive(monitor, 101)
     monitor.on_paused(120)
     assert not monitor.must_reopen(120)
     assert monitor.status(121).link is Link.CONNECTED
 
 
 def test_dongle_commands():
-    """A dongle is told to connect when it waits, every 5 s, and not before it has shown itself."""
+    """A waiting dongle is told to connect every 5 s, and never before two frames prove that it is one."""
     monitor = LinkMonitor("COM4", b"\x12\x34")
     monitor.on_open(0)
     standby = Decoder().feed(encode(b"\xd4\x01\x00"))
@@ -111,7 +109,7 @@ def test_dongle_commands():
 
 
 def test_raw_is_asked_for_at_9600_only():
-    """A module without raw samples is told to send them if that was asked for, at 9600 baud."""
+    """A module without raw samples is told to send them only with --raw, and only at 9600 baud."""
     frame = Decoder().feed(encode(b"\x02\x00\x04\x32"))
     for asks_raw, baud, expected in ((True, 9600, b"\x02"), (True, 57600, b""), (False, 9600, b"")):
         monitor = LinkMonitor("COM4", asks_raw=asks_raw)
@@ -124,7 +122,7 @@ def test_raw_is_asked_for_at_9600_only():
 
 
 def test_damaged_line_has_a_hint(monitor):
-    """While readings are withheld the state says why."""
-    heard(monitor, 101)
+    """While readings are withheld the hint gives the reason."""
+    receive(monitor, 101)
     monitor.is_line_damaged = True
     assert "cable" in (monitor.status(101).hint or "")

@@ -1,4 +1,4 @@
-"""Events to readings and raw blocks: numbers, gaps, triggers, what is not believed."""
+"""Events to readings and raw blocks: numbers, gaps, triggers, implausible values."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -26,13 +26,13 @@ def stream() -> Stream:
     return stream
 
 
-def take(stream: Stream, *frames: bytes) -> list[Any]:
+def messages_of(stream: Stream, *frames: bytes) -> list[Any]:
     return stream.on_events(Decoder().feed(b"".join(frames)), NOW)
 
 
 def test_reading(stream):
     """A frame with all values is a reading with the owner, the session and the time."""
-    (reading,) = take(stream, second_frame(26, BANDS, 50, 60))
+    (reading,) = messages_of(stream, second_frame(26, BANDS, 50, 60))
     assert reading == Reading(
         session="s1",
         seq=0,
@@ -56,9 +56,9 @@ def test_reading(stream):
 
 def test_numbers_start_anew_in_a_session(stream):
     """seq rises by one, and starts at 0 in the next session."""
-    assert [reading.seq for reading in take(stream, SECOND, SECOND)] == [0, 1]
+    assert [reading.seq for reading in messages_of(stream, SECOND, SECOND)] == [0, 1]
     stream.begin("s2")
-    assert [(reading.session, reading.seq) for reading in take(stream, SECOND)] == [("s2", 0)]
+    assert [(reading.session, reading.seq) for reading in messages_of(stream, SECOND)] == [("s2", 0)]
 
 
 def test_raw_blocks(stream):
@@ -72,7 +72,7 @@ def test_raw_blocks(stream):
 
 
 def test_gap(stream):
-    """Lost bytes end a block, and the samples' numbers jump by what was lost."""
+    """Lost bytes end a block, and the samples' numbers jump by the number of lost samples."""
     first, second = stream.on_events([Raw((1, 2)), Skipped(15), Raw((3,) * 64)], NOW)
     assert (first.samples, first.first_sample) == ((1, 2), 0)
     assert second.first_sample == 2 + 2
@@ -80,7 +80,7 @@ def test_gap(stream):
 
 @pytest.mark.parametrize(("lost_bytes", "samples"), [(8, 1), (7, 1), (36, 0), (44, 1), (80, 10), (3, 0)])
 def test_size_of_a_gap(stream, lost_bytes, samples):
-    """A lost frame of a second is no lost sample."""
+    """The frame of a second is not counted as lost samples."""
     *_, block = stream.on_events([Raw((1,) * 64), Skipped(lost_bytes), Raw((3,) * 64)], NOW)
     assert block.first_sample == 64 + samples
 
@@ -94,14 +94,14 @@ def test_no_gap_before_the_first_sample(stream):
 def test_values_spread_over_frames(stream):
     """A headset that sends one second in four frames gives one reading a second, made of all four."""
     parts = [encode(b"\x02\x00"), encode(b"\x04\x32"), encode(b"\x05\x3c"), encode(b"\x83\x18" + bytes(23) + b"\x09")]
-    readings = take(stream, *parts, *parts, *parts)
+    readings = messages_of(stream, *parts, *parts, *parts)
     assert [(reading.poor_signal, reading.attention, reading.mid_gamma) for reading in readings] == [(0, 50, 9)] * 3
 
 
 def test_headset_without_bands(stream):
-    """A headset that sends no bands gives a reading a frame, once that is clear."""
+    """A headset without bands gives a reading for each frame after PATIENCE_FRAMES."""
     frame = encode(bytes.fromhex("02 20 04 12 05 60"))
-    readings = take(stream, *[frame] * (PATIENCE_FRAMES + 4))
+    readings = messages_of(stream, *[frame] * (PATIENCE_FRAMES + 4))
     assert len(readings) == 5
     assert (readings[0].poor_signal, readings[0].attention, readings[0].delta) == (32, 18, 0)
 
@@ -109,7 +109,7 @@ def test_headset_without_bands(stream):
 def test_float_bands(stream):
     """The old float band powers are rounded."""
     frame = encode(bytes.fromhex("02 00 81 20 3f800000 40000000 40400000 40800000 40a00000 40c00000 40e00000 41080000"))
-    readings = take(stream, *[frame] * 5)
+    readings = messages_of(stream, *[frame] * 5)
     assert (readings[0].delta, readings[0].mid_gamma) == (1, 8)
 
 
@@ -123,32 +123,32 @@ def test_float_bands(stream):
     ids=["attention", "meditation", "NaN"],
 )
 def test_values_out_of_range(stream, frame):
-    """Values that cannot be make no reading and are counted."""
-    assert take(stream, frame) == []
+    """Implausible values make no reading and are counted."""
+    assert messages_of(stream, frame) == []
     assert stream.counters["implausible_readings"] == 1
 
 
 def test_strange_frame_after_damage(stream):
-    """After damage, a frame laid out like none before is not believed at first."""
+    """After damage, a frame of a new layout is withheld at first."""
     strange = SECOND[:-3] + b"\x06" + SECOND[-2:-1]
     strange = encode(strange[3:])
-    take(stream, SECOND)
+    messages_of(stream, SECOND)
     assert stream.on_events([Skipped(3), *Decoder().feed(strange)], NOW) == []
     assert stream.counters["implausible_readings"] == 1
-    assert len(take(stream, SECOND)) == 1
+    assert len(messages_of(stream, SECOND)) == 1
 
 
 def test_strange_frame_on_a_good_line(stream):
-    """On a line without damage a frame of another layout is believed at once."""
-    take(stream, SECOND)
-    assert len(take(stream, encode(SECOND[3:-1] + b"\x01\x40"))) == 1
+    """On a line without damage a frame of a new layout makes a reading at once."""
+    messages_of(stream, SECOND)
+    assert len(messages_of(stream, encode(SECOND[3:-1] + b"\x01\x40"))) == 1
 
 
 @pytest.mark.parametrize(
     ("damage", "some"), [(Damage(drop=0.01), True), (Damage(flip=0.002), True), (Damage(flip=0.01), False)], ids=str
 )
 def test_no_bogus_reading(damage, some):
-    """Of a damaged line no reading comes that was not sent; where many bytes are changed, none is."""
+    """A damaged line gives only readings that were sent, and none at all where many bytes are changed."""
     whole = SimulatedHeadset(5).advance(120)
     sent = {values(message) for message in read(whole)}
     for seed in range(4):
@@ -169,7 +169,7 @@ def values(reading: Reading) -> tuple[Any, ...]:
 
 
 def test_blinks_are_counted():
-    """Blinks of a simulated head are counted, and said to be estimated."""
+    """Blinks of a simulated head are counted as estimated ones."""
     stream = Stream(Owner())
     stream.begin("s")
     blocks = stream.on_events(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)

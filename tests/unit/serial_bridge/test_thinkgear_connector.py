@@ -59,7 +59,7 @@ def wait_for_format(server: ThinkGearConnectorServer, format: str) -> None:
 
 
 def test_json(server):
-    """A JSON client is told of eSense, bands and poor signal in the Connector's words, and of no raw unless it asks."""
+    """A JSON client receives eSense, bands and poor signal with the Connector's keys, and raw only if it asks."""
     with program(server) as client:
         client.send(appName="test", appKey="0" * 40)
         assert client.read(1) == [{"isAuthorized": True}]
@@ -112,7 +112,7 @@ def test_binary(server):
 
 
 def test_scanning(server):
-    """Without a headset a JSON client is told once a second that one is looked for."""
+    """Without a headset a JSON client receives once a second that the server scans."""
     with program(server) as client:
         client.send(format="Json")
         assert client.read(1) == [{"poorSignalLevel": 200, "status": "scanning"}]
@@ -151,7 +151,7 @@ def test_slow_client_is_dropped(server):
 
 @pytest.mark.parametrize("hostile", [b"\xff\xfe", b"[1,2]", b'"x"', b"{" * 9000, b"\0" * 100, b'{"format":7}', b"]{"])
 def test_hostile_requests(hostile):
-    """Nothing that a client says raises, and little of it is kept."""
+    """No request raises, and little of it is kept."""
     here, there = socket.socketpair()
     client = Client(here)
     for _ in range(50):

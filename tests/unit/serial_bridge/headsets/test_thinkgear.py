@@ -92,7 +92,7 @@ def rows(events: list[Any]) -> list[Any]:
 
 
 def joined(events: list[Any]) -> list[object]:
-    """The events with neighbours of a kind made one: what must not depend on how the bytes were cut."""
+    """Merge neighbouring events of a kind: the result must not depend on the chunks."""
     out: list[object] = []
     run: Any
     for kind, run in groupby(events, type):
@@ -131,7 +131,7 @@ def test_shared_vectors(chunk_bytes):
 
 
 def as_vector(row: Row) -> dict[str, object]:
-    """A row in the words of the shared vectors."""
+    """Convert a row to the format of the shared vectors."""
     value = row.value.hex() if isinstance(row.value, bytes) else row.value
     if row.level:
         return {"ex": row.level, "code": row.code, "hex": value}
@@ -145,7 +145,7 @@ def as_vector(row: Row) -> dict[str, object]:
 @needs_captures
 @pytest.mark.parametrize("chunk_bytes", [None, 4096, 13])
 def test_capture_sums(chunk_bytes):
-    """The real capture decodes to its published sums, however it is cut."""
+    """The real capture decodes to its published sums, whatever the chunks."""
     events, counters = decode(BASELINE.read_bytes(), chunk_bytes)
     found = rows(events)
     raw = [row.value for row in found if row.quantity is Quantity.RAW]
@@ -188,7 +188,7 @@ def is_frame(event: object) -> bool:
 
 
 def test_idle_releases_what_a_false_header_held():
-    """A header that claims more than comes gives way, once the line is quiet, to a frame behind it."""
+    """Once the line is quiet, a complete frame behind an unfinished header is returned."""
     decoder = Decoder()
     assert decoder.feed(b"\xaa\xaa\xa9" + SECOND_FRAME) == []
     assert joined(decoder.idle()) == [3, *decode(SECOND_FRAME)[0]]
@@ -203,7 +203,7 @@ def test_idle_keeps_half_a_frame():
 
 
 def test_flush_starts_anew():
-    """After a flush the decoder joins nothing from before."""
+    """A flush discards an unfinished frame."""
     decoder = Decoder()
     decoder.feed(RAW_FRAME[:5])
     assert joined(decoder.flush()) == [5]
@@ -246,7 +246,7 @@ HOSTILE = st.lists(
 
 @given(HOSTILE, st.lists(st.integers(1, 50), min_size=1))
 def test_any_bytes_any_chunks(stream, sizes):
-    """Whatever comes and however it is cut: no exception, the same events, little kept."""
+    """Any bytes in any chunks give the same events, no exception, and little is kept."""
     decoder = Decoder()
     events: list[Any] = []
     at = 0

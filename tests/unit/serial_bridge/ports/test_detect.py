@@ -24,7 +24,7 @@ DONGLE = SerialPortInfo("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, "1-1.4")
     ],
 )
 def test_rank(port, rank):
-    """VID:PID counts before text; ports of other things are no candidates."""
+    """VID:PID counts before text; ports of other devices are not candidates."""
     assert detect.classify(port)[0] == rank
     assert bool(detect.candidates([port])) == bool(rank)
     assert detect.classify(port)[1]
@@ -44,7 +44,7 @@ def test_source_is_the_place_on_the_usb():
 
 
 def test_again():
-    """A port is found at its name, at its place, by its serial number, or as the only one with its chip."""
+    """A port is found by its name, by its place, by its serial number, or as the only one with its chip."""
     moved = SerialPortInfo("/dev/ttyUSB1", "USB Serial", 0x1A86, 0x7523, "1-1.4")
     elsewhere = SerialPortInfo("/dev/ttyUSB2", "USB Serial", 0x1A86, 0x7523, "1-2")
     another = SerialPortInfo("/dev/ttyUSB3", "USB Serial", 0x1A86, 0x7523, "1-3")

@@ -7,8 +7,7 @@ from random import Random
 import pytest
 
 from neuroone.contract.messages import OFF_SKIN
-from serial_bridge.blink import BlinkEstimator
-from serial_bridge.headsets.events import Frame, Raw
+from serial_bridge.headsets.events import Frame
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import simulated
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
@@ -21,7 +20,7 @@ def decoded(stream: bytes) -> list[dict[str, object]]:
 
 
 def test_rate():
-    """513 frames a second, 4132 bytes, however the time is cut."""
+    """A headset sends 513 frames, 4132 bytes, a second, whatever the steps of time."""
     headset = SimulatedHeadset(1)
     stream = b"".join(headset.advance(tenth / 10) for tenth in range(1, 101))
     assert len(stream) == 10 * 4132
@@ -29,7 +28,7 @@ def test_rate():
 
 
 def test_seed():
-    """The seed decides everything."""
+    """One seed always gives the same bytes."""
     assert SimulatedHeadset(1).advance(2) == SimulatedHeadset(1).advance(2)
     assert SimulatedHeadset(1).advance(2) != SimulatedHeadset(2).advance(2)
 
@@ -69,7 +68,7 @@ def test_normal_mode():
 
 
 def test_dongle():
-    """A dongle stands by, scans when it is told to, finds its headset, and loses it when it is told to."""
+    """A dongle stands by, scans on command, finds its headset, and loses it on command."""
     dongle = SimulatedHeadset(1, "dongle")
     assert decoded(dongle.advance(2)) == 2 * [{"dongle_status": 0}]
     dongle.receive(b"\xc2")
@@ -82,7 +81,7 @@ def test_dongle():
 
 
 def test_damage():
-    """Damage loses and changes as many bytes as it says."""
+    """Damage loses and changes its shares of the bytes."""
     stream = bytes(100_000)
     dropped = Damage(drop=0.01).apply(stream, Random(1))
     assert 98_700 < len(dropped) < 99_300
@@ -94,7 +93,7 @@ def test_damage():
 
 @pytest.mark.parametrize("text", ["drop=2", "drop=x", "loss=0.1", "drop", "0.1"])
 def test_bad_damage(text):
-    """What is no damage is refused with the form."""
+    """Invalid damage is refused with an example."""
     with pytest.raises(ValueError, match="must be like drop="):
         Damage.parse(text)
 
@@ -102,26 +101,3 @@ def test_bad_damage(text):
 def test_damage_from_text():
     """Damage is read from its text."""
     assert Damage.parse("drop=0.01,flip=0.5") == Damage(0.01, 0.5)
-
-
-def test_blinks_are_found_where_they_are():
-    """Blinks of known places are found, noise and steps are not."""
-    rng = Random(1)
-    signal = [rng.gauss(0, 60) for _ in range(512 * 20)]
-    for at in range(512, 512 * 20, 1024):
-        for n in range(205):
-            signal[at + n] += 800 * simulated._blink(n / 512)
-    blinks = BlinkEstimator()
-    found = [n for n in range(0, len(signal), 64) if blinks.find(tuple(map(round, signal[n : n + 64])))]
-    assert len(found) == 10
-    assert all(0 <= (n - 512) % 1024 < 205 for n in found)
-    step = BlinkEstimator()
-    assert step.find((0,) * 512 + (900,) * 2048) == []
-
-
-def test_blinks_do_not_depend_on_chunks():
-    """A simulated head's blinks are few, strong, and found in any case."""
-    raw = tuple(s for e in Decoder().feed(SimulatedHeadset(1).advance(20)) if isinstance(e, Raw) for s in e.samples)
-    strengths = BlinkEstimator().find(raw)
-    assert 2 <= len(strengths) <= 12
-    assert all(1 <= strength <= 255 for strength in strengths)

@@ -1,0 +1,47 @@
+"""Ports: the faults of real ones, and the one that replays a capture."""
+
+import errno
+
+import pytest
+from serial import SerialException
+
+from neuroone.contract.messages import Link
+from serial_bridge.ports.port import PacedPort, PortFault, fault_of
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "link"),
+    [
+        (SerialException(errno.ENOENT, "could not open port"), "/dev/ttyUSB0", Link.NO_PORT),
+        (SerialException(errno.EACCES, "could not open port"), "/dev/ttyUSB0", Link.NO_PERMISSION),
+        (SerialException(errno.EBUSY, "could not open port"), "/dev/ttyUSB0", Link.PORT_BUSY),
+        (SerialException("Could not exclusively lock port /dev/ttyUSB0"), "/dev/ttyUSB0", Link.PORT_BUSY),
+        (SerialException("could not open port 'COM4': PermissionError(13, 'Acesso negado.')"), "COM4", Link.PORT_BUSY),
+        (SerialException("could not open port 'COM9': not found"), "COM9", Link.NO_PORT),
+        (SerialException("could not open port 'COM5': OSError(22, '...', None, 121)"), "COM5", Link.NO_PORT),
+        (SerialException("Could not open port: Connection refused"), "socket://h:1", Link.NO_PORT),
+        (ValueError("invalid URL"), "foo://x", Link.NO_PORT),
+    ],
+)
+def test_faults_of_ports(error, device, link):
+    """An error of the system becomes a link state with a hint that names the port."""
+    fault = fault_of(error, device)
+    assert fault.link is link
+    assert fault.hint is not None
+    assert device in fault.hint
+    if device.startswith("/dev"):
+        assert ("dialout" if link is Link.NO_PERMISSION else "brltty") in fault.hint
+
+
+def test_paced_port():
+    """Parts are returned once they are due; after the last one the link has ended."""
+    now_s = 50.0
+    port = PacedPort("file", iter([(0.0, b"a"), (1.0, b"b"), (2.0, b"c"), (4.0, b"d")]), lambda: now_s, speed=2.0)
+    assert (port.read(), port.read()) == (b"a", b"")
+    now_s = 51.0
+    assert (port.read(), port.read()) == (b"bc", b"")
+    now_s = 99.0
+    assert port.read() == b"d"
+    with pytest.raises(PortFault) as ended:
+        port.read()
+    assert ended.value.link is Link.ENDED
