@@ -27,6 +27,7 @@ from monitor_gui.local_bridge import LocalBridge
 from neuroone.contract.messages import Kind, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
 
+PLAIN: Final = Qt.TextFormat.PlainText
 SIMULATOR: Final = "sim"
 COMPARED_MAX: Final = 2
 """Streams beside each other; more are too narrow to read."""
@@ -60,7 +61,7 @@ class BrokerBox(QGroupBox):
     def __init__(self) -> None:
         super().__init__()
         self.address, self.user, self.password = QLineEdit(), QLineEdit(), QLineEdit()
-        self.connect_button, self.state = QPushButton(), _paragraph()
+        self.connect_button, self.state = QPushButton(), QLabel(wordWrap=True, textFormat=PLAIN)
         self._has_wrong_address = False
         self.password.setEchoMode(QLineEdit.EchoMode.Password)
         form = QFormLayout(self)
@@ -112,7 +113,8 @@ class StreamsBox(QGroupBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.state, self.show_button = QTableWidget(0, 4), _paragraph(), QPushButton()
+        self.table, self.show_button = QTableWidget(0, 4), QPushButton()
+        self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._listed: list[StreamId] = []
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -188,7 +190,7 @@ class HeadsetBox(QGroupBox):
         self.bridge = bridge
         self.port, self.name, self.code = QComboBox(), QLineEdit(), QLineEdit()
         self.refresh_button, self.start_button, self.file_button = QPushButton(), QPushButton(), QPushButton()
-        self.state = _paragraph()
+        self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._file = ""
         self.port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.port.setMinimumContentsLength(18)
@@ -234,8 +236,7 @@ class HeadsetBox(QGroupBox):
 
     def choose_port(self, port: str) -> None:
         """Choose a port if it is listed."""
-        at = self.port.findData(port)
-        if at >= 0:
+        if (at := self.port.findData(port)) >= 0:
             self.port.setCurrentIndex(at)
 
     def retranslate(self) -> None:
@@ -262,13 +263,6 @@ class HeadsetBox(QGroupBox):
             self.bridge.stop()
         elif self.port.currentData():
             self.chosen.emit(self.port.currentData(), self.name.text(), self.code.text())
-
-
-def _paragraph() -> QLabel:
-    """Make a label for one or more lines of plain text."""
-    label = QLabel(wordWrap=True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    return label
 
 
 def _labelled(form: QFormLayout, **fields: QWidget | QHBoxLayout) -> dict[str, QLabel]:

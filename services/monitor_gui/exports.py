@@ -31,10 +31,7 @@ class Shown:
 
 def save_picture(widget: QWidget, path: Path) -> bool:
     """Save a picture of the widget, of the kind that the suffix of the file names."""
-    if path.suffix.lower() == ".svg":
-        is_saved = _save_svg(widget, path)
-    else:
-        is_saved = widget.grab().save(str(path))
+    is_saved = _save_svg(widget, path) if path.suffix.lower() == ".svg" else widget.grab().save(str(path))
     if not is_saved:
         log.error("cannot write a picture to %s", path)
     return is_saved

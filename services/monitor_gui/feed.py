@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from monitor_gui.history import History
@@ -87,17 +88,13 @@ class Feed:
         rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
         subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
         subscriptions |= self._filters(*self._watched)
-        self._connection = connection = self._connection + 1  # ignore what a closing client still delivers
-
-        def on_delivery(delivery: Delivery) -> None:
-            if connection == self._connection:
-                self._on_delivery(delivery)
-
-        def on_fatal(fault: NeuroOneError) -> None:
-            if connection == self._connection:
-                self.fault = fault
-
-        self._client = self._new_client(broker, subscriptions=subscriptions, on_delivery=on_delivery, on_fatal=on_fatal)
+        self._connection = connection = self._connection + 1
+        self._client = self._new_client(
+            broker,
+            subscriptions=subscriptions,
+            on_delivery=partial(self._on_delivery, connection),
+            on_fatal=partial(self._on_fatal, connection),
+        )
         self._client.start()
 
     def close(self) -> None:
@@ -171,7 +168,13 @@ class Feed:
         rules = (topics.READING, topics.RAW)
         return events | {topics.every(rule, self.site, **each._asdict()): 0 for rule in rules for each in streams}
 
-    def _on_delivery(self, delivery: Delivery) -> None:
+    def _on_fatal(self, connection: int, fault: NeuroOneError) -> None:
+        if connection == self._connection:
+            self.fault = fault
+
+    def _on_delivery(self, connection: int, delivery: Delivery) -> None:
+        if connection != self._connection:
+            return  # from a client that is being closed
         now_s = self.clock()
         if not delivery.payload:
             self._on_cleared(delivery.topic)

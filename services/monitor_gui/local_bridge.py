@@ -49,17 +49,17 @@ class LocalBridge(QObject):
 
     def list_ports(self) -> None:
         """Ask for the ports; `changed` reports the answer."""
-        words = command("ports", "--json")
-        if words is not None and self._list.state() == QProcess.ProcessState.NotRunning:
-            self._list.start(words[0], words[1:])
+        program = command("ports", "--json")
+        if program is not None and self._list.state() == QProcess.ProcessState.NotRunning:
+            self._list.start(program[0], program[1:])
 
     def start(self, port: str, broker: BrokerAddress, site: str, name: str = "", code: str = "") -> bool:
         """Start a bridge on a serial port, a capture file or "sim"; False if it is not installed."""
-        words = command("run", "--port", port, "--site", site)
-        if words is None or self.is_running:
+        program = command("run", "--port", port, "--site", site)
+        if program is None or self.is_running:
             return False
         for flag, text in (("--name", name.strip()), ("--code", code.strip())):
-            words += [f"{flag}={text}"] if text else []
+            program += [f"{flag}={text}"] if text else []
         environment = QProcessEnvironment.systemEnvironment()
         environment.insert(
             "NEUROONE_BROKER", broker.url
@@ -67,7 +67,7 @@ class LocalBridge(QObject):
         environment.insert(STOP_ON_EOF, "1")
         self._run.setProcessEnvironment(environment)
         self.port, self.last_line, self.exit_code = port, "", None
-        self._run.start(words[0], words[1:])
+        self._run.start(program[0], program[1:])
         self.changed.emit()
         return True
 

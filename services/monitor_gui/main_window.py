@@ -45,8 +45,7 @@ class StreamBar(QToolBar):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.streams, self.compared, self.window_s = QComboBox(), QComboBox(), QComboBox()
         self._labels = {"stream": QLabel(), "compared": QLabel(), "window": QLabel()}
-        boxes = (self.streams, self.compared, self.window_s)
-        for label, combo in zip(self._labels.values(), boxes, strict=True):
+        for label, combo in zip(self._labels.values(), (self.streams, self.compared, self.window_s), strict=True):
             label.setBuddy(combo)
             label.setContentsMargins(8, 0, 4, 0)
             self.addWidget(label)
@@ -168,7 +167,7 @@ class MonitorWindow(QMainWindow):
             if first := self._wanted or remembered or live[:1]:
                 self.show_streams(*first)
                 return
-        self.toolbar.list_streams(status, self.plots_page.streams)
+        self.toolbar.list_streams(status, [panel.stream for panel in self.plots_page.panels])
         self._show_connection(states, status)
         for name in ("marker", "table", "pause"):
             self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels))
@@ -269,7 +268,7 @@ class MonitorWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 (Qt's name)
         for timer in self.timers:
             timer.stop()
-        self.preferences.keep_view(self.view, self.plots_page.streams, self.saveGeometry())
+        self.preferences.keep_view(self.view, [panel.stream for panel in self.plots_page.panels], self.saveGeometry())
         super().closeEvent(event)
 
     def _make_actions(self) -> WindowActions:

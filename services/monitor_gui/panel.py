@@ -1,6 +1,5 @@
 """One stream on the screen: contact, numbers, plots and counters."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -39,11 +38,12 @@ class StreamPanel(QWidget):
     def __init__(self, feed: Feed, stream: StreamId) -> None:
         super().__init__()
         self.feed, self.stream = feed, stream
-        self.title = QLabel()
+        self.title = QLabel(textFormat=Qt.TextFormat.PlainText)
+        self.title.setStyleSheet("font-weight: bold")
         self.contact = ContactIndicator()
-        self.numbers = {name: QLabel() for name in ESENSES}
+        self.numbers = {name: QLabel(textFormat=Qt.TextFormat.RichText) for name in ESENSES}
         self.recorded = QLabel()
-        self.link = QLabel()
+        self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
         self.events: list[GroupEvent] = []
         self._readings_seen = -1
@@ -55,18 +55,13 @@ class StreamPanel(QWidget):
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.title.setStyleSheet("font-weight: bold")
         head.addWidget(self.contact)
         for number in self.numbers.values():
-            number.setTextFormat(Qt.TextFormat.RichText)
             head.addSpacing(12)
             head.addWidget(number)
         head.addStretch(1)
         head.addWidget(self.recorded)
-        self.link.setWordWrap(True)
-        self.link.setTextFormat(Qt.TextFormat.PlainText)
         plots = QGridLayout()
         plots.setSpacing(4)
         plots.addWidget(self.bands, 0, 0, 1, 2)
@@ -188,11 +183,9 @@ class StreamPanel(QWidget):
         name = None if state is None else state.name
         self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
         parts = [texts.of(status)]
-        hint: str | None = None
-        reported: Mapping[str, float] = {}
+        reported = {} if state is None else state.counters
         if state is not None:
             parts.append(texts.of(state.link) + (f" - {state.device}" if state.device else ""))
-            hint, reported = texts.of_hint(state), state.counters
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(self.tr("last reading {0} s ago").format(age))
         parts.append(self.tr("{0} readings").format(counters["readings"]))
@@ -203,5 +196,6 @@ class StreamPanel(QWidget):
             parts.append(self.tr("{0} checksum failures").format(int(reported["checksum_failures"])))
         if counters["raw_lost"]:
             parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
+        hint = None if state is None else texts.of_hint(state)
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
         self.link.setText(line if hint is None else f"{hint}\n{line}")

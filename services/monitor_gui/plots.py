@@ -25,6 +25,7 @@ DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
 RAW_POINTS_MAX = 2600
 """Points of the raw trace: two for each screen column of a wide window."""
 EVENTS_SHOWN_MAX = 40
+"""Events in one plot; more labels cover each other."""
 ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 """The bounds of the five eSense zones."""
 AXIS_WIDTH_PX = 58

@@ -49,11 +49,6 @@ class PlotsPage(QWidget):
         self.retranslate()
         self.colour()
 
-    @property
-    def streams(self) -> list[StreamId]:
-        """Return the streams that are shown."""
-        return [panel.stream for panel in self.panels]
-
     def show_streams(self, *streams: StreamId) -> None:
         """Show these streams beside each other."""
         for panel in self.panels:

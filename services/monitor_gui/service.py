@@ -70,8 +70,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     signals.timeout.connect(lambda: app.quit() if stop.is_set() else None)
     signals.start()
     if (file := settings.screenshot) is not None:
-        after_ms = int(settings.after * 1000)
-        QTimer.singleShot(after_ms, lambda: stop.set(OK if window.save_picture(file) else FAILED))
+        QTimer.singleShot(int(settings.after * 1000), lambda: stop.set(OK if window.save_picture(file) else FAILED))
     window.show()
     app.exec()
     window.close()

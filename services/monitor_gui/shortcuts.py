@@ -12,7 +12,7 @@ class ShortcutsPage(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.title = QLabel()
-        self.notes = QLabel()
+        self.notes = QLabel(wordWrap=True)
         self.back = QPushButton()
         self.back.clicked.connect(self.closed)
         self.rows = QFormLayout()
@@ -24,7 +24,6 @@ class ShortcutsPage(QWidget):
         column.addLayout(self.rows)
         column.addWidget(self.notes)
         column.addWidget(self.back, alignment=Qt.AlignmentFlag.AlignLeft)
-        self.notes.setWordWrap(True)
         column.addStretch(1)
         self.retranslate()
 
