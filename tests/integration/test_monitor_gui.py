@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.gui]
 
 
 def wait_until(listener: Listener, status: ServiceStatus) -> None:
-    """Wait until the monitor says that it is online, or offline."""
+    """Wait until the monitor publishes this status."""
     listener.wait_for(
         ServiceState,
         lambda topic, state: topic["service"] == "monitor_gui" and state.status is status,
@@ -43,8 +43,8 @@ def test_takes_a_picture_of_a_simulated_headset(broker: Broker, tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM cannot be sent there")
-def test_leaves_in_order_when_told_to(start_broker: Callable[[str], Broker]) -> None:
-    """SIGTERM closes the window, says offline to the broker and ends the program with 0."""
+def test_sigterm_ends_the_monitor_in_order(start_broker: Callable[[str], Broker]) -> None:
+    """The window closes, the offline state is published, and the exit code is 0."""
     broker = start_broker("nats")
     with listening(broker.url) as listener:
         monitor = subprocess.Popen([sys.executable, "-m", "monitor_gui", "--broker", broker.url])

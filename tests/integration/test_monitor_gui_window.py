@@ -144,7 +144,7 @@ def read_until(qtbot: "QtBot", headset: Headset, condition: Callable[[], object]
 
 
 def points(curve: Any) -> int:
-    """How many points of a curve are drawn: those with a value."""
+    """Return how many points of a curve are drawn: those with a value."""
     _, y = curve.getData()
     return 0 if y is None else int((y == y).sum())
 
@@ -200,7 +200,7 @@ def test_chooses_and_compares_streams(
 def test_a_poor_signal_greys_esense_and_nothing_else(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """While poor signal is above 0 eSense is grey, "--" when it is 0; bands go on; then all is well again."""
+    """While poor signal is above 0 eSense is grey, and "--" for the value 0; the bands continue."""
     from monitor_gui import themes
     from monitor_gui.view import Signal
 
@@ -226,7 +226,7 @@ def test_a_poor_signal_greys_esense_and_nothing_else(
 def test_a_silent_stream_is_shown_as_stale(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """A stream without readings is stale after 3 s: the light says so, in words, and eSense is grey."""
+    """After 3 s without a reading the contact indicator says so in words, and eSense is grey."""
     from monitor_gui import themes
 
     with headsets(broker.url, "h1") as (headset,):
@@ -244,7 +244,7 @@ def test_a_silent_stream_is_shown_as_stale(
 def test_pause_holds_the_plots_and_scrolls_back(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """Paused, nothing moves and the past can be looked at; afterwards everything that came is there."""
+    """After the pause, everything that arrived meanwhile is shown."""
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -277,7 +277,7 @@ def test_pause_holds_the_plots_and_scrolls_back(
 def test_a_hidden_window_catches_up_at_once(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """What came while no one saw the window is drawn with the first frame."""
+    """The first visible frame has everything that arrived meanwhile."""
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -299,7 +299,7 @@ def test_a_hidden_window_catches_up_at_once(
 def test_a_marker_arrives_on_the_topic_and_in_the_plots(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """M asks for a note; the event is published to the group, at the moment of the key, and drawn."""
+    """The marker has the time at which its dialog was opened."""
     with headsets(broker.url, "h1") as (headset,), listening(broker.url) as listener:
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -322,7 +322,6 @@ def test_a_marker_arrives_on_the_topic_and_in_the_plots(
 def test_language_and_theme_switch_while_it_runs(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """Every word and colour changes at once, and back."""
     from monitor_gui import themes
 
     with headsets(broker.url, "h1") as (headset,):
@@ -346,7 +345,7 @@ def test_language_and_theme_switch_while_it_runs(
 def test_everything_can_be_reached_by_keyboard(
     start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """Every control takes the focus by Tab, every action stands in a menu, and the keys do what the sheet says."""
+    """Every control accepts the focus by Tab, every action is in a menu, and the keys work as listed."""
     from PySide6.QtCore import Qt
 
     from monitor_gui.view import Bars, Scale
@@ -399,10 +398,9 @@ def test_everything_can_be_reached_by_keyboard(
             assert window.pages.currentWidget() is window.plots_page
 
 
-def test_a_broker_that_goes_and_comes_back(
+def test_the_window_reconnects_when_the_broker_comes_back(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """The window says that the broker is gone, connects again by itself and goes on."""
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -416,10 +414,9 @@ def test_a_broker_that_goes_and_comes_back(
         read_until(qtbot, headset, lambda: counters["readings"] > before)
 
 
-def test_the_recorder_s_marks_light_the_indicator(
+def test_a_receipt_of_the_recorder_switches_the_recording_indicator_on(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """Recording is shown only when a recorder says that this session is on disk."""
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -437,7 +434,7 @@ def test_the_recorder_s_marks_light_the_indicator(
 def test_saves_tables_and_pictures(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"], tmp_path: Path
 ) -> None:
-    """The values that are shown go to CSV, the window to PNG and SVG; a place that cannot be written is said."""
+    """The values go to CSV, the window to PNG and SVG; a file that cannot be written is reported."""
     with headsets(broker.url, "h1") as (headset,):
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
@@ -476,7 +473,7 @@ def test_starts_a_bridge_for_the_simulated_headset(
 def test_a_wrong_address_is_explained(
     start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """The connection page says how an address must look, and takes one without the scheme."""
+    """The connection page explains the form of an address, and accepts one without the scheme."""
     broker = start_broker("nats")
     window = open_monitor(broker)
     page = window.broker_page

@@ -1,4 +1,4 @@
-"""What is shown, into files."""
+"""Pictures and tables of what is shown."""
 
 import csv
 from pathlib import Path

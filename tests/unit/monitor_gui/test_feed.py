@@ -1,4 +1,4 @@
-"""The feed: deliveries into histories."""
+"""What the feed keeps of the deliveries."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def history_of(feed: Feed, stream: StreamId) -> History:
 
 
 def test_only_watched_streams_are_subscribed(feed: Feed) -> None:
-    """A school's raw samples do not come to a monitor that shows one headset; changing streams changes topics."""
+    """A monitor that shows one headset does not receive the raw samples of a whole school."""
     before = set(client_of(feed).subscriptions)
     feed.watch(ANA, BIA)
     both = set(client_of(feed).subscriptions)
@@ -82,8 +82,7 @@ def test_only_watched_streams_are_subscribed(feed: Feed) -> None:
     assert set(client_of(feed).subscriptions) == before
 
 
-def test_watching_on_keeps_the_history(feed: Feed) -> None:
-    """A second stream beside the first does not empty the first."""
+def test_showing_a_second_stream_keeps_the_history_of_the_first(feed: Feed) -> None:
     feed.watch(ANA)
     client_of(feed).deliver(topics.reading("local", *ANA), messages.reading())
     feed.watch(ANA, BIA)
@@ -91,8 +90,8 @@ def test_watching_on_keeps_the_history(feed: Feed) -> None:
     assert history_of(feed, BIA).counters["readings"] == 0
 
 
-def test_rubbish_is_counted(feed: Feed) -> None:
-    """A payload or topic that breaks the contract ends nothing."""
+def test_messages_against_the_contract_are_counted(feed: Feed) -> None:
+    """A wrong payload or topic does not stop the feed."""
     feed.watch(ANA)
     client_of(feed).deliver(topics.reading("local", *ANA), b"no JSON")
     client_of(feed).deliver("some/other/topic", messages.reading())
@@ -101,8 +100,8 @@ def test_rubbish_is_counted(feed: Feed) -> None:
     assert history_of(feed, ANA).counters["readings"] == 1
 
 
-def test_states_come_and_go(feed: Feed) -> None:
-    """An empty retained message takes a state away; the owner's state stands beside a stream's."""
+def test_an_empty_retained_message_clears_a_state(feed: Feed) -> None:
+    """A stream's state comes with the state of the service that owns it."""
     state = messages.stream_state()
     client_of(feed).deliver(topics.stream_state("local", *ANA), state)
     owner = messages.GOLDEN["service_state"]
@@ -114,8 +113,7 @@ def test_states_come_and_go(feed: Feed) -> None:
     assert feed.states() == {}
 
 
-def test_streams_are_bounded(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams beyond the bound are counted and left out."""
+def test_streams_beyond_the_limit_are_counted_and_left_out(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "STREAMS_MAX", 2)
     for source in ("a", "b", "c", "a"):
         client_of(feed).deliver(topics.stream_state("local", "g", source), messages.stream_state())
@@ -136,8 +134,7 @@ def test_an_event_that_comes_twice_is_shown_once(feed: Feed) -> None:
         assert list(watched.events) == [event]
 
 
-def test_another_broker_begins_anew_and_the_last_one_is_not_heard_any_more(feed: Feed) -> None:
-    """What the old broker still sends after the change is dropped."""
+def test_a_new_broker_starts_with_empty_histories_and_old_deliveries_are_dropped(feed: Feed) -> None:
     feed.watch(ANA)
     old = client_of(feed)
     old.deliver(topics.reading("local", *ANA), messages.reading())

@@ -1,4 +1,4 @@
-"""The rings of the monitor."""
+"""The readings and raw samples that the monitor keeps."""
 
 from datetime import timedelta
 from typing import Any
@@ -33,7 +33,6 @@ def block(first: int, end_s: float, count: int = 64, session: str = "a") -> RawB
 
 
 def test_a_ring_keeps_the_last_rows_in_order() -> None:
-    """The oldest rows make room, in whatever portions they come."""
     ring = Ring(5, 1)
     for portion in (3, 4, 2, 9):
         ring.append(np.arange(ring.total, ring.total + portion, dtype=float)[:, np.newaxis])
@@ -41,8 +40,7 @@ def test_a_ring_keeps_the_last_rows_in_order() -> None:
     assert len(ring.last(99)) == 5
 
 
-def test_readings_come_back_by_time() -> None:
-    """A stretch of time gives its rows, with every column."""
+def test_a_period_gives_its_readings_with_every_column() -> None:
     history = History()
     for seq in range(10):
         history.add_reading(reading(seq), float(seq))
@@ -52,7 +50,7 @@ def test_readings_come_back_by_time() -> None:
     assert rows[0, COLUMNS.index("attention")] == 85
 
 
-def test_a_reading_that_comes_twice_is_dropped_and_lost_ones_are_counted() -> None:
+def test_a_repeated_reading_is_dropped_and_lost_ones_are_counted() -> None:
     """QoS 1 may deliver again; a jump of seq is a loss."""
     history = History()
     for seq in (0, 1, 1, 0, 4):
@@ -63,7 +61,7 @@ def test_a_reading_that_comes_twice_is_dropped_and_lost_ones_are_counted() -> No
 
 
 def test_a_new_session_breaks_the_lines() -> None:
-    """Between two sessions stands a row that is not drawn."""
+    """A row of NaN between two sessions makes the gap."""
     history = History()
     history.add_reading(reading(7, 0), 0.0)
     history.add_reading(reading(0, 1, session="other"), 1.0)
@@ -71,8 +69,8 @@ def test_a_new_session_breaks_the_lines() -> None:
     assert np.isnan(attention).tolist() == [False, True, False]
 
 
-def test_raw_samples_stand_at_their_times() -> None:
-    """The last sample of a block stands at the block's time, the others before it by the rate."""
+def test_raw_samples_have_their_own_times() -> None:
+    """The last sample of a block has the block's time; the rate gives the times of the others."""
     history = History()
     for number in range(16):
         history.add_raw(block(64 * number, (number + 1) / 8), (number + 1) / 8)
@@ -82,8 +80,8 @@ def test_raw_samples_stand_at_their_times() -> None:
     assert np.diff(span.time_s) == pytest.approx(1 / 512)
 
 
-def test_lost_raw_samples_leave_a_hole_and_are_counted() -> None:
-    """A jump of first_sample is as long on the screen as in time."""
+def test_lost_raw_samples_leave_a_gap_and_are_counted() -> None:
+    """The gap is as long on the screen as it was in time."""
     history = History()
     history.add_raw(block(0, 0.125), 0.125)
     history.add_raw(block(256, 0.625), 0.625)
@@ -93,7 +91,6 @@ def test_lost_raw_samples_leave_a_hole_and_are_counted() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Whatever arrives, the rings do not grow."""
     history = History()
     for seq in range(READINGS_MAX + 10):
         history.add_reading(reading(seq), float(seq))
@@ -104,7 +101,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_the_sender_s_clock_may_be_wrong() -> None:
-    """Now in the sender's time is what its fastest message says, however far its clock is off."""
+    """The fastest message shows how far the sender's clock is off."""
     history = History()
     history.add_reading(reading(0, 0), 100.5)
     history.add_reading(reading(1, 1), 101.0)

@@ -36,12 +36,12 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def name_of(call: ast.Call) -> str:
-    """What is called."""
+    """Return the name of the called function."""
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def test_every_text_is_gathered_and_translated(tmp_path: Path) -> None:
-    """The code's texts are those of pt_BR.ts, and none of them waits for its translation."""
+    """pt_BR.ts has the texts of the code, and a translation for each."""
     from monitor_gui import languages
 
     fresh = tmp_path / "pt_BR.ts"
@@ -51,8 +51,7 @@ def test_every_text_is_gathered_and_translated(tmp_path: Path) -> None:
     assert not [key for key, (text, kind) in stored.items() if kind or not text]
 
 
-def test_translations_keep_their_places() -> None:
-    """What is filled in at run time has a place in both languages."""
+def test_translations_have_the_same_placeholders_and_mnemonics() -> None:
     from monitor_gui import languages
 
     for (_, english), (text, _) in messages(languages.SOURCE).items():
@@ -61,8 +60,7 @@ def test_translations_keep_their_places() -> None:
         assert english.count("&") == text.count("&"), english
 
 
-def test_the_compiled_translations_are_of_this_source(tmp_path: Path) -> None:
-    """pt_BR.qm is what pt_BR.ts gives."""
+def test_the_compiled_translations_are_up_to_date(tmp_path: Path) -> None:
     from monitor_gui import languages
 
     fresh = tmp_path / "pt_BR.qm"
@@ -70,8 +68,7 @@ def test_the_compiled_translations_are_of_this_source(tmp_path: Path) -> None:
     assert fresh.read_bytes() == languages.COMPILED.read_bytes(), "run: python -m monitor_gui.languages"
 
 
-def test_hints_speak_the_language_of_the_window(qapp: object) -> None:
-    """The bridge's own hint is English only; the device that it is about is named in any language."""
+def test_hints_are_shown_in_the_language_of_the_window(qapp: object) -> None:
     from monitor_gui import languages, texts
 
     state = stream_state(link=Link.UNPLUGGED, hint="COM4 went away", device="COM4")
@@ -123,7 +120,7 @@ SHOWING = {
 SAME_EVERYWHERE = {"mqtt://127.0.0.1:1883"}
 
 
-def test_nothing_shown_bypasses_the_translations() -> None:
+def test_every_shown_text_can_be_translated() -> None:
     """No method that shows text is given a bare string with words in it."""
     for file, call in calls():
         if name_of(call) in SHOWING or name_of(call) in ("QLabel", "QPushButton", "QCheckBox", "QGroupBox", "QAction"):

@@ -7,8 +7,8 @@ import pytest
 pytestmark = pytest.mark.gui
 
 
-def test_what_was_chosen_comes_back(tmp_path: Path) -> None:
-    """View, streams, broker, language and theme survive; the password does not."""
+def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
+    """All but the broker's password, which is never written to disk."""
     from PySide6.QtCore import QByteArray, QSettings
 
     from monitor_gui.feed import StreamId
@@ -34,8 +34,8 @@ def test_what_was_chosen_comes_back(tmp_path: Path) -> None:
     assert "secret" not in Path(file).read_text(encoding="utf-8")
 
 
-def test_rubbish_counts_as_nothing(tmp_path: Path) -> None:
-    """A settings file of another version, or of someone's editor, does not stop the window."""
+def test_an_invalid_stored_value_counts_as_missing(tmp_path: Path) -> None:
+    """A file of another version, or one edited by hand, does not stop the window."""
     from PySide6.QtCore import QSettings
 
     from monitor_gui.preferences import Preferences

@@ -13,8 +13,8 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("name", ["LIGHT", "DARK"])
-def test_lines_and_lights_stand_out_from_the_ground(name: str) -> None:
-    """Every line, light and text has at least 3:1 contrast to the ground, text in ink 4.5:1."""
+def test_colours_have_enough_contrast_to_the_ground(name: str) -> None:
+    """At least 3:1 for every line, shape and text, and 4.5:1 for text in ink (WCAG 2.2)."""
     from monitor_gui import themes
 
     colours: dict[str, str] = getattr(themes, name)
@@ -26,7 +26,6 @@ def test_lines_and_lights_stand_out_from_the_ground(name: str) -> None:
 
 
 def test_both_themes_colour_the_same_things() -> None:
-    """Nothing is left without a colour in one of them."""
     from monitor_gui import themes
     from monitor_gui.view import LINES
 

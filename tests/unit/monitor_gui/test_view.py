@@ -1,4 +1,4 @@
-"""What is shown, and how it is to be read."""
+"""The view, and the arithmetic of what is drawn in it."""
 
 from typing import Any
 
@@ -34,13 +34,12 @@ def rows(**columns: list[float]) -> Floats:
         (255, Signal.OFF),
     ],
 )
-def test_signal_light(poor: int | None, signal: Signal) -> None:
-    """Only 0 is a good signal."""
+def test_only_poor_signal_0_is_a_good_contact(poor: int | None, signal: Signal) -> None:
     assert views.signal_of(poor) is signal
 
 
 def test_esense_is_held_while_the_signal_is_poor() -> None:
-    """Poor signal takes eSense from the coloured lines to the grey ones; 0 is drawn in neither."""
+    """It moves from the coloured line to the grey one; the value 0 is drawn in neither."""
     lines = views.lines_of(rows(time_s=[0, 1, 2], poor_signal=[0, 26, 0], attention=[50, 51, 0]), 2)
     assert np.isnan(lines.valid["attention"]).tolist() == [False, True, True]
     assert np.isnan(lines.held["attention"]).tolist() == [True, False, True]
@@ -66,14 +65,16 @@ def test_bands_are_not_drawn_off_the_skin_nor_where_they_are_artefacts() -> None
         ({"poor_signal": 0}, StreamStatus.OFFLINE, None, False),
     ],
 )
-def test_esense_numbers(changes: dict[str, Any], status: StreamStatus, value: int | None, valid: bool) -> None:
-    """Grey while the signal is poor or the stream is stale, "--" for 0 and offline."""
+def test_esense_is_grey_when_not_valid_and_hidden_when_not_known(
+    changes: dict[str, Any], status: StreamStatus, value: int | None, valid: bool
+) -> None:
+    """Grey for a poor signal or a stale stream, "--" for 0 and offline."""
     shown = views.esense_of(messages.reading(**changes), "attention", status)
     assert (shown.value, shown.valid) == (value, valid)
 
 
 def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
-    """The age of the last reading counts, whatever the state says; so does the death of the service."""
+    """The age of the last reading counts before the state; so does a service that has died."""
     state = messages.stream_state()
     assert views.status_of(state, None, 2.9) is StreamStatus.ONLINE
     assert views.status_of(state, None, 3.0) is StreamStatus.STALE
@@ -93,22 +94,20 @@ def test_relative_bars_sum_to_100() -> None:
     assert views.bars_of(None, Bars.RELATIVE).tolist() == [0] * len(BANDS)
 
 
-def test_recording_is_what_a_recorder_says_of_this_session() -> None:
-    """A mark of another session, or an old one that is behind, is no recording."""
+def test_a_stream_is_recorded_if_the_receipt_of_its_session_is_recent_or_complete() -> None:
     reading = messages.reading(seq=9)
 
-    def mark(session: str, seq: int) -> RecordedStream:
+    def receipt(session: str, seq: int) -> RecordedStream:
         return RecordedStream(group="g", source="s", session=session, seq=seq, rows=seq, duplicates=0, gaps=0)
 
-    assert views.is_recorded(reading, mark(reading.session, 9), 100)
-    assert views.is_recorded(reading, mark(reading.session, 5), 1)
-    assert not views.is_recorded(reading, mark(reading.session, 5), 100)
-    assert not views.is_recorded(reading, mark("other", 9), 1)
+    assert views.is_recorded(reading, receipt(reading.session, 9), 100)
+    assert views.is_recorded(reading, receipt(reading.session, 5), 1)
+    assert not views.is_recorded(reading, receipt(reading.session, 5), 100)
+    assert not views.is_recorded(reading, receipt("other", 9), 1)
     assert not views.is_recorded(reading, None, 0)
 
 
-def test_pause_holds_the_edge_and_scrolls_within_what_is_kept() -> None:
-    """Paused, the right edge stays; scrolling goes back as far as the oldest reading and no further."""
+def test_a_paused_view_stays_and_scrolls_back_to_the_oldest_reading() -> None:
     view = View().paused(100.0)
     assert view.edge_s(160.0) == 100
     assert view.scrolled(30, 50).edge_s(160.0) == 70
@@ -119,8 +118,7 @@ def test_pause_holds_the_edge_and_scrolls_within_what_is_kept() -> None:
     assert view.paused(None).edge_s(160.0) == 160
 
 
-def test_ranges() -> None:
-    """Fixed ranges never move; automatic ones hold everything that is seen."""
+def test_fixed_ranges_stay_and_automatic_ones_hold_all_values() -> None:
     lines = views.lines_of(rows(time_s=[0, 1], poor_signal=[0, 0], delta=[10, 10**6]), 1)
     assert views.bands_range(lines, frozenset(), Scale.FIXED) == views.BANDS_FIXED
     low, high = views.bands_range(lines, frozenset(), Scale.AUTO)
