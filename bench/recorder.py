@@ -59,18 +59,7 @@ class Publisher(asyncio.Protocol):
 
     def connection_made(self, transport) -> None:
         self._transport = transport
-        hello = packets.connect(
-            v5=False,
-            client_id="bench-publisher",
-            keepalive_s=600,
-            receive_maximum=500,
-            session_expiry_s=0,
-            will_topic="bench/will",
-            will_payload=b"",
-            user=None,
-            password=None,
-        )
-        transport.write(hello)
+        transport.write(packets.Connect(client_id="bench-publisher", keep_alive_s=600).encode(False))
 
     def data_received(self, received: bytes) -> None:
         acked = 0
@@ -93,9 +82,7 @@ def publish_all(port: int, students: int, count: int) -> float:
     payloads = [readings(student, count) for student in range(students)]
     names = [str(topics.reading("local", "ABC123", f"Aluno-{student}")) for student in range(students)]
     prepared = [
-        packets.publish(
-            names[n % students], next(payloads[n % students]), v5=False, qos=1, retain=False, packet_id=n % 65535 + 1
-        )
+        packets.Publish(names[n % students], next(payloads[n % students]), packet_id=n % 65535 + 1).encode(False)
         for n in range(students * count)
     ]
 

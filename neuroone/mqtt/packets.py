@@ -5,7 +5,7 @@ Packets are msgspec Structs, not dataclasses: making a frozen one takes a tenth 
 """
 
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, cast
 
 from msgspec import Struct
@@ -419,58 +419,3 @@ _KINDS: Final[Mapping[int, Kind]] = {
     **{Kind.PUBLISH << 4 | flags: Kind.PUBLISH for flags in range(16)},
 }
 """The first bytes that a broker may send: only those of a PUBLISH have flags (2.1.3)."""
-
-
-def connect(
-    *,
-    v5: bool,
-    client_id: str,
-    keepalive_s: int,
-    receive_maximum: int,
-    session_expiry_s: int,
-    will_topic: str,
-    will_payload: bytes,
-    user: str | None,
-    password: str | None,
-) -> bytes:
-    """Encode CONNECT. Goes once the clients send packets; so do the functions below."""
-    return Connect(
-        client_id=client_id,
-        keep_alive_s=keepalive_s,
-        clean_start=not session_expiry_s,
-        session_expiry_s=session_expiry_s,
-        receive_maximum=receive_maximum,
-        will=Will(will_topic, will_payload),
-        user=user,
-        password=password,
-    ).encode(v5)
-
-
-def publish(topic: str, payload: bytes, *, v5: bool, qos: int, retain: bool, packet_id: int) -> bytes:
-    """Encode PUBLISH."""
-    return Publish(topic, payload, retain, packet_id if qos else 0).encode(v5)
-
-
-def puback(packet_id: int) -> bytes:
-    """Encode PUBACK."""
-    return PubAck(packet_id).encode(True)
-
-
-def subscribe(packet_id: int, filters: Iterable[tuple[str, int]], *, v5: bool) -> bytes:
-    """Encode SUBSCRIBE."""
-    return Subscribe(packet_id, tuple(filters)).encode(v5)
-
-
-def unsubscribe(packet_id: int, filters: Iterable[str], *, v5: bool) -> bytes:
-    """Encode UNSUBSCRIBE."""
-    return Unsubscribe(packet_id, tuple(filters)).encode(v5)
-
-
-def pingreq() -> bytes:
-    """Encode PINGREQ."""
-    return PingReq().encode(True)
-
-
-def disconnect() -> bytes:
-    """Encode DISCONNECT."""
-    return Disconnect().encode(True)
