@@ -1,4 +1,4 @@
-"""`neuroone up`, as its user runs it."""
+"""Tests of `neuroone up` as its user runs it."""
 
 import contextlib
 import json
@@ -54,23 +54,23 @@ class Up:
     banner: list[str]
 
     def connect(self, query: str = "") -> contextlib.AbstractContextManager[ClientConnection]:
-        """A WebSocket client."""
+        """Connect a WebSocket client."""
         return connect(f"ws://127.0.0.1:{self.ws_port}/{query}", proxy=None)
 
     @property
     def dashboard_query(self) -> str:
-        """What follows the last slash of the printed dashboard address."""
+        """Return what follows the last slash of the printed dashboard address."""
         line = next(line for line in self.banner if line.startswith("Dashboard: http://"))
         return line[line.rindex("/") + 1 :]
 
     def family(self) -> list[psutil.Process]:
-        """Every program that it started."""
+        """List every program that it started."""
         return psutil.Process(self.popen.pid).children(recursive=True)
 
 
 @contextlib.contextmanager
 def running_up(data: Path, *words: str, mqtt_url: str = "") -> Iterator[Up]:
-    """Start it on free ports, wait for its banner, and in the end make sure that it is gone."""
+    """Start it on free ports, wait for its banner; at the end, stop it and wait until it has ended."""
     ws_port, mqtt_port = free_port(), free_port()
     command = [sys.executable, "-m", "neuroone", "up", "--data", str(data), "--ws-port", str(ws_port), *words]
     command += ["--broker", mqtt_url] if mqtt_url else ["--mqtt-port", str(mqtt_port)]
@@ -91,7 +91,7 @@ def running_up(data: Path, *words: str, mqtt_url: str = "") -> Iterator[Up]:
 
 
 def kinds_here() -> list[Any]:
-    """Both brokers; one that is not installed is skipped and said."""
+    """Return both brokers as parameters; skip one that is not installed."""
     return [
         pytest.param(
             kind,
@@ -102,8 +102,8 @@ def kinds_here() -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", kinds_here())
-def test_the_main_job(tmp_path: Path, kind: str) -> None:
-    """An old student, an old dashboard, a silent listener and a third party, on one machine; then Ctrl-C."""
+def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kind: str) -> None:
+    """An old student, an old dashboard, a silent listener and a third party, on one machine."""
     began_s = time.monotonic()
     with running_up(tmp_path / "D", "--port", "sim", "--broker-program", kind) as up:
         assert up.banner[0] == "=== Servidor WebSocket Headless ==="
@@ -137,8 +137,8 @@ def test_the_main_job(tmp_path: Path, kind: str) -> None:
         assert file.read_bytes() == CSV
 
 
-def test_a_server_for_others_wants_a_token(tmp_path: Path) -> None:
-    """It is printed with the dashboard's address and stays the same; students come in without one."""
+def test_a_server_for_others_requires_a_token(tmp_path: Path) -> None:
+    """It is printed with the dashboard's address and stays the same; students need none."""
     queries = []
     for _ in range(2):
         with running_up(tmp_path, "--host", "0.0.0.0", "--port", "sim") as up:
@@ -166,14 +166,14 @@ def test_a_server_for_others_wants_a_token(tmp_path: Path) -> None:
 
 
 def test_a_server_for_this_machine_alone_is_open(tmp_path: Path) -> None:
-    """Nobody else can reach it: it makes no token."""
+    """Nobody else can reach it, so it makes no token."""
     with running_up(tmp_path, "--host", "127.0.0.1") as up:
         assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
         assert not (tmp_path / ".token").exists()
 
 
 def test_dashboards_can_be_opened(tmp_path: Path) -> None:
-    """Then everything is as it was with the first server."""
+    """Then everything works as it did with the first server."""
     with running_up(tmp_path, "--open-dashboards") as up:
         assert up.dashboard_query == ""
         assert not (tmp_path / ".token").exists()
@@ -184,8 +184,8 @@ def test_dashboards_can_be_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_leaving_says_offline_everywhere(tmp_path: Path, broker: Broker, number: signal.Signals) -> None:
-    """On a broker that stays, every retained state says offline, and no row is half."""
+def test_every_retained_state_is_offline_after_the_end(tmp_path: Path, broker: Broker, number: signal.Signals) -> None:
+    """On a broker that keeps running; and the last row is whole."""
     with running_up(tmp_path, "--port", "sim", "--name", "Ana", mqtt_url=broker.url) as up:
         file = tmp_path / "Ana.csv"
         wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") >= 3, "two rows of the headset", 20)
@@ -202,8 +202,8 @@ def test_leaving_says_offline_everywhere(tmp_path: Path, broker: Broker, number:
         assert {state.status for _, state in later.of(StreamState)} == {StreamStatus.OFFLINE}
 
 
-def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
-    """Also the broker; clients then find everything as before, and the file goes on."""
+def test_a_child_that_dies_is_restarted(tmp_path: Path) -> None:
+    """The broker too; clients then find everything as before, and the file grows."""
     with running_up(tmp_path) as up:
         for name in ("csv_recorder", "ws_gateway", "broker"):
             if name == "broker":
@@ -240,7 +240,7 @@ def wait_until_saved(state: Path) -> None:
 
 
 def is_called(process: psutil.Process, name: str) -> bool:
-    """Whether a program is that service, or the broker."""
+    """Return True if a program is that service, or the broker."""
     with contextlib.suppress(psutil.NoSuchProcess):
         words = process.cmdline() or [""]  # one that has just ended has none
         return any(kind in words[0] for kind in brokers.KINDS) if name == "broker" else name in words
@@ -248,7 +248,6 @@ def is_called(process: psutil.Process, name: str) -> bool:
 
 
 def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Its children notice that it is gone."""
     with running_up(tmp_path, "--port", "sim") as up:
         family = up.family()
         up.popen.kill()
@@ -256,7 +255,7 @@ def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def refused(*words: str, **environ: str) -> str:
-    """What `neuroone up` says when it refuses to start."""
+    """Run `neuroone up` with a fault; return what it prints on standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "neuroone", "up", *words],
         capture_output=True,
@@ -269,8 +268,8 @@ def refused(*words: str, **environ: str) -> str:
     return done.stderr
 
 
-def test_ports_in_use_are_said(tmp_path: Path) -> None:
-    """Both at once, each in a sentence that says what to do."""
+def test_ports_in_use_are_named(tmp_path: Path) -> None:
+    """Both at once, each with what to do."""
     with socket.create_server(("127.0.0.1", 0)) as mqtt, socket.create_server(("0.0.0.0", 0)) as ws:
         mqtt_port, ws_port = mqtt.getsockname()[1], ws.getsockname()[1]
         said = refused("--data", str(tmp_path), "--mqtt-port", str(mqtt_port), "--ws-port", str(ws_port))
@@ -280,15 +279,14 @@ def test_ports_in_use_are_said(tmp_path: Path) -> None:
     ]
 
 
-def test_an_address_of_another_machine_is_said(tmp_path: Path) -> None:
-    """The system's own word for it."""
+def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
     ports = ("--mqtt-port", str(free_port()), "--ws-port", "8080")
     said = refused("--data", str(tmp_path), "--host", "203.0.113.1", *ports)
     assert said == "neuroone up: --ws-port: port 8080 on 203.0.113.1: Cannot assign requested address\n"
 
 
-def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """A file stands where the directory should be."""
+def test_a_data_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """There is a file in its place."""
     (tmp_path / "file").write_text("", encoding="utf-8")
     said = refused(
         "--data", str(tmp_path / "file" / "D"), "--mqtt-port", str(free_port()), "--ws-port", str(free_port())
@@ -296,8 +294,7 @@ def test_a_data_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None
     assert said == f"neuroone up: --data: {tmp_path / 'file' / 'D'} is not writable (Not a directory)\n"
 
 
-def test_a_missing_broker_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install, or what to say instead."""
+def test_a_missing_broker_is_refused_with_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from neuroone.contract.errors import SettingsError
     from neuroone.service.lifecycle import Stop
     from neuroone.up import command as up
@@ -308,7 +305,7 @@ def test_a_missing_broker_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         up.run(given, Stop())
 
 
-def test_wrong_settings_are_all_said() -> None:
-    """Flags and variables alike."""
+def test_all_wrong_settings_are_reported_at_once() -> None:
+    """Flags and variables."""
     said = refused("--ws-port", "99999", "--bogus", NEUROONE_MQTT_PORT="x")
     assert said.count("\n") == 3

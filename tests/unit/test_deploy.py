@@ -31,7 +31,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="for Linux servers")
 @linux
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_understands_each_unit(unit: Path, tmp_path: Path) -> None:
-    """systemd-analyze verify has nothing to say, once the programs are where the unit looks for them."""
+    """systemd-analyze verify finds no fault, once the programs are where the unit expects them."""
     program = _program("systemd-analyze")
     here = tmp_path / unit.name
     here.write_text(
@@ -46,7 +46,6 @@ def test_systemd_understands_each_unit(unit: Path, tmp_path: Path) -> None:
 @linux
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_each_unit_is_hardened(unit: Path) -> None:
-    """systemd-analyze security finds little to attack."""
     program = _program("systemd-analyze")
     done = subprocess.run(
         [program, "security", "--offline=true", "--no-pager", unit], capture_output=True, text=True, check=False
@@ -59,13 +58,12 @@ def test_each_unit_is_hardened(unit: Path) -> None:
 
 
 def test_units_and_programs_start_the_same_commands() -> None:
-    """systemd's and supervisor's services differ in who starts them only."""
     assert _supervised() == {unit.stem: _command(unit.read_text(encoding="utf-8")) for unit in UNITS}
 
 
 @linux
 def test_supervisor_understands_its_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its own parser takes the file; the services start in order, the bridge only when asked."""
+    """Its own parser accepts the file; the services start in order, the bridge only on request."""
     from supervisor import datatypes, options  # type: ignore[import-untyped]
 
     monkeypatch.setattr(options, "name_to_uid", lambda name: 1)
@@ -87,8 +85,7 @@ def test_supervisor_understands_its_programs(monkeypatch: pytest.MonkeyPatch, tm
     assert {each.stdout_logfile_maxbytes for each in programs} == {10 * 2**20}
 
 
-def test_every_command_is_one_that_its_program_takes() -> None:
-    """The flags of units and programs are known to the services' settings."""
+def test_every_command_is_one_that_its_program_accepts() -> None:
     known = {
         f"--{variable.removeprefix('NEUROONE_').lower().replace('_', '-')}"
         for variable in settings.variables(BusSettings)
@@ -99,7 +96,7 @@ def test_every_command_is_one_that_its_program_takes() -> None:
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """nginx with the shipped site, in front of a port of this machine."""
+    """Run nginx with the shipped site, in front of a port of this machine."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         pytest.skip("nginx is not installed on this machine")
@@ -127,7 +124,7 @@ def nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 async def gateway(nginx: SimpleNamespace) -> AsyncIterator[list[Any]]:
-    """Stands in for the gateway: says back what it hears, and keeps what the handshakes said."""
+    """Answer like a gateway: echo every frame, and keep the headers of each handshake."""
     handshakes: list[Any] = []
 
     async def answer(connection: websockets.ServerConnection) -> None:

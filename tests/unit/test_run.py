@@ -8,18 +8,16 @@ import pytest
 import run
 
 
-def test_lock_is_made_from_todays_wishes() -> None:
-    """The lock's first line matches what pyproject.toml asks for."""
+def test_the_lock_is_made_from_what_pyproject_toml_asks_for() -> None:
     assert run.lock_is_current()
 
 
 def test_lock_names_no_address() -> None:
-    """The lock holds versions and hashes, and no host: a school installs from its own mirror."""
+    """A school installs from its own mirror."""
     assert not re.search(r"//|\.(org|com|io|net)\b", run.LOCK.read_text(encoding="utf-8"))
 
 
 def test_every_locked_package_has_a_hash() -> None:
-    """Each package of the lock is pinned and followed by at least one hash."""
     body = run.LOCK.read_text(encoding="utf-8")
     packages = re.findall(r"^([a-z0-9-]+)==", body, re.MULTILINE)
     assert len(packages) > 30
@@ -28,22 +26,19 @@ def test_every_locked_package_has_a_hash() -> None:
 
 
 def test_locked_gives_one_package_alone() -> None:
-    """The lines of uv are those of uv, without its neighbours."""
     lines = run.locked("uv").splitlines()
     assert lines[0].startswith("uv==")
     assert all(line.startswith(" ") for line in lines[1:])
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["exec"]])
-def test_wrong_call_says_how_to_call(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A call without a command, or with one that there is not, prints the usage and exits with 2."""
+def test_a_wrong_call_prints_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(arguments) == 2
     shown = capsys.readouterr()
     assert "usage: python3 run.py COMMAND" in shown.out + shown.err
 
 
-def test_old_python_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A Python that is too old gets one sentence and exit code 2."""
+def test_an_old_python_gets_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.version_info", (3, 10, 13))
     assert run.main(["test"]) == 2
     assert "needs Python 3.11 or newer" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The logins of a server: made once, closed to others, and what a real Mosquitto makes of them."""
+"""Tests of the logins of a server, also with a real Mosquitto."""
 
 import base64
 import shutil
@@ -26,7 +26,6 @@ BROKER = BrokerAddress("mosquitto", 1883)
 
 
 def test_every_identity_has_a_login_of_its_own(tmp_path: Path) -> None:
-    """The broker's address with a user and a password that no other has."""
     make(tmp_path, BROKER, {})
     logins = [login_in(tmp_path, name) for name in IDENTITIES]
     assert [(login.host, login.port, login.user) for login in logins] == [
@@ -36,8 +35,8 @@ def test_every_identity_has_a_login_of_its_own(tmp_path: Path) -> None:
     assert min(len(login.password or "") for login in logins) == 32
 
 
-def test_what_is_there_stays_and_what_is_missing_is_made(tmp_path: Path) -> None:
-    """A second run changes no login; one whose file was deleted gets a new password."""
+def test_a_second_run_makes_only_what_is_missing(tmp_path: Path) -> None:
+    """It changes no login; one whose file was deleted gets a new password."""
     make(tmp_path, BROKER, {})
     before = {name: login_in(tmp_path, name) for name in IDENTITIES}
     token = (tmp_path / TOKEN).read_text(encoding="ascii")
@@ -49,16 +48,14 @@ def test_what_is_there_stays_and_what_is_missing_is_made(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
-def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    """Nobody else on the machine may read one."""
+def test_only_its_owner_may_read_a_file(tmp_path: Path) -> None:
     make(tmp_path, BROKER, {})
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) == len(IDENTITIES) + 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-def test_a_password_line_is_mosquittos_own(tmp_path: Path) -> None:
-    """The same salt, password and rounds give the line that mosquitto_passwd wrote."""
+def test_a_password_line_is_what_mosquitto_passwd_writes(tmp_path: Path) -> None:
     program = shutil.which("mosquitto_passwd")
     if program is None:
         pytest.skip("mosquitto_passwd is not installed on this machine")
@@ -70,8 +67,7 @@ def test_a_password_line_is_mosquittos_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", TOPICS, ids=lambda rule: rule.shape)
-def test_each_topic_is_written_by_its_owners_alone(rule: topics.TopicRule) -> None:
-    """The access list says what the contract's table says."""
+def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
     owners = {
         "streams/{group}/{source}/reading": {"ws_gateway", "serial_bridge"},
         "streams/{group}/{source}/raw": {"serial_bridge"},
@@ -85,14 +81,12 @@ def test_each_topic_is_written_by_its_owners_alone(rule: topics.TopicRule) -> No
 
 
 @pytest.mark.parametrize("given", ["ws_gateway", "nobody=1", "reader=", "=1"])
-def test_an_owner_that_is_none_is_a_clear_fault(given: str) -> None:
-    """--owner names an identity and a user."""
+def test_a_faulty_owner_is_refused_with_the_form(given: str) -> None:
     with pytest.raises(ValueError, match="must be NAME=USER"):
         owner(given)
 
 
-def test_shown_is_what_people_need(tmp_path: Path) -> None:
-    """The dashboards' address with its token, and logins with the server's own name and port."""
+def test_the_overview_has_the_servers_own_name_and_ports(tmp_path: Path) -> None:
     make(tmp_path, BROKER, {})
     given = SecretsSettings(dir=tmp_path, show=True, host="escola.local", ws_port=80, mqtt_port=99)
     token = (tmp_path / TOKEN).read_text(encoding="ascii").strip()
@@ -102,7 +96,7 @@ def test_shown_is_what_people_need(tmp_path: Path) -> None:
 
 
 def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever looks may be another user than the owner of the files; where nothing was made yet, that is said."""
+    """Another user than the owner may call it; without any files, an error names the reason."""
     with pytest.raises(SettingsError, match="dashboard-token"):
         logins.run(SecretsSettings(dir=tmp_path, show=True), Stop())
     logins.run(SecretsSettings(dir=tmp_path), Stop())
@@ -113,8 +107,7 @@ def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.broker
-def test_the_broker_takes_each_login_and_no_other(tmp_path: Path) -> None:
-    """Every identity gets in with its password; a wrong one and none do not."""
+def test_the_broker_accepts_each_login_and_no_other(tmp_path: Path) -> None:
     with closed_broker(tmp_path) as (folder, address):
         tries = [(name, login_in(folder, name).password) for name in IDENTITIES]
         answers = {name: _answer(address.port, name, password) for name, password in tries}

@@ -5,8 +5,8 @@ from pathlib import Path
 from neuroone.service.healthcheck import FRESH_S, is_fresh
 
 
-def test_fresh_old_and_absent(tmp_path: Path) -> None:
-    """Fresh for ten seconds; an absent file is not fresh."""
+def test_a_file_is_fresh_for_ten_seconds(tmp_path: Path) -> None:
+    """A missing file is not fresh."""
     file = tmp_path / "health"
     assert not is_fresh(file, 0)
     file.touch()

@@ -54,7 +54,6 @@ def program(tmp_path: Path) -> list[str]:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send to another program")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_in_order(program: list[str], number: signal.Signals) -> None:
-    """The command goes on after its wait, and its code is the program's."""
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
@@ -64,7 +63,7 @@ def test_a_signal_ends_in_order(program: list[str], number: signal.Signals) -> N
 
 
 def test_the_end_of_standard_input_ends_in_order(program: list[str]) -> None:
-    """When a parent asked for it, and only then."""
+    """Only if a parent program asked for it."""
     with subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, STOP_ON_EOF: "1"}
     ) as running:
@@ -80,14 +79,13 @@ def test_the_end_of_standard_input_ends_in_order(program: list[str]) -> None:
         (["refuse"], USAGE, "example refuse: --port: is in use\n"),
     ],
 )
-def test_wrong_settings_are_said_in_a_sentence(program: list[str], words: list[str], code: int, said: str) -> None:
-    """Exit code 2, the fault on standard error, nothing else."""
+def test_wrong_settings_are_one_message_each(program: list[str], words: list[str], code: int, said: str) -> None:
+    """Exit code 2, and only the faults on standard error."""
     done = subprocess.run([*program, *words], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
-def test_a_failure_is_logged_in_a_sentence(program: list[str]) -> None:
-    """Exit code 1 and no stack."""
+def test_a_failure_is_logged_without_a_traceback(program: list[str]) -> None:
     done = subprocess.run([*program, "fail"], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 1
     assert done.stderr.endswith("ERROR   example: the disk is gone\n")
@@ -95,7 +93,7 @@ def test_a_failure_is_logged_in_a_sentence(program: list[str]) -> None:
 
 
 def test_stop_calls_back_once_and_keeps_the_first_code() -> None:
-    """Also a callback that comes too late."""
+    """A callback that is added too late is called at once."""
     stop = Stop()
     calls: list[str] = []
     stop.call(lambda: calls.append("early"))

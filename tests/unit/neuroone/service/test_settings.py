@@ -42,7 +42,6 @@ def test_many_switches_and_positionals() -> None:
 
 
 def test_every_fault_is_reported_at_once_and_secrets_are_not() -> None:
-    """Each fault names the flag or variable it came from."""
     with pytest.raises(SettingsError) as caught:
         read("--ws-port", "x", "--broker", "http://me:secret@h", "--bogus", NEUROONE_RATE_HZ="nan", NEUROONE_SITE="a/b")
     assert sorted(caught.value.faults) == [
@@ -55,7 +54,6 @@ def test_every_fault_is_reported_at_once_and_secrets_are_not() -> None:
 
 
 def test_a_flag_without_its_value_is_a_fault_among_the_others() -> None:
-    """The parser's own complaint does not hide the rest."""
     with pytest.raises(SettingsError) as caught:
         read("--ws-port", NEUROONE_RATE_HZ="x")
     assert len(caught.value.faults) == 2
@@ -71,12 +69,10 @@ def test_brokers_are_tried_in_their_order_or_shuffled_on_request() -> None:
 
 
 def test_the_variables_of_a_program() -> None:
-    """For `.env.example` and the docs."""
     assert "NEUROONE_WS_PORT" in settings.variables(Example)
 
 
 def test_help_has_units_defaults_and_variables(capsys: pytest.CaptureFixture[str]) -> None:
-    """--help prints and leaves with 0."""
     with pytest.raises(SystemExit) as left:
         read("--help")
     out = capsys.readouterr().out
@@ -91,8 +87,8 @@ class Span:
     paths: tuple[Path, ...] = setting((), Path, "Files.", positional=True, many=True)
 
 
-def test_a_word_of_pythons_own_and_many_positionals() -> None:
-    """``from_`` is --from and NEUROONE_FROM; files come without a flag, or else from the environment."""
+def test_a_keyword_of_python_is_a_flag_and_positionals_may_be_many() -> None:
+    """``from_`` is --from and NEUROONE_FROM; files are given without a flag, or in the environment."""
     given = settings.read(Span, ["a", "b", "--from", "x"], {"NEUROONE_PATHS": "c"}, program="example")
     assert given == Span(from_="x", paths=(Path("a"), Path("b")))
     environ = {"NEUROONE_FROM": "y", "NEUROONE_PATHS": "c,d"}

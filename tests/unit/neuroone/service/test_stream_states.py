@@ -1,4 +1,4 @@
-"""What the owners of streams share."""
+"""Tests of the rules for the retained state of streams."""
 
 from datetime import timedelta
 
@@ -11,15 +11,15 @@ ME = Identity("local", "serial_bridge", "bench-1", "0.1.0", epoch=2_000, run="no
 
 
 def test_a_dead_run_of_ours_is_cleared() -> None:
-    """Whatever its clock said, and also one of an earlier version, which names no run."""
+    """Its clock does not matter; a state of an earlier version, which names no run, is cleared too."""
     now = NOON + timedelta(hours=1)
     for dead in (stream_state(epoch=9_000, run="before"), stream_state(epoch=1_000)):
         cleared = clear_orphan(dead, ME, now)
         assert cleared == stream_state(epoch=2_000, run="now", status=StreamStatus.OFFLINE, time=now)
 
 
-def test_other_states_are_left_alone() -> None:
-    """Those of this run, of another owner, and those that say offline already."""
+def test_other_states_are_not_cleared() -> None:
+    """Those of this run, those of another owner, and those that are offline already."""
     for state in (
         stream_state(run="now"),
         stream_state(epoch=1_000, instance="bench-2"),
@@ -30,7 +30,6 @@ def test_other_states_are_left_alone() -> None:
 
 
 def test_silence_makes_a_stream_stale_and_then_offline() -> None:
-    """3 s and 10 s."""
     assert [status_after(silent_s) for silent_s in (0, 2.9, 3, 9.9, 10)] == [
         StreamStatus.ONLINE,
         StreamStatus.ONLINE,

@@ -1,4 +1,4 @@
-"""What `neuroone up` prints."""
+"""Tests of the lines that `neuroone up` prints."""
 
 import io
 
@@ -23,8 +23,8 @@ class Screen(io.TextIOWrapper):
     ],
     ids=["terminal", "terminal of Windows", "file"],
 )
-def test_the_address_as_aqr_code(out, is_drawn):
-    """A square code that fits a terminal, and only a terminal that can draw it."""
+def test_a_terminal_shows_the_address_as_a_qr_code(out, is_drawn):
+    """The code fits 80 columns; a terminal that cannot draw it and a file get none."""
     lines = qr_code(URL, out)
     assert bool(lines) is is_drawn
     assert len({len(line) for line in lines}) == is_drawn
