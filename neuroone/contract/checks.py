@@ -1,29 +1,18 @@
-"""The base of all messages: checks every field when a message is made, and names the field at fault.
+"""Check every field when a message is made, and name the field at fault.
 
 msgspec checks types and ranges in C, but only when it decodes or converts; so a message is made by converting its
-values. What msgspec refuses is looked at again here, to name the field and the fault in the contract's own words.
+values. When msgspec refuses them, the code below finds the fault again and describes it in the contract's own words.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, TypeVar, dataclass_transform
 
-from msgspec import UNSET, Struct, StructMeta, ValidationError, convert, structs
-from msgspec.inspect import (
-    DateTimeType,
-    DictType,
-    EnumType,
-    IntType,
-    Metadata,
-    StrType,
-    StructType,
-    UnionType,
-    VarTupleType,
-    type_info,
-)
+from msgspec import UNSET, Struct, StructMeta, ValidationError, convert, inspect, structs
 from msgspec.json import Encoder
 
 from neuroone.contract.errors import BadMessage
@@ -34,6 +23,7 @@ INT64_MAX: Final = 2**63 - 1
 COUNTER_NAME_MAX_CHARS: Final = 64
 """A counter's name: a few words."""
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _to_utf8: Final = Encoder().encode
 
 
@@ -52,11 +42,11 @@ class Checked(StructMeta):
             except (ValidationError, UnicodeEncodeError):
                 pass
             else:
-                if given.keys() <= names_of(of):
+                if given.keys() <= fields_of(of).keys():
                     return message
         if UNSET in given.values():
             return cls(**{name: value for name, value in given.items() if value is not UNSET})
-        if unknown := given.keys() - names_of(of):
+        if unknown := given.keys() - fields_of(of).keys():
             raise TypeError(f"{cls.__name__} has no field {min(unknown)}")
         check(of, given)
         raise BadMessage("", "is not valid")
@@ -84,7 +74,6 @@ class Field:
     ``optional``: the value may be null. ``required``: the key must be there.
     """
 
-    name: str
     doc: str
     unit: str
     type: Any
@@ -96,30 +85,22 @@ class Field:
 def fields_of(of: type[Message]) -> Mapping[str, Field]:
     """Return the fields of a message class by name, in their order."""
     fields = {}
-    about: Any = type_info(of)
+    about: Any = inspect.type_info(of)
     for given in about.fields:
         kind: Any = given.type
         extra: Mapping[str, str] = {}
-        if type(kind) is Metadata:
+        if type(kind) is inspect.Metadata:
             kind, extra = kind.type, kind.extra or {}
-        optional = type(kind) is UnionType and kind.includes_none
+        optional = type(kind) is inspect.UnionType and kind.includes_none
         if optional:
             kind = kind.types[0]
-        fields[given.name] = Field(
-            given.name, extra.get("doc", ""), extra.get("unit", ""), kind, optional, given.required
-        )
+        fields[given.name] = Field(extra.get("doc", ""), extra.get("unit", ""), kind, optional, given.required)
     return fields
-
-
-@cache
-def names_of(of: type[Message]) -> frozenset[str]:
-    """Return the names of a message's fields."""
-    return frozenset(of.__struct_fields__)
 
 
 def item_class_of(field: Field) -> type[Message] | None:
     """Return the class of the messages that a field lists; None for any other field."""
-    is_list = isinstance(field.type, VarTupleType) and isinstance(field.type.item_type, StructType)
+    is_list = isinstance(field.type, inspect.VarTupleType) and isinstance(field.type.item_type, inspect.StructType)
     return field.type.item_type.cls if is_list else None
 
 
@@ -146,23 +127,23 @@ def check(of: type[Message], given: Mapping[str, Any], path: str = "") -> None:
 def _fault(kind: Any, value: Any) -> str | None:
     """Return what is wrong with a value, in words that follow the field's name."""
     of: Any = type(kind)
-    if of is IntType:
+    if of is inspect.IntType:
         if type(value) is not int:
             return "must be a whole number"
         return None if kind.ge <= value <= kind.le else f"must be {kind.ge} to {kind.le}"
-    if of is StrType:
+    if of is inspect.StrType:
         return _text_fault(value, kind.min_length or 0, kind.max_length)
-    if of is EnumType:
+    if of is inspect.EnumType:
         return None if isinstance(value, str) and value in list(kind.cls) else f"must be one of {', '.join(kind.cls)}"
-    if of is DateTimeType:
+    if of is inspect.DateTimeType:
         is_utc = type(value) is datetime and value.tzinfo is UTC
         return None if is_utc else "must be a UTC time like 2026-11-22T18:20:31.123456Z"
-    if of is DictType:
+    if of is inspect.DictType:
         return _numbers_fault(value, kind.max_length)
-    item: Any = kind.item_type if of is VarTupleType else None
-    if isinstance(item, IntType):
+    item: Any = kind.item_type if of is inspect.VarTupleType else None
+    if isinstance(item, inspect.IntType):
         return _samples_fault(value, item, kind.max_length)
-    if of is VarTupleType:
+    if of is inspect.VarTupleType:
         are_items = isinstance(value, tuple) and all(type(each) is item.cls for each in value)
         if (are_items or _are_objects(value)) and len(value) <= kind.max_length:
             return None
@@ -186,14 +167,14 @@ def _text_fault(value: Any, low: int, high: int) -> str | None:
         return "must be text"
     if not low <= len(value) <= high:
         return f"must have {low} to {high} characters"
-    return None if _is_utf8(value) else "must be Unicode text"
+    return "must be Unicode text" if _SURROGATE.search(value) else None
 
 
 def _numbers_fault(value: Any, most: int) -> str | None:
     if not isinstance(value, Mapping) or len(value) > most:
         return f"must be an object of at most {most} numbers"
     for name, number in value.items():
-        if type(name) is not str or len(name) > COUNTER_NAME_MAX_CHARS or not _is_utf8(name):
+        if type(name) is not str or len(name) > COUNTER_NAME_MAX_CHARS or _SURROGATE.search(name):
             return f"must have names of at most {COUNTER_NAME_MAX_CHARS} characters"
         if not _is_finite(number):
             return "must hold finite numbers only"
@@ -208,11 +189,3 @@ def _is_finite(value: Any) -> bool:
     if type(value) is int:
         return INT64_MIN <= value <= INT64_MAX
     return type(value) is float and math.isfinite(value)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -30,16 +30,6 @@ def _not_json(constant: str) -> NoReturn:
 _FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
 
 
-class _Decoders(dict[type[Message], Callable[[bytes], Any]]):
-    """Keep the decoder of each message class."""
-
-    def __missing__(self, of: type[Message]) -> Callable[[bytes], Any]:
-        return self.setdefault(of, msgspec.json.Decoder(of).decode)
-
-
-_DECODE: Final = _Decoders()
-
-
 def encode(message: Message) -> bytes:
     """Return the payload of a message, keys in the order of its fields."""
     payload = _to_json(message)
@@ -58,7 +48,7 @@ def decode(of: type[M], payload: bytes) -> M:
     """
     if len(payload) <= PAYLOAD_MAX_BYTES:
         try:
-            message: M = _DECODE[of](payload)
+            message: M = _decoder_of(of)(payload)
             if _to_json(message) == payload:
                 return message
         except (ValueError, RecursionError):
@@ -107,6 +97,11 @@ def schema_of(of: type[Message]) -> dict[str, Any]:
     (schema,), components = msgspec.json.schema_components([of], ref_template="{name}")
     found: dict[str, Any] = _without_references(schema, components)
     return found
+
+
+@cache
+def _decoder_of(of: type[M]) -> Callable[[bytes], M]:
+    return msgspec.json.Decoder(of).decode
 
 
 def _load_slowly(payload: bytes) -> Any:

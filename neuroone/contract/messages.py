@@ -40,16 +40,7 @@ MISSING_MAX: Final = 3
 of readings, in which there is rarely more than one gap."""
 SEQ_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact (RFC 8259 section 6)."""
-BANDS: Final = (
-    "delta",
-    "theta",
-    "low_alpha",
-    "high_alpha",
-    "low_beta",
-    "high_beta",
-    "low_gamma",
-    "mid_gamma",
-)
+BANDS: Final = ("delta", "theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
 """The eight band powers in the headset's order."""
 
 
@@ -122,9 +113,7 @@ Session = Annotated[Label, about("Id of this run of this source, new at every st
 Time = Annotated[datetime, about("When the bytes arrived, UTC; stamped once, there.", tz=True)]
 Now = Annotated[datetime, about("When the sender made this message, UTC.", tz=True)]
 Seq = Annotated[Count, about("Starts at 0 in a session and rises by one with each message of its kind.")]
-Epoch = Annotated[
-    Count, about("Start of the run of the service that sent this, since 1970: for information only.", unit="ms")
-]
+Epoch = Annotated[Count, about("Start of the sending service's run, since 1970: for information only.", "ms")]
 Run = Annotated[Label, about("Random id of the run; compared for equality only. Absent: sent by an older version.")]
 SourceKind = Annotated[Kind, about("headset: decoded by serial_bridge. client: decoded by a student's app.")]
 Name = Annotated[Title | None, about("The name as it was typed; null: none was given.")]
@@ -133,12 +122,8 @@ PoorSignal = Annotated[
     Annotated[int, Meta(ge=0, le=POOR_SIGNAL_MAX)] | None,
     about("0: good contact. 1 to 199: poor, eSense is frozen. 200: off the skin. null: the source does not say."),
 ]
-ESense = Annotated[
-    int, about("0: not computed. Valid only while poor_signal is 0.", unit="eSense", ge=0, le=ESENSE_MAX)
-]
-BandPower = Annotated[
-    int, about("No physical unit: compare a source only with itself.", unit="a.u.", ge=0, le=BAND_MAX)
-]
+ESense = Annotated[int, about("0: not computed. Valid only while poor_signal is 0.", "eSense", ge=0, le=ESENSE_MAX)]
+BandPower = Annotated[int, about("No physical unit: compare a source only with itself.", "a.u.", ge=0, le=BAND_MAX)]
 Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 
 
@@ -171,12 +156,12 @@ class RawBlock(Message, frozen=True, kw_only=True):
     seq: Seq
     time: Annotated[datetime, about("When the bytes of the last sample arrived, UTC.", tz=True)]
     first_sample: Annotated[Count, about("Number of the first sample here since the session began.")]
-    rate_hz: Annotated[int, about("Samples a second.", unit="Hz", ge=1, le=65535)]
+    rate_hz: Annotated[int, about("Samples a second.", "Hz", ge=1, le=65535)]
     samples: Annotated[
         tuple[Annotated[int, Meta(ge=-32768, le=32767)], ...],
         about(
             "Signed 16-bit; a ThinkGear chip uses -2048 to 2047, volts = count * (1.8 / 4096) / 2000.",
-            unit="ADC counts",
+            "ADC counts",
             min_length=1,
             max_length=RAW_BLOCK_SAMPLES,
         ),
@@ -219,8 +204,7 @@ class ServiceState(Message, frozen=True, kw_only=True):
     version: Annotated[Label, about("The version of NeuroOne that runs.")]
     epoch: Epoch
     connection: Annotated[
-        int,
-        about("Which connection of this run; a Last Will has that of the birth it ends.", ge=1, le=SEQ_MAX),
+        int, about("Which connection of this run; a Last Will has that of the birth it ends.", ge=1, le=SEQ_MAX)
     ]
     fault: Annotated[
         Note | None, about("What keeps an online service from its work, in plain words; null: nothing.")
@@ -232,8 +216,8 @@ class Health(Message, frozen=True, kw_only=True):
     """How a service is doing, every 10 s."""
 
     time: Now
-    uptime_s: Annotated[Duration, about("Since the service started.", unit="s")]
-    memory_bytes: Annotated[Count | None, about("Resident memory; null: the system does not say.", unit="bytes")]
+    uptime_s: Annotated[Duration, about("Since the service started.", "s")]
+    memory_bytes: Annotated[Count | None, about("Resident memory; null: the system does not say.", "bytes")]
     counters: Counters
     gauges: Annotated[Numbers, about("Values of this moment, by name.", max_length=COUNTERS_MAX)]
 

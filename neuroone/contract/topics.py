@@ -215,20 +215,11 @@ def parse(topic: str) -> Topic:
 
 
 def _parse(topic: str) -> Topic:
-    found = _PATTERN.match(topic)
-    if found is None:
-        raise BadTopic("not a topic of this contract")
-    site, kind = sys.intern(found["site"]), found["kind"]  # one text for all the topics of a site
-    if found["group"]:
-        return Topic(site, _STREAM_RULES[kind], (found["group"], found["source"]))
-    if found["event_group"]:
-        return Topic(site, EVENT, (found["event_group"],))
-    service, instance, kind = found["service"], found["instance"], found["service_kind"]
-    if kind == "recorded":
-        if service != "csv_recorder":
-            raise BadTopic("only csv_recorder publishes what was recorded")
-        return Topic(site, RECORDED, (instance,))
-    return Topic(site, SERVICE_STATE if kind == "state" else HEALTH, (service, instance))
+    for rule, pattern in _PATTERNS.items():
+        if found := pattern.fullmatch(topic):
+            site, *ids = found.groups()
+            return Topic(sys.intern(site), rule, tuple(ids))  # one text for all the topics of a site
+    raise BadTopic("not a topic of this contract")
 
 
 _parse_once = lru_cache(maxsize=TOPICS_MAX)(_parse)
@@ -244,11 +235,7 @@ def _fill(rule: TopicRule, ids: tuple[str, ...]) -> str:
     return "/".join(next(given) if part[0] == "{" else part for part in rule.shape.split("/"))
 
 
-_ANY = "[A-Za-z0-9_-]{1,64}"
-_PATTERN = re.compile(
-    rf"{ROOT}/(?P<site>{_ANY})/(?:"
-    rf"streams/(?P<group>{_ANY})/(?P<source>{_ANY})/(?P<kind>reading|raw|state)"
-    rf"|groups/(?P<event_group>{_ANY})/event"
-    rf"|services/(?P<service>{_ANY})/(?P<instance>{_ANY})/(?P<service_kind>state|health|recorded))\Z"
-)
-_STREAM_RULES: Final = {"reading": READING, "raw": RAW, "state": STREAM_STATE}
+_ANY: Final = "([A-Za-z0-9_-]{1,64})"
+_PATTERNS: Final = {
+    rule: re.compile(f"{ROOT}/{_ANY}/" + re.sub(r"\{\w+\}", lambda _: _ANY, rule.shape)) for rule in TOPICS
+}
