@@ -8,7 +8,9 @@
     │   └── BadMessage      a field of a payload or message is missing, or out of its type or range
     ├── SettingsError       flags or environment variables are wrong; lists all of them at once
     ├── BadPacket           neuroone.mqtt: the broker broke the rules of MQTT
-    ├── Replaced            neuroone.mqtt: another program took this service's place on the broker
+    ├── ConnectionLost      neuroone.mqtt: the connection ended or is of no more use
+    │   └── HungUp          neuroone.mqtt: the broker closed it without giving a reason
+    ├── Replaced            neuroone.mqtt: another living run of this service and instance is on the broker
     ├── PortFault           serial_bridge: a port cannot be opened, or was lost
     ├── BadCapture          serial_bridge: a line of a capture is invalid
     ├── BadFrame            ws_gateway: a client's frame does not follow its dialect

@@ -6,7 +6,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, NoReturn
 
@@ -49,7 +49,8 @@ def decode(of: type[M], payload: bytes) -> M:
     if len(payload) <= PAYLOAD_MAX_BYTES:
         try:
             message: M = _decoder_of(of)(payload)
-            if _to_json(message) == payload:
+            time = getattr(message, "time", None)
+            if (time is None or time.tzinfo is UTC) and encode(message) == payload:
                 return message
         except (ValueError, RecursionError):
             pass

@@ -163,7 +163,8 @@ def test_a_time_has_six_digits_and_z(wrong: Any) -> None:
     given = {**json.loads(GOLDEN_READING), "time": wrong}
     inside = {**given, "added_later": json.loads(GOLDEN_READING)}
     twice = GOLDEN_READING[:-1] + b',"time":' + json.dumps(wrong).encode() + b"}"
-    for payload in (json.dumps(given).encode(), json.dumps(inside).encode(), twice):
+    compact = json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode()
+    for payload in (compact, json.dumps(given).encode(), json.dumps(inside).encode(), twice):
         with pytest.raises(BadMessage) as caught:
             decode(Reading, payload)
         assert str(caught.value) == words
