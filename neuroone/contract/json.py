@@ -50,7 +50,7 @@ def decode(of: type[M], payload: bytes) -> M:
         try:
             message: M = _decoder_of(of)(payload)
             time = getattr(message, "time", None)
-            if (time is None or time.tzinfo is UTC) and encode(message) == payload:
+            if (time is None or (time.microsecond and time.tzinfo is UTC)) and _to_json(message) == payload:
                 return message
         except (ValueError, RecursionError):
             pass
