@@ -136,12 +136,11 @@ def export(settings: ExportSettings, stop: Stop) -> int:
         exporter.finish()
     except OSError as error:
         raise SettingsError([f"{error.filename or settings.out}: {error.strerror or error}"]) from None
-    made = exporter.made
-    _print(f"{texts.Words()('not_read')}: {fault}" for fault in made.faults)
-    if made.without_raw and settings.to in (EDF, BIDS):
-        _print([f"{made.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
-    _print([f"files written to {settings.out}: {len(made.files)}"])
-    return FAILED if made.faults or not made.files or stop.is_set() else OK
+    _print(f"{texts.Words()('not_read')}: {fault}" for fault in exporter.faults)
+    if exporter.without_raw and settings.to in (EDF, BIDS):
+        _print([f"{exporter.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
+    _print([f"files written to {settings.out}: {len(exporter.files)}"])
+    return FAILED if exporter.faults or not exporter.files or stop.is_set() else OK
 
 
 def forget(settings: ForgetSettings, stop: Stop) -> int:

@@ -5,7 +5,6 @@ An export writes new files, and replaces files of the same names. It only reads 
 
 import itertools
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,6 @@ from csv_recorder.offline.recordings import Recording
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.topics import id_from_text
 
-BIDS_FORMAT: Final = "bids"
 _PORTUGUESE: Final = {
     "time": "horario_utc",
     "seconds": "segundos",
@@ -46,42 +44,38 @@ _PORTUGUESE: Final = {
 }
 
 
-@dataclass(slots=True)
-class Exported:
-    """The result of an export: the ``files``, the number of sessions ``without_raw`` samples, and the faults."""
-
-    files: list[Path] = field(default_factory=list)
-    without_raw: int = 0
-    faults: list[str] = field(default_factory=list)
-
-
 class Exporter:
-    """Exports recordings one by one into a directory. ``with_names``: a BIDS data set names its participants."""
+    """Exports recordings one by one into a directory. ``with_names``: a BIDS data set names its participants.
+
+    It keeps the ``files`` that it wrote, the number of sessions ``without_raw`` samples, and the ``faults``.
+    """
 
     def __init__(self, to: str, out: Path, *, with_names: bool = False) -> None:
+        self._to = to
         self._out = out
         self._bids = Bids(out, with_names=with_names)
-        self._is_bids = to == BIDS_FORMAT
         self._write = WRITERS.get(to, self._bids.write)
         self._labels: set[str] = set()
-        self.made = Exported()
+        self.files: list[Path] = []
+        self.without_raw = 0
+        self.faults: list[str] = []
 
     def export(self, recording: Recording) -> None:
-        """Export one recording; ``made`` lists what cannot be read. Raises OSError for a failed write."""
+        """Export one recording; ``faults`` lists what cannot be read. Raises OSError for a failed write."""
         label = _free(recording.label, self._labels)
         self._labels.add(label.casefold())
         try:
             files = self._write(recording, self._out, label)
         except Unreadable as error:
-            self.made.faults.append(str(error))
+            self.faults.append(str(error))
             return
-        self.made.files += files
-        self.made.without_raw += not any(file.suffix == ".edf" for file in files)
+        self.files += files
+        self.without_raw += not any(file.suffix == ".edf" for file in files)
 
     def finish(self) -> None:
         """Write the files about all recordings together."""
-        if self._is_bids and self.made.files:
-            self.made.files += self._bids.finish()
+        if self._to not in WRITERS and self.files:
+            self.files += self._bids.finish()
 
 
 def parquet(recording: Recording, out: Path, label: str) -> list[Path]:

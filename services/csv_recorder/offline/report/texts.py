@@ -16,7 +16,7 @@ UNKNOWN: Final = "–"
 _STEERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "title": ("NeuroOne report", "Relatório NeuroOne"),
-    "made": ("Made on {0} from {1} recordings.", "Feito em {0} a partir de {1} gravações."),
+    "made": ("Made on {0} from {1} recordings.", "Gerado em {0} a partir de {1} gravações."),
     "zone": ("Times: {0}.", "Horários: {0}."),
     "notice": (
         "Experimental indicators, not a diagnosis. They vary from person to person: compare a student with their own "
@@ -52,10 +52,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "trend_per_min": ("/min", "/min"),
     "attention": ("attention", "atenção"),
     "meditation": ("meditation", "meditação"),
-    "together": ("together", "juntas"),
+    "together": ("all sessions", "todas as sessões"),
     "bands": ("Band powers (no unit)", "Potências das bandas (sem unidade)"),
     "band": ("band", "banda"),
-    "share": ("share", "parcela"),
+    "share": ("share", "proporção"),
     "log": ("log10", "log10"),
     "over_time": ("{0} over time, 0 to 100", "{0} ao longo do tempo, de 0 a 100"),
     "no_time": (
@@ -64,7 +64,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "no_valid": ("No valid samples.", "Nenhuma amostra válida."),
     "missing_readings": ("{0} readings missing", "faltam {0} leituras"),
-    "longest_step": ("longest pause {0} s", "maior pausa {0} s"),
+    "longest_step": ("longest pause {0} s", "maior pausa: {0} s"),
     "left_out": ("{0} damaged or unfinished rows left out", "{0} linhas danificadas ou incompletas foram ignoradas"),
     "not_read": ("Could not be read", "Não foi possível ler"),
     "nothing": ("No readings match this selection.", "Nenhuma leitura corresponde a esta seleção."),
