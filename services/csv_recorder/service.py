@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from csv_recorder.live.receipts import Receipts
 from csv_recorder.live.recorder import Options, Recorder, Settling
 from csv_recorder.settings import RunSettings
 from neuroone.contract import topics
@@ -62,7 +63,8 @@ class Service:
                 rotate_s=settings.rotate_h * 3600.0,
             ),
         )
-        self._receipt_topic = topics.recorded(settings.site, self._identity.instance)
+        receipt_topic = topics.recorded(settings.site, self._identity.instance)
+        self._receipts = Receipts(lambda receipt: self._client.publish(receipt_topic, receipt), time.monotonic)
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
         self._faults: dict[str, str] = {}
@@ -95,6 +97,7 @@ class Service:
             self._identity,
             subscriptions=subscriptions,
             on_delivery=self._on_delivery,
+            on_link=self._receipts.on_link,
             on_fatal=self._on_fatal,
             health=self._health,
             durable=True,
@@ -158,8 +161,8 @@ class Service:
             self._recorder.write()
         if "write the files" in self._faults:
             return
-        for receipt in self._recorder.receipts():
-            self._client.publish(self._receipt_topic, receipt)
+        self._receipts.add(self._recorder.receipts())
+        self._receipts.send()
         self._finish_sync()
         if self._syncing is None and loop.time() >= self._settle_due_s:
             self._settle_due_s = loop.time() + SETTLE_PERIOD_S

@@ -109,6 +109,11 @@ class World:
         self.now_s += after_s
         self.session.tick(self.now_s)
 
+    def hear_pings(self, for_s: float) -> None:
+        for _ in range(int(for_s)):
+            self.hear(PingResp())
+            self.tick(1.0)
+
     def fail(self, fault: ConnectionLost | None = None) -> None:
         self.session.lost(fault or ConnectionLost("the test ends it"))
 
@@ -355,9 +360,7 @@ def test_subscriptions_change_at_once_and_stay_changed(world: World) -> None:
 def test_a_broker_that_never_answers_a_subscription_is_left(world: World) -> None:
     world.session.subscribe("b/#", 0)
     with pytest.raises(ConnectionLost, match="stopped acknowledging"):
-        for _ in range(int(ACK_TIMEOUT_S) + 2):
-            world.hear(PingResp())
-            world.tick(1.0)
+        world.hear_pings(ACK_TIMEOUT_S + 2)
 
 
 # Acks, refusals, replay.
@@ -382,9 +385,7 @@ def test_what_is_not_acknowledged_goes_out_again_on_the_next_connection(world: W
 def test_a_broker_that_stops_acknowledging_is_left(world: World) -> None:
     world.publish(0)
     with pytest.raises(ConnectionLost, match="stopped acknowledging"):
-        for _ in range(int(ACK_TIMEOUT_S) + 2):
-            world.hear(PingResp())
-            world.tick(1.0)
+        world.hear_pings(ACK_TIMEOUT_S + 2)
 
 
 def test_no_ack_and_no_receipt_covers_a_refused_reading() -> None:
