@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic
@@ -65,3 +65,15 @@ def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[L
         yield listener
     finally:
         bus.close()
+
+
+@contextmanager
+def client_on(url: str, service: str, **options: Any) -> Iterator[ThreadedClient]:
+    """Connect a started client, and close it at the end."""
+    client = ThreadedClient(BrokerAddresses.parse(url), identity(service), **options)
+    client.start()
+    try:
+        assert client.wait_connected(10)
+        yield client
+    finally:
+        client.close()
