@@ -95,40 +95,29 @@ def units(run: Run, project: str = PROJECT) -> list[Unit]:
 
 def containers(inspected: str, run: Run) -> list[Unit]:
     """Read the output of `docker inspect`."""
-    found: list[Unit] = []
+    found = []
     for each in json.loads(inspected or "[]"):
         state: Any = each["State"]
-        name = each["Name"].lstrip("/")
-        is_healthy = state["Running"] or not state["ExitCode"]
-        tail = "" if is_healthy and not each["RestartCount"] else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
-        found.append(
-            Unit(name, state["Running"], each["RestartCount"], state["OOMKilled"], state["ExitCode"], _line(tail))
-        )
+        name, restarts, code = each["Name"].lstrip("/"), each["RestartCount"], state["ExitCode"]
+        is_healthy = (state["Running"] or not code) and not restarts
+        tail = "" if is_healthy else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
+        found.append(Unit(name, state["Running"], restarts, state["OOMKilled"], code, _line(tail)))
     return found
 
 
 def systemd_units(shown: str, run: Run) -> list[Unit]:
     """Read the output of `systemctl show`."""
-    found: list[Unit] = []
+    found = []
     for block in filter(None, shown.strip().split("\n\n")):
         properties = dict(line.partition("=")[::2] for line in block.splitlines())
         if properties.get("LoadState") != "loaded":
             continue
         name, restarts = properties["Id"], int(properties.get("NRestarts") or 0)
-        is_running = properties["ActiveState"] == "active"
+        is_running, code = properties["ActiveState"] == "active", int(properties.get("ExecMainStatus") or 0)
         tail = ""
         if restarts or not is_running:
             tail = run(["journalctl", "--no-pager", "--output=cat", f"--lines={TAIL_LINES}", f"--unit={name}"])
-        found.append(
-            Unit(
-                name,
-                is_running,
-                restarts,
-                properties.get("Result") == "oom-kill",
-                int(properties.get("ExecMainStatus") or 0),
-                _line(tail),
-            )
-        )
+        found.append(Unit(name, is_running, restarts, properties.get("Result") == "oom-kill", code, _line(tail)))
     return found
 
 

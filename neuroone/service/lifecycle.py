@@ -90,10 +90,7 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         return OK
     name = words.pop(0) if words and words[0] in commands else default
     if len(commands) > 1 and name == default and words and not words[0].startswith("-"):
-        print(
-            f"{program}: no command {words[0]!r}; the commands are {', '.join(commands)}",
-            file=sys.stderr,
-        )
+        print(f"{program}: no command {words[0]!r}; the commands are {', '.join(commands)}", file=sys.stderr)
         return USAGE
     command = commands[name]
     title = program if len(commands) == 1 else f"{program} {name}"

@@ -125,21 +125,15 @@ class SiteSettings:
     """The settings of every program: its site, its instance, its log and its health file."""
 
     broker_ca: Path | None = setting(
-        None,
-        Path,
-        "File with the certificate authorities to trust for mqtts://. Default: the system's.",
+        None, Path, "File with the certificate authorities to trust for mqtts://. Default: the system's."
     )
     site: str = setting("local", topic_id, "Id of the school or laboratory, second part of every topic.")
     instance: str = setting(
-        "",
-        topic_id,
-        "Id of this copy of the service, unique on the broker. Default: made from the host's name.",
+        "", topic_id, "Id of this copy of the service, unique on the broker. Default: made from the host's name."
     )
     log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
     health_file: Path | None = setting(
-        None,
-        Path,
-        "File to touch every 2 s while the service works and is connected to its broker; for health checks.",
+        None, Path, "File to touch every 2 s while the service works and is connected to its broker; for health checks."
     )
 
     def identity(self, service: str, now_s: float, instance: str | None = None) -> Identity:
@@ -262,11 +256,7 @@ def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> No
         both = parser.add_mutually_exclusive_group()
         both.add_argument(_flag(name), dest=name, action="store_const", const="true", help=help)
         both.add_argument(
-            "--no-" + _flag(name)[2:],
-            dest=name,
-            action="store_const",
-            const="false",
-            help=argparse.SUPPRESS,
+            "--no-" + _flag(name)[2:], dest=name, action="store_const", const="false", help=argparse.SUPPRESS
         )
     else:
         action = "append" if keys["many"] else "store"

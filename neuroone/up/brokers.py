@@ -71,7 +71,10 @@ class BrokerProgram:
 def find(kind: str | None = None) -> BrokerProgram | None:
     """Find the broker of that kind; without a kind, Mosquitto before NATS. Return None if it is not installed."""
     for each in KINDS if kind is None else (kind,):
-        path = _mosquitto() if each == MOSQUITTO else _nats()
+        if each == MOSQUITTO:
+            path = shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SBIN)))
+        else:
+            path = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
         if path is not None:
             return BrokerProgram(each, Path(path))
     return None
@@ -85,11 +88,3 @@ def answers(host: str, port: int) -> bool:
             return connection.recv(len(_ACCEPTED)) == _ACCEPTED
     except OSError:
         return False
-
-
-def _mosquitto() -> str | None:
-    return shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SBIN)))
-
-
-def _nats() -> str | None:
-    return shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")

@@ -41,7 +41,6 @@ class Child:
         may_end: bool = False,
     ) -> None:
         self.name = name
-        self.exit_code: int | None = None
         self._command = list(command)
         self._environment = dict(environment or {})
         self._foreign = foreign
@@ -51,19 +50,9 @@ class Child:
         self._again_s = 0.0
         self._deaths = 0
 
-    @property
-    def is_running(self) -> bool:
-        """Return True while the program runs."""
-        return self._popen is not None and self._popen.poll() is None
-
     def poll(self) -> int | None:
         """Return the program's exit code if it has ended, else None."""
         return None if self._popen is None else self._popen.poll()
-
-    @property
-    def pid(self) -> int | None:
-        """Return the process id of the running program."""
-        return self._popen.pid if self._popen is not None else None
 
     def start(self) -> None:
         """Start the program. Raises OSError."""
@@ -82,17 +71,17 @@ class Child:
         """Start the program again if it died and the back-off's delay is over. Call this often."""
         now_s = time.monotonic()
         if self._popen is not None and self._popen.poll() is not None:
-            self.exit_code = self._popen.returncode
+            exit_code = self._popen.returncode
             self._close_stdin()
             self._popen = None
-            if self._may_end and self.exit_code == 0:
+            if self._may_end and exit_code == 0:
                 self._again_s = float("inf")
                 log.info("%s has ended", self.name)
                 return
             self._deaths = 1 if now_s - self._started_s > CALM_AFTER_S else self._deaths + 1
             delay_s = backoff.delay_s(self._deaths - 1, rng)
             self._again_s = now_s + delay_s
-            log.warning("%s died with code %s; starting it again in %.1f s", self.name, self.exit_code, delay_s)
+            log.warning("%s died with code %s; starting it again in %.1f s", self.name, exit_code, delay_s)
         if self._popen is None and now_s >= self._again_s:
             self.start()
 
@@ -110,7 +99,7 @@ class Child:
             if ask is not None:
                 ask()
             try:
-                self.exit_code = popen.wait(timeout_s)
+                popen.wait(timeout_s)
                 break
             except subprocess.TimeoutExpired:
                 log.warning("%s does not stop", self.name)

@@ -87,7 +87,7 @@ def run(given: UpSettings, stop: Stop) -> int:
     _check(given, data, program)
     addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
     online = _OnlineServices(int(time.time() * 1000))
-    bus = ThreadedClient(
+    client = ThreadedClient(
         addresses,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
@@ -103,8 +103,8 @@ def run(given: UpSettings, stop: Stop) -> int:
             running.callback(broker.stop)
             _start_broker(broker, folder, given.mqtt_port, stop)
             children.append(broker)
-        running.callback(bus.close)
-        bus.start()
+        running.callback(client.close)
+        client.start()
         token_file = _token_file(given, data)
         for child in (services := _services(given, data, addresses, token_file)):
             running.callback(child.stop)
@@ -160,7 +160,7 @@ def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
     broker.start()
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
-        if not broker.is_running or time.monotonic() > deadline_s:
+        if broker.poll() is not None or time.monotonic() > deadline_s:
             raise NeuroOneError(f"the broker {broker.name} does not start; its messages are above or in {folder}")
         if stop.wait(0.05):
             break
@@ -228,7 +228,7 @@ def _wait_ready(children: list[Child], is_ready: Callable[[], bool], rng: random
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not is_ready():
         for child in children:
-            if not child.is_running and child.poll() == USAGE:
+            if child.poll() == USAGE:
                 return USAGE
             child.restart_if_dead(RESTART, rng)
         if time.monotonic() > deadline_s:

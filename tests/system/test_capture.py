@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from neuroone.contract.messages import BANDS, RawBlock, Reading, ServiceState
+from neuroone.contract.messages import BANDS, Link, RawBlock, Reading, ServiceState, StreamState
 from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.bus_listener import listening
@@ -36,6 +36,7 @@ def test_every_number_arrives(kind: str, start_broker: Callable[[str], Broker], 
             assert subprocess.run(replay, check=False, timeout=150).returncode == 0
             file = tmp_path / "akloster_baseline.csv"
             wait_for(lambda: file.exists() and file.read_bytes().count(b"\n") == READINGS + 1, "all rows", 20)
+            listener.wait_for(StreamState, lambda topic, state: state.link is Link.ENDED)
         finally:
             recording.terminate()
         readings = [message for _, message in listener.of(Reading)]

@@ -19,6 +19,7 @@ from tests.support.recordings import reading_rows, write_session
 READMES = ("README.md", "README.pt-BR.md")
 pytestmark = [
     pytest.mark.broker,
+    pytest.mark.timeout(120),  # whole programs start, some of them through run.py
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
 
