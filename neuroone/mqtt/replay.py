@@ -6,7 +6,7 @@ recorder can tell what it has already.
 """
 
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -69,7 +69,7 @@ class ReplayBuffer:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._kept: dict[Stream, deque[_Kept]] = {}
+        self._kept: dict[Stream, list[_Kept]] = {}
         self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
         self._recorders: set[str] = set()
         self._seen: set[str] = set()
@@ -204,12 +204,12 @@ class ReplayBuffer:
         if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
             self._give_up(1)
             return
-        kept = self._kept.setdefault(stream, deque())
+        kept = self._kept.setdefault(stream, [])
         if kept and seq <= kept[-1].seq and not is_late:
             return  # it was sent again, and is still kept
         kept.append(_Kept(seq, self._clock(), outgoing))
         if is_late:
-            self._kept[stream] = deque(sorted(kept, key=lambda each: each.seq))
+            self._kept[stream] = sorted(kept, key=lambda each: each.seq)
         self._length += 1
         self._size_bytes += len(outgoing.payload)
 
@@ -227,7 +227,7 @@ class ReplayBuffer:
         kept = self._kept.get(stream)
         if kept is None:
             return
-        left: deque[_Kept] = deque()
+        left: list[_Kept] = []
         for each in kept:
             if is_done(each):
                 self._drop(each)
