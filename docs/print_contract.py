@@ -36,14 +36,14 @@ GOLDEN_OF = {
 
 DIALECTS = {
     "neuroone_v1": (
-        schemas.NEW_SAID,
-        schemas.NEW_HEARD,
+        schemas.V1_FROM_CLIENT,
+        schemas.V1_TO_CLIENT,
         SUBPROTOCOL,
         "The dialect neuroone.v1, on any path, for clients that offer the subprotocol. hello comes first.",
     ),
     "first_dialect": (
-        schemas.FIRST_SAID,
-        schemas.FIRST_HEARD,
+        schemas.FIRST_FROM_CLIENT,
+        schemas.FIRST_TO_CLIENT,
         "",
         "The first dialect, on any path: students send readings; a client that sends dash receives those of every "
         "student; a client that sends nothing receives those of the headset at a serial port.",

@@ -91,10 +91,12 @@ class Dashboards:
                 if stream.reading is not None:
                     viewer.send(name, v1.reading(self._number_of(name, stream.reading[1]), *stream.reading))
 
-    def remove_viewer(self, viewer: SendQueue) -> None:
-        """Remove a dashboard of the new dialect. Idempotent."""
-        self._viewers.pop(viewer, None)
-        self._raw_viewers.pop(viewer, None)
+    def remove(self, client: SendQueue) -> None:
+        """Forget a client. Idempotent."""
+        self.first_dashboards.discard(client)
+        self.listeners.discard(client)
+        self._viewers.pop(client, None)
+        self._raw_viewers.pop(client, None)
 
     def watch(self, viewer: SendQueue, group: str | None, source: str | None) -> None:
         """Send a dashboard the raw samples of one stream from now on, or of none."""

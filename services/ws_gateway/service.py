@@ -101,7 +101,7 @@ class Service:
             Pages(),
             Downloads(recordings, access.may_watch),
             is_ready=lambda: self._client.is_connected and not self._server.is_stopping,
-            metrics=metrics.page(self._all_metrics),
+            metrics=lambda: metrics.page(self._all_metrics()),
         )
         self._server = Server(
             self._hub,

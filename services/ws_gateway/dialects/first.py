@@ -1,7 +1,7 @@
-"""The dialect of the first clients, to the byte: what students, dashboards and games say and hear.
+"""The dialect of the first clients, to the byte: students, dashboards and games.
 
-Pure translation between their JSON and the contract. The clients cannot be changed: the student's app sends
-from the moment it connects and ignores every reply, games parse every frame that they get as JSON.
+Translate between their JSON and the contract, without I/O. These clients cannot be changed: the student's app sends as
+soon as it is connected and ignores all replies; games parse every frame as JSON.
 """
 
 import json
@@ -29,9 +29,9 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class BadFrame(NeuroOneError):
-    """A frame that is none of the dialect's.
+    """A frame that does not follow the dialect.
 
-    ``code`` is for programs (``bad_json`` or ``bad_value``), ``field`` the client's own name of what is at fault
+    ``code`` is for programs (``bad_json`` or ``bad_value``), ``field`` the client's own name of the faulty value
     ("" for the whole frame), ``message`` for people. None of them quotes the value: it may be a child's.
     """
 
@@ -52,20 +52,20 @@ class StudentFrame:
 
     @property
     def is_blank(self) -> bool:
-        """Whether all ten numbers are 0: the app had nothing to tell."""
+        """True if all ten numbers are 0: the app had no values yet."""
         return not any(self.values.values())
 
 
 def is_dash(message: bytes) -> bool:
-    """Whether this makes a client a dashboard: ``dash`` or ``"dash"``, with or without white space around it."""
+    """Return True for ``dash`` or ``"dash"``, also with white space around it: the client becomes a dashboard."""
     return message.strip() in _DASH
 
 
 def student_frame(message: bytes) -> StudentFrame:
-    """Take a student's frame apart. Raises BadFrame.
+    """Parse a student's frame. Raises BadFrame.
 
-    Numbers that are missing count as 0, a missing or empty name or code is none. A code may be a number: then
-    its decimal text counts.
+    Missing numbers count as 0, a missing or empty name or code as None. A code may be a number: its decimal text
+    counts.
     """
     try:
         given = load_object(message)
@@ -79,7 +79,7 @@ def student_frame(message: bytes) -> StudentFrame:
 
 
 def dashboard_frame(student_id: int, reading: Reading) -> str:
-    """What a dashboard hears of a reading."""
+    """Make the frame that shows a reading on dashboards."""
     name, code = _json_text(reading.name), _json_text(reading.code)
     return (
         f'{{"ID": {student_id}, "Nome": {name}, "Codigo": {code}, '
@@ -88,12 +88,12 @@ def dashboard_frame(student_id: int, reading: Reading) -> str:
 
 
 def listener_frame(reading: Reading) -> str:
-    """What a client that says nothing hears of the local headset."""
+    """Make the frame with the local headset's reading, for clients that only listen."""
     return json.dumps({theirs: getattr(reading, ours) for theirs, ours in VALUES.items()})
 
 
 def error_frame(fault: BadFrame) -> str:
-    """What a client hears of its own bad frame."""
+    """Make the frame that tells a client what is wrong with its own."""
     return json.dumps({"error": {"code": fault.code, "field": fault.field, "message": fault.message}})
 
 

@@ -41,6 +41,11 @@ class Hub:
         self.v1_clients.add(queue)
         queue.send("link", self._link_frame())
 
+    def remove(self, queue: SendQueue) -> None:
+        """Forget a client. Idempotent."""
+        self.v1_clients.discard(queue)
+        self.dashboards.remove(queue)
+
     def send_link(self) -> None:
         """Tell all clients of the new dialect whether the broker and a recorder are there."""
         frame = self._link_frame()
@@ -52,8 +57,8 @@ class Hub:
         return v1.link(broker=broker, recorder=recorder)
 
 
-class FirstHandler:
-    """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
+class _Handler:
+    """What the handlers of both dialects have in common."""
 
     def __init__(self, hub: Hub, queue: SendQueue, token: str | None, address: str) -> None:
         self._hub = hub
@@ -61,6 +66,22 @@ class FirstHandler:
         self._token = token
         self._address = address
         self._student: Student | None = None
+
+    def on_close(self) -> None:
+        """Forget the client: its connection is closed."""
+        self._hub.remove(self._queue)
+        if self._student is not None:
+            self._hub.students.leave(self._student)
+            self._student = None
+
+
+class FirstHandler(_Handler):
+    """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
+
+    error_frame = staticmethod(first.error_frame)
+
+    def __init__(self, hub: Hub, queue: SendQueue, token: str | None, address: str) -> None:
+        super().__init__(hub, queue, token, address)
         self._joined = 0
         if hub.access.may_watch(token, address):
             hub.dashboards.listeners.add(queue)
@@ -85,35 +106,21 @@ class FirstHandler:
             self._joined += 1
         self._student = hub.students.on_frame(self._student, frame)
 
-    def error_frame(self, fault: BadFrame) -> str:
-        """Make the frame that tells the client what is wrong."""
-        return first.error_frame(fault)
 
-    def on_close(self) -> None:
-        """Forget the client: its connection is closed."""
-        self._hub.dashboards.listeners.discard(self._queue)
-        self._hub.dashboards.first_dashboards.discard(self._queue)
-        if self._student is not None:
-            self._hub.students.leave(self._student)
-            self._student = None
-
-
-class V1Handler:
+class V1Handler(_Handler):
     """A client of ``neuroone.v1``: sends hello, and is a student or a dashboard from then on.
 
     ``on_resumed_elsewhere`` closes this connection when another one resumes its session.
     """
 
+    error_frame = staticmethod(v1.error)
+
     def __init__(
         self, hub: Hub, queue: SendQueue, token: str | None, address: str, on_resumed_elsewhere: Callable[[], None]
     ) -> None:
-        self._hub = hub
-        self._queue = queue
-        self._token = token
-        self._address = address
+        super().__init__(hub, queue, token, address)
         self._on_resumed_elsewhere = on_resumed_elsewhere
         self._hello: Hello | None = None
-        self._student: Student | None = None
 
     @property
     def has_said_hello(self) -> bool:
@@ -122,7 +129,7 @@ class V1Handler:
 
     def on_message(self, message: bytes) -> None:
         """Handle one message. Raises BadFrame or Refused; NotAllowed and Refused end the connection."""
-        request = v1.said(message)
+        request = v1.parse(message)
         match request:
             case Hello():
                 self._on_hello(request)
@@ -137,18 +144,6 @@ class V1Handler:
                     raise BadFrame("not_a_student", "type", "only students send readings")
                 self._hub.students.on_reading(self._student, request)
 
-    def error_frame(self, fault: BadFrame) -> str:
-        """Make the frame that tells the client what is wrong."""
-        return v1.error(fault)
-
-    def on_close(self) -> None:
-        """Forget the client: its connection is closed."""
-        self._hub.v1_clients.discard(self._queue)
-        self._hub.dashboards.remove_viewer(self._queue)
-        if self._student is not None:
-            self._hub.students.leave(self._student)
-            self._student = None
-
     def _on_hello(self, hello: Hello) -> None:
         hub = self._hub
         if self._hello is not None:
@@ -157,19 +152,15 @@ class V1Handler:
         if hello.role is Role.DASHBOARD:
             if not hub.access.may_watch(token, self._address):
                 raise NotAllowed("no_token", "token", WATCH_REFUSED)
-            self._welcome(v1.welcome(session=None, group=None, source=None, next_seq=None))
+            self._welcome(v1.welcome())
             hub.dashboards.add_viewer(self._queue, None if hello.code is None else topics.group_id(hello.code))
         else:
             if not hub.access.may_join(hello.code, token, self._address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
             student.on_resumed_elsewhere = self._give_up
-            student.on_progress = self._send_broker_ack if hello.acks is Stage.BROKER else self._send_ack
-            self._welcome(
-                v1.welcome(
-                    session=student.session, group=student.group, source=student.source, next_seq=student.acked + 1
-                )
-            )
+            student.on_progress = self._send_ack
+            self._welcome(v1.welcome(student.stream, student.acked + 1))
         self._hello = hello
 
     def _welcome(self, frame: str) -> None:
@@ -186,11 +177,8 @@ class V1Handler:
         self._hub.students.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
 
     def _send_ack(self, stage: Stage, seq: int) -> None:
-        self._queue.send(f"ack {stage}", v1.ack(stage, seq))
-
-    def _send_broker_ack(self, stage: Stage, seq: int) -> None:
-        if stage is Stage.BROKER:
-            self._send_ack(stage, seq)
+        if self._hello is not None and stage in (Stage.BROKER, self._hello.acks):
+            self._queue.send(f"ack {stage}", v1.ack(stage, seq))
 
     def _give_up(self) -> None:
         self._student = None

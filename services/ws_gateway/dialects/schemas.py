@@ -17,7 +17,7 @@ _WHOLE: Final = {"type": "integer", "minimum": 0}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": ID_MAX_CHARS}
 _STREAM: Final = {"group": _ID, "source": _ID}
 _NUMBERED: Final = {"id": {"type": ["integer", "null"], "minimum": 1}, **_STREAM}
-_MARK: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
+_RECEIPT: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
 
 
 def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
@@ -37,7 +37,7 @@ def _typed(kind: str, properties: Mapping[str, Any], optional: tuple[str, ...] =
     return _object({"type": {"const": kind}, **properties}, optional)
 
 
-def _said(kind: str, message: type[Message]) -> Schema:
+def _request(kind: str, message: type[Message]) -> Schema:
     schema = schema_of(message)
     optional = tuple(name for name in schema["properties"] if name not in schema["required"])
     return _typed(kind, schema["properties"], optional)
@@ -47,16 +47,16 @@ def _first_values() -> Schema:
     return {theirs: _properties(Reading)[ours] for theirs, ours in first.VALUES.items()}
 
 
-NEW_SAID: Final[Mapping[str, Schema]] = {
-    "hello": _said("hello", Hello),
+V1_FROM_CLIENT: Final[Mapping[str, Schema]] = {
+    "hello": _request("hello", Hello),
     "reading": _typed(
         "reading", _properties(Reading, "session", "name", "code", "kind"), optional=("time", "poor_signal")
     ),
-    "marker": _said("marker", Marker),
-    "watch": _said("watch", Watch),
+    "marker": _request("marker", Marker),
+    "watch": _request("watch", Watch),
 }
-"""What clients of `neuroone.v1` say."""
-NEW_HEARD: Final[Mapping[str, Schema]] = {
+"""Messages that clients of `neuroone.v1` send."""
+V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "welcome": _typed(
         "welcome",
         {"session": _or_null(_TEXT), "group": _or_null(_ID), "source": _or_null(_ID), "next_seq": _or_null(_WHOLE)},
@@ -74,23 +74,23 @@ NEW_HEARD: Final[Mapping[str, Schema]] = {
         {
             "streams": {
                 "type": "array",
-                "items": _object({name: _properties(RecordedStream)[name] for name in _MARK}),
+                "items": _object({name: _properties(RecordedStream)[name] for name in _RECEIPT}),
             }
         },
     ),
     "raw": _typed("raw", {**_STREAM, **_properties(RawBlock)}),
     "error": _typed("error", {"code": _TEXT, "field": _TEXT, "message": _TEXT}),
 }
-"""What clients of `neuroone.v1` hear."""
-FIRST_SAID: Final[Mapping[str, Schema]] = {
+"""Messages that clients of `neuroone.v1` receive."""
+FIRST_FROM_CLIENT: Final[Mapping[str, Schema]] = {
     "dash": {"enum": ["dash"], "description": "Also with quotes or white space around it."},
     "student": _object(
         {"Nome": _or_null(_TEXT), "Codigo": {"type": ["string", "number", "null"]}, **_first_values()},
         optional=("Nome", "Codigo", *first.VALUES),
     ),
 }
-"""What clients of the first dialect say."""
-FIRST_HEARD: Final[Mapping[str, Schema]] = {
+"""Messages that clients of the first dialect send."""
+FIRST_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "dashboard": _object(
         {
             "ID": {"type": "integer", "minimum": 1},
@@ -102,4 +102,4 @@ FIRST_HEARD: Final[Mapping[str, Schema]] = {
     "listener": _object(_first_values()),
     "error": _object({"error": _object({"code": _TEXT, "field": _TEXT, "message": _TEXT})}),
 }
-"""What clients of the first dialect hear."""
+"""Messages that clients of the first dialect receive."""

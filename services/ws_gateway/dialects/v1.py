@@ -1,6 +1,6 @@
 """The dialect ``neuroone.v1``: typed JSON messages over WebSocket, as docs/websocket.md describes them.
 
-Pure translation between the clients' JSON and the contract.
+Translate between the clients' JSON and the contract, without I/O.
 """
 
 import json
@@ -29,6 +29,7 @@ from neuroone.contract.messages import (
     about,
 )
 from neuroone.contract.topics import ID_MAX_CHARS, Topic, is_id
+from neuroone.mqtt.replay import Stream
 from ws_gateway.dialects.first import BadFrame
 
 SUBPROTOCOL: Final = "neuroone.v1"
@@ -38,14 +39,14 @@ M = TypeVar("M", bound=Message)
 
 
 class Role(StrEnum):
-    """What a client is."""
+    """The two kinds of client."""
 
     STUDENT = "student"
     DASHBOARD = "dashboard"
 
 
 class Stage(StrEnum):
-    """How far a reading is: the broker has it, or a recorder has it on disk."""
+    """How far a reading has come: the broker has it, or a recorder has it on disk."""
 
     BROKER = "broker"
     RECORDED = "recorded"
@@ -59,7 +60,7 @@ class Hello(Message, frozen=True, kw_only=True):
     code: Code = None
     session: Annotated[
         Annotated[str, Meta(min_length=8, max_length=ID_MAX_CHARS)] | None,
-        about("An id that the student's app made for this run, or a session to go on with."),
+        about("An id that the student's app made for this run, or the session to resume."),
     ] = None
     token: Annotated[
         Annotated[str, Meta(max_length=TOKEN_MAX_CHARS)] | None,
@@ -71,7 +72,7 @@ class Hello(Message, frozen=True, kw_only=True):
 
 
 class Marker(Message, frozen=True, kw_only=True):
-    """A moment that somebody marks."""
+    """A moment to mark."""
 
     id: Annotated[Label, about("Made by the client; comes back in the ack.")]
     event: Annotated[EventType, about("What happened.")] = EventType.MARKER
@@ -80,29 +81,29 @@ class Marker(Message, frozen=True, kw_only=True):
 
 
 class Watch(Message, frozen=True, kw_only=True):
-    """A dashboard wants the raw samples of one stream from now on, or of none."""
+    """A dashboard asks for the raw samples of one stream, or of none."""
 
-    group: Annotated[Label | None, about("Of the stream; null: of none.")] = None
-    source: Annotated[Label | None, about("As group.")] = None
+    group: Annotated[Label | None, about("The stream's group; null: no stream.")] = None
+    source: Annotated[Label | None, about("The stream's source; null: no stream.")] = None
 
 
 @dataclass(frozen=True, slots=True)
 class StudentReading:
-    """A reading as the student's app sends it: everything of the contract's reading but who and whose it is."""
+    """A reading as the student's app sends it: the contract's without session, name and code. Checked by `reading`."""
 
     given: Mapping[str, Any]
 
     def reading(self, *, session: str, name: str | None, code: str | None, now: datetime) -> Reading:
-        """The contract's reading; ``now`` is its time when the app gave none. Raises BadFrame."""
+        """Make the contract's reading; ``now`` is its time if the app gave none. Raises BadFrame."""
         own = {"session": session, "name": name, "code": code, "kind": "client"}
         return _checked(Reading, {"time": now, "poor_signal": None, **self.given, **own})
 
 
-Said = Hello | Marker | Watch | StudentReading
+Request = Hello | Marker | Watch | StudentReading
 
 
-def said(message: bytes) -> Said:
-    """What a client says. Raises BadFrame."""
+def parse(message: bytes) -> Request:
+    """Parse what a client sent. Raises BadFrame."""
     try:
         given = load_object(message)
     except BadMessage as error:
@@ -122,63 +123,59 @@ def said(message: bytes) -> Said:
     raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
 
 
-def welcome(*, session: str | None, group: str | None, source: str | None, next_seq: int | None) -> str:
-    """The answer to hello. A student's session goes on with ``next_seq``, or with anything later."""
+def welcome(stream: Stream | None = None, next_seq: int | None = None) -> str:
+    """Answer a student's hello with its stream and the first seq to send; a dashboard's with nulls."""
+    group, source, session = stream or (None, None, None)
     return _frame("welcome", {"session": session, "group": group, "source": source, "next_seq": next_seq})
 
 
 def ack(stage: Stage, seq: int) -> str:
-    """Every reading up to ``seq`` is at the broker, or on disk."""
+    """Tell a student that every reading up to ``seq`` is at the broker, or on disk."""
     return _frame("ack", {"stage": stage, "seq": seq})
 
 
 def marker_ack(marker_id: str) -> str:
-    """The broker has a marker."""
+    """Tell a client that the broker has its marker."""
     return _frame("ack", {"stage": Stage.BROKER, "marker": marker_id})
 
 
 def link(*, broker: bool, recorder: bool) -> str:
-    """Whether the broker and a recorder are there."""
+    """Tell a client whether the broker and a recorder are there."""
     return _frame("link", {"broker": broker, "recorder": recorder})
 
 
 def reading(student_id: int | None, topic: Topic, message: Reading) -> str:
-    """A reading, for dashboards; the id is null for a headset without a name."""
+    """Show a reading on dashboards; the id is null for a headset without a name."""
     return _frame_of("reading", _whose(student_id, topic), message)
 
 
 def state(student_id: int | None, topic: Topic, message: StreamState) -> str:
-    """Whether a student or headset is there, for dashboards."""
+    """Show on dashboards whether a student or headset is there."""
     given = to_object(message)
     given.pop("run", None)
     return _frame("state", _whose(student_id, topic) | given)
 
 
 def event(topic: Topic, message: GroupEvent) -> str:
-    """A marker, or the start or stop of a class, for dashboards."""
+    """Show a marker, or the start or end of a session, on dashboards."""
     given = to_object(message)
     return _frame("event", {"group": topic["group"], "event": given.pop("type"), **given})
 
 
 def recorded(streams: Sequence[RecordedStream]) -> str:
-    """How far streams are safe on disk, for dashboards."""
+    """Show on dashboards up to which reading streams are on disk."""
     keys = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
     return _frame("recorded", {"streams": [{key: getattr(stream, key) for key in keys} for stream in streams]})
 
 
 def raw(topic: Topic, block: RawBlock) -> str:
-    """Raw samples, for the dashboards that watch them."""
+    """Show raw samples on the dashboards that asked for them."""
     return _frame_of("raw", {"group": topic["group"], "source": topic["source"]}, block)
 
 
 def error(fault: BadFrame) -> str:
-    """What a client hears of its own bad message."""
+    """Tell a client what is wrong with its message."""
     return _frame("error", {"code": fault.code, "field": fault.field, "message": fault.message})
-
-
-def group_event(marker: Marker, now: datetime, source: str | None) -> GroupEvent:
-    """The contract's event of a marker."""
-    return GroupEvent(id=marker.id, time=now, type=marker.event, text=marker.text, source=source)
 
 
 def _whose(student_id: int | None, topic: Topic) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Make the page ``/metrics`` for Prometheus, with the numbers of the gateway's health messages."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -12,22 +12,19 @@ PREFIX = "neuroone_gateway_"
 
 
 class _Numbers(Collector):
-    """Read a health report whenever the page is made."""
+    """The numbers of one health report."""
 
-    def __init__(self, report: Callable[[], HealthReport]) -> None:
+    def __init__(self, report: HealthReport) -> None:
         self._report = report
 
     def collect(self) -> Iterable[Metric]:
-        """Make the metrics of this moment."""
-        report = self._report()
-        for name, value in report.counters.items():
+        """Yield each number as a metric."""
+        for name, value in self._report.counters.items():
             yield CounterMetricFamily(PREFIX + name, f"Total of {name} since the start.", value=value)
-        for name, value in report.gauges.items():
+        for name, value in self._report.gauges.items():
             yield GaugeMetricFamily(PREFIX + name, f"Value of {name} now.", value=value)
 
 
-def page(report: Callable[[], HealthReport]) -> Callable[[], bytes]:
-    """Return a function that makes the page."""
-    registry = CollectorRegistry()
-    registry.register(_Numbers(report))
-    return lambda: generate_latest(registry)
+def page(report: HealthReport) -> bytes:
+    """Make the page of a health report."""
+    return generate_latest(_Numbers(report))

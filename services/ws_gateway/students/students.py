@@ -14,14 +14,14 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.json import encode
-from neuroone.contract.messages import Kind, Link, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import GroupEvent, Kind, Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import Stream
 from neuroone.service.stream_states import clear_orphan, status_after
 from ws_gateway.dialects.first import StudentFrame
-from ws_gateway.dialects.v1 import Marker, Stage, StudentReading, group_event
+from ws_gateway.dialects.v1 import Marker, Stage, StudentReading
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
 from ws_gateway.students.stream_registry import StreamRegistry
 
@@ -57,6 +57,7 @@ class Student:
     __slots__ = (
         "acked",
         "code",
+        "group",
         "last_s",
         "name",
         "on_progress",
@@ -64,6 +65,8 @@ class Student:
         "rate_limiter",
         "reading_topic",
         "seq",
+        "session",
+        "source",
         "status",
         "stream",
     )
@@ -71,7 +74,10 @@ class Student:
     def __init__(
         self, topic: Topic, name: str | None, code: str | None, rate_limiter: RateLimiter, session: str
     ) -> None:
-        self.stream: Stream = (topic["group"], topic["source"], session)
+        self.group = topic["group"]
+        self.source = topic["source"]
+        self.session = session
+        self.stream: Stream = (self.group, self.source, session)
         self.name = name
         self.code = code
         self.acked = -1
@@ -82,21 +88,6 @@ class Student:
         self.seq = 0
         self.last_s = float("-inf")
         self.status = StreamStatus.OFFLINE
-
-    @property
-    def group(self) -> str:
-        """The group of the stream."""
-        return self.stream[0]
-
-    @property
-    def source(self) -> str:
-        """The source of the stream."""
-        return self.stream[1]
-
-    @property
-    def session(self) -> str:
-        """The id of the session."""
-        return self.stream[2]
 
     def matches(self, name: str | None, code: str | None) -> bool:
         """Return True if this is the student of that name and code."""
@@ -193,7 +184,8 @@ class Students:
     def publish_marker(self, group: str, source: str | None, marker: Marker, on_ack: Callable[[], None]) -> None:
         """Publish a marker as an event of its group. Raises Refused."""
         topic = topics.event(self._client.identity.site, group)
-        if not self._client.publish(topic, group_event(marker, self._now(), source), on_ack):
+        event = GroupEvent(id=marker.id, time=self._now(), type=marker.event, text=marker.text, source=source)
+        if not self._client.publish(topic, event, on_ack):
             raise Refused("too much waits for the broker")
 
     def leave(self, student: Student) -> None:

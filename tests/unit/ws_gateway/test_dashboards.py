@@ -155,13 +155,13 @@ def test_raw_samples_go_to_who_watches(shown):
     shown.watch(viewer, None, None)
     assert not shown.is_watched(topic)
     shown.watch(viewer, "A", "bench")
-    shown.remove_viewer(viewer)
+    shown.remove(viewer)
     assert not shown.is_watched(topic)
 
 
 def test_watch():
     """A stream or none; anything else is a bad frame."""
-    assert v1.said(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
-    assert v1.said(b'{"type": "watch", "group": null}') == Watch()
+    assert v1.parse(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
+    assert v1.parse(b'{"type": "watch", "group": null}') == Watch()
     with pytest.raises(BadFrame):
-        v1.said(b'{"type": "watch", "group": 5}')
+        v1.parse(b'{"type": "watch", "group": 5}')

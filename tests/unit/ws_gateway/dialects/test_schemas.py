@@ -1,4 +1,4 @@
-"""The schemas that programs read agree with what the code says and hears."""
+"""The schemas of the dialects agree with the code."""
 
 import json
 from pathlib import Path
@@ -21,10 +21,10 @@ EVENT, RECORDED, BLOCK = GOLDEN["group_event"], GOLDEN["recorded"], GOLDEN["raw"
 assert isinstance(EVENT, GroupEvent)
 assert isinstance(RECORDED, Recorded)
 assert isinstance(BLOCK, RawBlock)
-HEARD = {
+RECEIVED = {
     "welcome": [
-        v1.welcome(session=SESSION, group="A", source="Ana", next_seq=0),
-        v1.welcome(session=None, group=None, source=None, next_seq=None),
+        v1.welcome(("A", "Ana", SESSION), 0),
+        v1.welcome(),
     ],
     "link": [v1.link(broker=True, recorder=False)],
     "ack": [v1.ack(stage, 7) for stage in Stage],
@@ -36,12 +36,12 @@ HEARD = {
     "raw": [v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
     "error": [v1.error(FAULT)],
 }
-FIRST_HEARD = {
+FIRST_RECEIVED = {
     "dashboard": [first.dashboard_frame(1, reading()), first.dashboard_frame(2, reading(name=None, code=None))],
     "listener": [first.listener_frame(reading())],
     "error": [first.error_frame(FAULT)],
 }
-SAID: list[dict[str, Any]] = [
+SENT: list[dict[str, Any]] = [
     {"type": "hello", "role": "student", "name": "Ana", "code": "A", "session": SESSION, "acks": "recorded"},
     {"type": "hello", "role": "dashboard", "token": "t"},
     {"type": "marker", "id": "m1"},
@@ -55,11 +55,13 @@ def is_valid(message: Any, schema: schemas.Schema) -> bool:
     return jsonschema.Draft202012Validator({**schema, "additionalProperties": False}).is_valid(message)
 
 
-@pytest.mark.parametrize(("heard", "declared"), [(HEARD, schemas.NEW_HEARD), (FIRST_HEARD, schemas.FIRST_HEARD)])
-def test_what_clients_hear_is_declared(heard, declared):
+@pytest.mark.parametrize(
+    ("received", "declared"), [(RECEIVED, schemas.V1_TO_CLIENT), (FIRST_RECEIVED, schemas.FIRST_TO_CLIENT)]
+)
+def test_what_clients_receive_is_declared(received, declared):
     """Every frame that the gateway makes has exactly the declared keys and values."""
-    assert set(heard) == set(declared)
-    for name, frames in heard.items():
+    assert set(received) == set(declared)
+    for name, frames in received.items():
         for frame in frames:
             message = json.loads(frame)
             assert is_valid(message, declared[name]), name
@@ -67,37 +69,39 @@ def test_what_clients_hear_is_declared(heard, declared):
                 assert not is_valid({k: v for k, v in message.items() if k != key}, declared[name]), key
 
 
-@pytest.mark.parametrize("message", SAID)
-def test_what_clients_say_is_declared(message):
-    """What the schema takes the gateway takes, and what one of them refuses the other does, too."""
-    schema = schemas.NEW_SAID[message["type"]]
+@pytest.mark.parametrize("message", SENT)
+def test_what_clients_send_is_declared(message):
+    """The schema and the gateway accept and refuse the same."""
+    schema = schemas.V1_FROM_CLIENT[message["type"]]
     assert is_valid(message, schema)
-    v1.said(json.dumps(message).encode())
+    v1.parse(json.dumps(message).encode())
     for key in message:
         for wrong in (5, "x" * 5000):
             changed = {**message, key: wrong}
             if not is_valid(changed, schema):
                 with pytest.raises(BadFrame):
-                    v1.said(json.dumps(changed).encode())
+                    v1.parse(json.dumps(changed).encode())
 
 
 def test_a_students_reading_is_declared():
-    """The contract's reading without whose it is."""
+    """It is the contract's reading without session, name and code."""
     message = {"type": "reading", "seq": 0, "attention": 85, "meditation": 72}
     message |= {
-        name: kind["maximum"] for name, kind in schemas.NEW_SAID["reading"]["properties"].items() if "delta" in name
+        name: kind["maximum"]
+        for name, kind in schemas.V1_FROM_CLIENT["reading"]["properties"].items()
+        if "delta" in name
     }
     message |= dict.fromkeys(("theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma"), 1)
-    schema = schemas.NEW_SAID["reading"]
+    schema = schemas.V1_FROM_CLIENT["reading"]
     assert is_valid(message, schema)
     for key in message:
         assert not is_valid({k: v for k, v in message.items() if k != key}, schema)
     assert is_valid({**message, "time": "2026-11-22T18:20:31.123456Z", "poor_signal": None}, schema)
 
 
-def test_what_first_clients_say_is_declared():
-    """The seed's student frame, and one of an app that sends its code as a number and no bands."""
-    schema = schemas.FIRST_SAID["student"]
+def test_what_first_clients_send_is_declared():
+    """The first app's frame, and one of an app that sends its code as a number and no bands."""
+    schema = schemas.FIRST_FROM_CLIENT["student"]
     sent = json.loads((GOLDEN_FILES / "ws_student.json").read_bytes())["sent"]
     for frame in (sent, '{"Nome": "Ana", "Codigo": 4821, "Att": 5}'):
         assert is_valid(json.loads(frame), schema)
