@@ -1,20 +1,26 @@
 """What a client does when a broker refuses, limits, breaks rules or goes silent: both edges, on a scripted broker."""
 
 import asyncio
+import json
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.json import decode, encode
-from neuroone.contract.messages import NAME_MAX_CHARS, ServiceState, ServiceStatus
+from neuroone.contract.messages import BANDS, NAME_MAX_CHARS, Reading, ServiceState, ServiceStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt import outbox
 from neuroone.mqtt.address import BrokerAddresses
@@ -487,7 +493,7 @@ async def test_what_waits_follows_the_client_to_the_next_broker(edge: type[Clien
             broker.script.connect = lambda connect: ConnAck(0x89)
             broker.connections[-1].hang_up()
             await happens(lambda: client.waiting == 0, WITHIN_S)
-            sent = [decode(type(reading()), publish.payload).seq for publish in published(second, ANA)]
+            sent = [decode(Reading, publish.payload).seq for publish in published(second, ANA)]
             assert sent == list(range(5))
             now = state(second)
             assert now is not None
@@ -572,3 +578,80 @@ async def test_a_retained_state_of_tomorrow_is_replaced_by_ours(
         assert now.status is ServiceStatus.ONLINE
         assert client.is_connected
     assert not errors
+
+
+# Whole programs.
+
+
+@contextmanager
+def running(*command: str) -> Iterator[None]:
+    """Run a program of ours; it leaves in order when told to."""
+    process = subprocess.Popen([sys.executable, "-m", *command])
+    try:
+        yield
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+async def test_a_phone_gets_no_ack_of_a_reading_that_the_broker_refused(broker: FakeBroker) -> None:
+    port = free_port()
+    topic = topics.reading("local", "A", "Ana")
+    refused: list[Publish] = []
+
+    def answer(publish: Publish) -> Answer:
+        is_first = publish.topic == str(topic) and decode(Reading, publish.payload).seq == 1
+        if is_first and len(refused) < 2:
+            refused.append(publish)
+            return PubAck(publish.packet_id, 0x97)
+        return PubAck(publish.packet_id)
+
+    broker.script.publish = answer
+    words = ("ws_gateway", "--host", LOOPBACK, "--ws-port", str(port), "--broker", broker.url)
+    with running(*words):
+        await happens(lambda: broker.accepted, WITHIN_S)
+        async with connect(f"ws://{LOOPBACK}:{port}", subprotocols=[Subprotocol("neuroone.v1")]) as phone:
+            await phone.send(json.dumps({"type": "hello", "role": "student", "name": "Ana", "code": "A"}))
+            for seq in range(4):
+                bands = {"seq": seq, "attention": 60, "meditation": 50, **dict.fromkeys(BANDS, 1)}
+                await phone.send(json.dumps({"type": "reading", **bands}))
+            acked: list[tuple[int, int]] = []
+            while not acked or acked[-1][0] < 3:
+                frame = json.loads(await asyncio.wait_for(phone.recv(), WITHIN_S))
+                if frame["type"] == "ack":
+                    acked.append((frame["seq"], len(refused)))
+        assert len(refused) == 2
+        assert all(seq < 1 or refusals == 2 for seq, refusals in acked)
+        assert sorted(decode(Reading, publish.payload).seq for publish in published(broker, topic)) == [
+            0,
+            1,
+            1,
+            1,
+            2,
+            3,
+        ]
+
+
+async def test_a_recorder_that_may_not_subscribe_stays_and_says_so_in_its_state(
+    broker: FakeBroker, tmp_path: Path
+) -> None:
+    def refuse(subscribe: Subscribe) -> Answer:
+        wanted = subscribe.filters
+        return SubAck(subscribe.packet_id, tuple(0x87 if filter == READINGS else qos for filter, qos in wanted))
+
+    def recorders_fault() -> str:
+        retained = broker.retained.get(str(topics.service_state("local", "csv_recorder", "test")))
+        return "" if retained is None else decode(ServiceState, retained.payload).fault or ""
+
+    broker.script.subscribe = refuse
+    with running("csv_recorder", "--dir", str(tmp_path), "--broker", broker.url, "--instance", "test"):
+        await happens(lambda: READINGS in recorders_fault() and "Not authorized" in recorders_fault(), WITHIN_S)
+
+
+async def test_programs_try_the_next_broker_of_their_list(broker: FakeBroker, tmp_path: Path) -> None:
+    away = f"mqtt://ana:secret@{LOOPBACK}:{free_port()}"
+    brokers = f"{away},{broker.url}"
+    with running("csv_recorder", "--dir", str(tmp_path), "--broker", brokers, "--broker-shuffle", "--instance", "test"):
+        await happens(lambda: broker.retained, WITHIN_S)
+        assert not any(connect.password for connect in broker.of(Connect))
