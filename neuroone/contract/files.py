@@ -50,13 +50,10 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 VALUES: Final = ("attention", "meditation", *BANDS)
 STUDENT_HEADER: Final = b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
-READINGS_COLUMNS: Final = ("time", "session", "seq", "poor_signal", "valid", *VALUES, "check")
-RAW_COLUMNS: Final = ("time", "session", "seq", "first_sample", "rate_hz", "samples", "check")
-EVENTS_COLUMNS: Final = ("time", "event", "first_seq", "last_seq", "text", "check")
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    READINGS: READINGS_COLUMNS,
-    RAW: RAW_COLUMNS,
-    EVENTS: EVENTS_COLUMNS,
+    READINGS: ("time", "session", "seq", "poor_signal", "valid", *VALUES, "check"),
+    RAW: ("time", "session", "seq", "first_sample", "rate_hz", "samples", "check"),
+    EVENTS: ("time", "event", "first_seq", "last_seq", "text", "check"),
 }
 HEADERS: Final[Mapping[str, bytes]] = {kind: (",".join(each) + "\n").encode() for kind, each in COLUMNS.items()}
 CHECK_CHARS: Final = 8

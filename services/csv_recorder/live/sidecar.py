@@ -62,7 +62,7 @@ def _rows_in(contents: Mapping[str, bytes], kind: str) -> int:
 
 
 def _count_valid(content: bytes, value: bytes) -> int:
-    columns = files.READINGS_COLUMNS
+    columns = files.COLUMNS[files.READINGS]
     at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
     return sum(line.split(b",")[at] == value for line in content.splitlines()[1:])
 

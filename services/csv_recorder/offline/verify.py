@@ -14,15 +14,15 @@ from typing import Any, Final
 
 from csv_recorder.offline.recordings import Recording, find, group_events
 from neuroone.contract import files
-from neuroone.contract.files import COLUMNS, INDEX, READINGS_COLUMNS, SIDECAR, Rows
+from neuroone.contract.files import COLUMNS, INDEX, READINGS, SIDECAR, Rows
 
 LOOKS_MAX: Final = 3
 """Reads of a session that changes meanwhile: a recorder writes its files once a second."""
 SHOWN_MAX: Final = 3
 """Line numbers in one sentence; more are counted."""
-_VALID: Final = READINGS_COLUMNS.index("valid")
-_SEQ: Final = READINGS_COLUMNS.index("seq")
-_SESSION: Final = READINGS_COLUMNS.index("session")
+_VALID: Final = COLUMNS[READINGS].index("valid")
+_SEQ: Final = COLUMNS[READINGS].index("seq")
+_SESSION: Final = COLUMNS[READINGS].index("session")
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ def _session(recording: Recording) -> list[Verdict]:
                 _compare(verdict, content, listed[path.name])
             else:
                 verdict.expect(recording.is_open or bool(recording.fault), f"is not named in {SIDECAR}")
-            if kind == files.READINGS:
+            if kind == READINGS:
                 _count(rows, counted, verdict)
             counted.rows_of[kind] += len(rows.lines)
             found.append(verdict)
@@ -138,7 +138,7 @@ def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, pr
     else:
         counts = about.get("counts") or {}
         actual = {
-            "readings": counted.rows_of[files.READINGS],
+            "readings": counted.rows_of[READINGS],
             "valid": counted.valid,
             "unknown": counted.unknown,
             "raw_blocks": counted.rows_of[files.RAW],
@@ -158,9 +158,10 @@ def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, pr
 def _count(rows: Rows, counted: _Counted, verdict: Verdict) -> None:
     """Count sequence and validity of the readings of one file, after those of the files before it."""
     doubles = late = 0
+    columns = len(COLUMNS[READINGS])
     for line in rows.lines:
         cells = _cells(line)
-        if len(cells) != len(READINGS_COLUMNS) or not cells[_SEQ].isdigit():
+        if len(cells) != columns or not cells[_SEQ].isdigit():
             continue
         seq, session = int(cells[_SEQ]), cells[_SESSION]
         seen = counted.seen.setdefault(session, set())

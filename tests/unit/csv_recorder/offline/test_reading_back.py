@@ -71,9 +71,9 @@ def recorder(tmp_path: Path):
 
 
 def test_the_headers_are_those_of_the_documents():
-    assert ",".join(files.READINGS_COLUMNS) == recordings.READINGS
-    assert ",".join(files.RAW_COLUMNS) == recordings.RAW
-    assert ",".join(files.EVENTS_COLUMNS) == recordings.EVENTS
+    assert ",".join(files.COLUMNS[files.READINGS]) == recordings.READINGS
+    assert ",".join(files.COLUMNS[files.RAW]) == recordings.RAW
+    assert ",".join(files.COLUMNS[files.EVENTS]) == recordings.EVENTS
     assert files.STUDENT_HEADER.decode() == recordings.SEED_HEADER
 
 
