@@ -149,7 +149,7 @@ class Headset:
             if self._connection.port is None:
                 if port := self._connection.open(now_s):
                     self._on_open(port, now_s)
-            elif self._has_room() or not self._connection.source.can_wait:
+            elif not self._connection.source.can_wait or self._has_room():
                 return self._connection.read()
             else:
                 self._monitor.on_paused(now_s)
