@@ -5,25 +5,25 @@
  *     student.start();
  *     student.send({ attention: 85, meditation: 72, delta: 1, ... });
  *
- * A reading is kept until the gateway has acknowledged it, over reconnects and, with the store of a browser, over
- * reloads of the page; it is sent again with its own session and seq, so nothing is lost and nothing counts twice.
+ * A reading is kept until the gateway has acknowledged it: over reconnects and, with IndexedDbStore, over reloads of
+ * the page. It is sent again with its own session and seq, so nothing is lost and nothing counts twice.
  */
 
 const SUBPROTOCOL = "neuroone.v1";
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
-/** Readings that wait for the gateway: three hours at one a second. Beyond it the oldest is dropped and counted. */
+/** Readings that may wait for the gateway: three hours at one a second. Then the oldest is dropped and counted. */
 const KEPT_MAX = 10_000;
-/** Close codes after which it makes no sense to come again: not allowed, and another connection has the session. */
+/** Close codes after which the client does not reconnect: not allowed, and another connection resumed the session. */
 const FINAL_CODES = new Set([1008, 4001]);
 
-/** Milliseconds before try number `attempt`: doubling, capped, and 50 to 100 % of that, so that a class spreads. */
+/** Return the delay before try number `attempt` in ms: doubled each time, capped, and 50 to 100 % of that, so that a class spreads. */
 export function delayMs(attempt, random = Math.random) {
   const full = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 16));
   return full * (0.5 + 0.5 * random());
 }
 
-/** Keeps readings in memory: they survive a lost connection, not a reload. */
+/** Keep readings in memory: they survive a lost connection, but not a reload. */
 export class MemoryStore {
   #readings = new Map();
 
@@ -42,7 +42,7 @@ export class MemoryStore {
   }
 }
 
-/** Keeps session and readings in IndexedDB: they survive a reload and a crash of the browser. */
+/** Keep session and readings in IndexedDB: they survive a reload and a crash of the browser. */
 export class IndexedDbStore {
   #name;
   #opened = null;
@@ -93,7 +93,7 @@ export class IndexedDbStore {
   }
 }
 
-/** Connects, says hello, and comes back when the connection is lost. Messages arrive as events of their `type`. */
+/** Connect, send hello, and reconnect when the connection is lost. Messages arrive as events of their `type`. */
 class NeuroOneClient extends EventTarget {
   #url;
   #WebSocket;
@@ -108,7 +108,7 @@ class NeuroOneClient extends EventTarget {
     this.#WebSocket = WebSocket;
   }
 
-  /** Whether the gateway has welcomed us on the present connection. */
+  /** True once the gateway has answered hello on the present connection. */
   isWelcome = false;
 
   /** Connect now, and again whenever the connection is lost. */
@@ -117,7 +117,7 @@ class NeuroOneClient extends EventTarget {
     this.#connect();
   }
 
-  /** Close the connection and stay away. */
+  /** Close the connection and do not reconnect. */
   stop() {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -139,12 +139,12 @@ class NeuroOneClient extends EventTarget {
     const socket = new this.#WebSocket(this.#url, SUBPROTOCOL);
     this.#socket = socket;
     socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ...this.hello() }));
-    socket.onmessage = (event) => this.#take(JSON.parse(event.data));
-    socket.onerror = () => {}; // onclose follows and says the same
-    socket.onclose = (event) => this.#closed(event);
+    socket.onmessage = (event) => this.#onMessage(JSON.parse(event.data));
+    socket.onerror = () => {}; // onclose follows
+    socket.onclose = (event) => this.#onClose(event);
   }
 
-  #take(message) {
+  #onMessage(message) {
     if (message.type === "welcome") {
       this.isWelcome = true;
       this.#attempt = 0;
@@ -155,7 +155,7 @@ class NeuroOneClient extends EventTarget {
     this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
   }
 
-  #closed(event) {
+  #onClose(event) {
     this.isWelcome = false;
     this.dispatchEvent(new CustomEvent("close", { detail: { code: event.code } }));
     if (this.#stopped || FINAL_CODES.has(event.code)) return;
@@ -167,7 +167,7 @@ class NeuroOneClient extends EventTarget {
   acked(_message) {}
 }
 
-/** A student's app: sends readings and keeps each until it is acknowledged. */
+/** A student's app: send readings, and keep each until it is acknowledged. */
 export class NeuroOneStudent extends NeuroOneClient {
   #who;
   #session;
@@ -179,7 +179,7 @@ export class NeuroOneStudent extends NeuroOneClient {
   /** Readings that were dropped because too many waited. */
   dropped = 0;
 
-  /** `token` is the class's join code, where it wants one. `acks` "recorded" keeps readings until they are on disk. */
+  /** `token` is the class's join code, if it has one. With `acks` "recorded" readings are kept until they are on disk. */
   constructor(url, { name, code, token, acks = "broker", store = new MemoryStore(), ...options } = {}) {
     super(url, options);
     this.#who = { role: "student", name: name ?? null, code: code ?? null, acks };
@@ -197,7 +197,7 @@ export class NeuroOneStudent extends NeuroOneClient {
     return this.#session;
   }
 
-  /** Go on with what an earlier page left in the store, then connect. */
+  /** Load what an earlier page left in the store, then connect. */
   async start() {
     const { session, readings } = await this.#store.load();
     if (session !== null && readings.length > 0) {
@@ -247,7 +247,7 @@ export class NeuroOneStudent extends NeuroOneClient {
   }
 }
 
-/** A dashboard: hears `reading`, `state`, `event` and `link` events, of one class `code` or of all. */
+/** A dashboard: receive `reading`, `state`, `event` and `link` events, of one class `code` or of all. */
 export class NeuroOneDashboard extends NeuroOneClient {
   #hello;
 
@@ -262,12 +262,12 @@ export class NeuroOneDashboard extends NeuroOneClient {
   }
 }
 
-/** 32 random hexadecimal digits; also where crypto.randomUUID is not: on a page that came over plain http. */
+/** Return 32 random hexadecimal digits. (A page over plain http has no crypto.randomUUID.) */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Now as the contract writes it: UTC with six digits of a second. */
+/** Return the time as the contract writes it: UTC with six digits of a second. */
 function utcNow() {
   return new Date().toISOString().replace("Z", "000Z");
 }

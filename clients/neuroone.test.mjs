@@ -10,7 +10,7 @@ const VALUES = {
   low_gamma: 7, mid_gamma: 8,
 };
 
-/** The next event of a type; node:events knows EventTarget too. */
+/** Return the next event of a type. */
 async function heard(client, type) {
   const [event] = await once(client, type, { signal: AbortSignal.timeout(10_000) });
   return event.detail;
@@ -25,7 +25,7 @@ assert.equal(delayMs(0, () => 1), 500);
 assert.equal(delayMs(1, () => 0), 500);
 assert.equal(delayMs(99, () => 1), 10_000);
 
-// A dashboard hears a student's readings; the student's are acknowledged and let go.
+// A dashboard receives a student's readings; the student drops what is acknowledged.
 const dashboard = new NeuroOneDashboard(url, { code: "JS" });
 dashboard.start();
 await heard(dashboard, "welcome");
@@ -45,7 +45,7 @@ const { name, attention, seq, session } = await first;
 assert.deepEqual([name, attention, seq, session], ["José", 85, 0, student.session]);
 await emptied(student);
 
-// The connection breaks: the client comes back by itself, with its session, and sends what waited.
+// The connection breaks: the client reconnects by itself, resumes its session and sends what waited.
 sockets[0].close(4000);
 await heard(student, "close");
 for (let number = 1; number <= 5; number += 1) student.send(VALUES);
