@@ -34,7 +34,7 @@ def gateway(broker: Broker, peer: Peer) -> Iterator[GatewayProgram]:
 
 @pytest.fixture
 async def client(gateway: GatewayProgram) -> AsyncIterator[Callable[..., Any]]:
-    """Open a connection that says these words; it is closed after the test."""
+    """Open a connection that sends these messages; it is closed after the test."""
     opened: list[ClientConnection] = []
 
     async def open_client(*words: str | bytes, path: str = "/") -> ClientConnection:
@@ -50,7 +50,7 @@ async def client(gateway: GatewayProgram) -> AsyncIterator[Callable[..., Any]]:
 
 
 async def dashboard_of(client: Callable[..., Any], word: str = "dash") -> ClientConnection:
-    """A dashboard that is known to be one: the gateway has answered the bad frame that it sent after its word."""
+    """A dashboard that the gateway knows: it has answered the bad frame sent after dash."""
     dashboard: ClientConnection = await client(word, "?")
     assert "error" in await hear(dashboard)
     return dashboard
@@ -80,7 +80,6 @@ async def test_the_seeds_example(peer, client, word):
 
 
 async def test_every_dashboard_hears_every_student(client):
-    """Any number of dashboards; none takes another's place."""
     dashboards = [await dashboard_of(client) for _ in range(3)]
     for name in ("Ana", "Bia"):
         await client(frame(name))
@@ -116,13 +115,13 @@ async def test_bad_frames_harm_nobody(client):
 
 
 async def test_ten_bad_frames_in_a_row_close_the_connection(client):
-    """A client that never makes sense is turned away with 1008."""
+    """The close code is 1008."""
     bad = await client(*["?"] * 9, frame("Eva"), *["?"] * 10)
     assert await close_code(bad) == 1008
 
 
 async def test_a_message_that_is_too_long_closes_only_its_own_connection(client):
-    """More than 8 KiB is refused with 1009."""
+    """More than 8 KiB: the close code is 1009."""
     dashboard = await dashboard_of(client)
     bad = await client("x" * (8 * 1024 + 1))
     assert await close_code(bad) == 1009
@@ -186,8 +185,8 @@ async def test_sigterm_leaves_offline_states_and_asks_clients_to_come_again(gate
         late.bus.close()
 
 
-def test_clients_that_do_not_hang_up_hold_no_stop(gateway):
-    """Not even those whom the gateway has hung up on before: it is gone in time for whoever stops it."""
+def test_clients_that_do_not_close_do_not_delay_the_stop(gateway):
+    """Not even those that the gateway has closed before."""
     handshake = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     handshake += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     address = (LOOPBACK, gateway.port)
@@ -202,7 +201,6 @@ def test_clients_that_do_not_hang_up_hold_no_stop(gateway):
 
 
 async def test_a_killed_gateways_states_are_cleared_by_the_next(gateway, peer, client):
-    """After kill -9 no student stays online for ever."""
     await client(frame("Ana"))
     await happens(lambda: peer.statuses("Ana") == ["online"])
     gateway.end(signal.SIGKILL)
@@ -210,7 +208,7 @@ async def test_a_killed_gateways_states_are_cleared_by_the_next(gateway, peer, c
     await happens(lambda: peer.statuses("Ana") == ["online", "offline"])
 
 
-def test_a_port_in_use_is_one_clear_sentence(broker):
+def test_a_port_in_use_is_reported_in_one_sentence(broker):
     """Exit code 2 and a sentence that says which port, no traceback."""
     program = GatewayProgram(broker)
     with socket.create_server((LOOPBACK, program.port)):

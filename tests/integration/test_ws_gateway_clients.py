@@ -42,7 +42,7 @@ def gateway(broker: Broker) -> Iterator[GatewayProgram]:
 
 @pytest.mark.broker
 def test_the_javascript_client(gateway):
-    """It connects, sends, comes back after a loss with its session, and loses nothing."""
+    """It connects, sends, reconnects with its session, and loses nothing."""
     words = [node(), "--experimental-websocket", str(CLIENTS / "neuroone.test.mjs"), gateway.url]
     ended = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", timeout=40, check=False)
     assert (ended.returncode, ended.stdout) == (0, "ok\n"), ended.stderr

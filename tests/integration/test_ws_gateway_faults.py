@@ -1,4 +1,4 @@
-"""From phone to file with the real recorder, while all goes wrong: nothing lost, nothing doubled, nothing elsewhere."""
+"""From phone to file with the real recorder, while things go wrong."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def bench(module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the benches; it says by its exit code whether what is promised holds."""
+    """Run a bench; its exit code tells whether its limits hold."""
     done = subprocess.run(
         [sys.executable, "-m", f"bench.{module}", *words],
         cwd=ROOT,
@@ -44,6 +44,6 @@ def test_every_reading_is_in_the_files_once(fault: str, kind: str) -> None:
 
 @pytest.mark.timeout(150)
 def test_hostile_clients_reach_no_file_and_harm_nobody() -> None:
-    """Names like paths, topics and formulas, and frames that are none: a good client beside them loses nothing."""
+    """Names like paths, topics and formulas, and invalid frames: a good client beside them loses nothing."""
     done = bench("gateway_limits", "hostile", "2000")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Several gateways on one broker: none has what another needs."""
+"""Several gateways on one broker."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def gateways(broker: Broker, peer: Peer) -> Iterator[list[GatewayProgram]]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[Callable[..., Any]]:
-    """Open a connection that says these words; a hello makes it one of the new dialect."""
+    """Open a connection that sends these messages; a hello makes it one of the new dialect."""
     opened: list[ClientConnection] = []
 
     async def open_client(gateway: GatewayProgram, *words: str, **hello: Any) -> ClientConnection:
@@ -97,7 +97,6 @@ async def test_a_dashboard_that_joins_late_sees_who_is_at_the_other(gateways, cl
 
 
 async def test_two_of_one_name_at_two_gateways_are_two(gateways, client, peer):
-    """They are told apart as at one gateway."""
     await client(gateways[0], old_frame("Ana"))
     await happens(lambda: peer.statuses("Ana") == ["online"])
     probe = await client(gateways[1], role="dashboard")
@@ -129,8 +128,7 @@ async def test_a_session_moves_to_another_gateway(gateways, client, peer):
     assert [(each.session, each.seq) for each in peer.readings()] == [(SESSION, seq) for seq in range(6)]
 
 
-async def test_the_students_of_a_killed_gateway_are_who_they_were(broker, gateways, client, peer):
-    """They come to the other one and keep their streams."""
+async def test_students_of_a_killed_gateway_keep_their_streams_at_another(broker, gateways, client, peer):
     if broker.kind == brokers.NATS:
         pytest.skip("NATS now and then does not publish the Last Will of a client that was killed")
     await client(gateways[0], old_frame("Ana"))
@@ -146,8 +144,8 @@ async def test_the_students_of_a_killed_gateway_are_who_they_were(broker, gatewa
 
 
 @pytest.mark.timeout(60)
-async def test_a_state_of_yesterday_is_taken_off_the_broker(gateways, peer):
-    """By either gateway, whoever left it; one of today stays."""
+async def test_a_state_of_yesterday_is_cleared(gateways, peer):
+    """Either gateway clears it; one of today stays."""
     now = datetime.now(UTC)
     gone = {"status": StreamStatus.OFFLINE, "service": "ws_gateway", "instance": "of-last-year"}
     old, new = (topics.stream_state("local", "A", source) for source in ("old", "new"))

@@ -49,7 +49,7 @@ def ask(gateway: GatewayProgram, path: str, method: str = "GET", **headers: str)
 
 
 def test_pages_over_http(gateway):
-    """GET and HEAD of a page, 304 for who has it, the token for recordings, and a hint where there is nothing."""
+    """GET and HEAD of a page, 304 if it is unchanged, the token for recordings, and a hint at unknown paths."""
     status, headers, body = ask(gateway, "/")
     assert (status, len(body)) == (200, int(headers["Content-Length"]))
     assert ask(gateway, "/?token=secret#x")[2] == body
@@ -66,7 +66,6 @@ def test_pages_over_http(gateway):
 
 @pytest.mark.parametrize("path", ["/", "/student", "/page/main.js", "/recordings", "/recordings/files/Ana.csv", "/x"])
 def test_a_websocket_on_any_path(gateway, path):
-    """Old clients connect to whatever path they like, pages or not."""
     with connect(f"{gateway.url}{path}?token=secret", proxy=None) as old:
         old.send("dash")
         old.send('{"Nome": "Ana", "Att": 1}')
@@ -74,7 +73,7 @@ def test_a_websocket_on_any_path(gateway, path):
 
 
 def test_a_slow_download(gateway):
-    """It takes longer than the time to connect, and comes whole."""
+    """It takes longer than the time to connect, and arrives whole."""
     with socket.create_connection((LOOPBACK, gateway.port), timeout=20) as slow:
         slow.sendall(b"GET /recordings/files/Big.csv?token=secret HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(6)  # longer than OPEN_TIMEOUT_S: the point of the test
@@ -84,8 +83,8 @@ def test_a_slow_download(gateway):
         assert got > BIG_BYTES
 
 
-def test_who_says_nothing_is_hung_up_on(gateway):
-    """A connection that asks for nothing takes up room for 5 s only."""
+def test_a_connection_without_a_request_is_closed(gateway):
+    """After 5 s."""
     with socket.create_connection((LOOPBACK, gateway.port), timeout=10) as silent:
         silent.sendall(b"GET / HT")
         try:
@@ -94,7 +93,7 @@ def test_who_says_nothing_is_hung_up_on(gateway):
             pass
 
 
-def test_a_download_does_not_keep_the_gateway(gateway):
+def test_a_download_does_not_delay_the_stop(gateway):
     """SIGTERM in the middle of a download: the gateway ends at once and in good order."""
     with socket.create_connection((LOOPBACK, gateway.port), timeout=20) as slow:
         slow.sendall(b"GET /recordings/files/Big.csv?token=secret HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -88,8 +88,8 @@ async def test_a_student_says_hello_sends_and_is_acked(peer, start_gateway, clie
     assert (said.session, said.seq, said.name, said.poor_signal, said.time.second) == (SESSION, 0, "Ana", 26, 31)
 
 
-async def test_a_session_goes_on_after_the_connection_broke(peer, start_gateway, client):
-    """What was acknowledged is not published again; what was not goes on."""
+async def test_a_session_is_resumed_after_the_connection_broke(peer, start_gateway, client):
+    """What was acknowledged is not published again."""
     gateway = start_gateway()
     student = await client(gateway, **STUDENT)
     for seq in range(3):
@@ -109,7 +109,7 @@ async def test_a_session_goes_on_after_the_connection_broke(peer, start_gateway,
 
 
 async def test_a_dashboard_hears_who_is_there_at_once(start_gateway, client):
-    """Joining late, a dashboard hears the state and the last reading of everyone in its group, then what is new."""
+    """A dashboard that joins late gets the state and the last reading of everyone in its group, then new ones."""
     gateway = start_gateway()
     for name, code in (("Ana", "A"), ("Bia", "B")):
         student = await client(gateway, role="student", name=name, code=code)
@@ -179,7 +179,6 @@ async def test_bad_messages_are_answered(start_gateway, client, sent, code, fiel
 
 
 async def test_a_client_that_does_not_say_hello_first(start_gateway):
-    """Nothing works before hello."""
     async with connect(start_gateway().url, subprotocols=[Subprotocol("neuroone.v1")]) as stranger:
         await say(stranger, "reading", **values(0))
         assert (await hear(stranger))["code"] == "no_hello"
@@ -202,8 +201,8 @@ async def test_the_health_pages(start_gateway):
     assert (await page("/nothing")).startswith("HTTP/1.1 426")
 
 
-async def test_a_token_keeps_strangers_from_watching(tmp_path: Path, start_gateway, client):
-    """With a token, dashboards and silent listeners must show it; students need none."""
+async def test_watching_needs_the_token(tmp_path: Path, start_gateway, client):
+    """Students need none."""
     file = tmp_path / "token"
     gateway = start_gateway("--token-file", str(file))
     token = file.read_text(encoding="ascii").strip()
@@ -226,7 +225,7 @@ async def test_a_token_keeps_strangers_from_watching(tmp_path: Path, start_gatew
 
 
 async def test_a_class_with_a_join_code(tmp_path: Path, start_gateway, client):
-    """Students of that class must know the join code, others not; wrong guesses come to an end."""
+    """Students of other classes need none; wrong codes are limited."""
     file = tmp_path / "codes.json"
     file.write_text('{"A": "4821"}', encoding="utf-8")
     gateway = start_gateway("--join-codes", str(file))
@@ -239,7 +238,7 @@ async def test_a_class_with_a_join_code(tmp_path: Path, start_gateway, client):
 
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_limits_behind_a_proxy(start_gateway, trusted):
-    """Connections and guesses count for the address that a trusted proxy names; from others the header is nothing."""
+    """Connections and wrong codes count for the address that a trusted proxy names; other headers are ignored."""
     proxies = ("--trusted-proxies", f"10.0.0.0/8,{LOOPBACK}") if trusted else ()
     gateway = start_gateway("--token", "secret", "--clients-per-address", "1", *proxies)
 

@@ -33,24 +33,22 @@ PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
     ],
 )
 def test_only_trusted_proxies_are_believed(peer: str, forwarded_for: tuple[str, ...], address: str) -> None:
-    """The rightmost hop that is no trusted proxy counts; what a client wrote itself, to its left, never does."""
+    """The rightmost address that is not a trusted proxy counts; a client can write anything to the left of it."""
     assert client_address(peer, forwarded_for, PROXIES) == address
 
 
-def test_nobody_is_believed_by_default() -> None:
-    """Without trusted proxies the header is nothing."""
+def test_by_default_no_proxy_is_trusted() -> None:
     assert client_address("127.0.0.1", ("198.51.100.1",), ()) == "127.0.0.1"
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "proxy", "10.0.0.1/8", "10.0.0.1,"])
-def test_wrong_networks_are_said(text: str) -> None:
-    """With an example of what is meant."""
+def test_wrong_networks_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"like 10\.0\.0\.2,172"):
         networks(text)
 
 
-def test_guesses_come_to_an_end() -> None:
-    """After ten wrong tokens of one address not even the right one is looked at, until time has passed."""
+def test_wrong_tokens_are_limited_for_each_address() -> None:
+    """After ten wrong tokens from one address even the right one is refused, until time has passed."""
     now_s = [0.0]
     access = Access("secret", {}, lambda: now_s[0])
     assert access.may_watch("secret", "a")
@@ -62,8 +60,7 @@ def test_guesses_come_to_an_end() -> None:
     assert access.may_watch("secret", "a")
 
 
-def test_no_token_is_no_guess() -> None:
-    """A client that shows none is turned away, and its address may still guess."""
+def test_a_missing_token_does_not_count_as_wrong() -> None:
     access = Access("secret", {}, lambda: 0.0)
     for _ in range(2 * GUESSES_BURST):
         assert not access.may_watch(None, "a")
@@ -85,8 +82,8 @@ def test_where_a_token_may_be(path: str, authorization: str | None, token: str |
     assert token_given(path, authorization) == token
 
 
-def test_a_token_is_made_once(tmp_path: Path) -> None:
-    """In a file for its owner alone; the next start finds the same."""
+def test_a_token_file_is_created_once(tmp_path: Path) -> None:
+    """Only its owner may read it, and the next start reads the same token."""
     file = tmp_path / "new" / ".token"
     before = os.umask(0)
     try:
@@ -99,8 +96,7 @@ def test_a_token_is_made_once(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_token_file_that_is_empty_is_said(tmp_path: Path) -> None:
-    """An empty token would let everybody in."""
+def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("\n", encoding="ascii")
     with pytest.raises(SettingsError, match="is empty"):
         token_in(tmp_path / "t")
@@ -123,13 +119,15 @@ def test_a_token_file_that_is_empty_is_said(tmp_path: Path) -> None:
         ("", None, False, False),
     ],
 )
-def test_who_is_on_this_machine(peer: str, origin: str | None, is_forwarded: bool, here: bool) -> None:
-    """Neither whom a proxy forwards nor a page of another site."""
+def test_only_programs_and_pages_of_this_machine_are_local(
+    peer: str, origin: str | None, is_forwarded: bool, here: bool
+) -> None:
+    """A client behind a proxy is not local, nor is a page of another site."""
     assert is_here(peer, origin, is_forwarded=is_forwarded) is here
 
 
-def test_on_this_machine_the_token_may_be_left_out() -> None:
-    """Only where that was asked for, and a wrong one stays wrong."""
+def test_with_open_here_local_clients_need_no_token() -> None:
+    """A wrong token stays wrong."""
     open_here, closed = (Access("secret", {}, lambda: 0.0, open_here=each) for each in (True, False))
     assert open_here.may_watch(open_here.token_of(None, is_here=True), "127.0.0.1")
     assert not open_here.may_watch(open_here.token_of("wrong", is_here=True), "127.0.0.1")
@@ -137,8 +135,7 @@ def test_on_this_machine_the_token_may_be_left_out() -> None:
     assert not closed.may_watch(closed.token_of(None, is_here=True), "127.0.0.1")
 
 
-def test_being_here_is_no_guess_at_a_join_code() -> None:
-    """A student's app on this machine that knows no join code locks nobody out."""
+def test_a_local_client_without_join_code_does_not_count_as_wrong() -> None:
     access = Access("secret", {"A": "4821"}, lambda: 0.0, open_here=True)
     here = access.token_of(None, is_here=True)
     for _ in range(2 * GUESSES_BURST):

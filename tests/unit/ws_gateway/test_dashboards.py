@@ -18,7 +18,7 @@ from ws_gateway.websocket.send_queue import SendQueue
 
 
 class Ear(SendQueue):
-    """A client that keeps what it hears."""
+    """A client that records what it is sent."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def world() -> World:
     return World()
 
 
-def test_every_student_has_a_number_of_their_own(world):
+def test_every_student_has_a_number(world):
     """IDs rise from 1 in the order in which students are first seen, and stay."""
     for source in ("Ana", "Bia", "Ana"):
         world.hear(source)
@@ -52,14 +52,13 @@ def test_every_student_has_a_number_of_their_own(world):
 
 
 def test_a_headset_without_a_name_is_not_shown(world):
-    """Dashboards show people; a bench headset becomes one when it has a name."""
+    """A headset on a bench is shown once it has a name."""
     world.hear("bench", kind=Kind.HEADSET, name=None)
     world.hear("bench", kind=Kind.HEADSET, name="Ana")
     assert [each["Nome"] for each in world.dashboard.heard] == ["Ana"]
 
 
 def test_listeners_hear_the_headset_and_no_student(world):
-    """A game hears the local headset once a second and nothing else."""
     world.hear("Ana", kind=Kind.CLIENT, attention=1)
     world.dashboards.send_headset()
     assert world.listener.heard == []
@@ -70,7 +69,6 @@ def test_listeners_hear_the_headset_and_no_student(world):
 
 
 def test_listeners_hear_the_headset_that_was_started_last(world):
-    """Of two live headsets the newer one feeds the game."""
     world.hear("old", kind=Kind.HEADSET, session="s1", attention=1)
     world.hear("new", kind=Kind.HEADSET, session="s2", attention=2)
     world.hear("old", kind=Kind.HEADSET, session="s1", attention=3)
@@ -78,16 +76,14 @@ def test_listeners_hear_the_headset_that_was_started_last(world):
     assert world.listener.heard[-1]["Att"] == 2
 
 
-def test_a_silent_headset_feeds_nobody(world):
-    """Three seconds without a reading and the game hears no stale numbers."""
+def test_listeners_hear_nothing_of_a_silent_headset(world):
     world.hear("bench", kind=Kind.HEADSET)
     world.now_s = 3.0
     world.dashboards.send_headset()
     assert world.listener.heard == []
 
 
-def test_the_numbers_forgets_the_longest_silent():
-    """Remembered IDs are bounded; a number is never given twice."""
+def test_numbers_are_bounded_and_never_given_twice():
     numbers = StreamNumbers(most=2)
     assert [numbers.number_of(each) for each in ("a", "b", "a", "c", "a", "b")] == [1, 2, 1, 3, 1, 4]
 
@@ -109,8 +105,7 @@ def event(number: int) -> GroupEvent:
     return replace(example, id=f"e{number}")
 
 
-def test_recorded_streams(shown):
-    """A dashboard of all classes hears of every stream, that of one class of its own ones only."""
+def test_receipts_go_to_the_dashboards_of_their_class(shown):
     everybody, mine, others = viewer_of(shown, None), viewer_of(shown, "ABC123"), viewer_of(shown, "X")
     marks = GOLDEN["recorded"]
     assert isinstance(marks, Recorded)
@@ -124,8 +119,8 @@ def test_recorded_streams(shown):
     assert everybody.heard[0]["type"] == "recorded"
 
 
-def test_a_late_dashboard_hears_what_was_marked(shown, monkeypatch):
-    """The newest events of its class, in order; the oldest are forgotten, and so are groups long without any."""
+def test_a_new_dashboard_gets_the_newest_events(shown, monkeypatch):
+    """In order, and only of its class. The oldest events are forgotten, and so are groups without events for long."""
     monkeypatch.setattr(dashboards, "GROUPS_MAX", 2)
     for number in range(dashboards.EVENTS_MAX + 5):
         shown.on_event(topics.event("local", "A"), event(number))
@@ -137,8 +132,8 @@ def test_a_late_dashboard_hears_what_was_marked(shown, monkeypatch):
     assert viewer_of(shown, "A").heard == []
 
 
-def test_raw_samples_go_to_who_watches(shown):
-    """Only to a dashboard that asked for this stream, of a class that it may see, and until it asks no more."""
+def test_raw_samples_go_to_dashboards_that_watch_the_stream(shown):
+    """The stream must be of the dashboard's class, and it may ask for no more."""
     block = GOLDEN["raw"]
     assert isinstance(block, RawBlock)
     topic = topics.raw("local", "A", "bench")
@@ -159,8 +154,7 @@ def test_raw_samples_go_to_who_watches(shown):
     assert not shown.is_watched(topic)
 
 
-def test_watch():
-    """A stream or none; anything else is a bad frame."""
+def test_watch_names_a_stream_or_none():
     assert v1.parse(b'{"type": "watch", "group": "A", "source": "b"}') == Watch(group="A", source="b")
     assert v1.parse(b'{"type": "watch", "group": null}') == Watch()
     with pytest.raises(BadFrame):

@@ -23,7 +23,6 @@ def frame(**changes: object) -> bytes:
 
 
 def test_the_seeds_student_frame_means_what_it_says():
-    """The example of the old documentation is understood, every number of it."""
     example = json.loads(golden("student"))
     understood = first.student_frame(example["sent"].encode())
     assert {"name": understood.name, "code": understood.code, **understood.values} == example["means"]
@@ -48,7 +47,6 @@ def test_an_error_is_a_json_object():
 
 
 def test_a_student_without_name_or_code_is_shown_with_null():
-    """What the student did not say is null for the dashboard, as in the old server."""
     shown = json.loads(first.dashboard_frame(7, reading(name=None, code=None)))
     assert shown == {"ID": 7, "Nome": None, "Codigo": None, "Att": 85, "Med": 72}
 
@@ -59,19 +57,16 @@ def test_accents_are_escaped_as_the_old_server_did():
 
 
 @pytest.mark.parametrize("said", [b"dash", b'"dash"', b" dash\r\n", b'\t"dash" '])
-def test_dash_in_every_spelling(said):
-    """Dashboards say dash with or without quotes and white space."""
+def test_every_spelling_of_dash_makes_a_dashboard(said):
     assert first.is_dash(said)
 
 
 @pytest.mark.parametrize("said", [b"DASH", b"dashboard", b"", b"{}", b'" dash "'])
-def test_what_is_not_dash(said):
-    """Anything else makes no dashboard."""
+def test_nothing_else_makes_a_dashboard(said):
     assert not first.is_dash(said)
 
 
 def test_missing_numbers_count_as_zero():
-    """An app that sends only some of the ten numbers is understood."""
     assert first.student_frame(b'{"Nome":"Ana"}').values == dict.fromkeys(("attention", "meditation", *BANDS), 0)
 
 
@@ -79,38 +74,35 @@ def test_missing_numbers_count_as_zero():
     ("code", "text"),
     [("5KXPVN", "5KXPVN"), (42, "42"), (4.5, "4.5"), (10**30 + 1, "1" + 29 * "0" + "1"), ("", None), (None, None)],
 )
-def test_codes(code, text):
-    """A code is text or a number; an empty one is none."""
+def test_a_code_is_text_or_the_text_of_a_number(code, text):
+    """An empty code counts as missing."""
     assert first.student_frame(frame(Codigo=code)).code == text
 
 
-def test_a_code_that_is_a_fraction_makes_no_deep_nesting_a_fault_of_ours():
-    """Such a frame is read a second time, by a reader that gives up earlier."""
+def test_a_deeply_nested_frame_with_a_fractional_code_is_bad_json():
     with pytest.raises(first.BadFrame) as caught:
         first.student_frame(b'{"Codigo":1.5,"x":' + b"[" * 1010 + b"]" * 1010 + b"}")
     assert caught.value.code == "bad_json"
 
 
 def test_a_missing_code_is_none():
-    """A student may leave the code out."""
     assert first.student_frame(b"{}").code is None
 
 
 @pytest.mark.parametrize(("name", "text"), [("Zoë 北", "Zoë 北"), ("", None), (None, None), ("\ud800x", "\ufffdx")])
-def test_names(name, text):
-    """A name is any text; a lone surrogate, which UTF-8 has not, becomes the replacement character."""
+def test_a_name_is_any_text_without_lone_surrogates(name, text):
+    """UTF-8 has no lone surrogates: one becomes the replacement character."""
     assert first.student_frame(frame(Nome=name)).name == text
 
 
-def test_whole_floats_are_numbers():
-    """85.0 is 85: some languages know no other number."""
+def test_a_whole_float_is_a_whole_number():
+    """Some languages write every number as 85.0."""
     assert first.student_frame(frame(Att=85.0, Delta=1e6)).values["attention"] == 85
 
 
 @pytest.mark.parametrize("field", first.VALUES)
 @pytest.mark.parametrize("value", [True, None, "1", 1.5, -1, 2**24, 1e400, [], {}])
-def test_a_wrong_number_is_named_by_the_clients_own_word(field, value):
-    """The error names the field as the client spells it, so its author finds it."""
+def test_an_error_names_the_field_as_the_client_spells_it(field, value):
     with pytest.raises(first.BadFrame) as caught:
         first.student_frame(frame(**{field: value}))
     expected = "" if value == 1e400 else field  # json.dumps writes Infinity, which is no JSON
@@ -120,7 +112,6 @@ def test_a_wrong_number_is_named_by_the_clients_own_word(field, value):
 @pytest.mark.parametrize("field", ["Nome", "Codigo"])
 @pytest.mark.parametrize("value", [True, [], {}])
 def test_a_name_or_code_of_a_wrong_type_is_an_error(field, value):
-    """Names are text, codes text or numbers."""
     with pytest.raises(first.BadFrame) as caught:
         first.student_frame(frame(**{field: value}))
     assert (caught.value.code, caught.value.field) == ("bad_value", field)
@@ -130,8 +121,7 @@ def test_a_name_or_code_of_a_wrong_type_is_an_error(field, value):
     "said",
     [b"", b"x", b"[]", b"1", b"null", b'"text"', b'{"Att":NaN}', b'{"Att":1', b"\xff\xfe", b"[" * 8000, b"9" * 8000],
 )
-def test_what_is_no_json_object_is_an_error(said):
-    """Whatever comes, the answer is BadFrame and nothing else."""
+def test_anything_but_a_json_object_is_an_error(said):
     with pytest.raises(first.BadFrame) as caught:
         first.student_frame(said)
     assert (caught.value.code, caught.value.field) == ("bad_json", "")
@@ -143,8 +133,8 @@ def test_what_is_no_json_object_is_an_error(said):
         lambda value: json.dumps({"Nome": value, "Codigo": value, "Att": value}).encode()
     )
 )
-def test_no_bytes_raise_anything_else(said):
-    """A hostile frame is a BadFrame, or a frame whose text is UTF-8 and whose numbers are in range."""
+def test_any_bytes_are_a_frame_or_a_bad_frame(said):
+    """The text of a frame is UTF-8, and its numbers are in range."""
     try:
         understood = first.student_frame(said)
     except first.BadFrame:

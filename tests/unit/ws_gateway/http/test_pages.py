@@ -31,8 +31,8 @@ def words(language: str) -> dict[str, str]:
         ("/page/uplot/uPlot.iife.min.js", "text/javascript; charset=utf-8"),
     ],
 )
-def test_a_page(path, kind):
-    """It has its type, forbids everything from elsewhere, and is not sent again while it is the same."""
+def test_a_page_has_type_policy_and_etag(path, kind):
+    """An unchanged page is not sent again."""
     page = Pages().get(path, None)
     assert page is not None
     assert (page.status, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
@@ -46,13 +46,11 @@ def test_a_page(path, kind):
 
 
 @pytest.mark.parametrize("path", ["/page", "/page/", "/page/../pages.py", "/index.html", "/page/uplot/README.md", "/x"])
-def test_no_page(path):
-    """There is nothing at any other path."""
+def test_other_paths_have_no_page(path):
     assert Pages().get(path, None) is None
 
 
-def test_the_one_client():
-    """The page's client is clients/neuroone.js, of which there is no second copy."""
+def test_the_page_serves_the_client_of_this_checkout():
     page = Pages().get("/page/neuroone.js", None)
     assert page is not None
     assert page.body == (CHECKOUT / "neuroone.js").read_bytes()
@@ -77,13 +75,13 @@ def test_both_languages_have_every_word():
 
 
 def test_every_link_has_its_hint():
-    """The bridge's own hint is English only. Who ended in order needs none."""
+    """A stream that ended in order needs none."""
     hints = {key for key in words("en") if key.startswith("hint.")}
     assert hints == {f"hint.{link}" for link in Link if link is not Link.ENDED}
 
 
 def test_every_word_that_is_asked_for_is_there():
-    """Keys in the HTML and in t("...") have words, and no word is asked for by nothing."""
+    """Every key in the HTML and in t("...") has a text, and every text is used."""
     known = words("en")
     html = "".join(file.read_text(encoding="utf-8") for file in PAGE.glob("*.html"))
     code = "".join(file.read_text(encoding="utf-8") for file in PAGE.glob("*.js"))

@@ -1,4 +1,4 @@
-"""What of the recorder's directory is listed and served, and that nothing else is."""
+"""Which files of the recorder's directory are listed and served."""
 
 import io
 import json
@@ -29,7 +29,7 @@ SIDECAR = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A recorder's directory, with what must not be served beside and inside of it."""
+    """A recorder's directory, and files in it and beside it that must not be served."""
     folder = tmp_path / "recordings"
     session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
     session.mkdir(parents=True)
@@ -53,7 +53,7 @@ def get(folder: Path | None, path: str) -> Page:
     return downloads.refuse(path, "Bearer t", "::1") or downloads.load(path)
 
 
-def test_the_list(folder):
+def test_the_list_shows_sessions_and_files(folder):
     """Sessions newest first with what their sidecar says, and files with the names that students gave."""
     listed = json.loads(get(folder, "/recordings").body)
     assert [session["folder"] for session in listed["sessions"]] == [
@@ -74,7 +74,7 @@ def test_the_list(folder):
     ]
 
 
-def test_downloads(folder):
+def test_files_and_sessions_can_be_downloaded(folder):
     """A CSV is the file, a ZIP has the session's files; both are saved under their name and kept by no cache."""
     csv = get(folder, "/recordings/files/Joao_Silva.csv")
     assert (csv.status, csv.body) == (HTTPStatus.OK, b"Att\n85\n")
@@ -108,14 +108,13 @@ def test_downloads(folder):
     ],
 )
 def test_nothing_else_is_served(folder, path):
-    """Only names that were listed: nothing hidden, no link, no way out."""
+    """No hidden file, no link, no path out of the directory."""
     page = get(folder, path)
     assert page.status == HTTPStatus.NOT_FOUND
     assert b"secret" not in page.body
 
 
-def test_who_may_not(folder):
-    """Without the token there is nothing, not even whether there is something."""
+def test_downloads_need_the_token(folder):
     downloads = Downloads(Recordings(folder), lambda token, address: token == "t")
     for authorization in (None, "Bearer wrong", "t"):
         page = downloads.refuse("/recordings/files/Joao_Silva.csv", authorization, "::1")
@@ -124,8 +123,7 @@ def test_who_may_not(folder):
     assert downloads.refuse("/recordings?token=t", None, "::1") is None
 
 
-def test_a_closed_session(folder):
-    """Its sidecar has the counts; while a session is open its rows are counted instead."""
+def test_a_closed_session_has_the_counts_of_its_sidecar(folder):
     session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
     (session / "readings-2.csv").write_bytes(b"time,check\n2,abcd\n3,abcd\n")
     (session / "raw.csv").write_bytes(b"time,check\n2,abcd\n")
@@ -135,18 +133,17 @@ def test_a_closed_session(folder):
 
 
 def test_a_gateway_without_recordings():
-    """It says that they are not available."""
     assert get(None, "/recordings").status == HTTPStatus.NOT_FOUND
 
 
 def test_an_empty_directory(tmp_path):
-    """A recorder that has written nothing yet is no fault, and neither is a directory that is not there."""
+    """A missing directory is the same."""
     for folder in (tmp_path, tmp_path / "none"):
         assert json.loads(get(folder, "/recordings").body) == {"sessions": [], "older": 0, "files": []}
 
 
-def test_limits(folder, monkeypatch):
-    """More sessions than fit are counted, and what would fill the memory is not loaded."""
+def test_the_list_and_downloads_are_bounded(folder, monkeypatch):
+    """Sessions beyond the limit are counted; a download that is too large is refused."""
     monkeypatch.setattr(recordings, "SESSIONS_MAX", 1)
     monkeypatch.setattr(recordings, "DOWNLOAD_MAX_BYTES", 6)
     listed = json.loads(get(folder, "/recordings").body)
@@ -157,8 +154,7 @@ def test_limits(folder, monkeypatch):
         assert get(folder, f"/recordings/sessions/{path}.zip").status == expected
 
 
-def test_a_broken_sidecar(folder):
-    """A session whose sidecar cannot be read is listed all the same, and can be loaded."""
+def test_a_session_with_a_broken_sidecar_is_listed(folder):
     sidecar = folder / "sessions" / "2026-11-22" / "182031_A_Ana" / "session.json"
     for broken in (b"{", b"[1]", b"\xff", b'{"a":' * 100_000):
         sidecar.write_bytes(broken)

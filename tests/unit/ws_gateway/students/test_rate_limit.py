@@ -1,4 +1,4 @@
-"""How many readings of one student go out, and which."""
+"""Which of one student's readings go out."""
 
 from tests.support.messages import NOON
 from ws_gateway.dialects.first import StudentFrame
@@ -23,13 +23,12 @@ def exhausted() -> RateLimiter:
 
 
 def test_one_reading_a_second_goes_straight_through():
-    """What a headset's app sends is never held back."""
     limiter = RateLimiter(5, 0.0)
     assert [attention(limiter.offer(arrival(n), float(n))) for n in range(1, 100)] == list(range(1, 100))
     assert limiter.coalesced == 0
 
 
-def test_what_piled_up_on_a_hung_network_goes_through_at_once():
+def test_a_burst_after_a_hung_network_goes_through_at_once():
     """Ten seconds of a phone without Wi-Fi arrive together and none is lost."""
     limiter = RateLimiter(5, 0.0)
     assert all(limiter.offer(arrival(n), 0.0) for n in range(1, 11))
@@ -50,7 +49,7 @@ def test_513_a_second_are_coalesced_to_the_rate():
 
 
 def test_the_newest_full_reading_wins():
-    """Of two readings with something in them the newer is sent; a blank one does not take its place."""
+    """A blank reading does not replace it."""
     limiter = exhausted()
     for value in (7, 8, 0):
         assert limiter.offer(arrival(value), 0.05) is None
@@ -59,12 +58,10 @@ def test_the_newest_full_reading_wins():
 
 
 def test_blanks_alone_are_sent():
-    """A student who only sends zeros is shown too."""
     limiter = exhausted()
     limiter.offer(arrival(0), 0.01)
     assert attention(limiter.release(0.21)) == 0
 
 
-def test_nothing_waits_nothing_is_sent():
-    """An empty turn passes."""
+def test_nothing_is_sent_if_nothing_waits():
     assert RateLimiter(5, 0.0).release(1.0) is None

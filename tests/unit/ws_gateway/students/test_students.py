@@ -1,4 +1,4 @@
-"""The inbound half: streams, sessions and states of students."""
+"""Streams, sessions and states of students."""
 
 import gc
 import json
@@ -75,7 +75,7 @@ class World:
         self.replay.acked(stream, seq, outgoing)
 
     def check_silence(self) -> None:
-        """As a gateway does that was not busy a moment ago."""
+        """Check twice: the first check after a busy time is skipped."""
         self.students.check_silence()
         self.students.check_silence()
 
@@ -102,7 +102,7 @@ def test_readings_go_to_the_students_own_topic(world):
 
 
 def test_readings_leave_nothing_for_the_garbage_collector(world):
-    """Everybody would wait while it looks for cycles among the objects of thousands of connections."""
+    """A collection would stop everybody while thousands of connections are searched."""
     student = world.students.on_frame(None, frame())
     gc.collect()
     gc.disable()
@@ -117,15 +117,14 @@ def test_readings_leave_nothing_for_the_garbage_collector(world):
 
 
 def test_a_student_is_online_once_after_the_first_reading(world):
-    """The state is published when it changes and only then."""
     student = world.students.on_frame(None, frame())
     world.students.on_frame(student, frame())
     world.check_silence()
     assert world.client.statuses() == [StreamStatus.ONLINE]
 
 
-def test_when_a_school_arrives_readings_go_first(world):
-    """Who has arrived is said a little later, and never after the leaving."""
+def test_readings_go_before_announcements_when_a_school_arrives(world):
+    """A student is announced a little later, and never after leaving."""
     many = ANNOUNCED_AT_ONCE_MAX + 3
     students = [world.students.on_frame(None, frame(name=f"s{number}")) for number in range(many)]
     assert len(world.client.readings()) == many
@@ -139,8 +138,8 @@ def test_when_a_school_arrives_readings_go_first(world):
     assert len(world.client.statuses()) == many
 
 
-def test_who_leaves_in_a_rush_is_not_said_to_be_there_afterwards(world):
-    """Not even when a last reading goes out at the leaving."""
+def test_a_student_who_left_is_not_announced_afterwards(world):
+    """Not even if leaving publishes a last reading."""
     for number in range(ANNOUNCED_AT_ONCE_MAX):
         world.students.on_frame(None, frame(name=f"s{number}"))
     student = None
@@ -153,7 +152,7 @@ def test_who_leaves_in_a_rush_is_not_said_to_be_there_afterwards(world):
 
 
 def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
-    """A phone that hangs is shown as such, though its connection stands."""
+    """The connection of a phone that hangs stays open."""
     student = world.students.on_frame(None, frame())
     for silent_s in (2.9, 3.0, 9.9, 10.0):
         world.now_s = 100.0 + silent_s
@@ -162,8 +161,8 @@ def test_silence_makes_stale_then_offline_and_a_reading_online_again(world):
     assert world.client.statuses() == ["online", "stale", "offline", "online"]
 
 
-def test_who_was_not_listened_to_is_not_called_silent(world):
-    """After the gateway itself was busy for seconds, what students said in the meantime is read first."""
+def test_students_are_not_stale_because_the_gateway_was_busy(world):
+    """After it was busy for seconds, the gateway first reads what has arrived."""
     student = world.students.on_frame(None, frame())
     world.check_silence()
     world.now_s += 5
@@ -175,26 +174,23 @@ def test_who_was_not_listened_to_is_not_called_silent(world):
 
 
 def test_two_of_one_name_are_two_streams(world):
-    """The second student of a name and code in the same moment has a stream of its own."""
     students = [world.students.on_frame(None, frame()) for _ in range(3)]
     assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva-2", "Joao_Silva-3"]
     assert len({each.session for each in students}) == 3
 
 
 def test_the_same_name_in_another_group_is_no_clash(world):
-    """Names meet only within a code."""
     students = [world.students.on_frame(None, frame(code=code)) for code in ("A", "B")]
     assert [each.source for each in students] == ["Joao_Silva", "Joao_Silva"]
 
 
 def test_a_source_stays_an_id_however_long_the_name(world):
-    """A number behind a name of full length takes the place of its last characters."""
+    """A number replaces the last characters of a name of full length."""
     students = [world.students.on_frame(None, frame(name="a" * 64)) for _ in range(2)]
     assert students[1].source == "a" * 62 + "-2"
 
 
-def test_who_comes_back_gets_the_same_stream_in_a_new_session(world):
-    """A reconnect after the old connection is gone is the same student."""
+def test_a_student_who_reconnects_gets_the_same_stream_in_a_new_session(world):
     first = world.students.on_frame(None, frame())
     world.students.leave(first)
     again = world.students.on_frame(None, frame())
@@ -204,8 +200,7 @@ def test_who_comes_back_gets_the_same_stream_in_a_new_session(world):
     assert world.client.statuses() == ["online", "offline", "online"]
 
 
-def test_leaving_twice_says_offline_once(world):
-    """The end of the gateway and the end of the connection do not both speak."""
+def test_leaving_twice_publishes_offline_once(world):
     student = world.students.on_frame(None, frame())
     world.students.leave_all()
     world.students.leave(student)
@@ -214,13 +209,11 @@ def test_leaving_twice_says_offline_once(world):
 
 
 def test_a_student_without_name_or_code_has_a_stream_too(world):
-    """Nameless students are anonymous, and no two of them are the same."""
     students = [world.students.on_frame(None, frame(name=None, code=None)) for _ in range(2)]
     assert [(each.group, each.source) for each in students] == [("no-group", "anonymous"), ("no-group", "anonymous-2")]
 
 
 def test_another_name_on_the_same_connection_is_another_student(world):
-    """Whoever takes over a phone gets a stream and a session of their own."""
     first = world.students.on_frame(None, frame(name="Ana"))
     second = world.students.on_frame(first, frame(name="Bia"))
     assert (second.source, second.seq) == ("Bia", 1)
@@ -228,8 +221,8 @@ def test_another_name_on_the_same_connection_is_another_student(world):
     assert world.client.statuses() == ["online", "offline", "online"]
 
 
-def test_a_waiting_reading_goes_out_when_its_turn_comes(world):
-    """What was held back is sent without waiting for the next frame."""
+def test_a_waiting_reading_goes_out_when_the_rate_allows_it(world):
+    """It does not wait for the next frame."""
     student = None
     for number in range(12):
         student = world.students.on_frame(student, frame(Att=number))
@@ -241,7 +234,6 @@ def test_a_waiting_reading_goes_out_when_its_turn_comes(world):
 
 
 def test_a_waiting_reading_goes_out_before_the_student_leaves(world):
-    """The last reading of a student is not lost with the connection."""
     student = None
     for number in range(11):
         student = world.students.on_frame(student, frame(Att=number))
@@ -251,7 +243,6 @@ def test_a_waiting_reading_goes_out_before_the_student_leaves(world):
 
 
 def test_states_of_a_dead_run_are_cleared(world):
-    """A gateway that was killed left students online: its next run says that they are gone."""
     topic = topics.stream_state("local", "A", "Ana")
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
     world.students.on_state(topic, left)
@@ -259,7 +250,6 @@ def test_states_of_a_dead_run_are_cleared(world):
 
 
 def test_a_student_who_is_back_already_is_not_cleared(world):
-    """The old run's state may come late; the student's own new state stands."""
     world.students.on_frame(None, frame())
     count = len(world.client.sent)
     left = stream_state(service="ws_gateway", instance="host", epoch=999)
@@ -281,7 +271,7 @@ def other_gateway(world: World, status: ServiceStatus = ServiceStatus.ONLINE) ->
 
 
 def test_a_student_at_another_gateway_keeps_its_stream(world):
-    """One of the same name who joins here is another one, as long as the first is there."""
+    """Another of the same name who joins here gets another stream, as long as the first is there."""
     other_gateway(world)
     world.students.on_state(ANA, elsewhere())
     second = world.students.on_frame(None, frame(name="Ana", code="A"))
@@ -292,23 +282,22 @@ def test_a_student_at_another_gateway_keeps_its_stream(world):
 
 
 def test_streams_of_a_gateway_that_died_are_free(world):
-    """Its students come here, and are who they were."""
     other_gateway(world)
     world.students.on_state(ANA, elsewhere())
     other_gateway(world, ServiceStatus.OFFLINE)
     assert world.students.on_frame(None, frame(name="Ana", code="A")).source == "Ana"
 
 
-def test_a_session_that_comes_from_another_gateway_goes_on_in_its_stream(world):
-    """Though the other gateway has not noticed yet that its connection is gone."""
+def test_a_session_of_another_gateway_is_resumed_in_its_stream(world):
+    """The other gateway has not noticed yet that the connection is gone."""
     other_gateway(world)
     world.students.on_state(ANA, elsewhere(session="session-1"))
     assert world.students.resume("Ana", "A", "session-1").source == "Ana"
 
 
 @pytest.mark.parametrize("status", [StreamStatus.STALE, StreamStatus.OFFLINE])
-def test_the_late_word_of_another_gateway_does_not_stand(world, status):
-    """A student who is here is said to be online again, once; two gateways do not shout at each other for ever."""
+def test_a_late_state_of_another_gateway_is_corrected_once(world, status):
+    """Two gateways must not contradict each other forever."""
     world.students.on_frame(None, frame(name="Ana", code="A"))
     world.students.on_state(ANA, elsewhere(status=status))
     world.students.on_state(ANA, elsewhere(status=StreamStatus.ONLINE))
@@ -319,8 +308,8 @@ def test_the_late_word_of_another_gateway_does_not_stand(world, status):
     assert world.client.statuses() == ["online", "online", "stale"]
 
 
-def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
-    """Of every gateway, but not of headsets, and not of students who are there."""
+def test_states_of_students_who_left_a_day_ago_are_cleared(world):
+    """The states of all gateways' students, but not of headsets and not of students who are there."""
     for source, hours, changes in (
         ("gone", 24, {"status": StreamStatus.OFFLINE}),
         ("of-a-dead-gateway", 24, {"instance": "dead"}),
@@ -341,15 +330,14 @@ def test_states_of_who_left_a_day_ago_are_taken_off_the_broker(world):
     assert world.client.sent == []
 
 
-def test_a_student_who_is_back_is_not_forgotten(world):
-    """Another gateway takes the old state off the broker at that moment: the new one is said again."""
+def test_a_cleared_state_is_published_again_if_the_student_is_here(world):
     world.students.on_frame(None, frame(name="Ana", code="A"))
     world.students.on_state_cleared(ANA)
     assert world.client.statuses() == ["online", "online"]
 
 
 def test_known_states_are_bounded(world, monkeypatch):
-    """The longest unchanged is left out first."""
+    """The one unchanged for longest is forgotten first."""
     monkeypatch.setattr("ws_gateway.students.stream_registry.STATES_MAX", 2)
     for source in ("a", "b", "c"):
         world.students.on_state(topics.stream_state("local", "A", source), elsewhere())

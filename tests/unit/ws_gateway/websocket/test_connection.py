@@ -1,4 +1,4 @@
-"""Connections on real sockets, in the loop of the test: what they pass on, what they wait for, and how they end."""
+"""Connections on real sockets, in the loop of the test."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ PING = b"\x89\xfd" + bytes(4) + bytes(125)
 
 
 class Watched(Connection):
-    """A connection whose transport can be looked at."""
+    """A connection with a public transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -102,7 +102,7 @@ async def listening() -> AsyncIterator[tuple[FakeServer, int]]:
 
 
 async def open_raw(port: int, request: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A client that does only what it is told to; its handshake is over when this returns."""
+    """Open a connection and, if there is a request, complete the handshake."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     if request:
@@ -121,8 +121,7 @@ async def test_messages_arrive_whole(listening):
         await happens(lambda: server.messages == [b"text", b"binary", b"in three pieces"])
 
 
-async def test_what_is_sent_in_one_turn_arrives_in_order(listening):
-    """And in one piece of writing."""
+async def test_messages_sent_in_one_turn_arrive_in_order(listening):
     server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
         await happens(lambda: server.has_client)
@@ -132,8 +131,7 @@ async def test_what_is_sent_in_one_turn_arrives_in_order(listening):
 
 
 @pytest.mark.parametrize(("offered", "agreed"), [([SUBPROTOCOL, "x"], SUBPROTOCOL), (["x"], None), (None, None)])
-async def test_the_new_dialect_is_for_those_who_offer_it(listening, offered, agreed):
-    """Everybody else speaks the first one, whatever they offer."""
+async def test_only_clients_that_offer_the_new_dialect_get_it(listening, offered, agreed):
     _, port = listening
     async with connect(f"ws://127.0.0.1:{port}", subprotocols=offered) as client:
         assert client.subprotocol == agreed
@@ -150,8 +148,7 @@ async def test_a_message_that_is_too_long_ends_the_connection(listening):
     assert server.messages == []
 
 
-async def test_who_says_nothing_is_hung_up_on(listening, monkeypatch):
-    """Half a request is nothing."""
+async def test_a_connection_without_a_request_is_closed(listening, monkeypatch):
     monkeypatch.setattr(edge, "OPEN_TIMEOUT_S", 0.1)
     server, port = listening
     reader, writer = await open_raw(port, b"")
@@ -162,8 +159,8 @@ async def test_who_says_nothing_is_hung_up_on(listening, monkeypatch):
     writer.close()
 
 
-async def test_who_answers_no_ping_is_hung_up_on(listening, monkeypatch):
-    """And who answers stays."""
+async def test_a_client_that_answers_no_ping_is_closed(listening, monkeypatch):
+    """One that answers stays."""
     monkeypatch.setattr(edge, "PING_PERIOD_S", 0.1)
     server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
@@ -177,7 +174,7 @@ async def test_who_answers_no_ping_is_hung_up_on(listening, monkeypatch):
         await happens(lambda: server.messages == [b"still here"])
 
 
-async def test_who_takes_nothing_is_not_read_either(listening):
+async def test_a_client_that_takes_nothing_is_not_read(listening):
     """A flood of pings is no way to fill our memory with pongs."""
     server, port = listening
     reader, writer = await open_raw(port)
@@ -191,8 +188,8 @@ async def test_who_takes_nothing_is_not_read_either(listening):
     writer.close()
 
 
-async def test_a_rest_ends(listening):
-    """What was said in it is messages after it, and what was read already waits, too."""
+async def test_messages_wait_during_a_pause(listening):
+    """Also those that were read already."""
     server, port = listening
     _, writer = await open_raw(port)
     rests: list[int] = []
@@ -211,8 +208,7 @@ async def test_a_rest_ends(listening):
     writer.close()
 
 
-async def test_rubbish_behind_a_request_ends_the_connection(listening, caplog):
-    """A body, which no request of a browser to us has."""
+async def test_a_body_after_a_request_ends_the_connection(listening, caplog):
     server, port = listening
     server.page = lambda: server.connection.text_response(HTTPStatus.OK, "")
     reader, writer = await open_raw(port, b"")
@@ -223,8 +219,8 @@ async def test_rubbish_behind_a_request_ends_the_connection(listening, caplog):
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
-async def test_a_close_says_why_and_ends_in_time(listening, monkeypatch):
-    """Also for a client that does not close and talks on; nothing of that is messages."""
+async def test_a_close_has_code_and_reason_and_ends_in_time(listening, monkeypatch):
+    """Also for a client that sends on instead of closing; its messages are dropped."""
     monkeypatch.setattr(edge, "CLOSE_TIMEOUT_S", 0.2)
     server, port = listening
     async with connect(f"ws://127.0.0.1:{port}") as client:
@@ -242,8 +238,7 @@ async def test_a_close_says_why_and_ends_in_time(listening, monkeypatch):
     writer.close()
 
 
-async def test_a_fault_of_an_answer_is_said(listening, caplog):
-    """The browser hears it, and the log says more."""
+async def test_a_fault_in_an_answer_is_status_500(listening, caplog):
 
     async def fail() -> Response:
         raise ZeroDivisionError
@@ -257,8 +252,7 @@ async def test_a_fault_of_an_answer_is_said(listening, caplog):
     writer.close()
 
 
-async def test_an_answer_may_take_its_time(listening, monkeypatch):
-    """Longer than a request may."""
+async def test_an_answer_may_take_longer_than_a_request(listening, monkeypatch):
     monkeypatch.setattr(edge, "OPEN_TIMEOUT_S", 0.05)
     server, port = listening
 
@@ -277,7 +271,6 @@ async def test_an_answer_may_take_its_time(listening, monkeypatch):
 
 @pytest.mark.parametrize("is_abrupt", [False, True])
 async def test_a_connection_leaves_nothing_for_the_garbage_collector(listening, is_abrupt):
-    """A school that comes and goes makes no garbage: while it is collected, everybody waits."""
     server, port = listening
     gc.disable()
     try:

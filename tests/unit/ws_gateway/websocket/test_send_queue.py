@@ -22,7 +22,7 @@ def test_frames_keep_their_order():
     assert drain(backlog) == ["1", "2", "3"]
 
 
-def test_beyond_the_bound_the_latest_of_each_stream_is_left():
+def test_beyond_the_bound_only_the_latest_of_each_stream_is_kept():
     """A slow client skips what is old, never a student."""
     backlog = Backlog(most=3)
     for key, frame in (("a", "a1"), ("b", "b1"), ("a", "a2"), ("a", "a3"), ("c", "c1"), ("b", "b2")):
@@ -32,7 +32,6 @@ def test_beyond_the_bound_the_latest_of_each_stream_is_left():
 
 
 def test_a_client_that_caught_up_gets_every_frame_again():
-    """Skipping ends when nothing waits."""
     backlog = Backlog(most=1)
     backlog.put("a", "1")
     backlog.put("a", "2")
@@ -42,7 +41,7 @@ def test_a_client_that_caught_up_gets_every_frame_again():
 
 
 class Pipe:
-    """A connection that has room or has none."""
+    """A connection with room, or without."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -58,7 +57,6 @@ class Pipe:
 
 
 async def test_frames_wait_for_room_and_go_out_in_order():
-    """None overtakes those that wait."""
     pipe = Pipe()
     queue = SendQueue(cast(Connection, pipe))
     queue.send("a", "1")
@@ -74,8 +72,8 @@ async def test_frames_wait_for_room_and_go_out_in_order():
     queue.stop()
 
 
-async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
-    """With the code that a client comes back after; who takes a little is given time again."""
+async def test_a_client_that_takes_nothing_is_closed_with_try_again_later(monkeypatch):
+    """A client that takes a little gets time again."""
     monkeypatch.setattr(send_queue, "STALLED_AFTER_S", 0.05)
     pipe = Pipe()
     queue = SendQueue(cast(Connection, pipe))
@@ -86,8 +84,7 @@ async def test_who_takes_nothing_is_told_to_come_again(monkeypatch):
     assert queue.was_too_slow
 
 
-async def test_nothing_waits_for_who_is_gone():
-    """A connection that is closing takes nothing more."""
+async def test_nothing_waits_for_a_closed_connection():
     pipe = Pipe()
     pipe.has_room = pipe.is_open = False
     queue = SendQueue(cast(Connection, pipe))
