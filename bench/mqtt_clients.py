@@ -1,6 +1,6 @@
 """What a delivered message of QoS 1 costs a subscriber, on the thread's bus (paho) and on the event loop's.
 
-    python -m bench.buses [MESSAGES]
+    python -m bench.mqtt_clients [MESSAGES]
 
 Each bus in a process of its own, twice in turn, on a Mosquitto of its own: CPU from the first delivery to the last,
 with the broker's acks and ours, without taking the message apart.
@@ -67,7 +67,7 @@ def measure(kind: str, messages: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         broker = Broker("mosquitto", Path(folder))
         broker.start()
-        command = [sys.executable, "-m", "bench.buses", kind, str(messages), broker.url]
+        command = [sys.executable, "-m", "bench.mqtt_clients", kind, str(messages), broker.url]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
             assert popen.stdout is not None
             assert popen.stdout.readline() == "ready\n"
