@@ -136,7 +136,10 @@ class _OnlineServices:
             topic, state = delivery.open()
         except ContractError:
             return
-        if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE and state.epoch >= self._since_ms:
+        if not isinstance(state, ServiceState) or state.status is not ServiceStatus.ONLINE:
+            return
+        # A retained state may be that of a run that died with its broker, or had a wrong clock.
+        if not delivery.retained or self._since_ms <= state.epoch <= int(time.time() * 1000):
             self.names.add(topic["service"])
 
 

@@ -114,7 +114,7 @@ def status_of(state: StreamState | None, owner: ServiceState | None, age_s: floa
     """Return a stream's status from its state, the state of its service and the age of its last reading."""
     if state is None or state.status is StreamStatus.OFFLINE:
         return StreamStatus.OFFLINE
-    if owner is not None and owner.status is ServiceStatus.OFFLINE and owner.epoch >= state.epoch:
+    if owner is not None and owner.status is ServiceStatus.OFFLINE:
         return StreamStatus.OFFLINE
     return state.status if age_s is None else status_after(age_s)
 

@@ -15,17 +15,17 @@ STREAM = ("A", "Ana", "s1")
 class World:
     def __init__(self) -> None:
         self.now_s = 0.0
-        self.ledger = ReplayBuffer(lambda: self.now_s)
+        self.buffer = ReplayBuffer(lambda: self.now_s)
 
     def recorder(self, status: ServiceStatus) -> None:
         topic = topics.service_state("local", "csv_recorder", "host")
-        self.ledger.on_service_state(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+        self.buffer.on_service_state(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
 
     def ack(self, *seqs: int) -> None:
         for seq in seqs:
-            self.ledger.acked(STREAM, seq, Outgoing("t", b"%d" % seq, 1, False))
+            self.buffer.acked(STREAM, seq, Outgoing("t", b"%d" % seq, 1, False))
 
-    def mark(self, seq: int, *holes: tuple[int, int], gaps: int | None = None) -> None:
+    def receipt(self, seq: int, *holes: tuple[int, int], gaps: int | None = None) -> None:
         group, source, session = STREAM
         missing = tuple(Missing(first=first, last=last) for first, last in holes)
         if gaps is None:
@@ -33,13 +33,13 @@ class World:
         entry = RecordedStream(
             group=group, source=source, session=session, seq=seq, rows=1, duplicates=0, gaps=gaps, missing=missing
         )
-        self.ledger.on_receipt(Recorded(time=NOON, streams=(entry,)))
+        self.buffer.on_receipt(Recorded(time=NOON, streams=(entry,)))
 
     def kept(self) -> list[bytes]:
-        return [outgoing.payload for outgoing in self.ledger.replay()]
+        return [outgoing.payload for outgoing in self.buffer.replay()]
 
-    def owed(self) -> list[bytes]:
-        return [outgoing.payload for outgoing in self.ledger.due_replay()]
+    def due(self) -> list[bytes]:
+        return [outgoing.payload for outgoing in self.buffer.due_replay()]
 
 
 @pytest.fixture
@@ -49,18 +49,18 @@ def world() -> World:
     return world
 
 
-def test_what_no_mark_covers_is_kept_in_order(world):
+def test_what_no_receipt_covers_is_kept_in_order(world):
     """After a crash of the broker the uncovered readings go out again, oldest first."""
     world.ack(0, 1, 2)
-    world.mark(0)
+    world.receipt(0)
     assert world.kept() == [b"1", b"2"]
-    world.mark(2)
-    assert (world.kept(), len(world.ledger), world.ledger.size_bytes) == ([], 0, 0)
+    world.receipt(2)
+    assert (world.kept(), len(world.buffer), world.buffer.size_bytes) == ([], 0, 0)
 
 
-def test_a_mark_that_overtakes_the_ack_counts(world):
+def test_a_receipt_that_overtakes_the_ack_counts(world):
     """The recorder may be faster than the broker's ack to us."""
-    world.mark(3)
+    world.receipt(3)
     world.ack(2, 3, 4)
     assert world.kept() == [b"4"]
 
@@ -80,32 +80,32 @@ def test_a_recorder_that_is_away_covers_it_later(world):
 
 
 def test_the_first_recorder_gets_what_came_before_it():
-    """The broker had nobody to keep those readings for; they are owed once."""
+    """The broker had nobody to keep those readings for; they are due once."""
     world = World()
-    world.ledger.on_link(True)
+    world.buffer.on_link(True)
     world.ack(0, 1)
-    assert world.owed() == []
+    assert world.due() == []
     world.recorder(ServiceStatus.ONLINE)
-    assert world.owed() == [b"0", b"1"]
+    assert world.due() == [b"0", b"1"]
     world.recorder(ServiceStatus.ONLINE)
-    assert world.owed() == []
+    assert world.due() == []
 
 
 def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
     """The broker lost its memory, and readings no longer waited."""
-    world.ledger.on_link(True)
+    world.buffer.on_link(True)
     world.now_s = module.RECORDER_GRACE_S
     world.ack(7)
     world.recorder(ServiceStatus.ONLINE)
-    assert world.owed() == [b"7"]
+    assert world.due() == [b"7"]
 
 
-def test_a_recorder_that_is_back_in_time_is_owed_nothing_more(world):
+def test_a_recorder_that_is_back_in_time_is_due_nothing_more(world):
     """All that is kept goes out at the reconnect, and has waited for it."""
     world.ack(0)
-    world.ledger.on_link(True)
+    world.buffer.on_link(True)
     world.recorder(ServiceStatus.ONLINE)
-    assert world.owed() == []
+    assert world.due() == []
 
 
 def test_without_any_recorder_nothing_counts_as_lost():
@@ -113,62 +113,62 @@ def test_without_any_recorder_nothing_counts_as_lost():
     world = World()
     world.ack(0)
     world.now_s = module.KEPT_MAX_S + 1
-    world.ledger.forget_overdue()
-    assert (world.kept(), world.ledger.overflowed) == ([], 0)
+    world.buffer.forget_overdue()
+    assert (world.kept(), world.buffer.overflowed) == ([], 0)
 
 
 def test_what_is_too_old_is_let_go_and_counted(world):
-    """A recorder that never marks does not fill the memory."""
+    """A recorder that sends no receipts does not fill the memory."""
     world.ack(0)
     world.now_s = module.KEPT_MAX_S + 1
-    world.ledger.forget_overdue()
-    assert (world.kept(), world.ledger.overflowed) == ([], 1)
+    world.buffer.forget_overdue()
+    assert (world.kept(), world.buffer.overflowed) == ([], 1)
 
 
 def test_what_does_not_fit_is_counted_and_said_once(world, monkeypatch, caplog):
     """The bound in bytes holds."""
     monkeypatch.setattr(module, "KEPT_MAX_BYTES", 2)
     world.ack(0, 1, 2, 3)
-    assert (world.kept(), world.ledger.overflowed) == ([b"0", b"1"], 2)
+    assert (world.kept(), world.buffer.overflowed) == ([b"0", b"1"], 2)
     assert len(caplog.records) == 1
 
 
 def test_readings_wait_for_the_recorder_after_a_reconnect(world):
     """A broker that lost its memory would take readings that nobody subscribes to."""
-    assert not world.ledger.waits_for_recorder()
-    world.ledger.on_link(True)
-    assert world.ledger.waits_for_recorder()
+    assert not world.buffer.waits_for_recorder()
+    world.buffer.on_link(True)
+    assert world.buffer.waits_for_recorder()
     world.recorder(ServiceStatus.ONLINE)
-    assert not world.ledger.waits_for_recorder()
+    assert not world.buffer.waits_for_recorder()
 
 
 def test_readings_do_not_wait_for_ever(world):
     """A recorder that does not come back does not stop the dashboards."""
-    world.ledger.on_link(True)
+    world.buffer.on_link(True)
     world.now_s = module.RECORDER_GRACE_S
-    assert not world.ledger.waits_for_recorder()
+    assert not world.buffer.waits_for_recorder()
 
 
 def test_what_the_recorder_misses_stays(world):
-    """Whatever else it has: the mark names the holes."""
+    """Whatever else it has: the receipt names the holes."""
     covered = []
-    world.ledger.on_covered = lambda stream, seq: covered.append(seq)
+    world.buffer.on_covered = lambda stream, seq: covered.append(seq)
     world.ack(0, 1, 2, 3)
-    world.mark(3, (1, 1))
+    world.receipt(3, (1, 1))
     assert (world.kept(), covered) == ([b"1"], [0])
-    world.mark(3)
+    world.receipt(3)
     assert (world.kept(), covered) == ([], [0, 3])
 
 
 def test_holes_of_the_sender_do_not_hinder(world):
     """What a phone itself lost is a gap on disk too, and the rest is covered."""
     world.ack(0, 5)
-    world.mark(5, (1, 4))
+    world.receipt(5, (1, 4))
     assert world.kept() == []
 
 
 def test_of_holes_that_are_not_named_the_worst_is_believed(world):
-    """A mark names only the newest holes; what is older than those may be missing."""
+    """A receipt names only the newest holes; what is older than those may be missing."""
     world.ack(10, 20, 30)
-    world.mark(30, (15, 16), gaps=5)
+    world.receipt(30, (15, 16), gaps=5)
     assert world.kept() == [b"10"]
