@@ -71,6 +71,9 @@ class Connect(Struct, frozen=True, kw_only=True):
     user: str | None = None
     password: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Connect({self.client_id!r})"  # a log must not show the password
+
     def encode(self, v5: bool) -> bytes:
         """Encode the packet. Raises ValueError where a text is too long for MQTT."""
         flags = self.clean_start << 1 | (self.user is not None) << 7 | (self.password is not None) << 6

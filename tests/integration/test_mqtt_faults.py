@@ -32,6 +32,7 @@ from neuroone.mqtt.packets import (
     PACKET_MAX_BYTES,
     ConnAck,
     Connect,
+    Decoder,
     Disconnect,
     Packet,
     PingReq,
@@ -42,8 +43,9 @@ from neuroone.mqtt.packets import (
 )
 from neuroone.mqtt.presence import Replaced
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.up import brokers
 from tests.support import broker_packets
-from tests.support.brokers import LOOPBACK, free_port
+from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.bus_listener import identity
 from tests.support.fake_broker import HANG_UP, Answer, Connection, FakeBroker, Script, fake_broker, grant
 from tests.support.gateways import happens
@@ -74,10 +76,12 @@ def broker() -> Any:
 
 
 @asynccontextmanager
-async def client_on(edge: type[Client], *urls: str, **options: Any) -> AsyncIterator[Client]:
+async def client_on(
+    edge: type[Client], *urls: str, service: str = "ws_gateway", **options: Any
+) -> AsyncIterator[Client]:
     """Run a client; it leaves in order, and no fault of its own may have occurred."""
     values: dict[str, Any] = {"subscriptions": {READINGS: 1}, "backoff": RETRY_AT_ONCE, **options}
-    client = edge(BrokerAddresses.parse(",".join(urls)), identity("ws_gateway"), **values)
+    client = edge(BrokerAddresses.parse(",".join(urls)), identity(service), **values)
     client.start()
     try:
         yield client
@@ -651,7 +655,36 @@ async def test_a_recorder_that_may_not_subscribe_stays_and_says_so_in_its_state(
 
 async def test_programs_try_the_next_broker_of_their_list(broker: FakeBroker, tmp_path: Path) -> None:
     away = f"mqtt://ana:secret@{LOOPBACK}:{free_port()}"
-    brokers = f"{away},{broker.url}"
-    with running("csv_recorder", "--dir", str(tmp_path), "--broker", brokers, "--broker-shuffle", "--instance", "test"):
+    both = f"{away},{broker.url}"
+    with running("csv_recorder", "--dir", str(tmp_path), "--broker", both, "--broker-shuffle", "--instance", "test"):
         await happens(lambda: broker.retained, WITHIN_S)
         assert not any(connect.password for connect in broker.of(Connect))
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("kind", brokers.KINDS)
+async def test_a_huge_stored_message_does_not_stop_a_durable_client(
+    kind: str, start_broker: Callable[[str], Broker]
+) -> None:
+    real = start_broker(kind)
+    delivered: list[Delivery] = []
+    recorder = partial(client_on, AsyncClient, real.url, service="csv_recorder", durable=True)
+    async with recorder() as client:
+        await connected(client)
+    huge = 1_500_000 if real.speaks_mqtt5 else 900_000  # NATS refuses more than 1 MiB by itself
+    await publish_at_once(real.port, Publish(str(ANA), bytes(huge), packet_id=1))
+    await publish_at_once(real.port, Publish(str(BIA), encode(reading()), packet_id=1))
+    async with recorder(on_delivery=delivered.append) as client:
+        await happens(lambda: str(BIA) in [each.topic for each in delivered], WITHIN_S)
+        assert client.counters["connects"] == 1
+
+
+async def publish_at_once(port: int, message: Publish) -> None:
+    """Publish one message as a program of somebody else, and wait until the broker has it."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    writer.write(Connect(client_id="somebody", keep_alive_s=60).encode(False) + message.encode(False))
+    decoder = Decoder(v5=False)
+    while not any(isinstance(packet, PubAck) for packet in decoder.feed(await reader.read(65536))):
+        assert not reader.at_eof()
+    writer.close()
+    await writer.wait_closed()
