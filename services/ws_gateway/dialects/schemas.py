@@ -8,7 +8,7 @@ from neuroone.contract.json import schema_of
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, RecordedStream, StreamState
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import first
-from ws_gateway.dialects.v1 import Hello, Marker, Stage, Watch
+from ws_gateway.dialects.v1 import RECEIPT_KEYS, Hello, Marker, Stage, Watch
 
 Schema = dict[str, Any]
 
@@ -17,7 +17,6 @@ _WHOLE: Final = {"type": "integer", "minimum": 0}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": ID_MAX_CHARS}
 _STREAM: Final = {"group": _ID, "source": _ID}
 _NUMBERED: Final = {"id": {"type": ["integer", "null"], "minimum": 1}, **_STREAM}
-_RECEIPT: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
 
 
 def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
@@ -74,7 +73,7 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
         {
             "streams": {
                 "type": "array",
-                "items": _object({name: _properties(RecordedStream)[name] for name in _RECEIPT}),
+                "items": _object({name: _properties(RecordedStream)[name] for name in RECEIPT_KEYS}),
             }
         },
     ),

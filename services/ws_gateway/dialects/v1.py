@@ -34,6 +34,8 @@ from ws_gateway.dialects.first import BadFrame
 
 SUBPROTOCOL: Final = "neuroone.v1"
 TOKEN_MAX_CHARS: Final = 256
+RECEIPT_KEYS: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
+"""What dashboards are told of a receipt."""
 
 M = TypeVar("M", bound=Message)
 
@@ -164,8 +166,7 @@ def event(topic: Topic, message: GroupEvent) -> str:
 
 def recorded(streams: Sequence[RecordedStream]) -> str:
     """Show on dashboards up to which reading streams are on disk."""
-    keys = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
-    return _frame("recorded", {"streams": [{key: getattr(stream, key) for key in keys} for stream in streams]})
+    return _frame("recorded", {"streams": [{key: getattr(stream, key) for key in RECEIPT_KEYS} for stream in streams]})
 
 
 def raw(topic: Topic, block: RawBlock) -> str:
