@@ -67,7 +67,7 @@ class AsyncClient:
             **options,
         )
         self.counters = self.session.counters
-        self.counters["faults"] = 0
+        self.counters.update(delivered_bad=0, faults=0)
         self._on_fatal = on_fatal
         self._has_room = has_room
         self._ca_file = ca_file
@@ -157,7 +157,6 @@ class AsyncClient:
                 except (ConnectionLost, BadPacket) as fault:
                     self.session.lost(fault)
         except Replaced as error:
-            self.session.leave()
             self._end(error)
         except Exception as error:  # a service without its broker must not look alive
             self.counters["faults"] += 1
@@ -182,6 +181,9 @@ class AsyncClient:
                     self._touch_health_file()
                 await asyncio.wait((connection.lost,), timeout=TICK_S)
             connection.lost.result()
+        except Replaced:
+            self.session.leave()  # else the broker publishes our Last Will over the other run's state
+            raise
         finally:
             connection.close()
 

@@ -127,3 +127,15 @@ async def test_what_the_access_list_forbids_is_not_taken_for_delivered(
         assert not acked
     finally:
         broker.stop()
+
+
+def test_a_client_has_every_counter_from_the_start() -> None:
+    """The gateway adds to delivered_bad itself, and a metric that is not there yet has no rate."""
+    client = AsyncClient(BrokerAddresses.parse("mqtt://nowhere.invalid"), identity("ws_gateway"))
+    assert client.counters == dict.fromkeys(
+        (
+            *("acked", "callback_errors", "connects", "delivered", "delivered_bad", "dropped", "dropped_qos0"),
+            *("dropped_too_large", "faults", "given_up", "published", "refused", "replayed", "subscriptions_refused"),
+        ),
+        0,
+    )

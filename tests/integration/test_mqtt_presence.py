@@ -124,6 +124,8 @@ def test_of_two_gateways_of_one_name_the_older_leaves_and_the_newer_is_online(br
             with listening(broker.url, "later") as later:
                 _, state = later.wait_for(ServiceState, lambda topic, state: topic["service"] == "ws_gateway")
                 assert (state.status, str(state.run)) == (ServiceStatus.ONLINE, births(listener, "ws_gateway")[-1])
+            states = [state for topic, state in listener.of(ServiceState) if topic["service"] == "ws_gateway"]
+            assert all(state.status is ServiceStatus.ONLINE for state in states)
             newer.send_signal(signal.SIGTERM)
             newer.communicate(timeout=20)
             assert newer.returncode == 0
