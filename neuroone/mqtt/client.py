@@ -8,7 +8,7 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,8 +20,8 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.packets import BadPacket, Decoder, Packet
-from neuroone.mqtt.presence import HealthReport, Replaced
-from neuroone.mqtt.session import CONNECT_TIMEOUT_S, ConnectionLost, Handlers, HungUp, Sent, Session
+from neuroone.mqtt.presence import Replaced
+from neuroone.mqtt.session import CONNECT_TIMEOUT_S, ConnectionLost, HungUp, Sent, Session
 
 TICK_S: Final = 0.5
 """Bounds how late pings and health are."""
@@ -45,12 +45,7 @@ class AsyncClient:
         addresses: Sequence[BrokerAddress],
         identity: Identity,
         *,
-        subscriptions: Mapping[str, int] | None = None,
-        on_delivery: Callable[[Delivery], None] = lambda delivery: None,
-        on_link: Callable[[bool], None] = lambda up: None,
-        on_refused: Callable[[Outgoing], None] = lambda outgoing: None,
         on_fatal: Callable[[NeuroOneError], None] = lambda error: None,
-        health: Callable[[], HealthReport] = HealthReport,
         has_room: Callable[[], bool] = lambda: True,
         ca_file: Path | None = None,
         health_file: Path | None = None,
@@ -58,14 +53,7 @@ class AsyncClient:
         **options: Any,
     ) -> None:
         self.identity = identity
-        self.session = Session(
-            addresses,
-            identity,
-            handlers=Handlers(on_delivery=on_delivery, on_link=on_link, on_refused=on_refused, health=health),
-            wall_clock=clock,
-            subscriptions=subscriptions or {},
-            **options,
-        )
+        self.session = Session(addresses, identity, wall_clock=clock, **options)
         self.counters = self.session.counters
         self.counters.update(delivered_bad=0, faults=0)
         self._on_fatal = on_fatal

@@ -77,19 +77,6 @@ class _NoMqtt5(_Again):
     """The broker does not speak MQTT 5."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handlers:
-    """What a session calls. A fault in ``on_delivery`` costs that message; any other fault ends the service.
-
-    ``on_refused`` gets messages that the broker will not accept, however often they are sent.
-    """
-
-    on_delivery: Callable[[Delivery], None] = lambda delivery: None
-    on_link: Callable[[bool], None] = lambda up: None
-    on_refused: Callable[[Outgoing], None] = lambda outgoing: None
-    health: Callable[[], HealthReport] = HealthReport
-
-
 @dataclass(slots=True)
 class _Connection:
     """One connection from its first byte to its end."""
@@ -111,7 +98,8 @@ class Session:
 
     The broker keeps the session of a ``durable`` service while it is away; such a service acknowledges deliveries of
     QoS 1 itself, by `ack`, and probes before each connection whether another run of it is alive. ``replay`` keeps
-    readings until a recorder has them. Only the outbox may be used from another thread.
+    readings until a recorder has them. ``on_refused`` gets messages that the broker will not accept, however often they
+    are sent. A fault in ``on_delivery`` costs that message; a fault in any other callback ends the service.
     """
 
     def __init__(
@@ -119,9 +107,12 @@ class Session:
         addresses: Sequence[BrokerAddress],
         identity: Identity,
         *,
-        handlers: Handlers,
         wall_clock: Callable[[], float],
-        subscriptions: Mapping[str, int],
+        subscriptions: Mapping[str, int] | None = None,
+        on_delivery: Callable[[Delivery], None] = lambda delivery: None,
+        on_link: Callable[[bool], None] = lambda up: None,
+        on_refused: Callable[[Outgoing], None] = lambda outgoing: None,
+        health: Callable[[], HealthReport] = HealthReport,
         durable: bool = False,
         obsolete: Iterable[str] = (),
         replay: ReplayBuffer | None = None,
@@ -133,12 +124,14 @@ class Session:
         self.counters = dict.fromkeys(("delivered", "connects", "callback_errors"), 0)
         self.attempts = Attempts(addresses, backoff, rng or random.Random())
         outbox = Outbox() if outbox is None else outbox
-        self.publications = Publications(outbox, replay, handlers.on_refused, self.counters)
+        self.publications = Publications(outbox, replay, on_refused, self.counters)
         self.presence = Presence(identity, wall_clock)
         self.is_closing = False
-        self._handlers = handlers
+        self._on_delivery = on_delivery
+        self._on_link = on_link
+        self._health = health
         self._durable = durable
-        filters = {**self.publications.filters(identity.site), **subscriptions}
+        filters = {**self.publications.filters(identity.site), **(subscriptions or {})}
         filters[self.presence.state_topic] = 0 if durable else 1
         next_packet_id = self.publications.outbox.next_packet_id
         self._subscriptions = Subscriptions(filters, obsolete, next_packet_id, self.counters)
@@ -301,7 +294,7 @@ class Session:
         if was_connected:
             self._is_probed = False
             self.publications.end()
-            self._handlers.on_link(False)
+            self._on_link(False)
 
     def _on_first_packet(self, connection: _Connection, packet: Packet, now_s: float) -> None:
         if not isinstance(packet, ConnAck):
@@ -341,7 +334,7 @@ class Session:
         self.publications.begin(answer, self.presence.state(ServiceStatus.ONLINE, self.counters["connects"]))
         attempt = self.attempts.next
         log.info("connected to the broker at %s with MQTT %s", attempt.address, "5" if attempt.v5 else "3.1.1")
-        self._handlers.on_link(True)
+        self._on_link(True)
 
     def _on_publish(self, connection: _Connection, packet: Publish, now_s: float) -> None:
         is_own = packet.topic == self.presence.state_topic
@@ -355,7 +348,7 @@ class Session:
         delivery = Delivery(packet.topic, packet.payload, packet.retained, packet.packet_id, number)
         self.publications.on_delivery(delivery)
         try:
-            self._handlers.on_delivery(delivery)
+            self._on_delivery(delivery)
         except Exception:
             self.counters["callback_errors"] += 1
             if now_s - self._fault_logged_s >= FAULT_LOG_PERIOD_S:
@@ -423,7 +416,7 @@ class Session:
         """Publish the health when it is due; return True when the health file is to be touched."""
         if not self.presence.heartbeat_is_due(now_s):
             return False
-        report = self._handlers.health()
+        report = self._health()
         health = self.presence.health(now_s, self.counters, self.publications.gauges(), report)
         if health is not None:
             self.publications.publish(self.presence.health_topic, health)

@@ -89,10 +89,6 @@ class ThreadedClient:
         """Remove a subscription."""
         self._call(self._client.session.unsubscribe, filter)
 
-    def report_fault(self, words: str | None) -> None:
-        """Publish in the service's state what keeps it from its work, or that nothing does any more."""
-        self._call(self._client.report_fault, words)
-
     def close(self, timeout_s: float = 5.0) -> bool:
         """Hand the rest to the broker, publish offline and leave, within ``timeout_s``.
 

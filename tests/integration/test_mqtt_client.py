@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from neuroone.contract import topics
+from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Reading, ServiceState
 from neuroone.mqtt import outbox
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.presence import HealthReport
 from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity, listening
@@ -139,3 +141,32 @@ def test_a_client_has_every_counter_from_the_start() -> None:
         ),
         0,
     )
+
+
+def fail() -> HealthReport:
+    raise OSError("a fault of ours, not of the broker")
+
+
+async def test_a_fault_of_ours_ends_the_service_and_is_not_taken_for_the_brokers(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors: list[NeuroOneError] = []
+    client = AsyncClient(BrokerAddresses.parse(broker.url), identity("peer"), health=fail, on_fatal=errors.append)
+    client.start()
+    await happens(lambda: errors)
+    assert "a fault of ours" in str(errors[0])
+    assert (client.counters["faults"], caplog.text.count("Traceback")) == (1, 1)
+    assert "no broker" not in caplog.text
+    assert not client.is_connected
+    await client.close(1)
+
+
+async def test_a_health_file_that_cannot_be_written_is_a_fault_of_its_own(broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "missing" / "health"
+    with listening(broker.url) as listener:
+        async with bus_on(broker, health_file=file) as client:
+            await happens(lambda: any("health file" in str(state.fault) for _, state in listener.of(ServiceState)))
+            assert client.is_connected
+            file.parent.mkdir()
+            await happens(lambda: listener.of(ServiceState)[-1][1].fault is None)
+            assert file.exists()

@@ -230,6 +230,20 @@ def test_a_fault_in_a_callback_does_not_end_the_connection(broker: Broker) -> No
         assert bus.counters["callback_errors"] == 1
 
 
+def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    """Its thread does not die in silence."""
+    errors: list[NeuroOneError] = []
+
+    def fail() -> HealthReport:
+        raise RuntimeError("a fault of ours")
+
+    with bus_on(broker.url, health=fail, on_fatal=errors.append) as bus:
+        wait_for(lambda: errors, "the end of the service")
+        assert bus.counters["faults"] == 1
+    assert "a fault of ours" in str(errors[0])
+    assert caplog.text.count("Traceback") == 1
+
+
 def test_closing_without_a_broker_is_quick_and_honest() -> None:
     """What could not be handed over is said."""
     bus = ThreadedClient([BrokerAddress("127.0.0.1", free_port())], identity("ws_gateway"))
