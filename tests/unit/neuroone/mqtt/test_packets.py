@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroone.contract.json import PAYLOAD_MAX_BYTES
+from neuroone.mqtt.packet_fields import encode_varint
 from neuroone.mqtt.packets import (
     PACKET_MAX_BYTES,
+    PACKET_MAX_BYTES_V311,
     BadPacket,
     ConnAck,
     Connect,
@@ -27,74 +29,7 @@ from neuroone.mqtt.packets import (
 )
 from tests.support import broker_packets
 from tests.support.broker_packets import ClientDecoder
-
-TOPICS = st.text(st.characters(exclude_characters="\0+#", codec="utf-8"), min_size=1, max_size=20)
-PUBLISHES = st.builds(
-    lambda topic, payload, retained, packet_id, duplicate: Publish(
-        topic, payload, retained, packet_id, duplicate and packet_id > 0
-    ),
-    TOPICS,
-    st.binary(max_size=300),
-    st.booleans(),
-    st.integers(0, 0xFFFF),
-    st.booleans(),
-)
-
-
-TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
-IDS = st.integers(1, 0xFFFF)
-QOS = st.integers(0, 1)
-CONNECTS = st.builds(
-    Connect,
-    client_id=TEXTS,
-    keep_alive_s=st.integers(0, 0xFFFF),
-    clean_start=st.booleans(),
-    session_expiry_s=st.integers(0, 0xFFFFFFFF),
-    receive_maximum=IDS,
-    packet_max_bytes=st.integers(1, 0xFFFFFFFF),
-    will=st.none() | st.builds(Will, TOPICS, st.binary(max_size=300), QOS, st.booleans()),
-    user=st.none() | TEXTS,
-    password=st.none() | TEXTS,
-)
-CONNACKS = st.builds(
-    ConnAck,
-    st.just(0),
-    session_present=st.booleans(),
-    receive_maximum=IDS,
-    maximum_qos=st.integers(0, 2),
-    retain_available=st.booleans(),
-    packet_max_bytes=st.none() | st.integers(1, 0xFFFFFFFF),
-    keep_alive_s=st.none() | st.integers(0, 0xFFFF),
-    session_expiry_s=st.none() | st.integers(0, 0xFFFFFFFF),
-    client_id=st.none() | TEXTS,
-    reason_text=TEXTS,
-)
-FROM_CLIENT = st.one_of(
-    PUBLISHES,
-    st.builds(PubAck, IDS, st.sampled_from((0, 0x80, 0x99))),
-    st.builds(Subscribe, IDS, st.lists(st.tuples(TEXTS, QOS), min_size=1).map(tuple)),
-    st.builds(Unsubscribe, IDS, st.lists(TEXTS, min_size=1).map(tuple)),
-    st.just(PingReq()),
-    st.builds(Disconnect, st.sampled_from((0, 0x81, 0x82))),
-)
-FROM_BROKER = st.one_of(
-    PUBLISHES,
-    CONNACKS,
-    st.builds(PubAck, IDS, st.sampled_from((0, 0x10, 0x97))),
-    st.builds(SubAck, IDS, st.lists(st.sampled_from((0, 1, 2, 0x80, 0x87)), min_size=1).map(tuple)),
-    st.builds(UnsubAck, IDS, st.lists(st.sampled_from((0, 0x11, 0x87)), min_size=1).map(tuple)),
-    st.just(PingResp()),
-    st.builds(Disconnect, st.sampled_from((0, 0x8E)), TEXTS),
-)
-PLAIN_V311 = st.one_of(
-    PUBLISHES,
-    st.builds(ConnAck, st.integers(1, 5)),
-    st.builds(ConnAck, st.just(0), st.booleans()),
-    st.builds(PubAck, IDS),
-    st.builds(SubAck, IDS, st.lists(st.sampled_from((0, 1, 2, 0x80)), min_size=1).map(tuple)),
-    st.builds(UnsubAck, IDS),
-    st.just(PingResp()),
-)
+from tests.support.packet_strategies import CONNECTS, FROM_BROKER, FROM_CLIENT, PLAIN_V311
 
 
 def in_pieces(encoded, cut):
@@ -391,6 +326,18 @@ def test_the_longest_payload_of_the_contract_fits():
     decoder = Decoder(v5=True)
     assert decoder.feed(encoded[:-1]) == []
     assert decoder.feed(encoded[-1:]) == [largest]
+
+
+@pytest.mark.parametrize("v5", [True, False])
+def test_a_decoder_holds_no_more_than_the_longest_packet(v5):
+    decoder = Decoder(v5=v5)
+    longest = PACKET_MAX_BYTES if v5 else PACKET_MAX_BYTES_V311
+    decoder.feed(b"\x30" + encode_varint(longest - 4))
+    for _ in range((longest - 4) // 1000):
+        assert decoder.feed(bytes(1000)) == []
+    assert len(decoder._rest) <= longest
+    with pytest.raises(BadPacket, match="its topic is empty"):
+        decoder.feed(bytes(1000))
 
 
 def test_a_packet_that_will_be_refused_is_refused_before_its_body_is_there():
