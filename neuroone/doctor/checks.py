@@ -1,9 +1,9 @@
 """The checks of `neuroone doctor`: pure functions from observations to findings.
 
-A finding is a code, which `neuroone.doctor.texts` puts into words, and the facts that fill these words.
+A finding is a code, which en.json and pt-BR.json put into words, and the facts that fill these words.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -37,6 +37,18 @@ ADAPTERS: Final[Mapping[str, str]] = {
 }
 """The Linux driver of each serial adapter, by USB id. 1a86:7523 is the MindWave's dongle."""
 
+_CHECKS: Final[Mapping[str, str]] = {
+    "ws": "websocket",
+    "csv": "recordings",
+    "service": "services",
+    "unit": "restarts",
+    "stream": "values",
+    "signal": "values",
+}
+"""The names of the checks whose codes begin with another word."""
+_REFUSALS: Final[Mapping[int, str]] = {429: "too_many", 502: "proxy", 503: "proxy", 504: "proxy"}
+"""Why an HTTP status answers a WebSocket handshake, as the end of a code."""
+
 
 class Status(StrEnum):
     """How a check ended."""
@@ -46,14 +58,31 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+_ENDINGS: Final = {"ok": Status.OK, **dict.fromkeys(("none", "unknown", "skipped", "elsewhere"), Status.SKIPPED)}
+"""The status of codes with these endings; all others are problems."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a check: ``code`` selects the text, ``facts`` fill it in."""
+    """The result of a check: ``code`` selects the text, ``facts`` fill it in.
 
-    check: str
-    status: Status
+    ``state`` is that of the stream that it is about: its hint is shown in the reader's language.
+    """
+
     code: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    state: StreamState | None = None
+
+    @property
+    def check(self) -> str:
+        """The name of the check."""
+        first = self.code.partition("_")[0]
+        return _CHECKS.get(first, first)
+
+    @property
+    def status(self) -> Status:
+        """How the check ended."""
+        return _ENDINGS.get(self.code.rpartition("_")[2], Status.PROBLEM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +104,25 @@ class Port:
     holders: tuple[str, ...] = ()
 
 
-def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Iterable[str]) -> list[Finding]:
-    """Check the ports of headsets.
-
-    Args:
-        adapters: The serial adapters on the USB.
-        wanted: The ports of the adapters, and those that the user names.
-        running: The names of the programs that run.
-    """
+def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Collection[str]) -> list[Finding]:
+    """Check the ports of headsets: ``wanted`` are those of the adapters, and those that the user names."""
     findings = []
-    has_brltty = "brltty" in running
     for adapter in adapters:
         if adapter.device is None:
             facts = {"usb_id": adapter.usb_id, "driver": ADAPTERS.get(adapter.usb_id, "?")}
-            findings.append(_problem("port", "port_brltty" if has_brltty else "port_no_driver", facts))
+            findings.append(Finding("port_brltty" if "brltty" in running else "port_no_driver", facts))
     for port in wanted:
+        facts = {"device": port.device}
         grabber = next((program for program in PORT_GRABBERS if program in port.holders), None)
         if not port.exists:
-            findings.append(_problem("port", "port_missing", {"device": port.device}))
+            findings.append(Finding("port_missing", facts))
         elif not port.may_open:
-            findings.append(_problem("port", "port_no_permission", {"device": port.device, "group": port.group}))
+            findings.append(Finding("port_no_permission", facts | {"group": port.group}))
         elif grabber is not None:
-            findings.append(_problem("port", "port_taken", {"device": port.device, "program": grabber}))
+            findings.append(Finding("port_taken", facts | {"program": grabber}))
         else:
-            findings.append(_ok("port", "port_ok", {"device": port.device}))
-    return findings or [_skipped("port", "port_none")]
+            findings.append(Finding("port_ok", facts))
+    return findings or [Finding("port_none")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +142,21 @@ class Answer:
 
 def websocket(answer: Answer) -> Finding:
     """Check whether students and dashboards can connect."""
+    fault = answer.fault
+    if answer.status not in (None, 101):
+        fault = _REFUSALS.get(answer.status, "no_upgrade")
+    elif answer.ready == 503:
+        fault = "no_broker"
     facts = {"url": answer.url, "status": str(answer.status), "detail": answer.detail}
-    if answer.fault:
-        return _problem("websocket", f"ws_{answer.fault}", facts)
-    if answer.status in (502, 503, 504):
-        return _problem("websocket", "ws_proxy", facts)
-    if answer.status == 429:
-        return _problem("websocket", "ws_too_many", facts)
-    if answer.status != 101:
-        return _problem("websocket", "ws_no_upgrade", facts)
-    if answer.ready == 503:
-        return _problem("websocket", "ws_no_broker", facts)
-    return _ok("websocket", "ws_ok", facts)
+    return Finding(f"ws_{fault or 'ok'}", facts)
 
 
 def network(loopback_works: bool, address: str, address_works: bool, port: int) -> Finding:
     """Check whether the port that works on this machine also works on its address in the network."""
     facts = {"address": address, "port": str(port)}
     if not loopback_works or address.startswith("127."):
-        return _skipped("network", "network_skipped", facts)
-    return _ok("network", "network_ok", facts) if address_works else _problem("network", "network_closed", facts)
+        return Finding("network_skipped", facts)
+    return Finding("network_ok" if address_works else "network_closed", facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +167,14 @@ class Firewall:
     open_ports: frozenset[int] | None
 
 
-def firewall(wall: Firewall | None, port: int, running: Iterable[str]) -> Finding:
+def firewall(wall: Firewall | None, port: int, running: Collection[str]) -> Finding:
     """Check whether the firewall lets students in. Ports that Docker publishes bypass ufw and firewalld."""
     facts = {"port": str(port), "firewall": wall.name if wall else "-"}
     if wall is None or "docker-proxy" in running:
-        return _skipped("firewall", "firewall_none", facts)
+        return Finding("firewall_none", facts)
     if wall.open_ports is None:
-        return _skipped("firewall", "firewall_unknown", facts)
-    is_open = port in wall.open_ports
-    return _ok("firewall", "firewall_ok", facts) if is_open else _problem("firewall", "firewall_closed", facts)
+        return Finding("firewall_unknown", facts)
+    return Finding("firewall_ok" if port in wall.open_ports else "firewall_closed", facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +190,13 @@ class Directory:
 def recordings(directory: Directory | None) -> Finding:
     """Check whether CSV files can be written."""
     if directory is None:
-        return _skipped("recordings", "csv_elsewhere")
+        return Finding("csv_elsewhere")
     facts = {"dir": directory.path, "free_mb": str(directory.free_bytes // 10**6)}
     if not directory.exists:
-        return _problem("recordings", "csv_no_dir", facts)
+        return Finding("csv_no_dir", facts)
     if not directory.may_write:
-        return _problem("recordings", "csv_no_permission", facts)
-    if directory.free_bytes < SPACE_MIN_BYTES:
-        return _problem("recordings", "csv_no_space", facts)
-    return _ok("recordings", "csv_ok", facts)
+        return Finding("csv_no_permission", facts)
+    return Finding("csv_no_space" if directory.free_bytes < SPACE_MIN_BYTES else "csv_ok", facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,36 +221,32 @@ def services(instances: Sequence[Instance]) -> list[Finding]:
     for service in sorted({*NEEDED, *(each.service for each in instances)}):
         copies = [each for each in instances if each.service == service]
         online = [each.instance for each in copies if each.status is ServiceStatus.ONLINE]
-        facts = {"service": service, "instances": ", ".join(online)}
-        if online:
-            findings.append(_ok("services", "service_ok", facts))
-        elif service in NEEDED:
-            findings.append(_problem("services", "service_offline" if copies else "service_never", facts))
+        code = "service_ok" if online else "service_offline" if copies else "service_never"
+        if online or service in NEEDED:
+            findings.append(Finding(code, {"service": service, "instances": ", ".join(online)}))
     return findings
 
 
 def recorder_disk(instances: Sequence[Instance]) -> list[Finding]:
     """Check whether each recorder reports that its disk works."""
-    known = [each for each in instances if each.service == "csv_recorder" and each.disk_works is not None]
     return [
-        _ok("recorder", "recorder_ok", {"service": each.name})
-        if each.disk_works
-        else _problem("recorder", "recorder_disk", {"service": each.name})
-        for each in known
+        Finding("recorder_ok" if each.disk_works else "recorder_disk", {"service": each.name})
+        for each in instances
+        if each.service == "csv_recorder" and each.disk_works is not None
     ]
 
 
 def clocks(instances: Sequence[Instance]) -> list[Finding]:
     """Check whether this computer and those of the services agree on the time."""
-    known = [(each, each.skew_s) for each in instances if each.skew_s is not None]
+    skews_s = {each.name: each.skew_s for each in instances if each.skew_s is not None}
+    if not skews_s:
+        return [Finding("clock_unknown")]
     wrong = [
-        _problem("clock", "clock_skew", {"service": each.name, "seconds": f"{skew_s:+.0f}"})
-        for each, skew_s in known
+        Finding("clock_skew", {"service": name, "seconds": f"{skew_s:+.0f}"})
+        for name, skew_s in skews_s.items()
         if abs(skew_s) > SKEW_MAX_S
     ]
-    if wrong or not known:
-        return wrong or [_skipped("clock", "clock_unknown")]
-    return [_ok("clock", "clock_ok", {"seconds": f"{max(abs(skew_s) for _, skew_s in known):.1f}"})]
+    return wrong or [Finding("clock_ok", {"seconds": f"{max(map(abs, skews_s.values())):.1f}"})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,50 +266,48 @@ def units(found: Sequence[Unit]) -> list[Finding]:
     findings = []
     for unit in found:
         facts = {"service": unit.name, "restarts": str(unit.restarts), "code": str(unit.exit_code), "tail": unit.tail}
+        code = "unit_ok"
         if unit.out_of_memory:
-            findings.append(_problem("restarts", "unit_out_of_memory", facts))
+            code = "unit_out_of_memory"
         elif not unit.running and unit.exit_code:
-            findings.append(_problem("restarts", "unit_failed", facts))
+            code = "unit_failed"
         elif unit.restarts > RESTARTS_MAX:
-            findings.append(_problem("restarts", "unit_restarts", facts))
-        else:
-            findings.append(_ok("restarts", "unit_ok", facts))
-    return findings or [_skipped("restarts", "unit_none")]
+            code = "unit_restarts"
+        findings.append(Finding(code, facts))
+    return findings or [Finding("unit_none")]
 
 
 def memory(available_bytes: int | None) -> Finding:
     """Check whether the machine has free memory."""
     if available_bytes is None:
-        return _skipped("memory", "memory_unknown")
-    facts = {"free_mb": str(available_bytes // 10**6)}
-    is_enough = available_bytes >= MEMORY_MIN_BYTES
-    return _ok("memory", "memory_ok", facts) if is_enough else _problem("memory", "memory_low", facts)
+        return Finding("memory_unknown")
+    code = "memory_ok" if available_bytes >= MEMORY_MIN_BYTES else "memory_low"
+    return Finding(code, {"free_mb": str(available_bytes // 10**6)})
 
 
-def values(states: Mapping[str, StreamState], readings: Mapping[str, Sequence[Reading]]) -> list[Finding]:
-    """Check the values of each stream, by ``group/source``: no link, poor contact, or zeros."""
+def values(states: Mapping[str, StreamState], readings: Mapping[str, Reading]) -> list[Finding]:
+    """Check the newest values of each stream, by ``group/source``: no link, poor contact, or zeros."""
     findings = []
     for stream, state in sorted(states.items()):
-        facts = {"stream": stream, "link": str(state.link), "hint": state.hint or ""}
-        received = readings.get(stream, ())
         if state.status is StreamStatus.OFFLINE and state.link in (Link.ENDED, Link.CONNECTED, Link.SEARCHING):
             continue  # the session is over: nobody wears this headset now
         if state.link is not Link.CONNECTED:
-            findings.append(_problem("values", "stream_link", facts))
-        elif received:
-            findings.append(_value(stream, received[-1]))
-    return findings or [_skipped("values", "values_none")]
+            facts = {"stream": stream, "link": str(state.link), "hint": state.hint or ""}
+            findings.append(Finding("stream_link", facts, state))
+        elif stream in readings:
+            findings.append(_value(stream, readings[stream]))
+    return findings or [Finding("values_none")]
 
 
 def _value(stream: str, reading: Reading) -> Finding:
-    facts = {"stream": stream, "poor_signal": str(reading.poor_signal)}
+    code = "values_ok"
     if reading.poor_signal is not None and reading.poor_signal >= 200:
-        return _problem("values", "signal_off", facts)
-    if reading.poor_signal:
-        return _problem("values", "signal_poor", facts)
-    if not any((reading.attention, reading.meditation, *(getattr(reading, band) for band in BANDS))):
-        return _problem("values", "values_zero", facts)
-    return _ok("values", "values_ok", facts)
+        code = "signal_off"
+    elif reading.poor_signal:
+        code = "signal_poor"
+    elif not any((reading.attention, reading.meditation, *(getattr(reading, band) for band in BANDS))):
+        code = "values_zero"
+    return Finding(code, {"stream": stream, "poor_signal": str(reading.poor_signal)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,26 +328,13 @@ def broker(answer: BrokerAnswer) -> Finding:
     """Check whether services and programs can log in and read."""
     facts = {"address": answer.address, "detail": answer.detail, "version": answer.version or "?"}
     if answer.fault:
-        return _problem("broker", f"broker_{answer.fault}", facts)
+        return Finding(f"broker_{answer.fault}", facts)
     if not answer.may_read:
-        return _problem("broker", "broker_acl", facts)
-    if "mosquitto" in answer.version and version_of(answer.version) < MOSQUITTO_MIN:
-        return _problem("broker", "broker_old", facts)
-    return _ok("broker", "broker_ok", facts)
+        return Finding("broker_acl", facts)
+    is_old = "mosquitto" in answer.version and version_of(answer.version) < MOSQUITTO_MIN
+    return Finding("broker_old" if is_old else "broker_ok", facts)
 
 
 def version_of(text: str) -> tuple[int, ...]:
     """Return the numbers of a broker's version text, like "mosquitto version 2.0.11"."""
     return tuple(int(part) for part in text.rsplit(" ", 1)[-1].split(".") if part.isdecimal())
-
-
-def _ok(check: str, code: str, facts: Mapping[str, str]) -> Finding:
-    return Finding(check, Status.OK, code, facts)
-
-
-def _problem(check: str, code: str, facts: Mapping[str, str]) -> Finding:
-    return Finding(check, Status.PROBLEM, code, facts)
-
-
-def _skipped(check: str, code: str, facts: Mapping[str, str] | None = None) -> Finding:
-    return Finding(check, Status.SKIPPED, code, facts or {})

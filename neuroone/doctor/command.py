@@ -5,19 +5,21 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from neuroone.contract import hints
 from neuroone.doctor import checks, machine, network
 from neuroone.doctor.checks import Finding, Status
-from neuroone.doctor.texts import HEADINGS, LANGUAGES, WORDS
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch, text
 from neuroone.up.banner import local_ip
 
 LISTEN_S: Final = 12.0
 """A service publishes its health every 10 s."""
+LANGUAGES: Final = ("en", "pt-BR")
 LOOPBACKS: Final = ("127.0.0.1", "localhost", "::1")
 ROOT: Final = Path("/")
 RECORDINGS: Final = Path("recordings")
@@ -98,27 +100,34 @@ def language_of(environ: Mapping[str, str]) -> str:
     return "pt-BR" if wanted.lower().startswith("pt") else "en"
 
 
+@cache
+def read_texts(language: str) -> Mapping[str, str]:
+    """Read the texts: for each code what was found and, under ``CODE.do``, what to do about it."""
+    texts: dict[str, str] = json.loads(Path(__file__).with_name(f"{language}.json").read_text(encoding="utf-8"))
+    return texts
+
+
+def sentences(finding: Finding, language: str) -> tuple[str, str | None]:
+    """Return what was found and, for a problem, what to do about it."""
+    texts, facts = read_texts(language), dict(finding.facts)
+    if finding.state is not None:
+        facts["hint"] = hints.of_state(finding.state, language) or ""
+    do = texts[f"{finding.code}.do"].format(**facts) if finding.status is Status.PROBLEM else None
+    return texts[finding.code].format(**facts).strip(), do
+
+
 def as_text(finding: Finding, language: str) -> str:
     """Format a finding for people: what was found and, below it, what to do."""
-    words, headings = WORDS[language][finding.code], HEADINGS[language]
-    lines = [f"{headings[finding.status]:8} {finding.check}: {words.says.format(**finding.facts).strip()}"]
-    if finding.status is Status.PROBLEM:
-        lines.append(f"{'':8} {headings['do']}: {words.do.format(**finding.facts)}")
+    texts, (says, do) = read_texts(language), sentences(finding, language)
+    shown = f"{texts[finding.status]:8} {finding.check}: {says}"
+    if do is not None:
+        shown += f"\n{'':8} {texts['do']}: {do}"
     printable = sys.stdout.encoding or "utf-8"
-    return "\n".join(lines).encode(printable, "replace").decode(printable)
+    return shown.encode(printable, "replace").decode(printable)
 
 
 def as_json(finding: Finding, language: str) -> str:
     """Format a finding for programs; ``code`` and ``facts`` are the same in every language."""
-    words = WORDS[language][finding.code]
-    return json.dumps(
-        {
-            "check": finding.check,
-            "status": finding.status,
-            "code": finding.code,
-            "facts": dict(finding.facts),
-            "says": words.says.format(**finding.facts).strip(),
-            "do": words.do.format(**finding.facts) if finding.status is Status.PROBLEM else None,
-        },
-        ensure_ascii=False,
-    )
+    says, do = sentences(finding, language)
+    values = {"check": finding.check, "status": finding.status, "code": finding.code, "facts": dict(finding.facts)}
+    return json.dumps({**values, "says": says, "do": do}, ensure_ascii=False)

@@ -36,7 +36,7 @@ class Received:
     services: dict[tuple[str, str], ServiceState] = field(default_factory=dict)
     healths: dict[tuple[str, str], tuple[Health, float]] = field(default_factory=dict)
     streams: dict[str, StreamState] = field(default_factory=dict)
-    readings: dict[str, list[Reading]] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     @property
     def instances(self) -> list[Instance]:
@@ -70,7 +70,7 @@ class Received:
             case StreamState():
                 self.streams[f"{topic['group']}/{topic['source']}"] = message
             case Reading():
-                self.readings.setdefault(f"{topic['group']}/{topic['source']}", []).append(message)
+                self.readings[f"{topic['group']}/{topic['source']}"] = message
 
 
 def listen(

@@ -1,9 +1,11 @@
 """Tests of the checks of `neuroone doctor`: from observations to findings."""
 
+import json
 from typing import Any
 
 import pytest
 
+from neuroone.contract import hints
 from neuroone.contract.messages import BANDS, Kind, Link, ServiceStatus, StreamStatus
 from neuroone.doctor import checks
 from neuroone.doctor.checks import (
@@ -12,6 +14,7 @@ from neuroone.doctor.checks import (
     Instance,
     Status,
 )
+from neuroone.doctor.command import as_json, as_text
 from tests.support.findings import codes
 from tests.support.messages import reading, stream_state
 
@@ -79,13 +82,23 @@ def test_a_clock_that_differs_from_ours_is_a_problem() -> None:
     ],
 )
 def test_values_show_poor_contact_a_bare_headset_and_zeros(changes: dict[str, Any], code: str) -> None:
-    assert codes(checks.values({"A/x": stream_state()}, {"A/x": [reading(**changes)]})) == [code]
+    assert codes(checks.values({"A/x": stream_state()}, {"A/x": reading(**changes)})) == [code]
 
 
 def test_a_headset_without_a_link_is_reported_with_the_bridges_hint() -> None:
     state = stream_state(status=StreamStatus.OFFLINE, link=Link.NO_PERMISSION, hint="You may not open it.")
     [found] = checks.values({"A/x": state}, {})
     assert (found.code, found.facts["hint"]) == ("stream_link", "You may not open it.")
+
+
+@pytest.mark.parametrize(("language", "hint"), [("en", hints.NO_SERVER.english), ("pt-BR", hints.NO_SERVER.portuguese)])
+def test_the_bridges_hint_is_shown_in_the_readers_language(language: str, hint: str) -> None:
+    """The facts, for programs, keep what the bridge published."""
+    published = hints.NO_SERVER.text("x:1")
+    state = stream_state(link=Link.NO_PORT, hint=published, device="x:1")
+    [found] = checks.values({"A/x": state}, {})
+    assert hint.format(device="x:1") in as_text(found, language)
+    assert json.loads(as_json(found, language))["facts"]["hint"] == published
 
 
 def test_a_student_who_went_home_is_no_problem() -> None:
