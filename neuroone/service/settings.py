@@ -10,13 +10,14 @@ A program declares its settings as a frozen dataclass whose fields are made by :
 """
 
 import argparse
+import contextlib
 import platform
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from neuroone import __version__
 from neuroone.contract.errors import BadTopic, SettingsError
@@ -27,6 +28,7 @@ from neuroone.service.logs import LEVELS
 
 ENV_PREFIX: Final = "NEUROONE_"
 S = TypeVar("S")
+N = TypeVar("N", int, float)
 
 
 def setting(
@@ -56,30 +58,20 @@ def setting(
 
 def whole(low: int, high: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from ``low`` to ``high``."""
-
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return number
-
-    return parse
+    return _number(int, low, high, f"must be a whole number from {low} to {high}")
 
 
 def decimal(low: float, high: float) -> Callable[[str], float]:
     """Return a parser of numbers from ``low`` to ``high``."""
+    return _number(float, low, high, f"must be a number from {low:g} to {high:g}")
 
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = float("nan")
-        if not low <= number <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return number
+
+def _number(of: Callable[[str], N], low: N, high: N, fault: str) -> Callable[[str], N]:
+    def parse(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            if low <= (number := of(text)) <= high:
+                return number
+        raise ValueError(fault)
 
     return parse
 
@@ -173,13 +165,18 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
 
     Raises SettingsError with all faults. ``--help`` prints the help and raises SystemExit(0).
     """
-    parser = _Parser(prog=program, description=about, allow_abbrev=False)
-    for name, keys in _declared(of).items():
+    parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False, exit_on_error=False)
+    declared = _declared(of)
+    for name, keys in declared.items():
         _add(parser, name, keys)
-    found, unknown = parser.parse_known_args(list(argv))
-    faults = [*parser.faults, *(f"{word}: no such option of {program}" for word in unknown)]
+    found = argparse.Namespace()
+    try:
+        _, unknown = parser.parse_known_args(argv, found)
+        faults = [f"{word}: no such option of {program}" for word in unknown]
+    except argparse.ArgumentError as error:
+        faults = [str(error)]
     values = {}
-    for name, keys in _declared(of).items():
+    for name, keys in declared.items():
         given: Any = getattr(found, name, None)
         label = name if keys["positional"] else _flag(name)
         given = None if given == [] else given  # argparse gives [] for no positionals
@@ -206,29 +203,6 @@ def variables(of: type[Any]) -> tuple[str, ...]:
     return tuple(map(_variable, _declared(of)))
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that collects the faults of the command line instead of exiting at the first."""
-
-    def __init__(self, **keys: Any) -> None:
-        super().__init__(**keys)
-        self.faults: list[str] = []
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        namespace = argparse.Namespace() if namespace is None else namespace
-        try:
-            return super().parse_known_args(args, namespace)
-        except _Fault as fault:
-            self.faults.append(str(fault))
-            return namespace, []
-
-    def error(self, message: str) -> NoReturn:
-        raise _Fault(message)
-
-
-class _Fault(Exception):
-    pass
-
-
 def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
     return {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
 
@@ -243,11 +217,8 @@ def _variable(name: str) -> str:
 
 def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> None:
     default = keys["default"]
-    shown = (
-        ""
-        if default in (None, ..., "", ())
-        else f" Default: {str(default).lower() if default in (True, False) else default}."
-    )
+    text = str(default).lower() if isinstance(default, bool) else default
+    shown = "" if default in (None, ..., "", ()) else f" Default: {text}."
     help = f"{keys['help']}{shown} [{_variable(name)}]".replace("%", "%%")
     if keys["positional"]:
         nargs = "*" if keys["many"] else "?"
