@@ -23,6 +23,7 @@ autosave_interval 1
 max_queued_messages 0
 max_queued_bytes 500000000
 max_inflight_messages 500
+max_packet_size 69632
 set_tcp_nodelay true
 log_dest stderr
 log_type error
