@@ -36,16 +36,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def start_broker(tmp_path: Path) -> Iterator[Callable[[str], Broker]]:
-    """Give a function that starts a broker of a kind ("mosquitto" or "nats"); stop them all after the test."""
+def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Give a function that starts a broker: its kind, and lines for its configuration. Stop them all after the test."""
     started: list[Broker] = []
 
-    def start(kind: str) -> Broker:
+    def start(kind: str, *lines: str) -> Broker:
         if kind == brokers.MOSQUITTO and brokers.find(kind) is None:
             pytest.skip("Mosquitto is not installed on this machine")
         folder = tmp_path / f"broker-{len(started)}"
         folder.mkdir()
-        broker = Broker(kind, folder)
+        broker = Broker(kind, folder, *lines)
         started.append(broker)
         broker.start()
         return broker
