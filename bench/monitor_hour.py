@@ -19,7 +19,6 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
 from monitor_gui.feed import Feed, StreamId
-from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import FRAME_PERIOD_MS, MonitorWindow
 from monitor_gui.preferences import Preferences
@@ -65,7 +64,7 @@ def watch(url: str, folder: Path, minutes: float) -> None:
 
     feed = Feed(new_client, "local", time.monotonic)
     stream = StreamId("no-group", "bench")
-    window = MonitorWindow(feed, LocalBridge(), Language(), preferences, [stream])
+    window = MonitorWindow(feed, LocalBridge(), preferences, [stream])
     window.connect_to(BrokerAddress.parse(url))
     window.start("monitor")
     window.timers[0].stop()

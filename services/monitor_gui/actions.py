@@ -8,6 +8,7 @@ from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
 from monitor_gui.settings import LANGUAGES, THEMES
+from monitor_gui.texts import translated
 from monitor_gui.view import Bars, Scale, View
 
 KEYS: Final = {
@@ -26,14 +27,13 @@ KEYS: Final = {
 }
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
 SWITCHES: Final = ("pause", "scale", "bars")
-CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
 MENUS: Final = {
     "monitor": ("monitor", "connection", "marker", "picture", "table", "quit"),
     "view": ("pause", "back", "forth", "scale", "bars"),
-    "theme": tuple(f"theme {theme}" for theme in THEMES),
-    "language": tuple(f"language {language}" for language in LANGUAGES),
     "help": ("shortcuts",),
 }
+CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
+"""Menus in the view menu, in which one value is chosen."""
 
 
 class WindowActions(QObject):
@@ -43,22 +43,25 @@ class WindowActions(QObject):
         super().__init__(window)
         self.by_name: dict[str, QAction] = {}
         self.groups = {choice: QActionGroup(window) for choice in CHOICES}
-        self.menus = {name: QMenu(window) for name in MENUS}
+        self.menus = {name: translated(QMenu(window), title=f"menu.{name}") for name in (*MENUS, *CHOICES)}
         for name, keys in KEYS.items():
-            action = self.by_name[name] = QAction(window, checkable=name in SWITCHES)
+            action = self._add(name, QAction(window, checkable=name in SWITCHES))
             action.setShortcuts([QKeySequence(key) for key in keys.split()])
             action.triggered.connect(handlers[name])
-        for choice, values in CHOICES.items():
-            for value in values:
-                action = self.by_name[f"{choice} {value}"] = QAction(window, checkable=True)
-                action.setData(value)
-                self.groups[choice].addAction(action)
         for menu, names in MENUS.items():
             self.menus[menu].addActions([self.by_name[name] for name in names])
-        for menu in ("monitor", "view", "help"):
             window.menuBar().addMenu(self.menus[menu])
-        for menu in ("theme", "language"):
-            self.menus["view"].addMenu(self.menus[menu])
+        for choice, values in CHOICES.items():
+            self.menus["view"].addMenu(self.menus[choice])
+            for value in values:
+                action = self._add(f"{choice} {value}", QAction(window, checkable=True))
+                action.setData(value)
+                self.groups[choice].addAction(action)
+                self.menus[choice].addAction(action)
+
+    def _add(self, name: str, action: QAction) -> QAction:
+        self.by_name[name] = translated(action, text=f"action.{name}")
+        return action
 
     def show_view(self, view: View) -> None:
         """Check and enable the actions that belong to this view."""
@@ -74,32 +77,3 @@ class WindowActions(QObject):
         native = QKeySequence.SequenceFormat.NativeText
         actions = [self.by_name[name] for name in KEYS]
         return [(each.text().replace("&", "").rstrip("."), each.shortcut().toString(native)) for each in actions]
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        texts = {
-            "monitor": self.tr("&Plots"),
-            "connection": self.tr("&Connection"),
-            "shortcuts": self.tr("&Shortcuts"),
-            "pause": self.tr("&Pause"),
-            "back": self.tr("Scroll &back"),
-            "forth": self.tr("Scroll &forth"),
-            "marker": self.tr("&Marker..."),
-            "scale": self.tr("&Automatic scale"),
-            "bars": self.tr("&Relative bars (%)"),
-            "picture": self.tr("Save a p&icture..."),
-            "table": self.tr("Save a &table (CSV)..."),
-            "quit": self.tr("&Quit"),
-            "theme system": self.tr("As the &system"),
-            "theme light": self.tr("&Light"),
-            "theme dark": self.tr("&Dark"),
-            "language pt_BR": "&Português (Brasil)",
-            "language en": "&English",
-        }
-        for name, action in self.by_name.items():
-            action.setText(texts[name])
-        self.menus["monitor"].setTitle(self.tr("&Monitor"))
-        self.menus["view"].setTitle(self.tr("&View"))
-        self.menus["theme"].setTitle(self.tr("&Theme"))
-        self.menus["language"].setTitle(self.tr("&Language"))
-        self.menus["help"].setTitle(self.tr("&Help"))

@@ -24,11 +24,13 @@ from PySide6.QtWidgets import (
 from monitor_gui import texts
 from monitor_gui.feed import StreamId
 from monitor_gui.local_bridge import LocalBridge
-from neuroone.contract.messages import Kind, StreamState, StreamStatus
+from monitor_gui.texts import translated
+from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
 
 PLAIN: Final = Qt.TextFormat.PlainText
 SIMULATOR: Final = "sim"
+COLUMNS: Final = ("stream", "name", "link", "status")
 COMPARED_MAX: Final = 2
 """Streams beside each other; more are too narrow to read."""
 
@@ -47,11 +49,6 @@ class BrokerPage(QWidget):
         both.addLayout(left, 2)
         both.addWidget(self.streams, 3)
 
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        for box in (self.broker, self.streams, self.headset):
-            box.retranslate()
-
 
 class BrokerBox(QGroupBox):
     """Address and login of the broker."""
@@ -60,18 +57,22 @@ class BrokerBox(QGroupBox):
 
     def __init__(self) -> None:
         super().__init__()
+        translated(self, title="broker.title")
         self.address, self.user, self.password = QLineEdit(), QLineEdit(), QLineEdit()
-        self.connect_button, self.state = QPushButton(), QLabel(wordWrap=True, textFormat=PLAIN)
+        self.address.setPlaceholderText("mqtt://127.0.0.1:1883")
+        self.connect_button = translated(QPushButton(), text="broker.connect")
+        self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._has_wrong_address = False
         self.password.setEchoMode(QLineEdit.EchoMode.Password)
         form = QFormLayout(self)
-        self._labels = _labelled(form, address=self.address, user=self.user, password=self.password)
+        _add_row(form, "broker.address", self.address)
+        _add_row(form, "broker.user", self.user)
+        _add_row(form, "broker.password", self.password)
         form.addRow(self.connect_button)
         form.addRow(self.state)
         self.connect_button.clicked.connect(self._choose)
         for edit in (self.address, self.user, self.password):
             edit.returnPressed.connect(self._choose)
-        self.retranslate()
 
     def show_address(self, broker: BrokerAddress) -> None:
         """Fill in the broker's address and login."""
@@ -84,22 +85,13 @@ class BrokerBox(QGroupBox):
         if not self._has_wrong_address:
             self.state.setText(text)
 
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        self.setTitle(self.tr("Broker"))
-        self._labels["address"].setText(self.tr("&Address:"))
-        self._labels["user"].setText(self.tr("&User:"))
-        self._labels["password"].setText(self.tr("Pass&word:"))
-        self.address.setPlaceholderText("mqtt://127.0.0.1:1883")
-        self.connect_button.setText(self.tr("&Connect"))
-
     def _choose(self) -> None:
         text = self.address.text().strip() or self.address.placeholderText()
         try:
             address = BrokerAddress.parse(text if "://" in text else f"mqtt://{text}")
         except ValueError:
             self._has_wrong_address = True
-            self.state.setText(self.tr("The address must be like mqtt://host:1883, or mqtts://host:8883 for TLS."))
+            self.state.setText(texts.of("broker.wrong_address"))
             return
         self._has_wrong_address = False
         user, password = self.user.text() or address.user, self.password.text() or address.password
@@ -113,7 +105,9 @@ class StreamsBox(QGroupBox):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.show_button = QTableWidget(0, 4), QPushButton()
+        translated(self, title="streams.title")
+        self.table = translated(QTableWidget(0, len(COLUMNS)), accessibleName="streams.title")
+        self.show_button = translated(QPushButton(), text="streams.show")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._listed: list[StreamId] = []
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -128,19 +122,20 @@ class StreamsBox(QGroupBox):
         self.show_button.clicked.connect(self._choose)
         self.table.doubleClicked.connect(self._choose)
         self.table.itemSelectionChanged.connect(self._enable_button)
-        self.retranslate()
+        self.show_streams({}, {}, is_connected=False)
 
     def show_streams(
         self, states: Mapping[StreamId, StreamState], status: Mapping[StreamId, StreamStatus], is_connected: bool
     ) -> None:
         """List the streams in the order of ``status``; keep the selection."""
+        self.table.setHorizontalHeaderLabels([texts.of(f"streams.{column}") for column in COLUMNS])
         streams, selected = list(status), set(self._selected())
         with QSignalBlocker(self.table):
             self.table.setRowCount(len(streams))
             for row, stream in enumerate(streams):
                 state = states[stream]
-                kind = self.tr("headset") if state.kind is Kind.HEADSET else self.tr("student's app")
-                link, about = f"{kind}, {texts.of(state.link)}", texts.of(status[stream])
+                kind = texts.of(f"streams.{state.kind}")
+                link, about = f"{kind}, {texts.of(f'link.{state.link}')}", texts.of(f"status.{status[stream]}")
                 for column, text in enumerate((str(stream), state.name or "", link, about)):
                     item = self.table.item(row, column)
                     if item is None or item.text() != text:
@@ -153,19 +148,10 @@ class StreamsBox(QGroupBox):
                     if stream in selected:
                         self.table.selectionModel().select(self.table.model().index(row, 0), select)
         if not is_connected:
-            self.state.setText(self.tr("Streams are listed as soon as a broker is connected."))
-        elif not streams:
-            self.state.setText(self.tr("No stream yet: start a headset, or a student's app."))
+            self.state.setText(texts.of("streams.not_connected"))
         else:
-            self.state.setText(self.tr("Choose one stream to show, or two to compare."))
+            self.state.setText(texts.of("streams.choose" if streams else "streams.none"))
         self._enable_button()
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        self.setTitle(self.tr("Streams"))
-        self.table.setHorizontalHeaderLabels([self.tr("Stream"), self.tr("Name"), self.tr("Link"), self.tr("Status")])
-        self.table.setAccessibleName(self.tr("Streams"))
-        self.show_button.setText(self.tr("Sh&ow"))
 
     def _selected(self) -> list[StreamId]:
         rows = sorted({index.row() for index in self.table.selectedIndexes()})
@@ -187,9 +173,13 @@ class HeadsetBox(QGroupBox):
 
     def __init__(self, bridge: LocalBridge) -> None:
         super().__init__()
+        translated(self, title="headset.title")
         self.bridge = bridge
-        self.port, self.name, self.code = QComboBox(), QLineEdit(), QLineEdit()
-        self.refresh_button, self.start_button, self.file_button = QPushButton(), QPushButton(), QPushButton()
+        self.port, self.start_button = QComboBox(), QPushButton()
+        self.name = translated(QLineEdit(), placeholderText="headset.name_placeholder")
+        self.code = translated(QLineEdit(), placeholderText="headset.code_placeholder")
+        self.refresh_button = translated(QPushButton(), text="headset.refresh")
+        self.file_button = translated(QPushButton(), text="headset.file")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._file = ""
         self.port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -199,21 +189,22 @@ class HeadsetBox(QGroupBox):
         ports.addWidget(self.refresh_button)
         ports.addWidget(self.file_button)
         form = QFormLayout(self)
-        self._labels = _labelled(form, port=ports, name=self.name, code=self.code)
-        self._labels["port"].setBuddy(self.port)
+        _add_row(form, "headset.port", self.port, ports)
+        _add_row(form, "headset.name", self.name)
+        _add_row(form, "headset.code", self.code)
         form.addRow(self.start_button)
         form.addRow(self.state)
         self.refresh_button.clicked.connect(bridge.list_ports)
         self.file_button.clicked.connect(self._choose_file)
         self.start_button.clicked.connect(self._start_or_stop)
         bridge.changed.connect(self.show_bridge)
-        self.retranslate()
+        self.show_bridge()
 
     def show_bridge(self) -> None:
         """Show the ports, and the state of the local bridge."""
         bridge, is_running = self.bridge, self.bridge.is_running
         ports = [(port, f"{port} - {about}" if about else port) for port, about in bridge.ports.items()]
-        ports.append((SIMULATOR, self.tr("Simulated headset")))
+        ports.append((SIMULATOR, texts.of("headset.simulated")))
         if self._file:
             ports.append((self._file, self._file))
         if ports != [(self.port.itemData(n), self.port.itemText(n)) for n in range(self.port.count())]:
@@ -222,37 +213,25 @@ class HeadsetBox(QGroupBox):
             for port, text in ports:
                 self.port.addItem(text, port)
             self.choose_port(chosen or bridge.port or "")
-        self.start_button.setText(self.tr("S&top the bridge") if is_running else self.tr("&Start a bridge on it"))
+        self.start_button.setText(texts.of("headset.stop" if is_running else "headset.start"))
         for widget in (self.port, self.name, self.code, self.file_button):
             widget.setEnabled(not is_running)
         if is_running:
-            self.state.setText(self.tr("serial-bridge runs on {0}. {1}").format(bridge.port, bridge.last_line))
+            self.state.setText(texts.of("headset.running").format(bridge.port, bridge.last_line))
         elif bridge.exit_code is None:
-            self.state.setText(self.tr("No bridge was started from here."))
+            self.state.setText(texts.of("headset.not_started"))
         elif bridge.exit_code == 0:
-            self.state.setText(self.tr("serial-bridge has ended."))
+            self.state.setText(texts.of("headset.ended"))
         else:
-            self.state.setText(self.tr("serial-bridge failed: {0}").format(bridge.last_line))
+            self.state.setText(texts.of("headset.failed").format(bridge.last_line))
 
     def choose_port(self, port: str) -> None:
         """Choose a port if it is listed."""
         if (at := self.port.findData(port)) >= 0:
             self.port.setCurrentIndex(at)
 
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        self.setTitle(self.tr("Headset on this computer"))
-        self._labels["port"].setText(self.tr("&Port:"))
-        self._labels["name"].setText(self.tr("&Name:"))
-        self._labels["code"].setText(self.tr("Class co&de:"))
-        self.name.setPlaceholderText(self.tr("with a name it is recorded; may be empty"))
-        self.code.setPlaceholderText(self.tr("may be empty"))
-        self.refresh_button.setText(self.tr("&Refresh"))
-        self.file_button.setText(self.tr("Capture &file..."))
-        self.show_bridge()
-
     def _choose_file(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, self.tr("A capture of a headset"))
+        file, _ = QFileDialog.getOpenFileName(self, texts.of("headset.choose_file"))
         if file:
             self._file = file
             self.show_bridge()
@@ -265,11 +244,8 @@ class HeadsetBox(QGroupBox):
             self.chosen.emit(self.port.currentData(), self.name.text(), self.code.text())
 
 
-def _labelled(form: QFormLayout, **fields: QWidget | QHBoxLayout) -> dict[str, QLabel]:
-    """Add fields to a form, each with an empty label; return the labels by name."""
-    labels = {name: QLabel() for name in fields}
-    for name, field in fields.items():
-        form.addRow(labels[name], field)
-        if isinstance(field, QWidget):
-            labels[name].setBuddy(field)
-    return labels
+def _add_row(form: QFormLayout, key: str, field: QWidget, row: QHBoxLayout | None = None) -> None:
+    """Add a field to a form, by itself or as part of a row, and its label with the text of ``key``."""
+    label = translated(QLabel(), text=key)
+    label.setBuddy(field)
+    form.addRow(label, field if row is None else row)

@@ -56,5 +56,5 @@ class ContactIndicator(QWidget):
         is_online = status is StreamStatus.ONLINE
         self.shape.signal = signal if is_online else Signal.UNKNOWN
         self.shape.update()
-        self.text.setText(texts.of(signal) if is_online else texts.of(status))
+        self.text.setText(texts.of(f"signal.{signal}" if is_online else f"status.{status}"))
         self.setAccessibleName(self.text.text())

@@ -13,11 +13,11 @@ from monitor_gui.actions import WindowActions
 from monitor_gui.broker_page import BrokerPage
 from monitor_gui.exports import save_picture, save_tables
 from monitor_gui.feed import Feed, StreamId
-from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
 from monitor_gui.shortcuts import ShortcutsPage
+from monitor_gui.texts import retranslate, translated
 from monitor_gui.view import WINDOWS_S, Bars, Scale, View, status_of
 from neuroone.contract.messages import NOTE_MAX_CHARS, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
@@ -44,8 +44,8 @@ class StreamBar(QToolBar):
         super().__init__(movable=False)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.streams, self.compared, self.window_s = QComboBox(), QComboBox(), QComboBox()
-        self._labels = {"stream": QLabel(), "compared": QLabel(), "window": QLabel()}
-        for label, combo in zip(self._labels.values(), (self.streams, self.compared, self.window_s), strict=True):
+        for name, combo in (("stream", self.streams), ("compared", self.compared), ("window", self.window_s)):
+            label = translated(QLabel(), text=f"toolbar.{name}")
             label.setBuddy(combo)
             label.setContentsMargins(8, 0, 4, 0)
             self.addWidget(label)
@@ -55,34 +55,26 @@ class StreamBar(QToolBar):
             combo.setMinimumContentsLength(22)
             combo.activated.connect(self._choose_streams)
         for seconds in WINDOWS_S:
-            self.window_s.addItem("", seconds)
+            self.window_s.addItem(f"{seconds} s", seconds)
         self.window_s.currentIndexChanged.connect(lambda: self.window_chosen.emit(self.window_s.currentData()))
         self.addSeparator()
         self.addActions([actions.by_name[name] for name in ("pause", "marker", "connection", "monitor")])
-        self.retranslate()
 
     def list_streams(self, status: dict[StreamId, StreamStatus], shown: list[StreamId]) -> None:
         """Offer the streams, in this order, and choose the shown ones."""
         status = {stream: StreamStatus.OFFLINE for stream in shown if stream not in status} | status
         entries: list[tuple[str, StreamId | None]] = [
-            (f"{stream} - {texts.of(each)}", stream) for stream, each in status.items()
+            (f"{stream} - {texts.of(f'status.{each}')}", stream) for stream, each in status.items()
         ]
         first, second = (*shown, None, None)[:2]
         _fill(self.streams, entries, first)
-        _fill(self.compared, [(self.tr("nothing"), None), *(each for each in entries if each[1] != first)], second)
+        others = [each for each in entries if each[1] != first]
+        _fill(self.compared, [(texts.of("toolbar.nothing"), None), *others], second)
 
     def show_view(self, view: View) -> None:
         """Choose the view's window."""
         with QSignalBlocker(self.window_s):
             self.window_s.setCurrentIndex(WINDOWS_S.index(view.window_s))
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        self._labels["stream"].setText(self.tr("Stream:"))
-        self._labels["compared"].setText(self.tr("Compare with:"))
-        self._labels["window"].setText(self.tr("Window:"))
-        for number, window_s in enumerate(WINDOWS_S):
-            self.window_s.setItemText(number, self.tr("{0} s").format(window_s))
 
     def _choose_streams(self) -> None:
         chosen = (self.streams.currentData(), self.compared.currentData())
@@ -92,28 +84,27 @@ class StreamBar(QToolBar):
 class MonitorWindow(QMainWindow):
     """The monitor's only window. ``wanted`` are the streams to show first, even before they are live."""
 
-    def __init__(
-        self, feed: Feed, bridge: LocalBridge, language: Language, preferences: Preferences, wanted: list[StreamId]
-    ) -> None:
+    def __init__(self, feed: Feed, bridge: LocalBridge, preferences: Preferences, wanted: list[StreamId]) -> None:
         super().__init__()
-        self.feed, self.bridge, self.language, self.preferences = feed, bridge, language, preferences
+        self.feed, self.bridge, self.preferences = feed, bridge, preferences
         self.view = preferences.view()
         self._wanted = wanted
         self.window_actions = self._make_actions()
         self.toolbar = StreamBar(self.window_actions)
         self.plots_page, self.broker_page, self.shortcuts_page = PlotsPage(feed), BrokerPage(bridge), ShortcutsPage()
         self.pages = QStackedWidget()
-        self.connection, self.notice = QLabel(), QLabel()
+        self.connection = QLabel()
         self.timers = QTimer(self, interval=FRAME_PERIOD_MS), QTimer(self, interval=REFRESH_PERIOD_MS)
         for page in (self.plots_page, self.broker_page, self.shortcuts_page):
             self.pages.addWidget(page)
         self.addToolBar(self.toolbar)
         self.setCentralWidget(self.pages)
         self.statusBar().addWidget(self.connection, 1)
-        self.statusBar().addPermanentWidget(self.notice)
+        self.statusBar().addPermanentWidget(translated(QLabel(), text="window.notice"))
         self._connect_widgets()
+        self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
         self.show_view(self.view)
-        self.retranslate()
+        translated(self, windowTitle="window.title")
 
     def start(self, page: str) -> None:
         """Show a page and begin to draw."""
@@ -190,14 +181,14 @@ class MonitorWindow(QMainWindow):
         time = self.feed.now(stream)
         dialog = QInputDialog(self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(self.tr("Marker"))
-        dialog.setLabelText(self.tr("Note (may be empty):"))
-        dialog.setOkButtonText(self.tr("Mark"))
-        dialog.setCancelButtonText(self.tr("Cancel"))
+        dialog.setWindowTitle(texts.of("marker.title"))
+        dialog.setLabelText(texts.of("marker.note"))
+        dialog.setOkButtonText(texts.of("marker.mark"))
+        dialog.setCancelButtonText(texts.of("marker.cancel"))
 
         def publish(note: str) -> None:
             is_sent = self.feed.publish_marker(stream, time, note[:NOTE_MAX_CHARS])
-            self.show_message(self.tr("Marked.") if is_sent else self.tr("The marker could not be sent."))
+            self.show_message(texts.of("marker.sent" if is_sent else "marker.not_sent"))
 
         dialog.textValueSelected.connect(publish)
         dialog.open()
@@ -205,14 +196,14 @@ class MonitorWindow(QMainWindow):
 
     def ask_for_picture(self) -> None:
         """Ask for a file and save a picture to it."""
-        kinds = self.tr("Picture (*.png);;Drawing (*.svg)")
-        file, kind = QFileDialog.getSaveFileName(self, self.tr("Save a picture"), "neuroone.png", kinds)
+        title, kinds = texts.of("save.picture"), texts.of("save.picture_kinds")
+        file, kind = QFileDialog.getSaveFileName(self, title, "neuroone.png", kinds)
         if file:
             path = Path(file)
             if not path.suffix:
                 path = path.with_suffix(".svg" if "svg" in kind else ".png")
             is_saved = self.save_picture(path)
-            self.show_message((self.tr("Saved {0}.") if is_saved else self.tr("Cannot write {0}.")).format(path))
+            self.show_message(texts.of("save.saved" if is_saved else "save.failed").format(path))
 
     def save_picture(self, path: Path) -> bool:
         """Save the window as an image, or the current page as SVG, into which Qt draws no menus."""
@@ -220,8 +211,8 @@ class MonitorWindow(QMainWindow):
 
     def ask_for_table(self) -> None:
         """Ask for a file and save the shown values to it."""
-        kinds = self.tr("Table (*.csv)")
-        file, _ = QFileDialog.getSaveFileName(self, self.tr("Save a table"), "neuroone.csv", kinds)
+        title, kinds = texts.of("save.table"), texts.of("save.table_kinds")
+        file, _ = QFileDialog.getSaveFileName(self, title, "neuroone.csv", kinds)
         if file:
             self.save_table(Path(file))
 
@@ -231,9 +222,9 @@ class MonitorWindow(QMainWindow):
         try:
             files = save_tables(shown, self.view.hidden, path)
         except OSError:
-            self.show_message(self.tr("Cannot write {0}.").format(path))
+            self.show_message(texts.of("save.failed").format(path))
         else:
-            self.show_message(self.tr("Saved {0}.").format(", ".join(str(file) for file in files)))
+            self.show_message(texts.of("save.saved").format(", ".join(str(file) for file in files)))
 
     def show_message(self, text: str) -> None:
         """Show the result of an action in the status bar."""
@@ -245,24 +236,18 @@ class MonitorWindow(QMainWindow):
         self.preferences.keep("theme", theme)
 
     def choose_language(self, name: str) -> None:
-        """Use and remember a language."""
-        self.language.choose(name)
+        """Use and remember a language: write every text again."""
+        texts.choose(name)
         self.preferences.keep("language", name)
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        self.setWindowTitle(self.tr("NeuroOne monitor"))
-        self.notice.setText(self.tr("Experimental indicator, not a diagnosis."))
-        for part in (self.window_actions, self.toolbar, self.plots_page, self.broker_page, self.shortcuts_page):
-            part.retranslate()
+        retranslate(self)
         self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
+        self.broker_page.headset.show_bridge()
+        self.plots_page.restyle()
+        self.refresh()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
-        if event.type() == QEvent.Type.LanguageChange:
-            self.retranslate()
-            self.refresh()
-        elif event.type() == QEvent.Type.PaletteChange:
-            self.plots_page.colour()
+        if event.type() == QEvent.Type.PaletteChange:
+            self.plots_page.restyle()
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 (Qt's name)
@@ -290,7 +275,7 @@ class MonitorWindow(QMainWindow):
             },
         )
         actions.by_name[f"theme {self.preferences.theme() or 'system'}"].setChecked(True)
-        actions.by_name[f"language {self.language.name}"].setChecked(True)
+        actions.by_name[f"language {texts.language()}"].setChecked(True)
         actions.groups["theme"].triggered.connect(lambda action: self.choose_theme(action.data()))
         actions.groups["language"].triggered.connect(lambda action: self.choose_language(action.data()))
         return actions
@@ -313,20 +298,20 @@ class MonitorWindow(QMainWindow):
 
     def _start_bridge(self, port: str, name: str, code: str) -> None:
         if self.feed.broker is None or not self.bridge.start(port, self.feed.broker, self.feed.site, name, code):
-            self.show_message(self.tr("serial-bridge cannot be started: is it installed, and a broker chosen?"))
+            self.show_message(texts.of("headset.cannot_start"))
             return
         self.preferences.keep("port", port)
 
     def _show_connection(self, states: dict[StreamId, StreamState], status: dict[StreamId, StreamStatus]) -> None:
         is_connected = self.feed.is_connected
         if self.feed.fault is not None:
-            text = self.tr("Another program has taken this monitor's place at the broker: choose Connect again.")
+            text = texts.of("connection.replaced")
         elif is_connected:
-            text = self.tr("Connected to {0}").format(self.feed.broker)
+            text = texts.of("connection.connected").format(self.feed.broker)
         elif self.feed.broker is not None:
-            text = self.tr("No answer from a broker at {0}; trying again until it is there").format(self.feed.broker)
+            text = texts.of("connection.no_answer").format(self.feed.broker)
         else:
-            text = self.tr("No broker chosen yet")
+            text = texts.of("connection.no_broker")
         self.connection.setText(text)
         self.broker_page.broker.show_connection(text)
         self.plots_page.show_connection(is_connected)

@@ -50,8 +50,7 @@ class StreamPanel(QWidget):
         self._drawn_s = float("-inf")
         self._view: View | None = None
         self._lay_out()
-        self.retranslate()
-        self.colour()
+        self.restyle()
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -82,15 +81,8 @@ class StreamPanel(QWidget):
         column.addLayout(plots, 1)
         column.addWidget(self.link)
 
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        for plot in (self.bands, self.esense, self.raw):
-            plot.retranslate()
-            plot.setAccessibleName(plot.getAxis("left").labelText)
-        self._drawn_s = float("-inf")
-
-    def colour(self) -> None:
-        """Use the colours of the theme."""
+    def restyle(self) -> None:
+        """Use the current theme and language at once."""
         for plot in (self.bands, self.esense, self.raw, self.bars):
             plot.colour()
         self._drawn_s = float("-inf")
@@ -143,9 +135,9 @@ class StreamPanel(QWidget):
         self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
         self._show_link(state, status, age_s, counters)
         if receipt is not None and is_recorded(reading, receipt, receipt_age_s):
-            self.recorded.setText(self.tr("● Recording, {0} rows").format(QLocale().toString(receipt.rows)))
+            self.recorded.setText(texts.of("panel.recording").format(QLocale().toString(receipt.rows)))
         else:
-            self.recorded.setText(self.tr("○ Not recorded"))
+            self.recorded.setText(texts.of("panel.not_recorded"))
 
     def _draw_lines(self, rows: Floats, edge_s: float, view: View) -> None:
         lines = lines_of(rows, edge_s)
@@ -167,14 +159,14 @@ class StreamPanel(QWidget):
             value = esense_of(reading, name, status)
             text = "--" if value.value is None else str(value.value)
             colour = colours[name] if value.valid else colours["faint"]
-            label.setText(f"{texts.of(name)} <b style='font-size:16pt;color:{colour}'>{text}</b>")
+            label.setText(f"{texts.of(f'line.{name}')} <b style='font-size:16pt;color:{colour}'>{text}</b>")
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
         signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
         self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
-        name = self.tr("log10 (a.u.)") if view.bars is Bars.LOG else self.tr("% of bands")
+        name = texts.of("axis.log_power" if view.bars is Bars.LOG else "axis.relative_power")
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
 
     def _show_link(
@@ -182,20 +174,20 @@ class StreamPanel(QWidget):
     ) -> None:
         name = None if state is None else state.name
         self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
-        parts = [texts.of(status)]
+        parts = [texts.of(f"status.{status}")]
         reported = {} if state is None else state.counters
         if state is not None:
-            parts.append(texts.of(state.link) + (f" - {state.device}" if state.device else ""))
+            parts.append(texts.of(f"link.{state.link}") + (f" - {state.device}" if state.device else ""))
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
-        parts.append(self.tr("last reading {0} s ago").format(age))
-        parts.append(self.tr("{0} readings").format(counters["readings"]))
-        parts.append(self.tr("{0} lost").format(counters["readings_lost"]))
+        parts.append(texts.of("panel.last_reading").format(age))
+        parts.append(texts.of("panel.readings").format(counters["readings"]))
+        parts.append(texts.of("panel.readings_lost").format(counters["readings_lost"]))
         if "frames" in reported:
-            parts.append(self.tr("{0} frames").format(QLocale().toString(int(reported["frames"]))))
+            parts.append(texts.of("panel.frames").format(QLocale().toString(int(reported["frames"]))))
         if "checksum_failures" in reported:
-            parts.append(self.tr("{0} checksum failures").format(int(reported["checksum_failures"])))
+            parts.append(texts.of("panel.checksum_failures").format(int(reported["checksum_failures"])))
         if counters["raw_lost"]:
-            parts.append(self.tr("{0} raw samples lost").format(counters["raw_lost"]))
+            parts.append(texts.of("panel.raw_lost").format(counters["raw_lost"]))
         hint = None if state is None else texts.of_hint(state)
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
         self.link.setText(line if hint is None else f"{hint}\n{line}")

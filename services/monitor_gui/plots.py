@@ -4,20 +4,11 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import Qt
 
 from monitor_gui import texts, themes
 from monitor_gui.history import Floats, RawSpan
-from monitor_gui.view import (
-    ESENSES,
-    Lines,
-    Scale,
-    bands_range,
-    levels_between,
-    moments_of,
-    raw_range,
-    thinned,
-)
+from monitor_gui.view import ESENSES, Lines, Scale, bands_range, levels_between, moments_of, raw_range, thinned
 from neuroone.contract.messages import BANDS
 
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
@@ -33,8 +24,8 @@ AXIS_WIDTH_PX = 58
 BARS_AXIS_WIDTH_PX = 46
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
-
-translate = QCoreApplication.translate
+SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
+"""The bands' Greek letters, the same in every language."""
 
 
 class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
@@ -58,13 +49,17 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
 
 
 class TimePlot(Plot):
-    """A plot over the last seconds: fixed axes, a gap where values are missing, events as vertical lines."""
+    """A plot over the last seconds: fixed axes, a gap where values are missing, events as vertical lines.
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    ``axes`` are the keys of the texts at the axes "left" and "bottom".
+    """
+
+    def __init__(self, names: tuple[str, ...], **axes: str) -> None:
         super().__init__(AXIS_WIDTH_PX)
         self.curves: dict[str, Any] = {}
         self.getAxis("left").enableAutoSIPrefix(False)
-        self._frame: tuple[float, float, float] | None = None
+        self._axes = axes
+        self._frame: tuple[str, float, float, float] | None = None
         self.grid = pg.PlotCurveItem(connect="pairs")
         self.grid.setZValue(-10)
         self.addItem(self.grid)
@@ -95,9 +90,13 @@ class TimePlot(Plot):
 
     def frame(self, window_s: float, low: float, high: float, levels: list[float]) -> None:
         """Set the axes, with ticks and a grid at round times and at ``levels``."""
-        if self._frame == (window_s, low, high):
+        frame = (texts.language(), window_s, low, high)
+        if self._frame == frame:
             return
-        self._frame = (window_s, low, high)
+        self._frame = frame
+        for side, key in self._axes.items():
+            name_axis(self.getAxis(side), texts.of(key))
+        self.setAccessibleName(self.getAxis("left").labelText)
         self.setRange(xRange=(-window_s, EDGE / 2 * window_s), yRange=(low, high), padding=0)
         moments = moments_of(window_s)
         self.getAxis("bottom").setTicks([[(moment, f"{moment:g}") for moment in moments]])
@@ -130,11 +129,7 @@ class BandsPlot(TimePlot):
     """The eight bands, as log10."""
 
     def __init__(self) -> None:
-        super().__init__(BANDS)
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        name_axis(self.getAxis("left"), translate("plots", "log10 (a.u.)"))
+        super().__init__(BANDS, left="axis.log_power")
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
         """Draw the readings of a window."""
@@ -153,7 +148,7 @@ class ESensePlot(TimePlot):
     """Attention and meditation; grey and dotted while the signal is poor and the values are frozen."""
 
     def __init__(self) -> None:
-        super().__init__(ESENSES)
+        super().__init__(ESENSES, left="axis.esense", bottom="axis.time")
         self.held = {name: pg.PlotCurveItem(connect="finite") for name in ESENSES}
         for curve in self.held.values():
             self.addItem(curve)
@@ -163,11 +158,6 @@ class ESensePlot(TimePlot):
         super().colour()
         for curve in self.held.values():
             curve.setPen(pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine))
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        name_axis(self.getAxis("left"), translate("plots", "eSense"))
-        name_axis(self.getAxis("bottom"), translate("plots", "time (s)"))
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
@@ -184,12 +174,7 @@ class RawPlot(TimePlot):
     """The raw trace of the last seconds."""
 
     def __init__(self) -> None:
-        super().__init__(("raw",))
-
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        name_axis(self.getAxis("left"), translate("plots", "raw (counts)"))
-        name_axis(self.getAxis("bottom"), translate("plots", "time (s)"))
+        super().__init__(("raw",), left="axis.raw", bottom="axis.time")
 
     def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
         """Draw the samples of a window."""
@@ -206,7 +191,7 @@ class BandBars(Plot):
     def __init__(self) -> None:
         super().__init__(BARS_AXIS_WIDTH_PX)
         self.getAxis("bottom").setStyle(tickLength=0)
-        self.getAxis("bottom").setTicks([[(n, SHORT[band]) for n, band in enumerate(BANDS)]])
+        self.getAxis("bottom").setTicks([list(enumerate(SHORT))])
         self.getAxis("left").setStyle(maxTickLevel=0)
         self._frame: tuple[float, str] | None = None
         self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
@@ -228,16 +213,7 @@ class BandBars(Plot):
         self.bars.setOpts(height=heights)
 
 
-SHORT = dict(zip(BANDS, ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2"), strict=True))
-"""The bands' Greek letters, the same in every language."""
-
-
 def name_axis(axis: pg.AxisItem, name: str) -> None:
     """Write the name of an axis in its middle; pyqtgraph leaves a new name where the last one began."""
     axis.setLabel(name)
     axis.resizeEvent()
-
-
-def name_of(line: str) -> str:
-    """Return a line's name with its letter."""
-    return f"{texts.of(line)} {SHORT[line]}" if line in SHORT else texts.of(line)

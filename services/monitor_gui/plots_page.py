@@ -5,10 +5,10 @@ from typing import Final
 from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
-from monitor_gui import themes
+from monitor_gui import texts, themes
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.panel import StreamPanel
-from monitor_gui.plots import name_of
+from monitor_gui.texts import translated
 from monitor_gui.view import LINES, View
 
 CHECK_BOX: Final = (
@@ -28,8 +28,8 @@ class PlotsPage(QWidget):
         super().__init__()
         self.feed = feed
         self.panels: list[StreamPanel] = []
-        self.boxes = {line: QCheckBox() for line in LINES}
-        self.back = QSlider(Qt.Orientation.Horizontal)
+        self.boxes = {line: translated(QCheckBox(), text=f"line.{line}") for line in LINES}
+        self.back = translated(QSlider(Qt.Orientation.Horizontal), accessibleName="plots.scroll_back")
         self.behind = QLabel()
         self.empty = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._panels_row = QHBoxLayout()
@@ -46,8 +46,7 @@ class PlotsPage(QWidget):
         column.addLayout(choices)
         column.addLayout(self._panels_row, 1)
         column.addLayout(paused)
-        self.retranslate()
-        self.colour()
+        self.restyle()
 
     def show_streams(self, *streams: StreamId) -> None:
         """Show these streams beside each other."""
@@ -75,11 +74,7 @@ class PlotsPage(QWidget):
 
     def show_connection(self, is_connected: bool) -> None:
         """Explain an empty page."""
-        self.empty.setText(
-            self.tr("Connected. No stream is live yet: start a headset (F6), or a student's app.")
-            if is_connected
-            else self.tr("Not connected to a broker (F6).")
-        )
+        self.empty.setText(texts.of("plots.none_live" if is_connected else "plots.not_connected"))
 
     def draw(self, view: View) -> None:
         """Draw the newest data, or the moment at which the view is paused."""
@@ -88,7 +83,7 @@ class PlotsPage(QWidget):
             panel.draw(view, now_s)
         if view.paused_at_s is not None:
             behind = QLocale().toString(view.behind_s(now_s), "f", 0)
-            self.behind.setText(self.tr("Paused, {0} s behind").format(behind))
+            self.behind.setText(texts.of("plots.paused").format(behind))
 
     def oldest_age_s(self, view: View) -> float:
         """Return how far the oldest reading lies before the moment of the pause; 0 for a view that runs."""
@@ -97,18 +92,10 @@ class PlotsPage(QWidget):
         ages = [panel.oldest_age_s(view.paused_at_s) for panel in self.panels]
         return max((age for age in ages if age is not None), default=0.0)
 
-    def retranslate(self) -> None:
-        """Write every text in the current language."""
-        for line, box in self.boxes.items():
-            box.setText(name_of(line))
-        for panel in self.panels:
-            panel.retranslate()
-        self.back.setAccessibleName(self.tr("Scroll back"))
-
-    def colour(self) -> None:
-        """Use the colours of the theme."""
+    def restyle(self) -> None:
+        """Use the current theme and language at once."""
         colours = themes.colours()
         for line, box in self.boxes.items():
             box.setStyleSheet(CHECK_BOX.format(colours[line]))
         for panel in self.panels:
-            panel.colour()
+            panel.restyle()

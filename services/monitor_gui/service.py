@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtCore import QLocale, QSettings, QTimer
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
-from monitor_gui import languages, themes
+from monitor_gui import texts, themes
 from monitor_gui.feed import Feed
-from monitor_gui.languages import Language
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Preferences
@@ -51,12 +50,12 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     app.setStyle("Fusion")
     app.setApplicationName("neuroone-monitor")
     app.setWindowIcon(QIcon(str(ICON)))
-    preferences, language, bridge = Preferences(stored), Language(), LocalBridge()
-    language.choose(settings.language or preferences.language() or languages.of_system())
+    preferences, bridge = Preferences(stored), LocalBridge()
+    texts.choose(settings.language or preferences.language() or texts.language(QLocale.system()))
     themes.choose(settings.theme or preferences.theme() or "system")
     feed = Feed(partial(_new_client, settings), settings.site, time.monotonic)
     wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
-    window = MonitorWindow(feed, bridge, language, preferences, wanted)
+    window = MonitorWindow(feed, bridge, preferences, wanted)
     broker = settings.broker[0] if settings.broker else preferences.broker()
     window.connect_to(broker or DEFAULT_BROKER)
     window.start(settings.page or ("connection" if broker is None else "monitor"))

@@ -1,54 +1,65 @@
-"""The words for what the contract names: lines, contacts, statuses, links and hints."""
+"""The texts of the window, in a JSON file for each language. The language can be switched while it runs."""
 
-from collections.abc import Mapping
-from typing import Final
+import json
+from pathlib import Path
+from typing import Final, TypeVar
 
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, QLocale
+from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator
 
-from monitor_gui.view import Signal
+from monitor_gui.settings import LANGUAGES
 from neuroone.contract import hints
-from neuroone.contract.messages import Link, StreamState, StreamStatus
+from neuroone.contract.messages import StreamState
 
-TEXTS: Final[Mapping[str, object]] = {
-    "delta": QT_TRANSLATE_NOOP("texts", "Delta"),
-    "theta": QT_TRANSLATE_NOOP("texts", "Theta"),
-    "low_alpha": QT_TRANSLATE_NOOP("texts", "Low alpha"),
-    "high_alpha": QT_TRANSLATE_NOOP("texts", "High alpha"),
-    "low_beta": QT_TRANSLATE_NOOP("texts", "Low beta"),
-    "high_beta": QT_TRANSLATE_NOOP("texts", "High beta"),
-    "low_gamma": QT_TRANSLATE_NOOP("texts", "Low gamma"),
-    "mid_gamma": QT_TRANSLATE_NOOP("texts", "Mid gamma"),
-    "attention": QT_TRANSLATE_NOOP("texts", "Attention"),
-    "meditation": QT_TRANSLATE_NOOP("texts", "Meditation"),
-    "raw": QT_TRANSLATE_NOOP("texts", "Raw trace"),
-    Signal.UNKNOWN: QT_TRANSLATE_NOOP("texts", "Signal not reported"),
-    Signal.GOOD: QT_TRANSLATE_NOOP("texts", "Good signal"),
-    Signal.ADJUSTING: QT_TRANSLATE_NOOP("texts", "Adjusting"),
-    Signal.POOR: QT_TRANSLATE_NOOP("texts", "Poor signal"),
-    Signal.OFF: QT_TRANSLATE_NOOP("texts", "Off the skin"),
-    StreamStatus.ONLINE: QT_TRANSLATE_NOOP("texts", "online"),
-    StreamStatus.STALE: QT_TRANSLATE_NOOP("texts", "stale"),
-    StreamStatus.OFFLINE: QT_TRANSLATE_NOOP("texts", "offline"),
-    Link.CONNECTED: QT_TRANSLATE_NOOP("texts", "connected"),
-    Link.SEARCHING: QT_TRANSLATE_NOOP("texts", "searching for a port"),
-    Link.NO_PORT: QT_TRANSLATE_NOOP("texts", "no port found"),
-    Link.NO_PERMISSION: QT_TRANSLATE_NOOP("texts", "no permission for the port"),
-    Link.PORT_BUSY: QT_TRANSLATE_NOOP("texts", "another program uses the port"),
-    Link.UNPLUGGED: QT_TRANSLATE_NOOP("texts", "unplugged"),
-    Link.SILENT: QT_TRANSLATE_NOOP("texts", "the port is silent"),
-    Link.NO_FRAMES: QT_TRANSLATE_NOOP("texts", "no headset speaks on the port"),
-    Link.STANDBY: QT_TRANSLATE_NOOP("texts", "dongle in standby"),
-    Link.SCANNING: QT_TRANSLATE_NOOP("texts", "dongle looks for a headset"),
-    Link.NO_HEADSET: QT_TRANSLATE_NOOP("texts", "dongle found no headset"),
-    Link.ENDED: QT_TRANSLATE_NOOP("texts", "ended"),
+FOLDER: Final = Path(__file__).parent / "translations"
+TEXTS: Final[dict[str, dict[str, str]]] = {
+    language: json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
 }
+KEYS: Final = "textKeys"
+"""Qt's dynamic property that holds the keys of an object's texts."""
+QT_TEXTS: Final = QTranslator()
+"""The texts of Qt's own dialogs, which Qt brings."""
+
+Object = TypeVar("Object", bound=QObject)
 
 
-def of(name: str) -> str:
-    """Return the words for a line, a `Signal`, a `StreamStatus` or a `Link` in the current language."""
-    return QCoreApplication.translate("texts", str(TEXTS[name]))
+def language(locale: QLocale | None = None) -> str:
+    """Return the language of a locale, by default of the window: English if the window does not have it."""
+    locale = QLocale() if locale is None else locale
+    return "pt_BR" if locale.language() == QLocale.Language.Portuguese else "en"
+
+
+def choose(language: str) -> None:
+    """Use a language from now on, also in Qt's own dialogs."""
+    QLocale.setDefault(QLocale(language))
+    QCoreApplication.removeTranslator(QT_TEXTS)
+    if QT_TEXTS.load(f"qtbase_{language}", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
+        QCoreApplication.installTranslator(QT_TEXTS)
+
+
+def of(key: str) -> str:
+    """Return a text in the current language."""
+    return TEXTS[language()][key]
 
 
 def of_hint(state: StreamState) -> str | None:
     """Return what to do about the link to the headset; None if there is nothing to do."""
-    return hints.of_state(state, QLocale().name())
+    return hints.of_state(state, language())
+
+
+def translated(target: Object, **keys: str) -> Object:
+    """Show texts on a widget, action or menu, by Qt's name of the property (text, title); return it."""
+    target.setProperty(KEYS, keys)
+    _write(target, keys)
+    return target
+
+
+def retranslate(root: QObject) -> None:
+    """Write every text of `translated` below ``root`` in the current language."""
+    for target in (root, *root.findChildren(QObject)):
+        if keys := target.property(KEYS):
+            _write(target, keys)
+
+
+def _write(target: QObject, keys: dict[str, str]) -> None:
+    for name, key in keys.items():
+        target.setProperty(name, of(key))

@@ -94,22 +94,20 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
     """Open a monitor that remembers nothing of other runs."""
     from PySide6.QtCore import QSettings
 
-    from monitor_gui import themes
+    from monitor_gui import texts, themes
     from monitor_gui.feed import Feed
-    from monitor_gui.languages import Language
     from monitor_gui.local_bridge import LocalBridge
     from monitor_gui.main_window import MonitorWindow
     from monitor_gui.preferences import Preferences
 
     opened = []
-    language = Language()
 
     def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
         return ThreadedClient([broker], identity("monitor_gui"), **options)
 
     def open_window(broker: Broker) -> MonitorWindow:
         preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
-        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), language, preferences, [])
+        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [])
         opened.append(window)
         qtbot.addWidget(window)
         window.connect_to(BrokerAddress.parse(broker.url))
@@ -122,7 +120,7 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
         window.close()
         window.bridge.close()
         window.feed.close()
-    language.choose("en")
+    texts.choose("en")
     themes.choose("system")
 
 
