@@ -1,6 +1,6 @@
 """Print the contract: write docs/contract.md and docs/asyncapi.yaml from the code.
 
-    python3 run.py exec python docs/print_contract.py
+    python3 run.py exec python -m docs.print_contract
 
 A test fails when the files and the code disagree.
 """
@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 from msgspec import inspect
 
+from docs import message_schemas
+from docs.message_schemas import schema_of
 from neuroone import __version__
 from neuroone.contract import topics
 from neuroone.contract.checks import Message, fields_of, item_class_of
-from neuroone.contract.json import PAYLOAD_MAX_BYTES, schema_of
+from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.contract.messages import BANDS, ServiceStatus
 from neuroone.contract.topics import TopicRule
-from ws_gateway.dialects import schemas
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.students.stream_registry import FORGET_AFTER
 
@@ -36,14 +37,14 @@ GOLDEN_OF = {
 
 DIALECTS = {
     "neuroone_v1": (
-        schemas.V1_FROM_CLIENT,
-        schemas.V1_TO_CLIENT,
+        message_schemas.V1_FROM_CLIENT,
+        message_schemas.V1_TO_CLIENT,
         SUBPROTOCOL,
         "The dialect neuroone.v1, on any path, for clients that offer the subprotocol. hello comes first.",
     ),
     "first_dialect": (
-        schemas.FIRST_FROM_CLIENT,
-        schemas.FIRST_TO_CLIENT,
+        message_schemas.FIRST_FROM_CLIENT,
+        message_schemas.FIRST_TO_CLIENT,
         "",
         "The first dialect, on any path: students send readings; a client that sends dash receives those of every "
         "student; a client that sends nothing receives those of the headset at a serial port.",

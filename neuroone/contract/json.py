@@ -93,14 +93,6 @@ def to_object(message: Message) -> dict[str, Any]:
 
 
 @cache
-def schema_of(of: type[Message]) -> dict[str, Any]:
-    """Return the JSON Schema of a message class, without references."""
-    (schema,), components = msgspec.json.schema_components([of], ref_template="{name}")
-    found: dict[str, Any] = _without_references(schema, components)
-    return found
-
-
-@cache
 def _decoder_of(of: type[M]) -> Callable[[bytes], M]:
     return msgspec.json.Decoder(of).decode
 
@@ -119,12 +111,3 @@ def _time_in(text: str) -> datetime | str:
         return datetime.fromisoformat(text) if _TIME.fullmatch(text) else text
     except ValueError:
         return text
-
-
-def _without_references(schema: Any, components: Mapping[str, Any]) -> Any:
-    if isinstance(schema, list):
-        return [_without_references(each, components) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    own = {key: _without_references(value, components) for key, value in schema.items() if key != "$ref"}
-    return {**_without_references(components[schema["$ref"]], components), **own} if "$ref" in schema else own

@@ -7,10 +7,11 @@ from typing import Any
 import jsonschema
 import pytest
 
+from docs import message_schemas
 from neuroone.contract import topics
 from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Recorded
 from tests.support.messages import GOLDEN, SESSION, reading, stream_state
-from ws_gateway.dialects import first, schemas, v1
+from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Stage
 
@@ -51,12 +52,13 @@ SENT: list[dict[str, Any]] = [
 ]
 
 
-def is_valid(message: Any, schema: schemas.Schema) -> bool:
+def is_valid(message: Any, schema: message_schemas.Schema) -> bool:
     return jsonschema.Draft202012Validator({**schema, "additionalProperties": False}).is_valid(message)
 
 
 @pytest.mark.parametrize(
-    ("received", "declared"), [(RECEIVED, schemas.V1_TO_CLIENT), (FIRST_RECEIVED, schemas.FIRST_TO_CLIENT)]
+    ("received", "declared"),
+    [(RECEIVED, message_schemas.V1_TO_CLIENT), (FIRST_RECEIVED, message_schemas.FIRST_TO_CLIENT)],
 )
 def test_what_clients_receive_is_declared(received, declared):
     """Every frame that the gateway makes has exactly the declared keys and values."""
@@ -72,7 +74,7 @@ def test_what_clients_receive_is_declared(received, declared):
 @pytest.mark.parametrize("message", SENT)
 def test_what_clients_send_is_declared(message):
     """The schema and the gateway accept and refuse the same."""
-    schema = schemas.V1_FROM_CLIENT[message["type"]]
+    schema = message_schemas.V1_FROM_CLIENT[message["type"]]
     assert is_valid(message, schema)
     v1.parse(json.dumps(message).encode())
     for key in message:
@@ -88,11 +90,11 @@ def test_a_students_reading_is_declared():
     message = {"type": "reading", "seq": 0, "attention": 85, "meditation": 72}
     message |= {
         name: kind["maximum"]
-        for name, kind in schemas.V1_FROM_CLIENT["reading"]["properties"].items()
+        for name, kind in message_schemas.V1_FROM_CLIENT["reading"]["properties"].items()
         if "delta" in name
     }
     message |= dict.fromkeys(("theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma"), 1)
-    schema = schemas.V1_FROM_CLIENT["reading"]
+    schema = message_schemas.V1_FROM_CLIENT["reading"]
     assert is_valid(message, schema)
     for key in message:
         assert not is_valid({k: v for k, v in message.items() if k != key}, schema)
@@ -101,7 +103,7 @@ def test_a_students_reading_is_declared():
 
 def test_what_first_clients_send_is_declared():
     """The first app's frame, and one of an app that sends its code as a number and no bands."""
-    schema = schemas.FIRST_FROM_CLIENT["student"]
+    schema = message_schemas.FIRST_FROM_CLIENT["student"]
     sent = json.loads((GOLDEN_FILES / "ws_student.json").read_bytes())["sent"]
     for frame in (sent, '{"Nome": "Ana", "Codigo": 4821, "Att": 5}'):
         assert is_valid(json.loads(frame), schema)

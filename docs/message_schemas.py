@@ -1,10 +1,11 @@
-"""The JSON Schema of every message of both dialects, for the document that programs read (docs/asyncapi.yaml)."""
+"""The JSON Schema of every message, on MQTT and of both dialects, for docs/asyncapi.yaml."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec.json import schema_components
+
 from neuroone.contract.checks import Message
-from neuroone.contract.json import schema_of
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, RecordedStream, StreamState
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import first
@@ -17,6 +18,22 @@ _WHOLE: Final = {"type": "integer", "minimum": 0}
 _ID: Final = {"type": "string", "minLength": 1, "maxLength": ID_MAX_CHARS}
 _STREAM: Final = {"group": _ID, "source": _ID}
 _NUMBERED: Final = {"id": {"type": ["integer", "null"], "minimum": 1}, **_STREAM}
+
+
+def schema_of(message: type[Message]) -> Schema:
+    """Return the JSON Schema of a message class, without references."""
+    (schema,), components = schema_components([message], ref_template="{name}")
+    found: Schema = _without_references(schema, components)
+    return found
+
+
+def _without_references(schema: Any, components: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_without_references(each, components) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {key: _without_references(value, components) for key, value in schema.items() if key != "$ref"}
+    return {**_without_references(components[schema["$ref"]], components), **own} if "$ref" in schema else own
 
 
 def _object(properties: Mapping[str, Any], optional: tuple[str, ...] = ()) -> Schema:
