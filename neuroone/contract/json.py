@@ -5,29 +5,23 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from neuroone.contract.checks import M, Message
 from neuroone.contract.errors import BadMessage
-from neuroone.contract.topics import Topic, parse
+from neuroone.contract.messages import ServiceState
+from neuroone.contract.topics import TOPICS, Topic, parse
 
 PAYLOAD_MAX_BYTES: Final = 64 * 1024
 """No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _to_json: Final = msgspec.json.Encoder().encode
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-_FROM_TEXT: Final = json.JSONDecoder(parse_constant=_not_json).decode
+_DECODERS: Final = {rule.message: msgspec.json.Decoder(rule.message).decode for rule in TOPICS}
 
 
 def encode(message: Message) -> bytes:
@@ -41,17 +35,19 @@ def encode(message: Message) -> bytes:
 
 
 def decode(of: type[M], payload: bytes) -> M:
-    """Return the message in a payload.
+    """Return the message in a payload; ``of`` is a class of the topic table.
 
     Unknown keys are ignored; of a key that stands there twice the last one counts. Raises BadMessage, and nothing
     else, for any bytes that are not such a message.
     """
     if len(payload) <= PAYLOAD_MAX_BYTES:
         try:
-            message: M = _decoder_of(of)(payload)
-            time = getattr(message, "time", None)
-            if (time is None or (time.microsecond and time.tzinfo is UTC)) and _to_json(message) == payload:
-                return message
+            message: Any = _DECODERS[of](payload)
+            if _to_json(message) == payload and (
+                of is ServiceState or (message.time.microsecond and message.time.tzinfo is UTC)
+            ):
+                own: M = message
+                return own
         except (ValueError, RecursionError):
             pass
     # msgspec allows other spellings of a time and does not check what stands under unknown keys. So only a payload
@@ -81,8 +77,12 @@ def load_object(payload: bytes) -> dict[str, Any]:
 def from_object(of: type[M], given: Mapping[str, Any]) -> M:
     """Return the message of a JSON object; unknown keys are ignored. Raises BadMessage."""
     known = {name: given[name] for name in of.__struct_fields__ if name in given}
-    if type(text := known.get("time")) is str:
-        known["time"] = _time_in(text)
+    text = known.get("time")
+    if type(text) is str and _TIME.fullmatch(text):
+        try:
+            known["time"] = datetime.fromisoformat(text)
+        except ValueError:  # the 30th of February: it stays a text, which is no time
+            pass
     return of(**known)
 
 
@@ -92,22 +92,13 @@ def to_object(message: Message) -> dict[str, Any]:
     return made
 
 
-@cache
-def _decoder_of(of: type[M]) -> Callable[[bytes], M]:
-    return msgspec.json.Decoder(of).decode
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
 
 
 def _load_slowly(payload: bytes) -> Any:
     """Return any JSON value; the standard library also reads escapes of lone surrogates, which RFC 8259 allows."""
     try:
-        return _FROM_TEXT(payload.decode())
+        return json.loads(payload.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise BadMessage("", "is no JSON text in UTF-8") from None
-
-
-def _time_in(text: str) -> datetime | str:
-    """Return the time in a text, or the text where it is not a time as the contract spells it."""
-    try:
-        return datetime.fromisoformat(text) if _TIME.fullmatch(text) else text
-    except ValueError:
-        return text
