@@ -85,12 +85,12 @@ def available_memory_bytes(root: Path) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def units(run: Run, project: str = PROJECT) -> list[Unit]:
+def units(run: Run) -> list[Unit]:
     """List the services that Docker and systemd run here."""
-    ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={project}"]).split()
+    ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}"]).split()
     found = containers(run(["docker", "inspect", *ids]), run) if ids else []
     properties = "--property=Id,LoadState,ActiveState,NRestarts,Result,ExecMainStatus"
-    return found + systemd_units(run(["systemctl", "show", f"{project}-*.service", properties]), run)
+    return found + systemd_units(run(["systemctl", "show", f"{PROJECT}-*.service", properties]), run)
 
 
 def containers(inspected: str, run: Run) -> list[Unit]:

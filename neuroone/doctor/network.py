@@ -2,23 +2,22 @@
 
 import contextlib
 import http.client
-import queue
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
-from neuroone.contract.messages import Health, Message, Reading, ServiceState, ServiceStatus, StreamState
-from neuroone.contract.topics import Topic
+from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState
 from neuroone.doctor.checks import Answer, BrokerAnswer, Instance
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.delivery import Delivery
@@ -56,11 +55,10 @@ class Received:
 
     def on_delivery(self, delivery: Delivery, now_s: float) -> None:
         """Keep a message that arrived at ``now_s`` (seconds since 1970); ignore an invalid one."""
-        with contextlib.suppress(ContractError):
+        try:
             topic, message = delivery.open()
-            self._keep(topic, message, now_s)
-
-    def _keep(self, topic: Topic, message: Message, now_s: float) -> None:
+        except ContractError:
+            return
         match message:
             case ServiceState():
                 self.services[topic["service"], topic["instance"]] = message
@@ -72,18 +70,26 @@ class Received:
             case Reading():
                 self.readings[f"{topic['group']}/{topic['source']}"] = message
 
+    def on_message(self, message: mqtt.MQTTMessage) -> None:
+        """Keep what the broker delivered, or the broker's version."""
+        if message.topic == VERSION_TOPIC:
+            self.answer = replace(self.answer, version=message.payload.decode("utf-8", "replace"))
+        elif message.payload:
+            delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, 1)
+            self.on_delivery(delivery, time.time())
+
 
 def listen(
     address: BrokerAddress, ca_file: Path | None, site: str, seconds: float, is_over: Callable[[], bool]
 ) -> Received:
     """Log in and listen until every service has published its health or the time is over. Publish nothing."""
-    events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     received = Received(BrokerAnswer(str(address), "timeout"))
+    reasons: list[ReasonCode] = []
     for version in (mqtt.MQTTv5, mqtt.MQTTv311):
         client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=version)
-        client.on_connect = lambda client, userdata, flags, reason, properties: events.put(("connect", reason))
-        client.on_subscribe = lambda client, userdata, mid, reasons, properties: events.put(("subscribe", reasons))
-        client.on_message = lambda client, userdata, message: events.put(("message", message))
+        client.on_connect = lambda client, userdata, flags, reason, properties: reasons.append(reason)
+        client.on_subscribe = lambda client, userdata, mid, granted, properties: reasons.extend(granted)
+        client.on_message = lambda client, userdata, message: received.on_message(message)
         if address.user is not None:
             client.username_pw_set(address.user, address.password)
         try:
@@ -93,54 +99,30 @@ def listen(
         except OSError as error:
             received.answer = BrokerAnswer(str(address), fault_of(error), str(error))
             return received
-        client.loop_start()
-        try:
-            reason = events.get(timeout=ANSWER_TIMEOUT_S)[1]
-            if str(reason) in REFUSED_PROTOCOL and version == mqtt.MQTTv5:
-                continue
-            if reason.is_failure:
-                received.answer = BrokerAnswer(str(address), "login", str(reason))
-                return received
-            client.subscribe([(f"{topics.ROOT}/{site}/#", 1)])
-            may_read = not any(reason.is_failure for reason in _wait_subscribed(events, received))
+        reasons.clear()
+        _loop(client, ANSWER_TIMEOUT_S, lambda: bool(reasons))
+        if not reasons or str(reasons[0]) not in REFUSED_PROTOCOL:
+            break
+    if reasons and reasons[0].is_failure:
+        received.answer = BrokerAnswer(str(address), "login", str(reasons[0]))
+    elif reasons:
+        client.subscribe([(f"{topics.ROOT}/{site}/#", 1)])
+        _loop(client, ANSWER_TIMEOUT_S, lambda: len(reasons) > 1)
+        if len(reasons) > 1:
+            received.answer = BrokerAnswer(str(address), may_read=not reasons[1].is_failure)
             client.subscribe(VERSION_TOPIC)
-            received.answer = BrokerAnswer(str(address), may_read=may_read)
-            _receive(events, received, time.monotonic() + seconds if may_read else time.monotonic() + 1, is_over)
-        except queue.Empty:
-            pass
-        finally:
-            client.disconnect()
-            client.loop_stop()
-        return received
+            time_s = seconds if received.answer.may_read else 1.0
+            _loop(client, time_s, lambda: received.is_complete or is_over())
+    client.disconnect()
     return received
 
 
-def _wait_subscribed(events: "queue.SimpleQueue[tuple[str, Any]]", received: Received) -> Sequence[Any]:
-    while True:
-        kind, value = events.get(timeout=ANSWER_TIMEOUT_S)
-        if kind == "subscribe":
-            return list(value)
-        if kind == "message":
-            _on_message(received, value)
-
-
-def _receive(
-    events: "queue.SimpleQueue[tuple[str, Any]]", received: Received, until_s: float, is_over: Callable[[], bool]
-) -> None:
-    while (left_s := until_s - time.monotonic()) > 0 and not received.is_complete and not is_over():
-        with contextlib.suppress(queue.Empty):
-            kind, value = events.get(timeout=min(left_s, 0.2))
-            if kind == "message":
-                _on_message(received, value)
-
-
-def _on_message(received: Received, message: mqtt.MQTTMessage) -> None:
-    if message.topic == VERSION_TOPIC:
-        version = message.payload.decode("utf-8", "replace")
-        received.answer = BrokerAnswer(received.answer.address, may_read=received.answer.may_read, version=version)
-    elif message.payload:
-        delivery = Delivery(message.topic, bytes(message.payload), message.retain, message.mid, 1)
-        received.on_delivery(delivery, time.time())
+def _loop(client: mqtt.Client, seconds: float, is_done: Callable[[], bool]) -> None:
+    """Handle what arrives until it is done, the time is over or the connection is lost."""
+    until_s = time.monotonic() + seconds
+    while not is_done() and (left_s := until_s - time.monotonic()) > 0:
+        if client.loop(min(left_s, 0.2)) != mqtt.MQTT_ERR_SUCCESS:
+            return
 
 
 def try_websocket(url: str, ca_file: Path | None = None) -> Answer:
