@@ -96,15 +96,11 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
     title = program if len(commands) == 1 else f"{program} {name}"
     try:
         given = settings.read(command.settings, words, os.environ, program=title, about=command.about)
-    except SettingsError as error:
-        print(*(f"{title}: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
-        return USAGE
-    logs.configure(program, getattr(given, "log_level", "info"))
-    stop = Stop()
-    _stop_on_signals(stop)
-    if os.environ.get(STOP_ON_EOF):
-        threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()
-    try:
+        logs.configure(program, getattr(given, "log_level", "info"))
+        stop = Stop()
+        _stop_on_signals(stop)
+        if os.environ.get(STOP_ON_EOF):
+            threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()
         return command.run(given, stop)
     except SettingsError as error:
         print(*(f"{title}: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)

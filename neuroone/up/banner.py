@@ -29,17 +29,17 @@ def banner(host: str, port: int, token: str | None, data: Path, broker: str, out
     )
 
 
-def _dashboard_lines(host: str, port: int, token: str | None, out: TextIO) -> tuple[str, ...]:
+def _dashboard_lines(host: str, port: int, token: str | None, out: TextIO) -> list[str]:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    if token is None:
-        return (f"Dashboard: {url}", *qr_code(url, out))
-    url += f"?token={quote(token, safe='')}"
-    return (
-        f"Dashboard: {url}",
-        *qr_code(url, out),
-        "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os libera. / "
-        "On other machines, dashboards and games need this ?token=... in their address; --open-dashboards lets all in.",
-    )
+    url += "" if token is None else f"?token={quote(token, safe='')}"
+    lines = [f"Dashboard: {url}", *qr_code(url, out)]
+    if token is not None:
+        lines.append(
+            "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os "
+            "libera. / On other machines, dashboards and games need this ?token=... in their address; "
+            "--open-dashboards lets all in."
+        )
+    return lines
 
 
 def qr_code(url: str, out: TextIO) -> tuple[str, ...]:

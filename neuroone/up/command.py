@@ -4,14 +4,15 @@ Starts a broker, the gateway, the recorder and, on request, a bridge and the mon
 Restarts a program that dies; ends all of them in order.
 """
 
+import contextlib
 import ipaddress
 import logging
 import random
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -86,17 +87,17 @@ def run(given: UpSettings, stop: Stop) -> int:
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
     addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
-    online = _OnlineServices(int(time.time() * 1000))
+    online: set[str] = set()
     client = ThreadedClient(
         addresses,
         given.identity("neuroone_up", time.time()),
         subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
-        on_delivery=online.on_delivery,
+        on_delivery=partial(_add_online, online, int(time.time() * 1000)),
         health=lambda: HealthReport(memory_bytes=resident_bytes()),
         ca_file=given.broker_ca,
     )
     children: list[Child] = []
-    with ExitStack() as running:  # ends all programs in the reverse order of their start
+    with contextlib.ExitStack() as running:  # ends all programs in the reverse order of their start
         if program is not None:
             folder = data / ".broker"
             broker = Child(program.kind, program.command(folder, LOOPBACK, given.mqtt_port), foreign=True)
@@ -112,7 +113,7 @@ def run(given: UpSettings, stop: Stop) -> int:
             children.append(child)
         expected = {child.name for child in services if child.name != "monitor_gui"}
         rng = random.Random()
-        ready = _wait_ready(children, lambda: expected <= online.names, rng, stop)
+        ready = _wait_ready(children, lambda: expected <= online, rng, stop)
         if ready != OK or stop.is_set():
             return ready
         token = _token(given, token_file)
@@ -124,23 +125,12 @@ def run(given: UpSettings, stop: Stop) -> int:
     return stop.exit_code
 
 
-class _OnlineServices:
-    """The services of this run that are online."""
-
-    def __init__(self, since_ms: int) -> None:
-        self.names: set[str] = set()
-        self._since_ms = since_ms
-
-    def on_delivery(self, delivery: Delivery) -> None:
-        try:
-            topic, state = delivery.open()
-        except ContractError:
-            return
-        if not isinstance(state, ServiceState) or state.status is not ServiceStatus.ONLINE:
-            return
-        # A retained state may be that of a run that died with its broker, or had a wrong clock.
-        if not delivery.retained or self._since_ms <= state.epoch <= int(time.time() * 1000):
-            self.names.add(topic["service"])
+def _add_online(names: set[str], since_ms: int, delivery: Delivery) -> None:
+    """Add the delivery's service to ``names`` if it is online and of this run, which began at ``since_ms``."""
+    with contextlib.suppress(ContractError):
+        topic, state = delivery.open()
+        if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE and state.epoch >= since_ms:
+            names.add(topic["service"])
 
 
 def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None) -> None:

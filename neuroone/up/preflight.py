@@ -10,25 +10,18 @@ from pathlib import Path
 
 def port_faults(listeners: Iterable[tuple[str, str, int]]) -> list[str]:
     """Name each listener (flag, host, port) that cannot listen, and the reason."""
-    return [
-        f"{flag}: port {port} on {host}{fault}"
-        for flag, host, port in listeners
-        if (fault := _bind_fault(host, port)) is not None
-    ]
-
-
-def _bind_fault(host: str, port: int) -> str | None:
-    """Return why a program cannot listen there; None if it can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        if os.name == "posix":  # on Windows this option takes a port away from the program that has it
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            return " is in use; choose another" if in_use else f": {error.strerror or error}"
-    return None
+    faults = []
+    for flag, host, port in listeners:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            if os.name == "posix":  # on Windows this option takes a port away from the program that has it
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                in_use = error.errno == errno.EADDRINUSE
+                reason = " is in use; choose another" if in_use else f": {error.strerror or error}"
+                faults.append(f"{flag}: port {port} on {host}{reason}")
+    return faults
 
 
 def directory_faults(data: Path) -> list[str]:
