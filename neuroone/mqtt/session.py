@@ -50,6 +50,8 @@ SESSION_EXPIRY_S: Final = 7 * 24 * 3600
 """How long the broker keeps messages for a durable service that is away: a week of holidays."""
 FAULT_LOG_PERIOD_S: Final = 60.0
 """At most one traceback of a faulty delivery is logged in this time."""
+TWIN_LEAVES_S: Final = 2.0
+"""For a twin to say that it is leaving anyway, as the monitor's old connection does when it makes a new one."""
 TAKEN_OVER: Final = 0x8E
 RETAIN_NOT_SUPPORTED: Final = 0x9A
 QOS_NOT_SUPPORTED: Final = 0x9B
@@ -91,6 +93,7 @@ class _Connection:
     probe: Probe | None = None
     is_accepted: bool = False
     birth_came_back: bool = False
+    twin_due_s: float = float("inf")
 
 
 class Session:
@@ -235,6 +238,8 @@ class Session:
         if is_paused:
             connection.heard_s = now_s
         self._check_silence(connection, now_s)
+        if now_s >= connection.twin_due_s:
+            raise Replaced
         if connection.is_accepted and now_s - connection.pinged_s >= connection.keepalive_s / 2:
             connection.pinged_s = now_s
             connection.send(PingReq())
@@ -341,7 +346,7 @@ class Session:
         if packet.packet_id and (is_own or not self._durable):
             connection.send(PubAck(packet.packet_id))
         if is_own:
-            self._on_own_state(connection, packet)
+            self._on_own_state(connection, packet, now_s)
             return
         self.counters["delivered"] += 1
         number = self.counters["connects"]
@@ -355,13 +360,13 @@ class Session:
                 self._fault_logged_s = now_s
                 log.exception("a fault while handling a message of the broker; the message is left out")
 
-    def _on_own_state(self, connection: _Connection, packet: Publish) -> None:
+    def _on_own_state(self, connection: _Connection, packet: Publish, now_s: float) -> None:
         """Answer a state on our own topic that is not the one we published last.
 
         A retained or offline state is that of a dead run or a late will: ours is published again. An online one of
-        another run that is not retained proves a living twin, and the older of both leaves: that is the one whose birth
-        the broker delivered first. A durable service has no twin while it is connected, for both would have the same
-        client id; what its session kept from an earlier run proves nothing.
+        another run that is not retained proves a living twin, and the older of both leaves (the one whose birth the
+        broker delivered first) unless the other says offline within TWIN_LEAVES_S. A durable service has no twin while
+        it is connected, for both would have one client id; what its session kept from an earlier run proves nothing.
         """
         if self.is_closing:
             return
@@ -370,8 +375,9 @@ class Session:
             return
         if not self._durable and not packet.retained and self.presence.is_twin(packet.payload):
             if connection.birth_came_back:
-                raise Replaced
+                connection.twin_due_s = min(connection.twin_due_s, now_s + TWIN_LEAVES_S)
             return
+        connection.twin_due_s = float("inf")
         self._put_state(ServiceStatus.ONLINE)
 
     def _on_other_packet(self, connection: _Connection, packet: Packet, now_s: float) -> None:

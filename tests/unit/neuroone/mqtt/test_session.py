@@ -32,6 +32,7 @@ from neuroone.mqtt.session import (
     ACK_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     KEEPALIVE_S,
+    TWIN_LEAVES_S,
     ConnectionLost,
     HungUp,
     Sent,
@@ -550,11 +551,20 @@ def test_a_state_that_is_not_ours_makes_us_publish_ours_again_and_nothing_else(
 
 @pytest.mark.parametrize("run", ["another", None])
 def test_the_older_of_two_living_runs_leaves(world: World, run: str | None) -> None:
-    world.hear(Publish(STATE, state_of(ME.run)))
+    world.hear(Publish(STATE, state_of(ME.run)), Publish(STATE, state_of(run)))
+    world.tick(TWIN_LEAVES_S - 0.1)
     with pytest.raises(Replaced, match="--instance"):
-        world.hear(Publish(STATE, state_of(run)))
+        world.tick(0.1)
     world.session.leave()
     assert not world.states()
+
+
+def test_a_twin_that_is_leaving_anyway_makes_nobody_leave(world: World) -> None:
+    """The monitor's old connection: both births may reach the broker in one moment, in any order."""
+    world.hear(Publish(STATE, state_of(ME.run)), Publish(STATE, state_of("another")))
+    world.hear(Publish(STATE, state_of("another", ServiceStatus.OFFLINE)))
+    world.tick(TWIN_LEAVES_S)
+    assert [state.run for state in world.states()] == [ME.run]
 
 
 def test_the_newer_of_two_living_runs_stays(world: World) -> None:
