@@ -20,7 +20,6 @@ import tty
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from random import Random
 
 import psutil
 
@@ -33,7 +32,7 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
-from serial_bridge.headset import Environment, Headset
+from serial_bridge.headset import Headset
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
 from serial_bridge.ports.sources import PacedSource
@@ -176,9 +175,7 @@ def soak(hours: float) -> None:
         return turn * 1e-3
 
     source = PacedSource("soak", "soak", lambda: parts, can_wait=True)
-    headset = Headset(
-        source, StreamPublisher(bus, "bench", "soak"), Owner(), Decoder, Environment(now_s, rng=Random(1))
-    )
+    headset = Headset(source, StreamPublisher(bus, "bench", "soak"), Owner(), Decoder, now_s)
     began_s = time.perf_counter()
     while not headset.has_ended:
         headset.step()

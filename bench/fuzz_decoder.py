@@ -40,7 +40,6 @@ def blocks(rng: random.Random) -> Iterator[bytes]:
 def fuzz(name: str, n_bytes: int, seed: int) -> None:
     rng = random.Random(seed)
     decoder, stream = HEADSETS[name](), Stream(Owner())
-    stream.begin("fuzz")
     fed = framed = 0
     began_s, began_bytes = time.perf_counter(), resident_bytes() or 0
     for block in blocks(rng):

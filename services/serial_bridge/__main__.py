@@ -3,16 +3,16 @@
 import csv
 import json
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+
+from serial.tools.list_ports import comports
 
 from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Command, Stop
 from serial_bridge.captures import decode, files
 from serial_bridge.captures.record import record_capture
-from serial_bridge.headset import Environment
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports import detect, sources
 from serial_bridge.ports.serve_simulated import Line, open_line, serve
@@ -62,12 +62,12 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
     rows = [
         {
             "port": port.device,
-            "vid_pid": port.chip_id,
-            "description": port.description,
+            "vid_pid": "-" if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}",
+            "description": port.description or "",
             "location": port.location or "-",
             "looks_like": detect.classify(port)[1],
         }
-        for port in detect.by_likelihood(detect.present())
+        for port in sorted(comports(), key=lambda port: detect.classify(port)[0], reverse=True)
     ]
     if settings.json:
         for row in rows:
@@ -84,15 +84,14 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
 
 def print_capture(settings: DecodeSettings, stop: Stop) -> int:
     """Print a capture's rows or its sums."""
-    new_decoder, stream = HEADSETS[settings.headset], files.content(settings.file)
+    decoder, stream = HEADSETS[settings.headset](), files.content(settings.file)
     if settings.summary:
-        print(json.dumps(decode.summary(new_decoder, stream)))
-        return lifecycle.OK
-    found = decode.events(new_decoder(), stream)
-    if settings.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(decode.csv_rows(found))
+        print(json.dumps(decode.summary(decoder, stream)))
+    elif settings.csv:
+        rows = decode.csv_rows(decode.events(decoder, stream))
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
-        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(found))
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(decode.events(decoder, stream)))
     return lifecycle.OK
 
 
@@ -103,32 +102,24 @@ def record(settings: RecordSettings, stop: Stop) -> int:
     except OSError as error:
         raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
     with file:
-        record_capture(
-            sources.open_source(settings.port, settings.baud, seed=1),
-            files.CaptureWriter(file, settings.headset),
-            HEADSETS[settings.headset],
-            Environment(time.monotonic),
-            sleep=time.sleep,
-            is_stopped=stop.is_set,
-            seconds=settings.seconds,
-        )
+        source = sources.open_source(settings.port, settings.baud, seed=1)
+        record_capture(source, files.CaptureWriter(file, settings.headset), settings.headset, stop, settings.seconds)
     return lifecycle.OK
 
 
 def simulate(settings: SimulateSettings, stop: Stop) -> int:
     """Simulate headsets until stopped; prints the port of each, one a line."""
-    headsets = [SimulatedHeadset(settings.seed + n, settings.mode, settings.damage) for n in range(settings.headsets)]
-    lines: list[Line] = []
-    with ExitStack() as open_lines:
-        try:
-            for n in range(settings.headsets):
-                lines.append(open_line(n, settings.headsets, settings.tcp, settings.link))
-                open_lines.callback(lines[-1].close)
-        except OSError as error:
-            raise SettingsError([f"headset {len(lines) + 1} has no port: {error.strerror or error}"]) from None
-        for line in lines:
+    headsets: list[tuple[SimulatedHeadset, Line]] = []
+    with ExitStack() as lines:
+        for n in range(settings.headsets):
+            try:
+                line = lines.enter_context(closing(open_line(settings, n)))
+            except OSError as error:
+                raise SettingsError([f"headset {n + 1} has no port: {error.strerror or error}"]) from None
+            headsets.append((SimulatedHeadset(settings.seed + n, settings.mode, settings.damage), line))
+        for _, line in headsets:
             print(line.device, flush=True)
-        serve(list(zip(headsets, lines, strict=True)), stop.is_set, time.monotonic, time.sleep)
+        serve(headsets, stop)
     return lifecycle.OK
 
 

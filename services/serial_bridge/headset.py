@@ -1,8 +1,7 @@
 """One headset from its port to the broker, for as long as the program runs."""
 
 import logging
-import random
-import uuid
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,15 +31,6 @@ STATE_PERIOD_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Clocks and chance, injected so that tests control them: ``clock`` for durations, ``now`` for dates."""
-
-    clock: Callable[[], float]
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    rng: random.Random = field(default_factory=random.Random)
-
-
 @dataclass(slots=True)
 class Probe:
     """The state of a port that has not shown a headset yet.
@@ -68,7 +58,7 @@ class Headset:
         publisher: StreamPublisher,
         owner: Owner,
         new_decoder: Callable[[], Decoder],
-        environment: Environment,
+        clock: Callable[[], float] = time.monotonic,
         *,
         headset_id: bytes = b"",
         asks_raw: bool = False,
@@ -79,23 +69,23 @@ class Headset:
         self.has_ended = False
         self.fault: Exception | None = None
         self.link_status = LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, None)
-        self._connection = Connection(source, environment.rng)
+        self._connection = Connection(source)
         self._publisher = publisher
         self._decoder = new_decoder()
         self._stream = Stream(owner)
-        self._stream.begin(uuid.uuid4().hex)
         self._monitor = LinkMonitor(source.device, headset_id, asks_raw)
-        self._environment = environment
+        self._clock = clock
         self._has_room = has_room
         self._probe = None if probe is None else Probe(probe)
         self._idle_at_s = float("inf")
         self._judged_s = float("-inf")
+        self._report_due_s = float("-inf")
 
     def step(self) -> bool:
         """Do what is due now, without waiting. Returns True if there is more to do at once."""
         if self.has_ended:
             return False
-        now_s = self._environment.clock()
+        now_s = self._clock()
         arrived = self._receive(now_s)
         if arrived:
             self._idle_at_s = now_s + IDLE_S
@@ -115,7 +105,7 @@ class Headset:
         self.has_ended = True
         if self._probe is None:
             self._monitor.on_fault(Link.ENDED, None)
-            self._report(self._environment.clock())
+            self._report(self._clock())
 
     @property
     def is_open(self) -> bool:
@@ -136,12 +126,8 @@ class Headset:
     @property
     def counters(self) -> dict[str, float]:
         """Totals since the program started."""
-        return {
-            **self._connection.counters,
-            **self._decoder.counters,
-            **self._stream.counters,
-            **self._publisher.counters,
-        }
+        parts = self._connection, self._decoder, self._stream, self._publisher
+        return {name: count for part in parts for name, count in part.counters.items()}
 
     def _receive(self, now_s: float) -> bytes:
         """Return the bytes that have arrived; open the port if it is not open."""
@@ -201,7 +187,7 @@ class Headset:
         self._plan_retry(fault, now_s)
         self._report(now_s)
         if has_frames:
-            self._stream.begin(uuid.uuid4().hex)
+            self._stream.begin()
 
     def _plan_retry(self, fault: Exception | None, now_s: float) -> None:
         """Plan to open the port again, or end the stream."""
@@ -228,8 +214,8 @@ class Headset:
         if self.is_open:
             self._connection.close()
             self._idle_at_s = float("inf")
-            self._on_events(self._decoder.flush(), self._environment.clock())
-            self._publish(self._stream.end(self._environment.now()))
+            self._on_events(self._decoder.flush(), self._clock())
+            self._publish(self._stream.end(datetime.now(UTC)))
 
     def _on_events(self, events: list[Event], now_s: float) -> None:
         if not events:
@@ -244,7 +230,7 @@ class Headset:
             self._probe = None
         for listener in self.listeners:
             listener(events)
-        messages = self._stream.on_events(events, self._environment.now())
+        messages = self._stream.on_events(events, datetime.now(UTC))
         if any(isinstance(message, Reading) for message in messages):
             self._monitor.on_reading(now_s)
         self._publish(messages)
@@ -257,12 +243,11 @@ class Headset:
         """Publish the stream's status if it changed, or was published long ago."""
         self._monitor.is_line_damaged = self._stream.is_withheld
         before, self.link_status = self.link_status, self._monitor.status(now_s)
-        is_recent = now_s - self._publisher.published_s < STATE_PERIOD_S
-        if self._probe is not None or (self.link_status == self._publisher.published and is_recent):
+        is_repeated = self.link_status == self._publisher.published and now_s < self._report_due_s
+        if self._probe is not None or is_repeated:
             return
         if self.link_status.link != before.link:
             hint = f" - {self.link_status.hint}" if self.link_status.hint else ""
             log.info("%s: %s%s", self._publisher.source, self.link_status.link, hint)
-        self._publisher.publish_state(
-            self.link_status, self._stream, self.device, self.counters, self._environment.now(), now_s
-        )
+        self._report_due_s = now_s + STATE_PERIOD_S
+        self._publisher.publish_state(self.link_status, self._stream, self.device, self.counters)

@@ -1,6 +1,6 @@
 """The messages of one source on their way to the broker."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from neuroone.contract import topics
 from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
@@ -10,14 +10,13 @@ from serial_bridge.stream import Stream
 
 
 class StreamPublisher:
-    """Publish one source's messages; remember which status was published last, and when."""
+    """Publish one source's messages; remember which status was published last."""
 
     def __init__(self, bus: ThreadedClient, group: str, source: str) -> None:
         site = bus.identity.site
         self.source = source
         self.counters = dict.fromkeys(("readings_dropped", "raw_blocks_dropped"), 0)
         self.published: LinkStatus | None = None
-        self.published_s = float("-inf")
         self._bus = bus
         self._reading = topics.reading(site, group, source)
         self._raw = topics.raw(site, group, source)
@@ -29,22 +28,14 @@ class StreamPublisher:
         if not self._bus.publish(self._reading if is_reading else self._raw, message):
             self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
 
-    def publish_state(
-        self,
-        link_status: LinkStatus,
-        stream: Stream,
-        device: str,
-        counters: dict[str, float],
-        now: datetime,
-        now_s: float,
-    ) -> None:
-        """Publish the stream's state; ``now_s`` is the moment ``now`` on the clock for durations."""
-        self.published, self.published_s = link_status, now_s
+    def publish_state(self, link_status: LinkStatus, stream: Stream, device: str, counters: dict[str, float]) -> None:
+        """Publish the stream's state."""
+        self.published = link_status
         identity = self._bus.identity
         state = StreamState(
             status=link_status.status,
             session=stream.session,
-            time=now,
+            time=datetime.now(UTC),
             kind=Kind.HEADSET,
             name=stream.owner.name,
             code=stream.owner.code,

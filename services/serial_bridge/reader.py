@@ -2,16 +2,18 @@
 
 import logging
 import threading
-import uuid
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
+
+from serial.tools.list_ports import comports
+from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract import hints
 from neuroone.contract.messages import Link, StreamStatus
-from serial_bridge.headset import Environment, Headset
+from serial_bridge.headset import Headset
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.ports import detect
-from serial_bridge.ports.detect import SerialPortInfo
 from serial_bridge.ports.sources import PortSource, SerialSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner, Stream
@@ -32,7 +34,9 @@ log = logging.getLogger(__name__)
 class HeadsetReader:
     """Read all headsets of the program in one thread: fifty threads would mostly wait for each other."""
 
-    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
         self.headsets: tuple[Headset, ...] = ()
         self._clock = clock
         self._sleep = sleep
@@ -100,19 +104,18 @@ class Search:
         new_headset: NewHeadset,
         publisher: StreamPublisher,
         owners: list[Owner],
-        environment: Environment,
+        clock: Callable[[], float] = time.monotonic,
         *,
         used: Callable[[], set[str]],
         baud: int | None,
-        present: Callable[[], list[SerialPortInfo]] = detect.present,
+        present: Callable[[], Sequence[ListPortInfo]] = comports,
     ) -> None:
         self._reader = reader
         self._new_headset = new_headset
         self._publisher = publisher
         self._stream = Stream(owners[-1])
-        self._stream.begin(uuid.uuid4().hex)
         self._owners = owners
-        self._environment = environment
+        self._clock = clock
         self._used = used
         self._baud = baud
         self._present = present
@@ -122,12 +125,13 @@ class Search:
 
     def tick(self) -> None:
         """Search if it is time to; call it often."""
-        now_s = self._environment.clock()
+        now_s = self._clock()
         if now_s < self._next_s:
             return
         self._next_s = now_s + SEARCH_PERIOD_S
         used = self._used()
-        ports = {port.source_id: port for port in detect.candidates(self._present()) if port.device not in used}
+        likely = detect.candidates(self._present())
+        ports = {detect.source_id(port): port for port in likely if port.device not in used}
         self._found = {key: each for key, each in self._found.items() if key in ports or not each.has_ended}
         for source_id, port in ports.items():
             known = self._found.get(source_id)
@@ -157,5 +161,4 @@ class Search:
 
     def _publish(self, status: LinkStatus) -> None:
         if status != self._publisher.published:
-            environment = self._environment
-            self._publisher.publish_state(status, self._stream, "auto", {}, environment.now(), environment.clock())
+            self._publisher.publish_state(status, self._stream, "auto", {})

@@ -20,7 +20,7 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
-from serial_bridge.headset import Environment, Headset
+from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
 from serial_bridge.ports.sources import PortSource
@@ -83,9 +83,8 @@ class Service:
             health_file=settings.health_file,
             replay=ReplayBuffer(time.monotonic),
         )
-        self._environment = Environment(time.monotonic)
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
-        self._reader = HeadsetReader(time.monotonic, time.sleep)
+        self._reader = HeadsetReader()
 
     def run(self, *, searches: bool = False, ends: bool = False) -> int:
         """Publish until stopped or, with ``ends``, until the last headset ended and the broker has everything."""
@@ -125,7 +124,6 @@ class Service:
             StreamPublisher(self._bus, self._group, source_id),
             owner,
             HEADSETS[self._settings.headset],
-            self._environment,
             headset_id=self._settings.headset_id,
             asks_raw=self._settings.raw,
             probe=probe,
@@ -142,7 +140,6 @@ class Service:
             self._new_headset,
             StreamPublisher(self._bus, self._group, AUTO),
             [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]],
-            self._environment,
             used=lambda: {os.path.realpath(source.device) for source in self._sources},
             baud=self._settings.baud,
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
+from uuid import uuid4
 
 from neuroone.contract.messages import (
     BAND_MAX,
@@ -62,7 +63,6 @@ class Stream:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.session = ""
         self.counters = dict.fromkeys(
             ("readings", "raw_samples", "raw_blocks", "implausible_readings", "withheld_readings", "blinks_estimated"),
             0,
@@ -70,11 +70,11 @@ class Stream:
         self._blinks = BlinkEstimator()
         self._samples: list[int] = []
         self._layouts: set[Layout] = set()
-        self.begin("")
+        self.begin()
 
-    def begin(self, session: str) -> None:
+    def begin(self) -> None:
         """Start a new session; call `end` for the last samples of the one before."""
-        self.session = session
+        self.session = uuid4().hex
         self._seq = 0
         self._block_seq = 0
         self._first_sample = 0

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from serial import serial_for_url
 from serial.rfc2217 import PortManager
+from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
-from serial_bridge.headset import Environment, Headset
+from serial_bridge.headset import Headset
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import serve_simulated
-from serial_bridge.ports.detect import SerialPortInfo
 from serial_bridge.ports.serve_simulated import PtyLine, TcpLine
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 from serial_bridge.ports.sources import SerialSource
@@ -30,6 +30,7 @@ from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.stream import Owner
 from tests.support.brokers import free_port
 from tests.support.bus_listener import identity
+from tests.support.serial_ports import listed_port
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals and pipes are of POSIX systems")
@@ -144,9 +145,8 @@ def running_reader() -> Iterator[HeadsetReader]:
 @contextmanager
 def bridged(source: SerialSource, published: Published, **options: Any) -> Iterator[None]:
     """A headset that is read."""
-    environment = Environment(clock, rng=Random(1))
     with running_reader() as reader:
-        reader.add(Headset(source, publisher_of(published, "bench"), Owner(), Decoder, environment, **options))
+        reader.add(Headset(source, publisher_of(published, "bench"), Owner(), Decoder, clock, **options))
         yield
 
 
@@ -185,8 +185,8 @@ def test_replug_under_another_name(published, plug, tmp_path):
     names = [tmp_path / "ttyUSB0", tmp_path / "ttyUSB1"]
     devices = [names[0]]
 
-    def present() -> list[SerialPortInfo]:
-        return [SerialPortInfo(str(each), "USB Serial", 0x1A86, 0x7523, "1-1.4") for each in devices]
+    def present() -> list[ListPortInfo]:
+        return [listed_port(str(each), "USB Serial", 0x1A86, 0x7523, location="1-1.4") for each in devices]
 
     first = plug(PtyLine(Random(1), names[0]))
     with bridged(SerialSource(str(names[0]), present=present), published):
@@ -387,13 +387,12 @@ def reading_of(source: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def searching(published: Published, ports: dict[Path, SerialPortInfo], names: list[str]) -> Iterator[None]:
+def searching(published: Published, ports: dict[Path, ListPortInfo], names: list[str]) -> Iterator[None]:
     """A search over these ports; the headsets that it finds are read."""
     stop = threading.Event()
-    environment = Environment(clock, rng=Random(1))
 
     def new_headset(source, source_id, owner, probe):
-        return Headset(source, publisher_of(published, source_id), owner, Decoder, environment, probe=probe)
+        return Headset(source, publisher_of(published, source_id), owner, Decoder, clock, probe=probe)
 
     with running_reader() as reader:
         search = Search(
@@ -401,7 +400,7 @@ def searching(published: Published, ports: dict[Path, SerialPortInfo], names: li
             new_headset,
             publisher_of(published, "auto"),
             [*map(Owner, names), Owner()],
-            environment,
+            clock,
             used=set,
             baud=None,
             present=lambda: list(ports.values()),
@@ -423,11 +422,11 @@ def searching(published: Published, ports: dict[Path, SerialPortInfo], names: li
 
 def test_search(published, plug, tmp_path):
     """The search reports that there is no port, finds two headsets by their bytes, and leaves another device alone."""
-    ports: dict[Path, SerialPortInfo] = {}
+    ports: dict[Path, ListPortInfo] = {}
 
     def plug_in(name: str, location: str, **options: Any) -> Plugged:
         plugged: Plugged = plug(PtyLine(Random(1), tmp_path / name), **options)
-        ports[tmp_path / name] = SerialPortInfo(str(tmp_path / name), "USB Serial", 0x1A86, 0x7523, location)
+        ports[tmp_path / name] = listed_port(str(tmp_path / name), "USB Serial", 0x1A86, 0x7523, location=location)
         return plugged
 
     with searching(published, ports, ["Ana", "Bia"]):

@@ -1,7 +1,9 @@
 """Decode a capture for people and other programs: to rows, or to sums."""
 
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from math import isfinite
+from operator import add
 from typing import Any
 
 from neuroone.contract.messages import BANDS
@@ -50,34 +52,29 @@ def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
                 yield (number, quantity, value)
 
 
-def summary(new_decoder: Callable[[], Decoder], stream: Iterable[bytes]) -> dict[str, Any]:
+def summary(decoder: Decoder, stream: Iterable[bytes]) -> dict[str, Any]:
     """Count the frames and values of a stream, and sum them up."""
-    decoder = new_decoder()
-    raw: dict[str, Any] = {"n": 0, "sum": 0, "min": None, "max": None}
-    sums = {str(each): {"n": 0, "sum": 0} for each in (Quantity.POOR_SIGNAL, Quantity.ATTENTION, Quantity.MEDITATION)}
-    bands: list[Any] = [0] * len(BANDS)
+    raw = array("h")
+    esense: dict[Quantity, list[Any]] = {Quantity.POOR_SIGNAL: [], Quantity.ATTENTION: [], Quantity.MEDITATION: []}
+    bands = [0] * len(BANDS)
     for event in events(decoder, stream):
         if isinstance(event, Raw):
-            _add_raw(raw, event.samples)
+            raw.extend(event.samples)
         elif isinstance(event, Frame):
             for row in event.rows:
                 value: Any = row.value
                 if row.quantity is Quantity.RAW:
-                    _add_raw(raw, (value,))
+                    raw.append(value)
                 elif row.quantity is Quantity.BANDS:
-                    bands = [total + power for total, power in zip(bands, value, strict=True)]
-                elif sums_of_quantity := sums.get(row.quantity):
-                    sums_of_quantity["n"] += 1
-                    sums_of_quantity["sum"] += value
-    counted = {name: decoder.counters[name] for name in ("frames", "checksum_failures", "skipped_bytes")}
-    return {**counted, "raw": raw, **sums, "bands": bands}
-
-
-def _add_raw(raw: dict[str, Any], samples: tuple[int, ...]) -> None:
-    raw["n"] += len(samples)
-    raw["sum"] += sum(samples)
-    raw["min"] = min(samples) if raw["min"] is None else min(raw["min"], *samples)
-    raw["max"] = max(samples) if raw["max"] is None else max(raw["max"], *samples)
+                    bands = list(map(add, bands, value))
+                elif row.quantity in esense:
+                    esense[row.quantity].append(value)
+    return {
+        **{name: decoder.counters[name] for name in ("frames", "checksum_failures", "skipped_bytes")},
+        "raw": {"n": len(raw), "sum": sum(raw), "min": min(raw, default=None), "max": max(raw, default=None)},
+        **{str(quantity): {"n": len(values), "sum": sum(values)} for quantity, values in esense.items()},
+        "bands": bands,
+    }
 
 
 def _json_value(row: Row) -> Any:

@@ -1,12 +1,12 @@
 """Record a headset's bytes into a capture, also while its port is lost and found again."""
 
 import logging
-from collections.abc import Callable
+import time
 
 from neuroone.contract.messages import Link
+from neuroone.service.lifecycle import Stop
 from serial_bridge.captures.files import CaptureWriter
-from serial_bridge.headset import Environment
-from serial_bridge.headsets import Decoder
+from serial_bridge.headsets import HEADSETS
 from serial_bridge.link_monitor import GONE, LinkMonitor
 from serial_bridge.ports.connection import Connection
 from serial_bridge.ports.port import PortFault
@@ -16,27 +16,17 @@ from serial_bridge.reader import POLL_S
 log = logging.getLogger(__name__)
 
 
-def record_capture(
-    source: PortSource,
-    capture: CaptureWriter,
-    new_decoder: Callable[[], Decoder],
-    environment: Environment,
-    *,
-    sleep: Callable[[float], object],
-    is_stopped: Callable[[], bool],
-    seconds: float | None,
-) -> None:
+def record_capture(source: PortSource, capture: CaptureWriter, headset: str, stop: Stop, seconds: float | None) -> None:
     """Write all that arrives until the program stops, the source ends or ``seconds`` have passed."""
-    began_s = environment.clock()
-    connection, monitor = Connection(source, environment.rng), LinkMonitor(source.device)
-    decoder = new_decoder()
-    while not is_stopped() and (seconds is None or environment.clock() - began_s < seconds):
-        now_s = environment.clock()
+    connection, monitor, decoder = Connection(source), LinkMonitor(source.device), HEADSETS[headset]()
+    now_s = time.monotonic()
+    end_s = float("inf") if seconds is None else now_s + seconds
+    while not stop.is_set() and now_s < end_s:
         try:
             if connection.port is None:
                 if connection.open(now_s):
                     monitor.on_open(now_s)
-                    decoder = new_decoder()
+                    decoder = HEADSETS[headset]()
             elif arrived := connection.read():
                 capture.write(arrived, now_s)
                 monitor.on_bytes(now_s)
@@ -52,5 +42,6 @@ def record_capture(
                 connection.close()
                 connection.judge_speed(monitor.has_frames)
             connection.plan_retry(now_s, is_fault=fault.link in GONE)
-        sleep(POLL_S)
+        time.sleep(POLL_S)
+        now_s = time.monotonic()
     connection.close()

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.topics import id_from_text
 
@@ -30,50 +29,16 @@ ADAPTERS: Final = re.compile(r"ch34\d|ch910\d|cp210|ftdi|ft232|usb.?serial", re.
 BLUETOOTH: Final = re.compile(r"bluetooth|bthenum|rfcomm", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class SerialPortInfo:
-    """The operating system's description of a serial port. ``location`` is its place on the USB."""
-
-    device: str
-    description: str = ""
-    vid: int | None = None
-    pid: int | None = None
-    location: str | None = None
-    serial_number: str | None = None
-    hardware: str = ""
-
-    @property
-    def source_id(self) -> str:
-        """An id that survives a change of the port's name: its place on the USB, else its name."""
-        if self.location:
-            return id_from_text("usb-" + re.sub(r"[^A-Za-z0-9]+", "-", self.location).strip("-"))
-        return id_from_text(self.device.rpartition("/")[2])
-
-    @property
-    def chip_id(self) -> str:
-        """VID:PID in hexadecimal, or "-"."""
-        return "-" if self.vid is None or self.pid is None else f"{self.vid:04x}:{self.pid:04x}"
+def source_id(port: ListPortInfo) -> str:
+    """Return an id that survives a change of the port's name: its place on the USB, else its name."""
+    if port.location:
+        return id_from_text("usb-" + re.sub(r"[^A-Za-z0-9]+", "-", port.location).strip("-"))
+    return id_from_text(port.device.rpartition("/")[2])
 
 
-def present() -> list[SerialPortInfo]:
-    """List the serial ports that the computer has now."""
-    return [
-        SerialPortInfo(
-            port.device,
-            port.description or "",
-            port.vid,
-            port.pid,
-            port.location,
-            port.serial_number,
-            f"{port.hwid} {port.product or ''} {port.manufacturer or ''}",
-        )
-        for port in list_ports.comports()
-    ]
-
-
-def classify(port: SerialPortInfo) -> tuple[int, str]:
+def classify(port: ListPortInfo) -> tuple[int, str]:
     """Return how likely a headset is on the port, from 0, not at all, to 4, and what the port looks like."""
-    text = f"{port.device} {port.description} {port.hardware}"
+    text = f"{port.device} {port.description} {port.hwid} {port.product} {port.manufacturer}"
     if NAMES.search(text):
         return 4, "NeuroSky-type headset"
     if chip := CHIPS.get((port.vid, port.pid)):
@@ -83,27 +48,18 @@ def classify(port: SerialPortInfo) -> tuple[int, str]:
     return (1, "Bluetooth port: maybe a headset") if BLUETOOTH.search(text) else (0, "something else")
 
 
-def by_likelihood(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
-    """Sort ports, the likeliest for a headset first."""
-    return sorted(ports, key=lambda port: classify(port)[0], reverse=True)
-
-
-def candidates(ports: Iterable[SerialPortInfo]) -> list[SerialPortInfo]:
+def candidates(ports: Iterable[ListPortInfo]) -> list[ListPortInfo]:
     """Return the ports that a headset may be on, the likeliest first."""
-    return [port for port in by_likelihood(ports) if classify(port)[0]]
+    likely = [port for port in ports if classify(port)[0]]
+    return sorted(likely, key=lambda port: classify(port)[0], reverse=True)
 
 
-def again(known: SerialPortInfo, ports: Iterable[SerialPortInfo]) -> SerialPortInfo | None:
+def again(known: ListPortInfo, ports: Iterable[ListPortInfo]) -> ListPortInfo | None:
     """Find a known port by its name, its place on the USB, its serial number, or as the only one with its chip."""
     same_chip = [port for port in ports if (port.vid, port.pid) == (known.vid, known.pid)]
-    for port in same_chip:
-        if port.device == known.device:
-            return port
-    if known.vid is None:
-        return None
-    for port in same_chip:
-        if port.location and port.location == known.location:
-            return port
-        if port.serial_number and port.serial_number == known.serial_number:
-            return port
-    return same_chip[0] if len(same_chip) == 1 else None
+    is_usb = known.vid is not None
+    for mark in ("device", "location", "serial_number") if is_usb else ("device",):
+        for port in same_chip:
+            if getattr(known, mark) and getattr(port, mark) == getattr(known, mark):
+                return port
+    return same_chip[0] if is_usb and len(same_chip) == 1 else None

@@ -4,18 +4,20 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
+from neuroone.service.lifecycle import Stop
 from serial_bridge.ports.simulated import SimulatedHeadset
+from serial_bridge.settings import SimulateSettings
 
 if os.name == "posix":
     import pty
     import termios
     import tty
 
-Result = TypeVar("Result")
 TICK_S: Final = 0.008
 """Time between two writes: four raw frames, as a UART's buffer or a radio passes them on."""
 
@@ -75,7 +77,7 @@ class TcpLine:
             client, _ = self._listener.accept()
             client.setblocking(False)
             self._clients.append(client)
-        list(self._each(lambda client: client.send(stream)))
+        self._each(lambda client: client.send(stream))
 
     def read(self, baud: int) -> bytes:
         """Return the bytes that all programs sent."""
@@ -86,46 +88,42 @@ class TcpLine:
         for each in (self._listener, *self._clients):
             each.close()
 
-    def _each(self, call: Callable[[socket.socket], Result]) -> Iterator[Result]:
-        """Yield what the call returns for each program; those that are gone are dropped."""
+    def _each(self, call: Callable[[socket.socket], Any]) -> list[Any]:
+        """Return what the call returns for each program; those that are gone are dropped."""
+        results = []
         for client in tuple(self._clients):
             try:
-                yield call(client)
+                results.append(call(client))
             except BlockingIOError:
                 continue
             except OSError:
                 self._clients.remove(client)
                 client.close()
+        return results
 
 
 Line: TypeAlias = PtyLine | TcpLine
 
 
-def open_line(n: int, of: int, tcp: int | None, link: Path | None) -> Line:
-    """Open the line of headset ``n`` of ``of``: a TCP port from ``tcp`` on, or a pseudo-terminal. Raises OSError."""
-    if tcp is not None:
-        return TcpLine(tcp + n)
+def open_line(settings: SimulateSettings, n: int) -> Line:
+    """Open the line of headset ``n``: a TCP port, or a pseudo-terminal. Raises OSError."""
+    if settings.tcp is not None:
+        return TcpLine(settings.tcp + n)
     if os.name != "posix":
         raise OSError("this system has no pseudo-terminals: use --tcp")
-    if link is not None and of > 1:
+    link = settings.link
+    if link is not None and settings.headsets > 1:
         link = link.with_name(f"{link.name}{n}")
     return PtyLine(random.Random(n), link)
 
 
-def serve(
-    headsets: list[tuple[SimulatedHeadset, Line]],
-    is_stopped: Callable[[], bool],
-    clock: Callable[[], float],
-    sleep: Callable[[float], object],
-) -> None:
+def serve(headsets: list[tuple[SimulatedHeadset, Line]], stop: Stop) -> None:
     """Let the headsets send until stopped; deadlines are absolute, so that there is no drift."""
-    began_s = clock()
-    tick = 0
-    while not is_stopped():
-        tick += 1
-        now_s = clock() - began_s
+    due_s = began_s = time.monotonic()
+    while not stop.wait(max(0.0, due_s - time.monotonic())):
+        due_s += TICK_S
+        now_s = time.monotonic() - began_s
         for headset, line in headsets:
             headset.receive(line.read(headset.baud))
             if stream := headset.advance(now_s):
                 line.write(stream, headset.baud)
-        sleep(max(0.0, began_s + tick * TICK_S - clock()))

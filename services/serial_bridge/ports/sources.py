@@ -1,15 +1,17 @@
 """The sources of a headset's bytes, made from the value of ``--port``."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from serial.tools.list_ports import comports
+from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.topics import id_from_text
 from serial_bridge.captures import files
 from serial_bridge.headsets.thinkgear import DONGLE_BAUD, NORMAL_BAUD, RAW_BAUD
 from serial_bridge.ports import detect, port, simulated
-from serial_bridge.ports.detect import SerialPortInfo
 from serial_bridge.ports.port import PacedPort, Port
 
 BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
@@ -31,13 +33,13 @@ class SerialSource:
         device: str,
         baud: int | None = None,
         source_id: str | None = None,
-        present: Callable[[], list[SerialPortInfo]] = detect.present,
+        present: Callable[[], Sequence[ListPortInfo]] = comports,
     ) -> None:
         self.device = device
         self.source_id = source_id or id_from_text(device.rpartition("/")[2])
         self.speeds = BAUDS if baud is None else (baud,)
         self._present = present
-        self._known: SerialPortInfo | None = None
+        self._known: ListPortInfo | None = None
 
     def open(self, baud: int) -> Port:
         """Open the port under its present name. Raises PortFault."""

@@ -1,8 +1,6 @@
 """A headset driven by hand: a captured stream to its last frame, a broker that is slow, faults."""
 
-import time
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +8,7 @@ import pytest
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from serial_bridge.captures.files import BadCapture
-from serial_bridge.headset import Environment, Headset
+from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Event
 from serial_bridge.ports.port import Port
@@ -57,7 +55,7 @@ def publisher_of(published: Published, source: str) -> StreamPublisher:
 def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:
     source = PacedSource("file", "file", lambda: parts, clock=clock, can_wait=True)
     publisher = publisher_of(published, "file")
-    headset = Headset(source, publisher, Owner(), HEADSETS["thinkgear"], Environment(clock, rng=Random(1)), **options)
+    headset = Headset(source, publisher, Owner(), HEADSETS["thinkgear"], clock, **options)
     headset.step()
     wait_for(lambda: headset.step() or headset.is_open or headset.has_ended, "open port")
     return headset
@@ -150,12 +148,12 @@ def test_own_fault_ends_one_headset():
 
     def new_headset(name: str) -> Headset:
         source = PacedSource(name, name, lambda: parts_of(stream), clock=clock, can_wait=True)
-        return Headset(source, publisher_of(published, name), Owner(), HEADSETS["thinkgear"], Environment(clock))
+        return Headset(source, publisher_of(published, name), Owner(), HEADSETS["thinkgear"], clock)
 
     def broken(events: list[Event]) -> None:
         raise RuntimeError("a bug")
 
-    reader = HeadsetReader(time.monotonic, time.sleep)
+    reader = HeadsetReader()
     stream = SimulatedHeadset(1).advance(2)
     one, two = (reader.add(new_headset(name)) for name in ("one", "two"))
     one.listeners = (broken,)
@@ -174,7 +172,7 @@ def test_odd_file_names():
     published, clock = Published(), Clock()
     for name in ("odd\udcff.bytes", "long" * 1000):
         source = PacedSource(name, "file", lambda: parts_of(SimulatedHeadset(1).advance(1)), clock=clock, can_wait=True)
-        headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], Environment(clock))
+        headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], clock)
         play(headset, clock)
     assert published.of(StreamState)
 
@@ -194,7 +192,7 @@ def test_odd_fault_of_a_port_is_tried_again():
             return super().open(baud)
 
     source = OddSource("COM4", "COM4", lambda: parts_of(SimulatedHeadset(1).advance(2)), clock=clock)
-    headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], Environment(clock))
+    headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], clock)
     wait_for(lambda: headset.step() or headset.link_status.hint, "hint")
     assert headset.link_status.hint == "COM4 cannot be used: odd"
     play(headset, clock)

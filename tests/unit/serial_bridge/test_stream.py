@@ -21,9 +21,7 @@ SECOND = second_frame(0, BANDS, 50, 60)
 
 @pytest.fixture
 def stream() -> Stream:
-    stream = Stream(Owner("Ana", "5KX"))
-    stream.begin("s1")
-    return stream
+    return Stream(Owner("Ana", "5KX"))
 
 
 def messages_of(stream: Stream, *frames: bytes) -> list[Any]:
@@ -34,7 +32,7 @@ def test_reading(stream):
     """A frame with all values is a reading with the owner, the session and the time."""
     (reading,) = messages_of(stream, second_frame(26, BANDS, 50, 60))
     assert reading == Reading(
-        session="s1",
+        session=stream.session,
         seq=0,
         time=NOW,
         kind=reading.kind,
@@ -57,8 +55,10 @@ def test_reading(stream):
 def test_numbers_start_anew_in_a_session(stream):
     """seq rises by one, and starts at 0 in the next session."""
     assert [reading.seq for reading in messages_of(stream, SECOND, SECOND)] == [0, 1]
-    stream.begin("s2")
-    assert [(reading.session, reading.seq) for reading in messages_of(stream, SECOND)] == [("s2", 0)]
+    before = stream.session
+    stream.begin()
+    assert stream.session != before
+    assert [(reading.session, reading.seq) for reading in messages_of(stream, SECOND)] == [(stream.session, 0)]
 
 
 def test_raw_blocks(stream):
@@ -159,7 +159,6 @@ def test_no_bogus_reading(damage, some):
 
 def read(line: bytes) -> list[Reading]:
     stream, decoder = Stream(Owner()), Decoder()
-    stream.begin("s")
     messages = stream.on_events(decoder.feed(line), NOW)
     return [message for message in messages if isinstance(message, Reading)]
 
@@ -171,7 +170,6 @@ def values(reading: Reading) -> tuple[Any, ...]:
 def test_blinks_are_counted():
     """Blinks of a simulated head are counted as estimated ones."""
     stream = Stream(Owner())
-    stream.begin("s")
     blocks = stream.on_events(Decoder().feed(SimulatedHeadset(1).advance(20)), NOW)
     assert any(isinstance(block, RawBlock) for block in blocks)
     assert 2 <= stream.counters["blinks_estimated"] <= 12
@@ -181,7 +179,6 @@ def test_blinks_are_counted():
 def test_any_bytes(pieces):
     """Whatever a line brings, the messages made of it are valid and numbered."""
     stream = Stream(Owner())
-    stream.begin("s")
     messages = stream.on_events(Decoder().feed(b"".join(pieces)), NOW) + stream.end(NOW)
     for kind in (Reading, RawBlock):
         numbers = [message.seq for message in messages if isinstance(message, kind)]

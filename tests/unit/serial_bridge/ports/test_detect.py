@@ -1,26 +1,27 @@
 """Which ports look like headsets, and finding one again."""
 
 import pytest
+from serial.tools.list_ports import comports
 
 from serial_bridge.ports import detect
-from serial_bridge.ports.detect import SerialPortInfo
 from serial_bridge.ports.sources import open_source
+from tests.support.serial_ports import listed_port
 
-DONGLE = SerialPortInfo("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, "1-1.4")
+DONGLE = listed_port("/dev/ttyUSB0", "USB Serial", 0x1A86, 0x7523, location="1-1.4")
 
 
 @pytest.mark.parametrize(
     ("port", "rank"),
     [
         (DONGLE, 3),
-        (SerialPortInfo("COM4", "USB-SERIAL CH340 (COM4)", 0x1A86, 0x7523), 3),
-        (SerialPortInfo("COM5", "Silicon Labs CP210x", 0x10C4, 0xEA60), 3),
-        (SerialPortInfo("COM6", "USB-SERIAL CH340 (COM6)"), 2),
-        (SerialPortInfo("/dev/tty.MindWaveMobile-DevA", "n/a"), 4),
-        (SerialPortInfo("COM7", "Standard Serial over Bluetooth link (COM7)", hardware="BTHENUM\\{0000}"), 1),
-        (SerialPortInfo("/dev/rfcomm0", "rfcomm0"), 1),
-        (SerialPortInfo("/dev/ttyS0", "ttyS0"), 0),
-        (SerialPortInfo("/dev/ttyACM0", "Some modem", 0x1234, 0x5678), 0),
+        (listed_port("COM4", "USB-SERIAL CH340 (COM4)", 0x1A86, 0x7523), 3),
+        (listed_port("COM5", "Silicon Labs CP210x", 0x10C4, 0xEA60), 3),
+        (listed_port("COM6", "USB-SERIAL CH340 (COM6)"), 2),
+        (listed_port("/dev/tty.MindWaveMobile-DevA", "n/a"), 4),
+        (listed_port("COM7", "Standard Serial over Bluetooth link (COM7)", hwid="BTHENUM\\{0000}"), 1),
+        (listed_port("/dev/rfcomm0", "rfcomm0"), 1),
+        (listed_port("/dev/ttyS0", "ttyS0"), 0),
+        (listed_port("/dev/ttyACM0", "Some modem", 0x1234, 0x5678), 0),
     ],
 )
 def test_rank(port, rank):
@@ -32,36 +33,36 @@ def test_rank(port, rank):
 
 def test_likeliest_first():
     """Candidates come with the likeliest first."""
-    bluetooth, named = SerialPortInfo("/dev/rfcomm0", "rfcomm0"), SerialPortInfo("COM3", "MindWave")
+    bluetooth, named = listed_port("/dev/rfcomm0", "rfcomm0"), listed_port("COM3", "MindWave")
     assert detect.candidates([bluetooth, DONGLE, named]) == [named, DONGLE, bluetooth]
 
 
 def test_source_is_the_place_on_the_usb():
     """The source id comes from the USB location, else from the name, and is an id."""
-    assert DONGLE.source_id == "usb-1-1-4"
-    assert SerialPortInfo("COM4").source_id == "COM4"
-    assert SerialPortInfo("/dev/rfcomm0").source_id == "rfcomm0"
+    assert detect.source_id(DONGLE) == "usb-1-1-4"
+    assert detect.source_id(listed_port("COM4")) == "COM4"
+    assert detect.source_id(listed_port("/dev/rfcomm0")) == "rfcomm0"
 
 
 def test_again():
     """A port is found by its name, by its place, by its serial number, or as the only one with its chip."""
-    moved = SerialPortInfo("/dev/ttyUSB1", "USB Serial", 0x1A86, 0x7523, "1-1.4")
-    elsewhere = SerialPortInfo("/dev/ttyUSB2", "USB Serial", 0x1A86, 0x7523, "1-2")
-    another = SerialPortInfo("/dev/ttyUSB3", "USB Serial", 0x1A86, 0x7523, "1-3")
+    moved = listed_port("/dev/ttyUSB1", "USB Serial", 0x1A86, 0x7523, location="1-1.4")
+    elsewhere = listed_port("/dev/ttyUSB2", "USB Serial", 0x1A86, 0x7523, location="1-2")
+    another = listed_port("/dev/ttyUSB3", "USB Serial", 0x1A86, 0x7523, location="1-3")
     assert detect.again(DONGLE, [elsewhere, DONGLE]) is DONGLE
     assert detect.again(DONGLE, [elsewhere, moved]) is moved
     assert detect.again(DONGLE, [elsewhere]) is elsewhere
     assert detect.again(DONGLE, [elsewhere, another]) is None
-    assert detect.again(SerialPortInfo("/dev/ttyS0"), [SerialPortInfo("/dev/ttyS1")]) is None
-    numbered = SerialPortInfo("COM3", "FTDI", 0x0403, 0x6001, None, "A1")
-    same = SerialPortInfo("COM9", "FTDI", 0x0403, 0x6001, None, "A1")
-    other = SerialPortInfo("COM8", "FTDI", 0x0403, 0x6001, None, "A2")
+    assert detect.again(listed_port("/dev/ttyS0"), [listed_port("/dev/ttyS1")]) is None
+    numbered = listed_port("COM3", "FTDI", 0x0403, 0x6001, serial_number="A1")
+    same = listed_port("COM9", "FTDI", 0x0403, 0x6001, serial_number="A1")
+    other = listed_port("COM8", "FTDI", 0x0403, 0x6001, serial_number="A2")
     assert detect.again(numbered, [other, same]) is same
 
 
 def test_present():
     """The computer's ports can be listed."""
-    assert all(port.device for port in detect.present())
+    assert all(port.device for port in comports())
 
 
 def test_port_names_a_source(tmp_path):
