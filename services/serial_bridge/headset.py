@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.messages import Link, RawBlock, Reading, StreamStatus
+from neuroone.contract.messages import Link, Reading, StreamStatus
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
@@ -118,12 +118,6 @@ class Headset:
         return self._probe is not None
 
     @property
-    def device(self) -> str:
-        """The port, and the id of the headset behind a dongle once it is known."""
-        headset_id = self._monitor.headset_id.hex()
-        return f"{self._monitor.device}, headset {headset_id}" if headset_id else self._monitor.device
-
-    @property
     def counters(self) -> dict[str, float]:
         """Totals since the program started."""
         parts = self._connection, self._decoder, self._stream, self._publisher
@@ -215,7 +209,7 @@ class Headset:
             self._connection.close()
             self._idle_at_s = float("inf")
             self._on_events(self._decoder.flush(), self._clock())
-            self._publish(self._stream.end(datetime.now(UTC)))
+            self._publisher.publish(self._stream.end(datetime.now(UTC)))
 
     def _on_events(self, events: list[Event], now_s: float) -> None:
         if not events:
@@ -233,11 +227,7 @@ class Headset:
         messages = self._stream.on_events(events, datetime.now(UTC))
         if any(isinstance(message, Reading) for message in messages):
             self._monitor.on_reading(now_s)
-        self._publish(messages)
-
-    def _publish(self, messages: list[Reading | RawBlock]) -> None:
-        for message in messages:
-            self._publisher.publish(message)
+        self._publisher.publish(messages)
 
     def _report(self, now_s: float) -> None:
         """Publish the stream's status if it changed, or was published long ago."""
@@ -250,4 +240,6 @@ class Headset:
             hint = f" - {self.link_status.hint}" if self.link_status.hint else ""
             log.info("%s: %s%s", self._publisher.source, self.link_status.link, hint)
         self._report_due_s = now_s + STATE_PERIOD_S
-        self._publisher.publish_state(self.link_status, self._stream, self.device, self.counters)
+        headset_id = self._monitor.headset_id.hex()
+        device = f"{self._monitor.device}, headset {headset_id}" if headset_id else self._monitor.device
+        self._publisher.publish_state(self.link_status, self._stream, device, self.counters)

@@ -22,6 +22,12 @@ RAW_AFTER_S: Final = 3.0
 PROOF_FRAMES: Final = 2
 """Frames that prove a headset: noise can look like one."""
 
+DONGLE_AFTER: Final[dict[Quantity, Link | None]] = {
+    Quantity.HEADSET_NOT_FOUND: Link.NO_HEADSET,
+    Quantity.REQUEST_DENIED: Link.NO_HEADSET,
+    Quantity.HEADSET_LOST: Link.STANDBY,
+    **dict.fromkeys((Quantity.HEADSET_FOUND, Quantity.POOR_SIGNAL, Quantity.RAW)),
+}
 GONE: Final = frozenset({Link.UNPLUGGED, Link.ENDED, Link.NO_PORT, Link.NO_PERMISSION, Link.PORT_BUSY})
 """Nothing can arrive over such a link: its stream is offline at once."""
 
@@ -148,10 +154,4 @@ def _dongle_after(row: Row, before: Link | None) -> Link | None:
         if row.value:
             return Link.SCANNING
         return before if before is Link.NO_HEADSET else Link.STANDBY
-    if row.quantity in (Quantity.HEADSET_NOT_FOUND, Quantity.REQUEST_DENIED):
-        return Link.NO_HEADSET
-    if row.quantity is Quantity.HEADSET_LOST:
-        return Link.STANDBY
-    if row.quantity in (Quantity.HEADSET_FOUND, Quantity.POOR_SIGNAL, Quantity.RAW):
-        return None
-    return before
+    return DONGLE_AFTER.get(row.quantity, before)

@@ -22,11 +22,12 @@ class StreamPublisher:
         self._raw = topics.raw(site, group, source)
         self._state = topics.stream_state(site, group, source)
 
-    def publish(self, message: Reading | RawBlock) -> None:
-        """Publish a reading or a raw block."""
-        is_reading = isinstance(message, Reading)
-        if not self._bus.publish(self._reading if is_reading else self._raw, message):
-            self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
+    def publish(self, messages: list[Reading | RawBlock]) -> None:
+        """Publish readings and raw blocks."""
+        for message in messages:
+            is_reading = isinstance(message, Reading)
+            if not self._bus.publish(self._reading if is_reading else self._raw, message):
+                self.counters["readings_dropped" if is_reading else "raw_blocks_dropped"] += 1
 
     def publish_state(self, link_status: LinkStatus, stream: Stream, device: str, counters: dict[str, float]) -> None:
         """Publish the stream's state."""

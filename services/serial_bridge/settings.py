@@ -1,5 +1,6 @@
 """The settings of each command of serial-bridge."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,10 @@ def capture_file(value: str) -> Path:
 
 def dongle_id(value: str) -> bytes:
     """Parse a headset's id."""
-    try:
-        parsed = bytes.fromhex(value)
-    except ValueError:
-        parsed = b""
-    if len(parsed) != 2:
-        raise ValueError("must be four hexadecimal digits, as printed in the headset's battery bay")
-    return parsed
+    with suppress(ValueError):
+        if len(parsed := bytes.fromhex(value)) == 2:
+            return parsed
+    raise ValueError("must be four hexadecimal digits, as printed in the headset's battery bay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import uuid4
 
 from neuroone.contract.messages import (
@@ -43,8 +43,6 @@ CORRUPT_WINDOW_FRAMES: Final = 512
 FRAME_UNIT_BYTES: Final = 4
 """A headset's frames have 8 or 36 bytes: if a multiple of 4 bytes was skipped, bytes were changed and none lost."""
 
-Layout: TypeAlias = tuple[tuple[int, int], ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -69,7 +67,7 @@ class Stream:
         )
         self._blinks = BlinkEstimator()
         self._samples: list[int] = []
-        self._layouts: set[Layout] = set()
+        self._layouts: set[tuple[tuple[int, int], ...]] = set()
         self.begin()
 
     def begin(self) -> None:
@@ -92,11 +90,11 @@ class Stream:
                 self._damaged = True
                 self._lost_bytes += event.n_bytes
                 messages += self.end(now)
-                continue
-            self._count_damage(len(event.samples) if isinstance(event, Raw) else 1)
-            if isinstance(event, Raw):
+            elif isinstance(event, Raw):
+                self._count_damage(len(event.samples))
                 messages += self._raw(event.samples, now)
             else:
+                self._count_damage(1)
                 messages += self._frame(event, now)
         return messages
 

@@ -78,32 +78,17 @@ class Client:
     requests: str = ""
     waiting: bytearray = field(default_factory=bytearray)
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether more waits than a program that reads leaves."""
-        return len(self.waiting) > BACKLOG_MAX_BYTES
-
-    def receive(self) -> bool:
-        """Obey the requests that have arrived. Returns False if the program is gone."""
-        try:
-            received = self.sock.recv(4096)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+    def receive(self) -> None:
+        """Obey the requests that have arrived. Raises BlockingIOError, or another OSError if the program is gone."""
+        received = self.sock.recv(4096)
+        if not received:
+            raise ConnectionResetError
         self.on_received(received)
-        return bool(received)
 
-    def send(self) -> bool:
-        """Send what the program accepts. Returns False if it is gone."""
-        try:
-            while self.waiting:
-                del self.waiting[: self.sock.send(self.waiting)]
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return True
+    def send(self) -> None:
+        """Send what the program accepts. Raises BlockingIOError, or another OSError if it is gone."""
+        while self.waiting:
+            del self.waiting[: self.sock.send(self.waiting)]
 
     def on_received(self, received: bytes) -> None:
         """Obey requests; one may arrive in pieces, and several without anything between them."""
@@ -175,14 +160,16 @@ class ThinkGearConnectorServer:
     def _run(self) -> None:
         while not self._closing.wait(TICK_S):
             self._accept()
-            self._keep_if(Client.receive)
+            self._call_each(Client.receive)
             for _ in range(len(self._events)):  # those that come meanwhile wait until these have been sent
                 self._queue(self._events.popleft())
             self._queue_scanning()
-            self._keep_if(Client.send)
-            self.counters["tgc_clients_dropped"] += sum(client.is_slow for client in self._clients)
-            self._keep_if(lambda client: not client.is_slow)
-        self._keep_if(lambda client: False)
+            self._call_each(Client.send)
+            for slow in [client for client in self._clients if len(client.waiting) > BACKLOG_MAX_BYTES]:
+                self.counters["tgc_clients_dropped"] += 1
+                self._drop(slow)
+        for client in self._clients:
+            client.sock.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # nobody connects, or not any more
@@ -191,12 +178,19 @@ class ThinkGearConnectorServer:
             self._clients.append(Client(sock))
             self.counters["tgc_clients"] += 1
 
-    def _keep_if(self, is_kept: Callable[[Client], bool]) -> None:
-        """Close the connections of the other clients."""
+    def _call_each(self, call: Callable[[Client], None]) -> None:
+        """Receive from or send to every client; drop those whose programs are gone."""
         for client in tuple(self._clients):
-            if not is_kept(client):
-                self._clients.remove(client)
-                client.sock.close()
+            try:
+                call(client)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        self._clients.remove(client)
+        client.sock.close()
 
     def _queue(self, event: Event) -> None:
         """Encode an event once for each kind of client."""

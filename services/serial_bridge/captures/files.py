@@ -7,7 +7,6 @@ bytes in hexadecimal. It can be cut, joined and read with any editor.
 
 import json
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -15,7 +14,6 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import RAW_RATE_HZ
 
 FORMAT: Final = "neuroone-capture"
-VERSION: Final = 1
 SUFFIX: Final = ".capture"
 EXAMPLE: Final = Path(__file__).parent / "example.bytes"
 """Ten seconds of the simulated headset, shipped with the package."""
@@ -40,7 +38,7 @@ class CaptureWriter:
     def __init__(self, file: TextIO, headset: str) -> None:
         self._file = file
         self._began_s: float | None = None
-        head = {"format": FORMAT, "version": VERSION, "headset": headset}
+        head = {"format": FORMAT, "version": 1, "headset": headset}
         file.write(json.dumps(head, separators=(",", ":")) + "\n")
 
     def write(self, arrived: bytes, at_s: float) -> None:
@@ -67,7 +65,7 @@ def content(path: Path) -> Iterator[bytes]:
 def looped(path: Path) -> Iterator[tuple[float, bytes]]:
     """Repeat a capture for ever; each round begins where the one before ended."""
     began_s = 0.0
-    for _ in count():
+    while True:
         due_s = 0.0
         for due_s, part in parts(path):
             yield began_s + due_s, part

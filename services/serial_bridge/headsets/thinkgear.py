@@ -38,17 +38,15 @@ RAW_LOW: Final = -2048
 RAW_HIGH: Final = 2047
 """A ThinkGear chip has a 12-bit ADC; a sample outside is counted as implausible."""
 
-BYTE_ROWS: Final = {
-    0x01: Quantity.BATTERY,
-    0x02: Quantity.POOR_SIGNAL,
-    0x03: Quantity.HEART_RATE,
-    0x04: Quantity.ATTENTION,
-    0x05: Quantity.MEDITATION,
-    0x06: Quantity.RAW_8_BIT,
-    0x07: Quantity.RAW_MARKER,
-    0x16: Quantity.BLINK,  # no headset sends it: the vendor's programs computed it from raw samples
-}
-LONG_ROWS: Final = {
+ROWS: Final = {
+    (0x01, 1): Quantity.BATTERY,
+    (0x02, 1): Quantity.POOR_SIGNAL,
+    (0x03, 1): Quantity.HEART_RATE,
+    (0x04, 1): Quantity.ATTENTION,
+    (0x05, 1): Quantity.MEDITATION,
+    (0x06, 1): Quantity.RAW_8_BIT,
+    (0x07, 1): Quantity.RAW_MARKER,
+    (0x16, 1): Quantity.BLINK,  # no headset sends it: the vendor's programs computed it from raw samples
     (RAW_ROW, 2): Quantity.RAW,
     (0x81, 32): Quantity.BANDS_FLOAT,
     (0x83, 24): Quantity.BANDS,
@@ -61,7 +59,7 @@ LONG_ROWS: Final = {
     (0xD3, 2): Quantity.REQUEST_DENIED,
     (0xD4, 1): Quantity.DONGLE_STATUS,
 }
-"""By CODE and VLENGTH: a known CODE with another length is an unknown row."""
+"""By CODE and length of the value: a known CODE with another length is an unknown row."""
 
 DONGLE_CONNECT: Final = 0xC0
 """To the dongle: link to the headset whose two-byte id follows."""
@@ -235,7 +233,7 @@ class Decoder:
 
 
 def _row(code: int, level: int, value: bytes) -> Row:
-    quantity = BYTE_ROWS.get(code) if code < LONG_ROW else LONG_ROWS.get((code, len(value)))
+    quantity = ROWS.get((code, len(value)))
     if quantity is None or level:
         return Row(Quantity.UNKNOWN, value, code, level)
     return Row(quantity, _value(quantity, value), code)

@@ -2,9 +2,9 @@
 
 import errno
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -79,10 +79,8 @@ class SerialPort:
 
     def close(self) -> None:
         """Give the port back."""
-        try:
+        with suppress(*FAULTS):  # the device may be gone
             self._port.close()
-        except FAULTS:
-            return  # the device is gone: there is nothing left to give back
 
 
 class FifoPort:
@@ -149,15 +147,10 @@ Port: TypeAlias = SerialPort | FifoPort | PacedPort
 
 def open_port(device: str, baud: int) -> Port:
     """Open a serial port, a pyserial URL or a named pipe. Raises PortFault."""
-    return FifoPort(Path(device)) if is_fifo(device) else SerialPort(device, baud)
-
-
-def is_fifo(device: str) -> bool:
-    """Return True if ``device`` is the path of a named pipe."""
-    try:
-        return stat.S_ISFIFO(Path(device).stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    with suppress(OSError):  # a path that cannot be read is no named pipe of ours
+        if Path(device).is_fifo():
+            return FifoPort(Path(device))
+    return SerialPort(device, baud)
 
 
 def lost(device: str) -> PortFault:

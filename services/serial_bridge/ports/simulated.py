@@ -157,8 +157,7 @@ class SimulatedHeadset:
 
     def advance(self, to_s: float) -> bytes:
         """Return the bytes of the time up to ``to_s`` seconds since it was switched on."""
-        out = bytearray(self._answers)
-        self._answers.clear()
+        out, self._answers = self._answers, bytearray()
         if self._scan_until_s is not None and to_s >= self._scan_until_s:
             self._scan_until_s = None
             self.is_linked = True

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -52,32 +53,23 @@ class SerialSource:
         return port.open_port(self.device, baud)
 
 
+@dataclass(slots=True)
 class PacedSource:
     """A capture that is replayed, or a simulated headset; a capture ``can_wait`` for a slow broker."""
 
     can_reopen = False
     speeds = (RAW_BAUD,)
 
-    def __init__(
-        self,
-        device: str,
-        source_id: str,
-        parts: Callable[[], Iterator[tuple[float, bytes]]],
-        *,
-        speed: float = 1.0,
-        can_wait: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.device = device
-        self.source_id = source_id
-        self.can_wait = can_wait
-        self._parts = parts
-        self._speed = speed
-        self._clock = clock
+    device: str
+    source_id: str
+    parts: Callable[[], Iterator[tuple[float, bytes]]]
+    speed: float = 1.0
+    can_wait: bool = False
+    clock: Callable[[], float] = time.monotonic
 
     def open(self, baud: int) -> Port:
         """Begin with the first part, whatever the speed."""
-        return PacedPort(self.device, self._parts(), self._clock, self._speed)
+        return PacedPort(self.device, self.parts(), self.clock, self.speed)
 
 
 PortSource: TypeAlias = SerialSource | PacedSource

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serial_bridge.headsets.events import Frame, Quantity, Raw, Row, Skipped
-from serial_bridge.headsets.thinkgear import BYTE_ROWS, FRAME_MAX_BYTES, LONG_ROWS, PAYLOAD_MAX_BYTES, Decoder
+from serial_bridge.headsets.thinkgear import FRAME_MAX_BYTES, LONG_ROW, PAYLOAD_MAX_BYTES, ROWS, Decoder
 from tests.support.captures import BASELINE, CAPTURE_VECTORS, needs_captures
 
 RAW_FRAME = bytes.fromhex("aa aa 04 80 02 ff c3 bb")
@@ -220,9 +220,9 @@ def test_counters():
     assert counters["checksum_failures"] > 0
 
 
-def test_known_rows_have_one_meaning():
-    """No code stands for two quantities of one length."""
-    assert not set(BYTE_ROWS) & {code for code, _ in LONG_ROWS}
+def test_known_short_rows_have_one_byte():
+    """A code without a VLENGTH is known with one byte of value only."""
+    assert {length for code, length in ROWS if code < LONG_ROW} == {1}
 
 
 FRAMES = st.binary(max_size=PAYLOAD_MAX_BYTES).map(
