@@ -169,19 +169,16 @@ class Headset:
 
     def _on_fault(self, fault: Exception | None, now_s: float) -> None:
         """Close the port and plan to open it again; ``fault`` is None where `LinkMonitor` knows the reason."""
-        if not self.is_open:
-            self._plan_retry(fault, now_s)
-            return
+        was_open = self.is_open
         self._close_port()
-        has_frames = self._monitor.has_frames
-        self._connection.judge_speed(has_frames)
         if isinstance(fault, PortFault) and fault.link is Link.ENDED:
             self.close()
             return
         self._plan_retry(fault, now_s)
-        self._report(now_s)
-        if has_frames:
-            self._stream.begin()
+        if was_open:
+            self._report(now_s)
+            if self._monitor.has_frames:
+                self._stream.begin()
 
     def _plan_retry(self, fault: Exception | None, now_s: float) -> None:
         """Plan to open the port again, or end the stream."""
@@ -206,10 +203,10 @@ class Headset:
 
     def _close_port(self) -> None:
         if self.is_open:
-            self._connection.close()
             self._idle_at_s = float("inf")
             self._on_events(self._decoder.flush(), self._clock())
             self._publisher.publish(self._stream.end(datetime.now(UTC)))
+            self._connection.close(has_frames=self._monitor.has_frames)
 
     def _on_events(self, events: list[Event], now_s: float) -> None:
         if not events:

@@ -7,7 +7,6 @@ from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import StreamState
 from neuroone.mqtt.delivery import Delivery
-from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.stream_states import clear_orphan
 
@@ -21,27 +20,26 @@ class OrphanedStates:
     ``ours`` are the streams, by group and source, whose states this run publishes anyway.
     """
 
-    def __init__(self, identity: Identity, ours: set[tuple[str, str]]) -> None:
-        self.filter: Final = topics.every(topics.STREAM_STATE, identity.site)
-        self._identity = identity
+    def __init__(self, bus: ThreadedClient, ours: set[tuple[str, str]]) -> None:
+        self._bus = bus
         self._ours = ours
         self._until_s: float | None = None
 
-    def tick(self, bus: ThreadedClient, now_s: float) -> None:
+    def tick(self, now_s: float) -> None:
         """Unsubscribe when the broker had its time; call it often."""
-        if bus.is_connected and self._until_s is None:
+        if self._bus.is_connected and self._until_s is None:
             self._until_s = now_s + DELIVERY_S
         elif self._until_s is not None and now_s >= self._until_s:
             self._until_s = float("inf")
-            bus.unsubscribe(self.filter)
+            self._bus.unsubscribe(topics.every(topics.STREAM_STATE, self._bus.identity.site))
 
-    def on_delivery(self, delivery: Delivery, bus: ThreadedClient) -> None:
+    def on_delivery(self, delivery: Delivery) -> None:
         """Publish offline if this is a retained state that an earlier run left online."""
         try:
             topic, state = delivery.open()
         except ContractError:
             return
         if delivery.retained and isinstance(state, StreamState) and topic.ids not in self._ours:
-            ended = clear_orphan(state, self._identity, datetime.now(UTC))
+            ended = clear_orphan(state, self._bus.identity, datetime.now(UTC))
             if ended is not None:
-                bus.publish(topic, ended)
+                self._bus.publish(topic, ended)

@@ -69,19 +69,19 @@ class Service:
         identity = settings.identity(
             SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._source_ids or [AUTO])]))
         )
-        self._orphaned = orphaned = OrphanedStates(
-            identity, {(self._group, source_id) for source_id in [*self._source_ids, AUTO]}
-        )
         self._bus: ThreadedClient = ThreadedClient(
             settings.brokers(random.Random()),
             identity,
-            subscriptions={orphaned.filter: 1},
-            on_delivery=lambda delivery: orphaned.on_delivery(delivery, self._bus),
+            subscriptions={topics.every(topics.STREAM_STATE, identity.site): 1},
+            on_delivery=lambda delivery: self._orphaned.on_delivery(delivery),
             on_fatal=self._give_up,
             health=self._health,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
             replay=ReplayBuffer(time.monotonic),
+        )
+        self._orphaned: OrphanedStates = OrphanedStates(
+            self._bus, {(self._group, each) for each in [*self._source_ids, AUTO]}
         )
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
         self._reader = HeadsetReader()
@@ -100,7 +100,7 @@ class Service:
         self._reader.start()
         search = self._search() if searches else None
         while not self._stop.wait(TICK_S):
-            self._orphaned.tick(self._bus, time.monotonic())
+            self._orphaned.tick(time.monotonic())
             if search is not None:
                 search.tick()
             if ends and self._reader.has_ended and not self._bus.waiting:

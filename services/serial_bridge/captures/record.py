@@ -38,10 +38,8 @@ def record_capture(source: PortSource, capture: CaptureWriter, headset: str, sto
             if fault.link is Link.ENDED:
                 break
             log.warning("%s", fault)
-            if connection.port is not None:
-                connection.close()
-                connection.judge_speed(monitor.has_frames)
+            connection.close(has_frames=monitor.has_frames)
             connection.plan_retry(now_s, is_fault=fault.link in GONE)
         time.sleep(POLL_S)
         now_s = time.monotonic()
-    connection.close()
+    connection.close(has_frames=monitor.has_frames)

@@ -58,14 +58,12 @@ class Connection:
         self.counters["bytes"] += len(arrived)
         return arrived
 
-    def close(self) -> None:
-        """Give the port back."""
-        if self.port is not None:
-            self.port.close()
-            self.port = None
-
-    def judge_speed(self, has_frames: bool) -> None:
-        """Keep the speed of the last opening if it brought frames, else try the next one."""
+    def close(self, *, has_frames: bool) -> None:
+        """Give the port back; keep its speed if it brought frames, else try the next one."""
+        if self.port is None:
+            return
+        self.port.close()
+        self.port = None
         if has_frames:
             self._attempt = 0
         else:

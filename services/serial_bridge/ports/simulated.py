@@ -7,6 +7,7 @@ episodes of poor contact in which eSense freezes, as it does in real headsets.
 import math
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -42,14 +43,12 @@ class Damage:
     @classmethod
     def parse(cls, text: str) -> "Damage":
         """Read ``drop=0.01,flip=0.01``. Raises ValueError."""
-        try:
+        with suppress(TypeError, ValueError):
             pairs = (part.split("=") for part in text.split(",") if part)
             damage = cls(**{name: float(share) for name, share in pairs})
-        except (TypeError, ValueError):
-            damage = cls(drop=-1.0)
-        if not (0 <= damage.drop <= 1 and 0 <= damage.flip <= 1):
-            raise ValueError("must be like drop=0.01,flip=0.01, shares of the bytes from 0 to 1")
-        return damage
+            if 0 <= damage.drop <= 1 and 0 <= damage.flip <= 1:
+                return damage
+        raise ValueError("must be like drop=0.01,flip=0.01, shares of the bytes from 0 to 1")
 
     def apply(self, stream: bytes, rng: random.Random) -> bytes:
         """Return the bytes that arrive at the other end of the line."""

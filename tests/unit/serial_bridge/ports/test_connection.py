@@ -14,8 +14,8 @@ from tests.support.waiting import wait_for
 class FaultySource(SerialSource):
     """A serial port whose next openings end with these faults; without one it opens."""
 
-    def __init__(self) -> None:
-        super().__init__("COM4")
+    def __init__(self, baud: int | None = None) -> None:
+        super().__init__("COM4", baud)
         self.faults: list[Exception] = []
 
     def open(self, baud: int) -> Port:
@@ -33,12 +33,17 @@ def opened(connection: Connection, now_s: float) -> Port | None:
     return wait_for(lambda: connection.open(now_s), "open port")
 
 
+def open_and_close(connection: Connection, now_s: float = 0.0, *, has_frames: bool) -> None:
+    opened(connection, now_s)
+    connection.close(has_frames=has_frames)
+
+
 def test_a_port_is_opened_and_read(connection):
     assert connection.read() == b""
     assert opened(connection, 5.0) is connection.port
     assert (connection.opened_s, connection.read()) == (5.0, b"abc")
     assert connection.counters == {"bytes": 3, "opened": 1}
-    connection.close()
+    connection.close(has_frames=True)
     assert connection.port is None
 
 
@@ -46,17 +51,17 @@ def test_speeds_are_tried_one_after_the_other_until_one_brings_frames(connection
     speeds = []
     for _ in range(4):
         speeds.append(connection.baud)
-        connection.judge_speed(has_frames=False)
+        open_and_close(connection, has_frames=False)
     assert speeds == [57600, 115200, 9600, 57600]
-    connection.judge_speed(has_frames=True)
+    open_and_close(connection, has_frames=True)
     assert connection.baud == 115200
     connection.switch_to_raw_speed()
     assert connection.baud == 57600
 
 
 def test_a_speed_that_was_given_is_the_only_one():
-    connection = Connection(SerialSource("COM4", 9600), Random(1))
-    connection.judge_speed(has_frames=False)
+    connection = Connection(FaultySource(9600), Random(1))
+    open_and_close(connection, has_frames=False)
     assert connection.baud == 9600
 
 
@@ -69,7 +74,7 @@ def test_delays_grow_with_faults_until_frames_arrive(connection):
         full_s = REOPEN.first_s * 2**attempt
         assert connection.open(1000.0 * attempt + full_s / 2 - 0.01) is None
         assert connection._opening is None
-    connection.judge_speed(has_frames=True)
+    open_and_close(connection, 4000.0, has_frames=True)
     connection.plan_retry(5000.0, is_fault=False)
     assert opened(connection, 5000.0 + REOPEN.first_s)
 
