@@ -5,7 +5,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -128,12 +128,8 @@ def _loop(client: mqtt.Client, seconds: float, is_done: Callable[[], bool]) -> N
 def try_websocket(url: str, ca_file: Path | None = None) -> Answer:
     """Try a WebSocket handshake at an address, and ask the gateway whether it is connected to its broker."""
     try:
-        with _request(url, ca_file, _UPGRADE) as response:
-            status = response.status
-        ready = None
-        if status == http.client.SWITCHING_PROTOCOLS:
-            with _request(url, ca_file, {}, path="/readyz") as response:
-                ready = response.status
+        status = _status(url, ca_file, urlsplit(url).path or "/", _UPGRADE)
+        ready = _status(url, ca_file, "/readyz", {}) if status == http.client.SWITCHING_PROTOCOLS else None
     except (OSError, http.client.HTTPException) as error:
         fault = fault_of(error) if isinstance(error, OSError) else "no_upgrade"
         return Answer(url, fault=fault, detail=str(error))
@@ -148,23 +144,19 @@ _UPGRADE: Final[Mapping[str, str]] = {
 }
 
 
-@contextlib.contextmanager
-def _request(
-    url: str, ca_file: Path | None, headers: Mapping[str, str], path: str | None = None
-) -> Iterator[http.client.HTTPResponse]:
+def _status(url: str, ca_file: Path | None, path: str, headers: Mapping[str, str]) -> int:
+    """Return the HTTP status of the answer. Raises OSError and HTTPException."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
-    if parts.scheme in ("wss", "https"):
+    if parts.scheme == "wss":
         trust = ssl.create_default_context(cafile=ca_file)
         connection = http.client.HTTPSConnection(host, parts.port or 443, timeout=ANSWER_TIMEOUT_S, context=trust)
     else:
         connection = http.client.HTTPConnection(host, parts.port or 80, timeout=ANSWER_TIMEOUT_S)
-    try:
-        connection.request("GET", path or parts.path or "/", headers=dict(headers))
-        yield connection.getresponse()
-    finally:
-        connection.close()
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=dict(headers))
+        return connection.getresponse().status
 
 
 def fault_of(error: OSError) -> str:

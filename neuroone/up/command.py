@@ -10,7 +10,6 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +112,7 @@ def run(given: UpSettings, stop: Stop) -> int:
             children.append(child)
         expected = {child.name for child in services if child.name != "monitor_gui"}
         rng = random.Random()
-        ready = _wait_ready(children, lambda: expected <= online, rng, stop)
+        ready = _wait_ready(children, expected, online, rng, stop)
         if ready != OK or stop.is_set():
             return ready
         token = _token(given, token_file)
@@ -216,10 +215,10 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
     return children
 
 
-def _wait_ready(children: list[Child], is_ready: Callable[[], bool], rng: random.Random, stop: Stop) -> int:
-    """Wait until everything runs; return an exit code, OK also if the program must stop meanwhile."""
+def _wait_ready(children: list[Child], expected: set[str], online: set[str], rng: random.Random, stop: Stop) -> int:
+    """Wait for all ``expected`` services; return an exit code, OK also if the program must stop meanwhile."""
     deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while not is_ready():
+    while not expected <= online:
         for child in children:
             if child.poll() == USAGE:
                 return USAGE
