@@ -106,7 +106,6 @@ class Service:
         self._server = Server(
             self._hub,
             http,
-            clock=time.monotonic,
             clients_per_address=given.clients_per_address,
             trusted_proxies=given.trusted_proxies,
         )
@@ -204,7 +203,7 @@ class Service:
     def _health(self) -> HealthReport:
         return HealthReport(
             {
-                **self._server.counters,
+                **self._hub.counters,
                 **self._students.counters,
                 "kept_overflowed": self._replay.overflowed,
             },

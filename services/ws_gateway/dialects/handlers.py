@@ -1,17 +1,35 @@
 """Handle what clients send in each dialect: students, dashboards, and clients that only listen."""
 
+import asyncio
+import logging
+import time
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final
+
+from websockets.frames import CloseCode
 
 from neuroone.contract import topics
 from ws_gateway.access import Access
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
-from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, StudentReading, Watch
-from ws_gateway.students.students import Student, Students
+from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
+from ws_gateway.students.students import Refused, Student, Students
+from ws_gateway.token_bucket import TokenBucket
+from ws_gateway.websocket.connection import Connection
 from ws_gateway.websocket.send_queue import SendQueue
 
+HELLO_TIMEOUT_S: Final = 10.0
+"""A client of the new dialect that sends no hello in this time is disconnected."""
+BAD_IN_A_ROW_MAX: Final = 10
+"""A client that sends so many bad messages without a good one between does not speak this dialect."""
+MESSAGES_RATE_HZ: Final = 1000.0
+"""One client's messages; an app that sends every packet of a headset sends 513 a second. Faster ones wait."""
+MESSAGES_BURST: Final = 3000.0
+"""A phone sends again what it kept while it was away: 50 minutes of readings."""
+RESUMED_ELSEWHERE: Final = 4001
+"""Close code: another connection has resumed this session."""
 STUDENTS_MAX: Final = 100
 """Students that one connection of the first dialect may be, one after the other."""
 WATCH_REFUSED: Final = (
@@ -19,13 +37,15 @@ WATCH_REFUSED: Final = (
     "or start it with --open-dashboards"
 )
 
+log = logging.getLogger(__name__)
+
 
 class NotAllowed(BadFrame):
     """The client may not do what it asked for; its connection is closed after the error."""
 
 
 class Hub:
-    """What the handlers of all clients share. ``link`` tells whether the broker and a recorder are there."""
+    """What all clients share. ``link`` tells whether the broker and a recorder are there."""
 
     def __init__(
         self, students: Students, dashboards: Dashboards, access: Access, link: Callable[[], tuple[bool, bool]]
@@ -34,60 +54,107 @@ class Hub:
         self.dashboards = dashboards
         self.access = access
         self.v1_clients: set[SendQueue] = set()
+        self.counters = dict.fromkeys(
+            (
+                "clients_accepted",
+                "clients_refused",
+                "clients_evicted",
+                "frames_received",
+                "frames_bad",
+                "frames_conflated",
+                "faults",
+            ),
+            0,
+        )
         self._link = link
 
-    def add_v1_client(self, queue: SendQueue) -> None:
-        """Tell a client of the new dialect whether the broker and a recorder are there, now and when it changes."""
-        self.v1_clients.add(queue)
-        queue.send("link", self._link_frame())
-
-    def remove(self, queue: SendQueue) -> None:
-        """Forget a client. Idempotent."""
-        self.v1_clients.discard(queue)
-        self.dashboards.remove(queue)
-
-    def send_link(self) -> None:
-        """Tell all clients of the new dialect whether the broker and a recorder are there."""
-        frame = self._link_frame()
-        for queue in self.v1_clients:
-            queue.send("link", frame)
-
-    def _link_frame(self) -> str:
+    def link_frame(self) -> str:
+        """Make the frame of the new dialect that tells whether the broker and a recorder are there."""
         broker, recorder = self._link()
         return v1.link(broker=broker, recorder=recorder)
 
+    def send_link(self) -> None:
+        """Tell all clients of the new dialect whether the broker and a recorder are there."""
+        frame = self.link_frame()
+        for queue in self.v1_clients:
+            queue.send("link", frame)
 
-class _Handler:
-    """What the handlers of both dialects have in common."""
 
-    def __init__(self, hub: Hub, queue: SendQueue, token: str | None, address: str) -> None:
+class ClientHandler:
+    """One WebSocket client: enforce limits, and close the connection on protocol errors. A subclass has a dialect."""
+
+    __slots__ = ("_address", "_bad_in_a_row", "_bucket", "_connection", "_hub", "_queue", "_student", "_token")
+    _error_frame: Callable[[BadFrame], str]
+
+    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
         self._hub = hub
-        self._queue = queue
+        self._connection = connection
         self._token = token
         self._address = address
+        self._queue = SendQueue(connection)
+        self._bucket = TokenBucket(MESSAGES_RATE_HZ, MESSAGES_BURST, time.monotonic())
+        self._bad_in_a_row = 0
         self._student: Student | None = None
 
+    def on_message(self, message: bytes) -> None:
+        """Handle one message; a client that is too fast is read more slowly."""
+        counters = self._hub.counters
+        counters["frames_received"] += 1
+        wait_s = self._bucket.spend(time.monotonic())
+        if wait_s:
+            self._connection.pause_reading(wait_s)
+        try:
+            self._handle(message)
+        except BadFrame as fault:
+            counters["frames_bad"] += 1
+            self._bad_in_a_row += 1
+            self._queue.send("error", self._error_frame(fault))
+            if isinstance(fault, NotAllowed):
+                self._connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
+            elif self._bad_in_a_row >= BAD_IN_A_ROW_MAX:
+                self._connection.close(CloseCode.POLICY_VIOLATION, "too many bad messages")
+        except Refused:
+            self._connection.close(CloseCode.TRY_AGAIN_LATER, "too busy")
+        except Exception:  # a fault of ours ends this one connection only
+            counters["faults"] += 1
+            log.exception("a fault while serving a client")
+            self._connection.close(CloseCode.INTERNAL_ERROR)
+        else:
+            self._bad_in_a_row = 0
+
+    def resume(self) -> None:
+        """Send what waits: the connection has room again."""
+        self._queue.resume()
+
     def on_close(self) -> None:
-        """Forget the client: its connection is closed."""
-        self._hub.remove(self._queue)
+        """Release everything: the connection is closed."""
+        self._queue.stop()
+        self._hub.v1_clients.discard(self._queue)
+        self._hub.dashboards.remove(self._queue)
         if self._student is not None:
             self._hub.students.leave(self._student)
             self._student = None
+        self._hub.counters["frames_conflated"] += self._queue.conflated
+        self._hub.counters["clients_evicted"] += self._queue.was_too_slow
+
+    @abstractmethod
+    def _handle(self, message: bytes) -> None:
+        """Handle one message. Raises BadFrame or Refused; NotAllowed and Refused end the connection."""
 
 
-class FirstHandler(_Handler):
+class FirstHandler(ClientHandler):
     """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
 
-    error_frame = staticmethod(first.error_frame)
+    __slots__ = ("_joined",)
+    _error_frame = staticmethod(first.error_frame)
 
-    def __init__(self, hub: Hub, queue: SendQueue, token: str | None, address: str) -> None:
-        super().__init__(hub, queue, token, address)
+    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
+        super().__init__(hub, connection, token, address)
         self._joined = 0
         if hub.access.may_watch(token, address):
-            hub.dashboards.listeners.add(queue)
+            hub.dashboards.listeners.add(self._queue)
 
-    def on_message(self, message: bytes) -> None:
-        """Handle one message. Raises BadFrame; NotAllowed ends the connection."""
+    def _handle(self, message: bytes) -> None:
         hub = self._hub
         hub.dashboards.listeners.discard(self._queue)
         if first.is_dash(message):
@@ -107,28 +174,25 @@ class FirstHandler(_Handler):
         self._student = hub.students.on_frame(self._student, frame)
 
 
-class V1Handler(_Handler):
-    """A client of ``neuroone.v1``: sends hello, and is a student or a dashboard from then on.
+class V1Handler(ClientHandler):
+    """A client of ``neuroone.v1``: sends hello, and is a student or a dashboard from then on."""
 
-    ``on_resumed_elsewhere`` closes this connection when another one resumes its session.
-    """
+    __slots__ = ("_hello", "_hello_timer")
+    _error_frame = staticmethod(v1.error)
 
-    error_frame = staticmethod(v1.error)
-
-    def __init__(
-        self, hub: Hub, queue: SendQueue, token: str | None, address: str, on_resumed_elsewhere: Callable[[], None]
-    ) -> None:
-        super().__init__(hub, queue, token, address)
-        self._on_resumed_elsewhere = on_resumed_elsewhere
+    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
+        super().__init__(hub, connection, token, address)
         self._hello: Hello | None = None
+        self._hello_timer = asyncio.get_running_loop().call_later(
+            HELLO_TIMEOUT_S, connection.close, CloseCode.POLICY_VIOLATION, "no hello"
+        )
 
-    @property
-    def has_said_hello(self) -> bool:
-        """True once the client has said who it is."""
-        return self._hello is not None
+    def on_close(self) -> None:
+        """Release everything: the connection is closed."""
+        self._hello_timer.cancel()
+        super().on_close()
 
-    def on_message(self, message: bytes) -> None:
-        """Handle one message. Raises BadFrame or Refused; NotAllowed and Refused end the connection."""
+    def _handle(self, message: bytes) -> None:
         request = v1.parse(message)
         match request:
             case Hello():
@@ -139,7 +203,7 @@ class V1Handler(_Handler):
                 self._on_marker(request)
             case Watch():
                 self._hub.dashboards.watch(self._queue, request.group, request.source)
-            case StudentReading():
+            case _:
                 if self._student is None:
                     raise BadFrame("not_a_student", "type", "only students send readings")
                 self._hub.students.on_reading(self._student, request)
@@ -162,10 +226,12 @@ class V1Handler(_Handler):
             student.on_progress = self._send_ack
             self._welcome(v1.welcome(student.stream, student.acked + 1))
         self._hello = hello
+        self._hello_timer.cancel()
 
     def _welcome(self, frame: str) -> None:
         self._queue.send("welcome", frame)
-        self._hub.add_v1_client(self._queue)
+        self._hub.v1_clients.add(self._queue)
+        self._queue.send("link", self._hub.link_frame())
 
     def _on_marker(self, marker: Marker) -> None:
         if self._student is not None:
@@ -182,4 +248,4 @@ class V1Handler(_Handler):
 
     def _give_up(self) -> None:
         self._student = None
-        self._on_resumed_elsewhere()
+        self._connection.close(RESUMED_ELSEWHERE, "resumed elsewhere")

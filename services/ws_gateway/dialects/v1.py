@@ -5,7 +5,6 @@ Translate between the clients' JSON and the contract, without I/O.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, TypeVar
@@ -89,22 +88,11 @@ class Watch(Message, frozen=True, kw_only=True):
     source: Annotated[Label | None, about("The stream's source; null: no stream.")] = None
 
 
-@dataclass(frozen=True, slots=True)
-class StudentReading:
-    """A reading as the student's app sends it: the contract's without session, name and code. Checked by `reading`."""
-
-    given: Mapping[str, Any]
-
-    def reading(self, *, session: str, name: str | None, code: str | None, now: datetime) -> Reading:
-        """Make the contract's reading; ``now`` is its time if the app gave none. Raises BadFrame."""
-        own = {"session": session, "name": name, "code": code, "kind": "client"}
-        return _checked(Reading, {"time": now, "poor_signal": None, **self.given, **own})
+StudentReading = Mapping[str, Any]
+"""A reading as the student's app sends it: the contract's without session, name and code. Not checked yet."""
 
 
-Request = Hello | Marker | Watch | StudentReading
-
-
-def parse(message: bytes) -> Request:
+def parse(message: bytes) -> Hello | Marker | Watch | StudentReading:
     """Parse what a client sent. Raises BadFrame."""
     try:
         given = load_object(message)
@@ -117,12 +105,20 @@ def parse(message: bytes) -> Request:
                 raise BadFrame("bad_value", "session", "session may have the characters A-Z a-z 0-9 _ - only")
             return hello
         case "reading":
-            return StudentReading(given)
+            return given
         case "marker":
             return _checked(Marker, given)
         case "watch":
             return _checked(Watch, given)
     raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
+
+
+def student_reading(
+    given: StudentReading, *, session: str, name: str | None, code: str | None, now: datetime
+) -> Reading:
+    """Make the contract's reading; ``now`` is its time if the app gave none. Raises BadFrame."""
+    own = {"session": session, "name": name, "code": code, "kind": "client"}
+    return _checked(Reading, {"time": now, "poor_signal": None, **given, **own})
 
 
 def welcome(stream: Stream | None = None, next_seq: int | None = None) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -20,6 +21,7 @@ from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import Stream
 from neuroone.service.stream_states import clear_orphan, status_after
+from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.dialects.v1 import Marker, Stage, StudentReading
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
@@ -51,43 +53,31 @@ def _ignore(*progress: object) -> None:
     """Stand in for the callbacks of a client that wants no acks."""
 
 
+@dataclass(eq=False, slots=True)
 class Student:
-    """One student on one connection: a stream that no other connection of this gateway has, and one session of it."""
+    """One student on one connection: a stream that no other connection of this gateway has, and one session of it.
 
-    __slots__ = (
-        "acked",
-        "code",
-        "group",
-        "last_s",
-        "name",
-        "on_progress",
-        "on_resumed_elsewhere",
-        "rate_limiter",
-        "reading_topic",
-        "seq",
-        "session",
-        "source",
-        "status",
-        "stream",
-    )
+    ``seq`` is that of its next reading, ``acked`` that of the last one that the broker has; ``last_s`` is the time of
+    its last message.
+    """
 
-    def __init__(
-        self, topic: Topic, name: str | None, code: str | None, rate_limiter: RateLimiter, session: str
-    ) -> None:
-        self.group = topic["group"]
-        self.source = topic["source"]
-        self.session = session
-        self.stream: Stream = (self.group, self.source, session)
-        self.name = name
-        self.code = code
-        self.acked = -1
-        self.reading_topic = str(topic)
-        self.on_progress: Progress = _ignore
-        self.on_resumed_elsewhere: Callable[[], None] = _ignore
-        self.rate_limiter = rate_limiter
-        self.seq = 0
-        self.last_s = float("-inf")
-        self.status = StreamStatus.OFFLINE
+    stream: Stream
+    reading_topic: str
+    name: str | None
+    code: str | None
+    rate_limiter: RateLimiter
+    on_progress: Progress = _ignore
+    on_resumed_elsewhere: Callable[[], None] = _ignore
+    seq: int = 0
+    acked: int = -1
+    last_s: float = float("-inf")
+    status: StreamStatus = StreamStatus.OFFLINE
+    group: str = field(init=False)
+    source: str = field(init=False)
+    session: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.group, self.source, self.session = self.stream
 
     def matches(self, name: str | None, code: str | None) -> bool:
         """Return True if this is the student of that name and code."""
@@ -131,10 +121,8 @@ class Students:
                 self.leave(student)
             student = self._join(frame.name, frame.code, uuid.uuid4().hex)
         now_s = student.last_s = self._clock()
-        limiter = student.rate_limiter
-        coalesced = limiter.coalesced
-        arrival = limiter.offer(Arrival(frame, self._now()), now_s)
-        self.counters["readings_coalesced"] += limiter.coalesced - coalesced
+        self.counters["readings_coalesced"] += student.rate_limiter.waiting is not None
+        arrival = student.rate_limiter.offer(Arrival(frame, self._now()), now_s)
         if arrival is None:
             self._waiting.add(student)
         else:
@@ -157,9 +145,11 @@ class Students:
             self._sessions.popitem(last=False)
         return student
 
-    def on_reading(self, student: Student, request: StudentReading) -> None:
+    def on_reading(self, student: Student, given: StudentReading) -> None:
         """Publish a reading of the new dialect, unless it came before. Raises BadFrame or Refused."""
-        reading = request.reading(session=student.session, name=student.name, code=student.code, now=self._now())
+        reading = v1.student_reading(
+            given, session=student.session, name=student.name, code=student.code, now=self._now()
+        )
         student.last_s = self._clock()
         if reading.seq >= student.seq:
             self._publish_reading(student, reading)
@@ -261,8 +251,9 @@ class Students:
         while (group, source) in self._active or self._registry.is_elsewhere(group, source, session):
             number += 1
             source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
-        topic = topics.reading(self._client.identity.site, group, source)
-        student = Student(topic, name, code, RateLimiter(self._rate_hz, self._clock()), session)
+        topic = str(topics.reading(self._client.identity.site, group, source))
+        limiter = RateLimiter(self._rate_hz, self._clock())
+        student = Student((group, source, session), topic, name, code, limiter)
         self._active[group, source] = student
         self.counters["students_joined"] += 1
         return student

@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 
 if TYPE_CHECKING:  # these two import this module
-    from ws_gateway.websocket.client_handler import ClientHandler
+    from ws_gateway.dialects.handlers import ClientHandler
     from ws_gateway.websocket.server import Server
 
 OPEN_TIMEOUT_S: Final = 5.0
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._protocol = protocol
         self._client: ClientHandler | None = None
         self._held_events: list[Event] = []
-        self._fragments: bytearray | None = None
+        self._fragments = b""
         self._answer: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._is_ignoring = False
@@ -228,15 +228,10 @@ class Connection(asyncio.Protocol):
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._is_ignoring:
-            message = frame.data
-            if self._fragments is not None or not frame.fin:
-                self._fragments = bytearray() if self._fragments is None else self._fragments
-                self._fragments += message
-                if not frame.fin:
-                    return
-                message, self._fragments = self._fragments, None
-            if self._client is not None:
-                self._client.on_message(bytes(message))
+            message = self._fragments + bytes(frame.data)
+            self._fragments = b"" if frame.fin else message
+            if frame.fin and self._client is not None:
+                self._client.on_message(message)
 
     def _ping(self) -> None:
         if self._is_pinged:

@@ -3,20 +3,19 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.typing import Origin, Subprotocol
+from websockets.typing import Origin
 
 from neuroone.contract.errors import SettingsError
 from ws_gateway.access import Network, client_address, is_here, token_given
-from ws_gateway.dialects.handlers import Hub
+from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub, V1Handler
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.http.browsers import HttpHandler
-from ws_gateway.websocket.client_handler import ClientHandler
 from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection, Dialects
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
@@ -36,47 +35,34 @@ class Server:
         hub: Hub,
         http: HttpHandler,
         *,
-        clock: Callable[[], float],
         clients_per_address: int,
         trusted_proxies: Sequence[Network],
     ) -> None:
         self._hub = hub
         self._http = http
-        self._clock = clock
         self._clients_per_address = clients_per_address
         self._trusted_proxies = trusted_proxies
         self._addresses: Counter[str] = Counter()
-        self._origins: list[Origin | None] | None = None
-        self._connections: set[Connection] = set()
-        self._clients: dict[Connection, str] = {}
+        self._connections: dict[Connection, str | None] = {}
         self._listener: asyncio.Server | None = None
         self._empty = asyncio.Event()
         self._empty.set()
         self.is_stopping = False
-        self.counters: dict[str, int] = dict.fromkeys(
-            (
-                "clients_accepted",
-                "clients_refused",
-                "clients_evicted",
-                "frames_received",
-                "frames_bad",
-                "frames_conflated",
-                "faults",
-            ),
-            0,
-        )
 
     @property
     def clients(self) -> int:
         """WebSocket clients that are connected now."""
-        return len(self._clients)
+        return self._addresses.total()
 
     async def listen(self, host: str, port: int, origins: Sequence[str]) -> None:
         """Start to accept connections. Raises SettingsError if the address cannot be used."""
-        self._origins = [*map(Origin, origins), None] if origins else None
+        allowed = [*map(Origin, origins), None] if origins else None
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                self._new_connection, host, port, backlog=ACCEPT_QUEUE_MAX
+                lambda: Connection(self, Dialects(origins=allowed, max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG)),
+                host,
+                port,
+                backlog=ACCEPT_QUEUE_MAX,
             )
         except OSError as error:
             reason = error.strerror or str(error)
@@ -87,7 +73,7 @@ class Server:
     def stop_accepting(self) -> None:
         """Refuse new clients, and ignore messages from the present ones."""
         self.is_stopping = True
-        for connection in self._clients:
+        for connection in self._connections:
             connection.ignore_messages()
 
     async def close(self) -> None:
@@ -95,11 +81,11 @@ class Server:
         if self._listener is None:
             return
         self._listener.close()
-        for connection in tuple(self._connections):
-            if connection in self._clients:
-                connection.close(CloseCode.SERVICE_RESTART, "restart")
-            else:
+        for connection, address in tuple(self._connections.items()):
+            if address is None:
                 connection.abort()
+            else:
+                connection.close(CloseCode.SERVICE_RESTART, "restart")
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._empty.wait()
@@ -110,7 +96,7 @@ class Server:
 
     def on_connect(self, connection: Connection) -> None:
         """Register a new connection."""
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._empty.clear()
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
@@ -121,40 +107,28 @@ class Server:
         if self.is_stopping:
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")
         if self._addresses[address] >= self._clients_per_address or not self._hub.access.may_connect(address):
-            self.counters["clients_refused"] += 1
+            self._hub.counters["clients_refused"] += 1
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
     def on_open(self, connection: Connection, request: Request) -> ClientHandler:
         """Make the handler of a WebSocket client that was accepted."""
         address = self._address_of(connection, request)
-        self.counters["clients_accepted"] += 1
+        self._hub.counters["clients_accepted"] += 1
         self._addresses[address] += 1
-        self._clients[connection] = address
-        token = self._token_of(connection, request)
-        return ClientHandler(self._hub, connection, token, address, self.counters, self._clock)
+        self._connections[connection] = address
+        handler = V1Handler if connection.subprotocol == SUBPROTOCOL else FirstHandler
+        return handler(self._hub, connection, self._token_of(connection, request), address)
 
     def on_close(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self._connections.discard(connection)
+        address = self._connections.pop(connection)
         if not self._connections:
             self._empty.set()
-        address = self._clients.pop(connection, None)
         if address is not None:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
-
-    def _new_connection(self) -> Connection:
-        return Connection(
-            self,
-            Dialects(
-                origins=self._origins,
-                subprotocols=[Subprotocol(SUBPROTOCOL)],
-                max_size=MESSAGE_MAX_BYTES,
-                logger=_LIBRARY_LOG,
-            ),
-        )
 
     def _token_of(self, connection: Connection, request: Request) -> str | None:
         headers = request.headers
