@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,7 +26,7 @@ from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects.handlers import Hub
 from ws_gateway.http import metrics
 from ws_gateway.http.browsers import HttpHandler
-from ws_gateway.http.pages import Downloads, Pages
+from ws_gateway.http.pages import Downloads
 from ws_gateway.http.recordings import Recordings
 from ws_gateway.settings import Settings
 from ws_gateway.students.stream_registry import StreamRegistry
@@ -98,10 +97,9 @@ class Service:
         )
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
-            Pages(),
             Downloads(recordings, access.may_watch),
             is_ready=lambda: self._client.is_connected and not self._server.is_stopping,
-            metrics=lambda: metrics.page(self._all_metrics()),
+            metrics=self._metrics,
         )
         self._server = Server(
             self._hub,
@@ -202,11 +200,7 @@ class Service:
 
     def _health(self) -> HealthReport:
         return HealthReport(
-            {
-                **self._hub.counters,
-                **self._students.counters,
-                "kept_overflowed": self._replay.overflowed,
-            },
+            {**self._hub.counters, **self._students.counters, "kept_overflowed": self._replay.overflowed},
             {
                 "clients": self._server.clients,
                 "students": len(self._students),
@@ -217,14 +211,10 @@ class Service:
             memory_bytes=resident_bytes(),
         )
 
-    def _all_metrics(self) -> HealthReport:
-        """Add the broker connection's numbers, which its health messages hold already."""
+    def _metrics(self) -> bytes:
+        """Make the page ``/metrics``; the health messages hold the broker connection's numbers already."""
         report, client = self._health(), self._client
-        return replace(
-            report,
-            counters={**client.counters, **report.counters},
-            gauges={"outbox": client.waiting, **report.gauges},
-        )
+        return metrics.page({**client.counters, **report.counters}, {"outbox": client.waiting, **report.gauges})
 
 
 def _access(given: Settings) -> Access:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from ws_gateway.http.pages import Downloads, Page, Pages
+from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.websocket.connection import Connection
 
 DOWNLOADS_MAX: Final = 2
@@ -21,10 +22,8 @@ DOWNLOAD_TIMEOUT_S: Final = 300.0
 class HttpHandler:
     """Answer requests without a WebSocket. ``is_ready`` tells whether the gateway can work, for ``/readyz``."""
 
-    def __init__(
-        self, pages: Pages, downloads: Downloads, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]
-    ) -> None:
-        self._pages = pages
+    def __init__(self, downloads: Downloads, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+        self._pages = Pages()
         self._downloads = downloads
         self._is_ready = is_ready
         self._metrics = metrics
@@ -41,15 +40,15 @@ class HttpHandler:
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n")
         if path == "/metrics":
             text = self._metrics()
-            headers = Headers({"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "Connection": "close"})
-            headers["Content-Length"] = str(len(text))
+            kind = "text/plain; version=0.0.4; charset=utf-8"
+            headers = Headers({"Content-Type": kind, "Connection": "close", "Content-Length": str(len(text))})
             return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
             refusal = self._downloads.refuse(request.path, request.headers.get("Authorization"), address)
-            return self._load(connection, request, path) if refusal is None else _response(refusal, request)
+            return self._load(connection, request, path) if refusal is None else _for_method(refusal, request)
         page = self._pages.get(path, request.headers.get("If-None-Match"))
         if page is not None:
-            return _response(page, request)
+            return _for_method(page, request)
         return connection.text_response(
             HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
         )
@@ -57,10 +56,8 @@ class HttpHandler:
     async def _load(self, connection: Connection, request: Request, path: str) -> Response:
         connection.extend_timeout(DOWNLOAD_TIMEOUT_S)
         async with self._download_slots:
-            page = await asyncio.to_thread(self._downloads.load, path)
-        return _response(page, request)
+            return _for_method(await asyncio.to_thread(self._downloads.load, path), request)
 
 
-def _response(page: Page, request: Request) -> Response:
-    body = b"" if request.method == "HEAD" else page.body
-    return Response(page.status, HTTPStatus(page.status).phrase, Headers(page.headers), body)
+def _for_method(page: Response, request: Request) -> Response:
+    return replace(page, body=b"") if request.method == "HEAD" else page

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
+
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 from ws_gateway.access import token_given
 from ws_gateway.http.recordings import NotListed, Recordings, TooLarge
@@ -35,15 +37,6 @@ SECURITY_HEADERS: Final = {
 """Sent with every answer: nothing from elsewhere, nothing inline, and the token in the address is sent nowhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One HTTP answer."""
-
-    status: HTTPStatus
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Pages:
     """The page's files, in memory. An unchanged one is not sent again: its ETag is its hash."""
 
@@ -52,11 +45,11 @@ class Pages:
         files.setdefault(f"/page/{CLIENT}", CHECKOUT / CLIENT)
         self._pages = {path: _static_page(file) for path, file in files.items()}
 
-    def get(self, path: str, etag: str | None) -> Page | None:
+    def get(self, path: str, etag: str | None) -> Response | None:
         """Return the page at a path, or that it is unchanged; None if there is no such page."""
         page = self._pages.get(ENTRANCES.get(path, path))
         if page is not None and etag is not None and page.headers["ETag"] in etag:
-            return Page(HTTPStatus.NOT_MODIFIED, page.headers, b"")
+            return Response(HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_MODIFIED.phrase, page.headers)
         return page
 
 
@@ -70,18 +63,16 @@ class Downloads:
         self._recordings = recordings
         self._may_watch = may_watch
 
-    def refuse(self, target: str, authorization: str | None, address: str) -> Page | None:
+    def refuse(self, target: str, authorization: str | None, address: str) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
         if not self._may_watch(token_given(target, authorization), address):
             return _text_page(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", {"WWW-Authenticate": "Bearer"})
-        if self._recordings is None:
-            return _text_page(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
         return None
 
-    def load(self, path: str) -> Page:
+    def load(self, path: str) -> Response:
         """Return what a client that may download asks for. Reads files: call it in a thread."""
         if self._recordings is None:
-            return _NOTHING
+            return _text_page(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
         try:
             match unquote(path, errors="strict").split("/")[2:]:
                 case []:
@@ -96,26 +87,24 @@ class Downloads:
             return _text_page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}\n")
         except OSError as error:
             return _text_page(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
-        return _NOTHING
+        return _text_page(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
 
 
-def _static_page(file: Path) -> Page:
+def _static_page(file: Path) -> Response:
     body = file.read_bytes()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     return _page(HTTPStatus.OK, TYPES[file.suffix], body, {"Cache-Control": "no-cache", "ETag": etag})
 
 
-def _download(kind: str, name: str, body: bytes) -> Page:
+def _download(kind: str, name: str, body: bytes) -> Response:
     return _page(HTTPStatus.OK, kind, body, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
 
 
-def _text_page(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Page:
+def _text_page(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Response:
     return _page(status, "text/plain; charset=utf-8", text.encode(), more)
 
 
-def _page(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] | None = None) -> Page:
+def _page(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] | None = None) -> Response:
     headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
-    return Page(status, {"Cache-Control": "no-store", **SECURITY_HEADERS, **headers, **(more or {})}, body)
-
-
-_NOTHING: Final = _text_page(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
+    all_headers = {"Cache-Control": "no-store", **SECURITY_HEADERS, **headers, **(more or {})}
+    return Response(status, status.phrase, Headers(all_headers), body)

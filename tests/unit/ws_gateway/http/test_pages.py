@@ -35,14 +35,14 @@ def test_a_page_has_type_policy_and_etag(path, kind):
     """An unchanged page is not sent again."""
     page = Pages().get(path, None)
     assert page is not None
-    assert (page.status, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
+    assert (page.status_code, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Referrer-Policy"] == "no-referrer"
     again = Pages().get(path, f'"other", {page.headers["ETag"]}')
     assert again is not None
-    assert (again.status, again.body) == (HTTPStatus.NOT_MODIFIED, b"")
+    assert (again.status_code, again.body) == (HTTPStatus.NOT_MODIFIED, b"")
 
 
 @pytest.mark.parametrize("path", ["/page", "/page/", "/page/../pages.py", "/index.html", "/page/uplot/README.md", "/x"])

@@ -7,9 +7,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from websockets.http11 import Response
 
 from ws_gateway.http import recordings
-from ws_gateway.http.pages import Downloads, Page
+from ws_gateway.http.pages import Downloads
 from ws_gateway.http.recordings import Recordings
 
 SIDECAR = {
@@ -48,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def get(folder: Path | None, path: str) -> Page:
+def get(folder: Path | None, path: str) -> Response:
     downloads = Downloads(None if folder is None else Recordings(folder), lambda token, address: token == "t")
     return downloads.refuse(path, "Bearer t", "::1") or downloads.load(path)
 
@@ -77,7 +78,7 @@ def test_the_list_shows_sessions_and_files(folder):
 def test_files_and_sessions_can_be_downloaded(folder):
     """A CSV is the file, a ZIP has the session's files; both are saved under their name and kept by no cache."""
     csv = get(folder, "/recordings/files/Joao_Silva.csv")
-    assert (csv.status, csv.body) == (HTTPStatus.OK, b"Att\n85\n")
+    assert (csv.status_code, csv.body) == (HTTPStatus.OK, b"Att\n85\n")
     assert csv.headers["Content-Disposition"] == "attachment; filename*=UTF-8''Joao_Silva.csv"
     assert csv.headers["Cache-Control"] == "no-store"
     session = get(folder, "/recordings/sessions/2026-11-22/182031_A_Ana.zip")
@@ -110,7 +111,7 @@ def test_files_and_sessions_can_be_downloaded(folder):
 def test_nothing_else_is_served(folder, path):
     """No hidden file, no link, no path out of the directory."""
     page = get(folder, path)
-    assert page.status == HTTPStatus.NOT_FOUND
+    assert page.status_code == HTTPStatus.NOT_FOUND
     assert b"secret" not in page.body
 
 
@@ -119,7 +120,7 @@ def test_downloads_need_the_token(folder):
     for authorization in (None, "Bearer wrong", "t"):
         page = downloads.refuse("/recordings/files/Joao_Silva.csv", authorization, "::1")
         assert page is not None
-        assert page.status == HTTPStatus.UNAUTHORIZED
+        assert page.status_code == HTTPStatus.UNAUTHORIZED
     assert downloads.refuse("/recordings?token=t", None, "::1") is None
 
 
@@ -133,7 +134,7 @@ def test_a_closed_session_has_the_counts_of_its_sidecar(folder):
 
 
 def test_a_gateway_without_recordings():
-    assert get(None, "/recordings").status == HTTPStatus.NOT_FOUND
+    assert get(None, "/recordings").status_code == HTTPStatus.NOT_FOUND
 
 
 def test_an_empty_directory(tmp_path):
@@ -148,10 +149,10 @@ def test_the_list_and_downloads_are_bounded(folder, monkeypatch):
     monkeypatch.setattr(recordings, "DOWNLOAD_MAX_BYTES", 6)
     listed = json.loads(get(folder, "/recordings").body)
     assert (len(listed["sessions"]), listed["older"]) == (1, 1)
-    assert get(folder, "/recordings/files/Joao_Silva.csv").status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    assert get(folder, "/recordings/files/Joao_Silva.csv").status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     for path in ("2026-11-22/182031_A_Ana", "2026-11-21/090000_A_Ana"):
         expected = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if "22" in path[:10] else HTTPStatus.OK
-        assert get(folder, f"/recordings/sessions/{path}.zip").status == expected
+        assert get(folder, f"/recordings/sessions/{path}.zip").status_code == expected
 
 
 def test_a_session_with_a_broken_sidecar_is_listed(folder):
