@@ -1,7 +1,7 @@
 """The actions of the window: their names, keys and menus."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
@@ -37,12 +37,14 @@ CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
 
 
 class WindowActions(QObject):
-    """The actions, by name, and their menus. A handler is called with True when its action is switched on."""
+    """The actions, by name, and their menus.
 
-    def __init__(self, window: QMainWindow, handlers: Mapping[str, Callable[[bool], object]]) -> None:
+    A handler is called with True when its action is switched on; that of a choice with the chosen value.
+    """
+
+    def __init__(self, window: QMainWindow, handlers: Mapping[str, Callable[[Any], object]]) -> None:
         super().__init__(window)
         self.by_name: dict[str, QAction] = {}
-        self.groups = {choice: QActionGroup(window) for choice in CHOICES}
         self.menus = {name: translated(QMenu(window), title=f"menu.{name}") for name in (*MENUS, *CHOICES)}
         for name, keys in KEYS.items():
             action = self._add(name, QAction(window, checkable=name in SWITCHES))
@@ -53,10 +55,11 @@ class WindowActions(QObject):
             window.menuBar().addMenu(self.menus[menu])
         for choice, values in CHOICES.items():
             self.menus["view"].addMenu(self.menus[choice])
+            group = QActionGroup(window)
             for value in values:
                 action = self._add(f"{choice} {value}", QAction(window, checkable=True))
-                action.setData(value)
-                self.groups[choice].addAction(action)
+                action.triggered.connect(lambda _, choice=choice, value=value: handlers[choice](value))
+                group.addAction(action)
                 self.menus[choice].addAction(action)
 
     def _add(self, name: str, action: QAction) -> QAction:

@@ -16,6 +16,7 @@ from monitor_gui.feed import Feed, StreamId
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
+from monitor_gui.settings import PAGES
 from monitor_gui.shortcuts import ShortcutsPage
 from monitor_gui.texts import retranslate, translated
 from monitor_gui.view import WINDOWS_S, Bars, Scale, View, status_of
@@ -31,7 +32,6 @@ SIZE_PX: Final = (1240, 720)
 SCROLL_STEP_S: Final = 5.0
 MESSAGE_SHOWN_MS: Final = 8000
 """How long the status bar shows the result of an action."""
-PAGES: Final = ("monitor", "connection", "shortcuts")
 
 
 class StreamBar(QToolBar):
@@ -272,12 +272,12 @@ class MonitorWindow(QMainWindow):
                 "picture": lambda _: self.ask_for_picture(),
                 "table": lambda _: self.ask_for_table(),
                 "quit": lambda _: self.close(),
+                "theme": self.choose_theme,
+                "language": self.choose_language,
             },
         )
         actions.by_name[f"theme {self.preferences.theme() or 'system'}"].setChecked(True)
         actions.by_name[f"language {texts.language()}"].setChecked(True)
-        actions.groups["theme"].triggered.connect(lambda action: self.choose_theme(action.data()))
-        actions.groups["language"].triggered.connect(lambda action: self.choose_language(action.data()))
         return actions
 
     def _connect_widgets(self) -> None:
@@ -305,13 +305,12 @@ class MonitorWindow(QMainWindow):
     def _show_connection(self, states: dict[StreamId, StreamState], status: dict[StreamId, StreamStatus]) -> None:
         is_connected = self.feed.is_connected
         if self.feed.fault is not None:
-            text = texts.of("connection.replaced")
+            key = "connection.replaced"
         elif is_connected:
-            text = texts.of("connection.connected").format(self.feed.broker)
-        elif self.feed.broker is not None:
-            text = texts.of("connection.no_answer").format(self.feed.broker)
+            key = "connection.connected"
         else:
-            text = texts.of("connection.no_broker")
+            key = "connection.no_broker" if self.feed.broker is None else "connection.no_answer"
+        text = texts.of(key).format(self.feed.broker)
         self.connection.setText(text)
         self.broker_page.broker.show_connection(text)
         self.plots_page.show_connection(is_connected)

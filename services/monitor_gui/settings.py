@@ -10,6 +10,7 @@ from neuroone.service.settings import SiteSettings, decimal, one_of, setting, to
 
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
+PAGES: Final = ("monitor", "connection", "shortcuts")
 
 
 def stream_id(text: str) -> StreamId:
@@ -38,9 +39,7 @@ class Settings(SiteSettings):
     compare: StreamId | None = setting(None, stream_id, "A second stream, to show beside it.", metavar="GROUP/SOURCE")
     language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
-    page: str | None = setting(
-        None, one_of("monitor", "connection", "shortcuts"), "The page to begin with: monitor, connection or shortcuts."
-    )
+    page: str | None = setting(None, one_of(*PAGES), "The page to begin with: monitor, connection or shortcuts.")
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
     )
