@@ -64,7 +64,6 @@ def monitor_frames(app: QApplication, *, is_full: bool) -> tuple[float, float, f
     feed = Feed(no_broker, "local", lambda: 0.0)
     feed.watch(STREAM)
     with feed.watched(STREAM) as watched:
-        assert watched is not None
         for second in range(POINTS + 1):
             bands = {band: int(10 ** RNG.uniform(3, 6)) for band in BANDS}
             watched.history.add_reading(reading(second, bands), float(second))

@@ -87,7 +87,6 @@ def watch(url: str, folder: Path, minutes: float) -> None:
                 sizes.append(own.memory_info().rss / 1e6)
         time.sleep(max(0.0, FRAME_PERIOD_MS - frame_ms) / 1000)
     with feed.watched(stream) as watched:
-        assert watched is not None
         counters = dict(watched.history.counters)
     window.close()
     feed.close()

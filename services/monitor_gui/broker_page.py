@@ -1,6 +1,7 @@
 """The connection page: the broker, the streams on it, and a headset on this computer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from PySide6.QtCore import QItemSelectionModel, QSignalBlocker, Qt, Signal
@@ -95,7 +96,7 @@ class BrokerBox(QGroupBox):
             return
         self._has_wrong_address = False
         user, password = self.user.text() or address.user, self.password.text() or address.password
-        self.chosen.emit(BrokerAddress(address.host, address.port, address.tls, user, password))
+        self.chosen.emit(replace(address, user=user, password=password))
 
 
 class StreamsBox(QGroupBox):

@@ -37,14 +37,13 @@ def save_picture(widget: QWidget, path: Path) -> bool:
     return is_saved
 
 
-def save_tables(shown: Iterable[Shown], hidden: frozenset[str], path: Path) -> list[Path]:
+def save_tables(shown: list[Shown], hidden: frozenset[str], path: Path) -> list[Path]:
     """Save readings to ``path`` and raw samples to ``NAME-raw.csv``; return the files. Raises OSError."""
-    streams = list(shown)
-    _write_csv(path, reading_rows(streams, hidden))
-    if not any(each.raw is not None and len(each.raw.counts) for each in streams):
+    _write_csv(path, reading_rows(shown, hidden))
+    if not any(each.raw is not None and len(each.raw.counts) for each in shown):
         return [path]
     raw_path = path.with_name(f"{path.stem}-raw{path.suffix}")
-    _write_csv(raw_path, raw_rows(streams))
+    _write_csv(raw_path, raw_rows(shown))
     return [path, raw_path]
 
 

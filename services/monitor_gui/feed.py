@@ -134,10 +134,10 @@ class Feed:
             return state, None if state is None else self._services.get((state.service, state.instance))
 
     @contextmanager
-    def watched(self, stream: StreamId) -> Iterator[WatchedStream | None]:
-        """Lock and give what is kept of a stream. Be quick: the client's thread waits."""
+    def watched(self, stream: StreamId) -> Iterator[WatchedStream]:
+        """Lock and give what is kept of a stream that is watched. Be quick: the client's thread waits."""
         with self._lock:
-            yield self._watched.get(stream)
+            yield self._watched[stream]
 
     def publish_marker(self, stream: StreamId, time: datetime, note: str) -> bool:
         """Publish a marker to the stream's group; False if it can neither be sent nor kept for sending."""
@@ -147,10 +147,9 @@ class Feed:
         return self._client.publish(topics.event(self.site, stream.group), event)
 
     def now(self, stream: StreamId) -> datetime:
-        """Return the current time of the clock that stamps the stream's readings, for markers to match them."""
-        with self._lock:
-            watched = self._watched.get(stream)
-            if watched is None or watched.history.latest is None:
+        """Return the current time of the clock that stamps a watched stream's readings, for markers to match them."""
+        with self.watched(stream) as watched:
+            if watched.history.latest is None:
                 return datetime.now(UTC)
             return datetime.fromtimestamp(self.clock() + watched.history.offset_s, UTC)
 
@@ -190,7 +189,9 @@ class Feed:
             elif isinstance(message, ServiceState):
                 self._services[topic["service"], topic["instance"]] = message
             elif isinstance(message, Recorded):
-                self._on_recorded(message, now_s)
+                for receipt in message.streams:
+                    if recorded := self._watched.get(StreamId(receipt.group, receipt.source)):
+                        recorded.recorded, recorded.recorded_at_s = receipt, now_s
             elif isinstance(message, GroupEvent):
                 for stream, watched in self._watched.items():
                     if stream.group == topic["group"] and all(each.id != message.id for each in watched.events):
@@ -206,11 +207,6 @@ class Feed:
             self.counters["streams_left_out"] += 1
         else:
             self._states[stream] = state
-
-    def _on_recorded(self, recorded: Recorded, now_s: float) -> None:
-        for receipt in recorded.streams:
-            if watched := self._watched.get(StreamId(receipt.group, receipt.source)):
-                watched.recorded, watched.recorded_at_s = receipt, now_s
 
     def _on_cleared(self, topic: str) -> None:
         """Forget a state: an empty retained message clears it."""

@@ -137,11 +137,10 @@ class History:
         numbers = np.arange(first, first + len(counts))
         return RawSpan(self._raw_end_s - (total - 1 - numbers) / rate_hz, counts)
 
-    @property
-    def oldest_s(self) -> float | None:
-        """Return the time of the oldest kept reading; None before the first."""
+    def oldest_age_s(self, now_s: float) -> float:
+        """Return the seconds from the oldest kept reading to ``now_s`` on this computer's clock; 0 before the first."""
         rows = self._readings.last(READINGS_MAX)
-        return float(rows[0, 0]) if len(rows) else None
+        return now_s + self.offset_s - float(rows[0, 0]) if len(rows) else 0.0
 
     def _set_clock(self, offset_s: float) -> None:
         # The largest offset is that of the message which travelled fastest.

@@ -61,9 +61,8 @@ class LocalBridge(QObject):
         for flag, text in (("--name", name.strip()), ("--code", code.strip())):
             program += [f"{flag}={text}"] if text else []
         environment = QProcessEnvironment.systemEnvironment()
-        environment.insert(
-            "NEUROONE_BROKER", broker.url
-        )  # not in the command line, which every user of the computer can read
+        # Not in the command line, which every user of the computer can read.
+        environment.insert("NEUROONE_BROKER", broker.url)
         environment.insert(STOP_ON_EOF, "1")
         self._run.setProcessEnvironment(environment)
         self.port, self.last_line, self.exit_code = port, "", None
@@ -87,7 +86,7 @@ class LocalBridge(QObject):
     def _on_stderr(self) -> None:
         lines = bytes(self._run.readAllStandardError().data()).decode("utf-8", "replace").strip().splitlines()
         if lines:
-            self.last_line = lines[-1].partition(": ")[2][:LAST_LINE_MAX_CHARS] or lines[-1][:LAST_LINE_MAX_CHARS]
+            self.last_line = (lines[-1].partition(": ")[2] or lines[-1])[:LAST_LINE_MAX_CHARS]
             self.changed.emit()
 
     def _on_finished(self, exit_code: int) -> None:

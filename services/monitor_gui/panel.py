@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import numpy as np
 from PySide6.QtCore import QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -46,9 +45,9 @@ class StreamPanel(QWidget):
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
         self.events: list[GroupEvent] = []
-        self._readings_seen = -1
+        self._drawn: tuple[View, int] | None = None
+        """The view of the drawn lines, and how many readings had arrived."""
         self._drawn_s = float("-inf")
-        self._view: View | None = None
         self._lay_out()
         self.restyle()
 
@@ -90,44 +89,37 @@ class StreamPanel(QWidget):
     def shown(self, view: View, now_s: float) -> Shown:
         """Return the values behind the plots."""
         with self.feed.watched(self.stream) as watched:
-            if watched is None:
-                return Shown(self.stream, np.empty((0, len(COLUMNS))), None)
             history = watched.history
             edge_s = view.edge_s(now_s) + history.offset_s
             raw = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
             return Shown(self.stream, history.readings(edge_s - view.window_s, edge_s), raw)
 
-    def oldest_age_s(self, now_s: float) -> float | None:
-        """Return how long before ``now_s`` the oldest kept reading is; None before the first."""
+    def oldest_age_s(self, now_s: float) -> float:
+        """Return how long before ``now_s`` the oldest kept reading is; 0 before the first."""
         with self.feed.watched(self.stream) as watched:
-            if watched is None or watched.history.oldest_s is None:
-                return None
-            return now_s + watched.history.offset_s - watched.history.oldest_s
+            return watched.history.oldest_age_s(now_s)
 
     def draw(self, view: View, now_s: float) -> None:
         """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second."""
         edge_s = view.edge_s(now_s)
         with self.feed.watched(self.stream) as watched:
-            if watched is None:
-                return
             history = watched.history
-            reading, age_s, offset_s = history.latest, history.age_s(now_s), history.offset_s
-            seen = history.counters["readings"]
-            is_due = seen != self._readings_seen or view != self._view or now_s - self._drawn_s >= LINES_PERIOD_S
-            edge_s += offset_s
+            reading, age_s = history.latest, history.age_s(now_s)
+            drawn = (view, history.counters["readings"])
+            is_due = drawn != self._drawn or now_s - self._drawn_s >= LINES_PERIOD_S
+            edge_s += history.offset_s
             span = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
             rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
-            events = list(watched.events)
+            self.events = list(watched.events)
             receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
             counters = dict(history.counters)
-        self.events = events
         self.raw.setVisible(span is not None)
         if span is not None:
             self.raw.draw(span, edge_s, view.raw_window_s, view.scale)
             self.raw.show_events(self._events_in(view.raw_window_s, edge_s))
         if rows is None:
             return
-        self._readings_seen, self._drawn_s, self._view = seen, now_s, view
+        self._drawn, self._drawn_s = drawn, now_s
         state, owner = self.feed.state(self.stream)
         status = status_of(state, owner, age_s)
         self._draw_lines(rows, edge_s, view)
@@ -156,9 +148,9 @@ class StreamPanel(QWidget):
         self.contact.show_signal(signal, status)
         colours = themes.colours()
         for name, label in self.numbers.items():
-            value = esense_of(reading, name, status)
-            text = "--" if value.value is None else str(value.value)
-            colour = colours[name] if value.valid else colours["faint"]
+            value, is_valid = esense_of(reading, name, status)
+            text = "--" if value is None else str(value)
+            colour = colours[name if is_valid else "faint"]
             label.setText(f"{texts.of(f'line.{name}')} <b style='font-size:16pt;color:{colour}'>{text}</b>")
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:

@@ -56,25 +56,25 @@ class TimePlot(Plot):
 
     def __init__(self, names: tuple[str, ...], **axes: str) -> None:
         super().__init__(AXIS_WIDTH_PX)
-        self.curves: dict[str, Any] = {}
         self.getAxis("left").enableAutoSIPrefix(False)
         self._axes = axes
         self._frame: tuple[str, float, float, float] | None = None
-        self.grid = pg.PlotCurveItem(connect="pairs")
-        self.grid.setZValue(-10)
-        self.addItem(self.grid)
-        self.shading = pg.PlotCurveItem(pen=None)
-        self.shading.setZValue(-20)
-        self.addItem(self.shading)
-        for name in names:
-            self.curves[name] = pg.PlotCurveItem(connect="finite", skipFiniteCheck=False)
-            self.addItem(self.curves[name])
+        self.grid = self.add_curve(-10, connect="pairs")
+        self.shading = self.add_curve(-20, pen=None)
+        self.curves = {name: self.add_curve(connect="finite") for name in names}
         self._events = [
             pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.96}) for _ in range(EVENTS_SHOWN_MAX)
         ]
         for line in self._events:
             line.hide()
             self.addItem(line, ignoreBounds=True)
+
+    def add_curve(self, z: int = 0, **options: Any) -> Any:
+        """Add an empty curve of pyqtgraph; one with a lower ``z`` is drawn below the others."""
+        curve = pg.PlotCurveItem(**options)
+        curve.setZValue(z)
+        self.addItem(curve)
+        return curve
 
     def colour(self) -> None:
         """Use the colours of the theme."""
@@ -149,9 +149,7 @@ class ESensePlot(TimePlot):
 
     def __init__(self) -> None:
         super().__init__(ESENSES, left="axis.esense", bottom="axis.time")
-        self.held = {name: pg.PlotCurveItem(connect="finite") for name in ESENSES}
-        for curve in self.held.values():
-            self.addItem(curve)
+        self.held = {name: self.add_curve(connect="finite") for name in ESENSES}
 
     def colour(self) -> None:
         """Use the colours of the theme."""

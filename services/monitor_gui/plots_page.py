@@ -89,8 +89,7 @@ class PlotsPage(QWidget):
         """Return how far the oldest reading lies before the moment of the pause; 0 for a view that runs."""
         if view.paused_at_s is None:
             return 0.0
-        ages = [panel.oldest_age_s(view.paused_at_s) for panel in self.panels]
-        return max((age for age in ages if age is not None), default=0.0)
+        return max((panel.oldest_age_s(view.paused_at_s) for panel in self.panels), default=0.0)
 
     def restyle(self) -> None:
         """Use the current theme and language at once."""

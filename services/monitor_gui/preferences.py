@@ -1,6 +1,7 @@
 """What the window remembers from one run to the next."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings
@@ -58,19 +59,19 @@ class Preferences:
 
     def keep_broker(self, broker: BrokerAddress) -> None:
         """Remember a broker and its user, not the password."""
-        self._settings.setValue("broker", BrokerAddress(broker.host, broker.port, broker.tls, broker.user).url)
+        self.keep("broker", replace(broker, password=None).url)
 
     def keep_view(self, view: View, streams: list[StreamId], geometry: QByteArray) -> None:
         """Remember the view, the streams in it and the window's place."""
-        self._settings.setValue("window_s", str(view.window_s))
-        self._settings.setValue("hidden", SEPARATOR.join(sorted(view.hidden)))
-        self._settings.setValue("scale", str(view.scale))
-        self._settings.setValue("bars", str(view.bars))
-        self._settings.setValue("streams", SEPARATOR.join(map(str, streams)))
+        self.keep("window_s", str(view.window_s))
+        self.keep("hidden", SEPARATOR.join(sorted(view.hidden)))
+        self.keep("scale", str(view.scale))
+        self.keep("bars", str(view.bars))
+        self.keep("streams", SEPARATOR.join(map(str, streams)))
         self._settings.setValue("geometry", geometry)
 
     def keep(self, key: str, text: str) -> None:
-        """Remember the "language", "theme" or "port"."""
+        """Remember a text."""
         self._settings.setValue(key, text)
 
     def _text(self, key: str) -> str:

@@ -119,21 +119,13 @@ def status_of(state: StreamState | None, owner: ServiceState | None, age_s: floa
     return state.status if age_s is None else status_after(age_s)
 
 
-@dataclass(frozen=True, slots=True)
-class ESense:
-    """An eSense to show: ``value`` None is shown as "--", one that is not ``valid`` in grey."""
-
-    value: int | None
-    valid: bool
-
-
-def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> ESense:
-    """Return attention or meditation of the latest reading."""
+def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> tuple[int | None, bool]:
+    """Return attention or meditation of the latest reading, None if it is not known, and whether it is valid."""
     if reading is None or status is StreamStatus.OFFLINE:
-        return ESense(None, valid=False)
+        return None, False
     value: int = getattr(reading, name)
     valid = signal_of(reading.poor_signal) in (Signal.GOOD, Signal.UNKNOWN) and status is StreamStatus.ONLINE
-    return ESense(value or None, valid and value > 0)
+    return value or None, valid and value > 0
 
 
 def is_recorded(reading: Reading | None, receipt: RecordedStream | None, receipt_age_s: float) -> bool:
