@@ -121,7 +121,7 @@ class Outbox:
                 return False
             if not self._append(outgoing):
                 return False
-        self.counters["published"] += 1
+            self.counters["published"] += 1
         return True
 
     def put_again(self, replayed: Iterable[Outgoing]) -> None:
@@ -172,15 +172,17 @@ class Outbox:
         if outgoing is None:
             return None, False
         tries = self._tries.pop(outgoing, 0) + 1
-        is_old_state = outgoing.retained and self._retained.get(outgoing.topic, outgoing) is not outgoing
         is_hopeless = tries >= PERMANENT_TRIES_MAX or outgoing.topic in self._hopeless
-        if is_old_state or (reason in PERMANENT and is_hopeless):
-            if not is_old_state:
-                if len(self._hopeless) < HOPELESS_MAX:
-                    self._hopeless.add(outgoing.topic)
+        with self._lock:
+            is_old_state = outgoing.retained and self._retained.get(outgoing.topic, outgoing) is not outgoing
+            is_given_up = reason in PERMANENT and is_hopeless and not is_old_state
+            if is_given_up:
                 self._retained.pop(outgoing.topic, None)
+        if is_old_state or is_given_up:
+            if is_given_up and len(self._hopeless) < HOPELESS_MAX:
+                self._hopeless.add(outgoing.topic)
             self._release(outgoing)
-            return outgoing, not is_old_state
+            return outgoing, is_given_up
         self._tries[outgoing] = tries
         wait_s = min(RETRY_CAP_S, RETRY_FIRST_S * 2.0 ** min(tries - 1, 32))
         self._refused.append(_Refused(now_s + wait_s, outgoing))

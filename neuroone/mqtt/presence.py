@@ -134,11 +134,12 @@ class Probe:
     died with the broker, or have had a wrong clock.
     """
 
-    def __init__(self, identity: Identity, presence: Presence, now_s: float) -> None:
+    def __init__(self, identity: Identity, presence: Presence) -> None:
         ids = identity.site, identity.service, identity.instance
         self._identity = identity
         self._presence = presence
-        self._until_s = now_s + PROBE_EMPTY_S
+        self._wait_s = PROBE_EMPTY_S
+        self._subscribed_s = float("inf")
         self._is_free = False
         self.client_id = identity.run_client_id
         self.filters: Mapping[str, int] = {
@@ -147,13 +148,17 @@ class Probe:
             str(topics.recorded(ids[0], ids[2])): 0,
         }
 
-    def on_publish(self, packet: Publish, now_s: float) -> None:
+    def on_suback(self, now_s: float) -> None:
+        """Begin to wait: only now does the broker deliver what is published."""
+        self._subscribed_s = now_s
+
+    def on_publish(self, packet: Publish) -> None:
         """Note what another run has published. Raises Replaced when that proves that it is alive."""
         if packet.topic != self._presence.state_topic:
             is_alive = not packet.retained
         elif self._presence.is_twin(packet.payload):
             is_alive = not packet.retained
-            self._until_s = max(self._until_s, now_s + PROBE_ALIVE_S)
+            self._wait_s = PROBE_ALIVE_S
         else:
             is_alive, self._is_free = False, True
         if is_alive:
@@ -165,7 +170,7 @@ class Probe:
 
     def is_done(self, now_s: float) -> bool:
         """Return True when no other run is alive."""
-        return self._is_free or now_s >= self._until_s
+        return self._is_free or now_s >= self._subscribed_s + self._wait_s
 
 
 def _state_in(payload: bytes) -> ServiceState | None:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+TEXT_MAX: Final = 200
+"""Characters of a broker's text that a log shows."""
 _NAMES: Final[Mapping[int, str]] = {
+    0x00: "Normal disconnection",
     0x01: "Unacceptable protocol version",
     0x02: "Identifier rejected",
     0x03: "Server unavailable",
@@ -40,6 +43,6 @@ _NAMES: Final[Mapping[int, str]] = {
 """The names of MQTT 5.0, 2.4, and below 0x80 those of a CONNACK of 3.1.1."""
 
 
-def reason_name(reason: int) -> str:
-    """Return the standard's name of a reason code, and the code."""
-    return f"{_NAMES.get(reason, 'reason')} ({reason:#04x})"
+def reason_name(reason: int, text: str = "") -> str:
+    """Return the standard's name of a reason code, the code, and the broker's own text where it sends one."""
+    return f"{_NAMES.get(reason, 'reason')} ({reason:#04x}){f', {text[:TEXT_MAX]!r}' if text else ''}"

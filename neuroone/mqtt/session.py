@@ -91,6 +91,7 @@ class _Connection:
     acked_s: float
     keepalive_s: float = KEEPALIVE_S
     probe: Probe | None = None
+    is_clean_start: bool = True
     is_accepted: bool = False
     birth_came_back: bool = False
     twin_due_s: float = float("inf")
@@ -169,6 +170,7 @@ class Session:
     def unsubscribe(self, filter: str) -> None:
         """Remove a subscription."""
         self._send_if_connected(self._subscriptions.remove(filter))
+        self.set_fault("subscriptions", self._subscriptions.fault)
 
     def set_fault(self, source: str, words: str | None) -> bool:
         """Publish in the service's state what keeps one part of it from its work, or that nothing does any more.
@@ -189,11 +191,12 @@ class Session:
         identity, address = self.identity, self.attempts.next.address
         will = None
         if self._durable and not self._is_probed:
-            connection.probe = Probe(identity, self.presence, now_s)
+            connection.probe = Probe(identity, self.presence)
         else:
             last_word = self.presence.state(ServiceStatus.OFFLINE, self.counters["connects"] + 1)
             will = Will(last_word.topic, last_word.payload, *self._will_qos_and_retain)
         is_durable = self._durable and connection.probe is None
+        connection.is_clean_start = not is_durable
         send(
             Connect(
                 client_id=identity.client_id if is_durable else identity.run_client_id,
@@ -236,7 +239,7 @@ class Session:
         if connection is None:
             return False
         if is_paused:
-            connection.heard_s = now_s
+            connection.heard_s = connection.acked_s = now_s
         self._check_silence(connection, now_s)
         if now_s >= connection.twin_due_s:
             raise Replaced
@@ -305,7 +308,9 @@ class Session:
         if not isinstance(packet, ConnAck):
             raise BadPacket(f"the broker answers CONNECT with {type(packet).__name__}")
         if packet.reason:
-            self._on_refused_connect(packet.reason)
+            self._on_refused_connect(packet)
+        if packet.session_present and connection.is_clean_start:
+            raise BadPacket("the broker speaks of a session after a clean start")  # (3.2.2.1.1)
         connection.is_accepted = True
         connection.acked_s = now_s
         if packet.keep_alive_s:
@@ -316,8 +321,9 @@ class Session:
         else:
             self._greet(connection, packet)
 
-    def _on_refused_connect(self, reason: int) -> None:
+    def _on_refused_connect(self, answer: ConnAck) -> None:
         """Raise what follows: try again at once with less (3.1.1, another Last Will), or later."""
+        reason = answer.reason
         if reason in UNSUPPORTED_VERSION and self.attempts.next.v5:
             raise _NoMqtt5("it does not speak MQTT 5")
         qos, retain = self._will_qos_and_retain
@@ -325,7 +331,7 @@ class Session:
             is_about_qos = reason == QOS_NOT_SUPPORTED
             self._will_qos_and_retain = (0 if is_about_qos else qos, retain and is_about_qos)
             raise _Again("it does not accept this Last Will")
-        raise ConnectionLost(f"it refuses us: {reason_name(reason)}")
+        raise ConnectionLost(f"it refuses us: {reason_name(reason, answer.reason_text)}")
 
     def _greet(self, connection: _Connection, answer: ConnAck) -> None:
         """Subscribe, publish that we are here, and send again what the broker may not have."""
@@ -388,7 +394,7 @@ class Session:
         elif isinstance(packet, Disconnect):
             if packet.reason == TAKEN_OVER:
                 raise Replaced
-            raise ConnectionLost(f"it ended the connection: {reason_name(packet.reason)}")
+            raise _ended(packet)
         elif isinstance(packet, ConnAck):
             raise BadPacket("the broker sent a second CONNACK")
 
@@ -396,10 +402,12 @@ class Session:
         if isinstance(packet, Publish):
             if packet.packet_id:
                 connection.send(PubAck(packet.packet_id))
-            probe.on_publish(packet, now_s)
+            probe.on_publish(packet)
             self._end_probe_if_done(probe, now_s)
+        elif isinstance(packet, SubAck):
+            probe.on_suback(now_s)
         elif isinstance(packet, Disconnect):
-            raise ConnectionLost(f"it ended the connection: {reason_name(packet.reason)}")
+            raise _ended(packet)
 
     def _end_probe_if_done(self, probe: Probe, now_s: float) -> None:
         if probe.is_done(now_s):
@@ -413,7 +421,8 @@ class Session:
                 raise ConnectionLost("it accepted the connection and sends nothing")
         elif now_s - connection.heard_s > 1.5 * connection.keepalive_s:
             raise ConnectionLost("it sends nothing")
-        if not self.publications.outbox.in_flight and not self._subscriptions.is_unanswered:
+        is_owed = self.publications.outbox.in_flight or self._subscriptions.is_unanswered
+        if not is_owed and connection.probe is None:
             connection.acked_s = now_s
         elif now_s - connection.acked_s > ACK_TIMEOUT_S:
             raise ConnectionLost("it stopped acknowledging")
@@ -434,3 +443,7 @@ class Session:
     def _send_if_connected(self, packet: Sent) -> None:
         if self._connection is not None and self.is_connected:
             self._connection.send(packet)
+
+
+def _ended(packet: Disconnect) -> ConnectionLost:
+    return ConnectionLost(f"it ended the connection: {reason_name(packet.reason, packet.reason_text)}")

@@ -102,13 +102,8 @@ class ThreadedClient:
         return not self.waiting
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except Exception as error:  # a service without its broker must not look alive
-            log.exception("a fault in the thread of the connection to the broker: the service ends")
-            self._on_fatal(NeuroOneError(f"the connection to the broker failed: {error!r}"))
-        finally:
-            self._is_started.set()
+        self._guarded(lambda: asyncio.run(self._serve()))
+        self._is_started.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -139,4 +134,12 @@ class ThreadedClient:
             call(*arguments)
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: the client has left
-            loop.call_soon_threadsafe(call, *arguments)
+            loop.call_soon_threadsafe(self._guarded, call, *arguments)
+
+    def _guarded(self, call: Callable[..., object], *arguments: Any) -> None:
+        try:
+            call(*arguments)
+        except Exception as error:  # a service without its broker must not look alive
+            self.counters["faults"] += 1
+            log.exception("a fault in the thread of the connection to the broker: the service ends")
+            self._on_fatal(NeuroOneError(f"the connection to the broker failed: {error!r}"))

@@ -244,6 +244,16 @@ def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCapt
     assert caplog.text.count("Traceback") == 1
 
 
+def test_a_fault_while_sending_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    faults: list[NeuroOneError] = []
+    with bus_on(broker.url, on_fatal=faults.append) as bus:
+        assert bus.wait_connected(10)
+        bus.subscribe("x" * 70_000, 0)  # longer than MQTT can carry
+        wait_for(lambda: faults, "the end of the service")
+        assert bus.counters["faults"] == 1
+    assert "Traceback" in caplog.text
+
+
 def test_closing_without_a_broker_is_quick_and_honest() -> None:
     """What could not be handed over is said."""
     bus = ThreadedClient([BrokerAddress("127.0.0.1", free_port())], identity("ws_gateway"))

@@ -220,6 +220,22 @@ def test_a_refused_connect_says_why(caplog: pytest.LogCaptureFixture) -> None:
     assert "no broker at mqtt://a:1 (it refuses us: Not authorized (0x87))" in caplog.text
 
 
+def test_a_reason_that_the_broker_gives_in_words_is_quoted(world: World) -> None:
+    with pytest.raises(ConnectionLost, match=r"connection: Normal disconnection \(0x00\), 'bye\\nnow'"):
+        world.hear(Disconnect(0, "bye\nnow"))
+    world.fail()
+    world.open()
+    with pytest.raises(ConnectionLost, match=r"refuses us: Not authorized \(0x87\), 'x{200}'$"):
+        world.hear(ConnAck(0x87, reason_text="x" * 300))
+
+
+def test_a_session_that_was_not_asked_for_is_a_fault_of_the_broker() -> None:
+    world = World()
+    world.open()
+    with pytest.raises(BadPacket, match="clean start"):
+        world.hear(ConnAck(0, session_present=True))
+
+
 @pytest.mark.parametrize(("reason", "expected"), [(0x9A, (1, False)), (0x9B, (0, True))])
 def test_a_last_will_that_the_broker_cannot_keep_is_made_smaller(reason: int, expected: tuple[int, bool]) -> None:
     world = World()
@@ -270,6 +286,14 @@ def test_pings_follow_the_keep_alive_that_the_broker_states() -> None:
 def test_what_is_paused_is_not_silent(world: World) -> None:
     world.now_s += 10 * KEEPALIVE_S
     world.session.tick(world.now_s, is_paused=True)
+    world.tick()
+
+
+def test_acks_that_are_not_read_while_it_is_paused_are_not_missing(world: World) -> None:
+    world.publish(0)
+    for _ in range(int(ACK_TIMEOUT_S) + 2):
+        world.now_s += 1.0
+        world.session.tick(world.now_s, is_paused=True)
     world.tick()
 
 
@@ -335,6 +359,14 @@ def test_a_refused_subscription_is_a_fault_in_words_and_is_asked_for_again(
     world.tick(2.0)
     third = world.every(Subscribe)[-1]
     world.hear(SubAck(third.packet_id, (1,)))
+    assert world.states()[-1].fault is None
+
+
+def test_the_fault_of_a_refused_subscription_ends_with_it(world: World) -> None:
+    world.session.subscribe("b/#", 0)
+    world.hear(SubAck(world.one(Subscribe).packet_id, (0x87,)))
+    assert "b/#" in str(world.states()[-1].fault)
+    world.session.unsubscribe("b/#")
     assert world.states()[-1].fault is None
 
 
@@ -594,7 +626,10 @@ def begin_probe(world: World) -> None:
     connect = world.open()
     assert (connect.client_id, connect.clean_start, connect.will) == (ME.run_client_id, True, None)
     world.hear(ConnAck(0))
-    assert [filter for filter, _ in world.one(Subscribe).filters] == [STATE, HEALTH, RECEIPTS]
+    world.tick(PROBE_EMPTY_S)
+    asked = world.one(Subscribe)
+    assert [filter for filter, _ in asked.filters] == [STATE, HEALTH, RECEIPTS]
+    world.hear(SubAck(asked.packet_id, (1, 0, 0)))
     assert not world.session.is_connected
 
 
@@ -639,6 +674,14 @@ def test_a_retained_online_state_without_a_sign_of_life_stops_nobody() -> None:
     world.tick(PROBE_ALIVE_S - 0.1)
     with pytest.raises(ConnectionLost):
         world.tick(0.1)
+
+
+def test_a_probe_that_is_never_answered_ends_with_the_connection() -> None:
+    world = World(durable=True)
+    world.open()
+    world.hear(ConnAck(0))
+    with pytest.raises(ConnectionLost, match="stopped acknowledging"):
+        world.hear_pings(ACK_TIMEOUT_S + 2)
 
 
 def test_what_the_session_of_a_durable_service_kept_proves_no_twin() -> None:
