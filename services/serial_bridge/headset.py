@@ -46,10 +46,9 @@ class Probe:
 class Headset:
     """Read one headset: open its port, monitor the link, open the port again, and publish what arrives.
 
-    Call `step` again and again, and `close` at the end. ``has_room`` returns False while the broker is slow: a
-    source that can wait (a capture) is then not read. ``listeners`` receive the events as they come. With ``probe`` the
-    port may have no headset: nothing is published before it has shown one, whose owner ``probe`` then returns, and the
-    port is given back if it shows none at any speed.
+    Call `step` again and again, and `close` at the end. The ``listener`` receives the events as they come. With
+    ``probe`` the port may have no headset: nothing is published before it has shown one, whose owner ``probe`` then
+    returns, and the port is given back if it shows none at any speed.
     """
 
     def __init__(
@@ -63,9 +62,8 @@ class Headset:
         headset_id: bytes = b"",
         asks_raw: bool = False,
         probe: Callable[[], Owner] | None = None,
-        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.listeners: tuple[Callable[[list[Event]], object], ...] = ()
+        self.listener: Callable[[Headset, list[Event]], object] | None = None
         self.has_ended = False
         self.fault: Exception | None = None
         self.link_status = LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, None)
@@ -75,7 +73,6 @@ class Headset:
         self._stream = Stream(owner)
         self._monitor = LinkMonitor(source.device, headset_id, asks_raw)
         self._clock = clock
-        self._has_room = has_room
         self._probe = None if probe is None else Probe(probe)
         self._idle_at_s = float("inf")
         self._judged_s = float("-inf")
@@ -129,7 +126,7 @@ class Headset:
             if self._connection.port is None:
                 if port := self._connection.open(now_s):
                     self._on_open(port, now_s)
-            elif not self._connection.source.can_wait or self._has_room():
+            elif not self._connection.source.can_wait or self._publisher.has_room:
                 return self._connection.read()
             else:
                 self._monitor.on_paused(now_s)
@@ -163,7 +160,7 @@ class Headset:
             self._on_fault(None, now_s)
         elif source.can_reopen and self._monitor.must_reopen(now_s):
             self._on_fault(None, now_s)
-        elif self._probe is not None and now_s - self._connection.opened_s >= PROBE_S:
+        elif self._probe is not None and now_s - self._monitor.opened_s >= PROBE_S:
             self._monitor.judge(now_s, is_final=True)
             self._on_fault(None, now_s)
 
@@ -219,8 +216,8 @@ class Headset:
             log.info("%s: a headset, at %s", self._publisher.source, self._monitor.device)
             events, self._stream.owner = self._probe.events, self._probe.next_owner()
             self._probe = None
-        for listener in self.listeners:
-            listener(events)
+        if self.listener is not None:
+            self.listener(self, events)
         messages = self._stream.on_events(events, datetime.now(UTC))
         if any(isinstance(message, Reading) for message in messages):
             self._monitor.on_reading(now_s)

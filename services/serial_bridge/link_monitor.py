@@ -57,7 +57,7 @@ class LinkMonitor:
         self._asks_raw = asks_raw
         self._connect = bytes([DONGLE_CONNECT]) + headset_id if headset_id else DONGLE_AUTO_CONNECT
         self._is_open = False
-        self._opened_s = self._bytes_s = self._frame_s = 0.0
+        self.opened_s = self._bytes_s = self._frame_s = 0.0
         self._reading_s = self._commanded_s = float("-inf")
         self._frames = 0
         self._has_raw = False
@@ -67,7 +67,7 @@ class LinkMonitor:
     def on_open(self, now_s: float) -> None:
         """Start with an open port; the last judgement stands until frames arrive, or something else is wrong."""
         self._is_open, self._frames, self._has_raw, self._dongle = True, 0, False, None
-        self._opened_s = self._bytes_s = self._frame_s = now_s
+        self.opened_s = self._bytes_s = self._frame_s = now_s
 
     def on_fault(self, link: Link, hint: str | None) -> None:
         """Note that the port is gone or cannot be opened."""
@@ -121,7 +121,7 @@ class LinkMonitor:
         """
         if not self.has_frames:
             return b""
-        if self._asks_raw and baud == NORMAL_BAUD and not self._has_raw and now_s - self._opened_s >= RAW_AFTER_S:
+        if self._asks_raw and baud == NORMAL_BAUD and not self._has_raw and now_s - self.opened_s >= RAW_AFTER_S:
             return TGAM_RAW_MODE
         if self._dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._commanded_s >= DONGLE_RETRY_S:
             self._commanded_s = now_s

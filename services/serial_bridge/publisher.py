@@ -1,12 +1,16 @@
 """The messages of one source on their way to the broker."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
 from neuroone.mqtt.threaded import ThreadedClient
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.stream import Stream
+
+BACKLOG_MAX_MESSAGES: Final = 1000
+"""A fast replay waits while so many messages are on their way to the broker."""
 
 
 class StreamPublisher:
@@ -21,6 +25,11 @@ class StreamPublisher:
         self._reading = topics.reading(site, group, source)
         self._raw = topics.raw(site, group, source)
         self._state = topics.stream_state(site, group, source)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the broker keeps up: else a source that can wait is not read."""
+        return self._bus.is_connected and self._bus.waiting < BACKLOG_MAX_MESSAGES
 
     def publish(self, messages: list[Reading | RawBlock]) -> None:
         """Publish readings and raw blocks."""

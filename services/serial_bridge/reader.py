@@ -58,11 +58,6 @@ class HeadsetReader:
         """Whether the headsets are being read."""
         return self._thread.is_alive()
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether no headset is read any more."""
-        return all(headset.has_ended for headset in self.headsets)
-
     def close(self, timeout_s: float) -> None:
         """Stop reading, and let every stream end."""
         self._stopping.set()
@@ -138,7 +133,7 @@ class Search:
             known = self._found.get(source_id)
             if known is None or (known.has_ended and now_s - self._tried_s[source_id] >= TRY_AGAIN_S):
                 self._tried_s[source_id] = now_s
-                source = SerialSource(port.device, self._baud, source_id, self._present)
+                source = SerialSource(port.device, self._baud, self._present)
                 headset = self._new_headset(source, source_id, self._owners[-1], self._next_owner)
                 self._found[source_id] = self._reader.add(headset)
         self._publish(self._status(bool(ports)))

@@ -33,8 +33,6 @@ from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 SERVICE: Final = "serial_bridge"
 AUTO: Final = "auto"
 """The port, and the source id, of a search."""
-BACKLOG_MAX_MESSAGES: Final = 1000
-"""A fast replay waits while so many messages are on their way to the broker."""
 THREAD_SWITCH_S: Final = 0.001
 """The headsets' thread and the client's wait for each other at most so long; Python's own 5 ms add up to 20."""
 CLOSE_S: Final = 5.0
@@ -103,7 +101,7 @@ class Service:
             self._orphaned.tick(time.monotonic())
             if search is not None:
                 search.tick()
-            if ends and self._reader.has_ended and not self._bus.waiting:
+            if ends and all(headset.has_ended for headset in self._reader.headsets) and not self._bus.waiting:
                 break
         self._reader.close(CLOSE_S)
         if search is not None:
@@ -127,11 +125,9 @@ class Service:
             headset_id=self._settings.headset_id,
             asks_raw=self._settings.raw,
             probe=probe,
-            has_room=self._has_room,
         )
         if self._tgc is not None:
-            tgc = self._tgc
-            headset.listeners = (lambda events: tgc.on_events(headset, events),)
+            headset.listener = self._tgc.on_events
         return headset
 
     def _search(self) -> Search:
@@ -143,9 +139,6 @@ class Service:
             used=lambda: {os.path.realpath(source.device) for source in self._sources},
             baud=self._settings.baud,
         )
-
-    def _has_room(self) -> bool:
-        return self._bus.is_connected and self._bus.waiting < BACKLOG_MAX_MESSAGES
 
     def _give_up(self, error: NeuroOneError) -> None:
         log.error("%s", error)

@@ -137,11 +137,6 @@ class ThinkGearConnectorServer:
         self._listener.setblocking(False)
         self._thread.start()
 
-    @property
-    def port(self) -> int:
-        """The port that the server listens on."""
-        return int(self._listener.getsockname()[1])
-
     def on_events(self, headset: object, events: list[Event]) -> None:
         """Queue a headset's events for the clients; called from the headsets' thread, does not block."""
         now_s = self._clock()

@@ -22,7 +22,6 @@ class Connection:
     def __init__(self, source: PortSource, rng: random.Random | None = None) -> None:
         self.source = source
         self.port: Port | None = None
-        self.opened_s = 0.0
         self.counters = {"bytes": 0, "opened": 0}
         self._rng = rng or random.Random()
         self._speeds = source.speeds
@@ -48,7 +47,6 @@ class Connection:
             return None
         opening, self._opening = self._opening, None
         self.port = opening.result()
-        self.opened_s = now_s
         self.counters["opened"] += 1
         return self.port
 

@@ -33,11 +33,10 @@ class SerialSource:
         self,
         device: str,
         baud: int | None = None,
-        source_id: str | None = None,
         present: Callable[[], Sequence[ListPortInfo]] = comports,
     ) -> None:
         self.device = device
-        self.source_id = source_id or id_from_text(device.rpartition("/")[2])
+        self.source_id = id_from_text(device.rpartition("/")[2])
         self.speeds = BAUDS if baud is None else (baud,)
         self._present = present
         self._known: ListPortInfo | None = None

@@ -14,7 +14,7 @@ from serial_bridge.headsets.events import Event
 from serial_bridge.ports.port import Port
 from serial_bridge.ports.simulated import SimulatedHeadset
 from serial_bridge.ports.sources import PacedSource
-from serial_bridge.publisher import StreamPublisher
+from serial_bridge.publisher import BACKLOG_MAX_MESSAGES, StreamPublisher
 from serial_bridge.reader import HeadsetReader
 from serial_bridge.stream import Owner
 from tests.support.bus_listener import identity
@@ -23,6 +23,9 @@ from tests.support.waiting import wait_for
 
 class Published:
     """Replace the broker's client; without ``has_room`` it refuses messages."""
+
+    is_connected = True
+    waiting = 0
 
     def __init__(self) -> None:
         self.identity = identity("serial_bridge")
@@ -88,13 +91,13 @@ def test_every_frame_once(minutes):
 def test_slow_broker_holds_a_capture_back():
     """While the broker is slow a capture waits without being called silent; nothing of it is lost."""
     published, clock = Published(), Clock()
-    headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock, has_room=lambda: published.has_room)
-    published.has_room = False
+    headset = make(parts_of(SimulatedHeadset(1).advance(30)), published, clock)
+    published.waiting = BACKLOG_MAX_MESSAGES
     for _ in range(200):
         headset.step()
         clock.now_s += 0.1
     assert headset.link_status.link is not Link.SILENT
-    published.has_room = True
+    published.waiting = 0
     play(headset, clock)
     assert [reading.seq for reading in published.of(Reading)] == list(range(30))
     assert headset.counters["readings_dropped"] == headset.counters["raw_blocks_dropped"] == 0
@@ -124,11 +127,11 @@ def test_fault_of_a_capture_ends_it():
     assert published.of(StreamState)[-1].link is Link.ENDED
 
 
-def test_listeners_receive_the_events():
+def test_the_listener_receives_the_events():
     published, clock = Published(), Clock()
     received: list[Event] = []
     headset = make(parts_of(SimulatedHeadset(1).advance(2)), published, clock)
-    headset.listeners = (received.extend,)
+    headset.listener = lambda _, events: received.extend(events)
     play(headset, clock)
     assert len(received) > 2
 
@@ -150,17 +153,17 @@ def test_own_fault_ends_one_headset():
         source = PacedSource(name, name, lambda: parts_of(stream), clock=clock, can_wait=True)
         return Headset(source, publisher_of(published, name), Owner(), HEADSETS["thinkgear"], clock)
 
-    def broken(events: list[Event]) -> None:
+    def broken(_: Headset, events: list[Event]) -> None:
         raise RuntimeError("a bug")
 
     reader = HeadsetReader()
     stream = SimulatedHeadset(1).advance(2)
     one, two = (reader.add(new_headset(name)) for name in ("one", "two"))
-    one.listeners = (broken,)
+    one.listener = broken
     reader.start()
     wait_for(lambda: one.is_open and two.is_open, "open ports")
     clock.now_s += 10
-    wait_for(lambda: reader.has_ended, "end of both")
+    wait_for(lambda: one.has_ended and two.has_ended, "end of both")
     reader.close(10)
     assert isinstance(one.fault, RuntimeError)
     assert two.fault is None

@@ -29,7 +29,7 @@ class Program:
     """A program that talks to the server."""
 
     def __init__(self, server: ThinkGearConnectorServer) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.sock = socket.create_connection(("127.0.0.1", server._port), timeout=5)
         self.received = b""
 
     def send(self, **request: Any) -> None:
