@@ -32,38 +32,30 @@ NewHeadset: TypeAlias = Callable[[PortSource, str, Owner, Callable[[], Owner] | 
 log = logging.getLogger(__name__)
 
 
-class HeadsetReader:
+class HeadsetReader(threading.Thread):
     """Read all headsets of the program in one thread: fifty threads would mostly wait for each other."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = time.sleep
     ) -> None:
+        super().__init__(name="headsets", daemon=True)
         self.headsets: tuple[Headset, ...] = ()
         self._clock = clock
         self._sleep = sleep
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="headsets", daemon=True)
-
-    def start(self) -> None:
-        """Start reading."""
-        self._thread.start()
 
     def add(self, headset: Headset) -> Headset:
         """Read one more headset; ports that had none are forgotten."""
         self.headsets = (*(each for each in self.headsets if not (each.has_ended and each.is_probe)), headset)
         return headset
 
-    @property
-    def is_working(self) -> bool:
-        """Whether the headsets are being read."""
-        return self._thread.is_alive()
-
     def close(self, timeout_s: float) -> None:
         """Stop reading, and let every stream end."""
         self._stopping.set()
-        self._thread.join(timeout_s)
+        self.join(timeout_s)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Read until `close` is called."""
         round_s = self._clock()
         while not self._stopping.is_set():
             is_busy = False

@@ -153,7 +153,7 @@ class Service:
         return HealthReport(
             counters=totals,
             gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
-            working=self._reader.is_working,
+            working=self._reader.is_alive(),
             memory_bytes=resident_bytes(),
         )
 

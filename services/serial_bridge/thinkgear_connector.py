@@ -113,33 +113,29 @@ class Client:
             self.wants_raw = request.get("enableRawOutput") is True
 
 
-class ThinkGearConnectorServer:
+class ThinkGearConnectorServer(threading.Thread):
     """Serve one headset, the first that sends, to any number of programs."""
 
-    def __init__(self, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, port: int) -> None:
+        super().__init__(name="tgc", daemon=True)
         self.counters = dict.fromkeys(("tgc_clients", "tgc_clients_dropped"), 0)
         self._port = port
-        self._clock = clock
         self._events: deque[Event] = deque(maxlen=WAITING_MAX_EVENTS)
         self._headset: object = None
         self._received_s = self._scanning_s = float("-inf")
         self._blinks = BlinkEstimator()
         self._clients: list[Client] = []
         self._closing = threading.Event()
-        self._listener = socket.socket()
-        self._thread = threading.Thread(target=self._run, name="tgc", daemon=True)
 
     def start(self) -> None:
         """Listen on this computer's own address. Raises OSError when the port is taken."""
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self._port))
-        self._listener.listen()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         self._listener.setblocking(False)
-        self._thread.start()
+        super().start()
 
     def on_events(self, headset: object, events: list[Event]) -> None:
         """Queue a headset's events for the clients; called from the headsets' thread, does not block."""
-        now_s = self._clock()
+        now_s = time.monotonic()
         if headset is not self._headset and now_s - self._received_s < QUIET_S:
             return
         self._headset, self._received_s = headset, now_s
@@ -148,11 +144,11 @@ class ThinkGearConnectorServer:
     def close(self) -> None:
         """Stop serving."""
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._listener.close()
+        if self.is_alive():
+            self.join()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Serve the programs until `close` is called."""
         while not self._closing.wait(TICK_S):
             self._accept()
             self._call_each(Client.receive)
@@ -163,8 +159,8 @@ class ThinkGearConnectorServer:
             for slow in [client for client in self._clients if len(client.waiting) > BACKLOG_MAX_BYTES]:
                 self.counters["tgc_clients_dropped"] += 1
                 self._drop(slow)
-        for client in self._clients:
-            client.sock.close()
+        for each in (self._listener, *(client.sock for client in self._clients)):
+            each.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # nobody connects, or not any more
@@ -199,7 +195,7 @@ class ThinkGearConnectorServer:
                 client.waiting += encoded[kind]
 
     def _queue_scanning(self) -> None:
-        now_s = self._clock()
+        now_s = time.monotonic()
         if now_s - self._received_s < QUIET_S or now_s - self._scanning_s < SCANNING_PERIOD_S:
             return
         self._scanning_s = now_s

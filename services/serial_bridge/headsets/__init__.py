@@ -17,19 +17,15 @@ class Decoder(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """Totals since the decoder was made: at least frames, checksum_failures and skipped_bytes."""
-        ...
 
     def feed(self, arrived: bytes) -> list[Event]:
         """Return the events that these bytes complete. Never raises."""
-        ...
 
     def idle(self) -> list[Event]:
         """Return complete frames behind an unfinished header; call it when the line has been quiet."""
-        ...
 
     def flush(self) -> list[Event]:
         """Return what is left at the end of a stream, discard the rest, and get ready for another stream."""
-        ...
 
 
 HEADSETS: Final[Mapping[str, Callable[[], Decoder]]] = {

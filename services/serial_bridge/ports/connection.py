@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 class Connection:
     """Open one headset's port, at the next speed after one that brought no frames, with growing delays after faults."""
 
-    def __init__(self, source: PortSource, rng: random.Random | None = None) -> None:
+    def __init__(self, source: PortSource) -> None:
         self.source = source
         self.port: Port | None = None
         self.counters = {"bytes": 0, "opened": 0}
-        self._rng = rng or random.Random()
+        self._rng = random.Random()
         self._speeds = source.speeds
         self._opening: Future[Port] | None = None
         self._attempt = 0

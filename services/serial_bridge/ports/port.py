@@ -51,10 +51,7 @@ class SerialPort:
         options: dict[str, Any] = {} if is_url else {"write_timeout": WRITE_TIMEOUT_S}
         if is_tty:
             options["exclusive"] = True
-        try:
-            self._port: Any = serial.serial_for_url(device, baud, timeout=0, **options)
-        except FAULTS as error:
-            raise fault_of(error, device) from error
+        self._port: Any = serial.serial_for_url(device, baud, timeout=0, **options)
         self._gives_single_bytes = device.startswith("rfc2217://")  # when it may not wait for more
         self._fd: int | None = self._port.fileno() if is_tty else None
 
@@ -87,12 +84,9 @@ class SerialPort:
 class FifoPort:
     """A named pipe that some program writes into."""
 
-    def __init__(self, path: Path) -> None:
-        self.device = str(path)
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError as error:
-            raise fault_of(error, self.device) from error
+    def __init__(self, path: str) -> None:
+        self.device = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def read(self) -> bytes:
         """Return the bytes that have arrived."""
@@ -148,10 +142,11 @@ Port: TypeAlias = SerialPort | FifoPort | PacedPort
 
 def open_port(device: str, baud: int) -> Port:
     """Open a serial port, a pyserial URL or a named pipe. Raises PortFault."""
-    with suppress(OSError):  # a path that cannot be read is no named pipe of ours
-        if Path(device).is_fifo():
-            return FifoPort(Path(device))
-    return SerialPort(device, baud)
+    try:
+        is_fifo = os.name == "posix" and Path(device).is_fifo()
+        return FifoPort(device) if is_fifo else SerialPort(device, baud)
+    except FAULTS as error:
+        raise fault_of(error, device) from error
 
 
 def lost(device: str) -> PortFault:

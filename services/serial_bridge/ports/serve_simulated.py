@@ -120,10 +120,11 @@ def open_line(settings: SimulateSettings, n: int) -> Line:
 def serve(headsets: list[tuple[SimulatedHeadset, Line]], stop: Stop) -> None:
     """Let the headsets send until stopped; deadlines are absolute, so that there is no drift."""
     due_s = began_s = time.monotonic()
-    while not stop.wait(max(0.0, due_s - time.monotonic())):
+    while not stop.is_set():
         due_s += TICK_S
         now_s = time.monotonic() - began_s
         for headset, line in headsets:
             headset.receive(line.read(headset.baud))
             if stream := headset.advance(now_s):
                 line.write(stream, headset.baud)
+        time.sleep(max(0.0, due_s - time.monotonic()))

@@ -1,7 +1,5 @@
 """The connection to one port: opened in the background, and when and at which speed it is opened again."""
 
-from random import Random
-
 import pytest
 
 from neuroone.contract.messages import Link
@@ -26,7 +24,7 @@ class FaultySource(SerialSource):
 
 @pytest.fixture
 def connection() -> Connection:
-    return Connection(FaultySource(), Random(1))
+    return Connection(FaultySource())
 
 
 def opened(connection: Connection, now_s: float) -> Port | None:
@@ -60,7 +58,7 @@ def test_speeds_are_tried_one_after_the_other_until_one_brings_frames(connection
 
 
 def test_a_speed_that_was_given_is_the_only_one():
-    connection = Connection(FaultySource(9600), Random(1))
+    connection = Connection(FaultySource(9600))
     open_and_close(connection, has_frames=False)
     assert connection.baud == 9600
 
