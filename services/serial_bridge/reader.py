@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from serial.tools.list_ports import comports
 from serial.tools.list_ports_common import ListPortInfo
@@ -15,7 +15,6 @@ from neuroone.contract.messages import Link, StreamStatus
 from serial_bridge.headset import Headset
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.ports import detect
-from serial_bridge.ports.sources import PortSource, SerialSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner, Stream
 
@@ -25,9 +24,6 @@ SEARCH_PERIOD_S: Final = 1.0
 """Time between two listings of the computer's ports."""
 TRY_AGAIN_S: Final = 25.0
 """Time between two tries of a port without a headset; a try takes ten of them, in the rest its owner may use it."""
-
-NewHeadset: TypeAlias = Callable[[PortSource, str, Owner, Callable[[], Owner] | None], Headset]
-"""Makes a headset from its source, its id in topics, its owner and its probe (see `Headset`)."""
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +78,19 @@ def _step(headset: Headset) -> bool:
 class Search:
     """Search the computer's ports for headsets and add those found to the reader.
 
-    ``owners`` are for the headsets in the order in which they are found, the last one for all that follow; ``used``
-    returns the ports that others read. While there is no headset, the state of the source ``auto`` tells the reason.
+    ``new_headset`` makes a headset from its port, its id in topics and its probe (see `Headset`). ``owners`` are for
+    the headsets in the order in which they are found, the last one for all that follow; ``used`` returns the ports that
+    others read. While there is no headset, the state of the source ``auto`` tells the reason.
     """
 
     def __init__(
         self,
         reader: HeadsetReader,
-        new_headset: NewHeadset,
+        new_headset: Callable[[str, str, Callable[[], Owner]], Headset],
         publisher: StreamPublisher,
         owners: list[Owner],
-        clock: Callable[[], float] = time.monotonic,
-        *,
         used: Callable[[], set[str]],
-        baud: int | None,
+        clock: Callable[[], float] = time.monotonic,
         present: Callable[[], Sequence[ListPortInfo]] = comports,
     ) -> None:
         self._reader = reader
@@ -105,7 +100,6 @@ class Search:
         self._owners = owners
         self._clock = clock
         self._used = used
-        self._baud = baud
         self._present = present
         self._next_s = float("-inf")
         self._tried_s: dict[str, float] = {}
@@ -125,8 +119,7 @@ class Search:
             known = self._found.get(source_id)
             if known is None or (known.has_ended and now_s - self._tried_s[source_id] >= TRY_AGAIN_S):
                 self._tried_s[source_id] = now_s
-                source = SerialSource(port.device, self._baud, self._present)
-                headset = self._new_headset(source, source_id, self._owners[-1], self._next_owner)
+                headset = self._new_headset(port.device, source_id, self._next_owner)
                 self._found[source_id] = self._reader.add(headset)
         self._publish(self._status(bool(ports)))
 

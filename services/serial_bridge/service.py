@@ -23,7 +23,7 @@ from neuroone.service.settings import host_id
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
-from serial_bridge.ports.sources import PortSource
+from serial_bridge.ports.sources import PortSource, SerialSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import ReplaySettings, RunSettings
@@ -131,14 +131,15 @@ class Service:
         return headset
 
     def _search(self) -> Search:
-        return Search(
-            self._reader,
-            self._new_headset,
-            StreamPublisher(self._bus, self._group, AUTO),
-            [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]],
-            used=lambda: {os.path.realpath(source.device) for source in self._sources},
-            baud=self._settings.baud,
-        )
+        owners = [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]]
+
+        def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
+            return self._new_headset(SerialSource(device, self._settings.baud), source_id, owners[-1], probe)
+
+        def used() -> set[str]:
+            return {os.path.realpath(source.device) for source in self._sources}
+
+        return Search(self._reader, new_headset, StreamPublisher(self._bus, self._group, AUTO), owners, used)
 
     def _give_up(self, error: NeuroOneError) -> None:
         log.error("%s", error)

@@ -391,8 +391,12 @@ def searching(published: Published, ports: dict[Path, ListPortInfo], names: list
     """A search over these ports; the headsets that it finds are read."""
     stop = threading.Event()
 
-    def new_headset(source, source_id, owner, probe):
-        return Headset(source, publisher_of(published, source_id), owner, Decoder, clock, probe=probe)
+    def present() -> list[ListPortInfo]:
+        return list(ports.values())
+
+    def new_headset(device, source_id, probe):
+        source = SerialSource(device, present=present)
+        return Headset(source, publisher_of(published, source_id), Owner(), Decoder, clock, probe=probe)
 
     with running_reader() as reader:
         search = Search(
@@ -400,10 +404,9 @@ def searching(published: Published, ports: dict[Path, ListPortInfo], names: list
             new_headset,
             publisher_of(published, "auto"),
             [*map(Owner, names), Owner()],
+            set,
             clock,
-            used=set,
-            baud=None,
-            present=lambda: list(ports.values()),
+            present,
         )
 
         def search_until_stopped() -> None:
