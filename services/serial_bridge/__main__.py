@@ -11,8 +11,8 @@ from serial.tools.list_ports import comports
 from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Command, Stop
-from serial_bridge.captures import decode, files
-from serial_bridge.captures.record import record_capture
+from serial_bridge.captures import decode
+from serial_bridge.captures.record import record
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports import detect, sources
 from serial_bridge.ports.serve_simulated import Line, open_line, serve
@@ -84,26 +84,14 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
 
 def print_capture(settings: DecodeSettings, stop: Stop) -> int:
     """Print a capture's rows or its sums."""
-    decoder, stream = HEADSETS[settings.headset](), files.content(settings.file)
+    decoder = HEADSETS[settings.headset]()
+    found = decode.events(decoder, settings.file)
     if settings.summary:
-        print(json.dumps(decode.summary(decoder, stream)))
+        print(json.dumps(decode.summary(found, decoder)))
     elif settings.csv:
-        rows = decode.csv_rows(decode.events(decoder, stream))
-        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+        csv.writer(sys.stdout, lineterminator="\n").writerows(decode.csv_rows(found))
     else:
-        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(decode.events(decoder, stream)))
-    return lifecycle.OK
-
-
-def record(settings: RecordSettings, stop: Stop) -> int:
-    """Write a capture until stopped."""
-    try:
-        file = settings.file.open("x", encoding="ascii", newline="\n")
-    except OSError as error:
-        raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    with file:
-        source = sources.open_source(settings.port, settings.baud, seed=1)
-        record_capture(source, files.CaptureWriter(file, settings.headset), settings.headset, stop, settings.seconds)
+        sys.stdout.writelines(json.dumps(row) + "\n" for row in decode.json_rows(found))
     return lifecycle.OK
 
 

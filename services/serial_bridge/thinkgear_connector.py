@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, Final
 
 from serial_bridge.blink import BlinkEstimator
@@ -144,8 +145,7 @@ class ThinkGearConnectorServer(threading.Thread):
     def close(self) -> None:
         """Stop serving."""
         self._closing.set()
-        if self.is_alive():
-            self.join()
+        self.join()
 
     def run(self) -> None:
         """Serve the programs until `close` is called."""
@@ -186,13 +186,10 @@ class ThinkGearConnectorServer(threading.Thread):
     def _queue(self, event: Event) -> None:
         """Encode an event once for each kind of client."""
         blinks = self._blinks.find(event.samples) if isinstance(event, Raw) else []
-        encoded: dict[tuple[str, bool], bytes] = {}
+        encode_for = cache(partial(encode_event, event, blinks))
         for client in self._clients:
             if client.format is not None:
-                kind = client.format, client.wants_raw
-                if kind not in encoded:
-                    encoded[kind] = encode_event(event, blinks, *kind)
-                client.waiting += encoded[kind]
+                client.waiting += encode_for(client.format, client.wants_raw)
 
     def _queue_scanning(self) -> None:
         now_s = time.monotonic()

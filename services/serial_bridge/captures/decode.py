@@ -4,17 +4,19 @@ from array import array
 from collections.abc import Iterable, Iterator
 from math import isfinite
 from operator import add
+from pathlib import Path
 from typing import Any
 
 from neuroone.contract.messages import BANDS
 from serial_bridge.blink import BlinkEstimator
+from serial_bridge.captures.files import parts
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
 
 
-def events(decoder: Decoder, stream: Iterable[bytes]) -> Iterator[Event]:
-    """Yield every event of a whole stream."""
-    for arrived in stream:
+def events(decoder: Decoder, path: Path) -> Iterator[Event]:
+    """Yield every event of a capture. Raises BadCapture, OSError."""
+    for _, arrived in parts(path):
         yield from decoder.feed(arrived)
     yield from decoder.flush()
 
@@ -52,12 +54,12 @@ def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
                 yield (number, quantity, value)
 
 
-def summary(decoder: Decoder, stream: Iterable[bytes]) -> dict[str, Any]:
-    """Count the frames and values of a stream, and sum them up."""
+def summary(found: Iterable[Event], decoder: Decoder) -> dict[str, Any]:
+    """Count and sum up the values of all events that the decoder finds."""
     raw = array("h")
     esense: dict[Quantity, list[Any]] = {Quantity.POOR_SIGNAL: [], Quantity.ATTENTION: [], Quantity.MEDITATION: []}
     bands = [0] * len(BANDS)
-    for event in events(decoder, stream):
+    for event in found:
         if isinstance(event, Raw):
             raw.extend(event.samples)
         elif isinstance(event, Frame):

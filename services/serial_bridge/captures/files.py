@@ -57,11 +57,6 @@ def parts(path: Path) -> Iterator[tuple[float, bytes]]:
     return _timed_parts(path) if timed else _plain_parts(path)
 
 
-def content(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a capture without their times. Raises BadCapture, OSError."""
-    return (part for _, part in parts(path))
-
-
 def looped(path: Path) -> Iterator[tuple[float, bytes]]:
     """Repeat a capture for ever; each round begins where the one before ended."""
     began_s = 0.0

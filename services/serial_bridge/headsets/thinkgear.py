@@ -119,10 +119,11 @@ class Decoder:
         Without a complete frame behind it the header is kept: the rest of its frame may still arrive.
         """
         for start in range(1, len(self._kept)):
-            if self._has_frame_at(start):
-                skipped = self._skip(start)
-                self._kept, events = self._scan(self._kept[start:])
-                return [*skipped, *events]
+            if self._kept.startswith(_SYNC_PAIR, start):
+                first = next(iter(Decoder().feed(self._kept[start:])), None)
+                if isinstance(first, Raw | Frame):
+                    behind, self._kept = self._kept[start:], b""
+                    return [*self._skip(start), *self.feed(behind)]
         return []
 
     def flush(self) -> list[Event]:
@@ -189,13 +190,6 @@ class Decoder:
             self.counters["frames"] += n
             events.append(Raw(samples))
         return start + n * _RAW_FRAME_BYTES
-
-    def _has_frame_at(self, at: int) -> bool:
-        line = self._kept
-        if not line.startswith(_SYNC_PAIR, at) or at + OVERHEAD_BYTES > len(line):
-            return False
-        end = at + OVERHEAD_BYTES + line[at + 2]
-        return line[at + 2] <= PAYLOAD_MAX_BYTES and end <= len(line) and sum(line[at + 3 : end]) & 0xFF == 0xFF
 
     def _frame(self, payload: bytes) -> Event:
         rows = tuple(self._rows(payload))

@@ -11,10 +11,9 @@ import sys
 import pytest
 
 from serial_bridge.__main__ import main
-from serial_bridge.captures.files import content
 from serial_bridge.headsets.thinkgear import encode
 from serial_bridge.ports.simulated import SimulatedHeadset
-from tests.support.captures import BASELINE, needs_captures
+from tests.support.captures import BASELINE, content, needs_captures
 
 
 def test_summary_of_the_example(capsys):
@@ -100,7 +99,7 @@ def test_record(tmp_path):
     """record writes the bytes that arrive, with their times, and never over another file."""
     path = tmp_path / "r.capture"
     assert main(["record", str(path), "--port", "sim", "--seconds", "0.5"]) == 0
-    stream = b"".join(content(path))
+    stream = content(path)
     assert len(stream) > 512
     assert SimulatedHeadset(1).advance(2).startswith(stream)
     assert main(["record", str(path), "--port", "sim"]) == 2
@@ -111,7 +110,7 @@ def test_record_of_a_capture(tmp_path):
     source, path = tmp_path / "s.bytes", tmp_path / "r.capture"
     source.write_bytes(SimulatedHeadset(1).advance(0.3))
     assert main(["record", str(path), "--port", str(source)]) == 0
-    assert b"".join(content(path)) == source.read_bytes()
+    assert content(path) == source.read_bytes()
 
 
 def test_ports(capsys):
@@ -135,7 +134,7 @@ def test_simulate_on_pseudo_terminals(tmp_path):
     program.send_signal(signal.SIGTERM)
     assert program.wait(10) == 0
     program.stdout.close()
-    assert len(b"".join(content(tmp_path / "r.capture"))) > 512
+    assert len(content(tmp_path / "r.capture")) > 512
     assert list(tmp_path.glob("tty*")) == []
 
 

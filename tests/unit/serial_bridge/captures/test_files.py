@@ -10,6 +10,7 @@ from serial_bridge.captures import files
 from serial_bridge.captures.files import BadCapture, CaptureWriter
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports.simulated import SimulatedHeadset
+from tests.support.captures import content
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_timed_capture_is_read_as_it_was_written(tmp_path):
         for at_s, arrived in arrivals:
             recording.write(arrived, at_s)
     assert list(files.parts(path)) == [(0.0, b"\xaa\xaa"), (0.25, b"\x04"), (2.000001, bytes(300))]
-    assert b"".join(files.content(path)) == b"\xaa\xaa\x04" + bytes(300)
+    assert content(path) == b"\xaa\xaa\x04" + bytes(300)
 
 
 @pytest.mark.parametrize("line", ["x aa", "12", "12 zz", "12 aa bb", "9" * 70000])
@@ -61,7 +62,7 @@ def test_empty_capture(tmp_path):
     """An empty file is a capture without bytes."""
     path = tmp_path / "empty.bytes"
     path.touch()
-    assert b"".join(files.content(path)) == b""
+    assert content(path) == b""
 
 
 def test_shipped_example():
