@@ -13,7 +13,6 @@ from typing import Final, TextIO
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import RAW_RATE_HZ
 
-FORMAT: Final = "neuroone-capture"
 SUFFIX: Final = ".capture"
 EXAMPLE: Final = Path(__file__).parent / "example.bytes"
 """Ten seconds of the simulated headset, shipped with the package."""
@@ -38,7 +37,7 @@ class CaptureWriter:
     def __init__(self, file: TextIO, headset: str) -> None:
         self._file = file
         self._began_s: float | None = None
-        head = {"format": FORMAT, "version": 1, "headset": headset}
+        head = {"format": "neuroone-capture", "version": 1, "headset": headset}
         file.write(json.dumps(head, separators=(",", ":")) + "\n")
 
     def write(self, arrived: bytes, at_s: float) -> None:

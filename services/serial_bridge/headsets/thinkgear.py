@@ -23,7 +23,7 @@ from neuroone.contract.messages import ESENSE_MAX
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, Skipped, Value
 
 SYNC: Final = 0xAA
-EXCODE: Final = 0x55
+EXCODE: Final = b"\x55"
 """Raises the code level of the CODE behind it by one. No code is defined above level 0."""
 PAYLOAD_MAX_BYTES: Final = 169
 """A PLENGTH of 170 is another SYNC, a larger one is forbidden (Serial Stream Guide, "Packet Header")."""
@@ -31,7 +31,7 @@ OVERHEAD_BYTES: Final = 4
 """Two SYNC, PLENGTH, CHKSUM."""
 FRAME_MAX_BYTES: Final = PAYLOAD_MAX_BYTES + OVERHEAD_BYTES
 """The decoder keeps less than this between two feeds."""
-LONG_ROW: Final = 0x80
+LONG_ROW: Final = b"\x80"
 """CODEs from here on are followed by a VLENGTH; those below have one byte of value."""
 RAW_ROW: Final = 0x80
 RAW_LOW: Final = -2048
@@ -198,39 +198,25 @@ class Decoder:
         return Frame(rows, payload)
 
     def _rows(self, payload: bytes) -> Iterator[Row]:
-        at, end = 0, len(payload)
-        while at < end:
-            level = 0
-            while at < end and payload[at] == EXCODE:
-                level += 1
-                at += 1
-            if at == end:
+        while payload:
+            row = payload.lstrip(EXCODE)
+            level = len(payload) - len(row)
+            head = 2 if row >= LONG_ROW else 1  # CODE, VLENGTH
+            length = row[1] if head == 2 and len(row) > 1 else 1
+            value, payload = row[head : head + length], row[head + length :]
+            if len(value) < length:
                 self.counters["truncated_rows"] += 1
                 return
-            code = payload[at]
-            at += 1
-            length = 1
-            if code >= LONG_ROW and at < end:
-                length = payload[at]
-                at += 1
-            if at + length > end:
-                self.counters["truncated_rows"] += 1
-                return
-            row = _row(code, level, payload[at : at + length])
-            self.counters["unknown_rows"] += row.quantity is Quantity.UNKNOWN
-            yield row
-            at += length
+            quantity = None if level else ROWS.get((row[0], length))
+            self.counters["unknown_rows"] += quantity is None
+            if quantity is None:
+                yield Row(Quantity.UNKNOWN, value, row[0], level)
+            else:
+                yield Row(quantity, _value(quantity, value), row[0])
 
     def _skip(self, n_bytes: int) -> tuple[Event, ...]:
         self.counters["skipped_bytes"] += n_bytes
         return (Skipped(n_bytes),) if n_bytes else ()
-
-
-def _row(code: int, level: int, value: bytes) -> Row:
-    quantity = ROWS.get((code, len(value)))
-    if quantity is None or level:
-        return Row(Quantity.UNKNOWN, value, code, level)
-    return Row(quantity, _value(quantity, value), code)
 
 
 def _value(quantity: Quantity, value: bytes) -> Value:
