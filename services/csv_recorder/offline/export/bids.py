@@ -20,27 +20,8 @@ from neuroone.contract.files import BIDS
 
 BIDS_VERSION: Final = "1.10.0"
 NOT_AVAILABLE: Final = "n/a"
-_README: Final = """\
-EEG of students, recorded with NeuroOne {version}: one dry electrode at Fp1 of a NeuroSky ThinkGear headset.
-
-eeg/   raw samples, where the headset sent them. EDF+; holes are filled with zeros and annotated BAD_ACQ_SKIP,
-       times of poor contact are annotated BAD_poor_signal.
-beh/   what the headset computes once a second: poor_signal, attention and meditation (valid where valid is 1 and the
-       value is not 0), and eight band powers, which have no unit.
-"""
-
-
-_EVENTS: Final = {
-    "trial_type": {
-        "Description": "What it is.",
-        "Levels": {
-            SKIP: "Nothing was recorded here: the file holds zeros.",
-            POOR: "The electrode had poor contact.",
-            "marker": "Somebody marked this moment.",
-        },
-    },
-    "value": {"Description": "The text of a marker."},
-}
+_README: Final = Path(__file__).with_name("bids_readme.txt")
+_EVENTS: Final = Path(__file__).with_name("bids_events.json")
 _PARTICIPANTS: Final = {
     "participant_id": "Number of the participant in this data set.",
     "group": "Id of the class.",
@@ -87,7 +68,7 @@ class Bids:
             _json(self._out / "dataset_description.json", description),
             _tsv(self._out / "participants.tsv", table),
             _json(self._out / "participants.json", {key: {"Description": _PARTICIPANTS[key]} for key in columns}),
-            _text(self._out / "README", _README.format(version=__version__)),
+            _text(self._out / "README", _README.read_text(encoding="utf-8").format(version=__version__)),
         ]
 
     def _readings(self, recording: Recording, folder: Path, stem: str, task: str) -> list[Path]:
@@ -146,7 +127,7 @@ class Bids:
             _json(folder / f"{stem}_eeg.json", about),
             _tsv(folder / f"{stem}_channels.tsv", pd.DataFrame([channel])),
             _tsv(folder / f"{stem}_events.tsv", events),
-            _json(folder / f"{stem}_events.json", _EVENTS),
+            _text(folder / f"{stem}_events.json", _EVENTS.read_text(encoding="utf-8")),
         ]
 
 

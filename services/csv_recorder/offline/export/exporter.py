@@ -4,6 +4,7 @@ An export writes new files, and replaces files of the same names. It only reads 
 """
 
 import itertools
+import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -19,29 +20,7 @@ from csv_recorder.offline.recordings import Recording
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.topics import id_from_text
 
-_PORTUGUESE: Final = {
-    "time": "horario_utc",
-    "seconds": "segundos",
-    "group": "grupo",
-    "source": "fonte",
-    "name": "nome",
-    "session": "sessao",
-    "poor_signal": "sinal_ruim",
-    "valid": "valido",
-    "attention": "atencao",
-    "meditation": "meditacao",
-    "theta": "teta",
-    "low_alpha": "alfa_baixa",
-    "high_alpha": "alfa_alta",
-    "low_beta": "beta_baixa",
-    "high_beta": "beta_alta",
-    "low_gamma": "gama_baixa",
-    "mid_gamma": "gama_media",
-    "event": "evento",
-    "first_seq": "primeiro_seq",
-    "last_seq": "ultimo_seq",
-    "text": "texto",
-}
+_PORTUGUESE: Final = Path(__file__).with_name("columns.pt-BR.json")
 
 
 class Exporter:
@@ -107,6 +86,7 @@ def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
 def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write CSV that a Portuguese spreadsheet program opens by a double click: semicolon, decimal comma, BOM."""
     files = []
+    columns = json.loads(_PORTUGUESE.read_text(encoding="utf-8"))
     for ending, frame in (("", _readings(recording)), ("_eventos", _events(recording))):
         if frame.empty:
             continue
@@ -114,7 +94,7 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
             part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
             file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
             times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
-            part.assign(time=times).rename(columns=_PORTUGUESE).to_csv(
+            part.assign(time=times).rename(columns=columns).to_csv(
                 file, sep=";", decimal=",", encoding="utf-8-sig", index=False, lineterminator="\r\n"
             )
             files.append(file)

@@ -16,26 +16,15 @@ from neuroone.contract.messages import BANDS
 POINTS_MAX: Final = 120
 """Points of a line: a phone shows no more, and a page of a thousand students stays below 10 MB."""
 _WIDTH: Final = 1200
+_HEAD: Final = Path(__file__).with_name("page_head.html")
 _STYLE: Final = Path(__file__).with_name("report.css")
-_HEAD: Final = """<!doctype html>
-<html lang="{lang}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-"""
 
 
 def page(report: Report, words: Words, made: pd.Timestamp) -> Iterator[str]:
     """Yield the page in pieces. Names are escaped; every number is also in a table."""
     sessions = report.sessions
-    yield _HEAD.format(lang=words.language, title=escape(words("title")), style=_STYLE.read_text(encoding="utf-8"))
+    head, style = (file.read_text(encoding="utf-8") for file in (_HEAD, _STYLE))
+    yield head.format(lang=words.language, title=escape(words("title")), style=style)
     yield f"<h1>{escape(words('title'))}</h1>\n"
     count = 0 if sessions.empty else int((sessions["session"] != ALL).sum())
     yield _quiet(words("made", words.time(made, "%Y-%m-%d %H:%M"), count))

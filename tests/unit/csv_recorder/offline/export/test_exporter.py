@@ -238,6 +238,8 @@ def test_bids_has_its_required_files_and_no_name(root, tmp_path):
     events = pd.read_csv(f"{stem}_events.tsv", sep="\t")
     assert list(events.columns) == ["onset", "duration", "trial_type", "value"]
     assert events["trial_type"].tolist() == ["marker", SKIP, POOR]
+    described = json.loads(Path(f"{stem}_events.json").read_text(encoding="utf-8"))
+    assert {"marker", SKIP, POOR} == described["trial_type"]["Levels"].keys()
     description = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
     assert {"Name", "BIDSVersion"} <= description.keys()
     beh = pd.read_csv(out / "sub-002" / "ses-01" / "beh" / "sub-002_ses-01_task-classroom_beh.tsv", sep="\t")

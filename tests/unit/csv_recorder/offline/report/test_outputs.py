@@ -4,11 +4,13 @@ import csv
 import re
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import openpyxl
 import pandas as pd
 import pytest
 
+from csv_recorder import __main__ as recorder_commands
 from csv_recorder.__main__ import main
 from csv_recorder.offline.report import texts
 from neuroone.contract.messages import BANDS
@@ -158,12 +160,18 @@ def test_the_language_of_the_computer(monkeypatch, variable, value, language):
     assert texts.of_system() == language
 
 
-def test_both_languages_have_every_word_with_the_same_places():
-    """A text has the same number of values in both languages."""
-    for english, portuguese in texts._WORDS.values():
-        assert english
-        assert portuguese
-        assert re.findall(r"\{\d\}", english) == re.findall(r"\{\d\}", portuguese)
+def test_both_languages_have_every_text_with_the_same_places():
+    """A text has the same number of values in both languages; every text is used."""
+    english, portuguese = (texts.load(language) for language in texts.LANGUAGES)
+    assert english.keys() == portuguese.keys()
+    for key, text in english.items():
+        assert text
+        assert portuguese[key]
+        assert re.findall(r"\{\d\}", text) == re.findall(r"\{\d\}", portuguese[key])
+    sources = [*Path(texts.__file__).parent.glob("*.py"), Path(recorder_commands.__file__)]
+    written = " ".join(each.read_text(encoding="utf-8") for each in sources)
+    used = {key for key in english if re.search(rf"""["']{key}["']""", written)}
+    assert english.keys() - used == {*BANDS}
 
 
 def test_the_old_servers_file_says_that_its_quality_is_unknown(tmp_path, capsys):
