@@ -24,6 +24,8 @@ from tests.support.recordings import (
     write_session,
 )
 
+pytestmark = pytest.mark.timeout(300)  # one test runs up to 84 commands: 10 s alone, more than 60 s on a busy machine
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
