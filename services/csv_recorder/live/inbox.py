@@ -192,23 +192,22 @@ class Inbox:
         """Add an event; return False if it was recorded before."""
         return self._run("INSERT OR IGNORE INTO events VALUES (?, ?)", (id, now_s)).rowcount == 1
 
-    def filters(self) -> set[str]:
-        """Return the filters that the broker's session of this recorder may have."""
-        return {filter for (filter,) in self._run("SELECT filter FROM filters")}
-
-    def add_filters(self, filters: Iterable[str]) -> None:
-        """Add filters that the broker's session may have from now on."""
+    def add_filters(self, filters: Collection[str]) -> set[str]:
+        """Add filters that the broker's session may have from now on; return the others that it may have."""
+        old = {filter for (filter,) in self._run("SELECT filter FROM filters")}
         self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
+        return old.difference(filters)
 
     def prune(self, before_s: float) -> None:
         """Remove closed sessions and events that no broker sends again."""
         self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
         self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
 
-    def put(self, rows: Sequence[Row]) -> tuple[int, int]:
-        """Store rows that wait for their files; return the batch's rising number and its size in bytes."""
+    def put(self, rows: Sequence[Row]) -> int:
+        """Store rows that wait for their files, as a batch with a rising number; return its size in bytes."""
         packed = _pack(rows)
-        return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
+        self._run("INSERT INTO batches (rows) VALUES (?)", (packed,))
+        return len(packed)
 
     def waiting(self) -> dict[int, list[Row]]:
         """Return the rows that wait, by session, in the order in which they came; 0 is for rows without a session."""
@@ -285,9 +284,7 @@ def _session(found: tuple[Any, ...]) -> Session:
 
 
 def _pack(rows: Iterable[Row]) -> bytes:
-    return b"".join(
-        [part for row in rows for part in (_ROW.pack(row[0], row[1], row[2], len(row[3])), row[3])],
-    )
+    return b"".join([part for row in rows for part in (_ROW.pack(row[0], row[1], row[2], len(row[3])), row[3])])
 
 
 def _unpack(blob: bytes) -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,12 +13,6 @@ STREAMS_MAX: Final = 20_000
 """Streams whose newest receipt is kept, the oldest given up first. About 10 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    at_s: float
-    receipt: RecordedStream
-
-
 class Receipts:
     """Publish each stream's newest receipt until a connection has carried it, and again after a reconnect.
 
@@ -29,18 +22,18 @@ class Receipts:
     def __init__(self, publish: Callable[[Recorded], bool], clock: Callable[[], float]) -> None:
         self._publish = publish
         self._clock = clock
-        self._newest: OrderedDict[tuple[str, str, str], _Newest] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, str, str], tuple[float, RecordedStream]] = OrderedDict()
+        """When each stream's newest receipt was added, and the receipt."""
         self._unsent: dict[tuple[str, str, str], None] = {}
 
-    def add(self, receipts: Iterable[Recorded]) -> None:
+    def add(self, receipts: Iterable[RecordedStream]) -> None:
         """Note what has become durable; `send` publishes it."""
         now_s = self._clock()
-        for message in receipts:
-            for each in message.streams:
-                key = (each.group, each.source, each.session)
-                self._newest[key] = _Newest(now_s, each)
-                self._newest.move_to_end(key)
-                self._unsent[key] = None
+        for each in receipts:
+            key = (each.group, each.source, each.session)
+            self._newest[key] = now_s, each
+            self._newest.move_to_end(key)
+            self._unsent[key] = None
         while self._newest and (len(self._newest) > STREAMS_MAX or self._is_carried(now_s)):
             self._unsent.pop(self._newest.popitem(last=False)[0], None)
 
@@ -55,7 +48,7 @@ class Receipts:
         now = datetime.now(UTC)
         for start in range(0, len(keys), RECORDED_STREAMS_MAX):
             batch = keys[start : start + RECORDED_STREAMS_MAX]
-            streams = tuple(self._newest[key].receipt for key in batch)
+            streams = tuple(self._newest[key][1] for key in batch)
             if not self._publish(Recorded(time=now, streams=streams)):
                 return
             for key in batch:
@@ -63,5 +56,5 @@ class Receipts:
 
     def _is_carried(self, now_s: float) -> bool:
         """Return True if the oldest receipt is published and older than a connection that would have lost it."""
-        key = next(iter(self._newest))
-        return key not in self._unsent and now_s - self._newest[key].at_s > AGAIN_S
+        key, (at_s, _) = next(iter(self._newest.items()))
+        return key not in self._unsent and now_s - at_s > AGAIN_S

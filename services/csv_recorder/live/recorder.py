@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,12 +27,11 @@ from csv_recorder.live.writer import Writer, write_whole
 from neuroone.contract import files
 from neuroone.contract.errors import ContractError, SettingsError
 from neuroone.contract.messages import (
-    RECORDED_STREAMS_MAX,
     EventType,
     GroupEvent,
     RawBlock,
     Reading,
-    Recorded,
+    RecordedStream,
     StreamState,
     StreamStatus,
 )
@@ -113,14 +112,13 @@ class Recorder:
         self._buffers: dict[int, ReorderBuffer[list[Row]]] = {}
         self._ready: dict[int, list[bytes]] = {}
         self._doubles: dict[int, list[int]] = {}
-        self._unsynced: dict[int, File] = {}
+        self._unsynced: set[int] = set()
         self._unsettled_bytes = 0
         self._folders: set[str] = set()
         self._changed: dict[tuple[str, str], None] = {}
         self._described: dict[int, Session] = {}
         self._notes: list[tuple[int, str, tuple[int, int] | None, str]] = []
         self._undescribed: dict[int, Session] = {}
-        self._last_batch = 0
         self._inode = 0
         self._indexed = 0
         self.counters = dict.fromkeys(COUNTERS, 0)
@@ -143,7 +141,6 @@ class Recorder:
             self._inode = _inode(self._directory / files.INBOX_FILE)
             self._load()
             self._mend(self._inbox.waiting())
-            self._last_batch = self._inbox.last_batch()
             self._note_in_all("recorder_start")
             self.settle()
         except sqlite3.OperationalError as error:
@@ -155,12 +152,10 @@ class Recorder:
         except OSError as error:
             raise SettingsError([f"--dir: {self._directory} is not writable ({error.strerror})"]) from None
 
-    def replace_filters(self, filters: Iterable[str]) -> set[str]:
+    def replace_filters(self, filters: Collection[str]) -> set[str]:
         """Store the present subscriptions; return those of earlier runs that are obsolete."""
         with self._inbox.transaction():
-            old = self._inbox.filters()
-            self._inbox.add_filters(filters)
-        return old - set(filters)
+            return self._inbox.add_filters(filters)
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Make a batch durable; it may be acknowledged when this returns.
@@ -177,10 +172,8 @@ class Recorder:
                 self._accept_delivery(delivery, batch)
             rows = [row for reading in batch.readings for row in reading[3]] + batch.others
             if rows:
-                number, size_bytes = self._inbox.put(rows)
+                size_bytes = self._inbox.put(rows)
             self._inbox.save(batch.touched.values())
-        if rows:
-            self._last_batch = number
         self._unsettled_bytes += size_bytes
         self._changed.update(dict.fromkeys((each.stream, each.session) for each in batch.touched.values()))
         for session, next_seq, seq, rows in batch.readings:
@@ -218,26 +211,28 @@ class Recorder:
                 self._folders.update(map(str, PurePosixPath(known.path).parents))
             known.size_bytes = self._writer.append(known.path, files.header_of(known.path), b"".join(contents))
             known.is_full |= known.size_bytes >= self._options.rotate_bytes
-            self._unsynced[file] = known
+            self._unsynced.add(file)
             del self._ready[file]
 
     def begin_settling(self) -> Settling | None:
-        """Return what to sync now, for `sync` in any thread and then `finish_settling` in this one. Raises OSError."""
+        """Return what to sync now, for `sync` in any thread and then `finish_settling` in this one.
+
+        Raises OSError or sqlite3.Error.
+        """
         self.write()
         if not self._unsynced:
             return None
-        held = [row for buffer in self._buffers.values() for rows in buffer.held.values() for row in rows]
-        unsynced, self._unsynced = self._unsynced, {}
-        folders, self._folders = self._folders, set()
-        sizes = {id: file.size_bytes for id, file in unsynced.items()}
-        return Settling(
-            batch=self._last_batch,
+        unsynced = [self._by_id[id] for id in self._unsynced]
+        settling = Settling(
+            batch=self._inbox.last_batch(),
             batch_bytes=self._unsettled_bytes,
-            held=held,
-            sizes=sizes,
-            files=sorted(file.path for file in unsynced.values()),
-            folders=folders,
+            held=[row for buffer in self._buffers.values() for rows in buffer.held.values() for row in rows],
+            sizes={file.id: file.size_bytes for file in unsynced},
+            files=sorted(file.path for file in unsynced),
+            folders=self._folders,
         )
+        self._unsynced, self._folders = set(), set()
+        return settling
 
     def sync(self, settling: Settling) -> None:
         """Sync the files to the disk. Raises OSError."""
@@ -261,8 +256,7 @@ class Recorder:
     def cancel_settling(self, settling: Settling) -> None:
         """Sync these files again later, because their sync failed."""
         self._folders |= settling.folders
-        for id in settling.sizes:
-            self._unsynced.setdefault(id, self._by_id[id])
+        self._unsynced |= settling.sizes.keys() & self._by_id.keys()
 
     def settle(self) -> None:
         """Sync the files in this thread. Raises OSError or sqlite3.Error."""
@@ -296,16 +290,11 @@ class Recorder:
                 done += self._close(session)
         return done
 
-    def receipts(self) -> list[Recorded]:
-        """Return what became durable since the last call, in as many messages as it needs."""
+    def receipts(self) -> list[RecordedStream]:
+        """Return what became durable since the last call."""
         sessions = [self._sessions.get(key) or self._inbox.session(*key) for key in self._changed]
-        streams = [session.receipt() for session in sessions if session is not None]
         self._changed.clear()
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        return [
-            Recorded(time=now, streams=tuple(streams[start : start + RECORDED_STREAMS_MAX]))
-            for start in range(0, len(streams), RECORDED_STREAMS_MAX)
-        ]
+        return [session.receipt() for session in sessions if session is not None]
 
     def close(self, within_s: float = 10.0) -> None:
         """Sync the files, close as many sessions as the time allows, and close the inbox. Idempotent.
@@ -366,7 +355,7 @@ class Recorder:
         for id, file in self._by_id.items():
             known = written.get(id)
             file.size_bytes = file.synced_bytes if known is None else known.size_bytes
-        self._unsynced = {id: self._by_id[id] for id in self._unsynced}
+        self._unsynced &= self._by_id.keys()
         self._student_files.load(self._by_id, self._clock())
         self._parts.clear()
         self._of_session.clear()
@@ -386,11 +375,10 @@ class Recorder:
         missing: dict[int, Counter[bytes]] = {}
         for id, contents in by_file.items():
             file = self._by_id[id]
-            file.size_bytes, left = self._writer.mend(
-                file.path, files.header_of(file.path), file.synced_bytes, contents
-            )
+            header = files.header_of(file.path)
+            file.size_bytes, left = self._writer.mend(file.path, header, file.synced_bytes, contents)
             missing[id] = Counter(left)
-            self._unsynced[id] = file
+            self._unsynced.add(id)
             self.counters["mended_files"] += 1
         sessions = {each.id: each for each in self._sessions.values()}
         for id, rows in waiting.items():
@@ -429,7 +417,10 @@ class Recorder:
                 self._on_event(of, message, batch)
 
     def _on_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
-        session = self._sessions.get((stream, reading.session)) or self._session(stream, reading.session)
+        key = (stream, reading.session)
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = self._inbox.session(*key) or self._inbox.add_session(*key)
         batch.touched[session.id] = session
         next_seq, seq = session.seq + 1, reading.seq
         if not session.accept(seq):
@@ -484,11 +475,6 @@ class Recorder:
                 batch.others.append(self._event_row(session, content))
                 if event.type is EventType.SESSION_START:
                     self._describe(session, **{"class": event.text})
-
-    def _session(self, stream: str, session: str) -> Session:
-        known = self._inbox.session(stream, session) or self._inbox.add_session(stream, session)
-        self._sessions[stream, session] = known
-        return known
 
     def _begin(self, session: Session, reading: Reading, batch: _Batch) -> None:
         """Open a session at its first reading, or at the first one after it was closed."""
@@ -571,8 +557,7 @@ class Recorder:
                 for id, event, seqs, text in self._notes
                 if id in sessions
             ]
-            number, size_bytes = self._inbox.put(rows)
-        self._last_batch = number
+            size_bytes = self._inbox.put(rows)
         self._unsettled_bytes += size_bytes
         self._notes.clear()
         self._queue(rows)

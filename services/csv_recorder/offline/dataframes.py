@@ -1,9 +1,10 @@
 """Reads recorded files as pandas tables, without rows that do not match their check."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,22 +17,13 @@ RATE_MAX_HZ: Final = 65535
 MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
 """NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 _TYPES: Final[dict[str, Any]] = {
-    "time": "str",
-    "session": "str",
-    "event": "str",
-    "seq": "int64",
-    "first_sample": "int64",
-    "rate_hz": "int64",
-    "text": "str",
-    "samples": "str",
+    **dict.fromkeys(("time", "session", "event", "text", "samples", "check"), "str"),
+    **dict.fromkeys(("seq", "first_sample", "rate_hz"), "int64"),
+    **dict.fromkeys(("first_seq", "last_seq"), "Int64"),
+    **dict.fromkeys(VALUES, "int32"),
     "poor_signal": "Int16",
     "valid": "Int8",
-    "first_seq": "Int64",
-    "last_seq": "Int64",
-    **dict.fromkeys(VALUES, "int32"),
 }
-
-T = TypeVar("T")
 
 
 class Unreadable(Exception):
@@ -86,9 +78,8 @@ def _table(recording: Recording, kind: str) -> tuple[pd.DataFrame, int]:
         lines += rows.lines
         left_out += len(rows.faulty) + bool(rows.torn_bytes)
     frame = _parsed(lines, COLUMNS[kind], recording.path)
-    frame["time"] = _attempt(
-        lambda: pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us"), recording.path
-    )
+    with _unreadable(recording.path):
+        frame["time"] = pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us")
     if frame["time"].isna().any():
         raise Unreadable(f"{recording.path}: a row of {kind}.csv has no time")
     return frame.drop(columns="check"), left_out
@@ -101,25 +92,22 @@ def _content(path: Path) -> bytes:
         raise Unreadable(f"{path}: {error.strerror}") from None
 
 
-def _parsed(lines: list[bytes], columns: Iterable[str], path: Path) -> pd.DataFrame:
-    text = io.BytesIO(b"\n".join(lines))
-    kinds = {column: _TYPES[column] for column in columns if column in _TYPES}
-    return _attempt(
-        lambda: pd.read_csv(
-            text,
-            names=list(columns),
+def _parsed(lines: list[bytes], columns: tuple[str, ...], path: Path) -> pd.DataFrame:
+    with _unreadable(path):
+        return pd.read_csv(
+            io.BytesIO(b"\n".join(lines)),
+            names=columns,
             header=None,
-            dtype=kinds | {"check": "str"},
+            dtype={column: _TYPES[column] for column in columns},
             encoding="utf-8",
             keep_default_na=False,
             na_values={column: [""] for column in ("poor_signal", "valid", "first_seq", "last_seq")},
-        ),
-        path,
-    )
+        )
 
 
-def _attempt(read: Callable[[], T], path: Path) -> T:
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
     try:
-        return read()
+        yield
     except (ValueError, TypeError, OverflowError, pd.errors.ParserError) as error:
         raise Unreadable(f"{path}: {error}") from None

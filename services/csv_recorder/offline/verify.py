@@ -64,7 +64,7 @@ def verdicts(paths: Iterable[Path], wait: Callable[[], object]) -> Iterator[Verd
     """
     places = list(paths)
     for recording in find(places):
-        yield from [_student_file(recording.path)] if recording.is_legacy else _settled(recording, wait)
+        yield from [_read(recording.path)[0]] if recording.is_legacy else _settled(recording, wait)
     directories = [each for each in places if each.is_dir()]
     for path in group_events(directories):
         yield _read(path, files.EVENTS)[0]
@@ -188,36 +188,26 @@ def _compare(verdict: Verdict, content: bytes, noted: Any) -> None:
     verdict.expect(noted.get("rows") == rows, f"has {rows} rows, {SIDECAR} says {noted.get('rows')!r}")
 
 
-def _read(path: Path, kind: str) -> tuple[Verdict, Rows, bytes]:
+def _read(path: Path, kind: str | None = None) -> tuple[Verdict, Rows, bytes]:
+    """Read and check a session's file of a kind, or a ``{Nome}.csv``, whose rows have no check."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return Verdict(path, [f"cannot be read ({error.strerror})"]), Rows(b"", [], [], 0), b""
-    rows = files.checked_rows(content)
-    verdict = _judge(path, rows, files.HEADERS[kind], "does not match its row check")
-    odd = sum(len(_cells(line)) != len(COLUMNS[kind]) for line in rows.lines)
-    verdict.expect(not odd, f"{odd} rows do not have {len(COLUMNS[kind])} columns")
-    return verdict, rows, content
-
-
-def _student_file(path: Path) -> Verdict:
-    try:
-        rows = files.student_rows(path.read_bytes())
-    except OSError as error:
-        return Verdict(path, [f"cannot be read ({error.strerror})"])
-    return _judge(path, rows, files.STUDENT_HEADER, "is not ten whole numbers")
-
-
-def _judge(path: Path, rows: Rows, header: bytes, fault: str) -> Verdict:
+    rows = files.checked_rows(content) if kind else files.student_rows(content)
+    header, columns = (files.HEADERS[kind], COLUMNS[kind]) if kind else (files.STUDENT_HEADER, files.VALUES)
     verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
     if rows.header + b"\n" != header:
         verdict.faults.append("the header is missing" if not rows.header else "the header is another")
     if rows.faulty:
         shown = ", ".join(map(str, rows.faulty[:SHOWN_MAX]))
         more = f" and {len(rows.faulty) - SHOWN_MAX} more" if len(rows.faulty) > SHOWN_MAX else ""
+        fault = "does not match its row check" if kind else "is not ten whole numbers"
         verdict.faults.append(f"line {shown}{more} {fault}")
     verdict.expect(not rows.torn_bytes, f"torn tail of {rows.torn_bytes} bytes (--repair cuts it off)")
-    return verdict
+    odd = sum(len(_cells(line)) != len(columns) for line in rows.lines)
+    verdict.expect(not odd, f"{odd} rows do not have {len(columns)} columns")
+    return verdict, rows, content
 
 
 def _index(directory: Path) -> Verdict:

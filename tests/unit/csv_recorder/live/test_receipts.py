@@ -5,7 +5,6 @@ import pytest
 from csv_recorder.live import receipts as module
 from csv_recorder.live.receipts import AGAIN_S, Receipts
 from neuroone.contract.messages import RECORDED_STREAMS_MAX, Recorded, RecordedStream
-from tests.support.messages import NOON
 
 
 class World:
@@ -21,11 +20,10 @@ class World:
         return self.is_linked
 
     def record(self, *streams: tuple[str, int]) -> None:
-        entries = tuple(
+        self.receipts.add(
             RecordedStream(group="A", source=source, session="s", seq=seq, rows=seq + 1, duplicates=0, gaps=0)
             for source, seq in streams
         )
-        self.receipts.add([Recorded(time=NOON, streams=entries)])
         self.receipts.send()
 
     def seqs(self) -> list[tuple[str, int]]:
