@@ -180,7 +180,7 @@ class Recorder:
             buffer = self._buffers.get(session.id)
             if buffer is None:
                 buffer = self._buffers[session.id] = ReorderBuffer(next_seq)
-            buffer.push(seq, rows)
+            buffer.held[seq] = rows
         self._queue(batch.others)
         for id, seq in batch.doubles:
             self._doubles.setdefault(id, []).append(seq)

@@ -17,15 +17,11 @@ HELD_MAX: Final = 1000
 
 @dataclass(slots=True)
 class ReorderBuffer(Generic[T]):
-    """Items of one session by seq; ``next_seq`` is written next."""
+    """Items of one session: those that wait by seq, and the seq that is written next."""
 
     next_seq: int
     held: dict[int, T] = field(default_factory=dict)
     _since_s: float | None = None
-
-    def push(self, seq: int, item: T) -> None:
-        """Add an item."""
-        self.held[seq] = item
 
     def pop(self, now_s: float, *, all: bool = False) -> tuple[list[T], list[tuple[int, int]]]:
         """Return the items to write now, in order, and the holes (first and last seq) that were given up.

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from csv_recorder.live.sessions import Session
@@ -19,6 +20,8 @@ def write_sidecar(folder: Path, session: Session, site: str, version: str) -> No
     about = session.about
     group, _, source = session.stream.partition("/")
     readings = [content for name, content in contents.items() if name.startswith(files.READINGS)]
+    rows = {name: max(0, content.count(b"\n") - 1) for name, content in contents.items()}
+    valid = _count_valid(readings)
     rates_hz = {files.READINGS: files.READINGS_RATE_HZ}
     if about["kind"] == Kind.HEADSET:
         rates_hz[files.RAW] = RAW_RATE_HZ
@@ -35,15 +38,15 @@ def write_sidecar(folder: Path, session: Session, site: str, version: str) -> No
         "rates_hz": rates_hz,
         "counts": {
             "readings": session.rows,
-            "valid": sum(_count_valid(each, b"1") for each in readings),
-            "unknown": sum(_count_valid(each, b"") for each in readings),
+            "valid": valid[b"1"],
+            "unknown": valid[b""],
             "duplicates": session.duplicates,
             "missing": session.gaps,
-            "raw_blocks": _rows_in(contents, files.RAW),
-            "events": _rows_in(contents, files.EVENTS),
+            "raw_blocks": sum(rows[name] for name in rows if name.startswith(files.RAW)),
+            "events": sum(rows[name] for name in rows if name.startswith(files.EVENTS)),
         },
         "files": {
-            name: {"rows": _rows(content), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            name: {"rows": rows[name], "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()
         },
         "columns": files.described_columns(),
@@ -53,20 +56,12 @@ def write_sidecar(folder: Path, session: Session, site: str, version: str) -> No
     write_whole(folder / files.SIDECAR, text.encode(), sync=not session.open)
 
 
-def _rows(content: bytes) -> int:
-    return max(0, content.count(b"\n") - 1)
-
-
-def _rows_in(contents: Mapping[str, bytes], kind: str) -> int:
-    return sum(_rows(content) for name, content in contents.items() if name.startswith(kind))
-
-
-def _count_valid(content: bytes, value: bytes) -> int:
+def _count_valid(readings: Iterable[bytes]) -> Counter[bytes]:
     columns = files.COLUMNS[files.READINGS]
     at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
-    return sum(line.split(b",")[at] == value for line in content.splitlines()[1:])
+    return Counter(line.split(b",")[at] for content in readings for line in content.splitlines()[1:])
 
 
-def _last_time(readings: list[bytes]) -> str | None:
+def _last_time(readings: Sequence[bytes]) -> str | None:
     lines = readings[-1].splitlines()[1:] if readings else []
     return max((line.partition(b",")[0].decode() for line in lines), default=None)

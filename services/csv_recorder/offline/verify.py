@@ -7,6 +7,7 @@ checked by themselves, and read again if they changed in between.
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ LOOKS_MAX: Final = 3
 """Reads of a session that changes meanwhile: a recorder writes its files once a second."""
 SHOWN_MAX: Final = 3
 """Line numbers in one sentence; more are counted."""
+_COUNTS: Final = {READINGS: "readings", files.RAW: "raw_blocks", files.EVENTS: "events"}
+"""What the sidecar calls the number of rows of a kind."""
 _VALID: Final = COLUMNS[READINGS].index("valid")
 _SEQ: Final = COLUMNS[READINGS].index("seq")
 _SESSION: Final = COLUMNS[READINGS].index("session")
@@ -47,9 +50,8 @@ class _Counted:
 
     seen: dict[bytes, set[int]] = field(default_factory=dict)
     last: dict[bytes, int] = field(default_factory=dict)
-    valid: int = 0
-    unknown: int = 0
-    rows_of: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COLUMNS, 0))
+    counts: Counter[str] = field(default_factory=Counter)
+    """By their names in the sidecar."""
 
     @property
     def missing(self) -> int:
@@ -119,7 +121,7 @@ def _session(recording: Recording) -> list[Verdict]:
                 verdict.expect(recording.is_open or bool(recording.fault), f"is not named in {SIDECAR}")
             if kind == READINGS:
                 _count(rows, counted, verdict)
-            counted.rows_of[kind] += len(rows.lines)
+            counted.counts[_COUNTS[kind]] += len(rows.lines)
             found.append(verdict)
     return [_sidecar(recording, listed, counted, {each.path.name for each in found}), *found]
 
@@ -137,16 +139,9 @@ def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, pr
         verdict.notes.append("open")
     else:
         counts = about.get("counts") or {}
-        actual = {
-            "readings": counted.rows_of[READINGS],
-            "valid": counted.valid,
-            "unknown": counted.unknown,
-            "raw_blocks": counted.rows_of[files.RAW],
-            "events": counted.rows_of[files.EVENTS],
-        }
-        for key, value in actual.items():
-            noted = counts.get(key)
-            verdict.expect(noted == value, f"counts {noted!r} {key}, the files hold {value}")
+        for key in ("readings", "valid", "unknown", "raw_blocks", "events"):
+            noted, actual = counts.get(key), counted.counts[key]
+            verdict.expect(noted == actual, f"counts {noted!r} {key}, the files hold {actual}")
         noted = counts.get("missing")
         is_noted = isinstance(noted, int) and counted.missing <= noted
         verdict.expect(is_noted, f"counts {noted!r} missing readings, in the files {counted.missing} are missing")
@@ -170,8 +165,8 @@ def _count(rows: Rows, counted: _Counted, verdict: Verdict) -> None:
         last = counted.last.get(session, -1)
         late += seq < last
         counted.last[session] = max(seq, last)
-        counted.valid += cells[_VALID] == b"1"
-        counted.unknown += cells[_VALID] == b""
+        counted.counts["valid"] += cells[_VALID] == b"1"
+        counted.counts["unknown"] += cells[_VALID] == b""
     verdict.expect(not doubles, f"{doubles} readings are there twice")
     if late:
         verdict.notes.append(f"{late} rows late")

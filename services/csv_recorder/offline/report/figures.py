@@ -30,7 +30,6 @@ TREND_MIN_S: Final = 60.0
 """A slope per minute needs at least one minute."""
 BIN_S: Final = 10
 """The plots show means over this time."""
-STUDENT: Final = ("group", "source", "name")
 CLASS: Final = ("group", "class", "date")
 ALL: Final = "all"
 """The session in the row of a student with several sessions."""
@@ -88,7 +87,7 @@ def make(recordings: Iterable[Recording], selection: Selection = Selection()) ->
     rows: list[dict[str, Any]] = []
     curves: dict[int, Curve] = {}
     faults: list[str] = []
-    chosen = sorted(filter(selection.includes, recordings), key=_place)
+    chosen = sorted(filter(selection.includes, recordings), key=lambda each: (*_student(each), each.label))
     for _, of_student in groupby(chosen, _student):
         read = list(_read(of_student, selection, faults))
         for recording, readings, left_out in read:
@@ -282,7 +281,3 @@ def _or_none(value: Any) -> float | None:
 
 def _student(recording: Recording) -> tuple[str, ...]:
     return (recording.group, recording.name.casefold(), recording.name, recording.source)
-
-
-def _place(recording: Recording) -> tuple[str, ...]:
-    return (*_student(recording), recording.label)

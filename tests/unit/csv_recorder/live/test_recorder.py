@@ -385,6 +385,7 @@ def hostile_names(count: int) -> list[str]:
     return list(names)
 
 
+@pytest.mark.timeout(300)  # it syncs 20,000 files: a busy disk needs 3 ms for each
 def test_ten_thousand_hostile_names(recorder: Recorder, tmp_path: Path) -> None:
     """Nothing outside the directory, no two students in one file on any system, every row found again."""
     names = hostile_names(10_000)

@@ -9,7 +9,7 @@ from csv_recorder.live.reorder import HELD_MAX, ORDER_S, ReorderBuffer
 def buffer(next_seq: int, *seqs: int) -> ReorderBuffer[int]:
     made: ReorderBuffer[int] = ReorderBuffer(next_seq)
     for seq in seqs:
-        made.push(seq, seq)
+        made.held[seq] = seq
     return made
 
 
@@ -22,7 +22,7 @@ def test_what_comes_in_order_is_written_at_once():
 def test_what_comes_too_early_waits_for_its_predecessor():
     made = buffer(0, 0, 2, 3)
     assert made.pop(0.0) == ([0], [])
-    made.push(1, 1)
+    made.held[1] = 1
     assert made.pop(ORDER_S / 2) == ([1, 2, 3], [])
 
 
@@ -30,9 +30,9 @@ def test_a_hole_is_given_up_after_a_while():
     made = buffer(0, 2)
     assert made.pop(100.0) == ([], [])
     assert made.pop(100.0 + ORDER_S) == ([2], [(0, 1)])
-    made.push(1, 1)
+    made.held[1] = 1
     assert made.pop(120.0) == ([1], [])
-    made.push(3, 3)
+    made.held[3] = 3
     assert made.pop(120.0) == ([3], [])
 
 
@@ -55,7 +55,7 @@ def test_whatever_the_order_everything_comes_out_once_and_sorted(seqs: list[int]
     made = buffer(0)
     out = []
     for at, seq in enumerate(seqs):
-        made.push(seq, seq)
+        made.held[seq] = seq
         if at in cuts:
             out += made.pop(0.0)[0]
     out += made.pop(0.0, all=True)[0]
