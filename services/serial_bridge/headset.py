@@ -62,8 +62,9 @@ class Headset:
         headset_id: bytes = b"",
         asks_raw: bool = False,
         probe: Callable[[], Owner] | None = None,
+        listener: Callable[["Headset", list[Event]], object] | None = None,
     ) -> None:
-        self.listener: Callable[[Headset, list[Event]], object] | None = None
+        self.listener = listener
         self.has_ended = False
         self.fault: Exception | None = None
         self.link_status = LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, None)

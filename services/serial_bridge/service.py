@@ -117,7 +117,7 @@ class Service:
     def _new_headset(
         self, source: PortSource, source_id: str, owner: Owner, probe: Callable[[], Owner] | None = None
     ) -> Headset:
-        headset = Headset(
+        return Headset(
             source,
             StreamPublisher(self._bus, self._group, source_id),
             owner,
@@ -125,10 +125,8 @@ class Service:
             headset_id=self._settings.headset_id,
             asks_raw=self._settings.raw,
             probe=probe,
+            listener=None if self._tgc is None else self._tgc.on_events,
         )
-        if self._tgc is not None:
-            headset.listener = self._tgc.on_events
-        return headset
 
     def _search(self) -> Search:
         owners = [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]]
