@@ -151,25 +151,21 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
         raise SettingsError([f"--dir: {settings.dir} is not there"])
     student = Student(settings.name, settings.source)
     try:
-        return _forget(settings, student)
+        with without_recorder(settings.dir) as inbox:
+            found = find_data(settings.dir, student, inbox)
+            _print(found.lines())
+            if not found:
+                _print(["there is nothing to remove"])
+                return FAILED
+            if not settings.yes:
+                if not sys.stdin.isatty():
+                    raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
+                if not _agrees("Remove all of this for ever? [y/N] "):
+                    _print(["nothing was removed"])
+                    return FAILED
+            remove(settings.dir, student, found, inbox)
     except OSError as error:
         raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
-
-
-def _forget(settings: ForgetSettings, student: Student) -> int:
-    with without_recorder(settings.dir) as inbox:
-        found = find_data(settings.dir, student, inbox)
-        _print(found.lines())
-        if not found:
-            _print(["there is nothing to remove"])
-            return FAILED
-        if not settings.yes:
-            if not sys.stdin.isatty():
-                raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
-            if not _agrees("Remove all of this for ever? [y/N] "):
-                _print(["nothing was removed"])
-                return FAILED
-        remove(settings.dir, student, found, inbox)
     _print(["removed. Copies and exports are not known here; a retained state may still be on the broker"])
     return FAILED if found.shared else OK
 

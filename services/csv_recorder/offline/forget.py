@@ -37,7 +37,7 @@ class Found:
     sessions: tuple[Path, ...]
     files: tuple[Path, ...]
     shared: tuple[Path, ...]
-    letters: tuple[int, ...]
+    letters: frozenset[int]
     in_inbox: int
 
     def __bool__(self) -> bool:
@@ -68,8 +68,8 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         sessions=tuple(each.path for each in of_student),
         files=tuple(files),
         shared=tuple(shared),
-        letters=tuple(_letters(directory, streams - {""}, student.name)),
-        in_inbox=0 if inbox is None else inbox.forget(student.is_of, _names(files), dry=True),
+        letters=frozenset(_letters(directory, streams - {""}, student.name)),
+        in_inbox=0 if inbox is None else inbox.forget(student.is_of, {path.name for path in files}, dry=True),
     )
 
 
@@ -84,10 +84,16 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
                 folder.rmdir()
     for path in found.files:
         path.unlink(missing_ok=True)
-    _rewrite_index(directory, {path.name for path in found.files})
-    _rewrite_letters(directory, set(found.letters))
+    names = {path.name for path in found.files}
+    entries = index(directory)
+    if not names.isdisjoint(entries):
+        kept = [(name, file) for file, name in entries.items() if file not in names]
+        write_whole(directory / INDEX, index_content(kept))
+    if found.letters:
+        letters = [line for number, line in enumerate(_letter_lines(directory)) if number not in found.letters]
+        write_whole(directory / DEAD_LETTERS_FILE, b"".join(letters))
     if inbox is not None:
-        inbox.forget(student.is_of, _names(found.files))
+        inbox.forget(student.is_of, names)
 
 
 def _same_name(one: object, other: str) -> bool:
@@ -97,10 +103,6 @@ def _same_name(one: object, other: str) -> bool:
 
 def _stream(recording: Recording) -> str:
     return f"{recording.group}/{recording.source}"
-
-
-def _names(paths: Iterable[Path]) -> set[str]:
-    return {path.name for path in paths}
 
 
 def _files(
@@ -143,16 +145,3 @@ def _letters(directory: Path, streams: Iterable[str], name: str | None) -> Itera
 def _letter_lines(directory: Path) -> list[bytes]:
     path = directory / DEAD_LETTERS_FILE
     return path.read_bytes().splitlines(keepends=True) if path.exists() else []
-
-
-def _rewrite_letters(directory: Path, without: set[int]) -> None:
-    if without:
-        lines = [line for number, line in enumerate(_letter_lines(directory)) if number not in without]
-        write_whole(directory / DEAD_LETTERS_FILE, b"".join(lines))
-
-
-def _rewrite_index(directory: Path, without: set[str]) -> None:
-    entries = index(directory)
-    if not without.isdisjoint(entries):
-        rows = [(name, file) for file, name in entries.items() if file not in without]
-        write_whole(directory / INDEX, index_content(rows))

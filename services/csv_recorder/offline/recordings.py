@@ -1,7 +1,4 @@
-"""Finds recordings. Changes no file, and may be used while a recorder writes.
-
-docs/recordings.md describes the files; `csv_recorder.offline.dataframes` makes tables of them.
-"""
+"""Finds recordings, also while a recorder writes. Changes no file. docs/recordings.md describes the files."""
 
 import csv
 import json

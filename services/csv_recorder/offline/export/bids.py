@@ -1,7 +1,4 @@
-"""Writes recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10, and `beh` for readings.
-
-Participants are numbered; their names are written only on request.
-"""
+"""Writes recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10, and `beh` for readings."""
 
 import json
 import re
@@ -31,7 +28,7 @@ _PARTICIPANTS: Final = {
 
 
 class Bids:
-    """Writes recordings into one data set, and numbers the participants."""
+    """Writes recordings into one data set. Participants are numbered; their names are written only on request."""
 
     def __init__(self, out: Path, *, with_names: bool = False) -> None:
         self._out = out

@@ -1,7 +1,4 @@
-"""Exports recordings for other programs: tables here, EDF+ and BIDS in their own modules.
-
-An export writes new files, and replaces files of the same names. It only reads the recordings.
-"""
+"""Exports recordings for other programs: tables here, EDF+ and BIDS in their own modules. Changes no recording."""
 
 import itertools
 import json
@@ -126,8 +123,7 @@ def _free(label: str, taken: Collection[str]) -> str:
 
 
 def _readings(recording: Recording) -> pd.DataFrame:
-    frame, _ = dataframes.readings(recording)
-    return _of(recording, frame)
+    return _of(recording, dataframes.readings(recording)[0])
 
 
 def _events(recording: Recording) -> pd.DataFrame:
@@ -161,8 +157,8 @@ def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
     """Add the owner to a table, and the seconds since its first row."""
     seconds = (frame["time"] - frame["time"].min()).dt.total_seconds()
     whose = {"group": recording.group, "source": recording.source, "name": recording.name}
-    rest = frame.drop(columns=["time"])
-    return pd.DataFrame({"time": frame["time"], "seconds": seconds, **whose}, index=frame.index).join(rest)
+    first = pd.DataFrame({"time": frame["time"], "seconds": seconds, **whose}, index=frame.index)
+    return first.join(frame.drop(columns="time"))
 
 
 def _flat(recording: Recording) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from csv_recorder.offline.report.figures import ALL, BIN_S, ESENSE, Curve, Report
-from csv_recorder.offline.report.text import signal
+from csv_recorder.offline.report.text import signal, start
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
 from neuroone.contract.messages import BANDS
 
@@ -69,8 +69,7 @@ def _students(report: Report, words: Words) -> Iterator[str]:
 
 
 def _session(row: Any, curve: Curve | None, words: Words) -> Iterator[str]:
-    when = words("together") if row["session"] == ALL else words.time(row["start"])
-    place = (row["group"] or words("no_group"), row["class"], when, duration(row["duration_s"]))
+    place = (row["group"] or words("no_group"), row["class"], start(row, words), duration(row["duration_s"]))
     yield f"<h4>{escape(' · '.join(each for each in place if each not in ('', UNKNOWN)))}</h4>\n"
     yield from (f'<p class="warn">{escape(each)}</p>\n' for each in _warnings(row, words))
     yield _esense(row, words, ("mean", "median", "sd", "trend_per_min"), "samples")
@@ -81,10 +80,8 @@ def _session(row: Any, curve: Curve | None, words: Words) -> Iterator[str]:
 
 
 def _warnings(row: Any, words: Words) -> Iterator[str]:
-    if row["signal"] == "unknown":
-        yield words("quality_unknown")
-    elif row["signal"] != "known":
-        yield words("quality_partly")
+    if row["signal"] != "known":
+        yield words("quality_unknown" if row["signal"] == "unknown" else "quality_partly")
     if row["missing"] and row["missing"] == row["missing"]:
         step = row["longest_step_s"]
         yield words("missing_readings", int(row["missing"])) + (
@@ -121,12 +118,12 @@ def _plot(curve: Curve, words: Words) -> str:
     grid = "".join(f'<path class="grid" d="M0 {y}H{_WIDTH}"/>' for y in (0, 50, 100))
     label = words("over_time", ", ".join(map(words, ESENSE)))
     ends = [pd.Timestamp(each * BIN_S, unit="s", tz="UTC") for each in (first, last)]
-    start, end = (words.time(each, "%H:%M" if last - first > 60 // BIN_S else "%H:%M:%S") for each in ends)
+    begin, end = (words.time(each, "%H:%M" if last - first > 60 // BIN_S else "%H:%M:%S") for each in ends)
     keys = "".join(f'<span class="key {name}"></span>{escape(words(name))}' for name in ESENSE)
     return (
         f'<figure><div class="plot"><div class="scale"><span>100</span><span>50</span><span>0</span></div>'
         f'<svg viewBox="0 -2 {_WIDTH} 104" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
-        f'{grid}{lines}</svg><div class="times"><span>{start}</span><span>{end}</span></div></div>'
+        f'{grid}{lines}</svg><div class="times"><span>{begin}</span><span>{end}</span></div></div>'
         f"<figcaption>{keys}</figcaption></figure>\n"
     )
 

@@ -37,6 +37,11 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield f"{words('not_read')}: {printable(fault)}"
 
 
+def start(row: Any, words: Words) -> str:
+    """Return when a session began, or that the row is about all sessions."""
+    return words("together") if row["session"] == ALL else words.time(row["start"])
+
+
 def signal(row: Any, words: Words) -> str:
     """Return the share of good signal, with a question mark if it is known only in part."""
     share = words.percent(row["valid_share"])
@@ -56,7 +61,7 @@ def _session_columns(words: Words) -> list[Column]:
     return [
         (words("name"), lambda row: _short(row["name"])),
         (words("group"), lambda row: row["group"] or UNKNOWN),
-        (words("start"), lambda row: _start(row, words)),
+        (words("start"), lambda row: start(row, words)),
         (words("duration"), lambda row: duration(row["duration_s"])),
         (words("rows"), lambda row: str(row["rows"])),
         (words("missing"), lambda row: words.number(row["missing"], 0)),
@@ -68,7 +73,7 @@ def _session_columns(words: Words) -> list[Column]:
 def _band_columns(words: Words) -> list[Column]:
     return [
         (words("name"), lambda row: _short(row["name"])),
-        (words("start"), lambda row: _start(row, words)),
+        (words("start"), lambda row: start(row, words)),
         *(
             (f"{words(band)} %", lambda row, of=f"{band}_share": words.percent(row[of]).removesuffix(" %"))
             for band in BANDS
@@ -86,10 +91,6 @@ def _esense_columns(words: Words, *kinds: str) -> list[Column]:
         for name in ESENSE
         for kind in kinds
     ]
-
-
-def _start(row: Any, words: Words) -> str:
-    return words("together") if row["session"] == ALL else words.time(row["start"])
 
 
 def _short(text: str) -> str:

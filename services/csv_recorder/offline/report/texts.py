@@ -44,9 +44,9 @@ class Words:
         written = f"{value:{'+' if sign else ''}.{decimals}f}"
         return written.replace(".", ",") if self.language == PORTUGUESE else written
 
-    def percent(self, share: Any, decimals: int = 1) -> str:
+    def percent(self, share: Any) -> str:
         """Write a share of one as a percentage."""
-        return UNKNOWN if share is None or math.isnan(share) else f"{self.number(100 * share, decimals)} %"
+        return UNKNOWN if share is None or math.isnan(share) else f"{self.number(100 * share)} %"
 
     def time(self, time: Any, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         """Write a time of pandas; a dash if there is none."""
