@@ -16,7 +16,6 @@
     ├── BadFrame            ws_gateway: a client's frame does not follow its dialect
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
     ├── Refused             ws_gateway: too much waits for the broker; the client sends again later
-    ├── NotListed           ws_gateway: there is no recording of that name
     └── TooLarge            ws_gateway: a download would take too much memory
 """
 

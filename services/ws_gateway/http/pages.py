@@ -11,7 +11,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from ws_gateway.access import token_given
-from ws_gateway.http.recordings import NotListed, Recordings, TooLarge
+from ws_gateway.http.recordings import Recordings, TooLarge
 
 PAGE: Final = Path(__file__).parents[1] / "page"
 CLIENT: Final = "neuroone.js"
@@ -81,7 +81,7 @@ class Downloads:
                     return _download("text/csv; charset=utf-8", name, self._recordings.file(name))
                 case ["sessions", date, name] if name.endswith(".zip"):
                     return _download("application/zip", f"{date}_{name}", self._recordings.session(date, name[:-4]))
-        except (NotListed, UnicodeDecodeError):
+        except (KeyError, UnicodeDecodeError):
             pass
         except TooLarge as error:
             return _text_page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}\n")

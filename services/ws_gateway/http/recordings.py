@@ -32,10 +32,6 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "end", "status", "counts")
 
 
-class NotListed(NeuroOneError):
-    """The list has no recording of that name."""
-
-
 class TooLarge(NeuroOneError):
     """The download would take too much memory."""
 
@@ -48,44 +44,36 @@ class Recordings:
 
     def listing(self) -> bytes:
         """List everything as JSON: sessions, newest first, the number of older ones, and the students' files."""
-        sessions = sorted(self._sessions(), key=lambda session: (session[0], session[1].name), reverse=True)
+        sessions = sorted(self._sessions().items(), reverse=True)
+        files = sorted(self._files().items())
         names = {file: name for name, file in self._index()}
-        files = [_file(entry, names) for entry in self._files()]
         return json.dumps(
             {
-                "sessions": [_session(date, entry) for date, entry in sessions[:SESSIONS_MAX]],
+                "sessions": [_session(date, entry) for (date, _), entry in sessions[:SESSIONS_MAX]],
                 "older": max(0, len(sessions) - SESSIONS_MAX),
-                "files": sorted(files, key=lambda file: str(file["file"]))[:FILES_MAX],
+                "files": [_file(entry, names) for _, entry in files[:FILES_MAX]],
             },
             ensure_ascii=False,
         ).encode()
 
     def file(self, name: str) -> bytes:
-        """Load a student's file. Raises NotListed, TooLarge, OSError."""
-        for entry in self._files():
-            if entry.name == name:
-                _limit(entry.stat().st_size)
-                return Path(entry.path).read_bytes()
-        raise NotListed(name)
+        """Load a student's file. Raises KeyError for one that is not listed, TooLarge, OSError."""
+        entry = self._files()[name]
+        _limit(entry.stat().st_size)
+        return Path(entry.path).read_bytes()
 
     def session(self, date: str, name: str) -> bytes:
-        """Load all files of a session as a ZIP. Raises NotListed, TooLarge, OSError."""
-        for found, entry in self._sessions():
-            if (found, entry.name) == (date, name):
-                return _zipped(entry)
-        raise NotListed(name)
+        """Load all files of a session as a ZIP. Raises KeyError for one that is not listed, TooLarge, OSError."""
+        return _zipped(self._sessions()[date, name])
 
-    def _files(self) -> Iterator[DirEntry[str]]:
-        for entry in _entries(self._folder):
-            if entry.name.endswith(".csv") and entry.name != INDEX and _is_file(entry):
-                yield entry
+    def _files(self) -> dict[str, DirEntry[str]]:
+        files = (each for each in _entries(self._folder) if each.name.endswith(".csv") and _is_file(each))
+        return {each.name: each for each in files if each.name != INDEX}
 
-    def _sessions(self) -> Iterator[tuple[str, DirEntry[str]]]:
-        for day in _entries(self._folder / SESSIONS):
-            if _DATE.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
-                for entry in _entries(Path(day.path)):
-                    if entry.is_dir(follow_symlinks=False):
-                        yield day.name, entry
+    def _sessions(self) -> dict[tuple[str, str], DirEntry[str]]:
+        """Return the folders of all sessions by date and name."""
+        days = (day for day in _entries(self._folder / SESSIONS) if _DATE.fullmatch(day.name) and _is_folder(day))
+        return {(day.name, each.name): each for day in days for each in _entries(Path(day.path)) if _is_folder(each)}
 
     def _index(self) -> Iterator[tuple[str, str]]:
         """Read the names that students gave and their files."""
@@ -108,6 +96,10 @@ def _entries(folder: Path) -> list[DirEntry[str]]:
 
 def _is_file(entry: DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
+
+
+def _is_folder(entry: DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _file(entry: DirEntry[str], names: Mapping[str, str]) -> dict[str, Any]:
