@@ -51,9 +51,9 @@ class StreamNumbers:
 class _Stream:
     """The last reading and state of a stream that is there."""
 
-    group: str
-    reading: tuple[Topic, Reading] | None = None
-    state: tuple[Topic, StreamState] | None = None
+    topic: Topic
+    reading: Reading | None = None
+    state: StreamState | None = None
 
 
 class Dashboards:
@@ -85,11 +85,12 @@ class Dashboards:
                 if group in (None, topic["group"]):
                     viewer.send(f"event {event.id}", v1.event(topic, event))
         for name, stream in self._streams.items():
-            if group in (None, stream.group):
-                if stream.state is not None:
-                    viewer.send(f"{name} state", v1.state(self._number_of(name, stream.state[1]), *stream.state))
-                if stream.reading is not None:
-                    viewer.send(name, v1.reading(self._number_of(name, stream.reading[1]), *stream.reading))
+            topic, state, reading = stream.topic, stream.state, stream.reading
+            if group in (None, topic["group"]):
+                if state is not None:
+                    viewer.send(f"{name} state", v1.state(self._number_of(name, state), topic, state))
+                if reading is not None:
+                    viewer.send(name, v1.reading(self._number_of(name, reading), topic, reading))
 
     def remove(self, client: SendQueue) -> None:
         """Forget a client. Idempotent."""
@@ -135,7 +136,7 @@ class Dashboards:
             frame = first.dashboard_frame(number, reading)
             for dashboard in self.first_dashboards:
                 dashboard.send(name, frame)
-        self._stream(name, topic).reading = (topic, reading)
+        self._stream(name, topic).reading = reading
         if self._viewers:
             self._send_to_viewers(topic, name, v1.reading(number, topic, reading))
 
@@ -145,7 +146,7 @@ class Dashboards:
         if state.status is StreamStatus.OFFLINE:
             self._streams.pop(name, None)
         else:
-            self._stream(name, topic).state = (topic, state)
+            self._stream(name, topic).state = state
         if self._viewers:
             self._send_to_viewers(topic, f"{name} state", v1.state(self._number_of(name, state), topic, state))
 
@@ -160,10 +161,8 @@ class Dashboards:
 
     def send_headset(self) -> None:
         """Send the listeners the headset that was started last, while one is live. Call once a second."""
-        now_s = self._clock()
-        for session, (_, arrived_s) in tuple(self._headsets.items()):
-            if now_s - arrived_s >= STALE_AFTER_S:
-                del self._headsets[session]
+        since_s = self._clock() - STALE_AFTER_S
+        self._headsets = {session: each for session, each in self._headsets.items() if each[1] > since_s}
         if not self._headsets:
             return
         reading, _ = self._headsets[next(reversed(self._headsets))]
@@ -183,11 +182,11 @@ class Dashboards:
     def _stream(self, name: str, topic: Topic) -> _Stream:
         stream = self._streams.get(name)
         if stream is None:
-            stream = self._streams[name] = _Stream(topic["group"])
+            stream = self._streams[name] = _Stream(topic)
             if len(self._streams) > STREAMS_MAX:
                 self._streams.popitem(last=False)
         return stream
 
 
 def _name_of(topic: Topic) -> str:
-    return f"{topic['group']}/{topic['source']}"
+    return "/".join(topic.ids)

@@ -34,7 +34,6 @@ class StreamRegistry:
     """The last state of every stream of every service. ``identity`` is this gateway's."""
 
     def __init__(self, identity: Identity) -> None:
-        self._service = identity.service
         self._ours = (identity.service, identity.instance)
         self._states: OrderedDict[tuple[str, str], _State] = OrderedDict()
         self._online = {self._ours}
@@ -76,5 +75,5 @@ class StreamRegistry:
         """Iterate over group and source of the students, of any gateway, whose states are to be cleared."""
         for stream, state in self._states.items():
             has_left = state.session is None or state.owner not in self._online
-            if has_left and state.owner[0] == self._service and now - state.time >= FORGET_AFTER:
+            if has_left and state.owner[0] == self._ours[0] and now - state.time >= FORGET_AFTER:
                 yield stream

@@ -227,7 +227,7 @@ class Students:
             offline = clear_orphan(state, self._client.identity, self._now())
             if offline is not None:
                 self._client.publish(topic, offline)
-        elif state.status is not StreamStatus.ONLINE and not self._is_ours(state):
+        elif state.status is not StreamStatus.ONLINE and state.run != self._client.identity.run:
             # The student came from another gateway, which noticed only now that the old connection is gone.
             self._publish_online_again(student)
 
@@ -258,10 +258,6 @@ class Students:
         self.counters["students_joined"] += 1
         return student
 
-    def _is_ours(self, state: StreamState) -> bool:
-        identity = self._client.identity
-        return (state.service, state.instance, state.run) == (identity.service, identity.instance, identity.run)
-
     def _publish_online_again(self, student: Student) -> None:
         """Contradict a state, but only for a student who is online: two gateways must not go on contradicting."""
         if student.status is StreamStatus.ONLINE:
@@ -270,7 +266,7 @@ class Students:
     def _sender_of(self, stream: Stream) -> Student | None:
         """Return the student of the new dialect who sends this stream now."""
         student = self._sessions.get(stream[2])
-        return student if student is not None and (student.group, student.source) == stream[:2] else None
+        return student if student is not None and student.stream == stream else None
 
     def _publish_arrival(self, student: Student, arrival: Arrival) -> None:
         reading = Reading(

@@ -45,7 +45,7 @@ class Dialects(ServerProtocol):
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection of the server, in asyncio's callbacks."""
+    """One TCP connection of the server, in asyncio's callbacks. While ``is_ignoring``, messages are dropped."""
 
     __slots__ = (
         "_answer",
@@ -55,7 +55,6 @@ class Connection(asyncio.Protocol):
         "_held_events",
         "_is_closing",
         "_is_full",
-        "_is_ignoring",
         "_is_pinged",
         "_pause",
         "_protocol",
@@ -63,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_timer",
         "_transport",
         "_unsent_bytes",
+        "is_ignoring",
     )
 
     def __init__(self, server: "Server", protocol: ServerProtocol) -> None:
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._fragments = b""
         self._answer: asyncio.Task[None] | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._is_ignoring = False
+        self.is_ignoring = False
         self._is_closing = False
         self._is_full = False
         self._is_pinged = False
@@ -114,13 +114,9 @@ class Connection(asyncio.Protocol):
         """Make a short answer to a request."""
         return self._protocol.reject(status, text)
 
-    def ignore_messages(self) -> None:
-        """Drop all messages from now on."""
-        self._is_ignoring = True
-
     def close(self, code: int, reason: str = "") -> None:
         """Drop all messages from now on, and close the WebSocket connection with a code. Idempotent."""
-        self._is_ignoring = True
+        self.is_ignoring = True
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._flush()
@@ -157,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
-        self._is_ignoring = True
+        self.is_ignoring = True
         self._timer.cancel()
         if self._pause is not None:
             self._pause.cancel()
@@ -222,12 +218,12 @@ class Connection(asyncio.Protocol):
             self._start_timer(PING_PERIOD_S, self._ping)
             self._client = self._server.on_open(self, request)
         else:
-            self._is_ignoring = True
+            self.is_ignoring = True
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
-        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self._is_ignoring:
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self.is_ignoring:
             message = self._fragments + bytes(frame.data)
             self._fragments = b"" if frame.fin else message
             if frame.fin and self._client is not None:
@@ -254,7 +250,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
         if self._protocol.close_expected():
             if not self._is_closing:
-                self._is_ignoring = self._is_closing = True
+                self.is_ignoring = self._is_closing = True
                 self._start_timer(self._close_timeout_s, self.abort)
         elif not self._is_full and self._client is not None:
             self._client.resume()

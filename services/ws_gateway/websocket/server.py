@@ -74,7 +74,7 @@ class Server:
         """Refuse new clients, and ignore messages from the present ones."""
         self.is_stopping = True
         for connection in self._connections:
-            connection.ignore_messages()
+            connection.is_ignoring = True
 
     async def close(self) -> None:
         """Close every connection with the code that asks clients to come again."""
