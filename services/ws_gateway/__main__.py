@@ -11,9 +11,8 @@ from ws_gateway.settings import Settings
 def main() -> int:
     """Run the command line; return the exit code."""
     purpose = "serve students, dashboards and games over WebSocket, until stopped"
-    return lifecycle.main(
-        "ws-gateway", {"run": Command(Settings, lambda given, stop: Service(given, stop).run(), purpose)}
-    )
+    run = Command(Settings, lambda given, stop: Service(given, stop).run(), purpose)
+    return lifecycle.main("ws-gateway", {"run": run})
 
 
 if __name__ == "__main__":

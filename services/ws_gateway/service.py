@@ -23,6 +23,7 @@ from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.process_memory import resident_bytes
 from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.dashboards import Dashboards
+from ws_gateway.dialects import v1
 from ws_gateway.dialects.handlers import Hub
 from ws_gateway.http import metrics
 from ws_gateway.http.browsers import HttpHandler
@@ -93,7 +94,10 @@ class Service:
         self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
         self._hub = Hub(
-            self._students, self._dashboards, access, lambda: (self._client.is_connected, self._replay.has_recorder)
+            self._students,
+            self._dashboards,
+            access,
+            lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(

@@ -71,9 +71,10 @@ def student_frame(message: bytes) -> StudentFrame:
         given = load_object(message)
     except BadMessage:
         raise BadFrame("bad_json", "", "the message must be one JSON object") from None
+    code = given.get("Codigo")
     return StudentFrame(
         _text("Nome", given.get("Nome")),
-        _text("Codigo", _decimal_text(given.get("Codigo"))),
+        _text("Codigo", str(code) if type(code) in (int, float) else code),
         {ours: _whole(theirs, given.get(theirs, 0)) for theirs, ours in VALUES.items()},
     )
 
@@ -99,10 +100,6 @@ def error_frame(fault: BadFrame) -> str:
 
 def _json_text(text: str | None) -> str:
     return "null" if text is None else encode_basestring_ascii(text)
-
-
-def _decimal_text(value: Any) -> Any:
-    return str(value) if type(value) in (int, float) else value
 
 
 def _text(field: str, value: Any) -> str | None:

@@ -45,14 +45,15 @@ class NotAllowed(BadFrame):
 
 
 class Hub:
-    """What all clients share. ``link`` tells whether the broker and a recorder are there."""
+    """What all clients share. ``link_frame`` makes the new dialect's frame about the broker and the recorder."""
 
     def __init__(
-        self, students: Students, dashboards: Dashboards, access: Access, link: Callable[[], tuple[bool, bool]]
+        self, students: Students, dashboards: Dashboards, access: Access, link_frame: Callable[[], str]
     ) -> None:
         self.students = students
         self.dashboards = dashboards
         self.access = access
+        self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
         self.counters = dict.fromkeys(
             (
@@ -66,12 +67,6 @@ class Hub:
             ),
             0,
         )
-        self._link = link
-
-    def link_frame(self) -> str:
-        """Make the frame of the new dialect that tells whether the broker and a recorder are there."""
-        broker, recorder = self._link()
-        return v1.link(broker=broker, recorder=recorder)
 
     def send_link(self) -> None:
         """Tell all clients of the new dialect whether the broker and a recorder are there."""

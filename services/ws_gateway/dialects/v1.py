@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from neuroone.contract.checks import Message
+from neuroone.contract.checks import M, Message
 from neuroone.contract.errors import BadMessage
 from neuroone.contract.json import encode, from_object, load_object, to_object
 from neuroone.contract.messages import (
@@ -35,8 +35,6 @@ SUBPROTOCOL: Final = "neuroone.v1"
 TOKEN_MAX_CHARS: Final = 256
 RECEIPT_KEYS: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
 """What dashboards are told of a receipt."""
-
-M = TypeVar("M", bound=Message)
 
 
 class Role(StrEnum):
