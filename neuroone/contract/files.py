@@ -5,8 +5,8 @@ with a check: the CRC-32 of the row's bytes before it, as eight hexadecimal digi
 """
 
 import csv
-import hashlib
 import io
+import itertools
 import re
 import unicodedata
 import zlib
@@ -19,6 +19,7 @@ from typing import Final
 
 from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
+from neuroone.contract.topics import with_hash
 
 # Names of files and folders, as paths inside the directory of the recordings.
 
@@ -38,7 +39,6 @@ GROUP_EVENTS: Final = re.compile(r"events_[A-Za-z0-9_-]+\.csv\Z")
 
 STEM_MAX_BYTES: Final = 180
 """File systems allow 255 bytes; the rest is for a code, a hash and the ending."""
-HASH_CHARS: Final = 6
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
 """What Windows forbids, including the path separators of all systems."""
 _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³]|CONIN\$|CONOUT\$)(\..*)?\Z", re.IGNORECASE)
@@ -135,11 +135,6 @@ def safe_stem(name: str) -> str:
     return clean if clean == name and clean else with_hash(clean or "_", name)
 
 
-def with_hash(stem: str, name: str) -> str:
-    """Add six hexadecimal digits of the name's SHA-256 to a stem that another name already uses."""
-    return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:HASH_CHARS]}"
-
-
 def file_key(file_name: str) -> str:
     """Return the same key for two names that some system stores as one file: it ignores case and composition."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
@@ -157,10 +152,7 @@ def session_folders(time: datetime, stream: str) -> Iterator[str]:
     group, _, source = stream.partition("/")
     first = f"{SESSIONS}/{time:%Y-%m-%d}/{time:%H%M%S}_{group}_{source}"
     yield first
-    number = 2
-    while True:
-        yield f"{first}-{number}"
-        number += 1
+    yield from (f"{first}-{number}" for number in itertools.count(2))
 
 
 def part_name(kind: str, number: int) -> str:
@@ -213,28 +205,16 @@ def event_row(time: datetime, event: str, seqs: tuple[int, int] | None = None, t
 
 def checked_rows(content: bytes) -> Rows:
     """Read the content of a session's file, and compare each row with its check."""
-    header, lines, torn_bytes = _lines(content)
-    good, faulty = [], []
+    lines = content.split(b"\n")
     crc32 = zlib.crc32
-    for number, line in enumerate(lines, 2):
-        if b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:]:
-            good.append(line)
-        else:
-            faulty.append(number)
-    return Rows(header, good, faulty, torn_bytes)
+    return _rows(lines, [b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:] for line in lines[1:-1]])
 
 
 def student_rows(content: bytes) -> Rows:
     """Read the content of a ``{Nome}.csv``: ten whole numbers a row. Without a check, a changed number goes unseen."""
-    header, lines, torn_bytes = _lines(content.replace(b"\r\n", b"\n"))
-    good, faulty = [], []
-    for number, line in enumerate(lines, 2):
-        cells = line.split(b",")
-        if len(cells) == len(VALUES) and all(map(bytes.isdigit, cells)):
-            good.append(line)
-        else:
-            faulty.append(number)
-    return Rows(header, good, faulty, torn_bytes)
+    lines = content.replace(b"\r\n", b"\n").split(b"\n")
+    rows = (line.split(b",") for line in lines[1:-1])
+    return _rows(lines, [len(cells) == len(VALUES) and all(map(bytes.isdigit, cells)) for cells in rows])
 
 
 def time_text(time: datetime) -> str:
@@ -267,7 +247,7 @@ def _checked(cells: str) -> bytes:
     return b"%s%08x\n" % (content, zlib.crc32(content))
 
 
-def _lines(content: bytes) -> tuple[bytes, list[bytes], int]:
-    lines = content.split(b"\n")
-    torn = lines.pop()
-    return lines[0] if lines else b"", lines[1:], len(torn)
+def _rows(lines: list[bytes], are_good: list[bool]) -> Rows:
+    faulty = [number for number, is_good in enumerate(are_good, 2) if not is_good]
+    header = lines[0] if len(lines) > 1 else b""
+    return Rows(header, list(itertools.compress(lines[1:-1], are_good)), faulty, len(lines[-1]))

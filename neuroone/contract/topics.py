@@ -8,7 +8,6 @@ import hashlib
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
@@ -35,7 +34,7 @@ TOPICS_MAX: Final = 20_000
 NO_GROUP: Final = "no-group"
 """The group of a source that named none."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_ID = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -129,7 +128,8 @@ class Topic:
             check_id(text)
 
     def __str__(self) -> str:
-        return f"{ROOT}/{self.site}/{_fill(self.rule, self.ids)}"
+        shape = self.rule.shape
+        return f"{ROOT}/{self.site}/{shape.format_map(dict(zip(_names(shape), self.ids, strict=True)))}"
 
     def __getitem__(self, name: str) -> str:
         """Return the id that the shape calls ``name``, as in ``topic["group"]``."""
@@ -138,7 +138,7 @@ class Topic:
 
 def is_id(text: str) -> bool:
     """Return True if ``text`` can stand in a topic as it is."""
-    return _ID.match(text) is not None
+    return _ID.fullmatch(text) is not None
 
 
 def check_id(text: str) -> str:
@@ -158,8 +158,12 @@ def id_from_text(text: str) -> str:
         return text
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     slug = _NOT_ID.sub("-", ascii_text).strip("-")[: ID_MAX_CHARS - HASH_CHARS - 1].rstrip("-") or "x"
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{slug}-{digest[:HASH_CHARS]}"
+    return with_hash(slug, text)
+
+
+def with_hash(stem: str, text: str) -> str:
+    """Add six hexadecimal digits of the text's SHA-256 to a stem that another text may have too."""
+    return f"{stem}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:HASH_CHARS]}"
 
 
 def group_id(code: str | None) -> str:
@@ -204,8 +208,8 @@ def recorded(site: str, instance: str) -> Topic:
 
 def every(rule: TopicRule, site: str, **ids: str) -> str:
     """Return the filter for every topic of ``rule``, or for those with the ids that are given."""
-    wanted: Mapping[str, str] = dict.fromkeys(_names(rule.shape), "+") | {n: check_id(i) for n, i in ids.items()}
-    return f"{ROOT}/{check_id(site)}/{_fill(rule, tuple(wanted[name] for name in _names(rule.shape)))}"
+    wanted = dict.fromkeys(_names(rule.shape), "+") | {name: check_id(text) for name, text in ids.items()}
+    return f"{ROOT}/{check_id(site)}/{rule.shape.format_map(wanted)}"
 
 
 def parse(topic: str) -> Topic:
@@ -230,12 +234,6 @@ def _names(shape: str) -> tuple[str, ...]:
     return tuple(part[1:-1] for part in shape.split("/") if part[0] == "{")
 
 
-def _fill(rule: TopicRule, ids: tuple[str, ...]) -> str:
-    given = iter(ids)
-    return "/".join(next(given) if part[0] == "{" else part for part in rule.shape.split("/"))
-
-
-_ANY: Final = "([A-Za-z0-9_-]{1,64})"
 _PATTERNS: Final = {
-    rule: re.compile(f"{ROOT}/{_ANY}/" + re.sub(r"\{\w+\}", lambda _: _ANY, rule.shape)) for rule in TOPICS
+    rule: re.compile(re.sub(r"\{\w+\}", f"({_ID.pattern})", f"{ROOT}/{{site}}/{rule.shape}")) for rule in TOPICS
 }

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from csv_recorder.live.inbox import File, Inbox
-from neuroone.contract.files import file_key, safe_stem, with_hash
-from neuroone.contract.topics import id_from_text
+from neuroone.contract.files import file_key, safe_stem
+from neuroone.contract.topics import id_from_text, with_hash
 
 ACTIVE_S: Final = 30.0
 """Time for which a silent student keeps the file: a phone that lost its Wi-Fi is back by then."""

@@ -19,8 +19,8 @@ from neuroone.contract.files import (
     safe_stem,
     student_row,
     student_rows,
-    with_hash,
 )
+from neuroone.contract.topics import with_hash
 from tests.support.messages import reading
 
 
