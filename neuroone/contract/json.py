@@ -14,7 +14,7 @@ import msgspec
 from neuroone.contract.checks import M, Message
 from neuroone.contract.errors import BadMessage
 from neuroone.contract.messages import ServiceState
-from neuroone.contract.topics import TOPICS, Topic, parse
+from neuroone.contract.topics import TOPICS
 
 PAYLOAD_MAX_BYTES: Final = 64 * 1024
 """No message of the contract is longer: a full `Recorded` has about 60 kB, a name 32 kB. Brokers are set to it."""
@@ -53,12 +53,6 @@ def decode(of: type[M], payload: bytes) -> M:
     # msgspec allows other spellings of a time and does not check what stands under unknown keys. So only a payload
     # that is spelled like our own is accepted at once; every other one is read again, strictly.
     return from_object(of, load_object(payload))
-
-
-def open_delivery(topic: str, payload: bytes) -> tuple[Topic, Message]:
-    """Return the topic of a delivery taken apart and the message that travels on it. Raises BadTopic or BadMessage."""
-    parsed = parse(topic)
-    return parsed, decode(parsed.rule.message, payload)
 
 
 def load_object(payload: bytes) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from neuroone.contract.json import open_delivery
+from neuroone.contract.json import decode
 from neuroone.contract.messages import Message
-from neuroone.contract.topics import Topic
+from neuroone.contract.topics import Topic, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +18,6 @@ class Delivery:
     connection: int
 
     def open(self) -> tuple[Topic, Message]:
-        """Return the topic taken apart and its message. Raises ContractError."""
-        return open_delivery(self.topic, self.payload)
+        """Return the topic taken apart and the message that travels on it. Raises BadTopic or BadMessage."""
+        topic = parse(self.topic)
+        return topic, decode(topic.rule.message, self.payload)

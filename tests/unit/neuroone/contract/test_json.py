@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroone.contract import topics
-from neuroone.contract.errors import BadMessage, BadTopic
-from neuroone.contract.json import PAYLOAD_MAX_BYTES, decode, encode, open_delivery
+from neuroone.contract.errors import BadMessage
+from neuroone.contract.json import PAYLOAD_MAX_BYTES, decode, encode
 from neuroone.contract.messages import Health, Message, Reading
 from neuroone.service.process_memory import resident_bytes
 from tests.support.messages import GOLDEN, any_message, reading
@@ -136,13 +136,6 @@ def test_unknown_keys_are_ignored_and_missing_ones_named() -> None:
     del fields["theta"]
     with pytest.raises(BadMessage, match="theta: is missing"):
         decode(Reading, json.dumps(fields).encode())
-
-
-def test_a_delivery_is_opened_by_its_topic() -> None:
-    topic = topics.reading("local", "ABC123", "Joao_Silva")
-    assert open_delivery(str(topic), encode(reading())) == (topic, reading())
-    with pytest.raises(BadTopic):
-        open_delivery("neuroone/v2/local/streams/a/b/reading", b"{}")
 
 
 def test_no_message_is_longer_than_a_payload_may_be() -> None:

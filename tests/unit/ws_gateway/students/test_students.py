@@ -10,7 +10,7 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
-from neuroone.contract.json import open_delivery
+from neuroone.contract.json import decode
 from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
@@ -40,7 +40,8 @@ class FakeClient:
         if not outgoing.payload:
             self.cleared.append(outgoing.topic)
             return True
-        self.sent.append(open_delivery(outgoing.topic, outgoing.payload))
+        topic = topics.parse(outgoing.topic)
+        self.sent.append((topic, decode(topic.rule.message, outgoing.payload)))
         self.on_acked(outgoing)
         return True
 
