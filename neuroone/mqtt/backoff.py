@@ -16,8 +16,11 @@ class Backoff:
 
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """Return the seconds before try number ``attempt`` (0 is the first retry): 50 to 100 % of the doubled delay."""
-        full = min(self.cap_s, self.first_s * 2.0 ** min(attempt, 32))
-        return full * (0.5 + 0.5 * rng.random())
+        return self.full_s(attempt) * (0.5 + 0.5 * rng.random())
+
+    def full_s(self, attempt: int) -> float:
+        """Return the same without jitter."""
+        return min(self.cap_s, self.first_s * 2.0 ** min(attempt, 32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,10 @@ class Attempts:
     that was only starting when it hung up is spoken to in MQTT 5 again at the next connection.
     """
 
-    def __init__(self, addresses: Sequence[BrokerAddress], backoff: Backoff, rng: random.Random) -> None:
+    def __init__(self, addresses: Sequence[BrokerAddress], backoff: Backoff) -> None:
         self._addresses = tuple(addresses)
         self._backoff = backoff
-        self._rng = rng
+        self._rng = random.Random()
         self._index = 0
         self.failures = 0
         self.next = Attempt(self._addresses[0])
@@ -52,10 +55,6 @@ class Attempts:
     def again(self, *, v5: bool) -> None:
         """Try the same broker at once."""
         self.next = Attempt(self.next.address, v5)
-
-    def succeeded(self) -> None:
-        """Begin the count of failures anew."""
-        self.failures = 0
 
     def failed(self) -> None:
         """Go on to the next broker, after a wait."""

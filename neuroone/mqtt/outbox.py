@@ -2,14 +2,14 @@
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
 
-from neuroone.mqtt.packets import Publish
+from neuroone.mqtt.backoff import Backoff
+from neuroone.mqtt.packets import ConnAck, Publish
 
 WINDOW: Final = 500
 """QoS 1 messages in flight at once: what Mosquitto is configured to accept."""
@@ -25,9 +25,8 @@ HOPELESS_MAX: Final = 10_000
 """Topics that are remembered as permanently refused; beyond that they are tried anew. About 2 MB."""
 PERMANENT_TRIES_MAX: Final = 5
 """Tries of a message that meets a permanent refusal: 15 s, in case somebody is mending the access list just now."""
-RETRY_FIRST_S: Final = 1.0
-RETRY_CAP_S: Final = 30.0
-"""The wait before a refused message is sent again doubles from the first value to the cap."""
+RETRY: Final = Backoff(first_s=1.0, cap_s=30.0)
+"""The waits before a refused message is sent again, without jitter."""
 PUBLISH_HEAD_BYTES: Final = 10
 """A PUBLISH without topic and payload: type 1, length 4, the topic's length 2, packet id 2, properties 1."""
 
@@ -48,22 +47,6 @@ class Outgoing(Struct, frozen=True, eq=False):
     reading: tuple[tuple[str, str, str], int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the broker accepts on one connection. ``packet_max_bytes`` is None where it states no limit."""
-
-    window: int = WINDOW
-    qos: int = 1
-    retain: bool = True
-    packet_max_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    due_s: float
-    outgoing: Outgoing
-
-
 class Outbox:
     """Hold messages in the order in which they were put, a bounded number and size of them.
 
@@ -71,31 +54,23 @@ class Outbox:
     ``on_too_large`` is told of messages that the broker states it will not accept; they are dropped.
     """
 
-    def __init__(
-        self,
-        *,
-        lock: AbstractContextManager[object] | None = None,
-        max_bytes: int = OUTBOX_MAX_BYTES,
-        max_messages: int = OUTBOX_MAX_MESSAGES,
-    ) -> None:
+    def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
         self.counters = dict.fromkeys(("published", "dropped", "dropped_qos0", "dropped_too_large", "replayed"), 0)
         self.on_too_large: Callable[[Outgoing], None] = lambda outgoing: None
-        self._max_bytes = max_bytes
-        self._max_messages = max_messages
-        self._limits = Limits()
-        self._is_linked = False
+        self._limits: ConnAck | None = None
+        self._window = 0
         self._lock = nullcontext() if lock is None else lock
         self._retained: OrderedDict[str, Outgoing] = OrderedDict()
         self._waiting: deque[Outgoing] = deque()
         self._in_flight: dict[int, Outgoing] = {}
-        self._refused: list[_Refused] = []
+        self._refused_until_s: dict[Outgoing, float] = {}
         self._tries: dict[Outgoing, int] = {}
         self._hopeless: set[str] = set()
         self._size_bytes = 0
         self._packet_id = 0
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._in_flight) + len(self._refused)
+        return len(self._waiting) + len(self._in_flight) + len(self._refused_until_s)
 
     @property
     def in_flight(self) -> int:
@@ -114,9 +89,9 @@ class Outbox:
         with self._lock:
             if outgoing.retained:
                 self._keep_state(outgoing)
-                if not self._is_linked:
+                if self._limits is None:
                     return bool(outgoing.payload)
-            elif not outgoing.qos and not self._is_linked:
+            elif not outgoing.qos and self._limits is None:
                 self.counters["dropped_qos0"] += 1
                 return False
             if not self._append(outgoing):
@@ -132,21 +107,21 @@ class Outbox:
 
     def next(self, *, states_only: bool = False) -> Publish | None:
         """Return the packet to send now, if there is one and the window has room."""
-        while self._waiting and len(self._in_flight) < self._limits.window:
+        limits = self._limits
+        while limits is not None and self._waiting and len(self._in_flight) < self._window:
             if states_only and not self._waiting[0].retained:
                 return None
             outgoing = self._waiting.popleft()
-            limits = self._limits
             if limits.packet_max_bytes is not None and _packet_bytes(outgoing) > limits.packet_max_bytes:
-                self._drop_too_large(outgoing)
+                self._drop_too_large(outgoing, limits.packet_max_bytes)
                 continue
             packet_id = 0
-            if outgoing.qos and limits.qos:
+            if outgoing.qos and limits.maximum_qos:
                 packet_id = self.next_packet_id()
                 self._in_flight[packet_id] = outgoing
             else:
                 self._release(outgoing)
-            return Publish(outgoing.topic, outgoing.payload, outgoing.retained and limits.retain, packet_id)
+            return Publish(outgoing.topic, outgoing.payload, outgoing.retained and limits.retain_available, packet_id)
         return None
 
     def next_packet_id(self) -> int:
@@ -184,36 +159,34 @@ class Outbox:
             self._release(outgoing)
             return outgoing, is_given_up
         self._tries[outgoing] = tries
-        wait_s = min(RETRY_CAP_S, RETRY_FIRST_S * 2.0 ** min(tries - 1, 32))
-        self._refused.append(_Refused(now_s + wait_s, outgoing))
+        self._refused_until_s[outgoing] = now_s + RETRY.full_s(tries - 1)
         return outgoing, False
 
     def retry(self, now_s: float) -> None:
         """Put refused messages whose wait is over in front of the others."""
-        if not self._refused:
-            return
-        due = [each.outgoing for each in self._refused if each.due_s <= now_s]
-        self._refused = [each for each in self._refused if each.due_s > now_s]
+        due = [outgoing for outgoing, until_s in self._refused_until_s.items() if until_s <= now_s]
+        for outgoing in due:
+            del self._refused_until_s[outgoing]
         self._waiting.extendleft(reversed(due))
 
-    def link(self, limits: Limits, birth: Outgoing, replayed: Iterable[Outgoing]) -> None:
-        """Begin a connection: send the states (``birth`` first), ``replayed`` and then what was not acknowledged.
+    def link(self, limits: ConnAck, birth: Outgoing, again: Collection[Outgoing]) -> None:
+        """Begin a connection: send the states (``birth`` first), ``again`` and then what was not acknowledged.
 
         Refused messages go on waiting: Mosquitto 2.0 ends the connection at each refusal. Messages of QoS 0 of an
         earlier connection are dropped: they were promised for that one only.
         """
         with self._lock:
             self._limits = limits
-            self._is_linked = True
+            self._window = min(WINDOW, limits.receive_maximum)
             self._keep_state(birth)
             self._retained.move_to_end(birth.topic, last=False)
-            again = tuple(replayed)
             old = [*self._in_flight.values(), *self._waiting]
             keep = [*self._retained.values(), *again, *(each for each in old if each.qos and not each.retained)]
             self._in_flight.clear()
-            self._refused = [each for each in self._refused if not each.outgoing.retained]
+            for outgoing in [each for each in self._refused_until_s if each.retained]:
+                del self._refused_until_s[outgoing]
             self._waiting = deque(keep)
-            kept = [*keep, *(each.outgoing for each in self._refused)]
+            kept = [*keep, *self._refused_until_s]
             self._tries = {each: self._tries[each] for each in kept if each in self._tries}
             self._size_bytes = sum(len(each.payload) for each in kept)
             self.counters["replayed"] += len(again)
@@ -222,7 +195,7 @@ class Outbox:
     def unlink(self) -> None:
         """End a connection: from now on only what may wait is accepted."""
         with self._lock:
-            self._is_linked = False
+            self._limits = None
 
     def _keep_state(self, outgoing: Outgoing) -> None:
         if not outgoing.payload:
@@ -234,7 +207,7 @@ class Outbox:
             self._retained.popitem(last=False)
 
     def _append(self, outgoing: Outgoing) -> bool:
-        if self._size_bytes + len(outgoing.payload) > self._max_bytes or len(self) >= self._max_messages:
+        if self._size_bytes + len(outgoing.payload) > OUTBOX_MAX_BYTES or len(self) >= OUTBOX_MAX_MESSAGES:
             self.counters["dropped"] += 1
             if self.counters["dropped"] == 1:
                 log.error("the broker is away or too slow: the outbox is full, and new messages are dropped")
@@ -243,13 +216,11 @@ class Outbox:
         self._waiting.append(outgoing)
         return True
 
-    def _drop_too_large(self, outgoing: Outgoing) -> None:
+    def _drop_too_large(self, outgoing: Outgoing, max_bytes: int) -> None:
         self._release(outgoing)
         self.counters["dropped_too_large"] += 1
         if self.counters["dropped_too_large"] == 1:
-            log.error(
-                "the broker accepts packets of %d bytes at most: larger ones are dropped", self._limits.packet_max_bytes
-            )
+            log.error("the broker accepts packets of %d bytes at most: larger ones are dropped", max_bytes)
         self.on_too_large(outgoing)
 
     def _release(self, outgoing: Outgoing) -> None:

@@ -86,13 +86,13 @@ class Presence:
 
     def is_current(self, payload: bytes, connection: int) -> bool:
         """Return True if this state of our topic says that this run is online on this connection."""
-        state = _state_in(payload)
-        return state is not None and self._is_online(state, ours=True) and state.connection == connection
+        state = _online_state(payload)
+        return state is not None and (state.run, state.connection) == (self._identity.run, connection)
 
     def is_twin(self, payload: bytes) -> bool:
         """Return True if this state of our topic says that another run is online."""
-        state = _state_in(payload)
-        return state is not None and self._is_online(state, ours=False)
+        state = _online_state(payload)
+        return state is not None and state.run != self._identity.run
 
     def heartbeat_is_due(self, now_s: float) -> bool:
         """Return True once every HEARTBEAT_PERIOD_S."""
@@ -123,9 +123,6 @@ class Presence:
     def _fault(self) -> str | None:
         return next(iter(self._faults.values()), None)
 
-    def _is_online(self, state: ServiceState, *, ours: bool) -> bool:
-        return state.status is ServiceStatus.ONLINE and (state.run == self._identity.run) is ours
-
 
 class Probe:
     """Find out whether another run is alive, before a service takes over the client id that it shares with that run.
@@ -135,17 +132,15 @@ class Probe:
     """
 
     def __init__(self, identity: Identity, presence: Presence) -> None:
-        ids = identity.site, identity.service, identity.instance
         self._identity = identity
         self._presence = presence
         self._wait_s = PROBE_EMPTY_S
         self._subscribed_s = float("inf")
         self._is_free = False
-        self.client_id = identity.run_client_id
         self.filters: Mapping[str, int] = {
             presence.state_topic: 1,
             str(presence.health_topic): 0,
-            str(topics.recorded(ids[0], ids[2])): 0,
+            str(topics.recorded(identity.site, identity.instance)): 0,
         }
 
     def on_suback(self, now_s: float) -> None:
@@ -173,8 +168,9 @@ class Probe:
         return self._is_free or now_s >= self._subscribed_s + self._wait_s
 
 
-def _state_in(payload: bytes) -> ServiceState | None:
+def _online_state(payload: bytes) -> ServiceState | None:
     try:
-        return decode(ServiceState, payload)
+        state = decode(ServiceState, payload)
     except ContractError:
         return None
+    return state if state.status is ServiceStatus.ONLINE else None

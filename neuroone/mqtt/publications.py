@@ -10,8 +10,8 @@ from neuroone.contract.json import encode
 from neuroone.contract.messages import Message, Reading
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.delivery import Delivery
-from neuroone.mqtt.outbox import WINDOW, Limits, Outbox, Outgoing
-from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck, Publish
+from neuroone.mqtt.outbox import Outbox, Outgoing
+from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck
 from neuroone.mqtt.reasons import reason_name
 from neuroone.mqtt.replay import RECORDER, ReplayBuffer
 
@@ -64,28 +64,15 @@ class Publications:
 
     def begin(self, answer: ConnAck, birth: Outgoing) -> None:
         """Begin a connection within the limits that the broker states; queue what it may not have."""
-        limits = Limits(
-            min(WINDOW, answer.receive_maximum), answer.maximum_qos, answer.retain_available, answer.packet_max_bytes
-        )
-        if not limits.qos or not limits.retain:
+        if not answer.maximum_qos or not answer.retain_available:
             log.warning("the broker does not offer QoS 1 and retained messages: readings and states may be lost")
-        self.outbox.link(limits, birth, () if self._replay is None else self._replay.replay())
+        self.outbox.link(answer, birth, () if self._replay is None else self._replay.replay())
         if self._replay is not None:
-            self._replay.on_link(True)
-
-    def end(self) -> None:
-        """End a connection."""
-        self.outbox.unlink()
-        if self._replay is not None:
-            self._replay.on_link(False)
+            self._replay.on_connected()
 
     def waits_for_recorder(self) -> bool:
         """Return True while only states may be sent: see `ReplayBuffer.waits_for_recorder`."""
         return self._replay is not None and self._replay.waits_for_recorder()
-
-    def next(self, *, states_only: bool) -> Publish | None:
-        """Return the packet to send now, if there is one."""
-        return self.outbox.next(states_only=states_only)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Let the replay buffer see recorders' states and receipts."""

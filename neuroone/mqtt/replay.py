@@ -169,11 +169,10 @@ class ReplayBuffer:
             self._forget(stream, lambda kept: kept.since_s < too_old_s)
             self._give_up(before - self._length)
 
-    def on_link(self, up: bool) -> None:
-        """Note that the connection to the broker is there, or gone."""
-        if up:
-            self._linked_s = self._clock()
-            self._seen.clear()
+    def on_connected(self) -> None:
+        """Note that the connection to the broker is there."""
+        self._linked_s = self._clock()
+        self._seen.clear()
 
     def waits_for_recorder(self) -> bool:
         """Return True while readings must wait: the broker is just back, and the recorder that was there is not yet."""
@@ -224,19 +223,14 @@ class ReplayBuffer:
         self._length -= 1
 
     def _forget(self, stream: Stream, is_done: Callable[[_Kept], bool]) -> None:
-        kept = self._kept.get(stream)
-        if kept is None:
-            return
         left: list[_Kept] = []
-        for each in kept:
+        for each in self._kept.pop(stream, ()):
             if is_done(each):
                 self._drop(each)
             else:
                 left.append(each)
         if left:
             self._kept[stream] = left
-        else:
-            del self._kept[stream]
 
 
 def _is_recorded(seq: int, receipt: RecordedStream) -> bool:

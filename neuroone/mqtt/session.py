@@ -5,7 +5,6 @@ is kept on this side, and each connection starts from it anew. References are to
 """
 
 import logging
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -91,7 +90,6 @@ class _Connection:
     acked_s: float
     keepalive_s: float = KEEPALIVE_S
     probe: Probe | None = None
-    is_clean_start: bool = True
     is_accepted: bool = False
     birth_came_back: bool = False
     twin_due_s: float = float("inf")
@@ -122,11 +120,10 @@ class Session:
         replay: ReplayBuffer | None = None,
         outbox: Outbox | None = None,
         backoff: Backoff = Backoff(),
-        rng: random.Random | None = None,
     ) -> None:
         self.identity = identity
         self.counters = dict.fromkeys(("delivered", "connects", "callback_errors"), 0)
-        self.attempts = Attempts(addresses, backoff, rng or random.Random())
+        self.attempts = Attempts(addresses, backoff)
         outbox = Outbox() if outbox is None else outbox
         self.publications = Publications(outbox, replay, on_refused, self.counters)
         self.presence = Presence(identity, wall_clock)
@@ -196,7 +193,6 @@ class Session:
             last_word = self.presence.state(ServiceStatus.OFFLINE, self.counters["connects"] + 1)
             will = Will(last_word.topic, last_word.payload, *self._will_qos_and_retain)
         is_durable = self._durable and connection.probe is None
-        connection.is_clean_start = not is_durable
         send(
             Connect(
                 client_id=identity.client_id if is_durable else identity.run_client_id,
@@ -264,7 +260,7 @@ class Session:
             return
         waits = not self.is_closing and self.publications.waits_for_recorder()
         while connection.can_send():
-            packet = self.publications.next(states_only=waits)
+            packet = self.publications.outbox.next(states_only=waits)
             if packet is None:
                 return
             connection.send(packet)
@@ -301,7 +297,7 @@ class Session:
         self._connection = None
         if was_connected:
             self._is_probed = False
-            self.publications.end()
+            self.publications.outbox.unlink()
             self._on_link(False)
 
     def _on_first_packet(self, connection: _Connection, packet: Packet, now_s: float) -> None:
@@ -309,7 +305,7 @@ class Session:
             raise BadPacket(f"the broker answers CONNECT with {type(packet).__name__}")
         if packet.reason:
             self._on_refused_connect(packet)
-        if packet.session_present and connection.is_clean_start:
+        if packet.session_present and (connection.probe is not None or not self._durable):
             raise BadPacket("the broker speaks of a session after a clean start")  # (3.2.2.1.1)
         connection.is_accepted = True
         connection.acked_s = now_s
@@ -336,7 +332,7 @@ class Session:
     def _greet(self, connection: _Connection, answer: ConnAck) -> None:
         """Subscribe, publish that we are here, and send again what the broker may not have."""
         self.counters["connects"] += 1
-        self.attempts.succeeded()
+        self.attempts.failures = 0
         for packet in self._subscriptions.begin():
             connection.send(packet)
         self.presence.set_fault("subscriptions", None)

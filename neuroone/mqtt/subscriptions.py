@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.packets import REFUSED, BadPacket, SubAck, Subscribe, Unsubscribe
 from neuroone.mqtt.reasons import reason_name
 
-RETRY_FIRST_S: Final = 2.0
-RETRY_CAP_S: Final = 60.0
-"""The wait before refused filters are asked for again doubles from the first value to the cap."""
+RETRY: Final = Backoff(first_s=2.0, cap_s=60.0)
+"""The waits before refused filters are asked for again, without jitter."""
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Subscriptions:
                     log.error("the broker refuses the subscription to %s: %s", filter, reason_name(reason))
                 self._refused[filter] = reason
         if self._refused and self._retry_due_s == float("inf"):
-            self._retry_due_s = now_s + min(RETRY_CAP_S, RETRY_FIRST_S * 2.0 ** min(self._tries, 32))
+            self._retry_due_s = now_s + RETRY.full_s(self._tries)
             self._tries += 1
 
     def retry(self, now_s: float) -> Subscribe | None:

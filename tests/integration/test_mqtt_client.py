@@ -12,6 +12,7 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Reading, ServiceState
 from neuroone.mqtt import outbox
 from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
@@ -114,7 +115,7 @@ async def test_what_the_access_list_forbids_is_not_taken_for_delivered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is counted, tried again and given up, and whoever waits for its ack waits on."""
-    monkeypatch.setattr(outbox, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(outbox, "RETRY", Backoff(first_s=0.01, cap_s=30.0))
     monkeypatch.setattr(outbox, "PERMANENT_TRIES_MAX", 2)
     (tmp_path / "acl").write_text("topic readwrite neuroone/v1/local/services/#\n", encoding="ascii")
     broker = Broker(brokers.MOSQUITTO, tmp_path, f"acl_file {(tmp_path / 'acl').as_posix()}")

@@ -195,7 +195,7 @@ async def test_a_message_over_quota_is_kept_as_long_as_the_quota_lasts(edge: typ
 async def test_a_message_that_no_try_will_help_is_given_up_and_reported(
     edge: type[Client], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "RETRY_FIRST_S", 0.01)  # 15 s otherwise
+    monkeypatch.setattr(outbox, "RETRY", Backoff(first_s=0.01, cap_s=30.0))  # 15 s otherwise
     broker.script.publish = refusing(ANA, 0x90)
     given_up: list[Outgoing] = []
     acked: list[str] = []

@@ -16,9 +16,9 @@ from neuroone.contract import topics
 from neuroone.contract.checks import replace
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.mqtt import outbox
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.delivery import Delivery
-from neuroone.mqtt.outbox import Outbox
 from neuroone.mqtt.presence import HealthReport, Replaced
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.up import brokers
@@ -165,10 +165,11 @@ def seqs(deliveries: list[Delivery]) -> list[int]:
     return [each.seq for each in opened if isinstance(each, Reading)]
 
 
-def test_the_bounds_of_the_outbox_are_said(broker: Broker) -> None:
+def test_the_bounds_of_the_outbox_are_said(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit while the broker is away is refused and counted; QoS 0 is not kept at all."""
+    monkeypatch.setattr(outbox, "OUTBOX_MAX_MESSAGES", 2)
     broker.stop()
-    with bus_on(broker.url, outbox=Outbox(max_messages=2)) as bus:
+    with bus_on(broker.url) as bus:
         answers = [bus.publish(READINGS, reading(seq=seq)) for seq in range(3)]
         assert answers == [True, True, False]
         assert bus.counters["dropped"] == 1

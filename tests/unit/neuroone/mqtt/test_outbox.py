@@ -2,8 +2,9 @@
 
 import pytest
 
-from neuroone.mqtt.outbox import PERMANENT_TRIES_MAX, RETRY_CAP_S, Limits, Outbox, Outgoing
-from neuroone.mqtt.packets import Publish
+from neuroone.mqtt import outbox as module
+from neuroone.mqtt.outbox import PERMANENT_TRIES_MAX, RETRY, Outbox, Outgoing
+from neuroone.mqtt.packets import ConnAck, Publish
 
 QUOTA = 0x97
 NOT_AUTHORIZED = 0x87
@@ -17,7 +18,7 @@ def message(number: int, *, qos: int = 1, retained: bool = False) -> Outgoing:
 def linked(**limits: int | bool) -> Outbox:
     """An outbox on a connection whose birth is acknowledged."""
     outbox = Outbox()
-    outbox.link(Limits(**limits), BIRTH, ())  # type: ignore[arg-type]
+    outbox.link(ConnAck(0, **limits), BIRTH, ())  # type: ignore[arg-type]
     outbox.acked(next_of(outbox).packet_id)
     return outbox
 
@@ -40,7 +41,7 @@ def topics_of(packets: list[Publish]) -> list[str]:
 
 
 def test_the_window_bounds_what_is_in_flight() -> None:
-    outbox = linked(window=2)
+    outbox = linked(receive_maximum=2)
     first, second, third = (message(number) for number in range(3))
     assert all(map(outbox.put, (first, second, third)))
     sent = drain(outbox)
@@ -50,10 +51,11 @@ def test_the_window_bounds_what_is_in_flight() -> None:
     assert outbox.acked(99) is None
 
 
-def test_a_full_box_refuses_and_keeps_what_it_has() -> None:
+def test_a_full_box_refuses_and_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounded by bytes and by count; an ack makes room again."""
-    outbox = Outbox(max_bytes=25)
-    outbox.link(Limits(), Outgoing("birth", b"x", 0, True), ())
+    monkeypatch.setattr(module, "OUTBOX_MAX_BYTES", 25)
+    outbox = Outbox()
+    outbox.link(ConnAck(0), Outgoing("birth", b"x", 0, True), ())
     drain(outbox)
     assert outbox.put(message(0))
     assert outbox.put(message(1))
@@ -61,7 +63,8 @@ def test_a_full_box_refuses_and_keeps_what_it_has() -> None:
     outbox.acked(drain(outbox)[0].packet_id)
     assert outbox.put(message(2))
     assert outbox.gauges() == {"outbox": 2, "outbox_bytes": 20}
-    small = Outbox(max_messages=1)
+    monkeypatch.setattr(module, "OUTBOX_MAX_MESSAGES", 1)
+    small = Outbox()
     assert small.put(message(0))
     assert not small.put(message(1))
     assert small.counters["dropped"] == 1
@@ -69,13 +72,13 @@ def test_a_full_box_refuses_and_keeps_what_it_has() -> None:
 
 def test_a_new_connection_starts_over_in_order() -> None:
     """States first, birth before all, then what was in flight and what waited; QoS 0 and old states are left out."""
-    outbox = linked(window=2)
+    outbox = linked(receive_maximum=2)
     for outgoing in (message(0), message(1), message(2), message(3, qos=0), message(4, retained=True)):
         outbox.put(outgoing)
     drain(outbox)
     outbox.unlink()
     outbox.put(Outgoing("t/4", b"newer", 1, True))
-    outbox.link(Limits(), BIRTH, ())
+    outbox.link(ConnAck(0), BIRTH, ())
     packets = drain(outbox)
     assert topics_of(packets) == ["birth", "t/4", "t/0", "t/1", "t/2"]
     assert packets[1].payload == b"newer"
@@ -88,7 +91,7 @@ def test_without_a_connection_only_what_may_wait_is_accepted() -> None:
     assert outbox.put(message(1))
     assert outbox.put(message(2, retained=True))
     assert not outbox.put(Outgoing("t/2", b"", 1, True))
-    outbox.link(Limits(), BIRTH, (message(3),))
+    outbox.link(ConnAck(0), BIRTH, (message(3),))
     assert topics_of(drain(outbox)) == ["birth", "t/3", "t/1"]
 
 
@@ -100,7 +103,7 @@ def test_qos_0_is_gone_once_it_is_sent() -> None:
 
 
 def test_a_broker_of_qos_0_without_retain_gets_nothing_else() -> None:
-    outbox = linked(qos=0, retain=False)
+    outbox = linked(maximum_qos=0, retain_available=False)
     outbox.put(message(0, retained=True))
     assert next_of(outbox) == Publish("t/0", b"x" * 10)
     assert len(outbox) == 0
@@ -142,7 +145,7 @@ def test_only_what_will_never_be_accepted_is_given_up(reason: int, is_given_up: 
     now_s = 0.0
     for _ in range(PERMANENT_TRIES_MAX - 1):
         assert outbox.refused(next_of(outbox).packet_id, reason, now_s)[1] is False
-        now_s += RETRY_CAP_S
+        now_s += RETRY.cap_s
         outbox.retry(now_s)
     assert outbox.refused(next_of(outbox).packet_id, reason, now_s)[1] is is_given_up
     assert len(outbox) == (0 if is_given_up else 1)
@@ -154,5 +157,5 @@ def test_a_refused_state_does_not_replace_a_newer_one() -> None:
     packet = next_of(outbox)
     outbox.put(Outgoing("t/0", b"newer", 1, True))
     assert outbox.refused(packet.packet_id, QUOTA, 0.0)[1] is False
-    outbox.retry(RETRY_CAP_S)
+    outbox.retry(RETRY.cap_s)
     assert [each.payload for each in drain(outbox)] == [b"newer"]

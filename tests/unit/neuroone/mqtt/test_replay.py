@@ -82,7 +82,7 @@ def test_a_recorder_that_is_away_covers_it_later(world):
 def test_the_first_recorder_gets_what_came_before_it():
     """The broker had nobody to keep those readings for; they are due once."""
     world = World()
-    world.buffer.on_link(True)
+    world.buffer.on_connected()
     world.ack(0, 1)
     assert world.due() == []
     world.recorder(ServiceStatus.ONLINE)
@@ -93,7 +93,7 @@ def test_the_first_recorder_gets_what_came_before_it():
 
 def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
     """The broker lost its memory, and readings no longer waited."""
-    world.buffer.on_link(True)
+    world.buffer.on_connected()
     world.now_s = module.RECORDER_GRACE_S
     world.ack(7)
     world.recorder(ServiceStatus.ONLINE)
@@ -103,7 +103,7 @@ def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
 def test_a_recorder_that_is_back_in_time_is_due_nothing_more(world):
     """All that is kept goes out at the reconnect, and has waited for it."""
     world.ack(0)
-    world.buffer.on_link(True)
+    world.buffer.on_connected()
     world.recorder(ServiceStatus.ONLINE)
     assert world.due() == []
 
@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_counted_and_said_once(world, monkeypatch, caplog):
 def test_readings_wait_for_the_recorder_after_a_reconnect(world):
     """A broker that lost its memory would take readings that nobody subscribes to."""
     assert not world.buffer.waits_for_recorder()
-    world.buffer.on_link(True)
+    world.buffer.on_connected()
     assert world.buffer.waits_for_recorder()
     world.recorder(ServiceStatus.ONLINE)
     assert not world.buffer.waits_for_recorder()
@@ -144,7 +144,7 @@ def test_readings_wait_for_the_recorder_after_a_reconnect(world):
 
 def test_readings_do_not_wait_for_ever(world):
     """A recorder that does not come back does not stop the dashboards."""
-    world.buffer.on_link(True)
+    world.buffer.on_connected()
     world.now_s = module.RECORDER_GRACE_S
     assert not world.buffer.waits_for_recorder()
 
