@@ -34,7 +34,6 @@ class Kind(IntEnum):
 Value = int | str | bytes | tuple[str, str]
 
 SESSION_EXPIRY: Final = 0x11
-ASSIGNED_CLIENT_ID: Final = 0x12
 SERVER_KEEP_ALIVE: Final = 0x13
 REASON_STRING: Final = 0x1F
 RECEIVE_MAXIMUM: Final = 0x21
@@ -221,7 +220,7 @@ _PROPERTIES: Final[Mapping[int, tuple[str, Callable[[Fields], Value], tuple[Kind
     0x09: ("Correlation Data", Fields.binary, (Kind.PUBLISH,)),
     _SUBSCRIPTION_ID: ("Subscription Identifier", lambda fields: _above_zero(fields.varint()), (Kind.PUBLISH,)),
     SESSION_EXPIRY: ("Session Expiry Interval", Fields.u32, (Kind.CONNACK,)),
-    ASSIGNED_CLIENT_ID: ("Assigned Client Identifier", Fields.text, (Kind.CONNACK,)),
+    0x12: ("Assigned Client Identifier", Fields.text, (Kind.CONNACK,)),
     SERVER_KEEP_ALIVE: ("Server Keep Alive", Fields.u16, (Kind.CONNACK,)),
     0x15: ("Authentication Method", Fields.text, ()),  # we never name one in CONNECT (4.12)
     0x16: ("Authentication Data", Fields.binary, ()),

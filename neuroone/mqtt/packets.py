@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.mqtt.packet_fields import (
-    ASSIGNED_CLIENT_ID,
     MAXIMUM_PACKET_SIZE,
     MAXIMUM_QOS,
     REASON_STRING,
@@ -94,7 +93,7 @@ class Connect(Struct, frozen=True, kw_only=True):
 class ConnAck(Struct, frozen=True):
     """The broker's answer to CONNECT: accepted when ``reason`` is 0, and then with the broker's limits.
 
-    None means that the broker stated nothing: no limit of packets, our keep alive, our session expiry, our client id.
+    None means that the broker stated nothing: no limit of packets, our keep alive, our session expiry.
     """
 
     reason: int
@@ -105,7 +104,6 @@ class ConnAck(Struct, frozen=True):
     packet_max_bytes: int | None = None
     keep_alive_s: int | None = None
     session_expiry_s: int | None = None
-    client_id: str | None = None
     reason_text: str = ""
 
 
@@ -338,7 +336,6 @@ def _connack(body: Fields, v5: bool) -> ConnAck:
         packet_max_bytes=stated.get(MAXIMUM_PACKET_SIZE),
         keep_alive_s=stated.get(SERVER_KEEP_ALIVE),
         session_expiry_s=stated.get(SESSION_EXPIRY),
-        client_id=stated.get(ASSIGNED_CLIENT_ID),
         reason_text=stated.get(REASON_STRING, ""),
     )
 
@@ -357,10 +354,7 @@ def _suback(body: Fields, v5: bool) -> SubAck:
     packet_id = body.packet_id()
     if v5:
         body.properties(Kind.SUBACK)
-    reasons = tuple(_check_reason(reason, _SUBACK_REASONS if v5 else _SUBACK_REASONS_V311) for reason in body.rest())
-    if not reasons:
-        raise BadPacket("it has no reason code")
-    return SubAck(packet_id, reasons)
+    return SubAck(packet_id, _reasons(body, _SUBACK_REASONS if v5 else _SUBACK_REASONS_V311))
 
 
 def _unsuback(body: Fields, v5: bool) -> UnsubAck:
@@ -368,10 +362,14 @@ def _unsuback(body: Fields, v5: bool) -> UnsubAck:
     if not v5:
         return UnsubAck(packet_id)
     body.properties(Kind.UNSUBACK)
-    reasons = tuple(_check_reason(reason, _UNSUBACK_REASONS) for reason in body.rest())
+    return UnsubAck(packet_id, _reasons(body, _UNSUBACK_REASONS))
+
+
+def _reasons(body: Fields, known: Collection[int]) -> tuple[int, ...]:
+    reasons = tuple(_check_reason(reason, known) for reason in body.rest())
     if not reasons:
         raise BadPacket("it has no reason code")
-    return UnsubAck(packet_id, reasons)
+    return reasons
 
 
 def _disconnect(body: Fields, v5: bool) -> Disconnect:

@@ -7,7 +7,7 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.json import encode
-from neuroone.contract.messages import Message, Reading
+from neuroone.contract.messages import Message, Reading, Recorded, ServiceState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.outbox import Outbox, Outgoing
@@ -79,10 +79,13 @@ class Publications:
         if self._replay is None or RECORDERS_TOPICS not in delivery.topic:
             return
         try:
-            self._replay.on_message(*delivery.open())
+            topic, message = delivery.open()
         except ContractError:
             return
-        self.outbox.put_again(self._replay.due_replay())
+        if isinstance(message, Recorded):
+            self._replay.on_receipt(message)
+        elif isinstance(message, ServiceState):
+            self.outbox.put_again(self._replay.on_recorder(topic["instance"], message.status))
 
     def on_puback(self, packet: PubAck, now_s: float) -> None:
         """Note that the broker has a message, or refuses it."""

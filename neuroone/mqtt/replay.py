@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from neuroone.contract.messages import Message, Recorded, RecordedStream, ServiceState, ServiceStatus
-from neuroone.contract.topics import Topic
+from neuroone.contract.messages import Recorded, RecordedStream, ServiceStatus
 from neuroone.mqtt.outbox import Outgoing
 
 RECORDER: Final = "csv_recorder"
@@ -74,7 +73,6 @@ class ReplayBuffer:
         self._recorders: set[str] = set()
         self._seen: set[str] = set()
         self._had_recorder = False
-        self._is_replay_due = False
         self._linked_s = float("-inf")
         self._size_bytes = 0
         self._length = 0
@@ -99,26 +97,20 @@ class ReplayBuffer:
         """Return what a service's health says of its replay buffer."""
         return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
 
-    def on_message(self, topic: Topic, message: Message) -> None:
-        """Note a recorder's state or receipt; ignore any other message."""
-        if isinstance(message, Recorded):
-            self.on_receipt(message)
-        elif isinstance(message, ServiceState):
-            self.on_service_state(topic, message)
+    def on_recorder(self, instance: str, status: ServiceStatus) -> list[Outgoing]:
+        """Note that a recorder came or went; return what must go to the broker once more.
 
-    def on_service_state(self, topic: Topic, state: ServiceState) -> None:
-        """Note that a recorder came or went. A new one gets what is kept: the broker may have had no session for it."""
-        if topic["service"] != RECORDER:
-            return
-        if state.status is ServiceStatus.ONLINE:
-            is_new = topic["instance"] not in self._seen
-            self._is_replay_due |= is_new and self._length > 0 and not self.waits_for_recorder()
-            self._had_recorder = True
-            self._recorders.add(topic["instance"])
-            self._seen.add(topic["instance"])
-        else:
+        That is all that is kept, where the recorder is new: the broker may have had no session for it.
+        """
+        if status is not ServiceStatus.ONLINE:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
-            self._recorders.discard(topic["instance"])
+            self._recorders.discard(instance)
+            return []
+        is_due = instance not in self._seen and not self.waits_for_recorder()
+        self._had_recorder = True
+        self._recorders.add(instance)
+        self._seen.add(instance)
+        return self.replay() if is_due else []
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""
@@ -183,11 +175,6 @@ class ReplayBuffer:
     def replay(self) -> list[Outgoing]:
         """Return everything that is kept, each stream in its order; acknowledged again, it is not kept twice."""
         return [each.outgoing for kept in self._kept.values() for each in kept]
-
-    def due_replay(self) -> list[Outgoing]:
-        """Return what must go to the broker once more now, for a recorder that has just appeared."""
-        is_due, self._is_replay_due = self._is_replay_due, False
-        return self.replay() if is_due else []
 
     def _session(self, stream: Stream) -> _Session:
         session = self._sessions.get(stream)

@@ -68,7 +68,6 @@ def connack(answer: ConnAck, v5: bool) -> bytes:
     stated = properties(
         {
             packet_fields.SESSION_EXPIRY: answer.session_expiry_s,
-            packet_fields.ASSIGNED_CLIENT_ID: answer.client_id,
             packet_fields.SERVER_KEEP_ALIVE: answer.keep_alive_s,
             packet_fields.REASON_STRING: answer.reason_text or None,
             packet_fields.RECEIVE_MAXIMUM: _unless(RECEIVE_MAXIMUM_DEFAULT, answer.receive_maximum),

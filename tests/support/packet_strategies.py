@@ -55,7 +55,6 @@ CONNACKS = st.builds(
     packet_max_bytes=st.none() | st.integers(1, 0xFFFFFFFF),
     keep_alive_s=st.none() | st.integers(0, 0xFFFF),
     session_expiry_s=st.none() | st.integers(0, 0xFFFFFFFF),
-    client_id=st.none() | TEXTS,
     reason_text=TEXTS,
 )
 FROM_CLIENT = st.one_of(

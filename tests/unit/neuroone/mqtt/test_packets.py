@@ -80,7 +80,6 @@ def test_a_connack_of_mqtt_5_states_the_brokers_limits():
             packet_max_bytes=1000,
             keep_alive_s=4,
             session_expiry_s=10,
-            client_id="a",
             reason_text="hi",
         )
     ]

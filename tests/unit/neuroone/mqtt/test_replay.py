@@ -2,8 +2,7 @@
 
 import pytest
 
-from neuroone.contract import topics
-from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
+from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceStatus
 from neuroone.mqtt import replay as module
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
@@ -16,10 +15,10 @@ class World:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.buffer = ReplayBuffer(lambda: self.now_s)
+        self.due: list[bytes] = []
 
     def recorder(self, status: ServiceStatus) -> None:
-        topic = topics.service_state("local", "csv_recorder", "host")
-        self.buffer.on_service_state(topic, ServiceState(status=status, version="0.1.0", epoch=1, connection=1))
+        self.due = [outgoing.payload for outgoing in self.buffer.on_recorder("host", status)]
 
     def ack(self, *seqs: int) -> None:
         for seq in seqs:
@@ -37,9 +36,6 @@ class World:
 
     def kept(self) -> list[bytes]:
         return [outgoing.payload for outgoing in self.buffer.replay()]
-
-    def due(self) -> list[bytes]:
-        return [outgoing.payload for outgoing in self.buffer.due_replay()]
 
 
 @pytest.fixture
@@ -84,11 +80,11 @@ def test_the_first_recorder_gets_what_came_before_it():
     world = World()
     world.buffer.on_connected()
     world.ack(0, 1)
-    assert world.due() == []
+    assert world.due == []
     world.recorder(ServiceStatus.ONLINE)
-    assert world.due() == [b"0", b"1"]
+    assert world.due == [b"0", b"1"]
     world.recorder(ServiceStatus.ONLINE)
-    assert world.due() == []
+    assert world.due == []
 
 
 def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
@@ -97,7 +93,7 @@ def test_a_recorder_that_comes_back_late_gets_what_came_before_it(world):
     world.now_s = module.RECORDER_GRACE_S
     world.ack(7)
     world.recorder(ServiceStatus.ONLINE)
-    assert world.due() == [b"7"]
+    assert world.due == [b"7"]
 
 
 def test_a_recorder_that_is_back_in_time_is_due_nothing_more(world):
@@ -105,7 +101,7 @@ def test_a_recorder_that_is_back_in_time_is_due_nothing_more(world):
     world.ack(0)
     world.buffer.on_connected()
     world.recorder(ServiceStatus.ONLINE)
-    assert world.due() == []
+    assert world.due == []
 
 
 def test_without_any_recorder_nothing_counts_as_lost():
