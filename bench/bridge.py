@@ -39,6 +39,7 @@ from serial_bridge.ports.sources import PacedSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner
 from tests.support.brokers import Broker
+from tests.support.waiting import wait_for
 
 TICK_S = 0.008
 WARM_S = 8.0
@@ -93,7 +94,7 @@ def load(headsets: int, seconds: float, kind: str) -> None:
             on_delivery=lambda delivery: arrived.append((time.monotonic(), delivery)),
         )
         ear.start()
-        ear.wait_connected(10)
+        wait_for(lambda: ear.is_connected, "connection", 10)
         python = [sys.executable, "-m"]
         feeder = subprocess.Popen([*python, "bench.bridge", "feed", name, str(headsets), str(seconds + WARM_S)])
         while not (folder / "ports").exists() or not (folder / "ports").read_text():

@@ -27,6 +27,7 @@ from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.up import brokers
+from tests.support.waiting import wait_for
 
 OWN_STREAM = "neuroone/v1/local/streams/"
 IDLE_PROCESSES = 4
@@ -61,7 +62,7 @@ def running(data=None):
         words = ["--host", HOST, "--ws-port", str(port), "--broker", f"mqtt://{HOST}:{mqtt}"]
         programs.append(subprocess.Popen([sys.executable, "-m", "ws_gateway", *words], cwd=folder))
         wait_until_open(port)
-        assert bus.wait_connected(20)
+        wait_for(lambda: bus.is_connected, "connection", 20)
         time.sleep(2)  # for the recorder
         try:
             yield port, programs[-1], heard

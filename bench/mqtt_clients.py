@@ -21,6 +21,7 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
+from tests.support.waiting import wait_for
 
 STUDENTS = 500
 SUBSCRIPTIONS = {topics.every(topics.READING, "local"): 1}
@@ -43,7 +44,7 @@ class Count:
 def thread(address: BrokerAddresses, count: Count, messages: int) -> None:
     bus = ThreadedClient(address, identity("bench"), subscriptions=SUBSCRIPTIONS, on_delivery=count.take)
     bus.start()
-    assert bus.wait_connected(10)
+    wait_for(lambda: bus.is_connected, "connection", 10)
     print("ready", flush=True)
     while count.deliveries < messages:
         time.sleep(POLL_S)

@@ -50,7 +50,7 @@ class Attempts:
     @property
     def is_first_round(self) -> bool:
         """True until every broker of the list has failed once since the last connection."""
-        return self.failures <= len(self._addresses)
+        return self.failures < len(self._addresses)
 
     def again(self, *, v5: bool) -> None:
         """Try the same broker at once."""

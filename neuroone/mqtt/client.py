@@ -49,11 +49,10 @@ class AsyncClient:
         has_room: Callable[[], bool] = lambda: True,
         ca_file: Path | None = None,
         health_file: Path | None = None,
-        clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
         self.identity = identity
-        self.session = Session(addresses, identity, wall_clock=clock, **options)
+        self.session = Session(addresses, identity, wall_clock=time.time, **options)
         self.counters = self.session.counters
         self.counters.update(delivered_bad=0, faults=0)
         self._on_fatal = on_fatal
@@ -145,18 +144,15 @@ class AsyncClient:
                 except (ConnectionLost, BadPacket) as fault:
                     self.session.lost(fault)
         except Replaced as error:
-            self._end(error)
+            fatal: NeuroOneError = error
         except Exception as error:  # a service without its broker must not look alive
             self.counters["faults"] += 1
             log.exception("a fault in the connection to the broker: the service ends")
-            self._end(NeuroOneError(f"the connection to the broker failed: {error!r}"))
+            fatal = NeuroOneError(f"the connection to the broker failed: {error!r}")
         finally:
             self._drained.set()
-            self._close_connection()
-
-    def _end(self, error: NeuroOneError) -> None:
-        self._close_connection()
-        self._on_fatal(error)
+            self.session.close_connection()
+        self._on_fatal(fatal)
 
     async def _connect(self, address: BrokerAddress, *, v5: bool) -> None:
         """Carry one connection from its first byte to its end, which is always an exception."""
@@ -199,12 +195,6 @@ class AsyncClient:
             fault = f"the health file cannot be written ({error.strerror})"
         if self.session.set_fault("health_file", fault) and fault is not None:
             log.error("%s", fault)
-
-    def _close_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        self.session.close_connection()
 
 
 class _Connection(asyncio.Protocol):

@@ -146,7 +146,8 @@ class Session:
     @property
     def is_connected(self) -> bool:
         """True while the broker is there and has our birth."""
-        return self._connection is not None and self._connection.is_accepted and self._connection.probe is None
+        connection = self._connection  # other threads may ask
+        return connection is not None and connection.is_accepted and connection.probe is None
 
     @property
     def waiting(self) -> int:
@@ -170,10 +171,7 @@ class Session:
         self.set_fault("subscriptions", self._subscriptions.fault)
 
     def set_fault(self, source: str, words: str | None) -> bool:
-        """Publish in the service's state what keeps one part of it from its work, or that nothing does any more.
-
-        Returns True if that is new.
-        """
+        """Publish in the service's state what keeps one part of it from its work, or None; return True if it is new."""
         is_new = self.presence.set_fault(source, words)
         if is_new and self.is_connected:
             self._put_state(ServiceStatus.ONLINE)
@@ -286,10 +284,9 @@ class Session:
         elif hung_up and attempts.next.v5:
             attempts.again(v5=False)  # some brokers hang up on a version that they do not speak
         else:
-            address = attempts.next.address
-            attempts.failed()
             level = logging.WARNING if attempts.is_first_round else logging.DEBUG
-            log.log(level, "no broker at %s (%s); trying again until it is there", address, fault)
+            log.log(level, "no broker at %s (%s); trying again until it is there", attempts.next.address, fault)
+            attempts.failed()
 
     def close_connection(self) -> None:
         """Forget the connection."""

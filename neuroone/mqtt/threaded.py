@@ -35,19 +35,16 @@ class ThreadedClient:
         addresses: Sequence[BrokerAddress],
         identity: Identity,
         *,
-        on_link: Callable[[bool], None] = lambda up: None,
         on_fatal: Callable[[NeuroOneError], None] = lambda error: None,
         **options: Any,
     ) -> None:
         self.identity = identity
-        self._on_link_of_service = on_link
         self._on_fatal = on_fatal
         options.setdefault("outbox", Outbox(lock=threading.Lock()))
-        self._client = AsyncClient(addresses, identity, on_link=self._on_link, on_fatal=on_fatal, **options)
+        self._client = AsyncClient(addresses, identity, on_fatal=on_fatal, **options)
         self.counters = self._client.counters
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_started = threading.Event()
-        self._is_linked = threading.Event()
         self._closing = asyncio.Event()
         self._close_timeout_s = 0.0
         self._pump_is_due = False
@@ -62,11 +59,7 @@ class ThreadedClient:
     @property
     def is_connected(self) -> bool:
         """True while the broker is there and has our birth."""
-        return self._is_linked.is_set()
-
-    def wait_connected(self, timeout_s: float) -> bool:
-        """Wait for the broker; return True if it is there."""
-        return self._is_linked.wait(timeout_s)
+        return self._client.is_connected
 
     @property
     def waiting(self) -> int:
@@ -90,11 +83,7 @@ class ThreadedClient:
         self._call(self._client.session.unsubscribe, filter)
 
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Hand the rest to the broker, publish offline and leave, within ``timeout_s``.
-
-        Returns True if the broker has acknowledged all. Retained messages are not removed: publish their last state
-        before.
-        """
+        """Do as `AsyncClient.close`. Retained messages are not removed: publish their last state before."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None:
             self._call(self._begin_close, timeout_s)
@@ -119,13 +108,6 @@ class ThreadedClient:
     def _pump(self) -> None:
         self._pump_is_due = False
         self._client.session.pump()
-
-    def _on_link(self, up: bool) -> None:
-        if up:
-            self._is_linked.set()
-        else:
-            self._is_linked.clear()
-        self._on_link_of_service(up)
 
     def _call(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call in the client's thread, or here while there is none."""

@@ -6,12 +6,13 @@ import pytest
 
 from tests.support.brokers import Broker
 from tests.support.gateways import Peer
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
 def peer(broker: Broker) -> Iterator[Peer]:
     """Everybody else on the broker, connected."""
     peer = Peer(broker)
-    assert peer.bus.wait_connected(10)
+    wait_for(lambda: peer.bus.is_connected, "connection", 10)
     yield peer
     peer.bus.close()

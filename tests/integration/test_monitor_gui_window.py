@@ -23,6 +23,7 @@ from neuroone.mqtt.threaded import ThreadedClient
 from tests.support import messages
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity, listening
+from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -80,7 +81,7 @@ def headsets(url: str, *sources: str) -> Iterator[list[Headset]]:
     bus = ThreadedClient(BrokerAddresses.parse(url), identity("serial_bridge", "bench-1"))
     bus.start()
     try:
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         found = [Headset(bus, source) for source in sources]
         for headset in found:
             headset.publish_state()

@@ -57,7 +57,7 @@ def test_readings_arrive_in_order_and_are_acknowledged(broker: Broker) -> None:
 def test_mqtt_5_where_it_is_spoken_and_3_1_1_otherwise(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     """The version is found out, not configured."""
     with caplog.at_level("INFO"), bus_on(broker.url) as bus:
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
     assert f"with MQTT {'5' if broker.speaks_mqtt5 else '3.1.1'}" in caplog.text
 
 
@@ -142,7 +142,7 @@ def relay_to(target: int) -> Iterator[tuple[int, Callable[[], None]]]:
 def test_a_killed_broker_costs_no_reading_and_retained_states_come_back(broker: Broker, tmp_path: Path) -> None:
     """Readings wait while it is away, in order; states are published again with their newest value."""
     with bus_on(broker.url) as bus:
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         bus.publish(STATE, stream_state())
         broker.kill()
         wait_for(lambda: not bus.is_connected, "loss of the broker")
@@ -152,7 +152,7 @@ def test_a_killed_broker_costs_no_reading_and_retained_states_come_back(broker: 
         assert bus.waiting >= 50
         broker.start()
         with listening(broker.url) as listener:
-            assert bus.wait_connected(20)
+            wait_for(lambda: bus.is_connected, "connection", 20)
             wait_for(lambda: bus.waiting == 0, "acks of all readings", 20)
             _, state = listener.wait_for(StreamState)
             assert state.status is StreamStatus.STALE
@@ -191,7 +191,7 @@ def test_a_late_will_is_overruled(broker: Broker) -> None:
     """An offline state of an earlier connection makes the service say again that it is there."""
     with listening(broker.url) as listener, bus_on(broker.url) as bus, bus_on(broker.url, "test_intruder") as intruder:
         topic, birth = listener.wait_for(ServiceState, lambda topic, state: topic["service"] == "ws_gateway")
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         will = replace(birth, status=ServiceStatus.OFFLINE, epoch=birth.epoch - 1)
 
         def said() -> list[ServiceState]:
@@ -205,10 +205,10 @@ def test_the_same_client_id_twice_is_an_error_that_says_so(broker: Broker) -> No
     """The one that was thrown out sees the other when it comes back, and gives up."""
     errors: list[NeuroOneError] = []
     with bus_on(broker.url, on_fatal=errors.append) as first:
-        assert first.wait_connected(10)
+        wait_for(lambda: first.is_connected, "connection", 10)
         with bus_on(broker.url) as second:
             wait_for(lambda: errors, "the news that another took its place")
-            assert second.wait_connected(10)
+            wait_for(lambda: second.is_connected, "connection", 10)
     assert isinstance(errors[0], Replaced)
     assert "--instance" in str(errors[0])
 
@@ -224,7 +224,7 @@ def test_a_fault_in_a_callback_does_not_end_the_connection(broker: Broker) -> No
 
     subscriptions = {topics.every(topics.READING, "local"): 1}
     with bus_on(broker.url, subscriptions=subscriptions, on_delivery=fail_once) as bus:
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         for seq in range(2):
             bus.publish(READINGS, reading(seq=seq))
         wait_for(lambda: len(seqs(seen)) == 2, "both readings")
@@ -248,7 +248,7 @@ def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCapt
 def test_a_fault_while_sending_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     faults: list[NeuroOneError] = []
     with bus_on(broker.url, on_fatal=faults.append) as bus:
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         bus.subscribe("x" * 70_000, 0)  # longer than MQTT can carry
         wait_for(lambda: faults, "the end of the service")
         assert bus.counters["faults"] == 1
@@ -263,12 +263,13 @@ def test_closing_without_a_broker_is_quick_and_honest() -> None:
     assert bus.close(timeout_s=0.2) is False
 
 
-def test_a_server_that_is_no_broker_is_left_alone() -> None:
+def test_a_server_that_is_no_broker_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """One that takes the connection and says nothing, or rubbish, does not hold the service up."""
     with socket.create_server(("127.0.0.1", 0)) as mute, mute_server(mute):
         bus = ThreadedClient([BrokerAddress("127.0.0.1", mute.getsockname()[1])], identity("ws_gateway"))
         bus.start()
-        assert not bus.wait_connected(0.3)
+        wait_for(lambda: "no broker at" in caplog.text, "failed try")
+        assert not bus.is_connected
         assert bus.close(timeout_s=0.1)
 
 
@@ -277,7 +278,7 @@ def test_a_broker_that_hangs_up_on_mqtt_5_is_spoken_to_in_3_1_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, old_broker(listener):
         bus = ThreadedClient([BrokerAddress("127.0.0.1", listener.getsockname()[1])], identity("ws_gateway"))
         bus.start()
-        assert bus.wait_connected(10)
+        wait_for(lambda: bus.is_connected, "connection", 10)
         bus.close(timeout_s=0.1)
 
 

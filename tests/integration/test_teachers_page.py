@@ -72,7 +72,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
     broker = Broker(kind, tmp_path_factory.mktemp("broker"))
     broker.start()
     peer = Peer(broker)
-    assert peer.bus.wait_connected(10)
+    wait_for(lambda: peer.bus.is_connected, "connection", 10)
     command = [sys.executable, "-m", "csv_recorder", "run", "--dir", str(folder), "--broker", broker.url]
     recorder = subprocess.Popen([*command, "--instance", "test"])
     gateway = GatewayProgram(broker, "--recordings", str(folder))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.brokers import Broker
 from tests.support.gateways import GatewayProgram, Peer
+from tests.support.waiting import wait_for
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 NODE_MIN = 20
@@ -32,7 +33,7 @@ def gateway(broker: Broker) -> Iterator[GatewayProgram]:
     peer = Peer(broker)
     program = GatewayProgram(broker)
     try:
-        assert peer.bus.wait_connected(10)
+        wait_for(lambda: peer.bus.is_connected, "connection", 10)
         program.start(peer)
         yield program
         program.finish()

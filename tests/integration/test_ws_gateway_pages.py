@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK
 from tests.support.gateways import GatewayProgram, Peer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -31,7 +32,7 @@ def gateway(start_broker, tmp_path: Path) -> Iterator[GatewayProgram]:
     (recordings / "Big.csv").write_bytes(os.urandom(1024) * (BIG_BYTES // 1024))
     program = GatewayProgram(broker, "--recordings", str(recordings), "--token", "secret")
     try:
-        assert peer.bus.wait_connected(10)
+        wait_for(lambda: peer.bus.is_connected, "connection", 10)
         program.start(peer)
         yield program
         program.finish()
