@@ -254,11 +254,11 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._on_packets(self._decoder.feed(received))
+            if not self._has_room() and self._transport is not None and not self.lost.done():
+                self.is_paused = True
+                self._transport.pause_reading()
         except Exception as fault:  # noqa: BLE001 (whoever waits for `lost` handles it)
             self._fail(fault)
-        if not self._has_room() and self._transport is not None and not self.lost.done():
-            self.is_paused = True
-            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_gone.set()

@@ -1,14 +1,13 @@
 """Hold what the broker delivered."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from neuroone.contract.json import decode
 from neuroone.contract.messages import Message
 from neuroone.contract.topics import Topic, parse
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """One message that the broker delivered. ``packet_id`` and ``connection`` are for `Session.ack`."""
 
     topic: str

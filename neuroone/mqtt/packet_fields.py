@@ -44,7 +44,6 @@ _SUBSCRIPTION_ID: Final = 0x0B
 _USER_PROPERTY: Final = 0x26
 
 U16: Final = struct.Struct("!H")
-_U32: Final = struct.Struct("!I")
 _CONTINUES: Final = 0x80
 """The bit of a variable byte integer that says that another byte follows (1.5.5)."""
 _VARINT_MAX_BITS: Final = 28
@@ -145,11 +144,11 @@ class Fields:
 
     def u16(self) -> int:
         """Read two bytes as a number."""
-        return int(U16.unpack(self._bytes(2))[0])
+        return int.from_bytes(self._bytes(2))
 
     def u32(self) -> int:
         """Read four bytes as a number."""
-        return int(_U32.unpack(self._bytes(4))[0])
+        return int.from_bytes(self._bytes(4))
 
     def packet_id(self) -> int:
         """Read a packet identifier, which is never 0 (2.2.1)."""

@@ -20,16 +20,11 @@ PROBE_EMPTY_S: Final = 0.5
 """For the broker to deliver our retained state; after that there is none."""
 PROBE_ALIVE_S: Final = HEALTH_PERIOD_S + 2.0
 """For a sign of life of another run: it publishes its health within HEALTH_PERIOD_S; 2 s are for a busy machine."""
+TWIN: Final = "another program uses the same site, service and instance: give one of them another --instance"
 
 
 class Replaced(NeuroOneError):
     """Another living run of the same service and instance is on the broker."""
-
-    def __init__(
-        self,
-        words: str = "another program uses the same site, service and instance: give one of them another --instance",
-    ) -> None:
-        super().__init__(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +99,7 @@ class Presence:
     def health(
         self, now_s: float, counters: Mapping[str, float], gauges: Mapping[str, float], report: HealthReport
     ) -> Health | None:
-        """Return the health of this moment once every HEALTH_PERIOD_S, else None.
-
-        It holds the client's counters and gauges and the service's own report.
-        """
+        """Return the client's and the service's health of this moment once every HEALTH_PERIOD_S, else None."""
         if now_s < self._health_due_s:
             return None
         self._health_due_s = now_s + HEALTH_PERIOD_S

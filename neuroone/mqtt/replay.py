@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from neuroone.contract.messages import Recorded, RecordedStream, ServiceStatus
 from neuroone.mqtt.outbox import Outgoing
 
@@ -31,8 +33,7 @@ Stream = tuple[str, str, str]
 """Group, source and session."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     seq: int
     since_s: float
     outgoing: Outgoing
@@ -98,15 +99,12 @@ class ReplayBuffer:
         return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
 
     def on_recorder(self, instance: str, status: ServiceStatus) -> list[Outgoing]:
-        """Note that a recorder came or went; return what must go to the broker once more.
-
-        That is all that is kept, where the recorder is new: the broker may have had no session for it.
-        """
+        """Note that a recorder came or went; return what must go to the broker once more for it."""
         if status is not ServiceStatus.ONLINE:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
             self._recorders.discard(instance)
             return []
-        is_due = instance not in self._seen and not self.waits_for_recorder()
+        is_due = instance not in self._seen and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
         self._recorders.add(instance)
         self._seen.add(instance)

@@ -31,7 +31,7 @@ from neuroone.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from neuroone.mqtt.presence import HealthReport, Presence, Probe, Replaced
+from neuroone.mqtt.presence import TWIN, HealthReport, Presence, Probe, Replaced
 from neuroone.mqtt.publications import Publications
 from neuroone.mqtt.reasons import reason_name
 from neuroone.mqtt.replay import ReplayBuffer
@@ -236,7 +236,7 @@ class Session:
             connection.heard_s = connection.acked_s = now_s
         self._check_silence(connection, now_s)
         if now_s >= connection.twin_due_s:
-            raise Replaced
+            raise Replaced(TWIN)
         if connection.is_accepted and now_s - connection.pinged_s >= connection.keepalive_s / 2:
             connection.pinged_s = now_s
             connection.send(PingReq())
@@ -287,13 +287,13 @@ class Session:
             level = logging.WARNING if attempts.is_first_round else logging.DEBUG
             log.log(level, "no broker at %s (%s); trying again until it is there", attempts.next.address, fault)
             attempts.failed()
+            self._is_probed = False
 
     def close_connection(self) -> None:
         """Forget the connection."""
         was_connected = self.is_connected
         self._connection = None
         if was_connected:
-            self._is_probed = False
             self.publications.outbox.unlink()
             self._on_link(False)
 
@@ -320,9 +320,9 @@ class Session:
         if reason in UNSUPPORTED_VERSION and self.attempts.next.v5:
             raise _NoMqtt5("it does not speak MQTT 5")
         qos, retain = self._will_qos_and_retain
-        if (reason == QOS_NOT_SUPPORTED and qos) or (reason == RETAIN_NOT_SUPPORTED and retain):
-            is_about_qos = reason == QOS_NOT_SUPPORTED
-            self._will_qos_and_retain = (0 if is_about_qos else qos, retain and is_about_qos)
+        smaller = {QOS_NOT_SUPPORTED: (0, retain), RETAIN_NOT_SUPPORTED: (qos, False)}.get(reason, (qos, retain))
+        if smaller != self._will_qos_and_retain:
+            self._will_qos_and_retain = smaller
             raise _Again("it does not accept this Last Will")
         raise ConnectionLost(f"it refuses us: {reason_name(reason, answer.reason_text)}")
 
@@ -386,7 +386,7 @@ class Session:
             self.set_fault("subscriptions", self._subscriptions.fault)
         elif isinstance(packet, Disconnect):
             if packet.reason == TAKEN_OVER:
-                raise Replaced
+                raise Replaced(TWIN)
             raise _ended(packet)
         elif isinstance(packet, ConnAck):
             raise BadPacket("the broker sent a second CONNACK")

@@ -45,8 +45,7 @@ class ThreadedClient:
         self.counters = self._client.counters
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_started = threading.Event()
-        self._closing = asyncio.Event()
-        self._close_timeout_s = 0.0
+        self._closing: asyncio.Future[float] | None = None
         self._pump_is_due = False
         self._thread: threading.Thread | None = None
 
@@ -85,8 +84,8 @@ class ThreadedClient:
     def close(self, timeout_s: float = 5.0) -> bool:
         """Do as `AsyncClient.close`. Retained messages are not removed: publish their last state before."""
         thread, self._thread = self._thread, None
-        if thread is not None and self._loop is not None:
-            self._call(self._begin_close, timeout_s)
+        if thread is not None and self._closing is not None:
+            self._call(self._closing.set_result, timeout_s)
             thread.join(timeout_s + GOODBYE_S + CLOSE_S)
         return not self.waiting
 
@@ -96,14 +95,10 @@ class ThreadedClient:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._closing = self._loop.create_future()
         self._client.start()
         self._is_started.set()
-        await self._closing.wait()
-        await self._client.close(self._close_timeout_s)
-
-    def _begin_close(self, timeout_s: float) -> None:
-        self._close_timeout_s = timeout_s
-        self._closing.set()
+        await self._client.close(await self._closing)
 
     def _pump(self) -> None:
         self._pump_is_due = False

@@ -553,7 +553,7 @@ async def test_a_living_twin_ends_a_client_in_both_versions(
     broker.script.speaks_v5 = speaks_v5
     errors: list[NeuroOneError] = []
     async with client_on(edge, broker.url, on_fatal=errors.append) as client:
-        await happens(lambda: published(broker, STATE), WITHIN_S)
+        await happens(lambda: state(broker), WITHIN_S)
         mine = state(broker)
         assert mine is not None
         count = len(published(broker, STATE))

@@ -231,14 +231,15 @@ def test_a_fault_in_a_callback_does_not_end_the_connection(broker: Broker) -> No
         assert bus.counters["callback_errors"] == 1
 
 
-def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("callback", ["health", "has_room"])
+def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture, callback: str) -> None:
     """Its thread does not die in silence."""
     errors: list[NeuroOneError] = []
 
     def fail() -> HealthReport:
         raise RuntimeError("a fault of ours")
 
-    with bus_on(broker.url, health=fail, on_fatal=errors.append) as bus:
+    with bus_on(broker.url, "ws_gateway", on_fatal=errors.append, **{callback: fail}) as bus:
         wait_for(lambda: errors, "the end of the service")
         assert bus.counters["faults"] == 1
     assert "a fault of ours" in str(errors[0])

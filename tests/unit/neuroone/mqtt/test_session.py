@@ -700,3 +700,12 @@ def test_a_durable_service_probes_before_each_connection() -> None:
     world.connect()
     world.fail(HungUp("it closed the connection"))
     begin_probe(world)
+
+
+def test_a_connection_that_failed_after_the_probe_needs_another_one() -> None:
+    """The broker may be away for long, and another run be there first."""
+    world = World(durable=True)
+    probe(world)
+    world.open()
+    world.fail()
+    begin_probe(world)
