@@ -19,7 +19,7 @@ from typing import Final
 
 from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
-from neuroone.contract.topics import with_hash
+from neuroone.contract.topics import HASH_CHARS, with_hash
 
 # Names of files and folders, as paths inside the directory of the recordings.
 
@@ -39,6 +39,8 @@ GROUP_EVENTS: Final = re.compile(r"events_[A-Za-z0-9_-]+\.csv\Z")
 
 STEM_MAX_BYTES: Final = 180
 """File systems allow 255 bytes; the rest is for a code, a hash and the ending."""
+FILE_NAME_MAX_BYTES: Final = 230
+"""File systems allow 255 bytes; the rest is for what other programs add to a name."""
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
 """What Windows forbids, including the path separators of all systems."""
 _RESERVED: Final = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³]|CONIN\$|CONOUT\$)(\..*)?\Z", re.IGNORECASE)
@@ -133,6 +135,14 @@ def safe_stem(name: str) -> str:
     if len(clean.encode()) > STEM_MAX_BYTES:
         clean = clean.encode()[:STEM_MAX_BYTES].decode(errors="ignore").rstrip(". ")
     return clean if clean == name and clean else with_hash(clean or "_", name)
+
+
+def student_file_name(stem: str, ending: str = "") -> str:
+    """Return the name of a file ``{Nome}.csv``, with what tells it from another of that name; a long stem is cut."""
+    room = FILE_NAME_MAX_BYTES - len(f"{ending}.csv".encode())
+    if len(stem.encode()) > room:
+        stem = with_hash(stem.encode()[: room - HASH_CHARS - 1].decode(errors="ignore"), stem)
+    return f"{stem}{ending}.csv"
 
 
 def file_key(file_name: str) -> str:

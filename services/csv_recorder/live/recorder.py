@@ -20,12 +20,12 @@ from typing import Final
 from csv_recorder.live import dead_letters
 from csv_recorder.live.inbox import File, Inbox, Row
 from csv_recorder.live.reorder import ReorderBuffer
-from csv_recorder.live.sessions import Session
+from csv_recorder.live.sessions import SEQ_JUMP_MAX, Session
 from csv_recorder.live.sidecar import write_sidecar
 from csv_recorder.live.student_files import StudentFiles
 from csv_recorder.live.writer import Writer, write_whole
 from neuroone.contract import files
-from neuroone.contract.errors import ContractError, SettingsError
+from neuroone.contract.errors import BadMessage, ContractError, SettingsError
 from neuroone.contract.messages import (
     EventType,
     GroupEvent,
@@ -278,6 +278,8 @@ class Recorder:
         self._end_old_parts()
         done = 0
         for id in tuple(self._described)[:most]:
+            if not (self._directory / self._described[id].about["directory"]).exists():
+                continue  # its first row waits for an earlier reading
             self._write_sidecar(self._described[id])
             del self._described[id]
             done += 1
@@ -400,27 +402,27 @@ class Recorder:
             return
         try:
             topic, message = delivery.open()
+            of = "/".join(topic.ids)
+            match message:
+                case Reading():
+                    self._on_reading(of, message, batch)
+                case RawBlock():
+                    self._on_raw(of, message, batch)
+                case StreamState():
+                    self._on_state(of, message, batch)
+                case GroupEvent():
+                    self._on_event(of, message, batch)
         except ContractError as error:
             self.counters["dead_letters"] += 1
             log.warning("message %d breaks the contract: %s", self.counters["dead_letters"], error)
             batch.letters.append(dead_letters.letter_of(delivery, error))
-            return
-        of = "/".join(topic.ids)
-        match message:
-            case Reading():
-                self._on_reading(of, message, batch)
-            case RawBlock():
-                self._on_raw(of, message, batch)
-            case StreamState():
-                self._on_state(of, message, batch)
-            case GroupEvent():
-                self._on_event(of, message, batch)
 
     def _on_reading(self, stream: str, reading: Reading, batch: _Batch) -> None:
         key = (stream, reading.session)
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = self._inbox.session(*key) or self._inbox.add_session(*key)
+        session = self._sessions.get(key) or self._inbox.session(*key)
+        if reading.seq - (-1 if session is None else session.seq) > SEQ_JUMP_MAX:
+            raise BadMessage("seq", f"is more than {SEQ_JUMP_MAX} ahead of the session")
+        session = self._sessions[key] = session or self._inbox.add_session(*key)
         batch.touched[session.id] = session
         next_seq, seq = session.seq + 1, reading.seq
         if not session.accept(seq):

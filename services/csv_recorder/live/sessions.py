@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from neuroone.contract.messages import MISSING_MAX, Missing, RecordedStream
 
+SEQ_JUMP_MAX: Final = 1_000_000
+"""Readings that may be missing before one that is accepted: eleven days at 1 Hz. A larger jump is no reading."""
 HOLES_MAX: Final = 1000
 """Holes of one session that may still be filled; the oldest ones beyond that stay. A sender keeps two minutes."""
 

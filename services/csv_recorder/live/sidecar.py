@@ -57,11 +57,13 @@ def write_sidecar(folder: Path, session: Session, site: str, version: str) -> No
 
 
 def _count_valid(readings: Iterable[bytes]) -> Counter[bytes]:
+    """Count the values of the column; a line that is no row, whoever wrote it, counts for nothing."""
     columns = files.COLUMNS[files.READINGS]
     at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
-    return Counter(line.split(b",")[at] for content in readings for line in content.splitlines()[1:])
+    rows = (line.split(b",") for content in readings for line in content.splitlines()[1:])
+    return Counter(cells[at] for cells in rows if len(cells) >= len(columns))
 
 
 def _last_time(readings: Sequence[bytes]) -> str | None:
     lines = readings[-1].splitlines()[1:] if readings else []
-    return max((line.partition(b",")[0].decode() for line in lines), default=None)
+    return max((line.partition(b",")[0].decode(errors="replace") for line in lines), default=None)

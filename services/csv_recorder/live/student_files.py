@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from csv_recorder.live.inbox import File, Inbox
-from neuroone.contract.files import file_key, safe_stem
+from neuroone.contract.files import file_key, safe_stem, student_file_name
 from neuroone.contract.topics import id_from_text, with_hash
 
 ACTIVE_S: Final = 30.0
@@ -53,29 +53,28 @@ class StudentFiles:
         last = self._inbox.file_of(stream, name)
         if last is not None and not self._is_used(last, stream, now_s):
             return self._files[last]
-        candidates = (self._known(stem, name) for stem in _stems(name, code))
+        candidates = (self._known(path, name) for path in _file_names(name, code))
         return next(each for each in candidates if not self._is_used(each.id, stream, now_s))
 
     def _is_used(self, file: int, stream: str, now_s: float) -> bool:
         users = self._active_s.get(file, {})
         return any(each != stream and now_s - last_s <= ACTIVE_S for each, last_s in users.items())
 
-    def _known(self, stem: str, name: str) -> File:
-        """Return the file with this stem; one with a hash if the stem is another name's."""
-        path = f"{stem}.csv"
+    def _known(self, path: str, name: str) -> File:
+        """Return the file with this path; one with a hash if the path is another name's."""
         known = self._inbox.file_by_key(file_key(path))
         if known is not None and known.name != name:
-            path = f"{with_hash(stem, name)}.csv"
+            path = student_file_name(with_hash(path.removesuffix(".csv"), name))
             known = self._inbox.file_by_key(file_key(path))
         if known is None:
             known = self._inbox.add_file(file_key(path), path, name, None, self._adopt(path))
         return self._files.setdefault(known.id, known)
 
 
-def _stems(name: str, code: str | None) -> Iterator[str]:
-    """Yield the file names, without an ending, that a student may use; the first free one counts."""
-    yield safe_stem(name)
-    with_code = f"{safe_stem(name)}__{id_from_text(code or 'sem-codigo')}"
-    yield with_code
+def _file_names(name: str, code: str | None) -> Iterator[str]:
+    """Yield the file names that a student may use; the first free one counts."""
+    stem, with_code = safe_stem(name), f"__{id_from_text(code or 'sem-codigo')}"
+    yield student_file_name(stem)
+    yield student_file_name(stem, with_code)
     for number in itertools.count(2):
-        yield f"{with_code}-{number}"
+        yield student_file_name(stem, f"{with_code}-{number}")

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import random
 import sqlite3
@@ -166,6 +167,52 @@ def test_an_invalid_message_is_kept_and_harms_nobody(recorder: Recorder, tmp_pat
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2
     assert recorder.counters["dead_letters"] == 2
     assert (tmp_path / DEAD_LETTERS_FILE).read_text(encoding="utf-8").count("\n") == 2
+
+
+def test_long_names_and_long_codes_of_two_students_are_recorded(recorder: Recorder, tmp_path: Path) -> None:
+    name, codes = "ã" * 200, ("C" * 64, "C" * 63 + "D")
+    for code in codes:
+        record(recorder, *(delivery(0, source, name=name, code=code) for source in ("a", "b")))
+    files = [path for path in tmp_path.glob("*.csv") if path.name != INDEX]
+    assert len(files) == 4
+    assert all(len(path.name.encode()) <= 230 for path in files)
+
+
+def test_a_jump_of_seq_is_no_reading_and_counters_stay_bounded(recorder: Recorder, tmp_path: Path) -> None:
+    """The well-behaved student beside it is recorded."""
+    for seq in range(2100):
+        recorder.accept([delivery(2**53 - 1, "x", session=f"x{seq}"), delivery(seq)])
+    recorder.write()
+    assert recorder.counters["dead_letters"] == 2100
+    assert max(recorder.counters.values()) < 2**53
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 2100
+
+
+@pytest.mark.parametrize("line", [b"a,b,c\n", b"\n", b"one;two\n", b"Jo\xe3o\n", bytes(30) + b"\n", b'"' * 99 + b"\n"])
+def test_whatever_stands_in_a_session_s_file_stops_nobody(tmp_path: Path, clock: Clock, line: bytes) -> None:
+    """Neither when the session is closed nor at the next start."""
+    recorder = Recorder(tmp_path, clock=clock)
+    recorder.open()
+    record(recorder, delivery(0))
+    (path,) = tmp_path.glob("sessions/*/*/readings.csv")
+    path.write_bytes(path.read_bytes() + line)
+    record(recorder, delivery(1))
+    recorder.close()
+    again = Recorder(tmp_path, clock=clock)
+    again.open()
+    record(again, delivery(2))
+    again.close()
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 3
+    assert json.loads(path.with_name("session.json").read_text(encoding="utf-8"))["counts"]["readings"] == 3
+
+
+def test_a_session_whose_first_reading_is_not_the_first(recorder: Recorder, tmp_path: Path) -> None:
+    """Its sidecar waits for its folder."""
+    record(recorder, delivery(7))
+    recorder.update_sessions()
+    recorder.write(all=True)
+    recorder.update_sessions()
+    assert len([*tmp_path.glob("sessions/*/*/session.json")]) == 1
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 80, 100, 150])
