@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+WAIT_MS = 15_000
+"""For an action or a state of the page, on a busy machine."""
 
 
 @contextmanager
@@ -19,6 +22,7 @@ def chromium(*flags: str) -> Iterator[Browser]:
         pytest.skip("Chromium is not installed on this machine")
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     sandbox = ["--no-sandbox"] if is_root else []  # Chromium's sandbox does not start for root
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=[*sandbox, *flags])
         try:
@@ -36,7 +40,7 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
     tab = browser.new_context(**with_words)
     try:
         page = tab.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: faults.append(f"{error}\n{error.stack}"))
         page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         page.on("request", lambda asked: None if asked.url.startswith((home, "blob:")) else faults.append(asked.url))
