@@ -62,7 +62,7 @@ def start(stack: contextlib.ExitStack, command: list[str], folder: str) -> None:
 
 
 def monitor(url: str, look: str, language: str, theme: str) -> list[str]:
-    """The command that takes one picture."""
+    """Return the command that takes one picture."""
     after_s, options = PAGES[look]
     file = HERE / f"{look}-{language}-{theme}.png"
     words = ["--broker", url, "--stream", "TURMA-1/ana", "--language", language, "--theme", theme]

@@ -1,40 +1,129 @@
-"""What to do about a link: hints.en.json and hints.pt-BR.json are the only places where these sentences are written.
+"""What to do about a link, in English and Portuguese: the only place where these sentences are written.
 
 The bridge publishes the English text as ``hint`` of a stream's state. The monitor shows it in the language of its
 window. The teacher's page has the general texts in its JSON files; a test holds them equal to these.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
-from importlib.resources import files
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec.json import decode
 
 from neuroone.contract.messages import Link, StreamState
 
 
-class Hint(StrEnum):
-    """What the bridge publishes where it knows more than the link, which stands before the dot."""
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What to do about one state of a link; ``{device}`` stands for the port, file or address."""
 
-    NO_PORT_FOUND = "no_port.none_found"
-    NO_ANSWER = "no_port.no_answer"
-    NO_SERVER = "no_port.no_server"
-    NO_SUCH_PORT = "no_port.no_such_port"
-    NO_SUCH_PORT_USB = "no_port.no_such_port_usb"
-    PORT_LOST = "unplugged.port_lost"
-    PORT_LOST_USB = "unplugged.port_lost_usb"
+    english: str
+    portuguese: str
+
+    def text(self, device: str | None = None, language: str = "en") -> str:
+        """Return the sentence about this device; Portuguese if the language's code begins with ``pt``."""
+        template = self.portuguese if language.startswith("pt") else self.english
+        return template.format(device=device or "")
 
 
-TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
-    language: decode(files(__package__).joinpath(f"hints.{language}.json").read_bytes()) for language in ("en", "pt-BR")
+SEARCHING: Final = Hint("Looking for a headset: switch it on.", "Procurando um headset: ligue-o.")
+NO_PORT: Final = Hint(
+    "The port is not there, or nothing answers at it: plug the headset's adapter in or pair the headset, switch it on "
+    "and keep it near.",
+    "A porta não existe ou nada responde nela: conecte o adaptador ou faça o pareamento do headset, ligue-o e "
+    "mantenha-o por perto.",
+)
+NO_PORT_FOUND: Final = Hint(
+    "No serial port looks like a headset: plug the adapter in or pair the headset, or name its port with --port. "
+    "serial-bridge ports lists what is there.",
+    "Nenhuma porta serial parece ser de um headset: conecte o adaptador ou faça o pareamento do headset, ou informe a "
+    "porta com --port. O comando serial-bridge ports lista as portas.",
+)
+NO_ANSWER: Final = Hint(
+    "The headset behind {device} does not answer: switch it on and keep it near.",
+    "O headset em {device} não responde: ligue-o e mantenha-o por perto.",
+)
+NO_SERVER: Final = Hint(
+    "Nothing answers at {device}: start what serves it, or check the address.",
+    "Nada responde em {device}: inicie o programa que atende nesse endereço ou confira o endereço.",
+)
+NO_SUCH_PORT: Final = Hint(
+    "There is no {device}: plug the headset's adapter in, or choose another port.",
+    "{device} não existe: conecte o adaptador do headset ou escolha outra porta.",
+)
+NO_SUCH_PORT_USB: Final = Hint(
+    NO_SUCH_PORT.english + " If it is plugged in, remove brltty, which takes such adapters.",
+    NO_SUCH_PORT.portuguese + " Se já estiver conectado, remova o brltty, que ocupa esses adaptadores.",
+)
+NO_PERMISSION: Final = Hint(
+    "You may not open {device}. On Linux: sudo usermod -aG dialout $USER, then log out and in again.",
+    "Sem permissão para abrir {device}. No Linux: sudo usermod -aG dialout $USER; depois saia da sessão e entre de "
+    "novo.",
+)
+PORT_BUSY: Final = Hint(
+    "Another program uses {device}: close it. On Linux brltty and ModemManager also take such ports.",
+    "Outro programa está usando {device}: feche-o. No Linux, brltty e ModemManager também ocupam essas portas.",
+)
+UNPLUGGED: Final = Hint(
+    "{device} went away: plug the headset's adapter in again. If it is plugged in, on Linux remove brltty, which takes "
+    "such adapters.",
+    "{device} foi desconectado: conecte novamente o adaptador do headset. Se já estiver conectado, no Linux remova o "
+    "brltty, que ocupa esses adaptadores.",
+)
+PORT_LOST: Final = Hint(
+    "{device} went away: plug the headset's adapter in again.",
+    "{device} foi desconectado: conecte novamente o adaptador do headset.",
+)
+PORT_LOST_USB: Final = Hint(
+    PORT_LOST.english + " If it is plugged in, remove brltty, which takes such adapters.",
+    PORT_LOST.portuguese + " Se já estiver conectado, remova o brltty, que ocupa esses adaptadores.",
+)
+SILENT: Final = Hint(
+    "Nothing comes from {device}: is the headset switched on, charged and near? On Windows take the outgoing Bluetooth "
+    "port, not the incoming one.",
+    "Nada chega de {device}: o headset está ligado, carregado e por perto? No Windows, use a porta Bluetooth de saída, "
+    "não a de entrada.",
+)
+NO_FRAMES: Final = Hint(
+    "What comes from {device} makes no sense: it is another device, or its speed is none of those tried. Choose with "
+    "--port and --baud.",
+    "O que chega de {device} não faz sentido: é outro dispositivo, ou a velocidade não é nenhuma das testadas. Escolha "
+    "com --port e --baud.",
+)
+STANDBY: Final = Hint(
+    "The dongle waits for its headset: switch the headset on.", "O dongle espera pelo headset: ligue o headset."
+)
+SCANNING: Final = Hint(
+    "The dongle looks for its headset: switch the headset on and keep it near.",
+    "O dongle procura o headset: ligue-o e mantenha-o por perto.",
+)
+NO_HEADSET: Final = Hint(
+    "The dongle finds no headset: is it switched on, charged and near, and not linked to another one?",
+    "O dongle não encontra nenhum headset: ele está ligado, carregado, por perto e sem vínculo com outro dongle?",
+)
+LINE_DAMAGED: Final = Hint(
+    "The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket.",
+    "A linha altera bytes: as leituras são retidas, pois podem estar erradas. Tente outro cabo, adaptador ou entrada "
+    "USB.",
+)
+
+GENERAL: Final[Mapping[Link, Hint]] = {
+    Link.SEARCHING: SEARCHING,
+    Link.NO_PORT: NO_PORT,
+    Link.NO_PERMISSION: NO_PERMISSION,
+    Link.PORT_BUSY: PORT_BUSY,
+    Link.UNPLUGGED: UNPLUGGED,
+    Link.SILENT: SILENT,
+    Link.NO_FRAMES: NO_FRAMES,
+    Link.STANDBY: STANDBY,
+    Link.SCANNING: SCANNING,
+    Link.NO_HEADSET: NO_HEADSET,
+    Link.CONNECTED: LINE_DAMAGED,
 }
-"""By language: a text for each `Hint`, and a general one for each `Link`. A link that ended in order needs none."""
-
-
-def text(hint: Link | Hint, device: str | None = None, language: str = "en") -> str:
-    """Return the sentence about a port, file or address; Portuguese if the language's code begins with ``pt``."""
-    return TEXTS["pt-BR" if language.startswith("pt") else "en"][hint].format(device=device or "")
+"""For readers that know only the link. A link that ended in order needs no hint."""
+SPECIFIC: Final[Mapping[Link, tuple[Hint, ...]]] = {
+    Link.NO_PORT: (NO_PORT_FOUND, NO_ANSWER, NO_SERVER, NO_SUCH_PORT, NO_SUCH_PORT_USB),
+    Link.UNPLUGGED: (PORT_LOST, PORT_LOST_USB),
+}
+"""What the bridge publishes where it knows more than the link."""
 
 
 def of_state(state: StreamState, language: str) -> str | None:
@@ -45,7 +134,8 @@ def of_state(state: StreamState, language: str) -> str | None:
     """
     if state.hint is None:
         return None
-    for hint in Hint:
-        if hint.startswith(f"{state.link}.") and state.hint == text(hint, state.device):
-            return text(hint, state.device, language)
-    return text(state.link, state.device, language) if state.link in TEXTS["en"] else state.hint
+    for specific in SPECIFIC.get(state.link, ()):
+        if state.hint == specific.text(state.device):
+            return specific.text(state.device, language)
+    general = GENERAL.get(state.link)
+    return state.hint if general is None else general.text(state.device, language)

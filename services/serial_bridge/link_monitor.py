@@ -139,13 +139,13 @@ class LinkMonitor:
         if not self._is_open:
             return
         if now_s - self._bytes_s >= SILENT_S:
-            self._judgement = (Link.SILENT, hints.text(Link.SILENT, self.device))
+            self._judgement = (Link.SILENT, hints.SILENT.text(self.device))
         elif is_final or now_s - self._frame_s >= NO_FRAMES_S:
-            self._judgement = (Link.NO_FRAMES, hints.text(Link.NO_FRAMES, self.device))
+            self._judgement = (Link.NO_FRAMES, hints.NO_FRAMES.text(self.device))
         elif self.has_frames and self._dongle:
-            self._judgement = (self._dongle, hints.text(self._dongle))
+            self._judgement = (self._dongle, hints.GENERAL[self._dongle].text())
         elif self.has_frames:
-            self._judgement = (Link.CONNECTED, hints.text(Link.CONNECTED) if self.is_line_damaged else None)
+            self._judgement = (Link.CONNECTED, hints.LINE_DAMAGED.text() if self.is_line_damaged else None)
 
 
 def _dongle_after(row: Row, before: Link | None) -> Link | None:

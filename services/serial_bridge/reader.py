@@ -10,7 +10,6 @@ from serial.tools.list_ports import comports
 from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract import hints
-from neuroone.contract.hints import Hint
 from neuroone.contract.messages import Link, StreamStatus
 from serial_bridge.headset import Headset
 from serial_bridge.link_monitor import LinkStatus
@@ -134,11 +133,11 @@ class Search:
         if any(not headset.is_probe for headset in self._found.values()):
             return LinkStatus(StreamStatus.OFFLINE, Link.ENDED, None)
         if not has_ports:
-            return LinkStatus(StreamStatus.OFFLINE, Link.NO_PORT, hints.text(Hint.NO_PORT_FOUND))
+            return LinkStatus(StreamStatus.OFFLINE, Link.NO_PORT, hints.NO_PORT_FOUND.text())
         for headset in self._found.values():
             if headset.link_status.link is not Link.SEARCHING:
                 return headset.link_status
-        return LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, hints.text(Link.SEARCHING))
+        return LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, hints.SEARCHING.text())
 
     def _publish(self, status: LinkStatus) -> None:
         if status != self._publisher.published:

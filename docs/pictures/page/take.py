@@ -49,7 +49,7 @@ class WanderingStudent(SimulatedStudent):
     """A student whose values rise and fall."""
 
     def reading(self) -> dict[str, object]:
-        """The next reading."""
+        """Return the next reading."""
         phase = sum(map(ord, str(self.name)))
         if self.poor_signal != 200:
             self.attention = round(58 + 25 * math.sin(time.time() / 19 + phase) + random.uniform(-4, 4))

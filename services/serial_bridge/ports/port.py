@@ -12,7 +12,6 @@ import serial
 
 from neuroone.contract import hints
 from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.hints import Hint
 from neuroone.contract.messages import Link
 
 READ_MAX_BYTES: Final = 4096
@@ -151,8 +150,8 @@ def open_port(device: str, baud: int) -> Port:
 
 def lost(device: str) -> PortFault:
     """Return the fault of a port that was open and is gone."""
-    hint = Hint.PORT_LOST_USB if "ttyUSB" in device else Hint.PORT_LOST
-    return PortFault(Link.UNPLUGGED, hints.text(hint, device))
+    hint = hints.PORT_LOST_USB if "ttyUSB" in device else hints.PORT_LOST
+    return PortFault(Link.UNPLUGGED, hint.text(device))
 
 
 def fault_of(error: Exception, device: str) -> PortFault:
@@ -160,17 +159,16 @@ def fault_of(error: Exception, device: str) -> PortFault:
     number = getattr(error, "errno", None)
     words = str(error).lower()
     link = Link.NO_PORT
-    hint: Link | Hint
     if number == errno.EACCES and sys.platform != "win32":
-        link = hint = Link.NO_PERMISSION
+        link, hint = Link.NO_PERMISSION, hints.NO_PERMISSION
     elif (
         number in (errno.EBUSY, errno.EAGAIN, errno.EACCES) or "exclusively lock" in words or "permissionerror" in words
     ):
-        link = hint = Link.PORT_BUSY
+        link, hint = Link.PORT_BUSY, hints.PORT_BUSY
     elif number in (errno.EHOSTDOWN, errno.ETIMEDOUT) or WINDOWS_TIMEOUT in words:
-        hint = Hint.NO_ANSWER
+        hint = hints.NO_ANSWER
     elif "://" in device:
-        hint = Hint.NO_SERVER
+        hint = hints.NO_SERVER
     else:
-        hint = Hint.NO_SUCH_PORT_USB if "ttyUSB" in device else Hint.NO_SUCH_PORT
-    return PortFault(link, hints.text(hint, device))
+        hint = hints.NO_SUCH_PORT_USB if "ttyUSB" in device else hints.NO_SUCH_PORT
+    return PortFault(link, hint.text(device))

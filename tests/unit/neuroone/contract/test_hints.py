@@ -11,32 +11,22 @@ from neuroone.contract.hints import Hint
 from neuroone.contract.messages import Link
 from tests.support.messages import stream_state
 
-SERVICES = Path(__file__).parents[4] / "services"
-PAGE = SERVICES / "ws_gateway" / "page"
-GENERAL = set(Link) - {Link.ENDED}
-ALL: set[Link | Hint] = {*GENERAL, *Hint}
+PAGE = Path(__file__).parents[4] / "services" / "ws_gateway" / "page"
+ALL = {name: hint for name, hint in vars(hints).items() if isinstance(hint, Hint)}
 
 
-@pytest.mark.parametrize("language", hints.TEXTS)
-def test_every_hint_and_every_link_but_a_finished_one_has_a_text(language: str) -> None:
-    assert hints.TEXTS[language].keys() == ALL
+def test_every_link_but_a_finished_one_has_a_hint() -> None:
+    assert hints.GENERAL.keys() == set(Link) - {Link.ENDED}
 
 
-def test_the_bridge_uses_every_hint_for_its_link() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (SERVICES / "serial_bridge").rglob("*.py"))
-    for hint in Hint:
-        assert f"Hint.{hint.name}" in source
-        assert hint.partition(".")[0] in GENERAL
+def test_no_two_hints_are_equal() -> None:
+    for language in ("en", "pt_BR"):
+        assert len({hint.text("X", language) for hint in ALL.values()}) == len(ALL)
 
 
-@pytest.mark.parametrize("language", ["en", "pt_BR"])
-def test_no_two_hints_are_equal(language: str) -> None:
-    assert len({hints.text(hint, "X", language) for hint in ALL}) == len(ALL)
-
-
-@pytest.mark.parametrize("hint", sorted(ALL))
-def test_both_languages_name_the_device(hint: Link | Hint) -> None:
-    english, portuguese = hints.TEXTS["en"][hint], hints.TEXTS["pt-BR"][hint]
+@pytest.mark.parametrize("name", ALL)
+def test_both_languages_name_the_device(name: str) -> None:
+    english, portuguese = ALL[name].english, ALL[name].portuguese
     assert set(re.findall(r"\{.*?\}", english)) == set(re.findall(r"\{.*?\}", portuguese)) <= {"{device}"}
 
 
@@ -44,19 +34,18 @@ def test_the_page_says_the_same() -> None:
     for language in ("en", "pt-BR"):
         words = json.loads((PAGE / f"{language}.json").read_text(encoding="utf-8"))
         on_page = {key.removeprefix("hint."): text for key, text in words.items() if key.startswith("hint.")}
-        assert on_page == {str(link): hints.text(link, "{device}", language) for link in GENERAL}
+        assert on_page == {str(link): hint.text("{device}", language) for link, hint in hints.GENERAL.items()}
 
 
-@pytest.mark.parametrize("hint", Hint)
-def test_a_hint_of_the_bridge_is_shown_in_both_languages(hint: Hint) -> None:
-    link = Link(hint.partition(".")[0])
-    state = stream_state(link=link, hint=hints.text(hint, "COM4 {0}"), device="COM4 {0}")
+@pytest.mark.parametrize(("link", "hint"), [(link, each) for link, known in hints.SPECIFIC.items() for each in known])
+def test_a_hint_of_the_bridge_is_shown_in_both_languages(link: Link, hint: Hint) -> None:
+    state = stream_state(link=link, hint=hint.text("COM4 {0}"), device="COM4 {0}")
     assert hints.of_state(state, "en") == state.hint
-    assert hints.of_state(state, "pt_BR") == hints.text(hint, "COM4 {0}", "pt_BR")
+    assert hints.of_state(state, "pt_BR") == hint.text("COM4 {0}", "pt_BR")
 
 
 def test_a_hint_of_another_version_becomes_the_general_one_of_its_link() -> None:
     state = stream_state(link=Link.UNPLUGGED, hint="COM4 is gone", device="COM4")
-    assert hints.of_state(state, "en") == hints.text(Link.UNPLUGGED, "COM4")
+    assert hints.of_state(state, "en") == hints.UNPLUGGED.text("COM4")
     assert hints.of_state(stream_state(link=Link.ENDED, hint="new", device=None), "pt_BR") == "new"
     assert hints.of_state(stream_state(link=Link.UNPLUGGED, hint=None), "en") is None

@@ -91,13 +91,13 @@ def test_a_headset_without_a_link_is_reported_with_the_bridges_hint() -> None:
     assert (found.code, found.facts["hint"]) == ("stream_link", "You may not open it.")
 
 
-@pytest.mark.parametrize("language", hints.TEXTS)
-def test_the_bridges_hint_is_shown_in_the_readers_language(language: str) -> None:
+@pytest.mark.parametrize(("language", "hint"), [("en", hints.NO_SERVER.english), ("pt-BR", hints.NO_SERVER.portuguese)])
+def test_the_bridges_hint_is_shown_in_the_readers_language(language: str, hint: str) -> None:
     """The facts, for programs, keep what the bridge published."""
-    published = hints.text(hints.Hint.NO_SERVER, "x:1")
+    published = hints.NO_SERVER.text("x:1")
     state = stream_state(link=Link.NO_PORT, hint=published, device="x:1")
     [found] = checks.values({"A/x": state}, {})
-    assert hints.text(hints.Hint.NO_SERVER, "x:1", language) in as_text(found, language)
+    assert hint.format(device="x:1") in as_text(found, language)
     assert json.loads(as_json(found, language))["facts"]["hint"] == published
 
 
