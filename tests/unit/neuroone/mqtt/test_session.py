@@ -32,6 +32,7 @@ from neuroone.mqtt.session import (
     ACK_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     KEEPALIVE_S,
+    STABLE_S,
     TWIN_LEAVES_S,
     ConnectionLost,
     HungUp,
@@ -207,8 +208,17 @@ def test_the_next_address_is_tried_and_each_round_waits_longer() -> None:
     assert delays[1] <= 0.5
     assert 5 <= delays[-1] <= 10
     world.connect()
+    world.tick(STABLE_S)
     world.fail()
     assert world.session.attempts.next.delay_s <= 0.5
+
+
+def test_a_broker_that_ends_each_connection_at_once_is_tried_less_and_less_often() -> None:
+    world = World()
+    for _ in range(6):
+        world.connect()
+        world.fail()
+    assert world.session.attempts.next.delay_s >= 5
 
 
 def test_a_refused_connect_says_why(caplog: pytest.LogCaptureFixture) -> None:
