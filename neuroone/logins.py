@@ -20,7 +20,7 @@ from neuroone.contract.topics import ROOT, TOPICS, TopicRule
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
-from neuroone.service.settings import one_of, port_number, setting, switch, text
+from neuroone.service.settings import one_of, port_number, setting, switch
 
 SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
 DOCTOR: Final = "doctor"
@@ -60,7 +60,7 @@ class SecretsSettings:
         (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
     )
     show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
-    host: str = setting("localhost", text, "This server's name or address, in what --show prints.")
+    host: str = setting("localhost", str, "This server's name or address, in what --show prints.")
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
     log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")

@@ -14,7 +14,7 @@ from neuroone.contract import hints
 from neuroone.doctor import checks, machine, network
 from neuroone.doctor.checks import Finding, Status
 from neuroone.service.lifecycle import FAILED, OK, Stop
-from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch, text
+from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
 from neuroone.up.banner import local_ip
 
 LISTEN_S: Final = 12.0
@@ -44,7 +44,7 @@ class DoctorSettings(BusSettings):
     data: Path | None = setting(
         None, Path, "Directory of the CSV files. Default: recordings, if it exists.", metavar="DIR"
     )
-    port: tuple[str, ...] = setting((), text, "A serial port that must exist. May be given more than once.", many=True)
+    port: tuple[str, ...] = setting((), str, "A serial port that must exist. May be given more than once.", many=True)
     seconds: float = setting(LISTEN_S, decimal(0.1, 3600), "Longest time to listen to the broker, in s.")
     language: str | None = setting(None, one_of(*LANGUAGES), "en or pt-BR; the system's by default.")
     json: bool = setting(False, switch, "Print each finding as one line of JSON.")

@@ -107,11 +107,6 @@ def topic_id(text: str) -> str:
         raise ValueError(f"must be an id: {error}") from None
 
 
-def text(value: str) -> str:
-    """Accept any text."""
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
     """The settings of every program: its site, its instance, its log and its health file."""

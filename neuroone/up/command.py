@@ -25,7 +25,7 @@ from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch, text
+from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
 from neuroone.up import brokers, preflight
 from neuroone.up.banner import LOOPBACK, banner
 from neuroone.up.children import Child
@@ -52,14 +52,12 @@ class UpSettings(SiteSettings):
     data: Path = setting(Path("recordings"), Path, "Directory of the CSV files.", metavar="DIR")
     host: str | None = setting(
         None,
-        text,
+        str,
         "Address that the WebSocket server listens on. Default: all addresses of this machine; then dashboards on "
         "this machine itself need no token.",
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
-    token: str | None = setting(
-        None, text, "Token that dashboards and clients that only listen must show.", secret=True
-    )
+    token: str | None = setting(None, str, "Token that dashboards and clients that only listen must show.", secret=True)
     token_file: Path | None = setting(
         None,
         Path,
@@ -71,12 +69,12 @@ class UpSettings(SiteSettings):
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
-        text,
+        str,
         "A headset: auto, a serial port, a capture file, or sim for a simulated one. May be given more than once.",
         many=True,
     )
-    name: str | None = setting(None, text, "Name of the person who wears the headset of --port.")
-    code: str | None = setting(None, text, "Class code of the headset of --port.")
+    name: str | None = setting(None, str, "Name of the person who wears the headset of --port.")
+    code: str | None = setting(None, str, "Class code of the headset of --port.")
     gui: bool = setting(False, switch, "Open the monitor window too.")
 
 

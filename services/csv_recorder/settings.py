@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import LANGUAGES
-from neuroone.service.settings import BusSettings, one_of, setting, switch, text, topic_id, whole
+from neuroone.service.settings import BusSettings, one_of, setting, switch, topic_id, whole
 
 EDF: Final = "edf"
 BIDS: Final = "bids"
@@ -92,7 +92,7 @@ class ReportSettings(RecordedSettings):
         None, time_zone, "Time zone of the report and of --from and --to; by default this computer's.", metavar="ZONE"
     )
     group: tuple[str, ...] = setting(
-        (), text, "Only this group (its id or code); may be given several times.", many=True
+        (), str, "Only this group (its id or code); may be given several times.", many=True
     )
     language: str | None = setting(
         None, one_of(*LANGUAGES), "Language of the report, en or pt-BR; by default this computer's."
@@ -117,7 +117,7 @@ class ExportSettings(RecordedSettings):
     to: str = setting(..., one_of(*NEEDED_BY), f"The format: {', '.join(NEEDED_BY)}.", metavar="FORMAT")
     out: Path = setting(..., Path, "Directory of the new files; files of the same names are replaced.", metavar="DIR")
     group: tuple[str, ...] = setting(
-        (), text, "Only this group (its id or code); may be given several times.", many=True
+        (), str, "Only this group (its id or code); may be given several times.", many=True
     )
     names: bool = setting(False, switch, "With --to bids: write who the participants are.")
 
@@ -127,6 +127,6 @@ class ForgetSettings:
     """Settings of `csv-recorder forget`."""
 
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
-    name: str | None = setting(None, text, "Everything that is recorded under this name.")
+    name: str | None = setting(None, str, "Everything that is recorded under this name.")
     source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
     yes: bool = setting(False, switch, "Do not ask.")

@@ -13,7 +13,6 @@ from neuroone.service.settings import (
     port_number,
     setting,
     switch,
-    text,
     topic_id,
     whole,
 )
@@ -77,7 +76,7 @@ class RunSettings(StreamSettings):
     """The settings of serial-bridge run."""
 
     port: tuple[str, ...] = setting(
-        ("auto",), text, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
+        ("auto",), str, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
     )
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial ports, in baud. Default: 57600, 115200 and 9600 are tried."
@@ -119,7 +118,7 @@ class RecordSettings:
     file: Path = setting(
         ..., Path, f"The capture to write, usually *{SUFFIX}; must not exist.", positional=True, metavar="FILE"
     )
-    port: str = setting(..., text, f"{PORT_HELP.format('')}.")
+    port: str = setting(..., str, f"{PORT_HELP.format('')}.")
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial port, in baud. Default: 57600, 115200 and 9600 are tried."
     )

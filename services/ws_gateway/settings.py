@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, text, whole
+from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
 from ws_gateway.access import Network, networks
 
 
@@ -11,14 +11,14 @@ from ws_gateway.access import Network, networks
 class Settings(BusSettings):
     """Options of ``ws-gateway``."""
 
-    host: str = setting("0.0.0.0", text, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
+    host: str = setting("0.0.0.0", str, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
     reading_rate: float = setting(
         5.0, decimal(0.1, 1000), "Readings a second that one student may send; faster ones are coalesced to this rate."
     )
     token: str | None = setting(
         None,
-        text,
+        str,
         "Token that dashboards and clients that only listen must show. Default: everybody may watch.",
         secret=True,
     )
@@ -36,7 +36,7 @@ class Settings(BusSettings):
         metavar="FILE",
     )
     origin: tuple[str, ...] = setting(
-        (), text, "Origin of web pages that may connect, like https://school.example. Default: all.", many=True
+        (), str, "Origin of web pages that may connect, like https://school.example. Default: all.", many=True
     )
     clients_per_address: int = setting(
         20_000, whole(1, 1_000_000), "Connections that one address may have; a school is behind one."

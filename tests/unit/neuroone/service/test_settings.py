@@ -15,7 +15,7 @@ from neuroone.service.settings import BusSettings, setting
 class Example(BusSettings):
     ws_port: int = setting(8080, settings.port_number, "Port.")
     rate_hz: float = setting(5.0, settings.decimal(0.1, 100), "Readings a second.")
-    port: tuple[str, ...] = setting((), settings.text, "Serial port.", many=True)
+    port: tuple[str, ...] = setting((), str, "Serial port.", many=True)
     gui: bool = setting(False, settings.switch, "Window.")
     file: Path | None = setting(None, Path, "A file.", positional=True)
 
@@ -83,7 +83,7 @@ def test_help_has_units_defaults_and_variables(capsys: pytest.CaptureFixture[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    from_: str = setting("", settings.text, "A word that Python has for itself.")
+    from_: str = setting("", str, "A word that Python has for itself.")
     paths: tuple[Path, ...] = setting((), Path, "Files.", positional=True, many=True)
 
 
