@@ -2,7 +2,7 @@
 
     python -m bench.kills [--students N] [--broker mosquitto|nats]
 
-A publisher with a ledger, as bridge and gateway have it, sends N readings a second (one per student). Meanwhile
+A publisher with a replay buffer, as bridge and gateway have it, sends N readings a second (one per student). Meanwhile
 
 1. the recorder is killed 20 times, each time right after a mark; before it starts again, what is on the disk is
    compared with every mark that was ever heard;

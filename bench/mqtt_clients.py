@@ -1,8 +1,8 @@
-"""What a delivered message of QoS 1 costs a subscriber, on the thread's bus (paho) and on the event loop's.
+"""What a delivered message of QoS 1 costs a subscriber, with the client in a thread and with that in the event loop.
 
     python -m bench.mqtt_clients [MESSAGES]
 
-Each bus in a process of its own, twice in turn, on a Mosquitto of its own: CPU from the first delivery to the last,
+Each client in a process of its own, twice in turn, on a Mosquitto of its own: CPU from the first delivery to the last,
 with the broker's acks and ours, without taking the message apart.
 """
 
