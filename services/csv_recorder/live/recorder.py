@@ -277,12 +277,12 @@ class Recorder:
         """
         self._end_old_parts()
         done = 0
-        for id in tuple(self._described)[:most]:
-            if not (self._directory / self._described[id].about["directory"]).exists():
-                continue  # its first row waits for an earlier reading
-            self._write_sidecar(self._described[id])
-            del self._described[id]
-            done += 1
+        for id, session in tuple(self._described.items()):
+            # A session without its folder has a first row that waits for an earlier reading: others are not to wait.
+            if done < most and (self._directory / session.about["directory"]).exists():
+                self._write_sidecar(session)
+                del self._described[id]
+                done += 1
         now_s = self._clock()
         for session in tuple(self._sessions.values()):
             if done >= most:

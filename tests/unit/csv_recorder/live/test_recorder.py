@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.recorder import Recorder
+from csv_recorder.live.recorder import SIDECARS_A_TURN, Recorder
 from csv_recorder.live.student_files import ACTIVE_S
 from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
@@ -211,6 +211,13 @@ def test_a_session_whose_first_reading_is_not_the_first(recorder: Recorder, tmp_
     record(recorder, delivery(7))
     recorder.update_sessions()
     recorder.write(all=True)
+    recorder.update_sessions()
+    assert len([*tmp_path.glob("sessions/*/*/session.json")]) == 1
+
+
+def test_sessions_that_wait_for_their_folders_hold_up_no_sidecar(recorder: Recorder, tmp_path: Path) -> None:
+    early = [delivery(7, f"s{number}", session=f"s{number}") for number in range(SIDECARS_A_TURN)]
+    record(recorder, *early, delivery(0))
     recorder.update_sessions()
     assert len([*tmp_path.glob("sessions/*/*/session.json")]) == 1
 
