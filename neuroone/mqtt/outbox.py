@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 class Outgoing(Struct, frozen=True, eq=False):
     """One message on its way; ``on_ack`` is called when the broker has it (QoS 1 only).
 
-    A reading has its stream (group, source, session) and seq in ``reading``.
+    A reading has its stream (group, source, session) and seq in ``reading``, and the steady time of its arrival in
+    ``arrived_s`` if that is known.
     """
 
     topic: str
@@ -45,6 +46,7 @@ class Outgoing(Struct, frozen=True, eq=False):
     retained: bool
     on_ack: Callable[[], None] | None = None
     reading: tuple[tuple[str, str, str], int] | None = None
+    arrived_s: float | None = None
 
 
 class Outbox:

@@ -64,7 +64,7 @@ class ReplayBuffer:
 
     Readings are kept before there is a recorder, too: one that appears gets them. What then becomes too old is no loss
     and not counted. ``on_acked`` and ``on_covered`` are called with a stream and the seq up to which the broker, or a
-    recorder, has all of its readings.
+    recorder, has all of its readings; ``on_first_ack`` with the seconds from a reading's arrival to its first ack.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -80,6 +80,7 @@ class ReplayBuffer:
         self.overflowed = 0
         self.on_acked: Callable[[Stream, int], None] = lambda stream, seq: None
         self.on_covered: Callable[[Stream, int], None] = lambda stream, seq: None
+        self.on_first_ack: Callable[[float], None] = lambda latency_s: None
 
     def __len__(self) -> int:
         return self._length
@@ -116,6 +117,8 @@ class ReplayBuffer:
         was_refused = seq in session.refused
         if was_refused:
             session.refused -= {seq}
+        if (seq > session.acked or was_refused) and outgoing.arrived_s is not None:
+            self.on_first_ack(self._clock() - outgoing.arrived_s)
         session.acked = max(session.acked, seq)
         if seq > session.covered:
             self._keep(stream, seq, outgoing, is_late=was_refused)

@@ -6,9 +6,11 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
+
+from prometheus_client.core import Metric
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
@@ -20,6 +22,7 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
+from neuroone.service.metrics import Histogram, Metrics
 from neuroone.service.process_memory import resident_bytes
 from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.dashboards import Dashboards
@@ -28,6 +31,7 @@ from ws_gateway.dialects.handlers import Hub
 from ws_gateway.http import metrics
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.pages import Downloads
+from ws_gateway.http.readiness import Readiness
 from ws_gateway.http.recordings import Recordings
 from ws_gateway.settings import Settings
 from ws_gateway.students.stream_registry import StreamRegistry
@@ -93,17 +97,21 @@ class Service:
         )
         self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
+        self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
+        self._replay.on_first_ack = self._ack_latency.observe
+        self._loop_lag = Histogram(metrics.LOOP_LAG_BOUNDS_S)
         self._hub = Hub(
             self._students,
             self._dashboards,
             access,
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
+        self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
             Downloads(recordings, access.may_watch),
-            is_ready=lambda: self._client.is_connected and not self._server.is_stopping,
-            metrics=self._metrics,
+            readiness=self._readiness.answer,
+            metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
         self._server = Server(
             self._hub,
@@ -154,6 +162,7 @@ class Service:
         due_s = clock() + period_s
         while True:
             await asyncio.sleep(due_s - clock())
+            self._loop_lag.observe(max(0.0, clock() - due_s))
             try:
                 call()
             except Exception:  # a gateway that no longer does this must not look healthy
@@ -191,6 +200,7 @@ class Service:
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
+        self._readiness.on_service(topic, state)
         if self._replay.has_recorder != self._had_recorder:
             self._had_recorder = self._replay.has_recorder
             self._hub.send_link()
@@ -215,10 +225,16 @@ class Service:
             memory_bytes=resident_bytes(),
         )
 
-    def _metrics(self) -> bytes:
-        """Make the page ``/metrics``; the health messages hold the broker connection's numbers already."""
+    def _metrics(self) -> Iterator[Metric]:
+        """Yield the gateway's own metrics; the client's numbers, which health messages hold anyway, are among them."""
         report, client = self._health(), self._client
-        return metrics.page({**client.counters, **report.counters}, {"outbox": client.waiting, **report.gauges})
+        return metrics.own_metrics(
+            {**client.counters, **report.counters},
+            {**client.session.publications.gauges(), **report.gauges},
+            self._hub.refusals,
+            self._ack_latency,
+            self._loop_lag,
+        )
 
 
 def _access(given: Settings) -> Access:

@@ -37,6 +37,23 @@ WATCH_REFUSED: Final = (
     "or start it with --open-dashboards"
 )
 
+REFUSALS: Final = (
+    "bad_handshake",
+    "bad_json",
+    "bad_value",
+    "no_hello",
+    "no_join_code",
+    "no_token",
+    "not_a_student",
+    "stopping",
+    "too_busy",
+    "too_fast",
+    "too_many_connections",
+    "too_many_students",
+    "wrong_origin",
+)
+"""The reasons for which a connection or a message is refused; those of messages are the ``code`` of their error."""
+
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +84,11 @@ class Hub:
             ),
             0,
         )
+        self.refusals = dict.fromkeys(REFUSALS, 0)
+
+    def count_refusal(self, reason: str) -> None:
+        """Count that a connection or a message was refused."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
     def send_link(self) -> None:
         """Tell all clients of the new dialect whether the broker and a recorder are there."""
@@ -102,6 +124,7 @@ class ClientHandler:
             self._handle(message)
         except BadFrame as fault:
             counters["frames_bad"] += 1
+            self._hub.count_refusal(fault.code)
             self._bad_in_a_row += 1
             self._queue.send("error", self._error_frame(fault))
             if isinstance(fault, NotAllowed):
@@ -109,6 +132,7 @@ class ClientHandler:
             elif self._bad_in_a_row >= BAD_IN_A_ROW_MAX:
                 self._connection.close(CloseCode.POLICY_VIOLATION, "too many bad messages")
         except Refused:
+            self._hub.count_refusal("too_busy")
             self._connection.close(CloseCode.TRY_AGAIN_LATER, "too busy")
         except Exception:  # a fault of ours ends this one connection only
             counters["faults"] += 1

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from neuroone.service.metrics import CONTENT_TYPE
 from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.websocket.connection import Connection
 
@@ -20,12 +21,18 @@ DOWNLOAD_TIMEOUT_S: Final = 300.0
 
 
 class HttpHandler:
-    """Answer requests without a WebSocket. ``is_ready`` tells whether the gateway can work, for ``/readyz``."""
+    """Answer requests without a WebSocket. ``readiness`` answers ``/readyz``, ``metrics`` makes ``/metrics``."""
 
-    def __init__(self, downloads: Downloads, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        downloads: Downloads,
+        *,
+        readiness: Callable[[], tuple[HTTPStatus, str]],
+        metrics: Callable[[], bytes],
+    ) -> None:
         self._pages = Pages()
         self._downloads = downloads
-        self._is_ready = is_ready
+        self._readiness = readiness
         self._metrics = metrics
         self._download_slots = asyncio.Semaphore(DOWNLOADS_MAX)
 
@@ -35,13 +42,10 @@ class HttpHandler:
         if path == "/healthz":
             return connection.text_response(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
-            if self._is_ready():
-                return connection.text_response(HTTPStatus.OK, "ready\n")
-            return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n")
+            return connection.text_response(*self._readiness())
         if path == "/metrics":
             text = self._metrics()
-            kind = "text/plain; version=0.0.4; charset=utf-8"
-            headers = Headers({"Content-Type": kind, "Connection": "close", "Content-Length": str(len(text))})
+            headers = Headers({"Content-Type": CONTENT_TYPE, "Connection": "close", "Content-Length": str(len(text))})
             return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
             refusal = self._downloads.refuse(request.path, request.headers.get("Authorization"), address)

@@ -1,28 +1,57 @@
-"""Make the page ``/metrics`` for Prometheus, with the numbers of the gateway's health messages."""
+"""The gateway's own metrics, which it shows to Prometheus beside those of every service."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Final
 
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.core import Metric
 
-PREFIX = "neuroone_gateway_"
+from neuroone.service.metrics import CLIENT_COUNTERS, CLIENT_GAUGES, Histogram, counter_by, counters, gauges
+
+PREFIX: Final = "neuroone_gateway_"
+COUNTERS: Final = {
+    **CLIENT_COUNTERS,
+    "clients_accepted": "WebSocket clients that were accepted.",
+    "clients_refused": "WebSocket clients refused because their address has or opens too many connections.",
+    "clients_evicted": "WebSocket clients disconnected because they took nothing for 10 s; counted at their end.",
+    "frames_received": "Messages received from clients.",
+    "frames_bad": "Messages from clients that were answered with an error.",
+    "frames_conflated": "Frames replaced by a newer one because the client was slow; counted at its end.",
+    "faults": "Faults of ours while serving a client; each ended that one connection.",
+    "readings": "Readings of students that were accepted for the broker.",
+    "readings_coalesced": "Readings that came faster than --reading-rate; another one replaced them.",
+    "readings_repeated": "Readings that a client sent again and that were left out.",
+    "readings_refused": "Readings refused because too much waits for the broker.",
+    "students_joined": "Streams of students that began.",
+    "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
+}
+GAUGES: Final = {
+    **CLIENT_GAUGES,
+    "clients": "WebSocket clients that are connected.",
+    "students": "Students whose stream is open.",
+    "dashboards": "Dashboards that are connected.",
+    "kept": "Readings that the broker has and no recorder has confirmed yet.",
+    "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
+}
+ACK_LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+"""Half of the readings take about 1 ms; those that waited for a broker that was away take up to a minute or more."""
+LOOP_LAG_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""From a free event loop to one whose clients give up."""
 
 
-@dataclass(frozen=True)
-class _Numbers(Collector):
-    counters: Mapping[str, float]
-    gauges: Mapping[str, float]
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield each number as a metric."""
-        for name, value in self.counters.items():
-            yield CounterMetricFamily(PREFIX + name, f"Total of {name} since the start.", value=value)
-        for name, value in self.gauges.items():
-            yield GaugeMetricFamily(PREFIX + name, f"Value of {name} now.", value=value)
-
-
-def page(counters: Mapping[str, float], gauges: Mapping[str, float]) -> bytes:
-    """Make the page of a moment's numbers."""
-    return generate_latest(_Numbers(counters, gauges))
+def own_metrics(
+    totals: Mapping[str, float],
+    values: Mapping[str, float],
+    refusals: Mapping[str, float],
+    ack_latency: Histogram,
+    loop_lag: Histogram,
+) -> Iterator[Metric]:
+    """Yield the gateway's metrics."""
+    yield from counters(PREFIX, COUNTERS, totals)
+    yield from gauges(PREFIX, GAUGES, values)
+    yield counter_by(
+        "reason", PREFIX + "refusals", "Connections and messages that the gateway refused, by the reason.", refusals
+    )
+    yield ack_latency.metric(
+        PREFIX + "ack_latency_seconds", "Time from the arrival of a student's reading to the broker's first ack."
+    )
+    yield loop_lag.metric(PREFIX + "event_loop_lag_seconds", "How late the timers of the event loop were.")

@@ -13,10 +13,11 @@ BURST_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A student's frame and the moment it arrived."""
+    """A student's frame and the moment it arrived, also as ``arrived_s`` of the steady clock."""
 
     frame: StudentFrame
     time: datetime
+    arrived_s: float
 
 
 class RateLimiter:

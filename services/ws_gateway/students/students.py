@@ -122,7 +122,7 @@ class Students:
             student = self._join(frame.name, frame.code, uuid.uuid4().hex)
         now_s = student.last_s = self._clock()
         self.counters["readings_coalesced"] += student.rate_limiter.waiting is not None
-        arrival = student.rate_limiter.offer(Arrival(frame, self._now()), now_s)
+        arrival = student.rate_limiter.offer(Arrival(frame, self._now(), now_s), now_s)
         if arrival is None:
             self._waiting.add(student)
         else:
@@ -152,7 +152,7 @@ class Students:
         )
         student.last_s = self._clock()
         if reading.seq >= student.seq:
-            self._publish_reading(student, reading)
+            self._publish_reading(student, reading, student.last_s)
             return
         self.counters["readings_repeated"] += 1
         if reading.seq <= student.acked:
@@ -280,15 +280,16 @@ class Students:
             **arrival.frame.values,
         )
         with contextlib.suppress(Refused):  # counted; this dialect cannot tell the client
-            self._publish_reading(student, reading)
+            self._publish_reading(student, reading, arrival.arrived_s)
 
-    def _publish_reading(self, student: Student, reading: Reading) -> None:
+    def _publish_reading(self, student: Student, reading: Reading, arrived_s: float) -> None:
         outgoing = Outgoing(
             student.reading_topic,
             encode(reading),
             READING.qos,
             READING.retained,
             reading=(student.stream, reading.seq),
+            arrived_s=arrived_s,
         )
         if not self._client.put(outgoing):
             self.counters["readings_refused"] += 1

@@ -212,6 +212,8 @@ class Connection(asyncio.Protocol):
             return
         if response is None:
             response = self._protocol.accept(request)
+            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+                self._server.on_bad_handshake(response.status_code)
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is State.OPEN:

@@ -105,11 +105,18 @@ class Server:
         if "Upgrade" not in request.headers:
             return self._http.on_request(connection, request, address)
         if self.is_stopping:
+            self._hub.count_refusal("stopping")
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")
-        if self._addresses[address] >= self._clients_per_address or not self._hub.access.may_connect(address):
+        has_too_many = self._addresses[address] >= self._clients_per_address
+        if has_too_many or not self._hub.access.may_connect(address):
             self._hub.counters["clients_refused"] += 1
+            self._hub.count_refusal("too_many_connections" if has_too_many else "too_fast")
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
+
+    def on_bad_handshake(self, status: int) -> None:
+        """Count a WebSocket handshake that the library refuses: of a page of another site, or one with faults."""
+        self._hub.count_refusal("wrong_origin" if status == HTTPStatus.FORBIDDEN else "bad_handshake")
 
     def on_open(self, connection: Connection, request: Request) -> ClientHandler:
         """Make the handler of a WebSocket client that was accepted."""

@@ -54,6 +54,25 @@ def test_what_no_receipt_covers_is_kept_in_order(world):
     assert (world.kept(), len(world.buffer), world.buffer.size_bytes) == ([], 0, 0)
 
 
+def test_the_latency_is_that_of_the_first_ack(world):
+    """A reading that is replayed, or that the bridge sends (without a time of arrival), does not count."""
+    latencies: list[float] = []
+    world.buffer.on_first_ack = latencies.append
+
+    def ack(seq: int, arrived_s: float | None, now_s: float) -> None:
+        world.now_s = now_s
+        world.buffer.acked(STREAM, seq, Outgoing("t", b"x", 1, False, arrived_s=arrived_s))
+
+    ack(0, 1.0, 3.0)
+    ack(0, 1.0, 50.0)
+    ack(1, None, 50.0)
+    ack(2, 50.0, 50.5)
+    world.buffer.refused(STREAM, 3, is_lost=False)
+    ack(4, 51.0, 51.25)
+    ack(3, 51.0, 60.0)
+    assert latencies == [2.0, 0.5, 0.25, 9.0]
+
+
 def test_a_receipt_that_overtakes_the_ack_counts(world):
     """The recorder may be faster than the broker's ack to us."""
     world.receipt(3)

@@ -6,7 +6,7 @@ from ws_gateway.students.rate_limit import Arrival, RateLimiter
 
 
 def arrival(attention: int) -> Arrival:
-    return Arrival(StudentFrame("Ana", None, {"attention": attention}), NOON)
+    return Arrival(StudentFrame("Ana", None, {"attention": attention}), NOON, 0.0)
 
 
 def attention(let_through: Arrival | None) -> int | None:

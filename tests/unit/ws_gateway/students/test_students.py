@@ -11,7 +11,7 @@ import pytest
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
 from neuroone.contract.json import decode
-from neuroone.contract.messages import Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.messages import BANDS, Message, Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.identity import Identity
@@ -115,6 +115,20 @@ def test_readings_leave_nothing_for_the_garbage_collector(world):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_the_latency_of_a_reading_begins_when_it_arrives(world):
+    """Also that of a reading that waits because it came too fast, and of the new dialect."""
+    latencies: list[float] = []
+    world.replay.on_first_ack = latencies.append
+    student = None
+    for _ in range(11):  # one more than may go out at once
+        student = world.students.on_frame(student, frame())
+    world.now_s += 0.5
+    world.students.send_waiting()
+    modern = world.students.resume("Ana", "A", None)
+    world.students.on_reading(modern, {"seq": 0, "attention": 60, "meditation": 40, **dict.fromkeys(BANDS, 9)})
+    assert latencies == [0.0] * 10 + [0.5, 0.0]
 
 
 def test_a_student_is_online_once_after_the_first_reading(world):

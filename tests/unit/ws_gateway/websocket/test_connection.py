@@ -50,6 +50,7 @@ class FakeServer:
         self.connects = 0
         self.closes = 0
         self.resumes = 0
+        self.bad_handshakes: list[int] = []
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
         self.on_message: Callable[[bytes], None] = self.messages.append
 
@@ -65,6 +66,9 @@ class FakeServer:
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         return self.page()
+
+    def on_bad_handshake(self, status: int) -> None:
+        self.bad_handshakes.append(status)
 
     def on_open(self, connection: Connection, request: Request) -> "FakeClient":
         self.has_client = True
@@ -135,6 +139,15 @@ async def test_only_clients_that_offer_the_new_dialect_get_it(listening, offered
     _, port = listening
     async with connect(f"ws://127.0.0.1:{port}", subprotocols=offered) as client:
         assert client.subprotocol == agreed
+
+
+async def test_a_refused_handshake_is_told_to_the_server(listening):
+    server, port = listening
+    reader, writer = await open_raw(port, b"")
+    writer.write(HANDSHAKE.replace(b"Sec-WebSocket-Key", b"X"))
+    assert (await reader.read()).startswith(b"HTTP/1.1 400")
+    writer.close()
+    assert (server.bad_handshakes, server.has_client) == ([400], False)
 
 
 async def test_a_message_that_is_too_long_ends_the_connection(listening):

@@ -1,0 +1,80 @@
+"""Print the metrics: write docs/metrics.md from the code.
+
+    python3 run.py exec python -m docs.print_metrics
+
+A test fails when the file and the code disagree.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client.core import Metric
+
+from neuroone.mqtt.identity import Identity
+from neuroone.service.metrics import Histogram, Metrics
+from ws_gateway.dialects.handlers import REFUSALS
+from ws_gateway.http import metrics as gateway
+
+FILE = Path(__file__).with_name("metrics.md")
+HEAD = "\n| metric | type | labels | what |\n|---|---|---|---|\n"
+INTRODUCTION = """\
+<!-- Printed from the code by docs/print_metrics.py: change the services' metrics.py, then print again. -->
+# Metrics
+
+What `/metrics` shows to Prometheus. [Server](how-to/server.md) says where it is and how to scrape it.
+
+No metric and no label holds a name, a class code, or the id of a student or a class. Names do not change; later
+versions may add some. A total counts from the start of the service. Every label value is there from the start, as 0.
+
+## Every service
+"""
+PROCESS = """\
+| `process_cpu_seconds_total` | counter | | CPU time of the process; these six on Linux only. |
+| `process_max_fds` | gauge | | Most files and connections that the process may have open. |
+| `process_open_fds` | gauge | | Files and connections that it has open. |
+| `process_resident_memory_bytes` | gauge | | Memory that it holds. |
+| `process_start_time_seconds` | gauge | | When it started, in seconds since 1970. |
+| `process_virtual_memory_bytes` | gauge | | Address space that it has reserved. |
+"""
+GATEWAY = """
+## ws_gateway
+
+`/metrics` is on the port of the WebSocket server. `/healthz` answers 200 while the process works. `/readyz` answers 503
+while the broker is away or the gateway stops, and 200 otherwise; its text begins with `degraded` if no recorder is
+there, or if one reports a fault (its disk, for example): students and dashboards work, but not all is recorded.
+
+`neuroone_gateway_refusals_total` says by reason what `…_clients_refused_total`, `…_frames_bad_total` and
+`…_readings_refused_total` say as sums: these three stay for dashboards of the first version.
+"""
+
+
+def markdown() -> str:
+    """Return the text of docs/metrics.md."""
+    identity = Identity("local", "ws_gateway", "main", "0.1.0", epoch=1, run="run")
+    own = gateway.own_metrics(
+        dict.fromkeys(gateway.COUNTERS, 0),
+        dict.fromkeys(gateway.GAUGES, 0),
+        dict.fromkeys(REFUSALS, 0),
+        Histogram(gateway.ACK_LATENCY_BOUNDS_S),
+        Histogram(gateway.LOOP_LAG_BOUNDS_S),
+    )
+    every = Metrics(identity, lambda: True, tuple).collect()
+    return "".join((INTRODUCTION, HEAD, *_rows(every), PROCESS, GATEWAY, HEAD, *_rows(own)))
+
+
+def _rows(metrics: Iterable[Metric]) -> Iterable[str]:
+    for metric in metrics:
+        ending = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+        kind = "gauge" if metric.type == "info" else metric.type
+        yield f"| `{metric.name}{ending}` | {kind} | {_labels(metric)} | {metric.documentation} |\n"
+
+
+def _labels(metric: Metric) -> str:
+    """Return the labels, each with its values if there are few kinds of them."""
+    names = dict.fromkeys(name for sample in metric.samples for name in sample.labels if name != "le")
+    values = {name: sorted({sample.labels[name] for sample in metric.samples}) for name in names}
+    return ", ".join(f"`{name}`{': ' + ', '.join(found) if len(found) > 1 else ''}" for name, found in values.items())
+
+
+if __name__ == "__main__":
+    FILE.write_text(markdown(), encoding="utf-8")

@@ -1,0 +1,93 @@
+"""What every service shows to Prometheus."""
+
+import sys
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.core import CollectorRegistry
+
+from neuroone import __version__
+from neuroone.mqtt.identity import Identity
+from neuroone.service.metrics import Histogram, Metrics, counter_by, counters, gauges
+from tests.support.scrapes import checked
+
+IDENTITY = Identity("local", "csv_recorder", "main", __version__, epoch=1, run="now")
+
+
+class Page:
+    """A registry of one metric."""
+
+    def __init__(self, *metrics):
+        self.metrics = metrics
+
+    def collect(self):
+        return self.metrics
+
+    def samples(self):
+        registry = CollectorRegistry()
+        registry.register(self)
+        checked(generate_latest(registry).decode())
+        return {(s.name, *s.labels.values()): s.value for metric in registry.collect() for s in metric.samples}
+
+
+def test_a_value_on_a_bound_belongs_below_it():
+    histogram = Histogram((0.1, 1.0))
+    for value in (0.0, 0.1, 0.11, 1.0, 1.01, 60.0):
+        histogram.observe(value)
+    samples = Page(histogram.metric("wait_seconds", "How long it took here.")).samples()
+    assert samples == {
+        ("wait_seconds_bucket", "0.1"): 2,
+        ("wait_seconds_bucket", "1.0"): 4,
+        ("wait_seconds_bucket", "+Inf"): 6,
+        ("wait_seconds_count",): 6,
+        ("wait_seconds_sum",): pytest.approx(62.22),
+    }
+
+
+def test_a_histogram_without_values_is_shown():
+    samples = Page(Histogram((1.0,)).metric("wait_seconds", "How long it took here.")).samples()
+    assert samples["wait_seconds_count",] == 0
+
+
+def test_numbers_are_those_of_the_moment_of_the_question():
+    totals = {"rows": 1, "unknown": 5}
+    metrics = Metrics(IDENTITY, lambda: False, lambda: counters("x_", {"rows": "Rows that were written."}, totals))
+    assert "\nx_rows_total 1.0\n" in metrics.page().decode()
+    totals["rows"] = 2
+    assert "\nx_rows_total 2.0\n" in metrics.page().decode()
+
+
+def test_every_service_says_what_it_is_and_whether_its_broker_is_there():
+    is_connected = False
+    page = Metrics(IDENTITY, lambda: is_connected, lambda: ())
+    found = {metric.name: metric.samples[0] for metric in checked(page.page().decode())}
+    assert found["neuroone_build_info"].labels["service"] == "csv_recorder"
+    assert found["neuroone_build_info"].labels["version"] == __version__
+    assert found["neuroone_broker_connected"].value == 0
+    is_connected = True
+    assert "\nneuroone_broker_connected 1.0\n" in page.page().decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_memory_cpu_and_open_files_of_the_process_are_shown():
+    names = {metric.name for metric in checked(Metrics(IDENTITY, lambda: True, lambda: ()).page().decode())}
+    assert names >= {
+        "process_resident_memory_bytes",
+        "process_cpu_seconds",
+        "process_open_fds",
+        "process_start_time_seconds",
+    }
+
+
+def test_services_of_one_program_do_not_share_their_metrics():
+    helps = {"at": "Which of the two."}
+    one = Metrics(IDENTITY, lambda: True, lambda: gauges("x_", helps, {"at": 1}))
+    two = Metrics(IDENTITY, lambda: True, lambda: gauges("x_", helps, {"at": 2}))
+    assert b"\nx_at 1.0\n" in one.page()
+    assert b"\nx_at 2.0\n" in two.page()
+
+
+def test_a_label_is_escaped():
+    reasons = {'a"b\\c\nd': 3}
+    samples = Page(counter_by("reason", "x_refusals", "What was refused here.", reasons)).samples()
+    assert samples == {("x_refusals_total", 'a"b\\c\nd'): 3}
