@@ -188,6 +188,11 @@ def student_row(reading: Reading) -> bytes:
     return (_TEN % _values_of(reading) + "\n").encode()
 
 
+def student_row_of(row: bytes) -> bytes:
+    """Return the row in ``{Nome}.csv`` of a row in ``readings.csv``: its ten values."""
+    return b",".join(row.rsplit(b",", len(VALUES) + 1)[1:-1]) + b"\n"
+
+
 def reading_row(reading: Reading) -> bytes:
     """Return the row of a reading in ``readings.csv``.
 

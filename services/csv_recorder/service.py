@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from csv_recorder.live.descriptions import Describing
 from csv_recorder.live.receipts import Receipts
-from csv_recorder.live.recorder import Options, Recorder, Settling
+from csv_recorder.live.recorder import Options, Recorder
+from csv_recorder.live.writer import Settling
 from csv_recorder.settings import RunSettings
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
@@ -33,7 +35,7 @@ beyond this stays in its socket."""
 GATHER_S: Final = 0.02
 """Deliveries within this time share one sync to the disk: at most 50 syncs a second."""
 TICK_S: Final = 1.0
-"""Time between two writes to the files, and between two receipts."""
+"""Time between two receipts."""
 SETTLE_PERIOD_S: Final = 30.0
 """Time between two syncs of all files. With 2000 files on a slow disk one takes seconds, in another thread."""
 RETRY_S: Final = 1.0
@@ -68,8 +70,11 @@ class Service:
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
         self._faults: dict[str, str] = {}
+        self._file_faults: dict[str, None] = {}
+        self._inbox_faults = 0
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
-        self._settle_due_s = 0.0
+        self._describing: tuple[Describing, asyncio.Future[None]] | None = None
+        self._write_due_s = self._settle_due_s = 0.0
         self._free_bytes = -1
         self._client: AsyncClient
 
@@ -110,9 +115,11 @@ class Service:
         try:
             await self._record(loop)
         finally:
-            if self._syncing is not None:
-                await asyncio.wait([self._syncing[1]])
-                self._finish_sync()
+            under_way = [each[1] for each in (self._syncing, self._describing) if each is not None]
+            if under_way:
+                await asyncio.wait(under_way)
+            self._finish_sync()
+            self._finish_describing()
             await self._client.close(TICK_S)
 
     async def _record(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -157,22 +164,26 @@ class Service:
                 await asyncio.sleep(RETRY_S)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._disk("write the files"):
-            self._recorder.write()
-        if "write the files" in self._faults:
-            return
         self._receipts.add(self._recorder.receipts())
         self._receipts.send()
         self._finish_sync()
+        self._finish_describing()
+        if loop.time() >= self._write_due_s:
+            self._write_due_s = loop.time() + self._recorder.turn_s
+            with self._disk("record"):
+                self._recorder.write()
+            if self._describing is None:
+                describing = self._recorder.begin_describing()
+                if describing.sidecars:
+                    self._describing = describing, loop.run_in_executor(None, self._recorder.write_sidecars, describing)
         if self._syncing is None and loop.time() >= self._settle_due_s:
             self._settle_due_s = loop.time() + SETTLE_PERIOD_S
             self._begin_sync(loop)
             self._watch_space()
-        with self._disk("write sidecars"):
-            self._recorder.update_sessions()
+        self._report_faults()
 
     def _begin_sync(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._disk("write the files"):
+        with self._disk("record"):
             settling = self._recorder.begin_settling()
             if settling is not None:
                 self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
@@ -183,12 +194,17 @@ class Service:
             return
         (settling, done), self._syncing = self._syncing, None
         with self._disk("sync the files"):
-            try:
-                done.result()
-            except OSError:
-                self._recorder.cancel_settling(settling)
-                raise
+            done.result()
             self._recorder.finish_settling(settling)
+
+    def _finish_describing(self) -> None:
+        """Close sessions whose sidecars are written."""
+        if self._describing is None or not self._describing[1].done():
+            return
+        (describing, done), self._describing = self._describing, None
+        with self._disk("close sessions"):
+            done.result()
+            self._recorder.finish_describing(describing)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
@@ -200,7 +216,7 @@ class Service:
         try:
             yield
         except (OSError, sqlite3.Error) as error:
-            self._recorder.counters["disk_faults"] += 1
+            self._inbox_faults += 1
             if what not in self._faults:
                 log.error(
                     "cannot %s: %s; nothing is lost, but nothing is recorded until this is solved", what, _words(error)
@@ -210,7 +226,19 @@ class Service:
             if self._faults.pop(what, None) is None:
                 return
             log.info("can %s again", what)
-        self._client.report_fault(next(iter(self._faults.values()), None))
+        self._report_faults()
+
+    def _report_faults(self) -> None:
+        """Say in the retained state what holds up all or one; log what is new and what is over, once."""
+        files = dict.fromkeys(self._recorder.faults())
+        for fault in files.keys() - self._file_faults.keys():
+            log.error("%s; it is tried again, and the others are recorded", fault)
+        for fault in self._file_faults.keys() - files.keys():
+            log.info("over: %s", fault)
+        self._file_faults = files
+        faults = [*self._faults.values(), *files]
+        more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+        self._client.report_fault(f"{faults[0]}{more}" if faults else None)
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
@@ -228,9 +256,11 @@ class Service:
             "queue": len(self._arrived),
             "unwritten": self._recorder.unwritten,
             "disk_works": int(not self._faults),
+            "faulty_files": len(self._file_faults),
             "free_bytes": self._free_bytes,
         }
-        return HealthReport(self._recorder.counters, gauges, working=not self._faults, memory_bytes=resident_bytes())
+        counters = {**self._recorder.counters, "inbox_faults": self._inbox_faults}
+        return HealthReport(counters, gauges, working=not self._faults, memory_bytes=resident_bytes())
 
 
 def _words(error: OSError | sqlite3.Error) -> str:

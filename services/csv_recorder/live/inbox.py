@@ -1,22 +1,26 @@
-"""A SQLite database beside the files, which makes readings safe before they are acknowledged.
+"""Where a reading is safe before it is acknowledged: a SQLite database beside the files.
 
-One transaction stores a whole batch, with one sync to the disk for all students. Rows wait here until their files are
-synced too. After a crash, what a file holds beyond its last synced size can only be a part of the rows that wait here,
-so every row is written exactly once.
+One transaction takes a whole batch, with one sync to the disk however many students there are. Rows wait here until
+their files are synced too. After a crash, and after a sync that failed, every file is cut back to its last synced size
+and what waits here is written again: so each row is in its file exactly once.
 """
 
+import contextlib
 import json
 import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from csv_recorder.live.sessions import Session
+import msgspec
 
-SCHEMA_VERSION: Final = 2
+from csv_recorder.live.sessions import About, Progress, Session
+
+SCHEMA_VERSION: Final = 3
+_OLD_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (
@@ -40,25 +44,52 @@ CREATE TABLE filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE events (id TEXT PRIMARY KEY, last_s REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE batches (id INTEGER PRIMARY KEY, rows BLOB NOT NULL);
 """
-_ROW: Final = struct.Struct("<IIqI")
-_ABOUT: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about, open, last_s"
+_SINCE_3: Final = """
+CREATE INDEX sessions_by_id ON sessions (session);
+CREATE TABLE classes (code TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE owed (id INTEGER PRIMARY KEY, output TEXT NOT NULL, rows BLOB NOT NULL);
+CREATE INDEX owed_by_output ON owed (output);
+CREATE TABLE running (seconds REAL NOT NULL);
+INSERT INTO running VALUES (0);
+"""
+_ROW: Final = struct.Struct("<IBqI")
+_OLD_ROW: Final = struct.Struct("<IIqI")
+_SESSION: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about, open"
+_FILE: Final = "id, path, name, session, bytes"
+
+
+class Kind(IntEnum):
+    """Where a row goes."""
+
+    READING = 1
+    """The session's readings, and from there the student's file."""
+    RAW = 2
+    EVENT = 3
+    GROUP_EVENT = 4
+    """The events of a group; its owner is a file."""
+    STUDENT = 5
+    """The student's file only: a reading that waits for an earlier one, in the session's file already."""
+    LETTER = 6
+    """The dead letters."""
+    READING_ALONE = 7
+    """The session's readings only: from an inbox of an earlier version, which has the student's row apart."""
 
 
 class Row(NamedTuple):
-    """One row of one file. ``session`` is the session's id here, or 0; ``seq`` orders its rows, -1 for an event."""
+    """One row. ``owner`` is the number of its session, or of its file for `GROUP_EVENT`; ``seq`` is -1 for none."""
 
-    file: int
-    session: int
+    owner: int
+    kind: int
     seq: int
     content: bytes
 
 
 @dataclass(slots=True)
 class File:
-    """One file: its path in the directory, its owner, its synced size, and its size now.
+    """One file: its path in the directory, whose it is, and the size in bytes up to which it is synced.
 
-    A ``{Nome}.csv`` has the student's ``name``; the file of a session has the session's id, and recording continues in
-    a new file once it ``is_full``.
+    ``name`` is the student's, of a file ``{Nome}.csv``; ``session`` is the number of a session. ``synced_bytes`` is
+    -1 until the file is in our care.
     """
 
     id: int
@@ -66,19 +97,19 @@ class File:
     name: str | None
     session: int | None
     synced_bytes: int
-    size_bytes: int = 0
-    is_full: bool = False
 
 
 class Inbox:
-    """The database. One thread uses it; every change belongs to a `transaction`."""
+    """The database. Used by one thread; every change is part of the transaction that `commit` ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
 
+    # --- opening, transactions -------------------------------------------------------------------
+
     def open(self) -> None:
-        """Open or create the database. Raises sqlite3.Error, also when another program uses it."""
+        """Open or make the database. Raises sqlite3.Error, also when another program has it."""
         db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -86,12 +117,14 @@ class Inbox:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            if version not in (0, _OLD_VERSION, SCHEMA_VERSION):
                 raise sqlite3.DatabaseError(f"it was made by another version (schema {version})")
+            if version == 0:
+                _execute_all(db, _SCHEMA)
+            if version != SCHEMA_VERSION:
+                _execute_all(db, _SINCE_3)
+                _convert(db)
+                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
         except sqlite3.Error:
             db.close()
@@ -100,145 +133,197 @@ class Inbox:
 
     @property
     def is_open(self) -> bool:
-        """Return True between `open` and `close`."""
+        """Return True if the database is open."""
         return self._db is not None
 
     def close(self) -> None:
         """Close the database. Idempotent."""
         if self._db is not None:
-            self._db.close()
+            with contextlib.suppress(sqlite3.Error):  # what is committed stays; the rest was not promised
+                self._db.close()
             self._db = None
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep all changes made inside, which are on the disk at the end, or none of them if something fails."""
+    def begin(self) -> None:
+        """Begin a transaction."""
         self._run("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._commit()
-        except BaseException:
-            if self._db is not None and self._db.in_transaction:
-                self._run("ROLLBACK")
-            raise
 
-    def session(self, stream: str, session: str) -> Session | None:
-        """Return the session, or None if it is new."""
-        found = self._run(f"SELECT {_ABOUT} FROM sessions WHERE stream = ? AND session = ?", (stream, session))  # noqa: S608
-        return next(map(_session, found), None)
+    def commit(self) -> None:
+        """End the transaction: all of it is on the disk when this returns."""
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if there is one."""
+        if self._db is not None and self._db.in_transaction:
+            self._run("ROLLBACK")
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def session(self, group: str, session: str) -> Session | None:
+        """Return a session of a group as it is stored; None for a new one."""
+        found = self._run(f"SELECT {_SESSION} FROM sessions WHERE session = ? ORDER BY id", (session,))  # noqa: S608
+        return next((each for each in map(_session, found) if each.key == (group, session)), None)
 
     def add_session(self, stream: str, session: str) -> Session:
-        """Add a new session."""
+        """Store a new session."""
         insert = "INSERT INTO sessions (stream, session, seq, rows, duplicates, holes, lost, about, open, last_s)"
         made = self._run(f"{insert} VALUES (?, ?, -1, 0, 0, '[]', 0, '{{}}', 1, 0)", (stream, session))
         return Session(made.lastrowid or 0, stream, session)
 
     def open_sessions(self) -> list[Session]:
-        """Return the sessions that were not closed."""
-        return [*map(_session, self._run(f"SELECT {_ABOUT} FROM sessions WHERE open = 1"))]  # noqa: S608
-
-    def save(self, sessions: Iterable[Session]) -> None:
-        """Store how far sessions are recorded."""
-        self._db_of().executemany(
-            "UPDATE sessions SET seq=?, rows=?, duplicates=?, holes=?, lost=?, open=?, last_s=? WHERE id=?",
-            [
-                (s.seq, s.rows, s.duplicates, json.dumps(s.holes) if s.holes else "[]", s.lost, s.open, s.last_s, s.id)
-                for s in sessions
-            ],
-        )
+        """Return the sessions that are not closed."""
+        return [*map(_session, self._run(f"SELECT {_SESSION} FROM sessions WHERE open = 1"))]  # noqa: S608
 
     def describe(self, sessions: Iterable[Session]) -> None:
-        """Store what the sidecars of sessions need."""
+        """Store what the sidecars of sessions say of them, and whether they are open."""
         self._db_of().executemany(
-            "UPDATE sessions SET about = ? WHERE id = ?", [(json.dumps(each.about), each.id) for each in sessions]
+            "UPDATE sessions SET about = ?, open = ? WHERE id = ?",
+            [(_about_text(each.about), each.open, each.id) for each in sessions],
         )
 
-    def file_of(self, stream: str, name: str) -> int | None:
-        """Return the id of the file that a stream used last under a name."""
+    def save_progress(self, progress: Iterable[tuple[int, Progress]], running_s: float) -> None:
+        """Store how far sessions are, by number, at ``running_s`` of all the time that a recorder has run here."""
+        self._db_of().executemany(
+            "UPDATE sessions SET seq=?, rows=?, duplicates=?, holes=?, lost=?, last_s=? WHERE id=?",
+            [
+                (p.seq, p.rows, p.duplicates, json.dumps(p.holes) if p.holes else "[]", p.lost, running_s, id)
+                for id, p in progress
+            ],
+        )
+        self._run("UPDATE running SET seconds = ?", (running_s,))
+
+    def running_s(self) -> float:
+        """Return how long recorders have run here, by steady clocks."""
+        return float(self._run("SELECT seconds FROM running").fetchone()[0])
+
+    def prune(self, before_s: float) -> None:
+        """Forget closed sessions and events that are older than what a broker may send again."""
+        self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
+        self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
+
+    # --- classes, events, subscriptions ----------------------------------------------------------
+
+    def classes(self) -> dict[str, str]:
+        """Return the names of the classes that are running, by group."""
+        return dict(self._run("SELECT code, name FROM classes"))
+
+    def note_class(self, group: str, name: str | None) -> None:
+        """Store that a class of a group has begun; with None that it has ended."""
+        self._run("DELETE FROM classes WHERE code = ?", (group,))
+        if name is not None:
+            self._run("INSERT INTO classes VALUES (?, ?)", (group, name))
+
+    def is_new_event(self, id: str, running_s: float) -> bool:
+        """Store an event's id; return True if it was not recorded before."""
+        return self._run("INSERT OR IGNORE INTO events VALUES (?, ?)", (id, running_s)).rowcount == 1
+
+    def filters(self) -> set[str]:
+        """Return the filters that the broker's session of this recorder may have."""
+        return {filter for (filter,) in self._run("SELECT filter FROM filters")}
+
+    def note_filters(self, filters: Iterable[str]) -> None:
+        """Store that the broker's session may have these from now on, besides what it had."""
+        self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def place_of(self, stream: str, name: str) -> int | None:
+        """Return the file that a stream under a name had last."""
         found = self._run("SELECT file FROM places WHERE stream = ? AND name = ?", (stream, name)).fetchone()
         return None if found is None else int(found[0])
 
     def hold(self, stream: str, name: str, file: int) -> None:
-        """Store which file a stream uses now under a name."""
+        """Store which file a stream under a name has now."""
         self._run("INSERT OR REPLACE INTO places VALUES (?, ?, ?, 1)", (stream, name, file))
 
     def release(self, stream: str) -> None:
-        """Let other students use the files of a stream that has ended."""
+        """Store that an ended stream holds no file any more."""
         self._run("UPDATE places SET active = 0 WHERE stream = ? AND active = 1", (stream,))
 
     def holders(self) -> list[tuple[int, str, str]]:
-        """Return the files in use, each with its stream and name."""
+        """Return which files are held, by which streams, under which names."""
         return self._run("SELECT file, stream, name FROM places WHERE active = 1").fetchall()
 
     def file_by_key(self, key: str) -> File | None:
-        """Return the file with this key (`files.file_key`)."""
-        found = self._run("SELECT id, path, name, session, bytes FROM files WHERE key = ?", (key,))
+        """Return the file with that key (`neuroone.contract.files.file_key`)."""
+        found = self._run(f"SELECT {_FILE} FROM files WHERE key = ?", (key,))  # noqa: S608
         return next((File(*each) for each in found), None)
 
-    def add_file(self, key: str, path: str, name: str | None, session: int | None, size_bytes: int) -> File:
-        """Add a file with its present size."""
+    def add_file(self, key: str, path: str, name: str | None, session: int | None, synced_bytes: int) -> File:
+        """Store a file."""
         insert = "INSERT INTO files (key, path, name, session, bytes) VALUES (?, ?, ?, ?, ?)"
-        made = self._run(insert, (key, path, name, session, size_bytes))
-        return File(made.lastrowid or 0, path, name, session, size_bytes, size_bytes)
+        made = self._run(insert, (key, path, name, session, synced_bytes))
+        return File(made.lastrowid or 0, path, name, session, synced_bytes)
 
-    def files(self) -> dict[int, File]:
-        """Return every file that may still grow, by its id."""
-        return {each[0]: File(*each) for each in self._run("SELECT id, path, name, session, bytes FROM files")}
+    def file(self, id: int) -> File | None:
+        """Return the file with that number."""
+        found = self._run(f"SELECT {_FILE} FROM files WHERE id = ?", (id,))  # noqa: S608
+        return next((File(*each) for each in found), None)
+
+    def files(self) -> list[File]:
+        """Return every file that may still be written to."""
+        return [File(*each) for each in self._run(f"SELECT {_FILE} FROM files")]  # noqa: S608
+
+    def note_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Store the sizes, by file, up to which files are ours and synced."""
+        self._db_of().executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
 
     def forget_files(self, session: int) -> None:
-        """Remove the files of a session, which no longer grow."""
+        """Forget the files of a closed session: nothing is written to them."""
         self._run("DELETE FROM files WHERE session = ?", (session,))
 
-    def is_new_event(self, id: str, now_s: float) -> bool:
-        """Add an event; return False if it was recorded before."""
-        return self._run("INSERT OR IGNORE INTO events VALUES (?, ?)", (id, now_s)).rowcount == 1
+    # --- rows ------------------------------------------------------------------------------------
 
-    def add_filters(self, filters: Collection[str]) -> set[str]:
-        """Add filters that the broker's session may have from now on; return the others that it may have."""
-        old = {filter for (filter,) in self._run("SELECT filter FROM filters")}
-        self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
-        return old.difference(filters)
-
-    def prune(self, before_s: float) -> None:
-        """Remove closed sessions and events that no broker sends again."""
-        self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
-        self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
-
-    def put(self, rows: Sequence[Row]) -> int:
-        """Store rows that wait for their files, as a batch with a rising number; return its size in bytes."""
+    def put(self, rows: Iterable[Row]) -> tuple[int, int]:
+        """Store rows that wait for their files; return the number of this batch, which rises, and its size in bytes."""
         packed = _pack(rows)
-        self._run("INSERT INTO batches (rows) VALUES (?)", (packed,))
-        return len(packed)
+        return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
 
-    def waiting(self) -> dict[int, list[Row]]:
-        """Return the rows that wait, by session, in the order in which they came; 0 is for rows without a session."""
-        found: dict[int, list[Row]] = {}
+    def waiting(self) -> Iterator[Row]:
+        """Yield the rows that wait, in the order in which they came."""
         for (blob,) in self._run("SELECT rows FROM batches ORDER BY id"):
-            for row in _unpack(blob):
-                found.setdefault(row.session, []).append(row)
-        return found
+            yield from _unpack(blob)
 
     def last_batch(self) -> int:
-        """Return the number of the newest batch; 0 if none waits."""
+        """Return the number of the newest batch; 0 if there is none."""
         return int(self._run("SELECT coalesce(max(id), 0) FROM batches").fetchone()[0])
 
-    def settle(self, up_to: int, held: Sequence[Row], sizes: Iterable[tuple[int, int]]) -> None:
-        """Remove the rows up to a batch, except those held back: their files, by id, are synced to these sizes."""
-        self._db_of().executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
+    def settle(self, up_to: int, held: Iterable[Row]) -> None:
+        """Forget every row up to that batch but those still held: they are in synced files, or owed."""
         # The newest number stays taken, so that later batches have higher ones.
         self._run("DELETE FROM batches WHERE id < ?", (up_to,))
         self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(held), up_to))
 
+    def owe(self, output: str, contents: Sequence[bytes]) -> None:
+        """Store rows of a file that cannot be written now, behind those that it is owed already."""
+        packed = _pack(Row(0, 0, -1, content) for content in contents)
+        self._run("INSERT INTO owed (output, rows) VALUES (?, ?)", (output, packed))
+
+    def owed(self, output: str) -> list[bytes]:
+        """Return the rows that a file is owed, in order."""
+        found = self._run("SELECT rows FROM owed WHERE output = ? ORDER BY id", (output,))
+        return [row.content for (blob,) in found for row in _unpack(blob)]
+
+    def owing(self) -> set[str]:
+        """Return the files that are owed rows."""
+        return {output for (output,) in self._run("SELECT DISTINCT output FROM owed")}
+
+    def pay(self, output: str) -> None:
+        """Forget what a file was owed: it is synced now."""
+        self._run("DELETE FROM owed WHERE output = ?", (output,))
+
+    # --- for the commands on recorded files ------------------------------------------------------
+
     def writers(self) -> dict[str, set[str]]:
-        """Return the streams that have written to each ``{Nome}.csv``, by its path."""
+        """Return which streams have written to each ``{Nome}.csv``, by its path."""
         found: dict[str, set[str]] = {}
         for path, stream in self._run("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
             found.setdefault(path, set()).add(stream)
         return found
 
     def forget(self, is_of: Callable[[str, str | None], bool], paths: Collection[str], *, dry: bool = False) -> int:
-        """Remove a student, also from the database's free pages; return the number of entries.
+        """Remove a student's entries, without a trace in the database's pages; return how many they are.
 
-        ``is_of`` tells if a stream and a name are the student's; ``paths`` are its files; ``dry`` only counts.
+        ``is_of`` decides for a stream and a name, ``paths`` are the student's files. ``dry`` only counts.
         """
         sessions = {
             id
@@ -246,26 +331,26 @@ class Inbox:
             if is_of(stream, json.loads(about).get("name"))
         }
         places = [each for each in self._run("SELECT stream, name FROM places").fetchall() if is_of(*each)]
-        files = {
-            id
-            for id, path, session in self._run("SELECT id, path, session FROM files").fetchall()
-            if path in paths or session in sessions
-        }
+        files = {each.id for each in self.files() if each.path in paths or each.session in sessions}
+        owed = [output for output in self.owing() if _owner_of(output) in sessions or _file_of(output) in files]
         if not dry:
-            with self.transaction():
-                for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
-                    kept = [row for row in _unpack(blob) if row.session not in sessions and row.file not in files]
-                    self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
-                delete = self._db_of().executemany
-                delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
-                delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
-                delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
+            self.begin()
+            for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
+                kept = [
+                    row
+                    for row in _unpack(blob)
+                    if row.owner not in (files if row.kind == Kind.GROUP_EVENT else sessions) or row.kind == Kind.LETTER
+                ]
+                self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
+            delete = self._db_of().executemany
+            delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
+            delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
+            delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
+            delete("DELETE FROM owed WHERE output = ?", [(output,) for output in owed])
+            self.commit()
             self._run("VACUUM")
             self._run("PRAGMA wal_checkpoint(TRUNCATE)")
         return len(sessions) + len(places) + len(files)
-
-    def _commit(self) -> None:
-        self._run("COMMIT")
 
     def _db_of(self) -> sqlite3.Connection:
         if self._db is None:
@@ -276,20 +361,83 @@ class Inbox:
         return self._db_of().execute(statement, values)
 
 
+def output_of_session(session: int, kind: str) -> str:
+    """Return the key of what is written of a session: its rows of one kind, in however many files."""
+    return f"session/{session}/{kind}"
+
+
+def output_of_file(file: int) -> str:
+    """Return the key of a file that is no session's."""
+    return f"file/{file}"
+
+
+def _owner_of(output: str) -> int | None:
+    room, _, rest = output.partition("/")
+    return int(rest.partition("/")[0]) if room == "session" else None
+
+
+def _file_of(output: str) -> int | None:
+    room, _, rest = output.partition("/")
+    return int(rest) if room == "file" else None
+
+
+def _execute_all(db: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";"):
+        db.execute(statement)
+
+
+def _convert(db: sqlite3.Connection) -> None:
+    """Bring what an inbox of version 2 holds to version 3."""
+    db.execute("UPDATE sessions SET last_s = 0")
+    db.execute("UPDATE events SET last_s = 0")
+    for id, text in db.execute("SELECT id, about FROM sessions").fetchall():
+        about = json.loads(text)
+        if about:
+            about["parts"] = {kind: number for kind, (number, _) in about["parts"].items()}
+            db.execute("UPDATE sessions SET about = ? WHERE id = ?", (json.dumps(about), id))
+    files = {each[0]: File(*each) for each in db.execute(f"SELECT {_FILE} FROM files")}  # noqa: S608
+    for number, blob in db.execute("SELECT id, rows FROM batches").fetchall():
+        rows = [_converted(files[file], file, row) for file, row in _unpack_old(blob)]
+        db.execute("UPDATE batches SET rows = ? WHERE id = ?", (_pack(rows), number))
+
+
+def _converted(file: File, id: int, row: Row) -> Row:
+    if file.name is not None:
+        return row._replace(kind=Kind.STUDENT)
+    if file.session is None:
+        return row._replace(owner=id, kind=Kind.GROUP_EVENT)
+    name = file.path.rpartition("/")[2]
+    kinds = {"readings": Kind.READING_ALONE, "raw": Kind.RAW, "events": Kind.EVENT}
+    return row._replace(kind=next(kind for start, kind in kinds.items() if name.startswith(start)))
+
+
+def _unpack_old(blob: bytes) -> Iterator[tuple[int, Row]]:
+    at = 0
+    while at < len(blob):
+        file, session, seq, length = _OLD_ROW.unpack_from(blob, at)
+        at += _OLD_ROW.size + length
+        yield file, Row(session, 0, seq, blob[at - length : at])
+
+
 def _session(found: tuple[Any, ...]) -> Session:
-    id, stream, session, seq, rows, duplicates, holes, lost, about, is_open, last_s = found
-    return Session(
-        id, stream, session, seq, rows, duplicates, json.loads(holes), lost, json.loads(about), bool(is_open), last_s
-    )
+    id, stream, session, seq, rows, duplicates, holes, lost, about, is_open = found
+    progress = Progress(seq, rows, duplicates, tuple((first, last) for first, last in json.loads(holes)), lost)
+    described = None if about == "{}" else msgspec.json.decode(about, type=About)
+    return Session(id, stream, session, progress, described, bool(is_open))
+
+
+def _about_text(about: About | None) -> str:
+    return "{}" if about is None else msgspec.json.encode(about).decode()
 
 
 def _pack(rows: Iterable[Row]) -> bytes:
-    return b"".join([part for row in rows for part in (_ROW.pack(row[0], row[1], row[2], len(row[3])), row[3])])
+    pack = _ROW.pack
+    return b"".join([part for row in rows for part in (pack(row[0], row[1], row[2], len(row[3])), row[3])])
 
 
 def _unpack(blob: bytes) -> Iterator[Row]:
     at = 0
     while at < len(blob):
-        file, session, seq, length = _ROW.unpack_from(blob, at)
+        owner, kind, seq, length = _ROW.unpack_from(blob, at)
         at += _ROW.size + length
-        yield Row(file, session, seq, blob[at - length : at])
+        yield Row(owner, kind, seq, blob[at - length : at])

@@ -1,7 +1,7 @@
-"""Puts a session's readings back into their order.
+"""Put a session's readings back into order before they go to the student's file.
 
-A broker may redeliver a reading after newer ones: NATS always does, Mosquitto sometimes. A reading that comes before
-its predecessor waits for it.
+Brokers send again what was not acknowledged after what is newer: NATS always, Mosquitto at times. That file has no
+seq, so a reading that comes before its predecessor waits for it a little. The session's file does not wait.
 """
 
 from dataclasses import dataclass, field
@@ -10,34 +10,40 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 ORDER_S: Final = 10.0
-"""NATS redelivers after 5 s (see `neuroone.up.brokers`), Mosquitto at the next connect."""
+"""NATS sends again after 5 s (see `neuroone.up.brokers`), and Mosquitto at the next connect."""
 HELD_MAX: Final = 1000
-"""Readings of one session that may wait: 16 minutes at 1 Hz, 400 kB. Beyond that, the hole is given up."""
+"""Readings of one session that wait at most: 16 minutes at 1 Hz, 400 kB. With more the hole is given up."""
+
+Hole = tuple[int, int]
 
 
 @dataclass(slots=True)
 class ReorderBuffer(Generic[T]):
-    """Items of one session: those that wait by seq, and the seq that is written next."""
+    """Rows of one session by seq; ``next_seq`` is the one whose turn it is."""
 
     next_seq: int
     held: dict[int, T] = field(default_factory=dict)
     _since_s: float | None = None
 
-    def pop(self, now_s: float, *, all: bool = False) -> tuple[list[T], list[tuple[int, int]]]:
-        """Return the items to write now, in order, and the holes (first and last seq) that were given up.
+    def push(self, seq: int, row: T) -> None:
+        """Keep a row until its turn."""
+        self.held[seq] = row
 
-        An item that comes after its hole was given up does not wait. With ``all``, no item waits.
+    def pop(self, now_s: float, *, all: bool = False) -> tuple[list[T], list[Hole]]:
+        """Return the rows whose turn it is, in order, and the holes that are given up; with ``all`` nothing waits.
+
+        A row whose hole was given up before is late, and waits for nothing.
         """
         held = self.held
-        items: list[T] = []
-        holes: list[tuple[int, int]] = []
-        if len(held) == 1 and self.next_seq in held:  # nearly always
-            items.append(held.pop(self.next_seq))
+        rows: list[T] = []
+        holes: list[Hole] = []
+        while self.next_seq in held:  # nearly always the whole of it
+            rows.append(held.pop(self.next_seq))
             self.next_seq += 1
             self._since_s = None
-            return items, holes
-        for seq in sorted(each for each in held if each < self.next_seq):
-            items.append(held.pop(seq))
+        if not held:
+            return rows, holes
+        rows += [held.pop(seq) for seq in sorted(each for each in held if each < self.next_seq)]
         for seq in sorted(held):
             if seq > self.next_seq:
                 if self._since_s is None:
@@ -45,7 +51,7 @@ class ReorderBuffer(Generic[T]):
                 if not all and now_s - self._since_s < ORDER_S and len(held) <= HELD_MAX:
                     break
                 holes.append((self.next_seq, seq - 1))
-            items.append(held.pop(seq))
+            rows.append(held.pop(seq))
             self.next_seq = seq + 1
             self._since_s = None
-        return items, holes
+        return rows, holes

@@ -1,80 +1,170 @@
-"""How far each session is recorded."""
+"""How far each session is recorded, and which sessions are recording now."""
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from neuroone.contract.messages import MISSING_MAX, Missing, RecordedStream
+import msgspec
 
-SEQ_JUMP_MAX: Final = 1_000_000
-"""Readings that may be missing before one that is accepted: eleven days at 1 Hz. A larger jump is no reading."""
+from neuroone.contract.messages import MISSING_MAX, Missing, RecordedStream, StreamStatus
+
 HOLES_MAX: Final = 1000
 """Holes of one session that may still be filled; the oldest ones beyond that stay. A sender keeps two minutes."""
+SEQ_JUMP_MAX: Final = 1_000_000
+"""Readings that may be missing before one that is accepted: eleven days at 1 Hz. A larger jump is no reading."""
+SESSIONS_MAX: Final = 20_000
+"""Sessions that are kept in memory, for speed; of more the closed ones are read from the inbox again. About 20 MB."""
+
+Hole = tuple[int, int]
+"""The first and the last seq of readings that are missing."""
+Key = tuple[str, str]
+"""Group and session: a session id is unique in its group, whichever source sends it after a restart of a gateway."""
 
 
-@dataclass(slots=True)
-class Session:
-    """How far one session of one stream is recorded.
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sidecar says of a session.
 
-    ``stream`` is ``group/source``. ``holes`` are the first and last seq of readings that may still come, in rising
-    order; ``lost`` counts those that are no longer expected. ``about`` is what the sidecar needs, and ``last_s`` is the
-    time of the last reading.
+    ``directory`` is null until its folder is made; ``parts`` has the number of the file that each kind of row goes to.
     """
 
-    id: int
-    stream: str
-    session: str
+    kind: str
+    name: str | None
+    code: str | None
+    start: str
+    class_: str | None = msgspec.field(default=None, name="class")
+    directory: str | None = None
+    parts: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Which readings of a session are recorded.
+
+    ``holes`` may still be filled, in rising order; ``lost`` counts the missing readings that are no longer expected.
+    """
+
     seq: int = -1
     rows: int = 0
     duplicates: int = 0
-    holes: list[list[int]] = field(default_factory=list)
+    holes: tuple[Hole, ...] = ()
     lost: int = 0
-    about: dict[str, Any] = field(default_factory=dict)
-    open: bool = True
-    last_s: float = 0.0
 
     @property
     def gaps(self) -> int:
         """Count the readings that never came."""
         return self.lost + sum(last - first + 1 for first, last in self.holes)
 
+    def with_reading(self, seq: int) -> "Progress | None":
+        """Return the progress with one more reading; None if it was recorded before."""
+        if seq == self.seq + 1:
+            return Progress(seq, self.rows + 1, self.duplicates, self.holes, self.lost)
+        if seq > self.seq:
+            holes, lost = (*self.holes, (self.seq + 1, seq - 1)), self.lost
+            if len(holes) > HOLES_MAX:
+                first, last = holes[0]
+                holes, lost = holes[1:], lost + last - first + 1
+            return Progress(seq, self.rows + 1, self.duplicates, holes, lost)
+        for at, (first, last) in enumerate(self.holes):
+            if first <= seq <= last:
+                parts = [part for part in ((first, seq - 1), (seq + 1, last)) if part[0] <= part[1]]
+                holes = (*self.holes[:at], *parts, *self.holes[at + 1 :])
+                return Progress(self.seq, self.rows + 1, self.duplicates, holes, self.lost)
+        return None
+
+    def with_duplicate(self) -> "Progress":
+        """Return the progress with one more duplicate."""
+        return Progress(self.seq, self.rows, self.duplicates + 1, self.holes, self.lost)
+
+
+@dataclass(slots=True)
+class Session:
+    """One session of one stream. ``stream`` is ``group/source``; ``active_s`` is the steady time of its last reading.
+
+    A session without ``about`` has no reading yet. It ``has_ended`` when its source said so.
+    """
+
+    id: int
+    stream: str
+    session: str
+    progress: Progress = Progress()
+    about: About | None = None
+    open: bool = True
+    status: StreamStatus = StreamStatus.ONLINE
+    has_ended: bool = False
+    active_s: float = 0.0
+
+    @property
+    def key(self) -> Key:
+        """Return what finds this session."""
+        return self.stream.partition("/")[0], self.session
+
     @property
     def is_recording(self) -> bool:
         """Return True if the session has begun and is not closed."""
-        return self.open and bool(self.about)
+        return self.open and self.about is not None
 
-    def accept(self, seq: int) -> bool:
-        """Count a reading; return False if it was recorded before."""
-        if seq == self.seq + 1:
-            self.seq = seq
-        elif seq > self.seq:
-            self.holes.append([self.seq + 1, seq - 1])
-            if len(self.holes) > HOLES_MAX:
-                first, last = self.holes.pop(0)
-                self.lost += last - first + 1
-            self.seq = seq
-        elif not self._fill(seq):
-            self.duplicates += 1
-            return False
-        self.rows += 1
-        return True
+    def copy(self) -> "Session":
+        """Return a copy that may be changed; what it refers to is never changed in place."""
+        return Session(
+            self.id,
+            self.stream,
+            self.session,
+            self.progress,
+            self.about,
+            self.open,
+            self.status,
+            self.has_ended,
+            self.active_s,
+        )
 
-    def receipt(self) -> RecordedStream:
-        """Return how far the session is on the disk."""
-        group, _, source = self.stream.partition("/")
+    def receipt(self, stream: str) -> RecordedStream:
+        """Return how far the session is on the disk, for whoever sends it as ``stream``."""
+        group, _, source = stream.partition("/")
+        progress = self.progress
         return RecordedStream(
             group=group,
             source=source,
             session=self.session,
-            seq=self.seq,
-            rows=self.rows,
-            duplicates=self.duplicates,
-            gaps=self.gaps,
-            missing=tuple(Missing(first=first, last=last) for first, last in self.holes[-MISSING_MAX:]),
+            seq=progress.seq,
+            rows=progress.rows,
+            duplicates=progress.duplicates,
+            gaps=progress.gaps,
+            missing=tuple(Missing(first=first, last=last) for first, last in progress.holes[-MISSING_MAX:]),
         )
 
-    def _fill(self, seq: int) -> bool:
-        for at, (first, last) in enumerate(self.holes):
-            if first <= seq <= last:
-                self.holes[at : at + 1] = [each for each in ([first, seq - 1], [seq + 1, last]) if each[0] <= each[1]]
-                return True
-        return False
+
+class Sessions:
+    """The sessions in memory: every open one, and closed ones while there is room."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Key, Session] = {}
+        self._by_id: dict[int, Session] = {}
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def by_key(self, key: Key) -> Session | None:
+        """Return the session of a group with that id, if it is in memory."""
+        return self._by_key.get(key)
+
+    def by_id(self, id: int) -> Session | None:
+        """Return the session with that number in the inbox, if it is in memory."""
+        return self._by_id.get(id)
+
+    def put(self, session: Session) -> None:
+        """Keep a session, or the newer state of one."""
+        self._by_id[session.id] = self._by_key[session.key] = session
+
+    def forget_closed(self) -> None:
+        """Let go of closed sessions when there are too many; never within a batch, which may be ahead of the inbox."""
+        if len(self._by_id) >= SESSIONS_MAX:
+            self.replace([each for each in self if each.open])
+
+    def replace(self, sessions: Iterable[Session]) -> None:
+        """Keep these and no others."""
+        kept = list(sessions)
+        self._by_key = {each.key: each for each in kept}
+        self._by_id = {each.id: each for each in kept}

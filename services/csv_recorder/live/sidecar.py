@@ -1,69 +1,141 @@
-"""The sidecar of a session: who was recorded, how much, and the hash of every file that no longer grows."""
+"""The sidecar of a session: who was recorded, how much, and the hash of every file that no longer grows.
+
+It is written in a thread of its own and reads files in pieces: a session of 1 GB takes no more memory than a short
+one.
+"""
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any, Final
 
-from csv_recorder.live.sessions import Session
-from csv_recorder.live.writer import write_whole
-from neuroone.contract import files
+from csv_recorder.live.output import write_whole
+from csv_recorder.live.sessions import About, Session
+from neuroone.contract.files import (
+    BIDS,
+    CLOSED,
+    COLUMNS,
+    EVENTS,
+    OPEN,
+    PART,
+    RAW,
+    READINGS,
+    READINGS_RATE_HZ,
+    SCHEMA,
+    SIDECAR,
+    SIDECAR_FIELDS,
+    described_columns,
+    part_name,
+)
 from neuroone.contract.messages import RAW_RATE_HZ, Kind
 
+PIECE_BYTES: Final = 2**20
 
-def write_sidecar(folder: Path, session: Session, site: str, version: str) -> None:
-    """Write ``session.json``. The files that still grow are not in it. Raises OSError."""
-    parts = session.about["parts"].items() if session.open else ()
-    growing = {files.part_name(kind, number) for kind, (number, _) in parts}
-    contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv")) if path.name not in growing}
+
+@dataclass(slots=True)
+class _Finished:
+    """What the rows of one finished file add up to."""
+
+    rows: int = -1  # the header is no row
+    valid: int = 0
+    unknown: int = 0
+    last_time: str | None = None
+    size_bytes: int = 0
+    sha256: str = ""
+
+
+def write_sidecar(directory: Path, session: Session, site: str, version: str, *, is_closing: bool) -> None:
+    """Write ``session.json`` of a session that has a folder; ``is_closing``: it ends, and every file is finished.
+
+    Raises OSError.
+    """
     about = session.about
+    if about is None:
+        return
+    folder = directory / (about.directory or "")
+    growing = set() if is_closing else {part_name(kind, number) for kind, number in about.parts.items()}
+    names = sorted(path.name for path in folder.iterdir() if PART.match(path.name))
+    files = {name: _read(folder / name) for name in names if name not in growing}
+    content = _sidecar(session, about, files, is_closing) | {"software": f"neuroone {version}", "site": site}
+    text = json.dumps({key: content[key] for key in SIDECAR_FIELDS}, ensure_ascii=False, indent=1) + "\n"
+    write_whole(folder / SIDECAR, text.encode(), sync=is_closing)
+
+
+def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_closing: bool) -> dict[str, Any]:
+    progress = session.progress
     group, _, source = session.stream.partition("/")
-    readings = [content for name, content in contents.items() if name.startswith(files.READINGS)]
-    rows = {name: max(0, content.count(b"\n") - 1) for name, content in contents.items()}
-    valid = _count_valid(readings)
-    rates_hz = {files.READINGS: files.READINGS_RATE_HZ}
-    if about["kind"] == Kind.HEADSET:
-        rates_hz[files.RAW] = RAW_RATE_HZ
-    content = {
-        "schema": files.SCHEMA,
-        "software": f"neuroone {version}",
-        "site": site,
+    readings = [each for name, each in files.items() if name.startswith(READINGS)]
+    ends = [each.last_time for each in readings if each.last_time is not None]
+    return {
+        "schema": SCHEMA,
         "group": group,
         "source": source,
         "session": session.session,
-        **{key: about[key] for key in ("kind", "name", "code", "class", "start")},
-        "end": None if session.open else _last_time(readings),
-        "status": files.OPEN if session.open else files.CLOSED,
-        "rates_hz": rates_hz,
+        "kind": about.kind,
+        "name": about.name,
+        "code": about.code,
+        "class": about.class_,
+        "start": about.start,
+        "end": max(ends, default=None) if is_closing else None,
+        "status": CLOSED if is_closing else OPEN,
+        "rates_hz": {READINGS: READINGS_RATE_HZ, **({RAW: RAW_RATE_HZ} if about.kind == Kind.HEADSET else {})},
         "counts": {
-            "readings": session.rows,
-            "valid": valid[b"1"],
-            "unknown": valid[b""],
-            "duplicates": session.duplicates,
-            "missing": session.gaps,
-            "raw_blocks": sum(rows[name] for name in rows if name.startswith(files.RAW)),
-            "events": sum(rows[name] for name in rows if name.startswith(files.EVENTS)),
+            "readings": progress.rows,
+            "valid": sum(each.valid for each in readings),
+            "unknown": sum(each.unknown for each in readings),
+            "duplicates": progress.duplicates,
+            "missing": progress.gaps,
+            "raw_blocks": sum(each.rows for name, each in files.items() if name.startswith(RAW)),
+            "events": sum(each.rows for name, each in files.items() if name.startswith(EVENTS)),
         },
         "files": {
-            name: {"rows": rows[name], "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in contents.items()
+            name: {"rows": each.rows, "bytes": each.size_bytes, "sha256": each.sha256} for name, each in files.items()
         },
-        "columns": files.described_columns(),
-        "bids": files.BIDS,
+        "columns": _columns(),
+        "bids": BIDS,
     }
-    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-    write_whole(folder / files.SIDECAR, text.encode(), sync=not session.open)
 
 
-def _count_valid(readings: Iterable[bytes]) -> Counter[bytes]:
-    """Count the values of the column; a line that is no row, whoever wrote it, counts for nothing."""
-    columns = files.COLUMNS[files.READINGS]
-    at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
-    rows = (line.split(b",") for content in readings for line in content.splitlines()[1:])
-    return Counter(cells[at] for cells in rows if len(cells) >= len(columns))
+@cache
+def _columns() -> dict[str, Any]:
+    return described_columns()
 
 
-def _last_time(readings: Sequence[bytes]) -> str | None:
-    lines = readings[-1].splitlines()[1:] if readings else []
-    return max((line.partition(b",")[0].decode(errors="replace") for line in lines), default=None)
+def _read(path: Path) -> _Finished:
+    """Add up a file, whatever stands in it."""
+    found, digest = _Finished(), hashlib.sha256()
+    columns = COLUMNS[READINGS]
+    valid_at = columns.index("valid") - len(columns)  # from the right: a session may have a comma
+    is_readings, is_header = path.name.startswith(READINGS), True
+    for piece in _pieces(path):
+        digest.update(piece)
+        found.size_bytes += len(piece)
+        found.rows += piece.count(b"\n")
+        for line in piece.splitlines()[is_header:] if is_readings else ():
+            cells = line.split(b",")
+            if len(cells) >= len(columns):  # whoever wrote another line, it counts for nothing
+                found.valid += cells[valid_at] == b"1"
+                found.unknown += cells[valid_at] == b""
+                found.last_time = max(found.last_time or "", cells[0].decode(errors="replace"))
+        is_header = False
+    found.rows = max(0, found.rows)
+    found.sha256 = digest.hexdigest()
+    return found
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield a file in pieces of whole lines."""
+    rest = b""
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            whole, end, rest_of_piece = piece.rpartition(b"\n")
+            if end:
+                yield rest + whole + end
+                rest = rest_of_piece
+            else:
+                rest += piece
+    if rest:
+        yield rest

@@ -1,137 +1,511 @@
-"""Appends whole rows to files, repairs them after a crash, and syncs them to the disk.
+"""Bring rows from the inbox to their files, each file by itself.
 
-A file is open only while rows are written: thousands of students need one handle, and a file that somebody moved away
-is created again.
+Rows that a file does not take now are no reason for another file to wait: at the next settling the inbox keeps them as
+*owed* to that file, and it is tried again with growing delays.
 """
 
-import errno
-import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+import msgspec
+
+from csv_recorder.live.inbox import File, Inbox, Kind, Row, output_of_file, output_of_session
+from csv_recorder.live.output import Disk, MovedAway, Output, folders_of
+from csv_recorder.live.reorder import Hole, ReorderBuffer
+from csv_recorder.live.sessions import Progress, Session, Sessions
+from csv_recorder.live.student_files import StudentFiles
+from neuroone.contract.files import (
+    DEAD_LETTERS_FILE,
+    EVENTS,
+    HEADERS,
+    RAW,
+    READINGS,
+    file_key,
+    header_of,
+    part_name,
+    session_folders,
+    student_row_of,
+)
+
+DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
+"""Size of the file of invalid messages; more of them are only counted."""
+KIND_OF: Final = {Kind.READING: READINGS, Kind.READING_ALONE: READINGS, Kind.RAW: RAW, Kind.EVENT: EVENTS}
+COUNTERS: Final = ("disk_faults", "files_cut_back", "dead_letters_dropped", "rows_owed")
+
+
+@dataclass(slots=True)
+class Settling:
+    """The files of a moment, while they are synced: each output with its unsynced rows and its size then.
+
+    ``owed`` are outputs that cannot be written, with the rows that wait for each and how many they were; ``held`` are
+    rows that wait for an earlier reading. `sync` puts outputs that failed into ``failed``, with what the disk said.
+    """
+
+    up_to: int
+    outputs: list[tuple[Output, int, int]]
+    owed: list[tuple[Output, list[bytes], int]]
+    held: list[Row]
+    progress: list[tuple[int, Progress]]
+    paths: list[str]
+    folders: set[str]
+    batch_bytes: int = 0
+    generation: int = 0
+    failed: dict[int, OSError] = field(default_factory=dict)
 
 
 class Writer:
-    """Appends to files, named by their path in the directory. Every method raises OSError if the disk refuses."""
+    """Writes rows. ``steady`` is a steady clock in seconds; ``with_students`` writes ``{Nome}.csv`` too."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        inbox: Inbox,
+        disk: Disk,
+        sessions: Sessions,
+        steady: Callable[[], float],
+        *,
+        with_students: bool,
+        rotate_bytes: int,
+        rotate_s: float,
+    ) -> None:
+        self._inbox = inbox
+        self._disk = disk
+        self._sessions = sessions
+        self._steady = steady
+        self._with_students = with_students
+        self._rotate_bytes = rotate_bytes
+        self._rotate_s = rotate_s
+        self._outputs: dict[str, Output] = {}
+        self._due: dict[str, Output] = {}
+        self._reorder: dict[int, ReorderBuffer[bytes]] = {}
+        self._ready: list[tuple[Session, list[bytes]]] = []
+        self._released: list[str] = []
+        self._may_stand_there: dict[bytes, None] = {}
+        self.student_files = StudentFiles(inbox)
+        self.with_new_parts: list[Session] = []
+        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
-    def append(self, file: str, header: bytes, rows: bytes) -> int:
-        """Append whole rows, and the header to a new file; return the file's size in bytes.
+    # --- what there is to write ------------------------------------------------------------------
 
-        Rows that do not fit on the disk leave no part behind.
-        """
-        handle = self._open(file)
-        try:
-            end = os.lseek(handle, 0, os.SEEK_END)
-            return _write(handle, end, rows if end else header + rows)
-        finally:
-            os.close(handle)
-
-    def adopt(self, file: str) -> int:
-        """End the last line of a file that may be the old server's; return the file's size in bytes."""
-        if self.size_bytes(file) == 0:
-            return 0
-        handle = self._open(file)
-        try:
-            end = os.lseek(handle, -1, os.SEEK_END) + 1
-            return end if os.read(handle, 1) == b"\n" else _write(handle, end, b"\n")
-        finally:
-            os.close(handle)
-
-    def mend(self, file: str, header: bytes, synced_bytes: int, rows: Sequence[bytes]) -> tuple[int, list[bytes]]:
-        """End the file with a whole row again after a crash; return its size in bytes and the rows that are missing.
-
-        ``rows`` are those that may stand behind the synced size, the last one perhaps in part. Anything else there was
-        written by somebody else, and stays.
-        """
-        handle = self._open(file)
-        try:
-            start = min(synced_bytes, os.lseek(handle, 0, os.SEEK_END))
-            os.lseek(handle, start, os.SEEK_SET)
-            with os.fdopen(os.dup(handle), "rb") as stream:
-                tail = stream.read()
-            if not start and tail.startswith(header):
-                start, tail = len(header), tail.removeprefix(header)
-            elif not start and header.startswith(tail):
-                tail = b""
-            lines = tail.splitlines(keepends=True)
-            left = Counter(lines)
-            missing = []
-            for row in rows:
-                if left[row]:
-                    left[row] -= 1
-                else:
-                    missing.append(row)
-            torn = lines[-1] if lines and not lines[-1].endswith(b"\n") else b""
-            end = start + len(tail)
-            if torn and any(row.startswith(torn) for row in missing):
-                end -= len(torn)
-            elif torn:
-                end = _write(handle, end, b"\n")
-            os.ftruncate(handle, end)
-            return end, missing
-        finally:
-            os.close(handle)
-
-    def sync(self, files: Iterable[str], folders: Iterable[str]) -> None:
-        """Sync files, and the folders of new ones, to the disk. May run in another thread."""
+    def load(self) -> None:
+        """Begin with what the inbox has: every file is cut back to its synced size, and what waits is written again."""
+        self._disk.close_all()
+        for kept in (self._outputs, self._due, self._reorder, self._ready, self._released, self._may_stand_there):
+            kept.clear()
+        files = self._inbox.files()
+        self.student_files.load(files, self._steady())
+        owing = self._inbox.owing()
         for file in files:
-            self._sync(file, os.O_RDWR)
-        if os.name == "posix":  # other systems cannot open a folder
-            for folder in folders:
-                self._sync(folder, os.O_RDONLY)
+            self._load_file(file, owing)
+        for key in owing - self._outputs.keys():
+            self._load_unplaced(key)
+        rows = [*self._inbox.waiting()]
+        self._may_stand_there = {content: None for row in rows for content in _contents(row)}
+        self.distribute(rows, self._next_seqs(rows))
 
-    def size_bytes(self, file: str) -> int:
-        """Return the file's size; 0 if there is no file."""
+    def _next_seqs(self, rows: list[Row]) -> dict[int, int]:
+        """Return the seq that each session's student file waits for: a hole that may still be filled, or the first."""
+        first: dict[int, int] = {}
+        for owner, kind, seq, _ in rows:
+            if kind in (Kind.READING, Kind.STUDENT):
+                first[owner] = min(seq, first.get(owner, seq))
+        for owner, seq in first.items():
+            session = self._sessions.by_id(owner)
+            holes = () if session is None else session.progress.holes
+            first[owner] = next((start for start, end in holes if end + 1 >= seq), seq)
+        return first
+
+    def _load_file(self, file: File, owing: set[str]) -> None:
+        """Make the output of a stored file, where there is something to write or to cut."""
+        if file.session is None:
+            key = output_of_file(file.id)
+        else:
+            session = self._sessions.by_id(file.session)
+            if session is None or session.about is None:
+                return
+            name = file.path.rpartition("/")[2]
+            found = next((k for k, number in session.about.parts.items() if part_name(k, number) == name), None)
+            if found is None:
+                return  # an earlier part, finished and synced
+            key = output_of_session(file.session, found)
+        size = self._disk.size_bytes(file.path)
+        output = self._new_output(key, file)
+        output.must_be_cut = file.synced_bytes >= 0 and size != file.synced_bytes
+        output.is_owed = key in owing
+        if output.must_be_cut or output.is_owed or file.session is not None:
+            self._outputs[key] = output
+        if output.must_be_cut or output.is_owed:
+            self._due[key] = output
+
+    def _load_unplaced(self, key: str) -> None:
+        """Make the output of a session that has no folder yet, and is owed rows."""
+        _, id, kind = key.split("/")
+        session = self._sessions.by_id(int(id))
+        if session is not None:
+            self._due[key] = self._session_output(session, kind)
+            self._due[key].is_owed = True
+
+    def _new_output(self, key: str, file: File) -> Output:
+        header = b"" if file.path == DEAD_LETTERS_FILE else header_of(file.path)
+        return Output(key, file.id, file.path, header, file.synced_bytes, max(0, file.synced_bytes), self._steady())
+
+    def distribute(self, rows: Iterable[Row], next_seqs: Mapping[int, int], released: Iterable[str] = ()) -> None:
+        """Give rows to their files.
+
+        ``next_seqs`` has, by session, the seq that was to come before these rows; ``released`` are ended streams.
+        """
+        by_id, due = self._sessions.by_id, self._due
+        for row in rows:
+            owner, kind, seq, content = row
+            if kind == Kind.READING or kind == Kind.STUDENT:
+                session = by_id(owner)
+                if session is None:
+                    continue
+                if kind == Kind.READING:
+                    output = self._outputs.get(f"session/{owner}/{READINGS}") or self._session_output(session, READINGS)
+                    output.pending.append(content)
+                    due[output.key] = output
+                    content = student_row_of(content)
+                self._order(session, next_seqs.get(owner, seq), seq, content)
+                continue
+            output_or_none = self._output_of(row)
+            if output_or_none is not None:
+                output_or_none.pending.append(content)
+                due[output_or_none.key] = output_or_none
+        self._released += released
+
+    def _order(self, session: Session, next_seq: int, seq: int, content: bytes) -> None:
+        if not self._with_students or session.about is None or session.about.name is None:
+            return
+        buffer = self._reorder.get(session.id)
+        if buffer is None:
+            buffer = self._reorder[session.id] = ReorderBuffer(next_seq)
+        buffer.push(seq, content)
+
+    def _output_of(self, row: Row) -> Output | None:
+        if row.kind == Kind.LETTER:
+            return self._letters()
+        if row.kind == Kind.GROUP_EVENT:
+            key = output_of_file(row.owner)
+            if key not in self._outputs:
+                file = self._inbox.file(row.owner)
+                if file is None:
+                    return None
+                self._outputs[key] = self._new_output(key, file)
+            return self._outputs[key]
+        session = self._sessions.by_id(row.owner)
+        return None if session is None else self._session_output(session, KIND_OF[Kind(row.kind)])
+
+    def _session_output(self, session: Session, kind: str) -> Output:
+        key = output_of_session(session.id, kind)
+        output = self._outputs.get(key)
+        if output is None:
+            output = self._outputs[key] = Output(key, 0, "", HEADERS[kind], -1, 0, self._steady())
+        return output
+
+    def _student_output(self, file: File) -> Output:
+        key = output_of_file(file.id)
+        output = self._outputs.get(key)
+        if output is None:
+            output = self._outputs[key] = self._new_output(key, file)
+        return output
+
+    def _letters(self) -> Output:
+        output = self._outputs.get(DEAD_LETTERS_FILE)
+        if output is None:
+            output = self._outputs[DEAD_LETTERS_FILE] = Output(DEAD_LETTERS_FILE, 0, DEAD_LETTERS_FILE, b"", -1, 0, 0.0)
+        return output
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    @property
+    def unwritten(self) -> int:
+        """Count the rows that wait for their files."""
+        waiting = sum(len(output.pending) for output in self._due.values())
+        return waiting + sum(len(buffer.held) for buffer in self._reorder.values())
+
+    def faults(self) -> list[tuple[int, str]]:
+        """Return the files that cannot be written, by their numbers in the inbox, and why. 0: a folder of a session."""
+        return [(each.file, each.fault.reason) for each in self._due.values() if each.fault is not None]
+
+    def write(self, *, all: bool = False) -> list[tuple[int, Hole]]:
+        """Append what waits, with ``all`` also what waits for an earlier reading.
+
+        Return the holes that were given up, by session. Raises sqlite3.Error; a fault of a file is noted at that file.
+        """
+        now_s = self._steady()
+        holes = self._pop(now_s, all=all)
+        self._place(now_s)
+        for key, output in [*self._due.items()]:
+            self._write_output(output, now_s)
+            if not output.pending and not output.fault and not output.is_moved:
+                del self._due[key]
+        self._may_stand_there = self._may_stand_there if any(o.must_be_cut for o in self._due.values()) else {}
+        return holes
+
+    def _pop(self, now_s: float, *, all: bool) -> list[tuple[int, Hole]]:
+        given_up = []
+        for id, buffer in tuple(self._reorder.items()):
+            rows, holes = buffer.pop(now_s, all=all)
+            given_up += [(id, hole) for hole in holes]
+            session = self._sessions.by_id(id)
+            if rows and session is not None:
+                self._ready.append((session, rows))
+            if session is None or (not buffer.held and not session.is_recording):
+                del self._reorder[id]
+        return given_up
+
+    def _place(self, now_s: float) -> None:
+        """Give every row a file that is stored in the inbox, in one transaction. Raises sqlite3.Error."""
+        homeless = []
+        for session, rows in self._ready:
+            about = session.about
+            file = None if about is None else self.student_files.held(session.stream, about.name or "", now_s)
+            if file is None:
+                homeless.append((session, rows))
+            else:
+                self._add(self._student_output(file), rows)
+        new = [each for each in self._due.values() if each.synced_bytes < 0 and _is_time(each, now_s)]
+        if homeless or new or self._released:
+            self._inbox.begin()
+            for session, rows in homeless:
+                if session.about is not None:
+                    name, code = session.about.name or "", session.about.code
+                    output = self._student_output(self.student_files.find(session.stream, name, code, now_s))
+                    self._add(output, rows)
+                    if output.synced_bytes < 0:
+                        new.append(output)
+            for output in {each.key: each for each in new}.values():
+                try:
+                    self._adopt(output)
+                except OSError as error:
+                    self._fail(output, error, now_s)
+            for stream in self._released:
+                self.student_files.release(stream)
+            self._inbox.commit()
+            self._released.clear()
+        self._ready.clear()
+
+    def _add(self, output: Output, rows: list[bytes]) -> None:
+        output.pending += rows
+        self._due[output.key] = output
+
+    def _adopt(self, output: Output) -> None:
+        """Take a file into our care: from now on what stands behind its synced size is ours. Raises OSError."""
+        session = self._session_of(output)
+        if session is not None and not output.path:
+            self._find_path(output, session)
+        size = self._disk.adopt(output.path)
+        if not output.file:
+            known = self._inbox.file_by_key(file_key(output.path))
+            owner = None if session is None else session.id
+            file = known or self._inbox.add_file(file_key(output.path), output.path, None, owner, size)
+            output.file = file.id
+        self._inbox.note_sizes([(output.file, size)])
+        output.synced_bytes = output.size_bytes = size
+
+    def _find_path(self, output: Output, session: Session) -> None:
+        """Make the folder of a session, unless it has one, and name the file in it. Raises OSError."""
+        about = session.about
+        if about is None:
+            return
+        kind = output.key.rpartition("/")[2]
+        directory = about.directory or self._make_folder(session, about.start)
+        number = about.parts.get(kind, 1)
+        output.path = f"{directory}/{part_name(kind, number)}"
+        if about.directory != directory or kind not in about.parts:
+            session.about = msgspec.structs.replace(about, directory=directory, parts={**about.parts, kind: number})
+            self._inbox.describe([session])
+
+    def _make_folder(self, session: Session, start: str) -> str:
+        for folder in session_folders(datetime.fromisoformat(start), session.stream):
+            is_known = self._inbox.file_by_key(file_key(f"{folder}/{part_name(READINGS, 1)}")) is not None
+            if not is_known and self._disk.make_folder(folder):
+                return folder
+        raise AssertionError("there is always another folder")
+
+    def _session_of(self, output: Output) -> Session | None:
+        room, _, rest = output.key.partition("/")
+        return self._sessions.by_id(int(rest.partition("/")[0])) if room == "session" else None
+
+    def _write_output(self, output: Output, now_s: float) -> None:
+        if output.synced_bytes < 0 or output.is_moved or not _is_time(output, now_s):
+            return
         try:
-            return os.stat(f"{self._directory}{os.sep}{file}").st_size  # noqa: PTH116 (pathlib costs thrice as much)
-        except FileNotFoundError:
-            return 0
+            owed = self._inbox.owed(output.key) if output.is_owed and not output.owed_rows else []
+            if output.must_be_cut:
+                self._disk.cut_back(output, {*owed, *output.pending, *self._may_stand_there})
+                self.counters["files_cut_back"] += 1
+            contents = owed + self._bounded(output)
+            if contents:
+                self._disk.append(output, b"".join(contents))
+        except MovedAway:
+            output.is_moved = True
+        except OSError as error:
+            self._fail(output, error, now_s)
+        else:
+            output.owed_rows += len(owed)
+            output.unsynced += contents
+            output.pending = []
+            output.fault = None
 
-    def _open(self, file: str) -> int:
-        path = f"{self._directory}{os.sep}{file}"
-        try:
-            return os.open(path, _FLAGS, 0o666)
-        except FileNotFoundError:
-            if not self._directory.is_dir():
-                raise  # somebody removed or unmounted it: a new one would hide that
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            return os.open(path, _FLAGS, 0o666)
+    def _bounded(self, output: Output) -> list[bytes]:
+        """Return the rows to append: of invalid messages no more than there is room for."""
+        if output.key != DEAD_LETTERS_FILE:
+            return output.pending
+        kept, size = [], output.size_bytes
+        for content in output.pending:
+            size += len(content)
+            if size > DEAD_LETTERS_MAX_BYTES:
+                self.counters["dead_letters_dropped"] += 1
+            else:
+                kept.append(content)
+        return kept
 
-    def _sync(self, file: str, flags: int) -> None:
-        try:
-            handle = os.open(f"{self._directory}{os.sep}{file}", flags)
-        except FileNotFoundError:
-            return  # somebody moved it away
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def _fail(self, output: Output, error: OSError, now_s: float) -> None:
+        self.counters["disk_faults"] += 1
+        output.fail(error, now_s)
+
+    # --- settling --------------------------------------------------------------------------------
+
+    def begin_settling(self, up_to: int, progress: list[tuple[int, Progress]]) -> Settling:
+        """Return what is to be synced now: everything up to a batch. Call `write` first."""
+        self._end_old_parts()
+        outputs = [each for each in self._outputs.values() if each.unsynced or each.is_moved]
+        synced = [(each, len(each.unsynced), each.size_bytes) for each in outputs]
+        due = [each for each in self._due.values() if each.pending]
+        owed = [(each, each.pending, len(each.pending)) for each in due]
+        held = [
+            Row(id, Kind.STUDENT, seq, content)
+            for id, buffer in self._reorder.items()
+            for seq, content in buffer.held.items()
+        ]
+        paths = [each.path for each in outputs]
+        new = folders_of(each.path for each in outputs if each.synced_bytes <= 0)
+        return Settling(up_to, synced, owed, held, progress, paths, new)
+
+    def sync(self, settling: Settling) -> None:
+        """Sync files, and the folders of new ones. May run in another thread. Raises OSError for a folder."""
+        for number, path in enumerate(settling.paths):
+            try:
+                self._disk.sync(path)
+            except OSError as error:
+                settling.failed[number] = error
+        for folder in sorted(settling.folders):
+            self._disk.sync(folder)
+
+    def finish_settling(self, settling: Settling, running_s: float, prune_s: float) -> bool:
+        """Let the inbox forget rows whose files are synced, and keep those that are owed.
+
+        Return False if something was written meanwhile that the next settling has. Raises sqlite3.Error.
+        """
+        if any(output.pending is not rows for output, rows, _ in settling.owed):
+            return False
+        now_s = self._steady()
+        owed = {id(output): (output, count) for output, _, count in settling.owed}
+        for number, error in settling.failed.items():
+            output, rows, _ = settling.outputs[number]
+            rows -= output.owed_rows
+            output.cut_back()
+            self._fail(output, error, now_s)
+            self._due[output.key] = output
+            owed[id(output)] = output, rows + owed.get(id(output), (output, 0))[1]
+        good = [each for number, each in enumerate(settling.outputs) if number not in settling.failed]
+        self._inbox.begin()
+        self._inbox.note_sizes((output.file, 0 if output.is_moved else size) for output, _, size in good)
+        for output, _, _ in good:
+            if output.owed_rows:
+                self._inbox.pay(output.key)
+        for output, count in owed.values():
+            self._inbox.owe(output.key, output.pending[:count])
+        self._inbox.settle(settling.up_to, settling.held)
+        self._inbox.save_progress(settling.progress, running_s)
+        self._inbox.prune(prune_s)
+        self._inbox.commit()
+        for output, rows, size in good:
+            self._settled(output, rows, size)
+        for output, count in owed.values():
+            del output.pending[:count]
+            output.is_owed = True
+            self.counters["rows_owed"] += count
+        self._let_go({id(output) for output, _, _ in settling.outputs})
+        return True
+
+    def close(self) -> None:
+        """Let go of every file."""
+        self._disk.close_all()
+
+    def _settled(self, output: Output, rows: int, size: int) -> None:
+        del output.unsynced[:rows]
+        output.synced_bytes = size
+        if output.owed_rows:
+            output.owed_rows, output.is_owed = 0, False
+        if output.is_moved:
+            output.synced_bytes = output.size_bytes = output.inode = 0
+            output.is_moved = False
+        file = self.student_files.file(output.file)
+        if file is not None:
+            file.synced_bytes = output.synced_bytes
+        if size >= self._rotate_bytes:
+            self._end_part(output)
+
+    def _end_old_parts(self) -> None:
+        before_s = self._steady() - self._rotate_s
+        for output in [each for each in self._outputs.values() if each.since_s <= before_s and each.size_bytes]:
+            self._end_part(output)
+
+    def _end_part(self, output: Output) -> None:
+        """Let a session go on in the next file of a kind, if the file of now is finished."""
+        session = self._session_of(output)
+        if session is None or session.about is None or not output.is_settled:
+            return
+        kind = output.key.rpartition("/")[2]
+        parts = {**session.about.parts, kind: session.about.parts.get(kind, 1) + 1}
+        session.about = msgspec.structs.replace(session.about, parts=parts)
+        self.with_new_parts.append(session)
+        self._drop(output)
+
+    def _let_go(self, busy: set[int]) -> None:
+        """Forget the outputs of students that wrote nothing since the last settling."""
+        idle = [each for key, each in self._outputs.items() if key.startswith("file/") and id(each) not in busy]
+        for output in idle:
+            if output.is_settled:
+                self._drop(output)
+
+    def _drop(self, output: Output) -> None:
+        self._disk.close(output.path)
+        self._outputs.pop(output.key, None)
+        self._due.pop(output.key, None)
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def outputs_of(self, session: Session) -> Iterator[Output]:
+        """Yield the open outputs of a session."""
+        for kind in HEADERS:
+            output = self._outputs.get(output_of_session(session.id, kind))
+            if output is not None:
+                yield output
+
+    def is_settled(self, session: Session) -> bool:
+        """Return True if every row of a session is synced in its files."""
+        buffer = self._reorder.get(session.id)
+        return not (buffer and buffer.held) and all(each.is_settled for each in self.outputs_of(session))
+
+    def forget(self, session: Session) -> None:
+        """Let go of the files of a closed session."""
+        for output in [*self.outputs_of(session)]:
+            self._drop(output)
+        self._reorder.pop(session.id, None)
 
 
-def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Replace a file in one step, with ``sync`` also if the power fails. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("wb") as stream:
-        stream.write(content)
-        if sync:
-            stream.flush()
-            os.fsync(stream.fileno())
-    temporary.replace(path)
+def _is_time(output: Output, now_s: float) -> bool:
+    return output.fault is None or now_s >= output.fault.retry_s
 
 
-def _write(handle: int, start: int, content: bytes) -> int:
-    """Write all of it at ``start``, the end of the file, or nothing; return the new end."""
-    os.lseek(handle, start, os.SEEK_SET)
-    try:
-        if os.write(handle, content) != len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
-        os.ftruncate(handle, start)
-        raise
-    return start + len(content)
+def _contents(row: Row) -> Iterator[bytes]:
+    yield row.content
+    if row.kind == Kind.READING:
+        with contextlib.suppress(ValueError):
+            yield student_row_of(row.content)

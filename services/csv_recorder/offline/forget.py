@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.writer import write_whole
+from csv_recorder.live.output import write_whole
 from csv_recorder.offline.recordings import Recording, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, SIDECAR, index_content, safe_stem

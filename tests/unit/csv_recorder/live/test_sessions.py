@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from csv_recorder.live.recorder import AFTER_END_S, IDLE_S, Options, Recorder
+from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
+from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.reorder import ORDER_S
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
@@ -33,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def recorder(tmp_path: Path, clock: Clock) -> Iterator[Recorder]:
-    made = Recorder(tmp_path, Options(site="local", version="9.9"), clock)
+    made = Recorder(tmp_path, Options(site="local", version="9.9"), steady=clock)
     made.open()
     yield made
     made.close()
@@ -160,11 +161,11 @@ def test_a_clean_stop_closes_and_a_restart_is_told(tmp_path: Path) -> None:
 
 
 def test_a_reading_that_was_overtaken_is_put_in_its_place(recorder: Recorder, tmp_path: Path) -> None:
-    """In both files, if it comes in time."""
+    """In the student's file, if it comes in time; the session's file has the seq, and waits for nothing."""
     recorder.accept([delivery(0), delivery(2, delta=2)])
     recorder.write()
     record(recorder, delivery(1, delta=1))
-    assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "1", "2"]
+    assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2", "1"]
     assert [line.split(b",")[2] for line in (tmp_path / "Joao_Silva.csv").read_bytes().splitlines()[2:]] == [b"1", b"2"]
 
 
@@ -186,17 +187,23 @@ def test_what_waits_for_its_turn_survives_a_settling_and_a_crash(tmp_path: Path)
     assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2"]
 
 
+def student_lines(directory: Path) -> list[bytes]:
+    """Return the rows of the student's file."""
+    return (directory / "Joao_Silva.csv").read_bytes().splitlines()[1:]
+
+
 def test_what_waits_for_its_turn_keeps_waiting_after_a_crash(tmp_path: Path) -> None:
     """A broker may redeliver a reading after newer ones."""
-    again = after_a_crash(tmp_path, delivery(0), delivery(2))
-    record(again, delivery(3), delivery(1))
+    again = after_a_crash(tmp_path, delivery(0, delta=0), delivery(2, delta=2))
+    record(again, delivery(3, delta=3), delivery(1, delta=1))
     again.close()
-    assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "1", "2", "3"]
+    assert [row["seq"] for row in table(only(tmp_path) / "readings.csv")] == ["0", "2", "3", "1"]
+    assert [line.split(b",")[2] for line in student_lines(tmp_path)] == [b"0", b"1", b"2", b"3"]
 
 
 def test_files_go_on_in_new_ones(tmp_path: Path, clock: Clock) -> None:
     """At a size and at an age. No file is renamed, each has its header, and ended ones have their sums."""
-    recorder = Recorder(tmp_path, Options(rotate_bytes=1000, rotate_s=600), clock)
+    recorder = Recorder(tmp_path, Options(rotate_bytes=1000, rotate_s=600), steady=clock)
     recorder.open()
     for seq in range(20):
         record(recorder, delivery(seq))

@@ -65,7 +65,7 @@ def delivery(topic: topics.Topic, reading: Reading) -> Delivery:
 
 def record(root: Path, *students: tuple[str, str, str], stop: bool = True) -> None:
     """A recorder that took ten readings of each student (group, source, name)."""
-    recorder = Recorder(root, Options(site="local"), clock=lambda: NOON.timestamp())
+    recorder = Recorder(root, Options(site="local"), now=lambda: NOON)
     recorder.open()
     for group, source, name in students:
         topic = topics.Topic("local", topics.READING, (group, source))
@@ -177,7 +177,7 @@ def test_rows_that_still_wait_are_forgotten(tmp_path):
     """The next recorder writes the others' rows only."""
     root = tmp_path / "recordings"
     record(root, ("ABC", "bia", "Bia"))
-    crashed = Recorder(root, Options(site="local"), clock=lambda: NOON.timestamp())
+    crashed = Recorder(root, Options(site="local"), now=lambda: NOON)
     crashed.open()
     batch = []
     for source, name in (("ana", ANA), ("bia", "Bia")):

@@ -36,7 +36,7 @@ def delivery(rule: topics.TopicRule, ids: tuple[str, ...], message: Reading | Ra
 def recorder(tmp_path: Path):
     """A recorder that took a minute of a headset with raw samples, a marker in a name, and a gap of two readings."""
     clock = Clock()
-    recorder = Recorder(tmp_path / "recordings", Options(site="local", rotate_bytes=4000), clock=clock)
+    recorder = Recorder(tmp_path / "recordings", Options(site="local", rotate_bytes=4000), steady=clock)
     recorder.open()
     stream = ("ABC123", "banca")
     for second in range(SECONDS):

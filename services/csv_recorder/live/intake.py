@@ -1,0 +1,226 @@
+"""Take deliveries into the inbox: what is acknowledged, and when.
+
+Everything is worked out on copies, which replace what is in memory only after the transaction is committed. No file
+but the inbox is touched here, so no other file can refuse a batch.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from csv_recorder.live.inbox import Inbox, Kind, Row
+from csv_recorder.live.sessions import SEQ_JUMP_MAX, About, Key, Session, Sessions
+from neuroone.contract.errors import BadMessage, ContractError
+from neuroone.contract.files import event_row, file_key, group_events_path, raw_row, reading_row, time_text
+from neuroone.contract.messages import EventType, GroupEvent, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.delivery import Delivery
+
+COUNTERS: Final = ("rows", "raw_blocks", "events", "duplicates", "gaps", "unnamed", "dead_letters", "sessions_opened")
+COUNTER_MAX: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What deliveries change: rows to write, and the new state of what they touch."""
+
+    rows: list[Row] = field(default_factory=list)
+    sessions: dict[Key, Session] = field(default_factory=dict)
+    described: dict[int, Session] = field(default_factory=dict)
+    classes: dict[str, str | None] = field(default_factory=dict)
+    streams: dict[tuple[str, Key], None] = field(default_factory=dict)
+    next_seqs: dict[int, int] = field(default_factory=dict)
+    duplicates: list[tuple[int, int]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    faults: list[ContractError] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    number: int = 0
+    size_bytes: int = 0
+
+
+class Intake:
+    """Works out batches and stores them. ``running_s`` is the steady time that recorders have run here."""
+
+    def __init__(
+        self, inbox: Inbox, sessions: Sessions, steady: Callable[[], float], running_s: Callable[[], float]
+    ) -> None:
+        self._inbox = inbox
+        self._sessions = sessions
+        self._steady = steady
+        self._running_s = running_s
+        self.classes: dict[str, str] = {}
+        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+
+    def load(self) -> None:
+        """Begin with what the inbox has."""
+        self.classes = self._inbox.classes()
+
+    def accept(self, deliveries: Iterable[Delivery]) -> Batch:
+        """Make deliveries durable: when this returns, they may be acknowledged.
+
+        Raises sqlite3.Error if the inbox refuses; then nothing has changed, and the same ones may be given again.
+        """
+        batch = Batch()
+        self._inbox.begin()
+        for delivery in deliveries:
+            self._accept_one(delivery, batch)
+        return self._store(batch)
+
+    def note(self, rows: list[Row]) -> Batch:
+        """Make events of the recording itself durable. Raises sqlite3.Error."""
+        self._inbox.begin()
+        return self._store(Batch(rows=rows))
+
+    def _store(self, batch: Batch) -> Batch:
+        if batch.rows:
+            batch.number, batch.size_bytes = self._inbox.put(batch.rows)
+        for group, name in batch.classes.items():
+            self._inbox.note_class(group, name)
+        if batch.described:
+            self._inbox.describe(batch.described.values())
+        self._inbox.commit()
+        for session in batch.sessions.values():
+            self._sessions.put(session)
+        for group, name in batch.classes.items():
+            self.classes.pop(group, None)
+            if name is not None:
+                self.classes[group] = name
+        for counter, count in batch.counters.items():
+            self.counters[counter] = min(COUNTER_MAX, self.counters[counter] + count)
+        return batch
+
+    def _accept_one(self, delivery: Delivery, batch: Batch) -> None:
+        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker
+            return
+        try:
+            topic, message = delivery.open()
+            match message:
+                case Reading():
+                    self._accept_reading(topic, message, batch)
+                case RawBlock():
+                    self._accept_raw(topic, message, batch)
+                case StreamState():
+                    self._accept_state(topic, message, batch)
+                case GroupEvent():
+                    self._accept_event(topic.ids[0], message, batch)
+        except ContractError as error:
+            batch.counters["dead_letters"] += 1
+            batch.faults.append(error)
+            batch.rows.append(Row(0, Kind.LETTER, -1, letter_of(delivery, error)))
+
+    def _accept_reading(self, topic: Topic, reading: Reading, batch: Batch) -> None:
+        group, source = topic.ids
+        key = (group, reading.session)
+        session = batch.sessions.get(key) or self._copy(key)
+        seq = reading.seq
+        jump = seq - (-1 if session is None else session.progress.seq) - 1
+        if jump > SEQ_JUMP_MAX:
+            raise BadMessage("seq", f"is more than {SEQ_JUMP_MAX} ahead of the session")
+        if session is None:
+            session = self._inbox.add_session(f"{group}/{source}", reading.session)
+        progress = session.progress
+        batch.sessions[key] = session
+        batch.next_seqs.setdefault(session.id, progress.seq + 1)
+        batch.streams[f"{group}/{source}", key] = None
+        after = progress.with_reading(seq)
+        if after is None:
+            session.progress = progress.with_duplicate()
+            batch.counters["duplicates"] += 1
+            batch.duplicates.append((session.id, seq))
+            return
+        session.progress = after
+        if not session.is_recording:
+            self._begin(session, reading, batch)
+        session.active_s = self._steady()
+        batch.rows.append(Row(session.id, Kind.READING, seq, reading_row(reading)))
+        counters = batch.counters
+        counters["rows"] += 1
+        if jump > 0:
+            counters["gaps"] += jump
+        if reading.name is None:
+            counters["unnamed"] += 1
+
+    def _accept_raw(self, topic: Topic, block: RawBlock, batch: Batch) -> None:
+        """Accept a raw block. Raw blocks come with QoS 0, and belong to a session once it has a reading."""
+        session = self._known((topic.ids[0], block.session), batch)
+        if session is not None and session.is_recording:
+            batch.rows.append(Row(session.id, Kind.RAW, -1, raw_row(block)))
+            batch.counters["raw_blocks"] += 1
+
+    def _accept_state(self, topic: Topic, state: StreamState, batch: Batch) -> None:
+        if state.status is StreamStatus.OFFLINE:
+            batch.released.append("/".join(topic.ids))
+        session = self._known((topic.ids[0], state.session), batch)
+        if session is None or not session.is_recording or session.status is state.status:
+            return
+        session = session.copy()
+        session.status, session.has_ended = state.status, state.status is StreamStatus.OFFLINE
+        batch.sessions[session.key] = session
+        batch.rows.append(Row(session.id, Kind.EVENT, -1, event_row(state.time, str(state.status))))
+
+    def _accept_event(self, group: str, event: GroupEvent, batch: Batch) -> None:
+        if not self._inbox.is_new_event(event.id, self._running_s()):
+            batch.counters["duplicates"] += 1
+            return
+        batch.counters["events"] += 1
+        content = event_row(event.time, str(event.type), text=event.text)
+        batch.rows.append(Row(self._group_file(group_events_path(event.time, group)), Kind.GROUP_EVENT, -1, content))
+        if event.type is EventType.SESSION_START:
+            batch.classes[group] = event.text
+        elif event.type is EventType.SESSION_STOP:
+            batch.classes[group] = None
+        for session in {**{each.key: each for each in self._sessions}, **batch.sessions}.values():
+            in_group, _, source = session.stream.partition("/")
+            if not session.open or session.about is None or in_group != group or event.source not in (None, source):
+                continue
+            batch.rows.append(Row(session.id, Kind.EVENT, -1, content))
+            if event.type is EventType.SESSION_START:
+                self._name_class(session, session.about, batch, event.text)
+
+    def _begin(self, session: Session, reading: Reading, batch: Batch) -> None:
+        """Begin a session with its first reading, or reopen one that was closed."""
+        session.open, session.has_ended, session.status = True, False, StreamStatus.ONLINE
+        group = session.stream.partition("/")[0]
+        if session.about is not None:
+            batch.rows.append(Row(session.id, Kind.EVENT, -1, event_row(reading.time, "online")))
+        else:
+            batch.counters["sessions_opened"] += 1
+            session.about = About(
+                kind=str(reading.kind),
+                name=reading.name,
+                code=reading.code,
+                start=time_text(reading.time),
+                class_=batch.classes[group] if group in batch.classes else self.classes.get(group),
+            )
+        batch.described[session.id] = session
+
+    def _name_class(self, session: Session, about: About, batch: Batch, name: str) -> None:
+        if session.key not in batch.sessions:
+            session = session.copy()
+            batch.sessions[session.key] = session
+        session.about = msgspec.structs.replace(about, class_=name)
+        batch.described[session.id] = session
+
+    def _known(self, key: Key, batch: Batch) -> Session | None:
+        return batch.sessions.get(key) or self._sessions.by_key(key)
+
+    def _copy(self, key: Key) -> Session | None:
+        known = self._sessions.by_key(key)
+        if known is not None:
+            return known.copy()
+        return self._inbox.session(*key)
+
+    def _group_file(self, path: str) -> int:
+        """Return the number of a file of a group's events, stored if it is new; the writer makes it."""
+        key = file_key(path)
+        return (self._inbox.file_by_key(key) or self._inbox.add_file(key, path, None, None, -1)).id
+
+
+def letter_of(delivery: Delivery, error: ContractError) -> bytes:
+    """Return the line that keeps a message that the contract refuses: topic, fault, payload in hexadecimal."""
+    letter = {"topic": delivery.topic, "fault": str(error), "payload": delivery.payload.hex()}
+    return (json.dumps(letter) + "\n").encode()
