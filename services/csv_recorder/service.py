@@ -170,7 +170,7 @@ class Service:
         self._finish_describing()
         if loop.time() >= self._write_due_s:
             self._write_due_s = loop.time() + self._recorder.turn_s
-            with self._disk("record"):
+            with self._disk("write the files"):
                 self._recorder.write()
             if self._describing is None:
                 describing = self._recorder.begin_describing()
@@ -183,7 +183,7 @@ class Service:
         self._report_faults()
 
     def _begin_sync(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._disk("record"):
+        with self._disk("write the files"):
             settling = self._recorder.begin_settling()
             if settling is not None:
                 self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
