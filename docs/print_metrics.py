@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prometheus_client.core import Metric
 
+from csv_recorder.live import metrics as recorder
 from neuroone.mqtt.identity import Identity
 from neuroone.service.metrics import Histogram, Metrics
 from ws_gateway.dialects.handlers import REFUSALS
@@ -24,7 +25,7 @@ INTRODUCTION = """\
 What `/metrics` shows to Prometheus. [Server](how-to/server.md) says where it is and how to scrape it.
 
 No metric and no label holds a name, a class code, or the id of a student or a class. Names do not change; later
-versions may add some. A total counts from the start of the service. Every label value is there from the start, as 0.
+versions may add some. A total counts from the start of the service. The label values below are there from the start.
 
 ## Every service
 """
@@ -48,6 +49,18 @@ there, or if one reports a fault (its disk, for example): students and dashboard
 """
 
 
+RECORDER = """
+## csv_recorder
+
+`--metrics-port PORT` (or `NEUROONE_METRICS_PORT`) serves `/metrics` and `/healthz` on a port of their own; 0, the
+default, serves none. `--metrics-host` is the address that it listens on, by default this machine only. Whoever
+connects, the recorder goes on: at most 50 pages a second are made, at most 16 connections are kept, each for 5 s.
+
+Rows per second are `rate(neuroone_recorder_rows_total[1m])`. A disk fault of a kind that has no row yet, `EISDIR` for
+example, has one from its first time on.
+"""
+
+
 def markdown() -> str:
     """Return the text of docs/metrics.md."""
     identity = Identity("local", "ws_gateway", "main", "0.1.0", epoch=1, run="run")
@@ -58,8 +71,10 @@ def markdown() -> str:
         Histogram(gateway.ACK_LATENCY_BOUNDS_S),
         Histogram(gateway.LOOP_LAG_BOUNDS_S),
     )
+    recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {})
     every = Metrics(identity, lambda: True, tuple).collect()
-    return "".join((INTRODUCTION, HEAD, *_rows(every), PROCESS, GATEWAY, HEAD, *_rows(own)))
+    parts = [INTRODUCTION, HEAD, *_rows(every), PROCESS, GATEWAY, HEAD, *_rows(own), RECORDER, HEAD, *_rows(recorders)]
+    return "".join(parts)
 
 
 def _rows(metrics: Iterable[Metric]) -> Iterable[str]:

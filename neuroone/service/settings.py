@@ -150,6 +150,14 @@ class BusSettings(SiteSettings):
         return self.broker.shuffled(rng) if self.broker_shuffle else self.broker
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings(BusSettings):
+    """The settings of services that have no web server and show their metrics on a port of their own."""
+
+    metrics_port: int = setting(0, whole(0, 65535), "Port of /metrics for Prometheus, and of /healthz. 0: off.")
+    metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
+
+
 def host_id() -> str:
     """Make an id from this computer's name: the default instance of a service."""
     return id_from_text(platform.node() or "host")

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from prometheus_client.core import Metric
+
+from csv_recorder.live import metrics
 from csv_recorder.live.descriptions import Describing
 from csv_recorder.live.receipts import Receipts
 from csv_recorder.live.recorder import Options, Recorder
@@ -23,6 +26,8 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.session import RECEIVE_MAXIMUM
 from neuroone.service.lifecycle import FAILED, Stop
+from neuroone.service.metrics import Metrics
+from neuroone.service.metrics_server import MetricsServer
 from neuroone.service.process_memory import resident_bytes
 
 SERVICE: Final = "csv_recorder"
@@ -82,9 +87,10 @@ class Service:
         """Record until the program is stopped."""
         if hasattr(os, "nice"):
             os.nice(NICENESS)
+        server = self._new_metrics_server()
         self._recorder.open()
         try:
-            asyncio.run(self._serve())
+            asyncio.run(self._serve(server))
         finally:
             with self._disk("close"):
                 self._recorder.close()
@@ -92,7 +98,17 @@ class Service:
                 log.warning("rows that are not in the files yet wait in the inbox for the next start")
         return self._stop.exit_code
 
-    async def _serve(self) -> None:
+    def _new_metrics_server(self) -> MetricsServer | None:
+        """Return the server of /metrics, which listens, or None if there is to be none. Raises SettingsError."""
+        settings = self._settings
+        if not settings.metrics_port:
+            return None
+        shown = Metrics(self._identity, lambda: self._client.is_connected, self._metrics)
+        server = MetricsServer(settings.metrics_host, settings.metrics_port, shown.page)
+        server.listen()
+        return server
+
+    async def _serve(self, server: MetricsServer | None) -> None:
         loop = asyncio.get_running_loop()
         self._stop.call(lambda: loop.call_soon_threadsafe(self._some.set))
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._settings.raw else [])]
@@ -112,9 +128,13 @@ class Service:
             health_file=self._settings.health_file,
         )
         self._client.start()
+        scrapes = None if server is None else asyncio.create_task(server.serve())
         try:
             await self._record(loop)
         finally:
+            if scrapes is not None:
+                scrapes.cancel()
+                await asyncio.wait([scrapes])
             under_way = [each[1] for each in (self._syncing, self._describing) if each is not None]
             if under_way:
                 await asyncio.wait(under_way)
@@ -261,6 +281,14 @@ class Service:
         }
         counters = {**self._recorder.counters, "inbox_faults": self._inbox_faults}
         return HealthReport(counters, gauges, working=not self._faults, memory_bytes=resident_bytes())
+
+    def _metrics(self) -> Iterator[Metric]:
+        """Yield the recorder's own metrics; the client's numbers, which health messages hold anyway, are among them."""
+        self._watch_space()
+        report, client, recorder = self._health(), self._client, self._recorder
+        values = {**client.session.publications.gauges(), **report.gauges, **recorder.gauges()}
+        faults = {**recorder.disk.faults, metrics.INBOX: self._inbox_faults}
+        return metrics.own_metrics({**client.counters, **report.counters}, values, faults)
 
 
 def _words(error: OSError | sqlite3.Error) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import LANGUAGES
-from neuroone.service.settings import BusSettings, one_of, setting, switch, topic_id, whole
+from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
 EDF: Final = "edf"
 BIDS: Final = "bids"
@@ -49,7 +49,7 @@ def stream_name(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings(BusSettings):
+class RunSettings(MetricsSettings):
     """Settings of `csv-recorder run`."""
 
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")

@@ -6,7 +6,7 @@ Whatever stands in a file, and whatever the disk answers, is a matter of that fi
 import contextlib
 import errno
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -43,8 +43,8 @@ class Output:
 
     ``pending`` rows are to be appended; ``unsynced`` ones are appended behind ``synced_bytes``, -1 until the file is
     in our care since ``since_s``. The file ``must_be_cut`` back when what stands behind that size is not known. It
-    ``is_owed`` rows that the inbox keeps, ``owed_rows`` of which are the first unsynced ones. It ``is_moved`` away
-    until what was written to it is settled.
+    ``is_owed`` rows that the inbox keeps, the oldest since ``owed_since_s``; ``owed_rows`` of them are the first
+    unsynced ones. It ``is_moved`` away until what was written to it is settled.
     """
 
     key: str
@@ -60,8 +60,13 @@ class Output:
     unsynced: list[bytes] = field(default_factory=list)
     fault: Fault | None = None
     must_be_cut: bool = False
-    is_owed: bool = False
+    owed_since_s: float = float("inf")
     is_moved: bool = False
+
+    @property
+    def is_owed(self) -> bool:
+        """Return True if the inbox keeps rows for this file."""
+        return self.owed_since_s < float("inf")
 
     @property
     def is_settled(self) -> bool:
@@ -81,11 +86,19 @@ class Output:
 
 
 class Disk:
-    """The files of a directory, by their paths in it. Every method raises OSError if the disk refuses."""
+    """The files of a directory, by their paths in it. Every method raises OSError if the disk refuses.
+
+    ``faults`` counts what `count_fault` was told, by the system's name of the error.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._handles: OrderedDict[str, int] = OrderedDict()
+        self.faults: Counter[str] = Counter()
+
+    def count_fault(self, error: OSError) -> None:
+        """Count a fault of one file."""
+        self.faults[errno.errorcode.get(error.errno or 0, "other")] += 1
 
     def adopt(self, path: str) -> int:
         """End the last line of a file that somebody else wrote; return its size in bytes, 0 if there is none."""

@@ -58,6 +58,7 @@ class Options:
 class _Stored:
     """Where the inbox stands: its file, its newest batch, and how much of it is not settled.
 
+    The oldest row that is not settled is there since ``unsettled_since_s`` of the steady clock; infinite for none.
     A ``generation`` ends when memory begins again from what is stored: what was under way belongs to an earlier one.
     The progress of ``changed`` sessions is stored at the next settling.
     """
@@ -67,6 +68,7 @@ class _Stored:
     last_batch: int = 0
     settled_batch: int = 0
     unsettled_bytes: int = 0
+    unsettled_since_s: float = float("inf")
     ran_s: float = 0.0
     since_s: float = 0.0
     is_in_doubt: bool = False
@@ -92,9 +94,10 @@ class Recorder:
         self._inbox = Inbox(directory / INBOX_FILE)
         self._sessions = Sessions()
         self._intake = Intake(self._inbox, self._sessions, steady, self._running_s)
+        self.disk = Disk(directory)
         self._writer = Writer(
             self._inbox,
-            Disk(directory),
+            self.disk,
             self._sessions,
             steady,
             with_students=options.csv,
@@ -116,8 +119,8 @@ class Recorder:
     @property
     def counters(self) -> dict[str, int]:
         """Return what was counted since the start."""
-        closed = {"sessions_closed": self._descriptions.closed}
-        return {**self._intake.counters, **self._writer.counters, **self._counters, **closed}
+        others = {"sessions_closed": self._descriptions.closed, "disk_faults": self.disk.faults.total()}
+        return {**self._intake.counters, **self._writer.counters, **self._counters, **others}
 
     @property
     def unwritten(self) -> int:
@@ -133,6 +136,16 @@ class Recorder:
     def is_full(self) -> bool:
         """Return True if so much waits for a sync that nothing more should be accepted."""
         return self._stored.unsettled_bytes > UNSETTLED_MAX_BYTES
+
+    def gauges(self) -> dict[str, float]:
+        """Return values of the moment for metrics. The age is that of the oldest row that is not synced in its file."""
+        now_s = self._steady()
+        since_s = min(now_s, self._stored.unsettled_since_s, self._writer.owing_since_s)
+        return {
+            "unwritten_rows": self.unwritten,
+            "oldest_unsettled_row_age_seconds": now_s - since_s,
+            "sessions_open": sum(session.is_recording for session in self._sessions),
+        }
 
     def faults(self) -> list[str]:
         """Return what keeps files and sessions from being written, in words without a name: that may be a child's."""
@@ -189,11 +202,12 @@ class Recorder:
         stored.inode = self._inode()
         stored.ran_s, stored.since_s = self._inbox.running_s(), self._steady()
         stored.last_batch, stored.settled_batch, stored.unsettled_bytes = self._inbox.last_batch(), 0, 0
-        stored.is_in_doubt = False
+        stored.is_in_doubt, stored.unsettled_since_s = False, float("inf")
         self._notes.clear()
         sessions = self._inbox.open_sessions()
         by_id = {session.id: session for session in sessions}
         for row in self._inbox.waiting():
+            stored.unsettled_since_s = stored.since_s
             if row.kind in (Kind.READING, Kind.READING_ALONE) and row.owner in by_id:
                 session = by_id[row.owner]
                 session.progress = session.progress.with_reading(row.seq) or session.progress
@@ -259,6 +273,7 @@ class Recorder:
     def _accepted(self, batch: Batch) -> None:
         if batch.number:
             self._stored.last_batch = batch.number
+            self._stored.unsettled_since_s = min(self._stored.unsettled_since_s, self._steady())
         self._stored.unsettled_bytes += batch.size_bytes
         self._stored.changed.update(dict.fromkeys(session.id for session in batch.sessions.values()))
         self._writer.distribute(batch.rows, batch.next_seqs, batch.released)
@@ -329,6 +344,8 @@ class Recorder:
         if not settling.outputs and not settling.owed and stored.settled_batch == stored.last_batch:
             return None
         settling.batch_bytes, settling.generation = stored.unsettled_bytes, stored.generation
+        settling.began_s = self._steady()
+        settling.since_s = min(settling.began_s, stored.unsettled_since_s)
         return settling
 
     def sync(self, settling: Settling) -> None:
@@ -345,6 +362,7 @@ class Recorder:
             is_settled = self._writer.finish_settling(settling, running_s, running_s - SESSION_EXPIRY_S)
         if is_settled:
             stored.settled_batch = settling.up_to
+            stored.unsettled_since_s = settling.began_s if stored.last_batch > settling.up_to else float("inf")
             stored.unsettled_bytes -= settling.batch_bytes
             for id, progress in settling.progress:
                 session = self._sessions.by_id(id)
@@ -373,6 +391,8 @@ class Recorder:
 
     def finish_describing(self, describing: Describing) -> None:
         """Close sessions that have ended. Raises sqlite3.Error."""
+        for error in describing.failed.values():
+            self.disk.count_fault(error)
         if not self._stored.is_in_doubt:
             with self._transaction():
                 self._descriptions.finish(describing)

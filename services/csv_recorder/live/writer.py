@@ -33,7 +33,7 @@ from neuroone.contract.files import (
 DEAD_LETTERS_MAX_BYTES: Final = 10 * 2**20
 """Size of the file of invalid messages; more of them are only counted."""
 KIND_OF: Final = {Kind.READING: READINGS, Kind.READING_ALONE: READINGS, Kind.RAW: RAW, Kind.EVENT: EVENTS}
-COUNTERS: Final = ("disk_faults", "files_cut_back", "dead_letters_dropped", "rows_owed")
+COUNTERS: Final = ("files_cut_back", "dead_letters_dropped", "rows_owed")
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Settling:
 
     ``owed`` are outputs that cannot be written, with the rows that wait for each and how many they were; ``held`` are
     rows that wait for an earlier reading. `sync` puts outputs that failed into ``failed``, with what the disk said.
+    The oldest row is there ``since_s``.
     """
 
     up_to: int
@@ -53,6 +54,8 @@ class Settling:
     folders: set[str]
     batch_bytes: int = 0
     generation: int = 0
+    since_s: float = 0.0
+    began_s: float = 0.0
     failed: dict[int, OSError] = field(default_factory=dict)
 
 
@@ -133,7 +136,7 @@ class Writer:
         size = self._disk.size_bytes(file.path)
         output = self._new_output(key, file)
         output.must_be_cut = file.synced_bytes >= 0 and size != file.synced_bytes
-        output.is_owed = key in owing
+        output.owed_since_s = output.since_s if key in owing else float("inf")
         if output.must_be_cut or output.is_owed or file.session is not None:
             self._outputs[key] = output
         if output.must_be_cut or output.is_owed:
@@ -145,7 +148,7 @@ class Writer:
         session = self._sessions.by_id(int(id))
         if session is not None:
             self._due[key] = self._session_output(session, kind)
-            self._due[key].is_owed = True
+            self._due[key].owed_since_s = self._steady()
 
     def _new_output(self, key: str, file: File) -> Output:
         header = b"" if file.path == DEAD_LETTERS_FILE else header_of(file.path)
@@ -225,6 +228,11 @@ class Writer:
         """Count the rows that wait for their files."""
         waiting = sum(len(output.pending) for output in self._due.values())
         return waiting + sum(len(buffer.held) for buffer in self._reorder.values())
+
+    @property
+    def owing_since_s(self) -> float:
+        """Return since when (steady clock) the file waits that is owed the oldest rows; infinite without one."""
+        return min((each.owed_since_s for each in self._outputs.values()), default=float("inf"))
 
     def faults(self) -> list[tuple[int, str]]:
         """Return the files that cannot be written, by their numbers in the inbox, and why. 0: a folder of a session."""
@@ -365,7 +373,7 @@ class Writer:
         return kept
 
     def _fail(self, output: Output, error: OSError, now_s: float) -> None:
-        self.counters["disk_faults"] += 1
+        self._disk.count_fault(error)
         output.fail(error, now_s)
 
     # --- settling --------------------------------------------------------------------------------
@@ -428,7 +436,7 @@ class Writer:
             self._settled(output, rows, size)
         for output, count in owed.values():
             del output.pending[:count]
-            output.is_owed = True
+            output.owed_since_s = min(output.owed_since_s, settling.since_s)
             self.counters["rows_owed"] += count
         self._let_go({id(output) for output, _, _ in settling.outputs})
         return True
@@ -441,7 +449,7 @@ class Writer:
         del output.unsynced[:rows]
         output.synced_bytes = size
         if output.owed_rows:
-            output.owed_rows, output.is_owed = 0, False
+            output.owed_rows, output.owed_since_s = 0, float("inf")
         if output.is_moved:
             output.synced_bytes = output.size_bytes = output.inode = 0
             output.is_moved = False
