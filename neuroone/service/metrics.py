@@ -4,6 +4,7 @@ Services count in dictionaries and arrays, and these are read when somebody asks
 nothing more than the counting (docs/decisions/0013).
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -25,6 +26,8 @@ from neuroone.mqtt.identity import Identity
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """The text format that every version of Prometheus reads."""
+PAGE_PERIOD_S: Final = 1.0
+"""A page is shown for so long: with thousands of students it takes 15 ms to make, and anybody may ask for it."""
 CLIENT_COUNTERS: Final = {
     "connects": "Connections to the broker that it accepted.",
     "published": "Messages accepted for sending to the broker.",
@@ -74,11 +77,18 @@ class Metrics(Collector):
     """The metrics of one service. ``own`` yields what it has beside those of every service, from this moment."""
 
     def __init__(
-        self, identity: Identity, is_connected: Callable[[], bool], own: Callable[[], Iterable[Metric]]
+        self,
+        identity: Identity,
+        is_connected: Callable[[], bool],
+        own: Callable[[], Iterable[Metric]],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._build = {"service": identity.service, "version": identity.version, "python": python_version()}
         self._is_connected = is_connected
         self._own = own
+        self._steady = steady
+        self._page = b""
+        self._made_s = float("-inf")
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -92,8 +102,12 @@ class Metrics(Collector):
         yield from self._own()
 
     def page(self) -> bytes:
-        """Make the page of this moment."""
-        return generate_latest(self._registry)
+        """Return the page, at most PAGE_PERIOD_S old."""
+        now_s = self._steady()
+        if now_s - self._made_s >= PAGE_PERIOD_S:
+            self._page = generate_latest(self._registry)
+            self._made_s = now_s
+        return self._page
 
 
 def counters(prefix: str, helps: Mapping[str, str], values: Mapping[str, float]) -> Iterator[Metric]:

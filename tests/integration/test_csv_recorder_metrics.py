@@ -90,10 +90,10 @@ def test_a_recorder_under_load_is_watched(broker: Broker, tmp_path: Path) -> Non
         assert rows == sorted(rows)
         wait_for(lambda: scrape(port)[RECORDER + "rows_total"] == 2000, "2000 rows")
         wait_for(lesson.is_recorded, "every row")
+        wait_for(lambda: scrape(port)[RECORDER + "unwritten_rows"] == 0, "an empty inbox")
         samples = scrape(port)
     assert samples["neuroone_broker_connected"] == 1
     assert samples[RECORDER + "sessions_open"] == samples[RECORDER + "sessions_opened_total"] == 20
-    assert samples[RECORDER + "unwritten_rows"] == 0
     assert samples[RECORDER + "disk_works"] == 1
     assert samples[RECORDER + "free_bytes"] > 0
     assert samples[RECORDER + "duplicates_total"] == samples[RECORDER + "gaps_total"] == 0
@@ -122,9 +122,9 @@ def test_a_fault_of_one_file_has_its_kind_and_no_name(broker: Broker, tmp_path: 
         lesson.send("Joao_Silva", 3)
         kind = RECORDER + 'disk_faults_total{kind="EISDIR"}'
         wait_for(lambda: scrape(port).get(kind, 0) >= 1, "the fault")
+        wait_for(lambda: scrape(port)[RECORDER + "unwritten_rows"] == 3, "rows that wait")
         samples = scrape(port)
         assert samples[RECORDER + "faulty_files"] == samples[RECORDER + "disk_works"] == 1
-        assert samples[RECORDER + "unwritten_rows"] == 3
         assert samples[RECORDER + "oldest_unsettled_row_age_seconds"] > 0
         assert "Joao" not in get(port, "/metrics")[1]
         lesson.send("Ana", 10)

@@ -8,7 +8,7 @@ from prometheus_client.core import CollectorRegistry
 
 from neuroone import __version__
 from neuroone.mqtt.identity import Identity
-from neuroone.service.metrics import Histogram, Metrics, counter_by, counters, gauges
+from neuroone.service.metrics import PAGE_PERIOD_S, Histogram, Metrics, counter_by, counters, gauges
 from tests.support.scrapes import checked
 
 IDENTITY = Identity("local", "csv_recorder", "main", __version__, epoch=1, run="now")
@@ -49,22 +49,42 @@ def test_a_histogram_without_values_is_shown():
     assert samples["wait_seconds_count",] == 0
 
 
-def test_numbers_are_those_of_the_moment_of_the_question():
-    totals = {"rows": 1, "unknown": 5}
-    metrics = Metrics(IDENTITY, lambda: False, lambda: counters("x_", {"rows": "Rows that were written."}, totals))
+def test_numbers_are_those_of_the_last_second():
+    """However often somebody asks: a page takes time to make."""
+    totals, now_s, made = {"rows": 1, "unknown": 5}, 0.0, []
+
+    def own():
+        made.append(now_s)
+        return counters("x_", {"rows": "Rows that were written."}, totals)
+
+    metrics = Metrics(IDENTITY, lambda: False, own, lambda: now_s)
     assert "\nx_rows_total 1.0\n" in metrics.page().decode()
     totals["rows"] = 2
+    for _ in range(100):
+        now_s += PAGE_PERIOD_S / 101
+        assert "\nx_rows_total 1.0\n" in metrics.page().decode()
+    now_s = PAGE_PERIOD_S
     assert "\nx_rows_total 2.0\n" in metrics.page().decode()
+    assert made == [0.0, PAGE_PERIOD_S]
+
+
+def test_a_page_that_could_not_be_made_is_made_at_the_next_question():
+    numbers: dict[str, float] = {}
+    metrics = Metrics(IDENTITY, lambda: True, lambda: gauges("x_", {"at": "Which of the two."}, numbers), lambda: 0.0)
+    with pytest.raises(KeyError):
+        metrics.page()
+    numbers["at"] = 3
+    assert b"x_at 3.0" in metrics.page()
 
 
 def test_every_service_says_what_it_is_and_whether_its_broker_is_there():
-    is_connected = False
-    page = Metrics(IDENTITY, lambda: is_connected, lambda: ())
+    is_connected, now_s = False, 0.0
+    page = Metrics(IDENTITY, lambda: is_connected, tuple, lambda: now_s)
     found = {metric.name: metric.samples[0] for metric in checked(page.page().decode())}
     assert found["neuroone_build_info"].labels["service"] == "csv_recorder"
     assert found["neuroone_build_info"].labels["version"] == __version__
     assert found["neuroone_broker_connected"].value == 0
-    is_connected = True
+    is_connected, now_s = True, PAGE_PERIOD_S
     assert "\nneuroone_broker_connected 1.0\n" in page.page().decode()
 
 
