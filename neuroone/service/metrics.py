@@ -91,7 +91,7 @@ class Metrics(Collector):
         self._made_s = float("-inf")
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        _Process(registry=self._registry)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric but those of the process."""
@@ -108,6 +108,16 @@ class Metrics(Collector):
             self._page = generate_latest(self._registry)
             self._made_s = now_s
         return self._page
+
+
+class _Process(ProcessCollector):
+    """The metrics of the process, also where /proc shows nothing but processes (ProcSubset=pid of systemd)."""
+
+    def _boot_time(self) -> float:
+        clock = getattr(time, "CLOCK_BOOTTIME", None)
+        if clock is None:
+            raise OSError("there is no /proc here")
+        return time.time() - time.clock_gettime(clock)
 
 
 def counters(prefix: str, helps: Mapping[str, str], values: Mapping[str, float]) -> Iterator[Metric]:
