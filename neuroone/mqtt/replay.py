@@ -113,15 +113,16 @@ class ReplayBuffer:
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""
+        now_s = self._clock()
         session = self._session(stream)
         was_refused = seq in session.refused
         if was_refused:
             session.refused -= {seq}
         if (seq > session.acked or was_refused) and outgoing.arrived_s is not None:
-            self.on_first_ack(self._clock() - outgoing.arrived_s)
+            self.on_first_ack(now_s - outgoing.arrived_s)
         session.acked = max(session.acked, seq)
         if seq > session.covered:
-            self._keep(stream, seq, outgoing, is_late=was_refused)
+            self._keep(stream, _Kept(seq, now_s, outgoing), is_late=was_refused)
         up_to = session.up_to(session.acked)
         if up_to >= 0:
             self.on_acked(stream, up_to)
@@ -187,18 +188,19 @@ class ReplayBuffer:
             self._sessions.move_to_end(stream)
         return session
 
-    def _keep(self, stream: Stream, seq: int, outgoing: Outgoing, *, is_late: bool) -> None:
-        if self._size_bytes + len(outgoing.payload) > KEPT_MAX_BYTES:
+    def _keep(self, stream: Stream, new: _Kept, *, is_late: bool) -> None:
+        size_bytes = len(new.outgoing.payload)
+        if self._size_bytes + size_bytes > KEPT_MAX_BYTES:
             self._give_up(1)
             return
         kept = self._kept.setdefault(stream, [])
-        if kept and seq <= kept[-1].seq and not is_late:
+        if kept and new.seq <= kept[-1].seq and not is_late:
             return  # it was sent again, and is still kept
-        kept.append(_Kept(seq, self._clock(), outgoing))
+        kept.append(new)
         if is_late:
             self._kept[stream] = sorted(kept, key=lambda each: each.seq)
         self._length += 1
-        self._size_bytes += len(outgoing.payload)
+        self._size_bytes += size_bytes
 
     def _give_up(self, readings: int) -> None:
         if self._had_recorder:

@@ -178,6 +178,18 @@ def test_only_the_door_is_open(stack: Stack) -> None:
     assert set(ports) <= {0}
 
 
+def test_prometheus_can_scrape_what_its_configuration_names(stack: Stack) -> None:
+    """From a container of the network "inside"; the port of the recorder's metrics is not published."""
+    program = (
+        "import urllib.request\n"
+        "for address in ('ws_gateway:8080', 'csv_recorder:8081'):\n"
+        "    print(urllib.request.urlopen(f'http://{address}/metrics', timeout=10).read().decode())\n"
+    )
+    lines = stack.compose("exec", "-T", "ws_gateway", "python", "-c", program).splitlines()
+    assert lines.count("neuroone_broker_connected 1.0") == 2
+    assert any(line.startswith("neuroone_recorder_free_bytes ") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("service", "user", "other"),
     [
