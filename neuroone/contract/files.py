@@ -17,6 +17,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
 from neuroone.contract.topics import HASH_CHARS, with_hash
@@ -62,6 +64,9 @@ CHECK_CHARS: Final = 8
 """A CRC-32 in hexadecimal."""
 CELL_MAX_CHARS: Final = 1000
 """Free text in one cell: a marker's note."""
+CELLS_MAX: Final = 16_384
+"""Texts whose cells are remembered: the ids of the sessions that a recorder writes in turn. At most 20 MB."""
+_to_json: Final = msgspec.json.Encoder().encode
 _values_of: Final = attrgetter(*VALUES)
 _TEN: Final = ",".join(["%d"] * len(VALUES))
 _ROW_ENDS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
@@ -234,10 +239,12 @@ def student_rows(content: bytes) -> Rows:
 
 def time_text(time: datetime) -> str:
     """Write a UTC time as messages do."""
-    return time.isoformat(timespec="microseconds")[:-6] + "Z"
+    if not time.microsecond:  # msgspec leaves out a fraction of zero
+        return time.isoformat(timespec="microseconds")[:-6] + "Z"
+    return _to_json(time)[1:-1].decode()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=CELLS_MAX)
 def cell(text: str) -> str:
     """Write free text as one cell: quoted where CSV needs it, without characters that would end the row."""
     text = _ROW_ENDS.sub(" ", text[:CELL_MAX_CHARS])

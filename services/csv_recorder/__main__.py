@@ -32,6 +32,7 @@ from csv_recorder.settings import (
 from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
+from neuroone.service.open_files import allow_many_files
 
 EXPORT: Final = "csv-recorder-export"
 """The extra with the packages of all formats."""
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: RunSettings, stop: Stop) -> int:
     """Record until ``stop``."""
-    return Service(settings, stop).run()
+    return Service(settings, stop, allow_many_files()).run()
 
 
 def report(settings: ReportSettings, stop: Stop) -> int:

@@ -23,6 +23,7 @@ from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Histogram, Metrics
+from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
 from ws_gateway.access import Access, join_codes_in, token_in
 from ws_gateway.dashboards import Dashboards
@@ -130,7 +131,7 @@ class Service:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         self._stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
-        _allow_many_files()
+        allow_many_files()  # every connection is one
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         # Listen before the broker is told that the gateway is online.
@@ -243,12 +244,3 @@ def _access(given: Settings) -> Access:
         token = token_in(given.token_file)
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
     return Access(None if given.open_dashboards else token, codes, time.monotonic, open_here=given.open_here)
-
-
-def _allow_many_files() -> None:
-    """Raise the limit of open files as far as the system allows: every connection is one."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -99,13 +99,16 @@ class Descriptions:
             error = describing.failed.get(before.id)
             if error is not None:
                 self._fail(before.id, error, now_s)
-            elif session is None or session.progress != before.progress or session.about != before.about:
-                self._due[before.id] = None  # it went on: the sidecar must not say that it is closed
-            else:
-                self.faults.pop(before.id, None)
-                self._due.pop(before.id, None)
-                if is_closing and self._writer.is_settled(session):
-                    closed.append(session)
+                continue
+            self.faults.pop(before.id, None)
+            self._due.pop(before.id, None)
+            if session is None:
+                continue
+            went_on = session.about != before.about or (is_closing and session.progress != before.progress)
+            if went_on:
+                self._due[before.id] = None  # the sidecar must not say that it is closed
+            elif is_closing and self._writer.is_settled(session):
+                closed.append(session)
         if closed:
             self._close(closed)
 

@@ -11,16 +11,23 @@ import sqlite3
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
+from filelock import FileLock, Timeout
 
+from csv_recorder.live import inbox_of_2
+from csv_recorder.live.rows import Kind, Row, pack, unpack
 from csv_recorder.live.sessions import About, Progress, Session
 
+LOCK_FILE: Final = ".inbox.lock"
+"""Whoever holds its lock is the only one who writes."""
+LOCKED_TIMEOUT_S: Final = 2.0
+"""A recorder that is just ending has let go of the inbox by then."""
+WAL_MAX_BYTES: Final = 16 * 2**20
+"""What a burst made larger is made small again at the next checkpoint."""
 SCHEMA_VERSION: Final = 3
-_OLD_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (
@@ -52,36 +59,8 @@ CREATE INDEX owed_by_output ON owed (output);
 CREATE TABLE running (seconds REAL NOT NULL);
 INSERT INTO running VALUES (0);
 """
-_ROW: Final = struct.Struct("<IBqI")
-_OLD_ROW: Final = struct.Struct("<IIqI")
 _SESSION: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about, open"
 _FILE: Final = "id, path, name, session, bytes"
-
-
-class Kind(IntEnum):
-    """Where a row goes."""
-
-    READING = 1
-    """The session's readings, and from there the student's file."""
-    RAW = 2
-    EVENT = 3
-    GROUP_EVENT = 4
-    """The events of a group; its owner is a file."""
-    STUDENT = 5
-    """The student's file only: a reading that waits for an earlier one, in the session's file already."""
-    LETTER = 6
-    """The dead letters."""
-    READING_ALONE = 7
-    """The session's readings only: from an inbox of an earlier version, which has the student's row apart."""
-
-
-class Row(NamedTuple):
-    """One row. ``owner`` is the number of its session, or of its file for `GROUP_EVENT`; ``seq`` is -1 for none."""
-
-    owner: int
-    kind: int
-    seq: int
-    content: bytes
 
 
 @dataclass(slots=True)
@@ -104,29 +83,53 @@ class Inbox:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = FileLock(path.with_name(LOCK_FILE), LOCKED_TIMEOUT_S, thread_local=False)
         self._db: sqlite3.Connection | None = None
 
     # --- opening, transactions -------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open or make the database. Raises sqlite3.Error, also when another program has it."""
-        db = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        """Open or make the database, and keep other writers out of it. Others may read it, by `open_to_read`.
+
+        Raises sqlite3.Error, also when another program writes to it, and OSError.
+        """
         try:
-            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._lock.acquire()
+        except Timeout:
+            raise sqlite3.OperationalError("database is locked") from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def open_to_read(self) -> None:
+        """Open the database to read what is stored, also while a recorder writes. Raises sqlite3.Error."""
+        address = f"{self._path.resolve().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(address, uri=True, timeout=LOCKED_TIMEOUT_S, isolation_level=None)
+        self._db.execute("PRAGMA query_only=1")
+
+    def _open(self) -> None:
+        db = sqlite3.connect(self._path, timeout=LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
             db.execute("PRAGMA journal_mode=WAL")
+            db.execute(f"PRAGMA journal_size_limit={WAL_MAX_BYTES}")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _OLD_VERSION, SCHEMA_VERSION):
+            if version not in (0, inbox_of_2.VERSION, SCHEMA_VERSION):
                 raise sqlite3.DatabaseError(f"it was made by another version (schema {version})")
             if version == 0:
                 _execute_all(db, _SCHEMA)
             if version != SCHEMA_VERSION:
                 _execute_all(db, _SINCE_3)
-                _convert(db)
+                inbox_of_2.convert(db)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
-        except sqlite3.Error:
+        except (ValueError, KeyError, TypeError, struct.error) as error:
+            db.close()
+            raise sqlite3.DatabaseError(f"what it holds cannot be read ({error})") from None
+        except BaseException:
             db.close()
             raise
         self._db = db
@@ -142,6 +145,7 @@ class Inbox:
             with contextlib.suppress(sqlite3.Error):  # what is committed stays; the rest was not promised
                 self._db.close()
             self._db = None
+            self._lock.release()
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -275,13 +279,13 @@ class Inbox:
 
     def put(self, rows: Iterable[Row]) -> tuple[int, int]:
         """Store rows that wait for their files; return the number of this batch, which rises, and its size in bytes."""
-        packed = _pack(rows)
+        packed = pack(rows)
         return self._run("INSERT INTO batches (rows) VALUES (?)", (packed,)).lastrowid or 0, len(packed)
 
     def waiting(self) -> Iterator[Row]:
         """Yield the rows that wait, in the order in which they came."""
         for (blob,) in self._run("SELECT rows FROM batches ORDER BY id"):
-            yield from _unpack(blob)
+            yield from unpack(blob)
 
     def last_batch(self) -> int:
         """Return the number of the newest batch; 0 if there is none."""
@@ -291,17 +295,17 @@ class Inbox:
         """Forget every row up to that batch but those still held: they are in synced files, or owed."""
         # The newest number stays taken, so that later batches have higher ones.
         self._run("DELETE FROM batches WHERE id < ?", (up_to,))
-        self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(held), up_to))
+        self._run("UPDATE batches SET rows = ? WHERE id = ?", (pack(held), up_to))
 
     def owe(self, output: str, contents: Sequence[bytes]) -> None:
         """Store rows of a file that cannot be written now, behind those that it is owed already."""
-        packed = _pack(Row(0, 0, -1, content) for content in contents)
+        packed = pack(Row(0, 0, -1, content) for content in contents)
         self._run("INSERT INTO owed (output, rows) VALUES (?, ?)", (output, packed))
 
     def owed(self, output: str) -> list[bytes]:
         """Return the rows that a file is owed, in order."""
         found = self._run("SELECT rows FROM owed WHERE output = ? ORDER BY id", (output,))
-        return [row.content for (blob,) in found for row in _unpack(blob)]
+        return [row.content for (blob,) in found for row in unpack(blob)]
 
     def owing(self) -> set[str]:
         """Return the files that are owed rows."""
@@ -338,10 +342,10 @@ class Inbox:
             for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
                 kept = [
                     row
-                    for row in _unpack(blob)
+                    for row in unpack(blob)
                     if row.owner not in (files if row.kind == Kind.GROUP_EVENT else sessions) or row.kind == Kind.LETTER
                 ]
-                self._run("UPDATE batches SET rows = ? WHERE id = ?", (_pack(kept), number))
+                self._run("UPDATE batches SET rows = ? WHERE id = ?", (pack(kept), number))
             delete = self._db_of().executemany
             delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
             delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
@@ -386,58 +390,15 @@ def _execute_all(db: sqlite3.Connection, script: str) -> None:
         db.execute(statement)
 
 
-def _convert(db: sqlite3.Connection) -> None:
-    """Bring what an inbox of version 2 holds to version 3."""
-    db.execute("UPDATE sessions SET last_s = 0")
-    db.execute("UPDATE events SET last_s = 0")
-    for id, text in db.execute("SELECT id, about FROM sessions").fetchall():
-        about = json.loads(text)
-        if about:
-            about["parts"] = {kind: number for kind, (number, _) in about["parts"].items()}
-            db.execute("UPDATE sessions SET about = ? WHERE id = ?", (json.dumps(about), id))
-    files = {each[0]: File(*each) for each in db.execute(f"SELECT {_FILE} FROM files")}  # noqa: S608
-    for number, blob in db.execute("SELECT id, rows FROM batches").fetchall():
-        rows = [_converted(files[file], file, row) for file, row in _unpack_old(blob)]
-        db.execute("UPDATE batches SET rows = ? WHERE id = ?", (_pack(rows), number))
-
-
-def _converted(file: File, id: int, row: Row) -> Row:
-    if file.name is not None:
-        return row._replace(kind=Kind.STUDENT)
-    if file.session is None:
-        return row._replace(owner=id, kind=Kind.GROUP_EVENT)
-    name = file.path.rpartition("/")[2]
-    kinds = {"readings": Kind.READING_ALONE, "raw": Kind.RAW, "events": Kind.EVENT}
-    return row._replace(kind=next(kind for start, kind in kinds.items() if name.startswith(start)))
-
-
-def _unpack_old(blob: bytes) -> Iterator[tuple[int, Row]]:
-    at = 0
-    while at < len(blob):
-        file, session, seq, length = _OLD_ROW.unpack_from(blob, at)
-        at += _OLD_ROW.size + length
-        yield file, Row(session, 0, seq, blob[at - length : at])
-
-
 def _session(found: tuple[Any, ...]) -> Session:
     id, stream, session, seq, rows, duplicates, holes, lost, about, is_open = found
-    progress = Progress(seq, rows, duplicates, tuple((first, last) for first, last in json.loads(holes)), lost)
-    described = None if about == "{}" else msgspec.json.decode(about, type=About)
+    try:
+        progress = Progress(seq, rows, duplicates, tuple((first, last) for first, last in json.loads(holes)), lost)
+        described = None if about == "{}" else msgspec.json.decode(about, type=About)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"session {id} cannot be read ({error})") from None
     return Session(id, stream, session, progress, described, bool(is_open))
 
 
 def _about_text(about: About | None) -> str:
     return "{}" if about is None else msgspec.json.encode(about).decode()
-
-
-def _pack(rows: Iterable[Row]) -> bytes:
-    pack = _ROW.pack
-    return b"".join([part for row in rows for part in (pack(row[0], row[1], row[2], len(row[3])), row[3])])
-
-
-def _unpack(blob: bytes) -> Iterator[Row]:
-    at = 0
-    while at < len(blob):
-        owner, kind, seq, length = _ROW.unpack_from(blob, at)
-        at += _ROW.size + length
-        yield Row(owner, kind, seq, blob[at - length : at])

@@ -4,15 +4,16 @@ Everything is worked out on copies, which replace what is in memory only after t
 but the inbox is touched here, so no other file can refuse a batch.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from csv_recorder.live.inbox import Inbox, Kind, Row
-from csv_recorder.live.sessions import SEQ_JUMP_MAX, About, Key, Session, Sessions
+from csv_recorder.live.dead_letters import letter_of
+from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.rows import Kind, Row
+from csv_recorder.live.sessions import NOTHING, SEQ_JUMP_MAX, About, Key, Progress, Session, Sessions
 from neuroone.contract.errors import BadMessage, ContractError
 from neuroone.contract.files import event_row, file_key, group_events_path, raw_row, reading_row, time_text
 from neuroone.contract.messages import EventType, GroupEvent, RawBlock, Reading, StreamState, StreamStatus
@@ -26,13 +27,18 @@ COUNTER_MAX: Final = 2**53 - 1
 
 @dataclass(slots=True)
 class Batch:
-    """What deliveries change: rows to write, and the new state of what they touch."""
+    """What deliveries change: rows to write, and the new state of what they touch.
+
+    ``progress`` is by session; ``sessions`` are copies of those of which more has changed. ``next_seqs`` has the seq
+    that each session expected before; ``streams`` (group, source, session) are to hear what became durable.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    progress: dict[int, Progress] = field(default_factory=dict)
     sessions: dict[Key, Session] = field(default_factory=dict)
     described: dict[int, Session] = field(default_factory=dict)
     classes: dict[str, str | None] = field(default_factory=dict)
-    streams: dict[tuple[str, Key], None] = field(default_factory=dict)
+    streams: dict[tuple[str, str, str], None] = field(default_factory=dict)
     next_seqs: dict[int, int] = field(default_factory=dict)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
@@ -85,6 +91,7 @@ class Intake:
         self._inbox.commit()
         for session in batch.sessions.values():
             self._sessions.put(session)
+        self._sessions.advance(batch.progress, self._steady())
         for group, name in batch.classes.items():
             self.classes.pop(group, None)
             if name is not None:
@@ -115,28 +122,26 @@ class Intake:
     def _accept_reading(self, topic: Topic, reading: Reading, batch: Batch) -> None:
         group, source = topic.ids
         key = (group, reading.session)
-        session = batch.sessions.get(key) or self._copy(key)
+        session = self._known(key, batch) or self._stored(key, batch)
+        before = NOTHING if session is None else batch.progress.get(session.id, session.progress)
         seq = reading.seq
-        jump = seq - (-1 if session is None else session.progress.seq) - 1
+        jump = seq - before.seq - 1
         if jump > SEQ_JUMP_MAX:
             raise BadMessage("seq", f"is more than {SEQ_JUMP_MAX} ahead of the session")
         if session is None:
-            session = self._inbox.add_session(f"{group}/{source}", reading.session)
-        progress = session.progress
-        batch.sessions[key] = session
-        batch.next_seqs.setdefault(session.id, progress.seq + 1)
-        batch.streams[f"{group}/{source}", key] = None
-        after = progress.with_reading(seq)
+            session = batch.sessions[key] = self._inbox.add_session(f"{group}/{source}", reading.session)
+        batch.streams[group, source, reading.session] = None
+        batch.next_seqs.setdefault(session.id, before.seq + 1)
+        after = before.with_reading(seq)
         if after is None:
-            session.progress = progress.with_duplicate()
+            batch.progress[session.id] = before.with_duplicate()
             batch.counters["duplicates"] += 1
             batch.duplicates.append((session.id, seq))
             return
-        session.progress = after
-        if not session.is_recording:
-            self._begin(session, reading, batch)
-        session.active_s = self._steady()
+        batch.progress[session.id] = after
         batch.rows.append(Row(session.id, Kind.READING, seq, reading_row(reading)))
+        if not session.is_recording:
+            self._begin(self._own(session, batch), reading, batch)
         counters = batch.counters
         counters["rows"] += 1
         if jump > 0:
@@ -157,9 +162,8 @@ class Intake:
         session = self._known((topic.ids[0], state.session), batch)
         if session is None or not session.is_recording or session.status is state.status:
             return
-        session = session.copy()
+        session = self._own(session, batch)
         session.status, session.has_ended = state.status, state.status is StreamStatus.OFFLINE
-        batch.sessions[session.key] = session
         batch.rows.append(Row(session.id, Kind.EVENT, -1, event_row(state.time, str(state.status))))
 
     def _accept_event(self, group: str, event: GroupEvent, batch: Batch) -> None:
@@ -199,28 +203,25 @@ class Intake:
         batch.described[session.id] = session
 
     def _name_class(self, session: Session, about: About, batch: Batch, name: str) -> None:
-        if session.key not in batch.sessions:
-            session = session.copy()
-            batch.sessions[session.key] = session
+        session = self._own(session, batch)
         session.about = msgspec.structs.replace(about, class_=name)
         batch.described[session.id] = session
 
     def _known(self, key: Key, batch: Batch) -> Session | None:
         return batch.sessions.get(key) or self._sessions.by_key(key)
 
-    def _copy(self, key: Key) -> Session | None:
-        known = self._sessions.by_key(key)
-        if known is not None:
-            return known.copy()
-        return self._inbox.session(*key)
+    def _stored(self, key: Key, batch: Batch) -> Session | None:
+        """Return a session that is not in memory, as it is stored."""
+        session = self._inbox.session(*key)
+        if session is not None:
+            batch.sessions[key] = session
+        return session
+
+    def _own(self, session: Session, batch: Batch) -> Session:
+        """Return the copy of a session that this batch may change."""
+        return batch.sessions.setdefault(session.key, session.copy())
 
     def _group_file(self, path: str) -> int:
         """Return the number of a file of a group's events, stored if it is new; the writer makes it."""
         key = file_key(path)
         return (self._inbox.file_by_key(key) or self._inbox.add_file(key, path, None, None, -1)).id
-
-
-def letter_of(delivery: Delivery, error: ContractError) -> bytes:
-    """Return the line that keeps a message that the contract refuses: topic, fault, payload in hexadecimal."""
-    letter = {"topic": delivery.topic, "fault": str(error), "payload": delivery.payload.hex()}
-    return (json.dumps(letter) + "\n").encode()

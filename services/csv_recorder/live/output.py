@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-HANDLES_MAX: Final = 1024
-"""Files that are kept open: opening and closing costs four times as much as writing a row. Linux allows a process 1024
-by default; `allow_many_files` raises that to what the system permits, 4096 or more."""
+HANDLES_MAX: Final = 8192
+"""Files that are kept open, if the system allows it: two for each of 4000 students. Opening and closing one costs four
+times as much as writing a row."""
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 """Between two tries to write a file that has a fault: the delay doubles up to this."""
@@ -91,8 +91,9 @@ class Disk:
     ``faults`` counts what `count_fault` was told, by the system's name of the error.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, handles_max: int = HANDLES_MAX) -> None:
         self._directory = directory
+        self._handles_max = handles_max
         self._handles: OrderedDict[str, int] = OrderedDict()
         self.faults: Counter[str] = Counter()
 
@@ -133,7 +134,8 @@ class Disk:
     def cut_back(self, output: Output, ours: Collection[bytes]) -> None:
         """End a file at its synced size. What a person appended since is kept beside it, in ``.appended-by-hand``.
 
-        ``ours`` are the rows that may stand there. A tail with none of them is nobody's loss and stays.
+        ``ours`` are the rows that may stand there. A tail without any of them, or a part of one, is a person's and
+        stays.
         """
         try:
             size = self._stat(output.path).st_size
@@ -146,9 +148,11 @@ class Disk:
         handle = self._open(output.path)
         start = min(max(output.synced_bytes, 0), size)
         tail = b"" if size - start > TAIL_MAX_BYTES else _read(handle, start, size)
+        firsts = ours
         if not start:
-            tail = _without_header(tail, output.header)
-        is_ours, by_hand = _judge(tail, ours)
+            firsts = {output.header, *ours}
+            tail = b"" if output.header.startswith(tail) else tail.removeprefix(output.header)
+        is_ours, by_hand = _judge(tail, ours, firsts)
         if is_ours or not (start or tail):
             if by_hand:
                 self._keep_aside(output.path, by_hand)
@@ -184,18 +188,8 @@ class Disk:
 
     def sync(self, path: str) -> None:
         """Bring a file, or a folder's entries, onto the disk. May run in another thread."""
-        try:
-            handle = os.open(f"{self._directory}{os.sep}{path}", os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-        except FileNotFoundError:
-            return  # somebody moved it away
-        except OSError as error:
-            if os.name != "posix" and error.errno == errno.EACCES:
-                return  # Windows opens no folder
-            raise
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with contextlib.suppress(FileNotFoundError):  # somebody moved it away
+            sync_path(self._directory / path)
 
     def close(self, path: str, *, sync: bool = False) -> None:
         """Let go of a file's handle, if it is open."""
@@ -227,7 +221,7 @@ class Disk:
             self.close_all()
             handle = self._new_handle(path)
         self._handles[path] = handle
-        if len(self._handles) > HANDLES_MAX:
+        if len(self._handles) > self._handles_max:
             os.close(self._handles.popitem(last=False)[1])
         return handle
 
@@ -250,7 +244,7 @@ class Disk:
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Replace a file in one step, with ``sync`` also if the power fails. Raises OSError."""
+    """Replace a file in one step; with ``sync`` it is on the disk when this returns. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as stream:
         stream.write(content)
@@ -258,6 +252,22 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     temporary.replace(path)
+    if sync:
+        sync_path(path.parent)
+
+
+def sync_path(path: Path) -> None:
+    """Bring a file, or a folder's entries, onto the disk. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    except OSError as error:
+        if os.name != "posix" and error.errno == errno.EACCES:
+            return  # Windows opens no folder
+        raise
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def folders_of(paths: Iterable[str]) -> set[str]:
@@ -282,14 +292,11 @@ def _read(handle: int, start: int, end: int) -> bytes:
         return stream.read(end - start)
 
 
-def _without_header(tail: bytes, header: bytes) -> bytes:
-    return b"" if header.startswith(tail) else tail.removeprefix(header)
-
-
-def _judge(tail: bytes, ours: Collection[bytes]) -> tuple[bool, bytes]:
+def _judge(tail: bytes, ours: Collection[bytes], firsts: Collection[bytes]) -> tuple[bool, bytes]:
     """Return True if a crash may have left this tail, and the lines in it that a person wrote.
 
-    A crash leaves rows of ours, a part of one, or damage: NULs, and bytes that are no text.
+    A crash leaves rows of ours, a part of one, or damage: NULs, and bytes that are no text. Another program may have
+    appended to a part of a row: so a tail that begins as one of ``firsts`` does is taken for ours.
     """
     *lines, torn = tail.split(b"\n")
     by_hand = [
@@ -298,7 +305,8 @@ def _judge(tail: bytes, ours: Collection[bytes]) -> tuple[bool, bytes]:
     is_torn = bool(torn) and any(row.startswith(torn) for row in ours)
     if torn.strip(b"\0 \t\r") and not is_torn:
         by_hand.append(torn.replace(b"\0", b""))
-    has_ours = is_torn or len(by_hand) < sum(bool(line.strip()) for line in (*lines, torn))
+    begins_as_ours = any(row[:1] == tail[:1] for row in firsts) if tail else False
+    has_ours = is_torn or begins_as_ours or len(by_hand) < sum(bool(line.strip()) for line in (*lines, torn))
     return has_ours or not _is_text(tail), b"".join(line + b"\n" for line in by_hand)
 
 

@@ -5,9 +5,7 @@ that leaves in doubt what is stored, everything in memory begins again from what
 """
 
 import contextlib
-import csv
 import errno
-import io
 import logging
 import sqlite3
 import time
@@ -17,15 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from csv_recorder.live.dead_letters import LetterLog
 from csv_recorder.live.descriptions import Describing, Descriptions
-from csv_recorder.live.inbox import Inbox, Kind, Row
+from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.intake import Batch, Intake
-from csv_recorder.live.output import Disk, write_whole
+from csv_recorder.live.output import HANDLES_MAX, Disk
 from csv_recorder.live.reorder import Hole
-from csv_recorder.live.sessions import Key, Sessions
+from csv_recorder.live.rows import Kind, Row
+from csv_recorder.live.sessions import Sessions
+from csv_recorder.live.student_files import write_index
 from csv_recorder.live.writer import Settling, Writer
-from neuroone.contract.errors import ContractError, SettingsError
-from neuroone.contract.files import INBOX_FILE, INDEX, INDEX_COLUMNS, event_row
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import INBOX_FILE, INDEX, event_row
 from neuroone.contract.messages import RecordedStream
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.session import SESSION_EXPIRY_S
@@ -36,22 +37,23 @@ TURN_MIN_S: Final = 1.0
 TURN_MAX_S: Final = 5.0
 TURN_OF_SESSION_S: Final = 0.002
 """A class sees its rows after a second, 2500 students after five. The inbox is what is durable."""
-LETTERS_LOGGED_MAX: Final = 5
-LETTERS_LOGGED_S: Final = 60.0
-"""Lines about invalid messages in so much time; the others are counted in the next."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is written. ``csv``: ``{Nome}.csv`` too. A file of a session is ended at a size or at an age."""
+    """What is written. ``csv``: ``{Nome}.csv`` too. A file of a session is ended at a size or at an age.
+
+    ``handles_max`` files are kept open.
+    """
 
     site: str = "local"
     version: str = "0"
     csv: bool = True
     rotate_bytes: int = 64 * 2**20
     rotate_s: float = 24 * 3600.0
+    handles_max: int = HANDLES_MAX
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ class Recorder:
         self._inbox = Inbox(directory / INBOX_FILE)
         self._sessions = Sessions()
         self._intake = Intake(self._inbox, self._sessions, steady, self._running_s)
-        self.disk = Disk(directory)
+        self.disk = Disk(directory, options.handles_max)
         self._writer = Writer(
             self._inbox,
             self.disk,
@@ -108,10 +110,10 @@ class Recorder:
             directory, options.site, options.version, self._inbox, self._sessions, self._writer, steady
         )
         self._stored = _Stored()
-        self._receipts: dict[tuple[str, Key], None] = {}
+        self._receipts: dict[tuple[str, str, str], None] = {}
         self._notes: list[Row] = []
         self._indexed = 0
-        self._logged: list[float] = []
+        self._letter_log = LetterLog(steady)
         self._counters = dict.fromkeys(("rows_taken_away", "restarts_from_stored"), 0)
 
     # --- what others ask -------------------------------------------------------------------------
@@ -258,15 +260,15 @@ class Recorder:
             known = self._sessions.by_id(id)
             if known is not None and known.is_recording:
                 self._note(id, event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
-        self._log(batch.faults)
+        self._letter_log.write(batch.faults, self._intake.counters["dead_letters"])
 
     def receipts(self) -> list[RecordedStream]:
         """Return what became durable since the last call."""
         streams = []
-        for stream, key in self._receipts:
-            session = self._sessions.by_key(key) or self._inbox.session(*key)
+        for group, source, id in self._receipts:
+            session = self._sessions.by_key((group, id)) or self._inbox.session(group, id)
             if session is not None:
-                streams.append(session.receipt(stream))
+                streams.append(session.receipt(group, source))
         self._receipts.clear()
         return streams
 
@@ -275,7 +277,7 @@ class Recorder:
             self._stored.last_batch = batch.number
             self._stored.unsettled_since_s = min(self._stored.unsettled_since_s, self._steady())
         self._stored.unsettled_bytes += batch.size_bytes
-        self._stored.changed.update(dict.fromkeys(session.id for session in batch.sessions.values()))
+        self._stored.changed.update(dict.fromkeys(batch.progress))
         self._writer.distribute(batch.rows, batch.next_seqs, batch.released)
 
     def _check_inbox(self) -> None:
@@ -297,17 +299,20 @@ class Recorder:
         return (self._directory / INBOX_FILE).stat().st_ino
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Undo what the inbox refused; where even that fails, or is in doubt, begin again from what is stored."""
+    def _transaction(self, *, on_copies: bool = True) -> Iterator[None]:
+        """Undo what the inbox refused.
+
+        Where even that fails, or is in doubt, or memory is ahead of it, everything begins again from what is stored.
+        """
         try:
             yield
         except BaseException as error:
-            is_full = getattr(error, "sqlite_errorcode", None) in _HARMLESS
+            is_harmless = on_copies and getattr(error, "sqlite_errorcode", None) in _HARMLESS
             try:
                 self._inbox.rollback()
             except sqlite3.Error:
-                is_full = False
-            if not is_full:
+                is_harmless = False
+            if not is_harmless:
                 self._stored.is_in_doubt = True
             raise
 
@@ -322,7 +327,7 @@ class Recorder:
         self._write(all=all)
 
     def _write(self, *, all: bool = False) -> None:
-        with self._transaction():
+        with self._transaction(on_copies=False):
             holes = self._writer.write(all=all)
         self._note_holes(holes)
         if not self._notes:
@@ -331,7 +336,7 @@ class Recorder:
         with self._transaction():
             batch = self._intake.note(notes)
         self._accepted(batch)
-        with self._transaction():
+        with self._transaction(on_copies=False):
             self._writer.write(all=all)
 
     def begin_settling(self) -> Settling | None:
@@ -425,25 +430,12 @@ class Recorder:
 
     def _write_index(self) -> None:
         """Write the file of every name, for a person who looks for one; a fault leaves it to the next time."""
-        path = self._directory / INDEX
         names = self._writer.student_files.names
-        if len(names) == self._indexed and (path.exists() or not names):
+        if len(names) == self._indexed and ((self._directory / INDEX).exists() or not names):
             return  # names come, and never go while a recorder runs
-        text = io.StringIO()
-        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *names])
         with contextlib.suppress(OSError):
-            write_whole(path, text.getvalue().encode())
+            write_index(self._directory, names)
             self._indexed = len(names)
-
-    def _log(self, faults: Sequence[ContractError]) -> None:
-        """Log a few invalid messages a minute: their sender may send thousands."""
-        now_s = self._steady()
-        for fault in faults:
-            self._logged = [each for each in self._logged if now_s - each < LETTERS_LOGGED_S]
-            if len(self._logged) >= LETTERS_LOGGED_MAX:
-                return
-            self._logged.append(now_s)
-            log.warning("message %d is invalid: %s", self._intake.counters["dead_letters"], fault)
 
 
 _HARMLESS: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

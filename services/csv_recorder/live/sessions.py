@@ -1,6 +1,7 @@
 """How far each session is recorded, and which sessions are recording now."""
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,8 +37,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, gc=False):
     """Which readings of a session are recorded.
 
     ``holes`` may still be filled, in rising order; ``lost`` counts the missing readings that are no longer expected.
@@ -76,6 +76,10 @@ class Progress:
         return Progress(self.seq, self.rows, self.duplicates + 1, self.holes, self.lost)
 
 
+NOTHING: Final = Progress()
+"""The progress of a session that has no reading yet."""
+
+
 @dataclass(slots=True)
 class Session:
     """One session of one stream. ``stream`` is ``group/source``; ``active_s`` is the steady time of its last reading.
@@ -86,7 +90,7 @@ class Session:
     id: int
     stream: str
     session: str
-    progress: Progress = Progress()
+    progress: Progress = NOTHING
     about: About | None = None
     open: bool = True
     status: StreamStatus = StreamStatus.ONLINE
@@ -105,21 +109,10 @@ class Session:
 
     def copy(self) -> "Session":
         """Return a copy that may be changed; what it refers to is never changed in place."""
-        return Session(
-            self.id,
-            self.stream,
-            self.session,
-            self.progress,
-            self.about,
-            self.open,
-            self.status,
-            self.has_ended,
-            self.active_s,
-        )
+        return dataclasses.replace(self)
 
-    def receipt(self, stream: str) -> RecordedStream:
-        """Return how far the session is on the disk, for whoever sends it as ``stream``."""
-        group, _, source = stream.partition("/")
+    def receipt(self, group: str, source: str) -> RecordedStream:
+        """Return how far the session is on the disk, for the stream that sends it."""
         progress = self.progress
         return RecordedStream(
             group=group,
@@ -157,6 +150,12 @@ class Sessions:
     def put(self, session: Session) -> None:
         """Keep a session, or the newer state of one."""
         self._by_id[session.id] = self._by_key[session.key] = session
+
+    def advance(self, progress: Mapping[int, Progress], now_s: float) -> None:
+        """Note how far sessions are, by number, and that they were active now."""
+        for id, each in progress.items():
+            session = self._by_id[id]
+            session.progress, session.active_s = each, now_s
 
     def forget_closed(self) -> None:
         """Let go of closed sessions when there are too many; never within a batch, which may be ahead of the inbox."""

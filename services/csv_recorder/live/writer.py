@@ -7,26 +7,20 @@ Rows that a file does not take now are no reason for another file to wait: at th
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
-import msgspec
-
-from csv_recorder.live.inbox import File, Inbox, Kind, Row, output_of_file, output_of_session
+from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import Disk, MovedAway, Output, folders_of
+from csv_recorder.live.outputs import Outputs
 from csv_recorder.live.reorder import Hole, ReorderBuffer
+from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import Progress, Session, Sessions
 from csv_recorder.live.student_files import StudentFiles
 from neuroone.contract.files import (
     DEAD_LETTERS_FILE,
     EVENTS,
-    HEADERS,
     RAW,
     READINGS,
-    file_key,
-    header_of,
-    part_name,
-    session_folders,
     student_row_of,
 )
 
@@ -78,16 +72,12 @@ class Writer:
         self._sessions = sessions
         self._steady = steady
         self._with_students = with_students
-        self._rotate_bytes = rotate_bytes
-        self._rotate_s = rotate_s
-        self._outputs: dict[str, Output] = {}
-        self._due: dict[str, Output] = {}
+        self._outputs = Outputs(inbox, disk, sessions, steady, rotate_bytes=rotate_bytes, rotate_s=rotate_s)
         self._reorder: dict[int, ReorderBuffer[bytes]] = {}
         self._ready: list[tuple[Session, list[bytes]]] = []
         self._released: list[str] = []
         self._may_stand_there: dict[bytes, None] = {}
         self.student_files = StudentFiles(inbox)
-        self.with_new_parts: list[Session] = []
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     # --- what there is to write ------------------------------------------------------------------
@@ -95,15 +85,11 @@ class Writer:
     def load(self) -> None:
         """Begin with what the inbox has: every file is cut back to its synced size, and what waits is written again."""
         self._disk.close_all()
-        for kept in (self._outputs, self._due, self._reorder, self._ready, self._released, self._may_stand_there):
+        for kept in (self._reorder, self._ready, self._released, self._may_stand_there):
             kept.clear()
         files = self._inbox.files()
         self.student_files.load(files, self._steady())
-        owing = self._inbox.owing()
-        for file in files:
-            self._load_file(file, owing)
-        for key in owing - self._outputs.keys():
-            self._load_unplaced(key)
+        self._outputs.load(files, self._inbox.owing())
         rows = [*self._inbox.waiting()]
         self._may_stand_there = {content: None for row in rows for content in _contents(row)}
         self.distribute(rows, self._next_seqs(rows))
@@ -120,46 +106,12 @@ class Writer:
             first[owner] = next((start for start, end in holes if end + 1 >= seq), seq)
         return first
 
-    def _load_file(self, file: File, owing: set[str]) -> None:
-        """Make the output of a stored file, where there is something to write or to cut."""
-        if file.session is None:
-            key = output_of_file(file.id)
-        else:
-            session = self._sessions.by_id(file.session)
-            if session is None or session.about is None:
-                return
-            name = file.path.rpartition("/")[2]
-            found = next((k for k, number in session.about.parts.items() if part_name(k, number) == name), None)
-            if found is None:
-                return  # an earlier part, finished and synced
-            key = output_of_session(file.session, found)
-        size = self._disk.size_bytes(file.path)
-        output = self._new_output(key, file)
-        output.must_be_cut = file.synced_bytes >= 0 and size != file.synced_bytes
-        output.owed_since_s = output.since_s if key in owing else float("inf")
-        if output.must_be_cut or output.is_owed or file.session is not None:
-            self._outputs[key] = output
-        if output.must_be_cut or output.is_owed:
-            self._due[key] = output
-
-    def _load_unplaced(self, key: str) -> None:
-        """Make the output of a session that has no folder yet, and is owed rows."""
-        _, id, kind = key.split("/")
-        session = self._sessions.by_id(int(id))
-        if session is not None:
-            self._due[key] = self._session_output(session, kind)
-            self._due[key].owed_since_s = self._steady()
-
-    def _new_output(self, key: str, file: File) -> Output:
-        header = b"" if file.path == DEAD_LETTERS_FILE else header_of(file.path)
-        return Output(key, file.id, file.path, header, file.synced_bytes, max(0, file.synced_bytes), self._steady())
-
     def distribute(self, rows: Iterable[Row], next_seqs: Mapping[int, int], released: Iterable[str] = ()) -> None:
         """Give rows to their files.
 
         ``next_seqs`` has, by session, the seq that was to come before these rows; ``released`` are ended streams.
         """
-        by_id, due = self._sessions.by_id, self._due
+        by_id, due, of_readings = self._sessions.by_id, self._outputs.due, self._outputs.of_readings
         for row in rows:
             owner, kind, seq, content = row
             if kind == Kind.READING or kind == Kind.STUDENT:
@@ -167,7 +119,7 @@ class Writer:
                 if session is None:
                     continue
                 if kind == Kind.READING:
-                    output = self._outputs.get(f"session/{owner}/{READINGS}") or self._session_output(session, READINGS)
+                    output = of_readings(session)
                     output.pending.append(content)
                     due[output.key] = output
                     content = student_row_of(content)
@@ -189,54 +141,33 @@ class Writer:
 
     def _output_of(self, row: Row) -> Output | None:
         if row.kind == Kind.LETTER:
-            return self._letters()
+            return self._outputs.of_letters()
         if row.kind == Kind.GROUP_EVENT:
-            key = output_of_file(row.owner)
-            if key not in self._outputs:
-                file = self._inbox.file(row.owner)
-                if file is None:
-                    return None
-                self._outputs[key] = self._new_output(key, file)
-            return self._outputs[key]
+            return self._outputs.of_group_events(row.owner)
         session = self._sessions.by_id(row.owner)
-        return None if session is None else self._session_output(session, KIND_OF[Kind(row.kind)])
-
-    def _session_output(self, session: Session, kind: str) -> Output:
-        key = output_of_session(session.id, kind)
-        output = self._outputs.get(key)
-        if output is None:
-            output = self._outputs[key] = Output(key, 0, "", HEADERS[kind], -1, 0, self._steady())
-        return output
-
-    def _student_output(self, file: File) -> Output:
-        key = output_of_file(file.id)
-        output = self._outputs.get(key)
-        if output is None:
-            output = self._outputs[key] = self._new_output(key, file)
-        return output
-
-    def _letters(self) -> Output:
-        output = self._outputs.get(DEAD_LETTERS_FILE)
-        if output is None:
-            output = self._outputs[DEAD_LETTERS_FILE] = Output(DEAD_LETTERS_FILE, 0, DEAD_LETTERS_FILE, b"", -1, 0, 0.0)
-        return output
+        return None if session is None else self._outputs.of_session(session, KIND_OF[Kind(row.kind)])
 
     # --- writing ---------------------------------------------------------------------------------
 
     @property
+    def with_new_parts(self) -> list[Session]:
+        """The sessions that went on in a new file; whoever reads them takes them out."""
+        return self._outputs.with_new_parts
+
+    @property
     def unwritten(self) -> int:
         """Count the rows that wait for their files."""
-        waiting = sum(len(output.pending) for output in self._due.values())
+        waiting = sum(len(output.pending) for output in self._outputs.due.values())
         return waiting + sum(len(buffer.held) for buffer in self._reorder.values())
 
     @property
     def owing_since_s(self) -> float:
         """Return since when (steady clock) the file waits that is owed the oldest rows; infinite without one."""
-        return min((each.owed_since_s for each in self._outputs.values()), default=float("inf"))
+        return min((each.owed_since_s for each in self._outputs), default=float("inf"))
 
     def faults(self) -> list[tuple[int, str]]:
         """Return the files that cannot be written, by their numbers in the inbox, and why. 0: a folder of a session."""
-        return [(each.file, each.fault.reason) for each in self._due.values() if each.fault is not None]
+        return [(each.file, each.fault.reason) for each in self._outputs.due.values() if each.fault is not None]
 
     def write(self, *, all: bool = False) -> list[tuple[int, Hole]]:
         """Append what waits, with ``all`` also what waits for an earlier reading.
@@ -246,11 +177,11 @@ class Writer:
         now_s = self._steady()
         holes = self._pop(now_s, all=all)
         self._place(now_s)
-        for key, output in [*self._due.items()]:
+        for key, output in [*self._outputs.due.items()]:
             self._write_output(output, now_s)
             if not output.pending and not output.fault and not output.is_moved:
-                del self._due[key]
-        self._may_stand_there = self._may_stand_there if any(o.must_be_cut for o in self._due.values()) else {}
+                del self._outputs.due[key]
+        self._may_stand_there = self._may_stand_there if any(o.must_be_cut for o in self._outputs.due.values()) else {}
         return holes
 
     def _pop(self, now_s: float, *, all: bool) -> list[tuple[int, Hole]]:
@@ -274,20 +205,20 @@ class Writer:
             if file is None:
                 homeless.append((session, rows))
             else:
-                self._add(self._student_output(file), rows)
-        new = [each for each in self._due.values() if each.synced_bytes < 0 and _is_time(each, now_s)]
+                self._add(self._outputs.of_file(file), rows)
+        new = [each for each in self._outputs.due.values() if each.synced_bytes < 0 and _is_time(each, now_s)]
         if homeless or new or self._released:
             self._inbox.begin()
             for session, rows in homeless:
                 if session.about is not None:
                     name, code = session.about.name or "", session.about.code
-                    output = self._student_output(self.student_files.find(session.stream, name, code, now_s))
+                    output = self._outputs.of_file(self.student_files.find(session.stream, name, code, now_s))
                     self._add(output, rows)
                     if output.synced_bytes < 0:
                         new.append(output)
             for output in {each.key: each for each in new}.values():
                 try:
-                    self._adopt(output)
+                    self._outputs.adopt(output)
                 except OSError as error:
                     self._fail(output, error, now_s)
             for stream in self._released:
@@ -298,45 +229,7 @@ class Writer:
 
     def _add(self, output: Output, rows: list[bytes]) -> None:
         output.pending += rows
-        self._due[output.key] = output
-
-    def _adopt(self, output: Output) -> None:
-        """Take a file into our care: from now on what stands behind its synced size is ours. Raises OSError."""
-        session = self._session_of(output)
-        if session is not None and not output.path:
-            self._find_path(output, session)
-        size = self._disk.adopt(output.path)
-        if not output.file:
-            known = self._inbox.file_by_key(file_key(output.path))
-            owner = None if session is None else session.id
-            file = known or self._inbox.add_file(file_key(output.path), output.path, None, owner, size)
-            output.file = file.id
-        self._inbox.note_sizes([(output.file, size)])
-        output.synced_bytes = output.size_bytes = size
-
-    def _find_path(self, output: Output, session: Session) -> None:
-        """Make the folder of a session, unless it has one, and name the file in it. Raises OSError."""
-        about = session.about
-        if about is None:
-            return
-        kind = output.key.rpartition("/")[2]
-        directory = about.directory or self._make_folder(session, about.start)
-        number = about.parts.get(kind, 1)
-        output.path = f"{directory}/{part_name(kind, number)}"
-        if about.directory != directory or kind not in about.parts:
-            session.about = msgspec.structs.replace(about, directory=directory, parts={**about.parts, kind: number})
-            self._inbox.describe([session])
-
-    def _make_folder(self, session: Session, start: str) -> str:
-        for folder in session_folders(datetime.fromisoformat(start), session.stream):
-            is_known = self._inbox.file_by_key(file_key(f"{folder}/{part_name(READINGS, 1)}")) is not None
-            if not is_known and self._disk.make_folder(folder):
-                return folder
-        raise AssertionError("there is always another folder")
-
-    def _session_of(self, output: Output) -> Session | None:
-        room, _, rest = output.key.partition("/")
-        return self._sessions.by_id(int(rest.partition("/")[0])) if room == "session" else None
+        self._outputs.due[output.key] = output
 
     def _write_output(self, output: Output, now_s: float) -> None:
         if output.synced_bytes < 0 or output.is_moved or not _is_time(output, now_s):
@@ -380,10 +273,10 @@ class Writer:
 
     def begin_settling(self, up_to: int, progress: list[tuple[int, Progress]]) -> Settling:
         """Return what is to be synced now: everything up to a batch. Call `write` first."""
-        self._end_old_parts()
-        outputs = [each for each in self._outputs.values() if each.unsynced or each.is_moved]
+        self._outputs.end_old_parts()
+        outputs = [each for each in self._outputs if each.unsynced or each.is_moved]
         synced = [(each, len(each.unsynced), each.size_bytes) for each in outputs]
-        due = [each for each in self._due.values() if each.pending]
+        due = [each for each in self._outputs.due.values() if each.pending]
         owed = [(each, each.pending, len(each.pending)) for each in due]
         held = [
             Row(id, Kind.STUDENT, seq, content)
@@ -418,7 +311,7 @@ class Writer:
             rows -= output.owed_rows
             output.cut_back()
             self._fail(output, error, now_s)
-            self._due[output.key] = output
+            self._outputs.due[output.key] = output
             owed[id(output)] = output, rows + owed.get(id(output), (output, 0))[1]
         good = [each for number, each in enumerate(settling.outputs) if number not in settling.failed]
         self._inbox.begin()
@@ -438,7 +331,7 @@ class Writer:
             del output.pending[:count]
             output.owed_since_s = min(output.owed_since_s, settling.since_s)
             self.counters["rows_owed"] += count
-        self._let_go({id(output) for output, _, _ in settling.outputs})
+        self._outputs.drop_idle({id(output) for output, _, _ in settling.outputs})
         return True
 
     def close(self) -> None:
@@ -456,55 +349,19 @@ class Writer:
         file = self.student_files.file(output.file)
         if file is not None:
             file.synced_bytes = output.synced_bytes
-        if size >= self._rotate_bytes:
-            self._end_part(output)
-
-    def _end_old_parts(self) -> None:
-        before_s = self._steady() - self._rotate_s
-        for output in [each for each in self._outputs.values() if each.since_s <= before_s and each.size_bytes]:
-            self._end_part(output)
-
-    def _end_part(self, output: Output) -> None:
-        """Let a session go on in the next file of a kind, if the file of now is finished."""
-        session = self._session_of(output)
-        if session is None or session.about is None or not output.is_settled:
-            return
-        kind = output.key.rpartition("/")[2]
-        parts = {**session.about.parts, kind: session.about.parts.get(kind, 1) + 1}
-        session.about = msgspec.structs.replace(session.about, parts=parts)
-        self.with_new_parts.append(session)
-        self._drop(output)
-
-    def _let_go(self, busy: set[int]) -> None:
-        """Forget the outputs of students that wrote nothing since the last settling."""
-        idle = [each for key, each in self._outputs.items() if key.startswith("file/") and id(each) not in busy]
-        for output in idle:
-            if output.is_settled:
-                self._drop(output)
-
-    def _drop(self, output: Output) -> None:
-        self._disk.close(output.path)
-        self._outputs.pop(output.key, None)
-        self._due.pop(output.key, None)
+        self._outputs.end_full_part(output)
 
     # --- sessions --------------------------------------------------------------------------------
-
-    def outputs_of(self, session: Session) -> Iterator[Output]:
-        """Yield the open outputs of a session."""
-        for kind in HEADERS:
-            output = self._outputs.get(output_of_session(session.id, kind))
-            if output is not None:
-                yield output
 
     def is_settled(self, session: Session) -> bool:
         """Return True if every row of a session is synced in its files."""
         buffer = self._reorder.get(session.id)
-        return not (buffer and buffer.held) and all(each.is_settled for each in self.outputs_of(session))
+        return not (buffer and buffer.held) and all(each.is_settled for each in self._outputs.of(session))
 
     def forget(self, session: Session) -> None:
         """Let go of the files of a closed session."""
-        for output in [*self.outputs_of(session)]:
-            self._drop(output)
+        for output in [*self._outputs.of(session)]:
+            self._outputs.drop(output)
         self._reorder.pop(session.id, None)
 
 

@@ -51,6 +51,17 @@ def test_what_a_person_appended_is_kept_aside(tmp_path: Path) -> None:
     assert (tmp_path / f"f.csv{APPENDED_BY_HAND}").read_bytes() == b"note\n"
 
 
+@pytest.mark.parametrize(("synced", "torn"), [(b"", b"a,"), (b"", HEADER + b"2,"), (HEADER + b"1,x\n", b"2,")])
+def test_a_torn_row_that_a_program_has_appended_to_is_no_row(tmp_path: Path, synced: bytes, torn: bytes) -> None:
+    disk, ours = Disk(tmp_path), output(synced_bytes=len(synced))
+    (tmp_path / "f.csv").write_bytes(synced + torn + b"note\n")
+    disk.cut_back(ours, {b"2,x\n"})
+    disk.append(ours, b"2,x\n")
+    disk.close_all()
+    assert (tmp_path / "f.csv").read_bytes() == (synced or HEADER) + b"2,x\n"
+    assert (tmp_path / f"f.csv{APPENDED_BY_HAND}").read_bytes() == torn.removeprefix(HEADER) + b"note\n"
+
+
 def test_what_a_person_appended_stays_where_no_row_of_ours_is(tmp_path: Path) -> None:
     """And its last line is ended."""
     disk, ours = Disk(tmp_path), output(synced_bytes=len(HEADER + b"1,x\n"))
@@ -106,8 +117,7 @@ def test_folders_are_made_but_not_the_recordings_themselves(tmp_path: Path) -> N
 
 def test_no_more_files_stay_open_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And when the system gives no handle, those that are open are let go."""
-    monkeypatch.setattr("csv_recorder.live.output.HANDLES_MAX", 3)
-    disk = Disk(tmp_path)
+    disk = Disk(tmp_path, handles_max=3)
     for number in range(10):
         disk.append(output(f"{number}.csv"), b"1,x\n")
     assert len(disk._handles) == 3
