@@ -5,12 +5,14 @@ one.
 """
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from csv_recorder.live.output import write_whole
 from csv_recorder.live.sessions import About, Session
@@ -55,13 +57,14 @@ def write_sidecar(directory: Path, session: Session, site: str, version: str, *,
     about = session.about
     if about is None:
         return
-    folder = directory / (about.directory or "")
+    folder = f"{directory}{os.sep}{about.directory or ''}"
     growing = set() if is_closing else {part_name(kind, number) for kind, number in about.parts.items()}
-    names = sorted(path.name for path in folder.iterdir() if PART.match(path.name))
-    files = {name: _read(folder / name) for name in names if name not in growing}
+    names = sorted(name for name in os.listdir(folder) if PART.match(name) and name not in growing)  # noqa: PTH208
+    files = {name: _read(Path(folder, name)) for name in names}
     content = _sidecar(session, about, files, is_closing) | {"software": f"neuroone {version}", "site": site}
-    text = json.dumps({key: content[key] for key in SIDECAR_FIELDS}, ensure_ascii=False, indent=1) + "\n"
-    write_whole(folder / SIDECAR, text.encode(), sync=is_closing)
+    # Ten times as fast as the standard library's encoder, which is written in Python where it indents.
+    text = msgspec.json.format(msgspec.json.encode({key: content[key] for key in SIDECAR_FIELDS}), indent=1)
+    write_whole(Path(folder, SIDECAR), text + b"\n", sync=is_closing)
 
 
 def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_closing: bool) -> dict[str, Any]:
