@@ -11,6 +11,8 @@ from typing import Final
 MOSQUITTO: Final = "mosquitto"
 NATS: Final = "nats"
 KINDS: Final = (MOSQUITTO, NATS)
+AUTOSAVE_S: Final = 30
+"""How often Mosquitto writes its whole state, changed or not: docs/decisions/0011."""
 _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where packages install Mosquitto; few users have these in their PATH."""
 
@@ -19,7 +21,7 @@ _MOSQUITTO_CONF: Final = """\
 allow_anonymous true
 persistence true
 persistence_location {folder}/
-autosave_interval 1
+autosave_interval {autosave_s}
 max_queued_messages 0
 max_queued_bytes 500000000
 max_inflight_messages 500
@@ -36,7 +38,7 @@ _NATS_CONF: Final = """\
 server_name: neuroone
 host: "{host}"
 port: -1
-jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always }}
+jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always, max_file: 1TB }}
 mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 500 }}
 log_file: "{folder}/nats.log"
 logfile_size_limit: 1000000
@@ -44,7 +46,10 @@ logfile_max_num: 2
 """
 """``port: -1`` takes any free port for NATS's own protocol, which nothing uses here. NATS redelivers after ``ack_wait``
 and not at a reconnect: a recorder's batch takes far less than 5 s. NATS logs a lot, and logs an error for each MQTT 5
-connection, which every service tries first: its log goes to a file."""
+connection, which every service tries first: its log goes to a file. ``sync_interval``: what is acknowledged outlives a
+power cut. ``max_file``: the disk is the limit. A NATS server that has reached its own limit refuses all connections,
+also that of the recorder, which would empty it; without this line the limit is 75 % of what is free at the start
+(docs/decisions/0011)."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"
@@ -64,7 +69,7 @@ class BrokerProgram:
         template = _MOSQUITTO_CONF if self.kind == MOSQUITTO else _NATS_CONF
         # If root starts it, Mosquitto switches to a user of its own, who may not write into our folder.
         user = "user root\n" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
-        filled = template.format(user=user, host=host, port=port, folder=folder.as_posix())
+        filled = template.format(user=user, host=host, port=port, folder=folder.as_posix(), autosave_s=AUTOSAVE_S)
         conf.write_text(filled, encoding="utf-8")
         return [str(self.path), "-c", str(conf)]
 

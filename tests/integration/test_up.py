@@ -206,8 +206,6 @@ def test_a_child_that_dies_is_restarted(tmp_path: Path) -> None:
     """The broker too; clients then find everything as before, and the file grows."""
     with running_up(tmp_path) as up:
         for name in ("csv_recorder", "ws_gateway", "broker"):
-            if name == "broker":
-                wait_until_saved(tmp_path / ".broker" / "mosquitto.db")
             victim = next(each for each in up.family() if is_called(each, name))
             victim.kill()
             wait_for(
@@ -227,16 +225,6 @@ def test_a_child_that_dies_is_restarted(tmp_path: Path) -> None:
 
         wait_for(student_gets_through, "an open gateway", 20)
         wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the student's row", 30)
-
-
-def wait_until_saved(state: Path) -> None:
-    """Wait until Mosquitto, if it is the broker, has saved that there is a recorder: it does so every two seconds.
-
-    One that is killed before it ever did has no place for what comes before the recorder is back.
-    """
-    if brokers.find(brokers.MOSQUITTO) is not None:
-        now_s = time.time()
-        wait_for(lambda: state.exists() and state.stat().st_mtime > now_s, "saved state of the broker")
 
 
 def is_called(process: psutil.Process, name: str) -> bool:

@@ -43,6 +43,12 @@ class Broker:
         """Return True if this broker accepts MQTT 5 connections."""
         return self.kind == brokers.MOSQUITTO
 
+    @property
+    def pid(self) -> int:
+        """Return the process id of the running broker."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers an MQTT connection."""
         with self.log_file.open("ab") as log:

@@ -18,6 +18,7 @@ from websockets.asyncio.server import serve
 
 from neuroone.service import settings
 from neuroone.service.settings import BusSettings
+from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, free_port
 from tests.support.waiting import wait_for
 
@@ -170,3 +171,16 @@ def _supervised() -> dict[str, str]:
     text = (DEPLOY / "supervisor/neuroone.conf").read_text(encoding="utf-8")
     pairs = re.findall(r"^\[program:(\S+)\]\ncommand=(.+)$", text, re.MULTILINE)
     return {name: re.sub(r"^/bin/sh -c \".*exec (.+)\"$", r"\1", command) for name, command in pairs}
+
+
+def test_both_configurations_of_mosquitto_have_the_same_settings(tmp_path: Path) -> None:
+    """That of `neuroone up` and that of a server, but for who may connect and where things lie."""
+    brokers.BrokerProgram(brokers.MOSQUITTO, tmp_path).command(tmp_path, LOOPBACK, 1883)
+    of_up = _settings((tmp_path / "mosquitto.conf").read_text(encoding="utf-8"))
+    of_server = _settings((DEPLOY / "mosquitto/mosquitto.conf").read_text(encoding="utf-8"))
+    places = {"user", "listener", "allow_anonymous", "persistence_location"}
+    assert {line for line in of_up if line.split()[0] not in places} <= of_server
+
+
+def _settings(text: str) -> set[str]:
+    return {line for line in text.splitlines() if line and not line.startswith("#")}
