@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from neuroone.up import mosquitto_state
+
 MOSQUITTO: Final = "mosquitto"
 NATS: Final = "nats"
 KINDS: Final = (MOSQUITTO, NATS)
 AUTOSAVE_S: Final = 30
 """How often Mosquitto writes its whole state, changed or not: docs/decisions/0011."""
+MOSQUITTO_STATE: Final = "mosquitto.db"
+"""The file that Mosquitto keeps its state in."""
 _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where packages install Mosquitto; few users have these in their PATH."""
 
@@ -72,6 +76,11 @@ class BrokerProgram:
         filled = template.format(user=user, host=host, port=port, folder=folder.as_posix(), autosave_s=AUTOSAVE_S)
         conf.write_text(filled, encoding="utf-8")
         return [str(self.path), "-c", str(conf)]
+
+    def prepare(self, folder: Path) -> None:
+        """Make the state in ``folder`` readable, before each start."""
+        if self.kind == MOSQUITTO:
+            mosquitto_state.mend_and_log(folder / MOSQUITTO_STATE)
 
 
 def find(kind: str | None = None) -> BrokerProgram | None:

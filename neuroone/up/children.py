@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from neuroone.mqtt.backoff import Backoff
@@ -28,7 +28,7 @@ class Child:
     """One service or broker, as a child process.
 
     A service stops when its standard input ends, a ``foreign`` program by SIGTERM. A program that ``may_end`` is not
-    restarted after a clean exit; any other exit is followed by a restart.
+    restarted after a clean exit; any other exit is followed by a restart. ``prepare`` is called before each start.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class Child:
         *,
         foreign: bool = False,
         may_end: bool = False,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._command = list(command)
         self._environment = dict(environment or {})
         self._foreign = foreign
         self._may_end = may_end
+        self._prepare = prepare
         self._popen: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
         self._again_s = 0.0
@@ -54,8 +56,24 @@ class Child:
         """Return the program's exit code if it has ended, else None."""
         return None if self._popen is None else self._popen.poll()
 
+    @property
+    def started_s(self) -> float:
+        """When the program was started last, by the steady clock."""
+        return self._started_s
+
+    def terminate(self) -> None:
+        """Ask a running program to end; `restart_if_dead` then starts it again."""
+        if self._popen is not None:
+            self._popen.terminate()
+
+    def kill(self) -> None:
+        """End a running program at once; `restart_if_dead` then starts it again."""
+        if self._popen is not None:
+            self._popen.kill()
+
     def start(self) -> None:
         """Start the program. Raises OSError."""
+        self._prepare()
         self._started_s = time.monotonic()
         self._popen = subprocess.Popen(
             self._command,
@@ -81,7 +99,7 @@ class Child:
             self._deaths = 1 if now_s - self._started_s > CALM_AFTER_S else self._deaths + 1
             delay_s = backoff.delay_s(self._deaths - 1, rng)
             self._again_s = now_s + delay_s
-            log.warning("%s died with code %s; starting it again in %.1f s", self.name, exit_code, delay_s)
+            log.warning("%s has ended with code %s; starting it again in %.1f s", self.name, exit_code, delay_s)
         if self._popen is None and now_s >= self._again_s:
             self.start()
 

@@ -97,7 +97,8 @@ def run(given: UpSettings, stop: Stop) -> int:
     with contextlib.ExitStack() as running:  # ends all programs in the reverse order of their start
         if program is not None:
             folder = data / ".broker"
-            broker = Child(program.kind, program.command(folder, LOOPBACK, given.mqtt_port), foreign=True)
+            command = program.command(folder, LOOPBACK, given.mqtt_port)
+            broker = Child(program.kind, command, foreign=True, prepare=partial(program.prepare, folder))
             running.callback(broker.stop)
             _start_broker(broker, folder, given.mqtt_port, stop)
             children.append(broker)
