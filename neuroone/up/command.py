@@ -28,6 +28,7 @@ from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
 from neuroone.up import brokers, preflight
 from neuroone.up.banner import LOOPBACK, banner
+from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
 
 READY_TIMEOUT_S: Final = 30.0
@@ -95,6 +96,7 @@ def run(given: UpSettings, stop: Stop) -> int:
     )
     children: list[Child] = []
     with contextlib.ExitStack() as running:  # ends all programs in the reverse order of their start
+        check: BrokerCheck | None = None
         if program is not None:
             folder = data / ".broker"
             command = program.command(folder, LOOPBACK, given.mqtt_port)
@@ -102,6 +104,10 @@ def run(given: UpSettings, stop: Stop) -> int:
             running.callback(broker.stop)
             _start_broker(broker, folder, given.mqtt_port, stop)
             children.append(broker)
+            client_id = f"{client.identity.run_client_id}-check"
+            check = BrokerCheck(broker, folder, partial(broker_fault, LOOPBACK, given.mqtt_port, client_id))
+            running.callback(check.close)
+            check.start()
         running.callback(client.close)
         client.start()
         token_file = _token_file(given, data)
@@ -120,6 +126,8 @@ def run(given: UpSettings, stop: Stop) -> int:
         while not stop.wait(CHECK_PERIOD_S):
             for child in children:
                 child.restart_if_dead(RESTART, rng)
+            if check is not None:
+                check.step(time.monotonic())
     return stop.exit_code
 
 
@@ -152,7 +160,8 @@ def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
         if broker.poll() is not None or time.monotonic() > deadline_s:
-            raise NeuroOneError(f"the broker {broker.name} does not start; its messages are above or in {folder}")
+            reason = disk_fault(folder) or f"its messages are above or in {folder}"
+            raise NeuroOneError(f"the broker {broker.name} does not start: {reason}")
         if stop.wait(0.05):
             break
 

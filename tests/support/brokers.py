@@ -69,6 +69,10 @@ class Broker:
         """End it with SIGKILL, if it runs."""
         self._end(lambda process: process.kill())
 
+    def wait(self) -> None:
+        """Wait until it has ended by itself, or somebody else has ended it."""
+        self._end(lambda process: None)
+
     def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
         if self._process is not None:
             how(self._process)

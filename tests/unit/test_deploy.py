@@ -6,11 +6,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import websockets
 from websockets.asyncio.client import connect
@@ -19,7 +20,7 @@ from websockets.asyncio.server import serve
 from neuroone.service import settings
 from neuroone.service.settings import BusSettings
 from neuroone.up import brokers
-from tests.support.brokers import LOOPBACK, free_port
+from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -184,3 +185,33 @@ def test_both_configurations_of_mosquitto_have_the_same_settings(tmp_path: Path)
 
 def _settings(text: str) -> set[str]:
     return {line for line in text.splitlines() if line and not line.startswith("#")}
+
+
+@linux
+def test_the_health_check_ends_a_broker_that_hangs(start_broker: Callable[[str], Broker], tmp_path: Path) -> None:
+    """Not at the first check without an answer; an answer in between begins the count anew."""
+    sub = _program("mosquitto_sub")
+    broker = start_broker(brokers.MOSQUITTO)
+    (tmp_path / "mosquitto_sub").write_text(f"-h {LOOPBACK}\n-p {broker.port}\n", encoding="utf-8")
+    script = (DEPLOY / "mosquitto/healthcheck.sh").read_text(encoding="utf-8").replace("-W 3", "-W 1")
+    script = script.replace("failures_max=15", "failures_max=2")
+    environment = {
+        "PATH": str(Path(sub).parent) + ":/usr/bin:/bin",
+        "TMPDIR": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+
+    def check() -> int:
+        command = ["sh", "-c", script, "sh", "kill", "-KILL", str(broker.pid)]
+        return subprocess.run(command, capture_output=True, check=False, env=environment).returncode
+
+    process = psutil.Process(broker.pid)
+    assert check() == 0
+    for _ in range(2):
+        process.suspend()
+        assert check() == 1
+        process.resume()
+        assert check() == 0
+    process.suspend()
+    assert (check(), check()) == (1, 1)
+    broker.wait()
