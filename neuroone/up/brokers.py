@@ -52,7 +52,7 @@ logfile_max_num: 2
 and not at a reconnect: a recorder's batch takes far less than 5 s. NATS logs a lot, and logs an error for each MQTT 5
 connection, which every service tries first: its log goes to a file. ``sync_interval``: what is acknowledged outlives a
 power cut. ``max_file``: the disk is the limit. A NATS server that has reached its own limit refuses all connections,
-also that of the recorder, which would empty it; without this line the limit is 75 % of what is free at the start
+also that of the recorder, which would empty it; without this line the limit is 75 % of what is free at its start
 (docs/decisions/0011)."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
