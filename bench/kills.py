@@ -9,6 +9,9 @@ A publisher with a replay buffer, as bridge and gateway have it, sends N reading
 2. the broker is killed 5 times and started again;
 3. both are killed at once 5 times.
 
+With ``--only backlog`` the recorder is killed and stays away for longer than the publisher keeps readings, and
+Mosquitto is killed right before it would have saved the backlog.
+
 Exit code 1 if a row is lost, doubled, torn or out of its order, or a mark was ahead.
 """
 
@@ -33,6 +36,7 @@ from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.up.brokers import AUTOSAVE_S, MOSQUITTO_STATE
 from tests.support.brokers import Broker
 from tests.support.bus_listener import identity
 from tests.support.messages import reading
@@ -41,6 +45,8 @@ from tests.support.waiting import wait_for
 TIMEOUT_S = 120.0
 RECORDER_KILLS = 20
 BROKER_KILLS = 5
+BACKLOG_S = 150.0
+"""Longer than KEPT_MAX_S of the replay buffer."""
 
 
 def reading_of(student: int, seq: int) -> Reading:
@@ -137,6 +143,14 @@ class World:
         self.recorder.terminate()
         assert self.recorder.wait(60) == 0
 
+    def wait_before_a_save(self, at_least_s: float) -> None:
+        """Wait for so long, and then until Mosquitto is about to save again."""
+        state = self.broker.log_file.parent / MOSQUITTO_STATE
+        time.sleep(at_least_s)
+        saved_ns = state.stat().st_mtime_ns
+        wait_for(lambda: state.stat().st_mtime_ns != saved_ns, "a save", TIMEOUT_S)
+        time.sleep(AUTOSAVE_S - 1)
+
     def marks_ahead(self) -> int:
         """How many marked readings are not on the disk of the killed recorder."""
         marked = dict(self.marks.seqs)
@@ -196,6 +210,12 @@ def scenario(name: str, kind: str, students: int, kills: int) -> bool:
                 if name in ("broker", "both"):
                     world.broker.kill()
                     world.broker.start()
+                if name == "backlog":
+                    world.kill_recorder()
+                    world.wait_before_a_save(BACKLOG_S)
+                    world.broker.kill()
+                    world.broker.start()
+                    world.start_recorder()
                 if name == "recorder":
                     ahead += world.marks_ahead()
                 if name in ("recorder", "both"):
@@ -224,10 +244,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--students", type=int, default=1000)
     parser.add_argument("--broker", default="mosquitto")
-    parser.add_argument("--only", choices=("recorder", "broker", "both"))
+    parser.add_argument("--only", choices=("recorder", "broker", "both", "backlog"))
     given = parser.parse_args()
-    kills = {"recorder": RECORDER_KILLS, "broker": BROKER_KILLS, "both": BROKER_KILLS}
-    names = [given.only] if given.only else [*kills]
+    kills = {"recorder": RECORDER_KILLS, "broker": BROKER_KILLS, "both": BROKER_KILLS, "backlog": 1}
+    names = [given.only] if given.only else ["recorder", "broker", "both"]
     results = [scenario(name, given.broker, given.students, kills[name]) for name in names]
     return int(not all(results))
 
