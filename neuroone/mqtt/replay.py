@@ -20,7 +20,10 @@ RECORDER: Final = "csv_recorder"
 KEPT_MAX_S: Final = 120.0
 """A recorder sends receipts once a second; a broker and a recorder that start anew take less than two minutes."""
 KEPT_MAX_BYTES: Final = 64 * 2**20
-"""Payload bytes: 4000 students' readings for 40 s."""
+"""Payload bytes: 4000 students' readings for 40 s. Beyond it the oldest are given up: the broker has saved those
+(Mosquitto does every 30 s), and the newest are what it loses in a crash."""
+ROOM_S: Final = 1.0
+"""Readings of so many seconds are given up at once, so that looking for the oldest costs little."""
 STREAMS_MAX: Final = 20_000
 """Sessions that are remembered, so that an ack that comes after its receipt keeps nothing. About 5 MB."""
 RECORDER_GRACE_S: Final = 5.0
@@ -157,11 +160,7 @@ class ReplayBuffer:
 
     def forget_overdue(self) -> None:
         """Let go of what no recorder covered in time. Call every second or so."""
-        too_old_s = self._clock() - KEPT_MAX_S
-        for stream in tuple(stream for stream, kept in self._kept.items() if kept[0].since_s < too_old_s):
-            before = self._length
-            self._forget(stream, lambda kept: kept.since_s < too_old_s)
-            self._give_up(before - self._length)
+        self._give_up_before(self._clock() - KEPT_MAX_S)
 
     def on_connected(self) -> None:
         """Note that the connection to the broker is there."""
@@ -189,21 +188,28 @@ class ReplayBuffer:
         return session
 
     def _keep(self, stream: Stream, new: _Kept, *, is_late: bool) -> None:
-        size_bytes = len(new.outgoing.payload)
-        if self._size_bytes + size_bytes > KEPT_MAX_BYTES:
-            self._give_up(1)
-            return
-        kept = self._kept.setdefault(stream, [])
-        if kept and new.seq <= kept[-1].seq and not is_late:
+        kept = self._kept.get(stream)
+        if kept is not None and new.seq <= kept[-1].seq and not is_late:
             return  # it was sent again, and is still kept
+        size_bytes = len(new.outgoing.payload)
+        while self._kept and self._size_bytes + size_bytes > KEPT_MAX_BYTES:
+            self._give_up_before(min(each[0].since_s for each in self._kept.values()) + ROOM_S)
+            kept = self._kept.get(stream)
+        if kept is None:
+            kept = self._kept[stream] = []
         kept.append(new)
         if is_late:
             self._kept[stream] = sorted(kept, key=lambda each: each.seq)
         self._length += 1
         self._size_bytes += size_bytes
 
-    def _give_up(self, readings: int) -> None:
-        if self._had_recorder:
+    def _give_up_before(self, time_s: float) -> None:
+        """Let go of the readings that were acknowledged before this time."""
+        before = self._length
+        for stream in tuple(stream for stream, kept in self._kept.items() if kept[0].since_s < time_s):
+            self._forget(stream, lambda kept: kept.since_s < time_s)
+        readings = before - self._length
+        if readings and self._had_recorder:
             if not self.overflowed:
                 log.error("the recorder is away or too slow: readings that it has not recorded are no longer kept here")
             self.overflowed += readings

@@ -141,10 +141,14 @@ def test_what_is_too_old_is_let_go_and_counted(world):
 
 
 def test_what_does_not_fit_is_counted_and_said_once(world, monkeypatch, caplog):
-    """The bound in bytes holds."""
+    """The bound in bytes holds. The oldest go: the broker has saved those, and would lose the newest in a crash."""
     monkeypatch.setattr(module, "KEPT_MAX_BYTES", 2)
-    world.ack(0, 1, 2, 3)
-    assert (world.kept(), world.buffer.overflowed) == ([b"0", b"1"], 2)
+    for seq in range(4):
+        world.ack(seq)
+        world.now_s += 1.0
+    assert (world.kept(), world.buffer.overflowed) == ([b"2", b"3"], 2)
+    world.ack(2, 3)  # after a reconnect: they are kept already, and need no room
+    assert (world.kept(), world.buffer.overflowed) == ([b"2", b"3"], 2)
     assert len(caplog.records) == 1
 
 
