@@ -99,10 +99,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         check: BrokerCheck | None = None
         if program is not None:
             folder = data / ".broker"
-            command = program.command(folder, LOOPBACK, given.mqtt_port)
-            broker = Child(program.kind, command, foreign=True, prepare=partial(program.prepare, folder))
-            running.callback(broker.stop)
-            _start_broker(broker, folder, given.mqtt_port, stop)
+            broker = _start_broker(program, folder, given.mqtt_port, running, stop)
             children.append(broker)
             client_id = f"{client.identity.run_client_id}-check"
             check = BrokerCheck(broker, folder, partial(broker_fault, LOOPBACK, given.mqtt_port, client_id))
@@ -155,15 +152,26 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
         raise SettingsError(faults)
 
 
-def _start_broker(broker: Child, folder: Path, port: int, stop: Stop) -> None:
+def _start_broker(
+    program: brokers.BrokerProgram, folder: Path, port: int, running: contextlib.ExitStack, stop: Stop
+) -> Child:
+    """Start the broker and wait until it works; ``running`` ends it. Raises NeuroOneError."""
+    try:
+        command = program.command(folder, LOOPBACK, port)
+    except OSError as error:
+        reason = disk_fault(folder) or f"{folder} cannot be written ({error.strerror})"
+        raise NeuroOneError(f"the broker {program.kind} cannot be started: {reason}") from None
+    broker = Child(program.kind, command, foreign=True, prepare=partial(program.prepare, folder))
+    running.callback(broker.stop)
     broker.start()
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not brokers.answers(LOOPBACK, port):
         if broker.poll() is not None or time.monotonic() > deadline_s:
             reason = disk_fault(folder) or f"its messages are above or in {folder}"
-            raise NeuroOneError(f"the broker {broker.name} does not start: {reason}")
+            raise NeuroOneError(f"the broker {program.kind} does not start: {reason}")
         if stop.wait(0.05):
             break
+    return broker
 
 
 def _host(given: UpSettings) -> str:

@@ -152,6 +152,23 @@ def test_a_nats_server_whose_disk_was_full_is_restarted_when_there_is_room(tmp_p
         up.check_rows()
 
 
+@pytest.mark.parametrize("kind", brokers.KINDS)
+def test_a_disk_that_is_full_at_the_start_is_named(tmp_path: Path, kind: str) -> None:
+    """In one line, without a traceback."""
+    if brokers.find(kind) is None:
+        pytest.skip(f"{kind} is not installed on this machine")
+    folder = tmp_path / "D" / ".broker"
+    words = ["up", "--data", str(tmp_path / "D"), "--broker-program", kind]
+    words += ["--ws-port", str(free_port()), "--mqtt-port", str(free_port())]
+    with small_disk(folder, DISK_MB) as disk:
+        disk.fill()
+        done = subprocess.run(
+            [sys.executable, "-m", "neuroone", *words], capture_output=True, text=True, timeout=WITHIN_S, check=False
+        )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert f"the broker {kind} cannot be started: {folder} cannot be written (No space left on device)" in done.stderr
+
+
 def test_a_mosquitto_that_cannot_save_is_reported_and_left_alone(tmp_path: Path) -> None:
     """Its memory is all that has what waits for the recorder: it goes on, and saves again once there is room."""
     data = tmp_path / "D"
