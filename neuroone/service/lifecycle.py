@@ -111,6 +111,9 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
     except BrokenPipeError:
         sys.stdout = None  # the reader of our output has ended (`| head`): flush nothing at exit
         return FAILED
+    except Exception:
+        log.exception("a fault of ours: %s ends", title)
+        return FAILED
 
 
 def _print_commands(program: str, commands: Mapping[str, Command]) -> None:

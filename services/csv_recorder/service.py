@@ -90,7 +90,7 @@ class Service:
         self._inbox_faults = 0
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
-        self._write_due_s = self._settle_due_s = 0.0
+        self._record_due_s = self._write_due_s = self._settle_due_s = 0.0
         self._free_bytes = -1
         self._client: AsyncClient
 
@@ -142,6 +142,8 @@ class Service:
         )
         self._client.start()
         scrapes = None if server is None else asyncio.create_task(server.serve())
+        if scrapes is not None:
+            scrapes.add_done_callback(self._on_end_of_metrics)
         try:
             await self._record(loop)
         finally:
@@ -156,6 +158,7 @@ class Service:
             await self._client.close(TICK_S)
 
     async def _record(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Accept what arrives, and tick once a second, whatever the disk answers."""
         tick_due_s = loop.time()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -163,41 +166,50 @@ class Service:
                 if len(self._arrived) < BATCH_MAX:
                     await asyncio.sleep(GATHER_S)
             self._some.clear()
-            await self._record_arrived()
-            if loop.time() >= tick_due_s or self._stop.is_set():
+            await self._record_arrived(loop, tick_due_s)
+            if loop.time() >= tick_due_s:
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)
+        await self._record_arrived(loop, float("inf"))
+        self._tick(loop)
 
-    async def _record_arrived(self) -> None:
-        """Make all deliveries durable and acknowledge them; try again while the disk refuses."""
-        while self._arrived:
+    async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
+        """Make deliveries durable and acknowledge them. What the disk refuses is tried again after RETRY_S."""
+        while self._arrived and self._may_record(loop):
             batch = self._arrived[:BATCH_MAX]
-            await self._wait_for_sync()
             with self._disk("record"):
                 self._recorder.accept(batch)
-            if "record" not in self._faults:
-                del self._arrived[: len(batch)]
-                self._client.ack(batch)
-                self._client.resume_reading()
-                await asyncio.sleep(0)  # let the client run
-            elif self._stop.is_set():
+            if "record" in self._faults:
+                self._record_due_s = loop.time() + RETRY_S
                 return
-            else:
-                await asyncio.sleep(RETRY_S)
+            del self._arrived[: len(batch)]
+            self._client.ack(batch)
+            self._client.resume_reading()
+            if loop.time() >= until_s:
+                self._some.set()
+                return
+            await asyncio.sleep(0)  # let the client run
 
-    async def _wait_for_sync(self) -> None:
-        """Wait until the files are synced if too many rows wait; this slows the broker down."""
-        while self._recorder.is_full and not self._stop.is_set():
-            if self._syncing is None:
-                self._begin_sync(asyncio.get_running_loop())
-            if self._syncing is not None:
-                await asyncio.wait([self._syncing[1]])
+    def _may_record(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return False while a refused batch must wait, or too many rows wait for a sync; this slows the broker down.
+
+        The end of the sync wakes `_record` up.
+        """
+        if loop.time() < self._record_due_s:
+            return False
+        if self._recorder.is_full:
             self._finish_sync()
-            if self._faults:
-                await asyncio.sleep(RETRY_S)
+        if not self._recorder.is_full:
+            return True
+        if self._syncing is None:
+            self._begin_sync(loop)
+        if self._syncing is None or self._faults:
+            self._record_due_s = loop.time() + RETRY_S
+        return False
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._receipts.add(self._recorder.receipts())
+        with self._disk("read the inbox"):
+            self._receipts.add(self._recorder.receipts())
         self._receipts.send()
         self._finish_sync()
         self._finish_describing()
@@ -220,6 +232,7 @@ class Service:
             settling = self._recorder.begin_settling()
             if settling is not None:
                 self._syncing = settling, loop.run_in_executor(None, self._recorder.sync, settling)
+                self._syncing[1].add_done_callback(lambda done: self._some.set())
 
     def _finish_sync(self) -> None:
         """Remove synced rows from the inbox if a sync has ended."""
@@ -279,6 +292,11 @@ class Service:
             if free_bytes < FREE_LOW_BYTES <= (self._free_bytes if self._free_bytes >= 0 else FREE_LOW_BYTES):
                 log.warning("only %d MB are free on the disk of the recordings", free_bytes // 2**20)
             self._free_bytes = free_bytes
+
+    def _on_end_of_metrics(self, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and (fault := ended.exception()) is not None:
+            log.error("a fault of ours in the server of the metrics: the service ends", exc_info=fault)
+            self._stop.set(FAILED)
 
     def _on_fatal(self, error: NeuroOneError) -> None:
         log.error("%s", error)

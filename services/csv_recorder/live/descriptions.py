@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.output import RETRY_MAX_S, RETRY_MIN_S, Fault
+from csv_recorder.live.output import Fault, next_fault
 from csv_recorder.live.sessions import Session, Sessions
 from csv_recorder.live.sidecar import write_sidecar
 from csv_recorder.live.writer import Writer
@@ -25,7 +25,7 @@ class Describing:
     """Sidecars that are being written: sessions as they were, and whether each is closing. ``failed``: faults."""
 
     sidecars: list[tuple[Session, bool]]
-    failed: dict[int, OSError] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
 
 
 class Descriptions:
@@ -87,7 +87,7 @@ class Descriptions:
         for session, is_closing in describing.sidecars:
             try:
                 write_sidecar(self._directory, session, self._site, self._version, is_closing=is_closing)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 (also a fault of ours is that session's alone)
                 describing.failed[session.id] = error
 
     def finish(self, describing: Describing) -> None:
@@ -133,7 +133,5 @@ class Descriptions:
         fault = self.faults.get(id)
         return fault is None or now_s >= fault.retry_s
 
-    def _fail(self, id: int, error: OSError, now_s: float) -> None:
-        before = self.faults.get(id)
-        delay_s = RETRY_MIN_S if before is None else min(RETRY_MAX_S, 2 * before.delay_s)
-        self.faults[id] = Fault(error.strerror or "the disk refuses", delay_s, now_s + delay_s)
+    def _fail(self, id: int, error: Exception, now_s: float) -> None:
+        self.faults[id] = next_fault(self.faults.get(id), error, now_s)

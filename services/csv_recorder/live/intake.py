@@ -40,7 +40,7 @@ class Batch:
     classes: dict[str, str | None] = field(default_factory=dict)
     streams: dict[tuple[str, str, str], None] = field(default_factory=dict)
     next_seqs: dict[int, int] = field(default_factory=dict)
-    duplicates: list[tuple[int, int]] = field(default_factory=list)
+    duplicates: dict[int, list[int]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     faults: list[ContractError] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
@@ -74,6 +74,13 @@ class Intake:
         self._inbox.begin()
         for delivery in deliveries:
             self._accept_one(delivery, batch)
+        return self._store(batch)
+
+    def set_aside(self, delivery: Delivery, error: Exception) -> Batch:
+        """Keep a delivery that cannot be recorded as an invalid one. Raises sqlite3.Error."""
+        batch = Batch()
+        self._inbox.begin()
+        _set_aside(delivery, BadMessage("", f"cannot be recorded ({type(error).__name__})"), batch)
         return self._store(batch)
 
     def note(self, rows: list[Row]) -> Batch:
@@ -115,9 +122,7 @@ class Intake:
                 case GroupEvent():
                     self._accept_event(topic.ids[0], message, batch)
         except ContractError as error:
-            batch.counters["dead_letters"] += 1
-            batch.faults.append(error)
-            batch.rows.append(Row(0, Kind.LETTER, -1, letter_of(delivery, error)))
+            _set_aside(delivery, error, batch)
 
     def _accept_reading(self, topic: Topic, reading: Reading, batch: Batch) -> None:
         group, source = topic.ids
@@ -136,7 +141,7 @@ class Intake:
         if after is None:
             batch.progress[session.id] = before.with_duplicate()
             batch.counters["duplicates"] += 1
-            batch.duplicates.append((session.id, seq))
+            batch.duplicates.setdefault(session.id, []).append(seq)
             return
         batch.progress[session.id] = after
         batch.rows.append(Row(session.id, Kind.READING, seq, reading_row(reading)))
@@ -225,3 +230,9 @@ class Intake:
         """Return the number of a file of a group's events, stored if it is new; the writer makes it."""
         key = file_key(path)
         return (self._inbox.file_by_key(key) or self._inbox.add_file(key, path, None, None, -1)).id
+
+
+def _set_aside(delivery: Delivery, error: ContractError, batch: Batch) -> None:
+    batch.counters["dead_letters"] += 1
+    batch.faults.append(error)
+    batch.rows.append(Row(0, Kind.LETTER, -1, letter_of(delivery, error)))

@@ -5,7 +5,9 @@ Whatever stands in a file, and whatever the disk answers, is a matter of that fi
 
 import contextlib
 import errno
+import logging
 import os
+import stat
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -21,7 +23,11 @@ RETRY_MAX_S: Final = 30.0
 TAIL_MAX_BYTES: Final = 256 * 2**20
 """Unsynced bytes of a file that are looked at after a crash: more than ever waits. A longer tail is somebody else's."""
 APPENDED_BY_HAND: Final = ".appended-by-hand"
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
+"""A pipe or a device in a file's place must not hold up whoever opens it."""
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | _NONBLOCK
+
+log = logging.getLogger(__name__)
 
 
 class MovedAway(Exception):
@@ -35,6 +41,18 @@ class Fault:
     reason: str
     delay_s: float
     retry_s: float
+
+
+def next_fault(before: Fault | None, error: Exception, now_s: float) -> Fault:
+    """Return the fault that follows another one of the same file; one that is not the disk's is ours, and is logged."""
+    if isinstance(error, OSError):
+        reason = error.strerror or "the disk refuses"
+    else:
+        reason = f"a fault of ours: {type(error).__name__}"
+        if before is None or before.reason != reason:
+            log.error("a fault of ours holds up one file", exc_info=error)
+    delay_s = RETRY_MIN_S if before is None else min(RETRY_MAX_S, 2 * before.delay_s)
+    return Fault(reason, delay_s, now_s + delay_s)
 
 
 @dataclass(slots=True, eq=False)
@@ -73,10 +91,9 @@ class Output:
         """Return True if every row is synced."""
         return not (self.pending or self.unsynced or self.is_owed or self.fault or self.must_be_cut)
 
-    def fail(self, error: OSError, now_s: float) -> None:
-        """Note a fault of the disk; try again later, and ever more rarely."""
-        delay_s = RETRY_MIN_S if self.fault is None else min(RETRY_MAX_S, 2 * self.fault.delay_s)
-        self.fault = Fault(error.strerror or "the disk refuses", delay_s, now_s + delay_s)
+    def fail(self, error: Exception, now_s: float) -> None:
+        """Note a fault; try again later, and ever more rarely."""
+        self.fault = next_fault(self.fault, error, now_s)
 
     def cut_back(self) -> None:
         """Take everything behind the synced size for unwritten."""
@@ -97,9 +114,10 @@ class Disk:
         self._handles: OrderedDict[str, int] = OrderedDict()
         self.faults: Counter[str] = Counter()
 
-    def count_fault(self, error: OSError) -> None:
+    def count_fault(self, error: Exception) -> None:
         """Count a fault of one file."""
-        self.faults[errno.errorcode.get(error.errno or 0, "other")] += 1
+        number = error.errno if isinstance(error, OSError) else None
+        self.faults[errno.errorcode.get(number or 0, "other")] += 1
 
     def adopt(self, path: str) -> int:
         """End the last line of a file that somebody else wrote; return its size in bytes, 0 if there is none."""
@@ -168,7 +186,7 @@ class Disk:
         """Return a file's size; 0 if there is none, or none that can be looked at."""
         try:
             return self._stat(path).st_size
-        except OSError:
+        except (OSError, ValueError):  # also a name that this system cannot spell
             return 0
 
     def make_folder(self, path: str) -> bool:
@@ -228,25 +246,29 @@ class Disk:
     def _new_handle(self, path: str) -> int:
         whole = f"{self._directory}{os.sep}{path}"
         try:
-            return os.open(whole, _FLAGS, 0o666)
+            handle = os.open(whole, _FLAGS, 0o666)
         except FileNotFoundError:
             if not self._directory.is_dir():
                 raise  # somebody removed or unmounted it: a new one would hide that
             Path(whole).parent.mkdir(parents=True, exist_ok=True)
-            return os.open(whole, _FLAGS, 0o666)
+            handle = os.open(whole, _FLAGS, 0o666)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return handle
 
     def _end_line(self, handle: int, size: int) -> int:
         return size if _read(handle, size - 1, size) == b"\n" else _write(handle, size, b"\n")
 
     def _keep_aside(self, path: str, lines: bytes) -> None:
-        with Path(f"{self._directory}{os.sep}{path}{APPENDED_BY_HAND}").open("ab") as file:
+        with open(f"{self._directory}{os.sep}{path}{APPENDED_BY_HAND}", "ab", opener=_open_at_once) as file:
             file.write(lines)
 
 
 def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Replace a file in one step; with ``sync`` it is on the disk when this returns. Raises OSError."""
     temporary = f"{path.parent}{os.sep}.{path.name}.new"
-    with open(temporary, "wb") as stream:  # noqa: PTH123 (pathlib costs thrice as much)
+    with open(temporary, "wb", opener=_open_at_once) as stream:
         stream.write(content)
         if sync:
             stream.flush()
@@ -256,10 +278,14 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
         sync_path(path.parent)
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCK, 0o666)
+
+
 def sync_path(path: Path) -> None:
     """Bring a file, or a folder's entries, onto the disk. Raises OSError."""
     try:
-        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY | _NONBLOCK if os.name == "posix" else os.O_RDWR)
     except OSError as error:
         if os.name != "posix" and error.errno == errno.EACCES:
             return  # Windows opens no folder

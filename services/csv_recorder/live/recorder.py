@@ -151,8 +151,7 @@ class Recorder:
 
     def faults(self) -> list[str]:
         """Return what keeps files and sessions from being written, in words without a name: that may be a child's."""
-        files = self._writer.faults()
-        words = [f"file {number} cannot be written ({reason})" for number, reason in files]
+        words = [f"file {number} cannot be written ({reason})" for number, reason in self._writer.faults()]
         sessions = self._descriptions.faults.items()
         return words + [f"the sidecar of session {id} cannot be written ({fault.reason})" for id, fault in sessions]
 
@@ -241,22 +240,31 @@ class Recorder:
     def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Make a batch durable: when this returns, it may be acknowledged.
 
-        Raises OSError or sqlite3.Error if the inbox refuses; then nothing was accepted, and the same batch may be given
-        again.
+        Raises OSError or sqlite3.Error if the inbox refuses; then the same batch may be given again.
         """
         self._check_inbox()
         self._sessions.forget_closed()
-        with self._transaction():
-            batch = self._intake.accept(deliveries)
+        try:
+            with self._transaction():
+                batch = self._intake.accept(deliveries)
+        except (OSError, sqlite3.Error):
+            raise
+        except Exception as error:  # a fault of ours: one message must not stop everybody
+            if len(deliveries) > 1:
+                half = len(deliveries) // 2
+                self.accept(deliveries[:half])
+                self.accept(deliveries[half:])
+                return
+            log.error("a fault of ours: a message cannot be recorded and is kept as an invalid one", exc_info=error)
+            self._check_inbox()
+            with self._transaction():
+                batch = self._intake.set_aside(deliveries[0], error)
         self._accepted(batch)
         self._receipts.update(batch.streams)
         for session in batch.described.values():
             self._descriptions.add(session)
         now = self._now()
-        duplicates: dict[int, list[int]] = {}
-        for id, seq in batch.duplicates:
-            duplicates.setdefault(id, []).append(seq)
-        for id, seqs in duplicates.items():
+        for id, seqs in batch.duplicates.items():
             known = self._sessions.by_id(id)
             if known is not None and known.is_recording:
                 self._note(id, event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))

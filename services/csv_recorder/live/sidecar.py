@@ -60,7 +60,7 @@ def write_sidecar(directory: Path, session: Session, site: str, version: str, *,
     folder = f"{directory}{os.sep}{about.directory or ''}"
     growing = set() if is_closing else {part_name(kind, number) for kind, number in about.parts.items()}
     names = sorted(name for name in os.listdir(folder) if PART.match(name) and name not in growing)  # noqa: PTH208
-    files = {name: _read(Path(folder, name)) for name in names}
+    files = {name: _read(Path(folder, name)) for name in names if os.path.isfile(f"{folder}{os.sep}{name}")}  # noqa: PTH113
     content = _sidecar(session, about, files, is_closing) | {"software": f"neuroone {version}", "site": site}
     # Ten times as fast as the standard library's encoder, which is written in Python where it indents.
     text = msgspec.json.format(msgspec.json.encode({key: content[key] for key in SIDECAR_FIELDS}), indent=1)
@@ -130,7 +130,7 @@ def _read(path: Path) -> _Finished:
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """Yield a file in pieces of whole lines."""
+    """Yield a file in pieces of whole lines; a line longer than PIECE_BYTES in several."""
     rest = b""
     with path.open("rb") as stream:
         while piece := stream.read(PIECE_BYTES):
@@ -138,7 +138,10 @@ def _pieces(path: Path) -> Iterator[bytes]:
             if end:
                 yield rest + whole + end
                 rest = rest_of_piece
-            else:
+            elif len(rest) < PIECE_BYTES:
                 rest += piece
+            else:  # no line of ours: NULs that a power cut left, or another program's
+                yield rest
+                rest = piece
     if rest:
         yield rest

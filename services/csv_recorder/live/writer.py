@@ -5,6 +5,7 @@ Rows that a file does not take now are no reason for another file to wait: at th
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -50,7 +51,7 @@ class Settling:
     generation: int = 0
     since_s: float = 0.0
     began_s: float = 0.0
-    failed: dict[int, OSError] = field(default_factory=dict)
+    failed: dict[int, Exception] = field(default_factory=dict)
 
 
 class Writer:
@@ -219,7 +220,9 @@ class Writer:
             for output in {each.key: each for each in new}.values():
                 try:
                     self._outputs.adopt(output)
-                except OSError as error:
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 (also a fault of ours is that file's alone)
                     self._fail(output, error, now_s)
             for stream in self._released:
                 self.student_files.release(stream)
@@ -244,7 +247,9 @@ class Writer:
                 self._disk.append(output, b"".join(contents))
         except MovedAway:
             output.is_moved = True
-        except OSError as error:
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 (also a fault of ours is that file's alone)
             self._fail(output, error, now_s)
         else:
             output.owed_rows += len(owed)
@@ -265,7 +270,7 @@ class Writer:
                 kept.append(content)
         return kept
 
-    def _fail(self, output: Output, error: OSError, now_s: float) -> None:
+    def _fail(self, output: Output, error: Exception, now_s: float) -> None:
         self._disk.count_fault(error)
         output.fail(error, now_s)
 
@@ -292,7 +297,7 @@ class Writer:
         for number, path in enumerate(settling.paths):
             try:
                 self._disk.sync(path)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 (as in `_write_output`)
                 settling.failed[number] = error
         for folder in sorted(settling.folders):
             self._disk.sync(folder)

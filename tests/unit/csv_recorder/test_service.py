@@ -1,36 +1,125 @@
 """The recorder between its client and its disk."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from csv_recorder import service as service_module
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.service import Service
 from csv_recorder.settings import RunSettings
+from neuroone.contract.messages import Recorded
+from neuroone.mqtt.delivery import Delivery
 from neuroone.service.lifecycle import Stop
+from tests.unit.csv_recorder.live.test_recorder import delivery
+
+WITHIN_S = 20.0
 
 
 class Client:
-    """Keeps the fault that the service reports."""
+    """Keeps what the service reports, publishes and acknowledges."""
 
-    fault: str | None = None
+    def __init__(self) -> None:
+        self.faults: list[str | None] = []
+        self.receipts: list[Recorded] = []
+        self.acked: list[Delivery] = []
 
     def report_fault(self, fault: str | None) -> None:
-        self.fault = fault
+        self.faults.append(fault)
+
+    def publish(self, topic: object, message: Recorded) -> bool:
+        self.receipts.append(message)
+        return True
+
+    def ack(self, deliveries: list[Delivery]) -> None:
+        self.acked += deliveries
+
+    def resume_reading(self) -> None: ...
+
+
+async def run_until(service: Any, condition: Callable[[Client], object]) -> Client:
+    """Let the service record until a condition is met."""
+    client = service._client = Client()
+    recording = asyncio.create_task(service._record(asyncio.get_running_loop()))
+    async with asyncio.timeout(WITHIN_S):
+        while not condition(client) and not recording.done():  # noqa: ASYNC110 (the condition sets no event)
+            await asyncio.sleep(0.01)
+    service._stop.set()
+    service._some.set()
+    await recording
+    return client
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A service whose recorder is open, with short periods."""
+    monkeypatch.setattr(service_module, "TICK_S", 0.02)
+    monkeypatch.setattr(service_module, "RETRY_S", 0.1)
+    service: Any = Service(RunSettings(dir=tmp_path), Stop())
+    service._recorder.open()
+    yield service
+    monkeypatch.undo()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    service._recorder.close()
 
 
 async def test_a_wait_for_a_sync_that_cannot_begin_leaves_the_loop_to_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries = []
+
     def refuse(recorder: Recorder) -> None:
+        tries.append(recorder)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Recorder, "is_full", True)
     monkeypatch.setattr(Recorder, "begin_settling", refuse)
-    service: Any = Service(RunSettings(dir=tmp_path), Stop())
-    service._client = Client()
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(service._wait_for_sync(), 0.1)
-    assert service._client.fault == "cannot write the files: No space left on device"
+    service._on_delivery(delivery())
+    ticks = []
+    monkeypatch.setattr(service, "_watch_space", lambda: ticks.append(1))
+    monkeypatch.setattr(service_module, "SETTLE_PERIOD_S", 0.05)
+    client = await run_until(service, lambda client: len(ticks) > 5)
+    assert "cannot write the files: No space left on device" in client.faults
+    assert not client.acked
+    assert len(tries) < 100
+
+
+async def test_receipts_and_files_go_on_while_the_inbox_refuses(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service._recorder.accept([delivery(0)])
+    real, tries = Recorder.accept, []
+
+    def refuse(recorder: Recorder, deliveries: list[Delivery]) -> None:
+        tries.append(deliveries)
+        if len(tries) < 4:
+            raise OSError(28, "No space left on device")
+        real(recorder, deliveries)
+
+    monkeypatch.setattr(Recorder, "accept", refuse)
+    service._on_delivery(delivery(1))
+    client = await run_until(service, lambda client: client.receipts)
+    assert (len(tries), client.acked) == (1, [])
+    assert client.receipts[0].streams[0].rows == 1
+    assert (service._settings.dir / "Joao_Silva.csv").is_file()
+    service._stop = Stop()
+    client = await run_until(service, lambda client: client.acked)
+    assert client.acked == [delivery(1)]
+    assert client.faults[-1] is None
+
+
+async def test_a_stream_of_deliveries_leaves_time_for_receipts(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New ones come while each batch is recorded, so there is always one more."""
+    real, seqs = Recorder.accept, iter(range(10**6))
+
+    def accept(recorder: Recorder, deliveries: list[Delivery]) -> None:
+        real(recorder, deliveries)
+        if not service._stop.is_set():
+            service._on_delivery(delivery(next(seqs)))
+
+    monkeypatch.setattr(Recorder, "accept", accept)
+    service._on_delivery(delivery(next(seqs)))
+    client = await run_until(service, lambda client: len(client.receipts) > 3)
+    assert len(client.acked) > 3
