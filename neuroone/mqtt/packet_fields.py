@@ -6,9 +6,11 @@ Bytes only; does no I/O. References are to the OASIS standard MQTT 5.0.
 import struct
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.topics import TOPICS_MAX
 
 
 class BadPacket(NeuroOneError):
@@ -101,6 +103,7 @@ def decode_text(utf8: bytes) -> str:
     return text
 
 
+@lru_cache(maxsize=TOPICS_MAX)
 def decode_topic(utf8: bytes) -> str:
     """Decode the topic of a message (4.7). Raises BadPacket."""
     topic = decode_text(utf8)

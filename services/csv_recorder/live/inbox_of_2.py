@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from csv_recorder.live.rows import Kind, Row, pack
 
 VERSION: Final = 2
@@ -30,12 +32,12 @@ def convert(db: sqlite3.Connection) -> None:
 
 def _converted(row: Row, file: int, path: str, name: str | None, session: int | None) -> Row:
     if name is not None:
-        return row._replace(kind=Kind.STUDENT)
+        return replace(row, kind=Kind.STUDENT)
     if session is None:
-        return row._replace(owner=file, kind=Kind.GROUP_EVENT)
+        return replace(row, owner=file, kind=Kind.GROUP_EVENT)
     file_name = path.rpartition("/")[2]
     kinds = {"readings": Kind.READING_ALONE, "raw": Kind.RAW, "events": Kind.EVENT}
-    return row._replace(kind=next(kind for start, kind in kinds.items() if file_name.startswith(start)))
+    return replace(row, kind=next(kind for start, kind in kinds.items() if file_name.startswith(start)))
 
 
 def _unpack(blob: bytes) -> Iterator[tuple[int, Row]]:

@@ -25,10 +25,6 @@ class ReorderBuffer(Generic[T]):
     held: dict[int, T] = field(default_factory=dict)
     _since_s: float | None = None
 
-    def push(self, seq: int, row: T) -> None:
-        """Keep a row until its turn."""
-        self.held[seq] = row
-
     def pop(self, now_s: float, *, all: bool = False) -> tuple[list[T], list[Hole]]:
         """Return the rows whose turn it is, in order, and the holes that are given up; with ``all`` nothing waits.
 

@@ -4,7 +4,9 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 _ROW: Final = struct.Struct("<IBqI")
 """Owner, kind, seq and length of what follows."""
@@ -27,7 +29,7 @@ class Kind(IntEnum):
     """The session's readings only: from an inbox of an earlier version, which has the student's row apart."""
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True, gc=False):
     """One row. ``owner`` is the number of its session, or of its file for `GROUP_EVENT`; ``seq`` is -1 for none."""
 
     owner: int
@@ -39,7 +41,8 @@ class Row(NamedTuple):
 def pack(rows: Iterable[Row]) -> bytes:
     """Return rows as one blob; `unpack` is the inverse."""
     head = _ROW.pack
-    return b"".join([part for row in rows for part in (head(row[0], row[1], row[2], len(row[3])), row[3])])
+    parts = ((head(row.owner, row.kind, row.seq, len(row.content)), row.content) for row in rows)
+    return b"".join([part for both in parts for part in both])
 
 
 def unpack(blob: bytes) -> Iterator[Row]:

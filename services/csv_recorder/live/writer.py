@@ -98,9 +98,9 @@ class Writer:
     def _next_seqs(self, rows: list[Row]) -> dict[int, int]:
         """Return the seq that each session's student file waits for: a hole that may still be filled, or the first."""
         first: dict[int, int] = {}
-        for owner, kind, seq, _ in rows:
-            if kind in (Kind.READING, Kind.STUDENT):
-                first[owner] = min(seq, first.get(owner, seq))
+        for row in rows:
+            if row.kind in (Kind.READING, Kind.STUDENT):
+                first[row.owner] = min(row.seq, first.get(row.owner, row.seq))
         for owner, seq in first.items():
             session = self._sessions.by_id(owner)
             holes = () if session is None else session.progress.holes
@@ -114,31 +114,32 @@ class Writer:
         """
         by_id, due, of_readings = self._sessions.by_id, self._outputs.due, self._outputs.of_readings
         for row in rows:
-            owner, kind, seq, content = row
-            if kind == Kind.READING or kind == Kind.STUDENT:
-                session = by_id(owner)
-                if session is None:
-                    continue
-                if kind == Kind.READING:
+            if row.kind == Kind.READING:
+                session = by_id(row.owner)
+                if session is not None:
                     output = of_readings(session)
-                    output.pending.append(content)
+                    output.pending.append(row.content)
                     due[output.key] = output
-                    content = student_row_of(content)
-                self._order(session, next_seqs.get(owner, seq), seq, content)
-                continue
-            output_or_none = self._output_of(row)
-            if output_or_none is not None:
-                output_or_none.pending.append(content)
-                due[output_or_none.key] = output_or_none
+                    self._order(session, row, next_seqs)
+            elif row.kind == Kind.STUDENT:
+                session = by_id(row.owner)
+                if session is not None:
+                    self._order(session, row, next_seqs)
+            else:
+                output_or_none = self._output_of(row)
+                if output_or_none is not None:
+                    output_or_none.pending.append(row.content)
+                    due[output_or_none.key] = output_or_none
         self._released += released
 
-    def _order(self, session: Session, next_seq: int, seq: int, content: bytes) -> None:
-        if not self._with_students or session.about is None or session.about.name is None:
-            return
+    def _order(self, session: Session, row: Row, next_seqs: Mapping[int, int]) -> None:
+        """Give a row to the student's file, by way of the buffer that puts them in order."""
         buffer = self._reorder.get(session.id)
         if buffer is None:
-            buffer = self._reorder[session.id] = ReorderBuffer(next_seq)
-        buffer.push(seq, content)
+            if not self._with_students or session.about is None or session.about.name is None:
+                return
+            buffer = self._reorder[session.id] = ReorderBuffer(next_seqs.get(session.id, row.seq))
+        buffer.held[row.seq] = student_row_of(row.content) if row.kind == Kind.READING else row.content
 
     def _output_of(self, row: Row) -> Output | None:
         if row.kind == Kind.LETTER:
