@@ -41,7 +41,7 @@ KEEPALIVE_S: Final = 20
 """A broker that is silent for 1.5 times this is gone; the same as the WebSocket pings."""
 CONNECT_TIMEOUT_S: Final = 5.0
 """For the TCP and TLS handshakes, and again for the broker's CONNACK."""
-RECEIVE_MAXIMUM: Final = 500
+RECEIVE_MAXIMUM: Final = 2000
 """QoS 1 messages the broker may send before our acks: bounds what waits between a recorder's network and its disk."""
 ACK_TIMEOUT_S: Final = 30.0
 """A broker that leaves a message unacknowledged for so long has lost the connection without saying so."""

@@ -28,7 +28,7 @@ persistence_location {folder}/
 autosave_interval {autosave_s}
 max_queued_messages 0
 max_queued_bytes 500000000
-max_inflight_messages 500
+max_inflight_messages 2000
 max_packet_size 69632
 set_tcp_nodelay true
 log_dest stderr

@@ -26,7 +26,6 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
-from neuroone.mqtt.session import RECEIVE_MAXIMUM
 from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Metrics
 from neuroone.service.metrics_server import MetricsServer
@@ -35,12 +34,11 @@ from neuroone.service.process_memory import resident_bytes
 SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"
 """The broker keeps unacknowledged messages under the client id, so it must be the same at the next start."""
-BATCH_MAX: Final = RECEIVE_MAXIMUM
-QUEUE_MAX: Final = 4 * BATCH_MAX
-"""Deliveries between network and disk, about 2 MB. A broker may send RECEIVE_MAXIMUM before our acks; what it sends
-beyond this stays in its socket."""
-GATHER_S: Final = 0.02
-"""Deliveries within this time share one sync to the disk: at most 50 syncs a second."""
+BATCH_MAX: Final = 500
+"""Deliveries that share one transaction; with more, the loop is not back in time for pings and metrics."""
+GATHER_S: Final = 0.05
+"""Nothing is read for so long after a batch: what comes meanwhile costs one read and one sync to the disk, not one a
+message (docs/decisions/0010). What is read at once, 256 kB at most, is all that waits between network and disk."""
 TICK_S: Final = 1.0
 """Time between two receipts."""
 SETTLE_PERIOD_S: Final = 30.0
@@ -136,7 +134,7 @@ class Service:
             health=self._health,
             durable=True,
             obsolete=self._recorder.replace_filters(subscriptions),
-            has_room=lambda: len(self._arrived) < QUEUE_MAX,
+            has_room=lambda: not self._arrived,
             ca_file=self._settings.broker_ca,
             health_file=self._settings.health_file,
         )
@@ -163,13 +161,16 @@ class Service:
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._some.wait(), max(0.0, tick_due_s - loop.time()))
-                if len(self._arrived) < BATCH_MAX:
-                    await asyncio.sleep(GATHER_S)
             self._some.clear()
+            count = len(self._arrived)
             await self._record_arrived(loop, tick_due_s)
             if loop.time() >= tick_due_s:
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)
+            if 0 < count < BATCH_MAX:
+                await asyncio.sleep(GATHER_S)
+            if not self._arrived:
+                self._client.resume_reading()
         await self._record_arrived(loop, float("inf"))
         self._tick(loop)
 
@@ -184,7 +185,6 @@ class Service:
                 return
             del self._arrived[: len(batch)]
             self._client.ack(batch)
-            self._client.resume_reading()
             if loop.time() >= until_s:
                 self._some.set()
                 return

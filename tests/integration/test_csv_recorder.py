@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from csv_recorder.service import QUEUE_MAX
 from neuroone.contract import topics
 from neuroone.contract.files import STUDENT_HEADER, student_row
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.session import RECEIVE_MAXIMUM
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import Broker
 from tests.support.bus_listener import Listener, identity, listening
@@ -153,7 +153,7 @@ def test_a_long_backlog_is_recorded_in_one_run(broker: Broker, tmp_path: Path) -
         wait_online(broker)
         popen.send_signal(signal.SIGTERM)
         assert popen.wait(20) == 0
-    readings = 2 * QUEUE_MAX // STUDENTS
+    readings = 2 * RECEIVE_MAXIMUM // STUDENTS
     with publisher(broker) as bus:
         for seq in range(readings):
             for student in range(STUDENTS):
