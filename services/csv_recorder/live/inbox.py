@@ -88,17 +88,18 @@ class Inbox:
 
     # --- opening, transactions -------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, *, is_in_doubt: bool = False) -> None:
         """Open or make the database, and keep other writers out of it. Others may read it, by `open_to_read`.
 
-        Raises sqlite3.Error, also when another program writes to it, and OSError.
+        It ``is_in_doubt`` after a transaction that failed. Raises sqlite3.Error, also when another program writes to
+        it, and OSError.
         """
         try:
             self._lock.acquire()
         except Timeout:
             raise sqlite3.OperationalError("database is locked") from None
         try:
-            self._open()
+            self._open(is_in_doubt)
         except BaseException:
             self._lock.release()
             raise
@@ -109,7 +110,7 @@ class Inbox:
         self._db = sqlite3.connect(address, uri=True, timeout=LOCKED_TIMEOUT_S, isolation_level=None)
         self._db.execute("PRAGMA query_only=1")
 
-    def _open(self) -> None:
+    def _open(self, is_in_doubt: bool) -> None:
         db = sqlite3.connect(self._path, timeout=LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
@@ -126,6 +127,9 @@ class Inbox:
                 inbox_of_2.convert(db)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
+            is_busy = _sync_what_is_read(db)
+            if is_busy and is_in_doubt:
+                raise sqlite3.OperationalError("another program reads the inbox")
         except (ValueError, KeyError, TypeError, struct.error) as error:
             db.close()
             raise sqlite3.DatabaseError(f"what it holds cannot be read ({error})") from None
@@ -383,6 +387,15 @@ def _owner_of(output: str) -> int | None:
 def _file_of(output: str) -> int | None:
     room, _, rest = output.partition("/")
     return int(rest) if room == "file" else None
+
+
+def _sync_what_is_read(db: sqlite3.Connection) -> bool:
+    """Bring everything that is read into the database, and onto the disk; return True if a reader keeps it from that.
+
+    After a sync that failed, Linux holds the pages for written: SQLite finds transactions in the WAL that are not on
+    the disk. A power cut would end the WAL there, and every later transaction would be lost.
+    """
+    return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 
 def _execute_all(db: sqlite3.Connection, script: str) -> None:

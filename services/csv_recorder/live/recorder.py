@@ -198,7 +198,7 @@ class Recorder:
     def _begin(self) -> None:
         """Open the inbox and begin with what is stored. Raises sqlite3.Error or OSError."""
         stored = self._stored
-        self._inbox.open()
+        self._inbox.open(is_in_doubt=stored.is_in_doubt)
         stored.generation += 1
         stored.inode = self._inode()
         stored.ran_s, stored.since_s = self._inbox.running_s(), self._steady()
