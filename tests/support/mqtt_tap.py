@@ -61,8 +61,11 @@ class MqttTap:
         """Return when everything that the service has sent is noted; it must be stopped or dead."""
         while True:
             with self._lock:
-                alive = [link.service for link in self._links if link.service.fileno() >= 0]
-                if not select.select(alive, [], [], 0)[0]:
+                waiting = select.poll()  # select() knows handles up to 1024 only
+                for link in self._links:
+                    if link.service.fileno() >= 0:
+                        waiting.register(link.service, select.POLLIN)
+                if not waiting.poll(0):
                     return
             time.sleep(0.001)
 
@@ -85,8 +88,10 @@ class MqttTap:
         self, link: _Link, source: socket.socket, target: socket.socket, note: Callable[[_Link, bytes], None]
     ) -> None:
         try:
+            waiting = select.poll()
+            waiting.register(source, select.POLLIN)
             while True:
-                select.select([source], [], [])
+                waiting.poll()
                 with self._lock if source is link.service else contextlib.nullcontext():
                     content = source.recv(CHUNK_BYTES)
                     if content:
