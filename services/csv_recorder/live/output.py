@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-HANDLES_MAX: Final = 8192
+HANDLES_MAX: Final = 8192 if os.name == "posix" else 1
 """Files that are kept open, if the system allows it: two for each of 4000 students. Opening and closing one costs four
-times as much as writing a row."""
+times as much as writing a row. But Windows lets nobody move a file that is open, nor Excel change it."""
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 """Between two tries to write a file that has a fault: the delay doubles up to this."""

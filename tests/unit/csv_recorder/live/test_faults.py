@@ -382,6 +382,19 @@ def test_a_sidecar_that_cannot_be_written_holds_up_nobody(start: Any, tmp_path: 
     assert recorder.faults() == []
 
 
+def test_a_folder_that_somebody_moved_holds_up_no_closing(start: Any, tmp_path: Path, clock: Clock) -> None:
+    recorder = start()
+    recorder.accept([delivery(0), ana(0)])
+    recorder.write()
+    only(tmp_path, "sessions/*/*_Joao_Silva").rename(tmp_path / "away")
+    record(recorder, ended_session(), ended("Ana"))
+    clock.now_s += IDLE_S + 1
+    record(recorder)
+    record(recorder)
+    assert recorder.counters["sessions_closed"] == 2
+    assert recorder.faults() == []
+
+
 def test_invalid_messages_are_kept_but_fill_neither_disk_nor_log(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
