@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, eq, itemgetter
 from typing import Final
 
 import msgspec
@@ -27,6 +27,8 @@ from neuroone.contract.topics import HASH_CHARS, with_hash
 
 INBOX_FILE: Final = ".inbox.sqlite"
 DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
+REPORT_CACHE_FILE: Final = ".report-figures.sqlite"
+"""The figures of closed sessions, by hashes of their paths; it may be deleted at any time."""
 INDEX: Final = "names.csv"
 """Lists each name and its file; a student with this name gets a hash."""
 INDEX_COLUMNS: Final = ("name", "file")
@@ -68,6 +70,8 @@ CELLS_MAX: Final = 16_384
 """Texts whose cells are remembered: the ids of the sessions that a recorder writes in turn. At most 20 MB."""
 _to_json: Final = msgspec.json.Encoder().encode
 _values_of: Final = attrgetter(*VALUES)
+_before_check: Final = itemgetter(slice(-CHECK_CHARS))
+_check: Final = itemgetter(slice(-CHECK_CHARS, None))
 _TEN: Final = ",".join(["%d"] * len(VALUES))
 _ROW_ENDS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 """Characters that would end a row, or that nobody can see in it."""
@@ -155,6 +159,12 @@ def file_key(file_name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
 
 
+def search_key(text: str) -> str:
+    """Return a text as people search for it: without case, accents and outer spaces."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(each for each in plain if not unicodedata.combining(each)).strip()
+
+
 def index_content(named: Iterable[tuple[str, str]]) -> bytes:
     """Return the content of the index: each name with its file."""
     text = io.StringIO()
@@ -226,8 +236,8 @@ def event_row(time: datetime, event: str, seqs: tuple[int, int] | None = None, t
 def checked_rows(content: bytes) -> Rows:
     """Read the content of a session's file, and compare each row with its check."""
     lines = content.split(b"\n")
-    crc32 = zlib.crc32
-    return _rows(lines, [b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:] for line in lines[1:-1]])
+    checks = map(b"%08x".__mod__, map(zlib.crc32, map(_before_check, lines[1:-1])))
+    return _rows(lines, [*map(eq, checks, map(_check, lines[1:-1]))])
 
 
 def student_rows(content: bytes) -> Rows:

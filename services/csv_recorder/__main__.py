@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, tzinfo
 from itertools import takewhile
 from typing import Final
 
@@ -66,31 +65,9 @@ def report(settings: ReportSettings, stop: Stop) -> int:
     _need("report", "pandas", extra="csv-recorder")
     if settings.xlsx:
         _need("report --xlsx", "openpyxl")
-    import pandas as pd
+    from csv_recorder.offline.report import command
 
-    from csv_recorder.offline.export import spreadsheets
-    from csv_recorder.offline.report import html, text
-    from csv_recorder.offline.report.figures import Selection, make
-
-    since, until = (_with_zone(each, settings.timezone) for each in (settings.from_, settings.to))
-    made = make(
-        _until(stop, without_doubles(find(settings.chosen()))),
-        Selection(since, until, frozenset(settings.group), settings.timezone),
-    )
-    words = texts.Words(settings.language or texts.of_system(), settings.timezone)
-    try:
-        if settings.html:
-            with settings.html.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(html.page(made, words, pd.Timestamp(datetime.now(UTC))))
-        if settings.csv:
-            with settings.csv.open("w", encoding="utf-8", newline="") as file:
-                spreadsheets.guarded(made.sessions).to_csv(file, index=False, lineterminator="\n")
-        if settings.xlsx:
-            spreadsheets.write_workbook(settings.xlsx, {"Sessions": made.sessions, "Classes": made.classes})
-    except OSError as error:
-        raise SettingsError([f"{error.filename}: cannot be written ({error.strerror})"]) from None
-    _print(text.lines(made, words))
-    return FAILED if made.faults or stop.is_set() else OK
+    return OK if command.run(settings, stop.is_set, _print) else FAILED
 
 
 def verify(settings: VerifySettings, stop: Stop) -> int:
@@ -180,10 +157,6 @@ def _agrees(question: str) -> bool:
         return False
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
-    return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
 
 
 def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
-from csv_recorder.offline.recordings import Recording, find, index, is_legacy
+from csv_recorder.offline.recordings import Recording, delete_figures, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, SIDECAR, index_content, safe_stem
 
@@ -75,6 +75,8 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
 
 def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
     """Remove it. What names the student goes last, so that it works again after a crash. Raises OSError."""
+    for root in {directory, *(session.parent.parent.parent for session in found.sessions)}:
+        delete_figures(root)
     for session in found.sessions:
         for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
             file.unlink()
