@@ -44,8 +44,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, recovery(Path(name) / "fresh") as after:
         for number in range(-(-given.images // IMAGES_A_ROUND)):
             count = min(IMAGES_A_ROUND, given.images - number * IMAGES_A_ROUND)
-            settle_s = (None, 1.0, 4.0)[number % 3]
-            with World(Path(name) / f"round-{number}", given.students, rng, settle_s) as world:
+            settle_s, rotate_bytes = ((0.0, 0), (1.0, 3000), (4.0, 9000))[number % 3]
+            folder = Path(name) / f"round-{number}"
+            with World(folder, given.students, rng, settle_s, rotate_bytes=rotate_bytes) as world:
                 taken = list(take_images(world, count, rng, TURNS_PER_S, 1.5))
             with ThreadPoolExecutor(2) as pool:
                 sites = [f"round-{number}-{each}" for each in range(count)]

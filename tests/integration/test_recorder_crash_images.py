@@ -20,7 +20,7 @@ def test_whatever_a_power_cut_leaves_every_promised_reading_is_recorded_once(tmp
     """Two images of each kind of damage, with a WAL that is damaged too; redelivery by the broker does not help."""
     rng = random.Random(8)
     with recovery(tmp_path / "fresh") as after:
-        with World(tmp_path / "world", STUDENTS, rng, settle_s=1.0) as world:
+        with World(tmp_path / "world", STUDENTS, rng, settle_s=1.0, rotate_bytes=3000) as world:
             images = list(take_images(world, IMAGES, rng, turns_per_s=8.0, gap_s=0.4))
         assert all(taken.promised for taken in images[2:])
         with ThreadPoolExecutor(4) as pool:

@@ -55,7 +55,7 @@ def test_a_power_cut_after_the_inbox_could_not_sync_loses_no_acknowledged_readin
     """After a failed fsync Linux holds pages for written that never reach the disk, whatever a later fsync says."""
     faults = [fault("fsync EIO, dirty pages held for clean, 2 times", WAL)]
     with recovery(tmp_path / "fresh") as after:
-        trials = try_faults(tmp_path / "world", faults, random.Random(2), settle_s=None, with_images=True)
+        trials = try_faults(tmp_path / "world", faults, random.Random(2), settle_s=0.0, with_images=True)
         for _, found, images in trials:
             for number, taken in enumerate(images):
                 found.include(after.check(taken, f"site-{number}", random.Random(number)))

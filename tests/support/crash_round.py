@@ -14,6 +14,7 @@ from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.up import brokers
 from tests.support import crash_image
 from tests.support.brokers import Broker
 from tests.support.bus_listener import Listener, identity, listening
@@ -41,27 +42,34 @@ class Taken:
 
 
 class World:
-    """A broker, a tap, a lesson, and a recorder on a watched disk."""
+    """A broker, a tap, a lesson, and a recorder, whose disk ``is_watched`` by a shim."""
 
     def __init__(
         self,
         folder: Path,
         students: int,
         rng: random.Random,
-        settle_s: float | None = None,
+        settle_s: float = 0.0,
         directory: Path | None = None,
+        *,
+        rotate_bytes: int = 0,
+        kind: str = brokers.MOSQUITTO,
+        is_watched: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.directory = (directory or folder / "recordings").resolve()
         self.directory.mkdir()
         (folder / "broker").mkdir()
-        self.broker = Broker("mosquitto", folder / "broker")
+        self.broker = Broker(kind, folder / "broker")
         self.broker.start()
         self.tap = MqttTap(self.broker.port)
-        self.shim = DiskShim(folder / "shim", self.directory)
-        self.log = SyncLog(self.shim.log)
-        self.settle_s = settle_s
+        self._settle_s = settle_s
+        self._rotate_bytes = rotate_bytes
+        self._is_watched = is_watched
+        if is_watched:
+            self.shim = DiskShim(folder / "shim", self.directory)
+            self.log = SyncLog(self.shim.log)
         self.bus = ThreadedClient(
             BrokerAddresses.parse(self.broker.url), identity("serial_bridge"), replay=ReplayBuffer(time.monotonic)
         )
@@ -77,8 +85,9 @@ class World:
             self.tap.url,
             self.directory,
             *options,
-            environment=self.shim.environment(),
-            settle_s=self.settle_s,
+            environment=self.shim.environment() if self._is_watched else None,
+            settle_s=self._settle_s,
+            rotate_bytes=self._rotate_bytes,
             log=self.folder / "recorder.log",
         )
         wait_for(
@@ -169,10 +178,12 @@ class Recovery:
                     for topic, state in self._listener.of(ServiceState)
                 )
 
-            wait_for(is_online, "an open recorder", START_TIMEOUT_S)
-            found.add("not opened", log.name, int(not recorder.is_alive))
-            if recorder.is_alive:
+            try:
+                wait_for(is_online, "recorder online", START_TIMEOUT_S)
+                assert recorder.is_alive, f"it ended with {recorder.process.returncode}"
                 found.add("exit code", log.name, int(recorder.stop() != 0))
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                found.add("not opened", f"{error}: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
         text = log.read_text(encoding="utf-8", errors="replace")
         found.add("traceback", text[text.find("Traceback") :][-300:], int("Traceback" in text))
         found.include(check(directory, taken.lesson, taken.promised, taken.markers, taken.image.foreign))
@@ -195,7 +206,7 @@ class Recovery:
 def recovery(folder: Path) -> Iterator[Recovery]:
     """Give a broker that knows nothing of the lesson."""
     folder.mkdir(parents=True)
-    broker = Broker("mosquitto", folder)
+    broker = Broker(brokers.MOSQUITTO, folder)
     broker.start()
     try:
         with listening(broker.url, "births", "neuroone/v1/+/services/csv_recorder/+/state") as listener:

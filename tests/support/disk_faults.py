@@ -202,7 +202,7 @@ def try_faults(
     rng: random.Random,
     *,
     directory: Path | None = None,
-    settle_s: float | None = SETTLE_S,
+    settle_s: float = SETTLE_S,
     with_images: bool = False,
     with_restarts: bool = False,
 ) -> Iterator[tuple[Fault | None, Findings, list[Taken]]]:

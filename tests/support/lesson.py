@@ -219,9 +219,13 @@ def check(
     markers: Iterable[str] = (),
     foreign: dict[str, list[bytes]] | None = None,
     *,
-    with_students: bool = True,
+    is_ordered: bool = True,
 ) -> Findings:
-    """Compare recorded files with a lesson: ``promised`` rows are there, all others once, whole and in order."""
+    """Compare recorded files with a lesson: ``promised`` rows are there, and every row is once, whole and in order.
+
+    Readings that a broker sends again come after newer ones: then a session's file, which has the seq, ``is_ordered``
+    no more; the student's file always is.
+    """
     found = Findings()
     foreign = foreign or {}
     sessions = _read(
@@ -233,19 +237,18 @@ def check(
     order: dict[tuple[Path, int, int], int] = {}
     for path, rows in sessions.by_file.items():
         for student, run, seq in rows:
-            if seq < order.get((path.parent, student, run), -1):
+            if is_ordered and seq < order.get((path.parent, student, run), -1):
                 found.add("disordered", path)
             order[path.parent, student, run] = seq
     for name, lines in foreign.items():
         _check_foreign(directory / name, lines, found)
     _check_markers(directory, lesson, set(markers), found)
-    if with_students:
-        paths = [each for each in sorted(directory.glob("*.csv")) if each.name != "names.csv"]
-        students = _read(paths, directory, STUDENT_HEADER, lesson.student_rows, foreign, found)
-        found.missing_of_students = set(in_sessions) - set(students.all())
-        _compare(students.all(), set(in_sessions), "student ", found)
-        for path, rows in students.by_file.items():
-            found.add("student disordered", path.name, int(rows != sorted(rows)))
+    paths = [each for each in sorted(directory.glob("*.csv")) if each.name != "names.csv"]
+    students = _read(paths, directory, STUDENT_HEADER, lesson.student_rows, foreign, found)
+    found.missing_of_students = set(in_sessions) - set(students.all())
+    _compare(students.all(), set(in_sessions), "student ", found)
+    for path, rows in students.by_file.items():
+        found.add("student disordered", path.name, int(rows != sorted(rows)))
     return found
 
 

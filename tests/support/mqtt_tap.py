@@ -73,8 +73,12 @@ class MqttTap:
         while self._is_open:
             try:
                 service = self._listener.accept()[0]
+            except OSError:
+                continue
+            try:
                 broker = socket.create_connection((LOOPBACK, self._broker_port))
             except OSError:
+                service.close()
                 continue
             link = _Link(service, broker)
             self._links.append(link)

@@ -13,16 +13,25 @@ STOP_TIMEOUT_S = 40.0
 _QUICK = """
 import sys
 import csv_recorder.service as service
-assert hasattr(service, "SETTLE_PERIOD_S")
-service.SETTLE_PERIOD_S = float(sys.argv.pop(1))
+settle_s, rotate_bytes = float(sys.argv.pop(1)), int(sys.argv.pop(1))
+options = service.Options
+if settle_s:
+    assert service.SETTLE_PERIOD_S
+    service.SETTLE_PERIOD_S = settle_s
+if rotate_bytes:
+    service.Options = lambda **given: options(**{**given, "rotate_bytes": rotate_bytes})
 from csv_recorder.__main__ import main
 sys.exit(main())
 """
-"""Files are synced every 30 s; a test that waits for it uses a shorter period."""
+"""Files are synced every 30 s and go on in new ones at 1 MB at least; a test that waits for it uses less."""
 
 
 class RecorderProcess:
-    """A running csv-recorder. ``settle_s``: the time between two syncs of its files, where it is not the usual one."""
+    """A running csv-recorder.
+
+    Where they are not the usual ones: ``settle_s`` is the time between two syncs of its files, ``rotate_bytes`` the
+    size at which a session goes on in a new file.
+    """
 
     def __init__(
         self,
@@ -30,10 +39,12 @@ class RecorderProcess:
         directory: Path,
         *options: str,
         environment: dict[str, str] | None = None,
-        settle_s: float | None = None,
+        settle_s: float = 0.0,
+        rotate_bytes: int = 0,
         log: Path | None = None,
     ) -> None:
-        program = ["-m", "csv_recorder"] if settle_s is None else ["-c", _QUICK, str(settle_s)]
+        quick = ["-c", _QUICK, str(settle_s), str(rotate_bytes)]
+        program = quick if settle_s or rotate_bytes else ["-m", "csv_recorder"]
         command = [sys.executable, *program, "--broker", url, "--dir", str(directory), *options]
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("ab")) if log else None
