@@ -26,9 +26,24 @@ from neuroone.contract.topics import HASH_CHARS, with_hash
 # Names of files and folders, as paths inside the directory of the recordings.
 
 INBOX_FILE: Final = ".inbox.sqlite"
+LOCK_FILE: Final = ".inbox.lock"
+"""Whoever holds its lock is the only one who writes."""
 DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
 REPORT_CACHE_FILE: Final = ".report-figures.sqlite"
 """The figures of closed sessions, by hashes of their paths; it may be deleted at any time."""
+DAMAGED_INBOX: Final = "inbox.damaged-"
+"""Begins the names of inboxes that `rebuild` replaced; their time follows."""
+REBUILDING_INBOX: Final = ".inbox.rebuilding"
+REBUILT_INBOX: Final = ".inbox.rebuilt"
+"""A new inbox in the making, and one that is not in its place yet."""
+APPENDED_BY_HAND: Final = ".appended-by-hand"
+"""Ends the name of a file with lines that somebody else wrote into the file before it."""
+RESTORING: Final = ".restoring"
+"""The folder that a restore unpacks into: while it is there, the directory is not whole."""
+INTERRUPTED: Final = {RESTORING: "restore", REBUILDING_INBOX: "rebuild", REBUILT_INBOX: "rebuild"}
+"""What stands in a directory that a command has left half done, with the command; no recorder may start in it."""
+REPLACED: Final = ".replaced-"
+"""Begins the names of folders with what a restore replaced; their time follows."""
 INDEX: Final = "names.csv"
 """Lists each name and its file; a student with this name gets a hash."""
 INDEX_COLUMNS: Final = ("name", "file")
@@ -144,6 +159,15 @@ def safe_stem(name: str) -> str:
     if len(clean.encode()) > STEM_MAX_BYTES:
         clean = clean.encode()[:STEM_MAX_BYTES].decode(errors="ignore").rstrip(". ")
     return clean if clean == name and clean else with_hash(clean or "_", name)
+
+
+def seq_of(row: bytes) -> int:
+    """Return the seq of a row in ``readings.csv``. Raises ValueError for anything else."""
+    columns = COLUMNS[READINGS]
+    cells = row.rsplit(b",", len(columns) - columns.index("seq"))  # from the right: a session may have a comma
+    if len(cells) != len(columns) - columns.index("seq") + 1:
+        raise ValueError("it is no row of readings.csv")
+    return int(cells[1])
 
 
 def student_file_name(stem: str, ending: str = "") -> str:

@@ -125,7 +125,6 @@ class Descriptions:
         try:
             for copy in copies:
                 copy.open = False
-                self._inbox.forget_files(copy.id)
             self._inbox.describe(copies)
             self._inbox.commit()
         except sqlite3.Error:

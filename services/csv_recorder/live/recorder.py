@@ -17,7 +17,7 @@ from typing import Final
 
 from csv_recorder.live.dead_letters import LetterLog
 from csv_recorder.live.descriptions import Describing, Descriptions
-from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.inbox import Inbox, check_whole, words_of_refusal
 from csv_recorder.live.intake import Batch, Intake
 from csv_recorder.live.output import HANDLES_MAX, Disk
 from csv_recorder.live.reorder import Hole
@@ -161,15 +161,13 @@ class Recorder:
         """Open the directory, and begin with what is stored. Raises SettingsError in a sentence."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            check_whole(self._directory)
             self._begin()
             self._note_in_all("recorder_start")
             self.settle()
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise SettingsError([f"--dir: another recorder uses {self._directory}"]) from None
-            raise SettingsError([f"--dir: {self._directory} is not writable ({error})"]) from None
-        except sqlite3.DatabaseError as error:
-            raise SettingsError([f"--dir: {self._directory / INBOX_FILE} is damaged: {error}"]) from None
+        except sqlite3.Error as error:
+            self._inbox.close()
+            raise SettingsError([f"--dir: {words_of_refusal(self._directory / INBOX_FILE, error)}"]) from None
         except OSError as error:
             raise SettingsError([f"--dir: {self._directory} is not writable ({error.strerror})"]) from None
 

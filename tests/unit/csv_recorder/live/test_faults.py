@@ -14,12 +14,12 @@ import pytest
 
 from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.output import APPENDED_BY_HAND, RETRY_MAX_S
+from csv_recorder.live.output import RETRY_MAX_S
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.live.reorder import ORDER_S
 from csv_recorder.live.sessions import SEQ_JUMP_MAX
 from neuroone.contract import topics
-from neuroone.contract.files import DEAD_LETTERS_FILE, STUDENT_HEADER, student_row
+from neuroone.contract.files import APPENDED_BY_HAND, DEAD_LETTERS_FILE, STUDENT_HEADER, student_row
 from neuroone.contract.messages import EventType, StreamStatus
 from neuroone.mqtt.delivery import Delivery
 from tests.support.messages import NOON, reading
