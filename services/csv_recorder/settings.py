@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import LANGUAGES
@@ -147,7 +147,47 @@ class ExportSettings(RecordedSettings):
 class ForgetSettings:
     """Settings of `csv-recorder forget`."""
 
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
     name: str | None = setting(None, str, "Everything that is recorded under this name.")
     source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
     yes: bool = setting(False, switch, "Do not ask.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """Settings of `csv-recorder backup`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    archive: Path = setting(
+        ..., Path, "The new archive, a .tar.gz; - for the standard output.", positional=True, metavar="ARCHIVE"
+    )
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+    force: bool = setting(False, switch, "Replace the archive if it is there already.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSettings:
+    """Settings of `csv-recorder restore`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    archive: Path = setting(
+        ..., Path, "An archive that backup made; - for the standard input.", positional=True, metavar="ARCHIVE"
+    )
+    dir: Path = setting(..., Path, "The directory to restore into; it must be empty, or not there.", metavar="DIR")
+    replace: bool = setting(
+        False, switch, "Move what the directory holds into a hidden folder in it first. No recorder may run."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildSettings:
+    """Settings of `csv-recorder rebuild`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    dir: Path = setting(..., Path, "Directory of the recordings. No recorder may run.", metavar="DIR")
+    force: bool = setting(False, switch, "Also if the inbox is in order.")
