@@ -137,6 +137,17 @@ def group_events(directories: Iterable[Path]) -> list[Path]:
     )
 
 
+def kept_aside(directories: Iterable[Path]) -> list[Path]:
+    """Return the files under the directories with lines that somebody else wrote into a recorder's file."""
+    return sorted(
+        folder / name
+        for directory in directories
+        for folder, names in _walk(directory)
+        for name in names
+        if name.endswith(files.APPENDED_BY_HAND)
+    )
+
+
 def is_legacy(path: Path) -> bool:
     """Return True for a ``{Nome}.csv``, also for an empty one or one with half a header."""
     try:
