@@ -104,7 +104,7 @@ def compute(readings: Readings) -> SessionFigures:
         len(readings),
         readings.left_out,
         _missing(readings) if has_time else None,
-        float(np.diff(times_s).max()) if has_time and len(readings) > 1 else None,
+        float((times_s[1:] - times_s[:-1]).max()) if has_time and len(readings) > 1 else None,
         known,
         int(np.count_nonzero(is_good)) - (len(readings) - known),
         esense,
@@ -206,7 +206,7 @@ def _counted(values: Integers, counts: Integers | None, trend_per_min: float | N
     mean = float(values @ counts / n)
     sd = math.sqrt((values - mean) ** 2 @ counts / (n - 1)) if n > 1 else None
     middle = values[np.searchsorted(counts.cumsum(), [(n - 1) // 2, n // 2], side="right")]
-    return Counted(values.tolist(), counts.tolist(), n, mean, float(middle.mean()), sd, trend_per_min)
+    return Counted(values.tolist(), counts.tolist(), n, mean, float(middle.sum() / 2), sd, trend_per_min)
 
 
 def _added(of_sessions: Sequence[Counted]) -> Counted:
@@ -227,13 +227,14 @@ def _trend_per_min(values: Integers, times_s: Numbers) -> float | None:
     """Return the slope of the least-squares line; None for less than `TREND_MIN_S`."""
     if len(values) < 2 or times_s[-1] - times_s[0] < TREND_MIN_S:
         return None
-    minutes = (times_s - times_s.mean()) / 60
-    return float(minutes @ (values - values.mean()) / (minutes @ minutes))
+    minutes = (times_s - times_s[0]) / 60
+    minutes -= minutes.sum() / len(minutes)
+    return float(minutes @ (values - values.sum() / len(values)) / (minutes @ minutes))
 
 
 def _missing(readings: Readings) -> int:
     """Count the readings missing between the first and the last, by seq, in each run of the source."""
-    if not readings.runs.any() and (np.diff(readings.seqs) > 0).all():
+    if not readings.runs.any() and (readings.seqs[1:] > readings.seqs[:-1]).all():
         return int(readings.seqs[-1] - readings.seqs[0]) + 1 - len(readings)
     runs = [readings.seqs[readings.runs == run] for run in np.unique(readings.runs)]
     return sum(int(seqs.max()) - int(seqs.min()) + 1 - len(np.unique(seqs)) for seqs in runs)
@@ -243,6 +244,8 @@ def _band_figures(powers: Integers) -> tuple[int, list[float], list[float]]:
     total = powers.sum(axis=1)
     is_usable = (total > 0) & ((powers >= 0) & (powers < BAND_MAX)).all(axis=1)
     powers, total = powers[is_usable], total[is_usable]
-    if not len(powers):
+    n = len(powers)
+    if not n:
         return 0, [], []
-    return len(powers), (powers / total[:, None]).mean(axis=0).tolist(), np.log10(1 + powers).mean(axis=0).tolist()
+    shares, logs = powers / total[:, None], np.log10(1 + powers)
+    return n, (shares.sum(axis=0) / n).tolist(), (logs.sum(axis=0) / n).tolist()
