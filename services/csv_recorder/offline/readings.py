@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from csv_recorder.offline.recordings import Recording
+from csv_recorder.offline.recordings import Recording, whole_file
 from neuroone.contract.files import CHECK_CHARS, COLUMNS, HEADERS, READINGS, checked_rows
 from neuroone.contract.messages import BANDS
 
@@ -85,7 +85,7 @@ def _in_one_pass(recording: Recording) -> Readings | None:
     left_out = 0
     for path in recording.files(READINGS):
         try:
-            rows = checked_rows(path.read_bytes())
+            rows = checked_rows(whole_file(path))
         except OSError:
             return None
         if rows.header + b"\n" != HEADERS[READINGS]:
