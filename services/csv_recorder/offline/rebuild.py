@@ -363,7 +363,7 @@ def _about(recording: Recording, old: Session | None, folder: str, parts: dict[s
         group, _, source = rest.partition("_")
     texts = {key: about[key] if isinstance(about.get(key), str) else None for key in ("name", "code", "class", "start")}
     start = texts["start"] or f"{recording.path.parent.name}T00:00:00.000000Z"
-    kind = str(about.get("kind") or "client")
+    kind = str(about.get("kind") or "")  # unknown: the next reading says it, and whose it is
     return (
         About(
             kind=kind,

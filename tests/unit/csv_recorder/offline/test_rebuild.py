@@ -1,5 +1,6 @@
 """A new inbox from the recorded files: every way out of a damaged one, with no reading lost or doubled."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -259,15 +260,19 @@ def test_a_rebuild_that_was_interrupted_is_seen_and_run_again(
 def test_sessions_without_a_sidecar_are_known_by_their_folders(root: Path) -> None:
     """With no inbox either: a crash before the first sidecar, and a lost inbox."""
     garbage(root)
-    for path in root.glob("sessions/*/*/session.json"):
+    for path in [*root.glob("sessions/*/*/session.json"), root / "names.csv"]:
         path.unlink()
     assert main(["rebuild", "--dir", str(root)]) == 0
     assert faults(root) == {}
     lesson = Lesson(root, rotate_bytes=1500)
     for source, count in SENT.items():
-        lesson.send(source, range(count))
+        lesson.send(source, range(count + 2))
     lesson.recorder.close()
-    assert in_files(root)[0] == whole(SENT)
+    assert in_files(root) == [whole({source: count + 2 for source, count in SENT.items()})] * 2
+    abouts = [json.loads(path.read_text(encoding="utf-8")) for path in root.glob("sessions/*/*/session.json")]
+    assert {about["name"] for about in abouts} == {source.title() for source in SENT}
+    assert {about["kind"] for about in abouts} == {"client"}
+    assert faults(root) == {}
 
 
 def test_torn_rows_and_zeros_are_cut_off(root: Path) -> None:
