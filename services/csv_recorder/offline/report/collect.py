@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -50,25 +51,35 @@ def collect(
     left = iter(recordings)
     handed: deque[_Handed] = deque()
     count = 0
-    context = get_context("spawn")  # a fork copies threads and locks
-    with ProcessPoolExecutor(min(PROCESSES, os.cpu_count() or 1), context, _ignore_interrupt) as pool:
-        try:
-            while (sessions := list(islice(left, TOGETHER))) and not is_stopped():
-                known = [None if cache is None else cache.get(each) for each in sessions]
-                others = [each for each, found in zip(sessions, known, strict=True) if found is None]
-                count += len(others)
-                handed.append(_Handed(sessions, known, _compute(others, pool if count > ALONE_MAX else None)))
-                if len(handed) > AHEAD:
-                    yield from _answers(handed.popleft(), cache)
-            while handed and not is_stopped():
+    with ExitStack() as stack:
+        pool: ProcessPoolExecutor | None = None
+        while (sessions := list(islice(left, TOGETHER))) and not is_stopped():
+            known = [None if cache is None else cache.get(each) for each in sessions]
+            others = [each for each, found in zip(sessions, known, strict=True) if found is None]
+            if count <= ALONE_MAX < count + len(others):
+                pool = _started(stack)
+            count += len(others)
+            handed.append(_Handed(sessions, known, _compute(others, pool)))
+            if len(handed) > AHEAD:
                 yield from _answers(handed.popleft(), cache)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while handed and not is_stopped():
+            yield from _answers(handed.popleft(), cache)
 
 
 def figures_of(found: Readings) -> Stored:
     """Compute the figures and the curve of some readings."""
     return session_figures.compute(found), session_figures.curve(found)
+
+
+def _started(stack: ExitStack) -> ProcessPoolExecutor | None:
+    """Start the other processes; None where the system does not have what they need."""
+    context = get_context("spawn")  # a fork copies threads and locks
+    try:
+        pool = ProcessPoolExecutor(min(PROCESSES, os.cpu_count() or 1), context, _ignore_interrupt)
+    except (ImportError, NotImplementedError, OSError):
+        return None
+    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    return pool
 
 
 def _compute(sessions: list[Recording], pool: ProcessPoolExecutor | None) -> "Future[list[Answer]]":

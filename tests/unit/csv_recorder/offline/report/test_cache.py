@@ -172,3 +172,15 @@ def test_many_sessions_are_read_by_other_processes_in_order(tmp_path, monkeypatc
     assert same(together, alone)
     assert together.faults == alone.faults
     assert len(together.faults) == 1
+
+
+def test_a_system_without_means_for_processes(tmp_path, monkeypatch):
+    """As where semaphores are missing: everything is read here."""
+
+    def missing(*given):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(collect, "ALONE_MAX", 0)
+    monkeypatch.setattr(collect, "ProcessPoolExecutor", missing)
+    two_students(tmp_path)
+    assert list(make(find([tmp_path])).sessions["rows"]) == [90, 70]
