@@ -394,6 +394,8 @@ class Recorder:
 
     def begin_describing(self, *, closes_all: bool = False) -> Describing:
         """Return sidecars to write now, for `write_sidecars` in any thread and then `finish_describing` in this one."""
+        if self._stored.is_in_doubt:
+            return Describing([])  # a folder that the inbox does not have would get a sidecar
         return self._descriptions.begin(closes_all=closes_all)
 
     def write_sidecars(self, describing: Describing) -> None:

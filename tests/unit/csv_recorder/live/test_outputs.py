@@ -1,7 +1,11 @@
 """The files of a session, one after the other."""
 
+import sqlite3
 from pathlib import Path
 
+import pytest
+
+from csv_recorder.live.inbox import Inbox
 from neuroone.contract.files import seq_of
 from tests.support.lessons import Lesson
 
@@ -37,3 +41,23 @@ def test_a_session_that_is_reopened_after_a_crash_keeps_its_files(tmp_path: Path
     after = Lesson(killed)
     after.recorder.close()
     assert [seq_of(row) for row in path.read_bytes().splitlines()[1:]] == [*range(8)]
+
+
+def test_a_folder_that_the_inbox_refused_gets_no_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a recording without rows, and the session would go into another folder."""
+    lesson = Lesson(tmp_path)
+    lesson.send("ana", range(3))
+
+    def refuse(inbox: Inbox) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "commit", refuse)
+        with pytest.raises(sqlite3.OperationalError):
+            lesson.write()
+        lesson.describe()
+    lesson.record("ana", range(3, 5))
+    lesson.recorder.close()
+    (path,) = tmp_path.glob("sessions/*/*/readings.csv")
+    assert [seq_of(row) for row in path.read_bytes().splitlines()[1:]] == [*range(5)]
+    assert [each.parent for each in tmp_path.glob("sessions/*/*/session.json")] == [path.parent]
