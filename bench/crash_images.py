@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tests.support import crash_image
 from tests.support.crash_round import Taken, World, recovery, take_images
-from tests.support.lesson import Findings
+from tests.support.live_lesson import Findings
 
 IMAGES_A_ROUND = 12
 TURNS_PER_S = 4.0

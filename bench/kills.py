@@ -24,7 +24,7 @@ from pathlib import Path
 
 from csv_recorder.live.recorder import Recorder
 from tests.support.crash_round import World
-from tests.support.lesson import Load, check
+from tests.support.live_lesson import Load, check
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 120.0
@@ -72,7 +72,7 @@ def scenario(name: str, kind: str, students: int, rng: random.Random) -> bool:
                 before = receipts(world)
                 wait_for(lambda before=before: receipts(world) > before, "a receipt", TIMEOUT_S)
                 if is_closing:
-                    until_s = time.monotonic() + rng.uniform(0, 1.5)
+                    until_s = time.monotonic() + rng.uniform(0.5, 4.0)
                     while time.monotonic() < until_s and not (kills % 2 and sidecars_under_way(world)):
                         time.sleep(0.001)
                 kills += 1

@@ -20,7 +20,7 @@ from tests.support.brokers import Broker
 from tests.support.bus_listener import Listener, identity, listening
 from tests.support.crash_image import Image, SyncLog
 from tests.support.disk_shim import DiskShim, Rule
-from tests.support.lesson import Findings, Lesson, Load, Row, check, markers_in, rows_in, rows_of_receipts
+from tests.support.live_lesson import Findings, LiveLesson, Load, Row, check, markers_in, rows_in, rows_of_receipts
 from tests.support.mqtt_tap import MqttTap, content_of
 from tests.support.recorder_process import RecorderProcess
 from tests.support.waiting import wait_for
@@ -35,7 +35,7 @@ class Taken:
     """An image with what was promised when it was taken: acknowledged, or named by a receipt."""
 
     image: Image
-    lesson: Lesson
+    lesson: LiveLesson
     promised: set[Row]
     markers: set[str]
     receipted: int
@@ -74,7 +74,7 @@ class World:
             BrokerAddresses.parse(self.broker.url), identity("serial_bridge"), replay=ReplayBuffer(time.monotonic)
         )
         self.bus.start()
-        self.lesson = Lesson(self.bus, students, rng)
+        self.lesson = LiveLesson(self.bus, students, rng)
         self.recorder: RecorderProcess
 
     def start_recorder(self, *options: str) -> None:

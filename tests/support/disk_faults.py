@@ -11,7 +11,7 @@ from neuroone.contract.messages import ServiceStatus
 from tests.support import crash_image
 from tests.support.crash_round import Taken, World
 from tests.support.disk_shim import Rule
-from tests.support.lesson import Findings, Load, Row, Student, check, rows_of_receipts
+from tests.support.live_lesson import Findings, Load, Row, Student, check, rows_of_receipts
 
 LOOK_S = 0.1
 SETTLE_S = 1.0

@@ -63,7 +63,7 @@ class Student:
         )
 
 
-class Lesson:
+class LiveLesson:
     """The students, and what they have sent. ``publish_turn`` sends one reading of each."""
 
     def __init__(self, bus: ThreadedClient, students: int, rng: random.Random) -> None:
@@ -120,7 +120,7 @@ class Lesson:
 class Load(threading.Thread):
     """Publishes turns of a lesson, so many a second, until told to end."""
 
-    def __init__(self, lesson: Lesson, turns_per_s: float, *, restless: bool = True) -> None:
+    def __init__(self, lesson: LiveLesson, turns_per_s: float, *, restless: bool = True) -> None:
         super().__init__(daemon=True)
         self._lesson = lesson
         self._period_s = 1 / turns_per_s
@@ -214,7 +214,7 @@ class _Recorded:
 
 def check(
     directory: Path,
-    lesson: Lesson,
+    lesson: LiveLesson,
     promised: set[Row],
     markers: Iterable[str] = (),
     foreign: dict[str, list[bytes]] | None = None,
@@ -300,7 +300,7 @@ def _check_foreign(path: Path, lines: list[bytes], found: Findings) -> None:
             found.add("foreign line " + ("gone" if not count else "doubled"), f"{path.name} {line!r}")
 
 
-def _check_markers(directory: Path, lesson: Lesson, promised: set[str], found: Findings) -> None:
+def _check_markers(directory: Path, lesson: LiveLesson, promised: set[str], found: Findings) -> None:
     in_groups = Counter(_events(directory.glob("sessions/*/events_*.csv")))
     for _, marker in lesson.markers:
         count = in_groups[marker]
