@@ -20,6 +20,7 @@ from csv_recorder.live.descriptions import Describing, Descriptions
 from csv_recorder.live.inbox import Inbox, check_whole, words_of_refusal
 from csv_recorder.live.intake import Batch, Intake
 from csv_recorder.live.output import HANDLES_MAX, Disk
+from csv_recorder.live.outputs import Outputs
 from csv_recorder.live.reorder import Hole
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import Sessions
@@ -97,15 +98,15 @@ class Recorder:
         self._sessions = Sessions()
         self._intake = Intake(self._inbox, self._sessions, steady, self._running_s)
         self.disk = Disk(directory, options.handles_max)
-        self._writer = Writer(
+        outputs = Outputs(
             self._inbox,
             self.disk,
             self._sessions,
             steady,
-            with_students=options.csv,
             rotate_bytes=options.rotate_bytes,
             rotate_s=options.rotate_s,
         )
+        self._writer = Writer(self._inbox, self.disk, self._sessions, outputs, steady, with_students=options.csv)
         self._descriptions = Descriptions(
             directory, options.site, options.version, self._inbox, self._sessions, self._writer, steady
         )
