@@ -126,6 +126,11 @@ class Dashboards:
             if shown:
                 viewer.send(f"recorded {instance}", frames[group])
 
+    def send_link(self, frame: str) -> None:
+        """Send the dashboards of the new dialect that the link is there: if this stops, it is not. Call often."""
+        for viewer in self._viewers:
+            viewer.send("link", frame)
+
     def on_reading(self, topic: Topic, reading: Reading) -> None:
         """Send a reading to the dashboards; one of a headset without a name only to those of the new dialect."""
         if reading.kind is Kind.HEADSET:

@@ -49,6 +49,8 @@ CHECK_PERIOD_S: Final = 0.5
 CLEAR_PERIOD_S: Final = 5.0
 LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
+LINK_PERIOD_S: Final = 5.0
+"""Dashboards get something at least every 10 s: then one or two that come late do not look like a dead connection."""
 GC_THRESHOLDS: Final = (1_000_000, 10, 10)
 """New objects (about 100 MB) before the garbage collector runs; while it runs, everybody waits.
 Neither readings nor connections create reference cycles (docs/decisions/0008)."""
@@ -145,6 +147,7 @@ class Service:
                 (CHECK_PERIOD_S, self._students.check_silence),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
                 (LISTENERS_PERIOD_S, self._dashboards.send_headset),
+                (LINK_PERIOD_S, self._send_link),
             )
         ]
         await stopped.wait()
@@ -208,6 +211,13 @@ class Service:
 
     def _on_link(self, up: bool) -> None:
         self._hub.send_link()
+
+    def _send_link(self) -> None:
+        """Show clients that their connection works: those that get no acks, and no readings now."""
+        if self._client.is_connected:
+            self._dashboards.send_link(self._hub.link_frame())
+        else:
+            self._hub.send_link()
 
     def _on_fatal(self, error: NeuroOneError) -> None:
         log.error("%s", error)

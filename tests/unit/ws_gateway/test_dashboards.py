@@ -58,6 +58,13 @@ def test_a_headset_without_a_name_is_not_shown(world):
     assert [each["Nome"] for each in world.dashboard.heard] == ["Ana"]
 
 
+def test_only_dashboards_of_the_new_dialect_hear_that_the_link_is_there(world):
+    viewer = viewer_of(world.dashboards, None)
+    world.dashboards.send_link(v1.link(broker=True, recorder=True))
+    assert viewer.heard == [{"type": "link", "broker": True, "recorder": True}]
+    assert world.dashboard.heard == world.listener.heard == []
+
+
 def test_listeners_hear_the_headset_and_no_student(world):
     world.hear("Ana", kind=Kind.CLIENT, attention=1)
     world.dashboards.send_headset()
