@@ -63,6 +63,7 @@ def _first_values() -> Schema:
     return {theirs: _properties(Reading)[ours] for theirs, ours in first.VALUES.items()}
 
 
+_FAULT: Final = {"code": _TEXT, "field": _TEXT, "message": _TEXT}
 V1_FROM_CLIENT: Final[Mapping[str, Schema]] = {
     "hello": _request("hello", Hello),
     "reading": _typed(
@@ -95,7 +96,8 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
         },
     ),
     "raw": _typed("raw", {**_STREAM, **_properties(RawBlock)}),
-    "error": _typed("error", {"code": _TEXT, "field": _TEXT, "message": _TEXT}),
+    "error": _typed("error", _FAULT),
+    "reading_error": _typed("error", {**_FAULT, "seq": _properties(Reading)["seq"]}),
 }
 """Messages that clients of `neuroone.v1` receive."""
 FIRST_FROM_CLIENT: Final[Mapping[str, Schema]] = {
@@ -116,6 +118,6 @@ FIRST_TO_CLIENT: Final[Mapping[str, Schema]] = {
         }
     ),
     "listener": _object(_first_values()),
-    "error": _object({"error": _object({"code": _TEXT, "field": _TEXT, "message": _TEXT})}),
+    "error": _object({"error": _object(_FAULT)}),
 }
 """Messages that clients of the first dialect receive."""

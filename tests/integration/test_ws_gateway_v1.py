@@ -13,11 +13,14 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from neuroone.contract.messages import BANDS, GroupEvent, Reading
+from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
 from tests.support.messages import SESSION
 
 pytestmark = pytest.mark.broker
+
+LINK_WITHIN_S = 10.0
 
 
 @pytest.fixture
@@ -154,6 +157,29 @@ async def test_markers_reach_the_group(peer, start_gateway, client):
     await say(student, "marker", id="m2", text="eyes closed")
     assert (await hear_of(viewer, "event"))["source"] == "Ana"
     await happens(lambda: [m.id for _, m in peer.heard if isinstance(m, GroupEvent)] == ["m1", "m2"])
+
+
+@pytest.mark.parametrize("broker", [brokers.KINDS[0]], indirect=True)
+async def test_a_dashboard_hears_something_every_ten_seconds(start_gateway, client):
+    """Then it can tell a quiet class from a dead connection. Nothing else hears of it."""
+    gateway = start_gateway()
+    viewer, student = await client(gateway, role="dashboard"), await client(gateway, **STUDENT)
+    async with connect(gateway.url) as old:
+        await old.send("dash")
+        await hear_of(viewer, "link")  # the answer to hello
+        assert (await asyncio.wait_for(hear_of(viewer, "link"), LINK_WITHIN_S))["broker"] is True
+        await old.send("?")
+        assert "error" in await hear(old)
+    await student.send("?")
+    assert [(await hear(student))["type"] for _ in range(3)] == ["welcome", "link", "error"]
+
+
+async def test_the_answer_to_a_bad_reading_says_which_one(start_gateway, client):
+    """So a client can drop it, and send the rest again. A number that is none is not repeated."""
+    student = await client(start_gateway(), **STUDENT)
+    for seq, known in ((7, 7), (-1, None), ("7", None), (10**400, None), (True, None)):
+        await say(student, "reading", **{**values(0, 101), "seq": seq})
+        assert (await hear_of(student, "error")).get("seq") == known
 
 
 @pytest.mark.parametrize(

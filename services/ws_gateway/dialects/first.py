@@ -32,7 +32,8 @@ class BadFrame(NeuroOneError):
     """A frame that does not follow the dialect.
 
     ``code`` is for programs (``bad_json`` or ``bad_value``), ``field`` the client's own name of the faulty value
-    ("" for the whole frame), ``message`` for people. None of them quotes the value: it may be a child's.
+    ("" for the whole frame), ``message`` for people. None of them quotes the value: it may be a child's. ``seq`` is
+    the number of a reading of the new dialect.
     """
 
     def __init__(self, code: str, field: str, message: str) -> None:
@@ -40,6 +41,7 @@ class BadFrame(NeuroOneError):
         self.code = code
         self.field = field
         self.message = message
+        self.seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

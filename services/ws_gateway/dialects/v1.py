@@ -16,6 +16,7 @@ from neuroone.contract.errors import BadMessage
 from neuroone.contract.json import encode, from_object, load_object, to_object
 from neuroone.contract.messages import (
     NOTE_MAX_CHARS,
+    SEQ_MAX,
     Code,
     EventType,
     GroupEvent,
@@ -116,7 +117,13 @@ def student_reading(
 ) -> Reading:
     """Make the contract's reading; ``now`` is its time if the app gave none. Raises BadFrame."""
     own = {"session": session, "name": name, "code": code, "kind": "client"}
-    return _checked(Reading, {"time": now, "poor_signal": None, **given, **own})
+    try:
+        return _checked(Reading, {"time": now, "poor_signal": None, **given, **own})
+    except BadFrame as fault:
+        seq = given.get("seq")
+        if type(seq) is int and 0 <= seq <= SEQ_MAX:  # else there is nothing that the client could know it by
+            fault.seq = seq
+        raise
 
 
 def welcome(stream: Stream | None = None, next_seq: int | None = None) -> str:
@@ -170,7 +177,8 @@ def raw(topic: Topic, block: RawBlock) -> str:
 
 def error(fault: BadFrame) -> str:
     """Tell a client what is wrong with its message."""
-    return _frame("error", {"code": fault.code, "field": fault.field, "message": fault.message})
+    content = {"code": fault.code, "field": fault.field, "message": fault.message}
+    return _frame("error", content if fault.seq is None else {**content, "seq": fault.seq})
 
 
 def _whose(student_id: int | None, topic: Topic) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The schemas of the dialects agree with the code."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from tests.support.messages import GOLDEN, SESSION, reading, stream_state
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Stage
+from ws_gateway.websocket.server import MESSAGE_MAX_BYTES
 
 GOLDEN_FILES = Path(__file__).parents[3] / "golden"
 STREAM = topics.reading("local", "ABC123", "Joao_Silva")
 FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
+BAD_READING = BadFrame("bad_value", "delta", "delta must be a whole number")
+BAD_READING.seq = 7
 EVENT, RECORDED, BLOCK = GOLDEN["group_event"], GOLDEN["recorded"], GOLDEN["raw"]
 assert isinstance(EVENT, GroupEvent)
 assert isinstance(RECORDED, Recorded)
@@ -36,6 +40,7 @@ RECEIVED = {
     "recorded": [v1.recorded(RECORDED.streams)],
     "raw": [v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
     "error": [v1.error(FAULT)],
+    "reading_error": [v1.error(BAD_READING)],
 }
 FIRST_RECEIVED = {
     "dashboard": [first.dashboard_frame(1, reading()), first.dashboard_frame(2, reading(name=None, code=None))],
@@ -112,3 +117,17 @@ def test_what_first_clients_send_is_declared():
         assert not is_valid(json.loads(frame), schema)
         with pytest.raises(BadFrame):
             first.student_frame(frame.encode())
+
+
+def test_the_javascript_client_checks_the_ranges_of_the_contract():
+    source = (Path(__file__).parents[4] / "clients" / "neuroone.js").read_text("utf-8")
+    numbers = {
+        name: int(value.replace("_", "")) for name, value in re.findall(r"^const (\w+) = ([\d_]+);", source, re.M)
+    }
+    ranges = re.findall(r"(\w+): (\w+)", source[source.index("const RANGES") : source.index("const POOR_SIGNAL_MAX")])
+    checked = {name: numbers[most] if most in numbers else int(most) for name, most in ranges}
+    declared = message_schemas.V1_FROM_CLIENT["reading"]["properties"]
+    numeric = {name for name in declared if name not in ("type", "seq", "time", "poor_signal")}
+    assert checked == {name: declared[name]["maximum"] for name in numeric}
+    assert {declared[name]["minimum"] for name in numeric} == {0}
+    assert numbers["MESSAGE_MAX_BYTES"] == MESSAGE_MAX_BYTES
