@@ -6,16 +6,57 @@
  *     student.send({ attention: 85, meditation: 72, delta: 1, ... });
  *
  * A reading is kept until the gateway has acknowledged it: over reconnects and, with IndexedDbStore, over reloads of
- * the page. It is sent again with its own session and seq, so nothing is lost and nothing counts twice.
+ * the page. It is sent again as its own student, with its own session and seq, so nothing is lost, nothing counts twice,
+ * and nothing is recorded under another name (docs/decisions/0017).
  */
 
 const SUBPROTOCOL = "neuroone.v1";
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
-/** Readings that may wait for the gateway: three hours at one a second. Then the oldest is dropped and counted. */
+/** A connection that lived this long was a good one: the next delay is short again. */
+const SETTLED_AFTER_MS = 10_000;
+/** A dead network closes no connection: so often the client looks whether it still works. */
+const CHECK_PERIOD_MS = 1000;
+/** Connecting may take this long, until the gateway's welcome. */
+const WELCOME_WITHIN_MS = 8000;
+/** What was sent must be acknowledged, or at least some of it, in this time. */
+const ACKED_WITHIN_MS = 10_000;
+/** The gateway sends `link` to dashboards every 5 s, and to everybody while its broker is away. */
+const HEARD_WITHIN_MS = 12_000;
+/** A connection that was heard this recently is not replaced when the page becomes visible. */
+const FRESH_MS = 2000;
+/** Readings of one session that may wait: three hours at one a second. Then the oldest is dropped and counted. */
 const KEPT_MAX = 10_000;
-/** Close codes after which the client does not reconnect: not allowed, and another connection resumed the session. */
-const FINAL_CODES = new Set([1008, 4001]);
+/** Readings of earlier sessions in the store: about 15 MB. Then the oldest sessions are dropped and counted. */
+const LEFTOVERS_MAX = 50_000;
+/** A page that is loaded again in this time goes on with its session: a reload or a crash, not the next lesson. */
+const RESUMED_WITHIN_MS = 600_000;
+/** So often the store is searched for what other sessions left there. */
+const LEFTOVERS_PERIOD_MS = 60_000;
+/** A store that takes longer is not waited for: some browsers' databases hang. */
+const STORE_WITHIN_MS = 3000;
+/** How long other tabs may take to say that a session is theirs. */
+const CLAIM_WITHIN_MS = 500;
+/** The gateway takes no longer message. */
+const MESSAGE_MAX_BYTES = 8192;
+const NORMAL = 1000;
+const ABNORMAL = 1006;
+/** Close code: another connection resumed the session. The only one after which the client does not reconnect. */
+const RESUMED_ELSEWHERE = 4001;
+const BAND_MAX = 16_777_215;
+/** The largest value of each number of a reading; the smallest is 0. */
+const RANGES = {
+  attention: 100, meditation: 100, delta: BAND_MAX, theta: BAND_MAX, low_alpha: BAND_MAX, high_alpha: BAND_MAX,
+  low_beta: BAND_MAX, high_beta: BAND_MAX, low_gamma: BAND_MAX, mid_gamma: BAND_MAX,
+};
+const POOR_SIGNAL_MAX = 255;
+/** What a client measures time and waits with: a steady clock, the time of day (both in ms), timers. */
+const CLOCK = {
+  now: () => performance.now(),
+  time: () => Date.now(),
+  setTimeout: (call, ms) => setTimeout(call, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
 
 /** Return the delay before try number `attempt` in ms: doubled each time, capped, and 50 to 100 % of that, so that a class spreads. */
 export function delayMs(attempt, random = Math.random) {
@@ -23,89 +64,183 @@ export function delayMs(attempt, random = Math.random) {
   return full * (0.5 + 0.5 * random());
 }
 
-/** Keep readings in memory: they survive a lost connection, but not a reload. */
+/** Keep readings in memory: they survive a lost connection, but not a reload. Several students may share one. */
 export class MemoryStore {
   #readings = new Map();
+  #claimed = new Set();
+  #session = null;
 
+  /** What was put and not dropped; each reading with its session and its student's name and code. */
   async load() {
-    return { session: null, readings: [...this.#readings.values()] };
+    return { session: this.#session, readings: [...this.#readings.values()] };
   }
 
-  async begin(_session) {}
+  async begin(session) {
+    this.#session = session;
+  }
 
   async put(reading) {
-    this.#readings.set(reading.seq, reading);
+    this.#readings.set(`${reading.session} ${reading.seq}`, reading);
   }
 
-  async dropUpTo(seq) {
-    for (const kept of this.#readings.keys()) if (kept <= seq) this.#readings.delete(kept);
+  async drop(seq, session = this.#session) {
+    this.#readings.delete(`${session} ${seq}`);
+  }
+
+  async dropUpTo(seq, session = this.#session) {
+    for (const [key, kept] of this.#readings) {
+      if (kept.session === session && kept.seq <= seq) this.#readings.delete(key);
+    }
+  }
+
+  /** Take a session, if nobody has it: only who has it may send its readings. */
+  async claim(session) {
+    if (this.#claimed.has(session)) return false;
+    this.#claimed.add(session);
+    return true;
+  }
+
+  async release(session) {
+    this.#claimed.delete(session);
   }
 }
 
-/** Keep session and readings in IndexedDB: they survive a reload and a crash of the browser. */
+/** Keep readings in IndexedDB: they survive a reload and a crash of the browser. All tabs of a site share one. */
 export class IndexedDbStore {
   #name;
   #opened = null;
+  #session = null;
+  /** The sessions that this page has, and how each is released. */
+  #claimed = new Map();
+  #channel = null;
 
   constructor(name = "neuroone") {
     this.#name = name;
   }
 
+  /** False where the browser has no Web Locks (plain http): two tabs that start at one moment may both get a session. */
+  get isClaimSure() {
+    return globalThis.navigator?.locks !== undefined;
+  }
+
   async load() {
-    const readings = await this.#run("readings", "readonly", (store) => store.getAll());
-    const session = await this.#run("session", "readonly", (store) => store.get("id"));
-    return { session: session ?? null, readings };
+    const readings = await this.#run("readonly", (store) => store.getAll());
+    return { session: readings.at(-1)?.session ?? null, readings };
   }
 
   async begin(session) {
-    await this.#run("readings", "readwrite", (store) => store.clear());
-    await this.#run("session", "readwrite", (store) => store.put(session, "id"));
+    this.#session = session;
   }
 
   async put(reading) {
-    await this.#run("readings", "readwrite", (store) => store.put(reading));
+    await this.#run("readwrite", (store) => store.put({ session: this.#session, ...reading }));
   }
 
-  async dropUpTo(seq) {
-    await this.#run("readings", "readwrite", (store) => store.delete(IDBKeyRange.upperBound(seq)));
+  async drop(seq, session = this.#session) {
+    await this.#run("readwrite", (store) => store.delete([session, seq]));
+  }
+
+  async dropUpTo(seq, session = this.#session) {
+    await this.#run("readwrite", (store) => store.delete(IDBKeyRange.bound([session, 0], [session, seq])));
+  }
+
+  async claim(session) {
+    if (this.#claimed.has(session)) return false;
+    this.#claimed.set(session, () => {});
+    let isMine = false;
+    try {
+      isMine = await (this.isClaimSure ? this.#lock(session) : this.#ask(session));
+    } finally {
+      if (!isMine) this.#claimed.delete(session);
+    }
+    return isMine;
+  }
+
+  async release(session) {
+    this.#claimed.get(session)?.();
+    this.#claimed.delete(session);
+  }
+
+  /** Hold a Web Lock, which the browser releases when the page is gone, however it ended. */
+  #lock(session) {
+    return new Promise((resolve, reject) => {
+      navigator.locks.request(`neuroone ${this.#name} ${session}`, { ifAvailable: true }, (lock) => {
+        resolve(lock !== null);
+        return lock === null ? null : new Promise((release) => this.#claimed.set(session, release));
+      }).catch(reject);
+    });
+  }
+
+  /** Ask the other tabs whether one of them has this session. */
+  async #ask(session) {
+    if (this.#channel === null) {
+      this.#channel = new BroadcastChannel(`neuroone ${this.#name}`);
+      this.#channel.addEventListener("message", ({ data }) => {
+        if (this.#claimed.has(data.wanted)) this.#channel.postMessage({ taken: data.wanted });
+      });
+    }
+    return new Promise((resolve) => {
+      const hear = ({ data }) => data.taken === session && answer(false);
+      const timer = setTimeout(() => answer(true), CLAIM_WITHIN_MS);
+      const answer = (isMine) => {
+        clearTimeout(timer);
+        this.#channel.removeEventListener("message", hear);
+        resolve(isMine);
+      };
+      this.#channel.addEventListener("message", hear);
+      this.#channel.postMessage({ wanted: session });
+    });
   }
 
   #open() {
     this.#opened ??= new Promise((resolve, reject) => {
-      const request = indexedDB.open(this.#name, 1);
-      request.onupgradeneeded = () => {
-        request.result.createObjectStore("readings", { keyPath: "seq" });
-        request.result.createObjectStore("session");
-      };
+      indexedDB.deleteDatabase(this.#name); // the first layout, which did not say whose its readings are
+      const request = indexedDB.open(`${this.#name}.2`, 1);
+      request.onupgradeneeded = () => request.result.createObjectStore("readings", { keyPath: ["session", "seq"] });
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
     return this.#opened;
   }
 
-  async #run(storeName, mode, work) {
+  async #run(mode, work) {
     const database = await this.#open();
     return new Promise((resolve, reject) => {
-      const request = work(database.transaction(storeName, mode).objectStore(storeName));
+      const request = work(database.transaction("readings", mode).objectStore("readings"));
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
   }
 }
 
-/** Connect, send hello, and reconnect when the connection is lost. Messages arrive as events of their `type`. */
+/**
+ * Connect, send hello, and reconnect when the connection is lost or dead. Messages arrive as events of their `type`.
+ * Only the present socket counts: what an earlier one still reports is ignored.
+ */
 class NeuroOneClient extends EventTarget {
   #url;
   #WebSocket;
+  #random;
   #socket = null;
+  #isHelloSent = false;
+  #openedAt = 0;
+  #heardAt = 0;
+  /** Since when something that was sent waits for its ack, without any progress. */
+  #unackedSince = null;
+  #markers = new Set();
+  #hasBroker = true;
   #attempt = 0;
   #timer = null;
-  #stopped = true;
+  #isStopped = true;
+  /** Connections given up after hello and before welcome: if the network delivers that hello late, it takes the session. */
+  #ghosts = 0;
 
-  constructor(url, { WebSocket = globalThis.WebSocket } = {}) {
+  constructor(url, { WebSocket = globalThis.WebSocket, clock = CLOCK, random = Math.random } = {}) {
     super();
     this.#url = url;
     this.#WebSocket = WebSocket;
+    this.clock = clock;
+    this.#random = random;
   }
 
   /** True once the gateway has answered hello on the present connection. */
@@ -113,20 +248,28 @@ class NeuroOneClient extends EventTarget {
 
   /** Connect now, and again whenever the connection is lost. */
   start() {
-    this.#stopped = false;
+    if (!this.#isStopped) return;
+    this.#isStopped = false;
+    this.#attempt = 0;
+    globalThis.addEventListener?.("online", this.#onOnline);
+    globalThis.document?.addEventListener("visibilitychange", this.#onVisible);
     this.#connect();
   }
 
   /** Close the connection and do not reconnect. */
   stop() {
-    this.#stopped = true;
-    clearTimeout(this.#timer);
-    this.#socket?.close(1000);
+    this.#isStopped = true;
+    globalThis.removeEventListener?.("online", this.#onOnline);
+    globalThis.document?.removeEventListener("visibilitychange", this.#onVisible);
+    this.#leave(NORMAL);
   }
 
   /** Mark a moment; `marker.id` comes back in the `ack` event. Returns false while there is no connection. */
   mark(marker) {
-    return this.write({ type: "marker", ...marker });
+    if (!this.write({ ...marker, type: "marker" })) return false;
+    this.#markers.add(marker.id);
+    this.expectAck();
+    return true;
   }
 
   write(message) {
@@ -135,121 +278,450 @@ class NeuroOneClient extends EventTarget {
     return true;
   }
 
-  #connect() {
-    const socket = new this.#WebSocket(this.#url, SUBPROTOCOL);
-    this.#socket = socket;
-    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ...this.hello() }));
-    socket.onmessage = (event) => this.#onMessage(JSON.parse(event.data));
-    socket.onerror = () => {}; // onclose follows
-    socket.onclose = (event) => this.#onClose(event);
+  expectAck() {
+    this.#unackedSince ??= this.clock.now();
   }
 
-  #onMessage(message) {
+  #connect() {
+    const socket = new this.#WebSocket(this.#url, SUBPROTOCOL);
+    const ifPresent = (handle) => (event) => socket === this.#socket && handle(event);
+    this.#socket = socket;
+    this.#openedAt = this.#heardAt = this.clock.now();
+    this.#unackedSince = null;
+    this.#markers.clear();
+    this.#hasBroker = true;
+    this.#isHelloSent = false;
+    socket.onopen = ifPresent(() => {
+      socket.send(JSON.stringify({ type: "hello", ...this.hello() }));
+      this.#isHelloSent = true;
+    });
+    socket.onmessage = ifPresent(({ data }) => this.#onMessage(data));
+    socket.onerror = () => {}; // onclose follows
+    socket.onclose = ifPresent(({ code }) => {
+      this.#isHelloSent = false; // nothing of it is under way any more
+      this.#onLost(code);
+    });
+    this.#check();
+  }
+
+  #check() {
+    this.#timer = this.clock.setTimeout(() => {
+      if (this.#isDead()) {
+        this.#onLost(ABNORMAL);
+      } else {
+        this.checked();
+        this.#check();
+      }
+    }, CHECK_PERIOD_MS);
+  }
+
+  #isDead() {
+    const now = this.clock.now();
+    if (!this.isWelcome) return now - this.#openedAt > WELCOME_WITHIN_MS;
+    if (this.#hasBroker && this.#unackedSince !== null && now - this.#unackedSince > ACKED_WITHIN_MS) return true;
+    return (this.isToldOften || !this.#hasBroker) && now - this.#heardAt > HEARD_WITHIN_MS;
+  }
+
+  #onMessage(data) {
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return; // not of this dialect
+    }
+    this.#heardAt = this.clock.now();
     if (message.type === "welcome") {
       this.isWelcome = true;
-      this.#attempt = 0;
       this.welcomed(message);
     } else if (message.type === "ack") {
+      this.#markers.delete(message.marker);
       this.acked(message);
+      this.#onProgress();
+    } else if (message.type === "error") {
+      this.#markers.clear();
+      this.refused(message);
+      this.#onProgress();
+    } else if (message.type === "link" && message.broker !== this.#hasBroker) {
+      this.#hasBroker = message.broker;
+      this.#onProgress();
     }
     this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
   }
 
-  #onClose(event) {
-    this.isWelcome = false;
-    this.dispatchEvent(new CustomEvent("close", { detail: { code: event.code } }));
-    if (this.#stopped || FINAL_CODES.has(event.code)) return;
-    this.#timer = setTimeout(() => this.#connect(), delayMs(this.#attempt++));
+  #onProgress() {
+    this.#unackedSince = this.#markers.size > 0 || this.isOwedAck() ? this.clock.now() : null;
   }
+
+  /** Give up the present socket. The gateway may never hear of it: nothing that comes from it counts any more. */
+  #leave(code) {
+    this.clock.clearTimeout(this.#timer);
+    const socket = this.#socket;
+    if (socket === null) return;
+    this.#ghosts += this.#isHelloSent && !this.isWelcome;
+    this.#socket = null;
+    this.isWelcome = false;
+    socket.close(NORMAL);
+    queueMicrotask(() => this.dispatchEvent(new CustomEvent("close", { detail: { code } })));
+  }
+
+  #onLost(code) {
+    const now = this.clock.now();
+    // After a connection that worked the wait begins now, else it began with the try, which may have taken long itself.
+    const since = this.isWelcome ? now : this.#openedAt;
+    if (this.isWelcome && now - this.#openedAt > SETTLED_AFTER_MS) this.#attempt = 0;
+    this.#leave(code);
+    if (!this.#isToReconnect(code)) {
+      this.stop();
+      return;
+    }
+    const wait = since + delayMs(this.#attempt, this.#random) - now;
+    this.#attempt += 1;
+    this.#timer = this.clock.setTimeout(() => this.#connect(), Math.max(0, wait));
+  }
+
+  #isToReconnect(code) {
+    if (!this.isPersistent) return false;
+    if (code !== RESUMED_ELSEWHERE) return true;
+    if (this.#ghosts === 0) return false;
+    this.#ghosts -= 1; // it was an earlier connection of our own
+    return true;
+  }
+
+  #onOnline = () => this.#reconnectSoon();
+
+  #onVisible = () => {
+    const isFresh = this.#socket !== null && this.clock.now() - this.#heardAt < FRESH_MS;
+    if (globalThis.document.visibilityState === "visible" && !isFresh) this.#reconnectSoon();
+  };
+
+  #reconnectSoon() {
+    if (!this.isPersistent) {
+      this.stop();
+      return;
+    }
+    this.#attempt = 0;
+    this.#leave(ABNORMAL);
+    this.#timer = this.clock.setTimeout(() => this.#connect(), delayMs(0, this.#random));
+  }
+
+  /** Whether the gateway promises to send something at least every 10 s. */
+  isToldOften = false;
+
+  isPersistent = true;
 
   welcomed(_message) {}
 
   acked(_message) {}
+
+  refused(_message) {}
+
+  checked() {}
+
+  isOwedAck() {
+    return false;
+  }
+}
+
+/** Send the readings of one student and session, and keep each until it is acknowledged. */
+class SessionClient extends NeuroOneClient {
+  #sentSeq = -1;
+  #ackedSeq = -1;
+
+  constructor(url, { who, session, kept, store, ...options }) {
+    super(url, options);
+    this.who = who;
+    this.session = session;
+    this.kept = kept;
+    this.store = store;
+  }
+
+  hello() {
+    return { role: "student", ...this.who, session: this.session };
+  }
+
+  welcomed() {
+    this.#sentSeq = this.#ackedSeq = -1;
+    this.sendUpTo(Infinity);
+  }
+
+  /** Send what was not sent yet on this connection. */
+  sendUpTo(lastSeq) {
+    for (const [seq, reading] of this.kept) {
+      if (seq <= this.#sentSeq) continue;
+      if (seq > lastSeq || !this.write({ ...reading, type: "reading" })) return;
+      this.#sentSeq = seq;
+      this.expectAck();
+    }
+  }
+
+  acked({ stage, seq }) {
+    if (seq === undefined) return;
+    this.#ackedSeq = Math.max(this.#ackedSeq, seq);
+    if (stage !== this.who.acks) return;
+    for (const kept of this.kept.keys()) {
+      if (kept > seq) break;
+      this.kept.delete(kept);
+    }
+    this.save(() => this.store.dropUpTo(seq, this.session));
+  }
+
+  /** Drop a reading that the gateway does not accept, so that it is not sent again; the event has it as `reading`. */
+  refused(message) {
+    const reading = this.kept.get(message.seq);
+    if (reading === undefined) return;
+    message.reading = reading;
+    this.kept.delete(message.seq);
+    this.save(() => this.store.drop?.(message.seq, this.session));
+  }
+
+  isOwedAck() {
+    for (const seq of this.kept.keys()) if (seq > this.#ackedSeq) return seq <= this.#sentSeq;
+    return false;
+  }
+
+  #saved = Promise.resolve();
+
+  /** Change the store, one change after the other. A fault of it is reported, and holds up nothing. */
+  save(work) {
+    this.#saved = this.#saved.then(work).catch((error) => this.reportStore(error));
+    return this.#saved;
+  }
+
+  reportStore(error) {
+    this.dispatchEvent(new CustomEvent("storefault", { detail: error }));
+  }
+}
+
+/** Deliver what an earlier session left in the store, as the student that made it. It tries once. */
+class Courier extends SessionClient {
+  isPersistent = false;
+
+  acked(message) {
+    super.acked(message);
+    if (this.kept.size === 0) this.stop();
+  }
+
+  refused(message) {
+    super.refused(message);
+    if (this.kept.size === 0) this.stop();
+  }
 }
 
 /** A student's app: send readings, and keep each until it is acknowledged. */
-export class NeuroOneStudent extends NeuroOneClient {
-  #who;
-  #session;
-  #store;
-  #kept = new Map();
+export class NeuroOneStudent extends SessionClient {
+  #url;
+  #options;
   #seq = 0;
-  #saved = Promise.resolve();
+  #starts = 0;
+  #isBegun = false;
+  #isClaimed = false;
+  #claims = Promise.resolve();
+  #courier = null;
+  #isDelivering = false;
+  #searchedAt = -Infinity;
 
   /** Readings that were dropped because too many waited. */
   dropped = 0;
 
   /** `token` is the class's join code, if it has one. With `acks` "recorded" readings are kept until they are on disk. */
   constructor(url, { name, code, token, acks = "broker", store = new MemoryStore(), ...options } = {}) {
-    super(url, options);
-    this.#who = { role: "student", name: name ?? null, code: code ?? null, acks };
-    if (token !== undefined) this.#who.token = token;
-    this.#store = store;
-    this.#session = newId();
+    const who = { name: name ?? null, code: code ?? null, acks };
+    if (token !== undefined) who.token = token;
+    super(url, { who, session: newId(), kept: new Map(), store, ...options });
+    this.#url = url;
+    this.#options = options;
   }
 
   /** Readings that the gateway has not acknowledged yet. */
   get waiting() {
-    return this.#kept.size;
-  }
-
-  get session() {
-    return this.#session;
+    return this.kept.size;
   }
 
   /** Load what an earlier page left in the store, then connect. */
   async start() {
-    const { session, readings } = await this.#store.load();
-    if (session !== null && readings.length > 0) {
-      this.#session = session;
-      for (const reading of readings) this.#kept.set(reading.seq, reading);
-      this.#seq = readings.at(-1).seq + 1;
-    } else {
-      await this.#store.begin(this.#session);
-    }
-    super.start();
+    this.#starts += 1;
+    const mine = this.#starts;
+    await this.#inTurn(() => this.#claim());
+    if (mine === this.#starts) super.start();
   }
 
-  /** Send a reading of this moment: attention, meditation, the eight bands and, if known, poor_signal. Returns its seq. */
+  stop() {
+    this.#starts += 1;
+    this.sendUpTo(Infinity);
+    super.stop();
+    this.#courier?.stop();
+    this.#inTurn(() => this.#release());
+  }
+
+  /**
+   * Send a reading of this moment: attention, meditation, the eight bands and, if known, poor_signal. Returns its seq.
+   * A bad one is not sent: it returns null, and the `error` event says why.
+   */
   send(values) {
-    const reading = { time: utcNow(), ...values, seq: this.#seq++ };
-    this.#kept.set(reading.seq, reading);
-    if (this.#kept.size > KEPT_MAX) {
-      this.#kept.delete(this.#kept.keys().next().value);
-      this.dropped += 1;
+    const reading = { time: this.#utcNow(), ...values, seq: this.#seq };
+    const [field, message] = faultOf(reading) ?? [];
+    if (message !== undefined) {
+      const detail = { type: "error", code: "bad_value", field, message, reading };
+      this.dispatchEvent(new CustomEvent("error", { detail }));
+      return null;
     }
-    this.#save(() => this.#store.put(reading));
-    this.write({ type: "reading", ...reading });
+    this.#seq += 1;
+    this.kept.set(reading.seq, reading);
+    const { session, who } = this;
+    this.save(() => this.store.put({ ...reading, session, ...who })).then(() => this.sendUpTo(reading.seq));
+    if (this.kept.size > KEPT_MAX) {
+      const oldest = this.kept.keys().next().value;
+      this.kept.delete(oldest);
+      this.dropped += 1;
+      this.save(() => this.store.dropUpTo(oldest, session));
+    }
     return reading.seq;
   }
 
-  hello() {
-    return { ...this.#who, session: this.#session };
+  welcomed(message) {
+    super.welcomed(message);
+    this.#searchedAt = -Infinity;
+    this.#deliverLeftovers();
   }
 
-  welcomed() {
-    for (const reading of this.#kept.values()) this.write({ type: "reading", ...reading });
+  checked() {
+    this.sendUpTo(Infinity); // also what a hanging store has not taken
+    if (this.clock.now() - this.#searchedAt > LEFTOVERS_PERIOD_MS) this.#deliverLeftovers();
   }
 
-  acked({ stage, seq }) {
-    if (stage !== this.#who.acks || seq === undefined) return;
-    for (const kept of this.#kept.keys()) {
-      if (kept > seq) break;
-      this.#kept.delete(kept);
+  /** Do what changes claims, in the order in which it was asked for. */
+  #inTurn(work) {
+    this.#claims = this.#claims.then(work).catch((error) => this.reportStore(error));
+    return this.#claims;
+  }
+
+  async #claim() {
+    if (this.#isClaimed) return;
+    if (!this.#isBegun) {
+      const earlier = await this.#leftovers();
+      await this.#dropOldest(earlier);
+      if (await this.#resume(earlier)) return;
     }
-    this.#save(() => this.#store.dropUpTo(seq));
+    if (!(await this.#inTime(this.store.claim?.(this.session), true))) {
+      // Stopped, and another tab has gone on with this session meanwhile: what waits is in its store.
+      this.session = newId();
+      this.kept = new Map();
+      this.#seq = 0;
+      await this.#inTime(this.store.claim(this.session), true);
+    }
+    this.#isBegun = this.#isClaimed = true;
+    this.save(() => this.store.begin(this.session));
   }
 
-  #save(work) {
-    this.#saved = this.#saved.then(work).catch((error) => {
-      this.dispatchEvent(new CustomEvent("storefault", { detail: error }));
+  async #release() {
+    if (!this.#isClaimed) return;
+    this.#isClaimed = false;
+    await this.#inTime(this.store.release?.(this.session));
+  }
+
+  /** Go on with the session of a page that was this student's just now, if it left readings. */
+  async #resume(sessions) {
+    const { name, code } = this.who;
+    const earlier = sessions.find(({ who }) => who.name === name && who.code === code);
+    const isRecent = earlier !== undefined && this.clock.time() - Date.parse(earlier.lastTime) < RESUMED_WITHIN_MS;
+    if (!isRecent || this.store.isClaimSure === false || !(await this.#take(earlier.session))) return false;
+    if (this.#seq > 0) { // readings were made before or meanwhile, for the new session
+      await this.store.release?.(earlier.session);
+      return false;
+    }
+    this.session = earlier.session;
+    this.kept = earlier.kept;
+    this.#seq = [...earlier.kept.keys()].at(-1) + 1;
+    this.#isBegun = this.#isClaimed = true;
+    return true;
+  }
+
+  /** Claim the session of somebody else, who may be gone. */
+  async #take(session) {
+    return this.store.claim === undefined || this.#inTime(this.store.claim(session), false);
+  }
+
+  async #dropOldest(sessions) {
+    let count = 0;
+    for (const { session, kept } of sessions) {
+      count += kept.size;
+      if (count <= LEFTOVERS_MAX || !(await this.#take(session))) continue;
+      this.dropped += kept.size;
+      this.save(() => this.store.dropUpTo(Infinity, session));
+      await this.store.release?.(session);
+    }
+  }
+
+  /** Return what other sessions left in the store, the latest first. */
+  async #leftovers() {
+    const { readings } = await this.#inTime(this.store.load(), { readings: [] });
+    const runs = new Map();
+    for (const { session, name, code, token, acks, ...reading } of readings) {
+      if (session === undefined || session === this.session) continue;
+      if (!runs.has(session)) runs.set(session, { session, who: { name, code, token }, kept: new Map() });
+      const run = runs.get(session);
+      run.kept.set(reading.seq, reading);
+      run.lastTime = reading.time;
+    }
+    return [...runs.values()].sort((one, other) => (one.lastTime < other.lastTime ? 1 : -1));
+  }
+
+  async #deliverLeftovers() {
+    if (this.#isDelivering || this.store.claim === undefined) return;
+    this.#isDelivering = true;
+    this.#searchedAt = this.clock.now();
+    const mine = this.#starts;
+    try {
+      for (const earlier of await this.#leftovers()) {
+        if (!(await this.#take(earlier.session))) continue;
+        if (mine === this.#starts) await this.#deliver(earlier);
+        await this.store.release(earlier.session);
+        if (mine !== this.#starts) break;
+      }
+    } catch (error) {
+      this.reportStore(error);
+    }
+    this.#isDelivering = false;
+  }
+
+  async #deliver({ session, kept, who }) {
+    const { clock, store } = this;
+    const courier = new Courier(this.#url, { ...this.#options, clock, store, session, kept, who: { ...who, acks: "broker" } });
+    this.#courier = courier;
+    const ended = new Promise((resolve) => courier.addEventListener("close", resolve));
+    courier.start();
+    await ended;
+    await courier.save(() => {});
+    this.#courier = null;
+  }
+
+  /** Wait for the store, but not for long; return `otherwise` if it fails or does not answer. */
+  async #inTime(promise, otherwise) {
+    if (promise === undefined) return otherwise;
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = this.clock.setTimeout(() => reject(new Error("the store does not answer")), STORE_WITHIN_MS);
     });
+    try {
+      return await Promise.race([promise, late]);
+    } catch (error) {
+      this.reportStore(error);
+      return otherwise;
+    } finally {
+      this.clock.clearTimeout(timer);
+    }
+  }
+
+  /** Return the time as the contract writes it: UTC with six digits of a second. */
+  #utcNow() {
+    return new Date(this.clock.time()).toISOString().replace("Z", "000Z");
   }
 }
 
 /** A dashboard: receive `reading`, `state`, `event` and `link` events, of one class `code` or of all. */
 export class NeuroOneDashboard extends NeuroOneClient {
   #hello;
+  isToldOften = true;
 
   constructor(url, { token, code, ...options } = {}) {
     super(url, options);
@@ -267,7 +739,17 @@ export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return the time as the contract writes it: UTC with six digits of a second. */
-function utcNow() {
-  return new Date().toISOString().replace("Z", "000Z");
+/** Return the faulty field of a reading and what is wrong with it, as the gateway says it; undefined for a good one. */
+function faultOf(reading) {
+  const isWhole = (value, most) => Number.isInteger(value) && value >= 0 && value <= most;
+  for (const [field, most] of Object.entries(RANGES)) {
+    if (!isWhole(reading[field], most)) return [field, `${field} must be a whole number from 0 to ${most}`];
+  }
+  const { poor_signal = null } = reading;
+  if (poor_signal !== null && !isWhole(poor_signal, POOR_SIGNAL_MAX)) {
+    return ["poor_signal", `poor_signal must be a whole number from 0 to ${POOR_SIGNAL_MAX}, or null`];
+  }
+  const length = new TextEncoder().encode(JSON.stringify({ ...reading, type: "reading" })).length;
+  if (length > MESSAGE_MAX_BYTES) return ["", `a message has at most ${MESSAGE_MAX_BYTES} bytes`];
+  return undefined;
 }

@@ -1,0 +1,543 @@
+// The client against a simulated network and gateway, with a simulated clock: node --test neuroone.simulated.test.mjs
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { MemoryStore, NeuroOneDashboard, NeuroOneStudent } from "./neuroone.js";
+
+const VALUES = {
+  attention: 85, meditation: 72, delta: 1, theta: 2, low_alpha: 3, high_alpha: 4, low_beta: 5, high_beta: 6,
+  low_gamma: 7, mid_gamma: 8,
+};
+const START_MS = Date.parse("2026-03-02T08:00:00Z");
+const LATENCY_MS = 30;
+const LINK_PERIOD_MS = 5000;
+const RECONNECTED_WITHIN_MS = 15_000;
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Time that passes only when a test says so. */
+class Clock {
+  #now = 0;
+  #timers = new Map();
+  #number = 0;
+
+  now = () => this.#now;
+  time = () => START_MS + this.#now;
+  clearTimeout = (timer) => this.#timers.delete(timer);
+
+  setTimeout = (call, ms) => {
+    this.#number += 1;
+    this.#timers.set(this.#number, { call, due: this.#now + ms });
+    return this.#number;
+  };
+
+  async advance(ms) {
+    const end = this.#now + ms;
+    for (;;) {
+      await turn();
+      let next = null;
+      for (const [id, timer] of this.#timers) {
+        if (timer.due <= end && (next === null || timer.due < next.timer.due)) next = { id, timer };
+      }
+      if (next === null) break;
+      this.#timers.delete(next.id);
+      this.#now = Math.max(this.#now, next.timer.due);
+      next.timer.call();
+    }
+    this.#now = end;
+  }
+
+  /** Let time pass until something is true; return how long it took. */
+  async until(condition, within_ms = RECONNECTED_WITHIN_MS) {
+    const since = this.#now;
+    while (!condition()) {
+      assert.ok(this.#now - since <= within_ms, `not within ${within_ms} ms: ${condition}`);
+      await this.advance(100);
+    }
+    return this.#now - since;
+  }
+}
+
+/** A network and a gateway behind it. `network` is "up", "refusing" connections, "held" (delivers later) or "lost" (never). */
+class World {
+  clock = new Clock();
+  network = "up";
+  isDeaf = false;
+  latency_ms = LATENCY_MS;
+  broker = true;
+  sockets = [];
+  sessions = new Map();
+  recorded = [];
+  refused = 0;
+  #held = [];
+
+  constructor() {
+    const world = this;
+    this.WebSocket = class {
+      readyState = 0;
+      #peer = null; // the gateway's end: null before the handshake and after the end
+      isCut = false;
+      isHeld = false;
+
+      constructor() {
+        world.sockets.push(this);
+        world.carry(this, () => this.#peer = world.accept(this));
+      }
+
+      send(text) {
+        world.carry(this, () => this.#peer?.hear(JSON.parse(text)));
+      }
+
+      close() {
+        this.readyState = 2;
+        world.carry(this, () => {
+          this.#peer?.end();
+          this.#peer = null;
+          world.carry(this, () => this.ended(1000), true);
+        });
+      }
+
+      ended(code) {
+        if (this.readyState === 3) return;
+        this.readyState = 3;
+        this.onclose?.({ code });
+      }
+    };
+  }
+
+  /** Carry something over the network, in order. */
+  carry(socket, act, isDown = false) {
+    if (socket.isCut || this.network === "lost" || (isDown && this.isDeaf)) return;
+    if (this.network === "held" || socket.isHeld) this.#held.push(() => this.carry(socket, act, isDown));
+    else {
+      const way = isDown ? "downDue" : "upDue"; // nothing overtakes
+      socket[way] = Math.max(socket[way] ?? 0, this.clock.now() + this.latency_ms);
+      this.clock.setTimeout(() => socket.isCut || act(), socket[way] - this.clock.now());
+    }
+  }
+
+  set up(_) {
+    this.network = "up";
+    this.isDeaf = false;
+    this.latency_ms = LATENCY_MS;
+    for (const socket of this.sockets) socket.isHeld = false;
+    for (const deliver of this.#held.splice(0)) deliver();
+  }
+
+  /** All present connections are dead, and nobody is told. */
+  cutSilently() {
+    for (const socket of this.sockets) socket.isCut = true;
+  }
+
+  closeAll(code) {
+    for (const socket of this.sockets) {
+      if (socket.readyState < 3) this.clock.setTimeout(() => socket.ended(code), 0);
+      socket.isCut = true;
+    }
+  }
+
+  accept(socket) {
+    if (this.network === "refusing") {
+      socket.ended(1006);
+      return null;
+    }
+    const say = (type, content) => this.carry(socket, () => socket.onmessage?.({ data: JSON.stringify({ type, ...content }) }), true);
+    const end = (code) => this.carry(socket, () => socket.ended(code), true);
+    let session = null;
+    let bad = 0;
+    this.carry(socket, () => {
+      socket.readyState = 1;
+      socket.onopen?.();
+    }, true);
+    const peer = {
+      end: () => {},
+      hear: (message) => {
+        if (peer.isOver) return;
+        if (message.type === "hello") {
+          say("welcome", {});
+          say("link", { broker: this.broker, recorder: true });
+          if (message.role === "dashboard") {
+            this.dashboard = say;
+            return;
+          }
+          const known = this.sessions.get(message.session) ?? { next: 0, who: message };
+          assert.deepEqual([message.name, message.code], [known.who.name, known.who.code], "a session has one student");
+          known.kick?.();
+          known.kick = () => {
+            peer.isOver = true;
+            end(4001);
+          };
+          session = known;
+          this.sessions.set(message.session, known);
+        } else if (message.type === "reading") {
+          if (Number.isNaN(Date.parse(message.time))) {
+            this.refused += 1;
+            bad += 1;
+            say("error", { code: "bad_value", field: "time", message: "time must be a date", seq: message.seq });
+            if (bad === 10) {
+              peer.isOver = true;
+              end(1008);
+            }
+            return;
+          }
+          bad = 0;
+          if (message.seq >= session.next) {
+            session.next = message.seq + 1;
+            this.recorded.push({ name: session.who.name, session: session.who.session, seq: message.seq, delta: message.delta });
+          }
+          if (this.broker) say("ack", { stage: "broker", seq: session.next - 1 });
+        }
+      },
+    };
+    return peer;
+  }
+
+  student(name, options = {}) {
+    const { clock, WebSocket } = this;
+    return new NeuroOneStudent("ws://gateway", { name, code: "7B", clock, WebSocket, ...options });
+  }
+
+  /** The number `delta` of all readings that were recorded under a name, in the order of their sessions. */
+  of(name) {
+    return this.recorded.filter((reading) => reading.name === name).map(({ delta }) => delta).sort((one, other) => one - other);
+  }
+}
+
+const range = (from, to) => Array.from({ length: to - from }, (_, number) => from + number);
+
+test("a half-open connection is noticed and replaced within 15 s, and nothing is lost or doubled", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  world.cutSilently();
+  const before = world.sockets.length;
+  const pulse = [];
+  const took = await (async () => {
+    const since = world.clock.now();
+    while (world.sockets.length === before || !student.isWelcome) {
+      pulse.push(student.send({ ...VALUES, delta: pulse.length }));
+      await world.clock.advance(1000);
+      assert.ok(world.clock.now() - since <= RECONNECTED_WITHIN_MS, "a dead connection must be noticed");
+    }
+    return world.clock.now() - since;
+  })();
+  assert.ok(took <= RECONNECTED_WITHIN_MS);
+  await world.clock.until(() => student.waiting === 0);
+  assert.deepEqual(world.of("Ana"), range(0, pulse.length));
+  student.stop();
+});
+
+for (const code of [1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4000]) {
+  test(`it reconnects after close code ${code}`, async () => {
+    const world = new World();
+    const student = world.student("Ana");
+    await student.start();
+    await world.clock.until(() => student.isWelcome);
+    world.closeAll(code);
+    await world.clock.until(() => !student.isWelcome);
+    student.send(VALUES);
+    await world.clock.until(() => student.isWelcome && student.waiting === 0);
+    student.stop();
+  });
+}
+
+test("it does not reconnect after 4001, which another connection with its session causes", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  world.closeAll(4001);
+  await world.clock.advance(600_000);
+  assert.equal(world.sockets.length, 1);
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  student.stop();
+});
+
+test("a hello of its own that comes late does not end it", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  const [late] = world.sockets;
+  const { onopen } = late;
+  late.onopen = () => {
+    late.isHeld = true; // hello stays under way
+    onopen();
+  };
+  await world.clock.until(() => world.sockets.length === 2 && student.isWelcome);
+  world.up = true;
+  for (const delta of range(0, 20)) {
+    student.send({ ...VALUES, delta });
+    await world.clock.advance(1000);
+  }
+  await world.clock.until(() => student.isWelcome && student.waiting === 0);
+  assert.deepEqual(world.of("Ana"), range(0, 20));
+  student.stop();
+});
+
+test("bad readings are reported, never sent again, and the rest goes on", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  const faults = [];
+  student.addEventListener("error", ({ detail }) => faults.push(detail));
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  for (const bad of [{ attention: 101 }, { delta: -1 }, { theta: 1.5 }, { mid_gamma: undefined }, { poor_signal: 256 }, { text: "é".repeat(5000) }]) {
+    assert.equal(student.send({ ...VALUES, ...bad }), null);
+  }
+  assert.deepEqual(faults.map(({ field }) => field), ["attention", "delta", "theta", "mid_gamma", "poor_signal", ""]);
+  for (const delta of range(0, 60)) {
+    student.send({ ...VALUES, delta, ...(delta < 30 ? { time: "yesterday" } : {}) }); // only the gateway knows that it is bad
+    await world.clock.advance(1000);
+  }
+  await world.clock.until(() => student.waiting === 0);
+  assert.equal(faults.length, 6 + 30);
+  assert.equal(world.refused, 30);
+  assert.equal(faults.at(-1).reading.delta, 29);
+  assert.deepEqual(world.of("Ana"), range(30, 60));
+  student.stop();
+});
+
+test("stop and start ten times in a row, at any moment, leave one working connection", async () => {
+  for (const pause_ms of [0, 1, 35, 70, 400]) {
+    const world = new World();
+    const student = world.student("Ana");
+    for (const delta of range(0, 10)) {
+      void student.start();
+      student.send({ ...VALUES, delta });
+      await world.clock.advance(pause_ms);
+      student.stop();
+    }
+    await student.start();
+    await student.start(); // a second start changes nothing
+    await world.clock.until(() => student.isWelcome && student.waiting === 0);
+    const count = world.sockets.length;
+    for (const delta of range(10, 40)) {
+      student.send({ ...VALUES, delta });
+      await world.clock.advance(1000);
+    }
+    await world.clock.until(() => student.waiting === 0);
+    assert.equal(world.sockets.length, count);
+    assert.equal(world.sockets.filter(({ readyState }) => readyState < 2).length, 1);
+    assert.deepEqual(world.of("Ana"), range(0, 40));
+    student.stop();
+    await world.clock.advance(60_000);
+    assert.equal(world.sockets.length, count);
+  }
+});
+
+test("what waits on a shared tablet is sent as the student that made it", async () => {
+  const world = new World();
+  const store = new MemoryStore();
+  world.network = "lost";
+  const ana = world.student("Ana", { store });
+  await ana.start();
+  for (const delta of range(0, 5)) ana.send({ ...VALUES, delta });
+  await world.clock.advance(1000);
+  ana.stop();
+  const bruno = world.student("Bruno", { store });
+  await bruno.start();
+  for (const delta of range(100, 103)) bruno.send({ ...VALUES, delta });
+  world.up = true;
+  await world.clock.until(() => bruno.isWelcome && bruno.waiting === 0);
+  await world.clock.until(() => world.of("Ana").length === 5, 65_000);
+  assert.deepEqual([world.of("Ana"), world.of("Bruno")], [range(0, 5), range(100, 103)]);
+  await world.clock.until(() => world.sockets.filter(({ readyState }) => readyState < 2).length === 1);
+  assert.deepEqual((await store.load()).readings, []);
+  bruno.stop();
+});
+
+test("a page that is loaded again goes on with its session; in the next lesson it does not", async () => {
+  for (const [pause_ms, isSame] of [[60_000, true], [3_600_000, false]]) {
+    const world = new World();
+    const store = new MemoryStore();
+    world.network = "lost";
+    const first = world.student("Ana", { store });
+    await first.start();
+    for (const delta of range(0, 3)) first.send({ ...VALUES, delta });
+    first.stop();
+    await world.clock.advance(pause_ms);
+    world.up = true;
+    const second = world.student("Ana", { store });
+    await second.start();
+    second.send({ ...VALUES, delta: 3 });
+    await world.clock.until(() => world.of("Ana").length === 4, 65_000);
+    assert.equal(second.session === first.session, isSame);
+    assert.deepEqual(world.of("Ana"), range(0, 4));
+    second.stop();
+  }
+});
+
+test("two tabs of one student have two sessions, and each sends its own", async () => {
+  const world = new World();
+  const store = new MemoryStore();
+  world.network = "lost";
+  const tabs = [world.student("Ana", { store }), world.student("Ana", { store })];
+  for (const tab of tabs) await tab.start();
+  for (const delta of range(0, 30)) {
+    tabs[delta % 2].send({ ...VALUES, delta });
+    await world.clock.advance(1000);
+  }
+  world.up = true;
+  await world.clock.until(() => tabs.every((tab) => tab.waiting === 0), 30_000);
+  assert.notEqual(tabs[0].session, tabs[1].session);
+  assert.deepEqual(world.of("Ana"), range(0, 30));
+  await world.clock.advance(300_000);
+  for (const tab of tabs) tab.stop();
+});
+
+test("while the broker is away it stays, and the gateway's silence is still noticed", async () => {
+  const world = new World();
+  world.broker = false;
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  for (const delta of range(0, 60)) {
+    student.send({ ...VALUES, delta });
+    await world.clock.advance(1000);
+    if (delta % 5 === 0) world.sockets[0].onmessage({ data: JSON.stringify({ type: "link", broker: false, recorder: false }) });
+  }
+  assert.equal(world.sockets.length, 1);
+  world.cutSilently();
+  await world.clock.until(() => world.sockets.length === 2);
+  student.stop();
+});
+
+test("a dashboard that hears nothing reconnects within 15 s", async () => {
+  const world = new World();
+  const { clock, WebSocket } = world;
+  const dashboard = new NeuroOneDashboard("ws://gateway", { clock, WebSocket });
+  dashboard.start();
+  await clock.until(() => dashboard.isWelcome);
+  for (let count = 0; count < 20; count += 1) {
+    world.dashboard("link", { broker: true, recorder: true });
+    await clock.advance(LINK_PERIOD_MS);
+  }
+  assert.equal(world.sockets.length, 1);
+  world.cutSilently();
+  await clock.until(() => world.sockets.length === 2 && dashboard.isWelcome);
+  dashboard.stop();
+});
+
+test("a marker that is not acknowledged in 10 s means a dead connection", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  assert.equal(student.mark({ id: "m1" }), true);
+  await world.clock.until(() => world.sockets.length === 2);
+  student.stop();
+});
+
+test("it reconnects when the network or the page comes back", async () => {
+  const world = new World();
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.removeEventListener = page.removeEventListener.bind(page);
+  globalThis.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  try {
+    const student = world.student("Ana");
+    await student.start();
+    await world.clock.until(() => student.isWelcome);
+    world.network = "refusing";
+    world.closeAll(1006);
+    await world.clock.advance(120_000);
+    world.up = true;
+    page.dispatchEvent(new Event("online"));
+    await world.clock.until(() => student.isWelcome, 1000);
+    document.dispatchEvent(new Event("visibilitychange")); // heard just now: nothing to do
+    await world.clock.advance(5000);
+    const count = world.sockets.length;
+    world.cutSilently();
+    document.dispatchEvent(new Event("visibilitychange"));
+    await world.clock.until(() => world.sockets.length === count + 1 && student.isWelcome, 1000);
+    student.stop();
+    page.dispatchEvent(new Event("online"));
+    document.dispatchEvent(new Event("visibilitychange"));
+    await world.clock.advance(60_000);
+    assert.equal(world.sockets.length, count + 1);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+    delete globalThis.document;
+  }
+});
+
+test("a store that fails or hangs holds nothing up", async () => {
+  const fails = async () => { throw new Error("no room"); };
+  const hangs = () => new Promise(() => {});
+  for (const fault of [fails, hangs]) {
+    const world = new World();
+    const store = { load: fault, begin: fault, put: fault, drop: fault, dropUpTo: fault, claim: fault, release: fault };
+    const student = world.student("Ana", { store });
+    let faults = 0;
+    student.addEventListener("storefault", () => (faults += 1));
+    void student.start();
+    for (const delta of range(0, 20)) {
+      student.send({ ...VALUES, delta });
+      await world.clock.advance(1000);
+    }
+    await world.clock.until(() => student.waiting === 0);
+    assert.deepEqual(world.of("Ana"), range(0, 20));
+    assert.ok(faults > 0);
+    student.stop();
+  }
+});
+
+test("three hours of a bad network lose and double nothing", async () => {
+  let seed = 20261126;
+  const random = () => {
+    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+    return seed / 2 ** 32;
+  };
+  const world = new World();
+  const student = world.student("Ana", { random });
+  await student.start();
+  const faults = {
+    "half-open": () => world.cutSilently(),
+    cut: () => world.closeAll(1006),
+    restart: () => world.closeAll(1012),
+    full: () => world.closeAll(1013),
+    refused: () => {
+      world.network = "refusing";
+      world.closeAll(1006);
+    },
+    held: () => (world.network = "held"),
+    lost: () => {
+      world.network = "lost";
+      world.cutSilently();
+    },
+    deaf: () => (world.isDeaf = true),
+    slow: () => (world.latency_ms = 4000),
+  };
+  let next = 60;
+  let end = Infinity;
+  let repaired = null;
+  let slowest = 0;
+  let count = 0;
+  for (let second = 0; second < 3 * 3600; second += 1) {
+    if (second === next) {
+      faults[Object.keys(faults)[Math.floor(random() * Object.keys(faults).length)]]();
+      end = second + 1 + Math.floor(random() * 90);
+      next = Infinity;
+    }
+    if (second === end) {
+      world.up = true;
+      repaired = second;
+      end = Infinity;
+      next = second + 20 + Math.floor(random() * 60);
+    }
+    student.send({ ...VALUES, delta: count });
+    count += 1;
+    await world.clock.advance(1000);
+    if (repaired !== null && student.isWelcome && student.waiting <= 1) {
+      slowest = Math.max(slowest, second - repaired);
+      repaired = null;
+    }
+  }
+  await world.clock.until(() => student.waiting === 0, 30_000);
+  assert.deepEqual(world.of("Ana"), range(0, count));
+  assert.equal(student.dropped, 0);
+  assert.ok(slowest <= 15, `everything was delivered ${slowest} s after a repair`);
+  student.stop();
+});
