@@ -70,8 +70,12 @@ function connect() {
     showLink();
   });
   hear("error", ({ code, message }) => {
-    if (code === "no_token") askToken();
-    else toast(message);
+    if (code === "no_token") {
+      mine.stop(); // until somebody enters another one
+      askToken();
+    } else {
+      toast(message);
+    }
   });
   hear("welcome", () => {
     linked_s = clock();
@@ -377,7 +381,7 @@ function acknowledgeAll() {
 }
 
 const KEYS = {
-  "/": () => at(view === "recordings" ? "recordings-query" : "search").focus(),
+  "/": () => at("search").focus(),
   s: startOrStop,
   m: openMark,
   a: acknowledgeAll,
@@ -392,10 +396,6 @@ addEventListener("keydown", (event) => {
   const isTyping = event.target.matches("input:not([type=checkbox]), select, textarea");
   if (event.key === "Escape") {
     if (event.target === at("search")) at("search").value = chosen.search = "";
-    if (event.target === at("recordings-query")) {
-      at("recordings-query").value = "";
-      recordings.search();
-    }
     if (isTyping) event.target.blur();
     else if (view !== "class") go("class");
     again();

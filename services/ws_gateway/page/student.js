@@ -43,12 +43,20 @@ function connect({ name, code, join }) {
     show();
   });
   hear("welcome", () => (link = "on"));
-  hear("close", ({ code: why }) => (link = { 1008: "refused", 4001: "taken" }[why] ?? "trying"));
+  hear("close", ({ code: why }) => {
+    if (link !== "refused") link = why === 4001 ? "taken" : "trying";
+  });
   hear("link", (said) => (recorder = said.recorder));
   hear("ack", ({ stage, seq }) => {
     if (seq !== undefined) acked[stage] = Math.max(acked[stage], seq);
   });
-  hear("error", ({ field, message }) => (fault = field ? `${field}: ${message}` : message));
+  hear("error", ({ code, field, message }) => {
+    fault = field ? `${field}: ${message}` : message;
+    if (code === "no_join_code") {
+      link = "refused";
+      mine.stop(); // until somebody enters another one
+    }
+  });
   hear("storefault", (why) => (fault = String(why)));
   link = "trying";
   mine.start().catch((why) => (fault = String(why)));
@@ -67,8 +75,7 @@ function disconnect() {
 function send() {
   const reading = next();
   if (reading !== null) {
-    student.send(reading);
-    sent += 1;
+    sent += student.send(reading) !== null;
   }
   show();
 }
