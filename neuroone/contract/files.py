@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, eq, itemgetter
 from typing import Final
 
 import msgspec
@@ -26,7 +26,24 @@ from neuroone.contract.topics import HASH_CHARS, with_hash
 # Names of files and folders, as paths inside the directory of the recordings.
 
 INBOX_FILE: Final = ".inbox.sqlite"
+LOCK_FILE: Final = ".inbox.lock"
+"""Whoever holds its lock is the only one who writes."""
 DEAD_LETTERS_FILE: Final = ".dead-letters.jsonl"
+REPORT_CACHE_FILE: Final = ".report-figures.sqlite"
+"""The figures of closed sessions, by hashes of their paths; it may be deleted at any time."""
+DAMAGED_INBOX: Final = "inbox.damaged-"
+"""Begins the names of inboxes that `rebuild` replaced; their time follows."""
+REBUILDING_INBOX: Final = ".inbox.rebuilding"
+REBUILT_INBOX: Final = ".inbox.rebuilt"
+"""A new inbox in the making, and one that is not in its place yet."""
+APPENDED_BY_HAND: Final = ".appended-by-hand"
+"""Ends the name of a file with lines that somebody else wrote into the file before it."""
+RESTORING: Final = ".restoring"
+"""The folder that a restore unpacks into: while it is there, the directory is not whole."""
+INTERRUPTED: Final = {RESTORING: "restore", REBUILDING_INBOX: "rebuild", REBUILT_INBOX: "rebuild"}
+"""What stands in a directory that a command has left half done, with the command; no recorder may start in it."""
+REPLACED: Final = ".replaced-"
+"""Begins the names of folders with what a restore replaced; their time follows."""
 INDEX: Final = "names.csv"
 """Lists each name and its file; a student with this name gets a hash."""
 INDEX_COLUMNS: Final = ("name", "file")
@@ -68,6 +85,8 @@ CELLS_MAX: Final = 16_384
 """Texts whose cells are remembered: the ids of the sessions that a recorder writes in turn. At most 20 MB."""
 _to_json: Final = msgspec.json.Encoder().encode
 _values_of: Final = attrgetter(*VALUES)
+_before_check: Final = itemgetter(slice(-CHECK_CHARS))
+_check: Final = itemgetter(slice(-CHECK_CHARS, None))
 _TEN: Final = ",".join(["%d"] * len(VALUES))
 _ROW_ENDS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 """Characters that would end a row, or that nobody can see in it."""
@@ -142,6 +161,15 @@ def safe_stem(name: str) -> str:
     return clean if clean == name and clean else with_hash(clean or "_", name)
 
 
+def seq_of(row: bytes) -> int:
+    """Return the seq of a row in ``readings.csv``. Raises ValueError for anything else."""
+    columns = COLUMNS[READINGS]
+    cells = row.rsplit(b",", len(columns) - columns.index("seq"))  # from the right: a session may have a comma
+    if len(cells) != len(columns) - columns.index("seq") + 1:
+        raise ValueError("it is no row of readings.csv")
+    return int(cells[1])
+
+
 def student_file_name(stem: str, ending: str = "") -> str:
     """Return the name of a file ``{Nome}.csv``, with what tells it from another of that name; a long stem is cut."""
     room = FILE_NAME_MAX_BYTES - len(f"{ending}.csv".encode())
@@ -153,6 +181,12 @@ def student_file_name(stem: str, ending: str = "") -> str:
 def file_key(file_name: str) -> str:
     """Return the same key for two names that some system stores as one file: it ignores case and composition."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
+
+
+def search_key(text: str) -> str:
+    """Return a text as people search for it: without case, accents and outer spaces."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(each for each in plain if not unicodedata.combining(each)).strip()
 
 
 def index_content(named: Iterable[tuple[str, str]]) -> bytes:
@@ -226,8 +260,8 @@ def event_row(time: datetime, event: str, seqs: tuple[int, int] | None = None, t
 def checked_rows(content: bytes) -> Rows:
     """Read the content of a session's file, and compare each row with its check."""
     lines = content.split(b"\n")
-    crc32 = zlib.crc32
-    return _rows(lines, [b"%08x" % crc32(line[:-CHECK_CHARS]) == line[-CHECK_CHARS:] for line in lines[1:-1]])
+    checks = map(b"%08x".__mod__, map(zlib.crc32, map(_before_check, lines[1:-1])))
+    return _rows(lines, [*map(eq, checks, map(_check, lines[1:-1]))])
 
 
 def student_rows(content: bytes) -> Rows:

@@ -6,7 +6,8 @@ A program declares its settings as a frozen dataclass whose fields are made by :
     class Settings(BusSettings):
         ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
 
-``--ws-port 8081`` sets it, then ``NEUROONE_WS_PORT``, then the default.
+``--ws-port 8081`` sets it, then ``NEUROONE_WS_PORT``, then the default. A class with ``READS_ENVIRONMENT = False`` is
+set by its flags alone: what removes or replaces data must not be steered by what somebody exported long ago.
 """
 
 import argparse
@@ -170,8 +171,9 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     """
     parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False, exit_on_error=False)
     declared = _declared(of)
+    environ = environ if _reads_environment(of) else {}
     for name, keys in declared.items():
-        _add(parser, name, keys)
+        _add(parser, name, keys, variable=_variable(name) if _reads_environment(of) else None)
     found = argparse.Namespace()
     try:
         _, unknown = parser.parse_known_args(argv, found)
@@ -203,7 +205,11 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
 
 def variables(of: type[Any]) -> tuple[str, ...]:
     """List the environment variables that the settings class reads."""
-    return tuple(map(_variable, _declared(of)))
+    return tuple(map(_variable, _declared(of))) if _reads_environment(of) else ()
+
+
+def _reads_environment(of: type[Any]) -> bool:
+    return bool(getattr(of, "READS_ENVIRONMENT", True))
 
 
 def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
@@ -218,11 +224,11 @@ def _variable(name: str) -> str:
     return ENV_PREFIX + name.rstrip("_").upper()
 
 
-def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> None:
+def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any], *, variable: str | None) -> None:
     default = keys["default"]
     text = str(default).lower() if isinstance(default, bool) else default
     shown = "" if default in (None, ..., "", ()) else f" Default: {text}."
-    help = f"{keys['help']}{shown} [{_variable(name)}]".replace("%", "%%")
+    help = f"{keys['help']}{shown}{f' [{variable}]' if variable else ''}".replace("%", "%%")
     if keys["positional"]:
         nargs = "*" if keys["many"] else "?"
         parser.add_argument(name, nargs=nargs, default=None, help=help, metavar=keys["metavar"])

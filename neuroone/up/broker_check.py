@@ -90,13 +90,13 @@ class BrokerCheck:
         self._seen: Tried | None = None
         self._started_s = 0.0
         self._worked_s = 0.0
-        self._saved_s = 0.0
+        self._failing_s: float | None = None
+        self._unsaved_tries = 0
         self._saved: tuple[int, ...] | None = None
         self._asked_s: float | None = None
         self._restarts = 0
         self._is_waiting = False
-        self._disk_fault: str | None = None
-        self._disk_fault_s = 0.0
+        self._disk_fault_s: float | None = None
 
     def start(self) -> None:
         """Start trying."""
@@ -122,8 +122,9 @@ class BrokerCheck:
     def step(self, now_s: float) -> None:
         """Act on the newest try. ``now_s`` is the steady clock's."""
         if self._broker.started_s != self._started_s:
-            self._started_s = self._saved_s = self._broker.started_s
-            self._asked_s = None
+            self._started_s = self._broker.started_s
+            self._asked_s = self._failing_s = None
+            self._unsaved_tries = 0
         if self._asked_s is not None:
             if now_s - self._asked_s > ENDING_S:
                 self._broker.kill()
@@ -132,10 +133,13 @@ class BrokerCheck:
         if tried is None or tried is self._seen or tried.began_s < self._started_s or self._broker.poll() is not None:
             return
         self._seen = tried
-        self._on_disk(self._disk_fault_of(tried, now_s), now_s)
+        self._on_disk(self._disk_fault_of(tried), now_s)
         if tried.fault is None:
             self._on_works(tried)
-        elif now_s - max(self._worked_s, self._started_s) > self._patience_s(tried):
+            return
+        if self._failing_s is None:
+            self._failing_s = tried.began_s
+        if now_s - self._failing_s > self._patience_s(tried):
             self._on_fails(tried, tried.fault, now_s)
 
     def _patience_s(self, tried: Tried) -> float:
@@ -159,26 +163,28 @@ class BrokerCheck:
 
     def _on_works(self, tried: Tried) -> None:
         self._worked_s = tried.began_s
+        self._failing_s = None
         if self._restarts or self._is_waiting:
             log.warning("the broker %s works again", self._broker.name)
         self._restarts, self._is_waiting = 0, False
 
-    def _disk_fault_of(self, tried: Tried, now_s: float) -> str | None:
+    def _disk_fault_of(self, tried: Tried) -> str | None:
         """Return why the broker cannot write, or does not."""
+        self._unsaved_tries += tried.fault is None
         if tried.saved != self._saved:
-            self._saved, self._saved_s = tried.saved, now_s
-        is_unsaved = self._broker.name == MOSQUITTO and tried.fault is None and now_s - self._saved_s > UNSAVED_S
+            self._saved, self._unsaved_tries = tried.saved, 0
+        is_unsaved = self._broker.name == MOSQUITTO and self._unsaved_tries * TRY_EVERY_S > UNSAVED_S
         return tried.disk_fault or (f"it has not saved its state for {UNSAVED_S:.0f} s" if is_unsaved else None)
 
     def _on_disk(self, fault: str | None, now_s: float) -> None:
         """Report a fault of the disk once, and its end when there was none for a while."""
         name = self._broker.name
         if fault is not None:
-            if self._disk_fault is None:
+            if self._disk_fault_s is None:
                 log.error("the disk of the broker %s is full or faulty: %s. %s", name, fault, ADVICE[name])
-            self._disk_fault, self._disk_fault_s = fault, now_s
-        elif self._disk_fault is not None and now_s - self._disk_fault_s > FAILING_S:
-            self._disk_fault = None
+            self._disk_fault_s = now_s
+        elif self._disk_fault_s is not None and now_s - self._disk_fault_s > FAILING_S:
+            self._disk_fault_s = None
             log.warning("the disk of the broker %s works again", name)
 
 

@@ -8,28 +8,35 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, tzinfo
 from itertools import takewhile
-from typing import Final
+from typing import Final, TextIO
 
 from csv_recorder.offline import verify as verification
+from csv_recorder.offline.backup import STANDARD, back_up
 from csv_recorder.offline.forget import Student, find_data, remove
-from csv_recorder.offline.lock import directory_of, without_recorder
+from csv_recorder.offline.lock import directory_of, locked, without_recorder
+from csv_recorder.offline.rebuild import is_in_order
+from csv_recorder.offline.rebuild import rebuild as make_inbox
 from csv_recorder.offline.recordings import Recording, find, without_doubles
 from csv_recorder.offline.report import texts
-from csv_recorder.offline.verify import Verdict
+from csv_recorder.offline.restore import restore as bring_back
+from csv_recorder.offline.verify import Verifier
 from csv_recorder.service import Service
 from csv_recorder.settings import (
     BIDS,
     EDF,
     NEEDED_BY,
+    BackupSettings,
     ExportSettings,
     ForgetSettings,
+    RebuildSettings,
     ReportSettings,
+    RestoreSettings,
     RunSettings,
     VerifySettings,
 )
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import INBOX_FILE
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 from neuroone.service.open_files import allow_many_files
@@ -52,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ),
         "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
         "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
+        "backup": Command(BackupSettings, backup, "write all recordings into one archive, also while recording"),
+        "restore": Command(RestoreSettings, restore, "bring back the recordings of an archive"),
+        "rebuild": Command(RebuildSettings, rebuild, "make a new inbox from the recorded files if it is damaged"),
     }
     return lifecycle.main("csv-recorder", commands, argv)
 
@@ -66,53 +76,35 @@ def report(settings: ReportSettings, stop: Stop) -> int:
     _need("report", "pandas", extra="csv-recorder")
     if settings.xlsx:
         _need("report --xlsx", "openpyxl")
-    import pandas as pd
+    from csv_recorder.offline.report import command
 
-    from csv_recorder.offline.export import spreadsheets
-    from csv_recorder.offline.report import html, text
-    from csv_recorder.offline.report.figures import Selection, make
-
-    since, until = (_with_zone(each, settings.timezone) for each in (settings.from_, settings.to))
-    made = make(
-        _until(stop, without_doubles(find(settings.chosen()))),
-        Selection(since, until, frozenset(settings.group), settings.timezone),
-    )
-    words = texts.Words(settings.language or texts.of_system(), settings.timezone)
-    try:
-        if settings.html:
-            with settings.html.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(html.page(made, words, pd.Timestamp(datetime.now(UTC))))
-        if settings.csv:
-            with settings.csv.open("w", encoding="utf-8", newline="") as file:
-                spreadsheets.guarded(made.sessions).to_csv(file, index=False, lineterminator="\n")
-        if settings.xlsx:
-            spreadsheets.write_workbook(settings.xlsx, {"Sessions": made.sessions, "Classes": made.classes})
-    except OSError as error:
-        raise SettingsError([f"{error.filename}: cannot be written ({error.strerror})"]) from None
-    _print(text.lines(made, words))
-    return FAILED if made.faults or stop.is_set() else OK
+    return OK if command.run(settings, stop.is_set, _print) else FAILED
 
 
 def verify(settings: VerifySettings, stop: Stop) -> int:
     """Print a line for each wrong file, and a summary; return 1 if a file is wrong."""
 
-    def verdicts() -> Iterator[Verdict]:
-        return verification.verdicts(settings.chosen(), lambda: stop.wait(SECOND_LOOK_S))
+    def verifier() -> Verifier:
+        return Verifier(settings.chosen(), lambda: stop.wait(SECOND_LOOK_S))
 
     if settings.repair:
         with ExitStack() as held:
             for directory in {directory_of(path) for path in settings.chosen()}:
                 held.enter_context(without_recorder(directory))
-            for verdict in verdicts():
+            for verdict in verifier().verdicts():
                 if cut := verification.repair(verdict):
                     _print([f"{verdict.path}: torn tail of {cut} bytes cut off"])
     files = rows = wrong = 0
-    for verdict in verdicts():
+    checked = verifier()
+    for verdict in checked.verdicts():
         if stop.is_set():
             return FAILED
         files, rows, wrong = files + 1, rows + verdict.rows, wrong + bool(verdict.faults)
-        if verdict.faults or settings.verbose:
+        if verdict.faults or verdict.is_mentioned or settings.verbose:
             _print([f"{verdict.path}: {'; '.join(verdict.faults) or ', '.join(['ok', *verdict.notes])}"])
+    if checked.lack_an_inbox:
+        lack = f"no inbox knows {checked.lack_an_inbox} open sessions: that their files are whole cannot be told"
+        print(lack, file=sys.stderr)
     _print([f"{files} files, {rows} rows: {f'{wrong} wrong' if wrong else 'all in order'}"])
     return FAILED if wrong else OK
 
@@ -171,6 +163,48 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     return FAILED if found.shared else OK
 
 
+def backup(settings: BackupSettings, stop: Stop) -> int:
+    """Write all recordings into an archive; return 1 if something is not in it."""
+    found = back_up(settings.dir, settings.archive, force=settings.force)
+    lines = [f"not in the archive: {each}" for each in found.skipped]
+    lines.append(f"{settings.archive}: {found.files} files, {found.bytes / 1e6:.1f} MB")
+    _print(lines, sys.stderr if settings.archive == STANDARD else sys.stdout)
+    return FAILED if found.skipped else OK
+
+
+def restore(settings: RestoreSettings, stop: Stop) -> int:
+    """Bring back the recordings of an archive; return 1 if its inbox is damaged."""
+    found = bring_back(settings.archive, settings.dir, replace=settings.replace)
+    if found.kept is not None:
+        _print([f"what was there before is in {found.kept}"])
+    _print([f"{settings.dir}: {found.files} files restored"])
+    if found.fault is not None:
+        _print([found.fault])
+    return OK if found.fault is None else FAILED
+
+
+def rebuild(settings: RebuildSettings, stop: Stop) -> int:
+    """Make a new inbox from the recorded files."""
+    if not settings.dir.is_dir():
+        raise SettingsError([f"--dir: {settings.dir} is not there"])
+    path = settings.dir / INBOX_FILE
+    try:
+        with locked(settings.dir):
+            if is_in_order(settings.dir) and not settings.force:
+                _print([f"{path} is in order: nothing was changed"])
+                return OK
+            made = make_inbox(settings.dir)
+    except OSError as error:
+        raise SettingsError([f"{error.filename or path}: {error.strerror or error}; try again"]) from None
+    _print(made.notes)
+    if made.kept is not None:
+        _print([f"the old inbox is {made.kept}: remove it when nobody needs it any more"])
+    if made.unreadable:
+        _print([f"{made.unreadable} parts of the old inbox could not be read: rows that waited in them are lost"])
+    _print([f"{path}: {made.sessions} sessions, {made.files} files, {made.saved} rows that wait for their files"])
+    return OK
+
+
 def _agrees(question: str) -> bool:
     """Ask on the terminal; Ctrl-C and the end of the input mean no."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -182,10 +216,6 @@ def _agrees(question: str) -> bool:
         signal.signal(signal.SIGINT, before)
 
 
-def _with_zone(time: datetime | None, zone: tzinfo | None) -> datetime | None:
-    return time if time is None or time.tzinfo else (time.replace(tzinfo=zone) if zone else time.astimezone())
-
-
 def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:
     return takewhile(lambda _: not stop.is_set(), recordings)
 
@@ -195,11 +225,12 @@ def _need(what: str, module: str, extra: str = EXPORT) -> None:
         raise SettingsError([f"{what} needs {module}: install it with: pip install 'neuroone[{extra}]'"])
 
 
-def _print(lines: Iterable[str]) -> None:
+def _print(lines: Iterable[str], stream: TextIO | None = None) -> None:
     """Print lines, even if the terminal cannot show every character of a name."""
-    encoding = sys.stdout.encoding or "utf-8"
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
     for line in lines:
-        print(texts.printable(line).encode(encoding, "replace").decode(encoding))
+        print(texts.printable(line).encode(encoding, "replace").decode(encoding), file=stream)
 
 
 if __name__ == "__main__":

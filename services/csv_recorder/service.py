@@ -323,5 +323,9 @@ class Service:
 
 
 def _words(error: OSError | sqlite3.Error) -> str:
-    """Return the error text without its path, which may name a child."""
-    return (error.strerror or "the disk refuses") if isinstance(error, OSError) else str(error)
+    """Return the error text without its path, which may name a child; of a damaged inbox with the way out."""
+    if isinstance(error, OSError):
+        return error.strerror or "the disk refuses"
+    if type(error) is sqlite3.DatabaseError:  # not one of its kinds, which are for locks, disks and statements
+        return f"the inbox is damaged: {error}; stop the recorder, then run csv-recorder rebuild"
+    return str(error)

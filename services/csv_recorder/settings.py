@@ -1,9 +1,10 @@
 """Settings of the recorder's commands, and the parsers of their values."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import LANGUAGES
@@ -38,6 +39,12 @@ def last_moment(value: str) -> datetime:
     """Parse the end of a span; a date alone includes that day."""
     found = moment(value)
     return found + timedelta(days=1) if len(value) <= len("2026-11-22") else found
+
+
+def page_file(value: str) -> Path:
+    """Parse the file of a page, or the directory of its ``index.html``: one that is there, or ends with a slash."""
+    is_directory = value.endswith(("/", os.sep)) or Path(value).is_dir()
+    return Path(value, "index.html") if is_directory else Path(value)
 
 
 def stream_name(value: str) -> str:
@@ -88,16 +95,30 @@ class ReportSettings(RecordedSettings):
     to: datetime | None = setting(
         None, last_moment, "Only readings before this time; a date alone includes that day.", metavar="TIME"
     )
+    since: datetime | None = setting(None, moment, "The same as --from.", metavar="DATE")
+    until: datetime | None = setting(None, last_moment, "The same as --to.", metavar="DATE")
     timezone: tzinfo | None = setting(
         None, time_zone, "Time zone of the report and of --from and --to; by default this computer's.", metavar="ZONE"
     )
     group: tuple[str, ...] = setting(
         (), str, "Only this group (its id or code); may be given several times.", many=True
     )
+    class_: tuple[str, ...] = setting(
+        (), str, "Only this class (its name, code or id); may be given several times.", many=True, metavar="NAME"
+    )
+    student: tuple[str, ...] = setting(
+        (), str, "Only the students of this name; may be given several times.", many=True, metavar="NAME"
+    )
+    all: bool = setting(False, switch, "Print every session, also if there are more than 200.")
     language: str | None = setting(
         None, one_of(*LANGUAGES), "Language of the report, en or pt-BR; by default this computer's."
     )
-    html: Path | None = setting(None, Path, "Write the report as a page with plots.", metavar="FILE")
+    html: Path | None = setting(
+        None,
+        page_file,
+        "Write the report as a page with plots; for more than 1000 sessions, as an index with a page for each class.",
+        metavar="FILE or DIR/",
+    )
     csv: Path | None = setting(None, Path, "Write the figures as CSV, comma and dot, times in UTC.", metavar="FILE")
     xlsx: Path | None = setting(None, Path, "Write the figures as a workbook, times in UTC.", metavar="FILE")
 
@@ -126,7 +147,47 @@ class ExportSettings(RecordedSettings):
 class ForgetSettings:
     """Settings of `csv-recorder forget`."""
 
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
     name: str | None = setting(None, str, "Everything that is recorded under this name.")
     source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
     yes: bool = setting(False, switch, "Do not ask.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSettings:
+    """Settings of `csv-recorder backup`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    archive: Path = setting(
+        ..., Path, "The new archive, a .tar.gz; - for the standard output.", positional=True, metavar="ARCHIVE"
+    )
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+    force: bool = setting(False, switch, "Replace the archive if it is there already.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreSettings:
+    """Settings of `csv-recorder restore`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    archive: Path = setting(
+        ..., Path, "An archive that backup made; - for the standard input.", positional=True, metavar="ARCHIVE"
+    )
+    dir: Path = setting(..., Path, "The directory to restore into; it must be empty, or not there.", metavar="DIR")
+    replace: bool = setting(
+        False, switch, "Move what the directory holds into a hidden folder in it first. No recorder may run."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildSettings:
+    """Settings of `csv-recorder rebuild`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    dir: Path = setting(..., Path, "Directory of the recordings. No recorder may run.", metavar="DIR")
+    force: bool = setting(False, switch, "Also if the inbox is in order.")

@@ -11,6 +11,7 @@ from csv_recorder.live.output import Fault, next_fault
 from csv_recorder.live.sessions import Session, Sessions
 from csv_recorder.live.sidecar import write_sidecar
 from csv_recorder.live.writer import Writer
+from neuroone.contract.files import INBOX_FILE
 
 IDLE_S: Final = 3600.0
 """A session without an end is closed after an hour without a reading; it is opened again by one that comes."""
@@ -66,10 +67,12 @@ class Descriptions:
         now_s = self._steady()
         found: list[tuple[Session, bool]] = []
         for id in [*self._due]:
+            if len(found) >= most:
+                break
             session = self._sessions.by_id(id)
             if session is None or not session.is_recording:
                 del self._due[id]
-            elif len(found) < most and self._is_time(id, now_s) and session.about and session.about.directory:
+            elif self._is_time(id, now_s) and session.about and session.about.directory:
                 found.append((session, False))
         for session in self._sessions if len(found) < most else ():
             quiet_s = now_s - session.active_s
@@ -87,6 +90,10 @@ class Descriptions:
         for session, is_closing in describing.sidecars:
             try:
                 write_sidecar(self._directory, session, self._site, self._version, is_closing=is_closing)
+            except FileNotFoundError as error:
+                # A folder that somebody moved has nothing that could be described; a directory that is away comes back.
+                if not (self._directory / INBOX_FILE).exists():
+                    describing.failed[session.id] = error
             except Exception as error:  # noqa: BLE001 (also a fault of ours is that session's alone)
                 describing.failed[session.id] = error
 
@@ -118,7 +125,6 @@ class Descriptions:
         try:
             for copy in copies:
                 copy.open = False
-                self._inbox.forget_files(copy.id)
             self._inbox.describe(copies)
             self._inbox.commit()
         except sqlite3.Error:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,11 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from csv_recorder.live import inbox_of_2
-from csv_recorder.live.rows import Kind, Row, pack, unpack
+from csv_recorder.live.rows import Row, pack, unpack
 from csv_recorder.live.sessions import About, Progress, Session
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import INTERRUPTED, LOCK_FILE, SESSIONS
 
-LOCK_FILE: Final = ".inbox.lock"
-"""Whoever holds its lock is the only one who writes."""
 LOCKED_TIMEOUT_S: Final = 2.0
 """A recorder that is just ending has let go of the inbox by then."""
 WAL_MAX_BYTES: Final = 16 * 2**20
@@ -78,6 +78,10 @@ class File:
     synced_bytes: int
 
 
+class WrongVersion(sqlite3.DatabaseError):
+    """Another version of NeuroOne made the inbox."""
+
+
 class Inbox:
     """The database. Used by one thread; every change is part of the transaction that `commit` ends."""
 
@@ -88,28 +92,25 @@ class Inbox:
 
     # --- opening, transactions -------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Open or make the database, and keep other writers out of it. Others may read it, by `open_to_read`.
+    def open(self, *, is_in_doubt: bool = False) -> None:
+        """Open or make the database, and keep other writers out of it. Others may copy it.
 
-        Raises sqlite3.Error, also when another program writes to it, and OSError.
+        It ``is_in_doubt`` after a transaction that failed. Raises sqlite3.Error, also when another program writes to
+        it, and OSError.
         """
+        if self._path.exists() and not self._path.stat().st_size and (self._path.parent / SESSIONS).exists():
+            raise sqlite3.DatabaseError("it is empty")  # SQLite takes it for a new one, and forgets what is recorded
         try:
             self._lock.acquire()
         except Timeout:
             raise sqlite3.OperationalError("database is locked") from None
         try:
-            self._open()
+            self._open(is_in_doubt)
         except BaseException:
             self._lock.release()
             raise
 
-    def open_to_read(self) -> None:
-        """Open the database to read what is stored, also while a recorder writes. Raises sqlite3.Error."""
-        address = f"{self._path.resolve().as_uri()}?mode=ro"
-        self._db = sqlite3.connect(address, uri=True, timeout=LOCKED_TIMEOUT_S, isolation_level=None)
-        self._db.execute("PRAGMA query_only=1")
-
-    def _open(self) -> None:
+    def _open(self, is_in_doubt: bool) -> None:
         db = sqlite3.connect(self._path, timeout=LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
@@ -118,7 +119,7 @@ class Inbox:
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, inbox_of_2.VERSION, SCHEMA_VERSION):
-                raise sqlite3.DatabaseError(f"it was made by another version (schema {version})")
+                raise WrongVersion(f"it was made by another version (schema {version})")
             if version == 0:
                 _execute_all(db, _SCHEMA)
             if version != SCHEMA_VERSION:
@@ -126,6 +127,9 @@ class Inbox:
                 inbox_of_2.convert(db)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
+            is_busy = _sync_what_is_read(db)
+            if is_busy and is_in_doubt:
+                raise sqlite3.OperationalError("another program reads the inbox")
         except (ValueError, KeyError, TypeError, struct.error) as error:
             db.close()
             raise sqlite3.DatabaseError(f"what it holds cannot be read ({error})") from None
@@ -165,7 +169,7 @@ class Inbox:
     def session(self, group: str, session: str) -> Session | None:
         """Return a session of a group as it is stored; None for a new one."""
         found = self._run(f"SELECT {_SESSION} FROM sessions WHERE session = ? ORDER BY id", (session,))  # noqa: S608
-        return next((each for each in map(_session, found) if each.key == (group, session)), None)
+        return next((each for each in map(session_from, found) if each.key == (group, session)), None)
 
     def add_session(self, stream: str, session: str) -> Session:
         """Store a new session."""
@@ -173,20 +177,24 @@ class Inbox:
         made = self._run(f"{insert} VALUES (?, ?, -1, 0, 0, '[]', 0, '{{}}', 1, 0)", (stream, session))
         return Session(made.lastrowid or 0, stream, session)
 
+    def sessions(self) -> list[Session]:
+        """Return every session that is not forgotten."""
+        return [*map(session_from, self._run(f"SELECT {_SESSION} FROM sessions"))]  # noqa: S608
+
     def open_sessions(self) -> list[Session]:
         """Return the sessions that are not closed."""
-        return [*map(_session, self._run(f"SELECT {_SESSION} FROM sessions WHERE open = 1"))]  # noqa: S608
+        return [*map(session_from, self._run(f"SELECT {_SESSION} FROM sessions WHERE open = 1"))]  # noqa: S608
 
     def describe(self, sessions: Iterable[Session]) -> None:
         """Store what the sidecars of sessions say of them, and whether they are open."""
-        self._db_of().executemany(
+        self.db.executemany(
             "UPDATE sessions SET about = ?, open = ? WHERE id = ?",
             [(_about_text(each.about), each.open, each.id) for each in sessions],
         )
 
     def save_progress(self, progress: Iterable[tuple[int, Progress]], running_s: float) -> None:
         """Store how far sessions are, by number, at ``running_s`` of all the time that a recorder has run here."""
-        self._db_of().executemany(
+        self.db.executemany(
             "UPDATE sessions SET seq=?, rows=?, duplicates=?, holes=?, lost=?, last_s=? WHERE id=?",
             [
                 (p.seq, p.rows, p.duplicates, json.dumps(p.holes) if p.holes else "[]", p.lost, running_s, id)
@@ -200,7 +208,9 @@ class Inbox:
         return float(self._run("SELECT seconds FROM running").fetchone()[0])
 
     def prune(self, before_s: float) -> None:
-        """Forget closed sessions and events that are older than what a broker may send again."""
+        """Forget closed sessions with their files, and events, that are older than what a broker may send again."""
+        old = "SELECT id FROM sessions WHERE open = 0 AND last_s < ?"
+        self._run(f"DELETE FROM files WHERE session IN ({old})", (before_s,))  # noqa: S608
         self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
         self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
 
@@ -226,7 +236,7 @@ class Inbox:
 
     def note_filters(self, filters: Iterable[str]) -> None:
         """Store that the broker's session may have these from now on, besides what it had."""
-        self._db_of().executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
+        self.db.executemany("INSERT OR IGNORE INTO filters VALUES (?)", [(filter,) for filter in filters])
 
     # --- files -----------------------------------------------------------------------------------
 
@@ -264,16 +274,17 @@ class Inbox:
         return next((File(*each) for each in found), None)
 
     def files(self) -> list[File]:
-        """Return every file that may still be written to."""
+        """Return the files that are written to: of open sessions, of students, of groups."""
+        of_open = "session IS NULL OR session IN (SELECT id FROM sessions WHERE open = 1)"
+        return [File(*each) for each in self._run(f"SELECT {_FILE} FROM files WHERE {of_open}")]  # noqa: S608
+
+    def all_files(self) -> list[File]:
+        """Return every file, also those of closed sessions."""
         return [File(*each) for each in self._run(f"SELECT {_FILE} FROM files")]  # noqa: S608
 
     def note_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Store the sizes, by file, up to which files are ours and synced."""
-        self._db_of().executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
-
-    def forget_files(self, session: int) -> None:
-        """Forget the files of a closed session: nothing is written to them."""
-        self._run("DELETE FROM files WHERE session = ?", (session,))
+        self.db.executemany("UPDATE files SET bytes = ? WHERE id = ?", [(size, file) for file, size in sizes])
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -315,54 +326,15 @@ class Inbox:
         """Forget what a file was owed: it is synced now."""
         self._run("DELETE FROM owed WHERE output = ?", (output,))
 
-    # --- for the commands on recorded files ------------------------------------------------------
-
-    def writers(self) -> dict[str, set[str]]:
-        """Return which streams have written to each ``{Nome}.csv``, by its path."""
-        found: dict[str, set[str]] = {}
-        for path, stream in self._run("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
-            found.setdefault(path, set()).add(stream)
-        return found
-
-    def forget(self, is_of: Callable[[str, str | None], bool], paths: Collection[str], *, dry: bool = False) -> int:
-        """Remove a student's entries, without a trace in the database's pages; return how many they are.
-
-        ``is_of`` decides for a stream and a name, ``paths`` are the student's files. ``dry`` only counts.
-        """
-        sessions = {
-            id
-            for id, stream, about in self._run("SELECT id, stream, about FROM sessions").fetchall()
-            if is_of(stream, json.loads(about).get("name"))
-        }
-        places = [each for each in self._run("SELECT stream, name FROM places").fetchall() if is_of(*each)]
-        files = {each.id for each in self.files() if each.path in paths or each.session in sessions}
-        owed = [output for output in self.owing() if _owner_of(output) in sessions or _file_of(output) in files]
-        if not dry:
-            self.begin()
-            for number, blob in self._run("SELECT id, rows FROM batches").fetchall():
-                kept = [
-                    row
-                    for row in unpack(blob)
-                    if row.owner not in (files if row.kind == Kind.GROUP_EVENT else sessions) or row.kind == Kind.LETTER
-                ]
-                self._run("UPDATE batches SET rows = ? WHERE id = ?", (pack(kept), number))
-            delete = self._db_of().executemany
-            delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
-            delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
-            delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
-            delete("DELETE FROM owed WHERE output = ?", [(output,) for output in owed])
-            self.commit()
-            self._run("VACUUM")
-            self._run("PRAGMA wal_checkpoint(TRUNCATE)")
-        return len(sessions) + len(places) + len(files)
-
-    def _db_of(self) -> sqlite3.Connection:
+    @property
+    def db(self) -> sqlite3.Connection:
+        """Return the connection, for the commands on recorded files. Raises sqlite3.ProgrammingError while closed."""
         if self._db is None:
             raise sqlite3.ProgrammingError("the inbox is not open")
         return self._db
 
     def _run(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self._db_of().execute(statement, values)
+        return self.db.execute(statement, values)
 
 
 def output_of_session(session: int, kind: str) -> str:
@@ -375,14 +347,13 @@ def output_of_file(file: int) -> str:
     return f"file/{file}"
 
 
-def _owner_of(output: str) -> int | None:
-    room, _, rest = output.partition("/")
-    return int(rest.partition("/")[0]) if room == "session" else None
+def _sync_what_is_read(db: sqlite3.Connection) -> bool:
+    """Bring everything that is read into the database, and onto the disk; return True if a reader keeps it from that.
 
-
-def _file_of(output: str) -> int | None:
-    room, _, rest = output.partition("/")
-    return int(rest) if room == "file" else None
+    After a sync that failed, Linux holds the pages for written: SQLite finds transactions in the WAL that are not on
+    the disk. A power cut would end the WAL there, and every later transaction would be lost.
+    """
+    return bool(db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 
 def _execute_all(db: sqlite3.Connection, script: str) -> None:
@@ -390,12 +361,42 @@ def _execute_all(db: sqlite3.Connection, script: str) -> None:
         db.execute(statement)
 
 
-def _session(found: tuple[Any, ...]) -> Session:
+def check_whole(directory: Path, markers: Iterable[str] = INTERRUPTED) -> None:
+    """Raise SettingsError if a command was interrupted in a directory."""
+    for marker in markers:
+        if (directory / marker).exists():
+            command = INTERRUPTED[marker]
+            way = "run it again" if command == "rebuild" else "empty the directory and restore again"
+            fault = f"--dir: {directory} is not whole: csv-recorder {command} was interrupted there; {way}"
+            raise SettingsError([fault])
+
+
+def words_of_refusal(path: Path, error: sqlite3.Error) -> str:
+    """Say why the inbox cannot be opened."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return words_of_damage(path, error)
+    if "locked" in str(error):
+        return f"another recorder uses {path.parent}"
+    return f"{path.parent} is not writable ({error})"
+
+
+def words_of_damage(path: Path, error: sqlite3.Error) -> str:
+    """Say that the inbox cannot be used, and what to do about it."""
+    if isinstance(error, WrongVersion):
+        return f"{path}: {error}: use that version, or bring back a backup of this one with csv-recorder restore"
+    return (
+        f"{path} is damaged: {error}. csv-recorder rebuild --dir {path.parent} makes a new one from the recorded files "
+        "and from what can be read of this one; csv-recorder restore brings back a backup"
+    )
+
+
+def session_from(found: tuple[Any, ...]) -> Session:
+    """Return the session of a row of the table. Raises sqlite3.DatabaseError if it is damaged."""
     id, stream, session, seq, rows, duplicates, holes, lost, about, is_open = found
     try:
         progress = Progress(seq, rows, duplicates, tuple((first, last) for first, last in json.loads(holes)), lost)
         described = None if about == "{}" else msgspec.json.decode(about, type=About)
-    except ValueError as error:
+    except (ValueError, TypeError, msgspec.MsgspecError) as error:
         raise sqlite3.DatabaseError(f"session {id} cannot be read ({error})") from None
     return Session(id, stream, session, progress, described, bool(is_open))
 

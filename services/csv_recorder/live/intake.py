@@ -145,7 +145,8 @@ class Intake:
             return
         batch.progress[session.id] = after
         batch.rows.append(Row(session.id, Kind.READING, seq, reading_row(reading)))
-        if not session.is_recording:
+        about = session.about
+        if about is None or not session.open or not about.kind:
             self._begin(self._own(session, batch), reading, batch)
         counters = batch.counters
         counters["rows"] += 1
@@ -193,9 +194,12 @@ class Intake:
     def _begin(self, session: Session, reading: Reading, batch: Batch) -> None:
         """Begin a session with its first reading, or reopen one that was closed."""
         session.open, session.has_ended, session.status = True, False, StreamStatus.ONLINE
-        group = session.stream.partition("/")[0]
-        if session.about is not None:
+        group, about = session.stream.partition("/")[0], session.about
+        if about is not None and about.kind:
             batch.rows.append(Row(session.id, Kind.EVENT, -1, event_row(reading.time, "online")))
+        elif about is not None:  # an inbox that was rebuilt without a sidecar does not know whose it is
+            kind, name, code = str(reading.kind), reading.name, reading.code
+            session.about = msgspec.structs.replace(about, kind=kind, name=name, code=code)
         else:
             batch.counters["sessions_opened"] += 1
             session.about = About(

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-HANDLES_MAX: Final = 8192
+from neuroone.contract.files import APPENDED_BY_HAND
+
+HANDLES_MAX: Final = 8192 if os.name == "posix" else 1
 """Files that are kept open, if the system allows it: two for each of 4000 students. Opening and closing one costs four
-times as much as writing a row."""
+times as much as writing a row. But Windows lets nobody move a file that is open, nor Excel change it."""
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
 """Between two tries to write a file that has a fault: the delay doubles up to this."""
 TAIL_MAX_BYTES: Final = 256 * 2**20
 """Unsynced bytes of a file that are looked at after a crash: more than ever waits. A longer tail is somebody else's."""
-APPENDED_BY_HAND: Final = ".appended-by-hand"
 _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 """A pipe or a device in a file's place must not hold up whoever opens it."""
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | _NONBLOCK

@@ -170,9 +170,8 @@ class Outputs:
         directory = about.directory or self._make_folder(session, about.start)
         number = about.parts.get(kind, 1)
         output.path = f"{directory}/{part_name(kind, number)}"
-        if about.directory != directory or kind not in about.parts:
-            session.about = msgspec.structs.replace(about, directory=directory, parts={**about.parts, kind: number})
-            self._inbox.describe([session])
+        session.about = msgspec.structs.replace(about, directory=directory, parts={**about.parts, kind: number})
+        self._inbox.describe([session])  # a part that has ended is stored with the file of the next one
 
     def _make_folder(self, session: Session, start: str) -> str:
         for folder in session_folders(datetime.fromisoformat(start), session.stream):

@@ -17,9 +17,10 @@ from typing import Final
 
 from csv_recorder.live.dead_letters import LetterLog
 from csv_recorder.live.descriptions import Describing, Descriptions
-from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.inbox import Inbox, check_whole, words_of_refusal
 from csv_recorder.live.intake import Batch, Intake
 from csv_recorder.live.output import HANDLES_MAX, Disk
+from csv_recorder.live.outputs import Outputs
 from csv_recorder.live.reorder import Hole
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import Sessions
@@ -97,15 +98,15 @@ class Recorder:
         self._sessions = Sessions()
         self._intake = Intake(self._inbox, self._sessions, steady, self._running_s)
         self.disk = Disk(directory, options.handles_max)
-        self._writer = Writer(
+        outputs = Outputs(
             self._inbox,
             self.disk,
             self._sessions,
             steady,
-            with_students=options.csv,
             rotate_bytes=options.rotate_bytes,
             rotate_s=options.rotate_s,
         )
+        self._writer = Writer(self._inbox, self.disk, self._sessions, outputs, steady, with_students=options.csv)
         self._descriptions = Descriptions(
             directory, options.site, options.version, self._inbox, self._sessions, self._writer, steady
         )
@@ -161,15 +162,13 @@ class Recorder:
         """Open the directory, and begin with what is stored. Raises SettingsError in a sentence."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
+            check_whole(self._directory)
             self._begin()
             self._note_in_all("recorder_start")
             self.settle()
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise SettingsError([f"--dir: another recorder uses {self._directory}"]) from None
-            raise SettingsError([f"--dir: {self._directory} is not writable ({error})"]) from None
-        except sqlite3.DatabaseError as error:
-            raise SettingsError([f"--dir: {self._directory / INBOX_FILE} is damaged: {error}"]) from None
+        except sqlite3.Error as error:
+            self._inbox.close()
+            raise SettingsError([f"--dir: {words_of_refusal(self._directory / INBOX_FILE, error)}"]) from None
         except OSError as error:
             raise SettingsError([f"--dir: {self._directory} is not writable ({error.strerror})"]) from None
 
@@ -198,7 +197,7 @@ class Recorder:
     def _begin(self) -> None:
         """Open the inbox and begin with what is stored. Raises sqlite3.Error or OSError."""
         stored = self._stored
-        self._inbox.open()
+        self._inbox.open(is_in_doubt=stored.is_in_doubt)
         stored.generation += 1
         stored.inode = self._inode()
         stored.ran_s, stored.since_s = self._inbox.running_s(), self._steady()
@@ -396,6 +395,8 @@ class Recorder:
 
     def begin_describing(self, *, closes_all: bool = False) -> Describing:
         """Return sidecars to write now, for `write_sidecars` in any thread and then `finish_describing` in this one."""
+        if self._stored.is_in_doubt:
+            return Describing([])  # a folder that the inbox does not have would get a sidecar
         return self._descriptions.begin(closes_all=closes_all)
 
     def write_sidecars(self, describing: Describing) -> None:

@@ -54,4 +54,6 @@ def unpack(blob: bytes) -> Iterator[Row]:
         except struct.error as error:
             raise sqlite3.DatabaseError(f"rows cannot be read ({error})") from None
         at += _ROW.size + length
+        if at > len(blob) or kind > Kind.READING_ALONE:
+            raise sqlite3.DatabaseError("rows cannot be read")
         yield Row(owner, kind, seq, blob[at - length : at])

@@ -62,18 +62,17 @@ class Writer:
         inbox: Inbox,
         disk: Disk,
         sessions: Sessions,
+        outputs: Outputs,
         steady: Callable[[], float],
         *,
         with_students: bool,
-        rotate_bytes: int,
-        rotate_s: float,
     ) -> None:
         self._inbox = inbox
         self._disk = disk
         self._sessions = sessions
+        self._outputs = outputs
         self._steady = steady
         self._with_students = with_students
-        self._outputs = Outputs(inbox, disk, sessions, steady, rotate_bytes=rotate_bytes, rotate_s=rotate_s)
         self._reorder: dict[int, ReorderBuffer[bytes]] = {}
         self._ready: list[tuple[Session, list[bytes]]] = []
         self._released: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from csv_recorder.offline.recordings import Recording
+from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
 
 RATE_MAX_HZ: Final = 65535
@@ -24,10 +24,6 @@ _TYPES: Final[dict[str, Any]] = {
     "poor_signal": "Int16",
     "valid": "Int8",
 }
-
-
-class Unreadable(Exception):
-    """A file cannot be read, or its rows are not what its header promises."""
 
 
 def readings(recording: Recording) -> tuple[pd.DataFrame, int]:

@@ -5,15 +5,25 @@ No recorder may run meanwhile. Exports, copies elsewhere and the free text of ma
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
-from csv_recorder.offline.recordings import Recording, find, index, is_legacy
+from csv_recorder.live.rows import Kind, pack, unpack
+from csv_recorder.offline.recordings import Recording, delete_figures, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import DEAD_LETTERS_FILE, INDEX, SIDECAR, index_content, safe_stem
+from neuroone.contract.files import (
+    APPENDED_BY_HAND,
+    DAMAGED_INBOX,
+    DEAD_LETTERS_FILE,
+    INDEX,
+    REPLACED,
+    SIDECAR,
+    index_content,
+    safe_stem,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +42,16 @@ class Student:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The data of a student. ``shared`` files ``{Nome}.csv`` hold rows of another source too; they stay."""
+    """The data of a student.
+
+    ``shared`` files ``{Nome}.csv`` hold rows of another source too, and ``copies`` are earlier inboxes and directories
+    that a command kept; they stay.
+    """
 
     sessions: tuple[Path, ...]
     files: tuple[Path, ...]
     shared: tuple[Path, ...]
+    copies: tuple[Path, ...]
     letters: frozenset[int]
     in_inbox: int
 
@@ -46,12 +61,16 @@ class Found:
     def lines(self) -> Iterator[str]:
         """Yield a line for each thing that goes or stays."""
         yield from (f"session {path}" for path in self.sessions)
-        yield from (f"file {path}, and its line in {INDEX}" for path in self.files)
+        yield from (
+            f"file {path}" + ("" if path.name.endswith(APPENDED_BY_HAND) else f", and its line in {INDEX}")
+            for path in self.files
+        )
         if self.letters:
             yield f"{len(self.letters)} messages in {DEAD_LETTERS_FILE}"
         if self.in_inbox:
             yield f"{self.in_inbox} entries of the inbox"
         yield from (f"stays, others of that name are in it too (--name removes it): {path}" for path in self.shared)
+        yield from (f"stays, the student may be in it (remove it when nobody needs it): {path}" for path in self.copies)
 
 
 def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
@@ -60,21 +79,25 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         sessions = [each for each in find([directory]) if not each.is_legacy]
     except SettingsError:
         sessions = []  # no recording is left; the inbox may still know the name
-    of_student = [each for each in sessions if student.is_of(_stream(each), each.about.get("name"))]
-    streams = {_stream(each) for each in of_student} | {student.stream or ""}
-    names = {str(each.about.get("name")) for each in of_student if each.about.get("name")} | {student.name or ""}
-    files, shared = _files(directory, student, names - {""}, sessions, inbox)
+    owners = _owners(directory, sessions, inbox)
+    of_student = [path for path, (stream, name) in owners.items() if student.is_of(stream, name)]
+    streams = {owners[path][0] for path in of_student} | {student.stream or ""}
+    names = {str(owners[path][1]) for path in of_student if owners[path][1]} | {student.name or ""}
+    files, shared = _files(directory, student, names - {""}, owners.values(), inbox)
     return Found(
-        sessions=tuple(each.path for each in of_student),
+        sessions=tuple(of_student),
         files=tuple(files),
         shared=tuple(shared),
+        copies=tuple(sorted([*directory.glob(f"{DAMAGED_INBOX}*"), *directory.glob(f"{REPLACED}*")])),
         letters=frozenset(_letters(directory, streams - {""}, student.name)),
-        in_inbox=0 if inbox is None else inbox.forget(student.is_of, {path.name for path in files}, dry=True),
+        in_inbox=0 if inbox is None else forget_in_inbox(inbox, student, {path.name for path in files}, dry=True),
     )
 
 
 def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
     """Remove it. What names the student goes last, so that it works again after a crash. Raises OSError."""
+    for root in {directory, *(session.parent.parent.parent for session in found.sessions)}:
+        delete_figures(root)
     for session in found.sessions:
         for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
             file.unlink()
@@ -93,7 +116,67 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
         letters = [line for number, line in enumerate(_letter_lines(directory)) if number not in found.letters]
         write_whole(directory / DEAD_LETTERS_FILE, b"".join(letters))
     if inbox is not None:
-        inbox.forget(student.is_of, names)
+        forget_in_inbox(inbox, student, names)
+
+
+def forget_in_inbox(inbox: Inbox, student: Student, paths: Collection[str], *, dry: bool = False) -> int:
+    """Remove a student's entries, without a trace in the database's pages; return how many they are.
+
+    ``paths`` are the student's files. ``dry`` only counts.
+    """
+    sessions = {
+        each.id for each in inbox.sessions() if student.is_of(each.stream, each.about.name if each.about else None)
+    }
+    places = [each for each in inbox.db.execute("SELECT stream, name FROM places").fetchall() if student.is_of(*each)]
+    writers = _writers(inbox)
+    files = {
+        each.id
+        for each in inbox.all_files()
+        if each.path in paths
+        or each.session in sessions
+        or (each.name is not None and _is_alone(student, each.name, writers.get(each.path, set())))
+    }
+    owed = [output for output in inbox.owing() if _is_owed_to(output, sessions, files)]
+    if not dry:
+        inbox.begin()
+        for number, blob in inbox.db.execute("SELECT id, rows FROM batches").fetchall():
+            kept = [
+                row
+                for row in unpack(blob)
+                if row.owner not in (files if row.kind == Kind.GROUP_EVENT else sessions) or row.kind == Kind.LETTER
+            ]
+            inbox.db.execute("UPDATE batches SET rows = ? WHERE id = ?", (pack(kept), number))
+        delete = inbox.db.executemany
+        delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
+        delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
+        delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
+        delete("DELETE FROM owed WHERE output = ?", [(output,) for output in owed])
+        inbox.commit()
+        inbox.db.execute("VACUUM")
+        inbox.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return len(sessions) + len(places) + len(files)
+
+
+def _writers(inbox: Inbox) -> dict[str, set[str]]:
+    """Return which streams have written to each ``{Nome}.csv``, by its path."""
+    found: dict[str, set[str]] = {}
+    for path, stream in inbox.db.execute("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
+        found.setdefault(path, set()).add(stream)
+    return found
+
+
+def _is_alone(student: Student, name: str, writers: Collection[str]) -> bool:
+    """Return True if a file ``{Nome}.csv``, whether it is there or not, is the student's alone."""
+    if student.name is not None:
+        return _same_name(name, student.name)
+    return [*writers] == [student.stream]
+
+
+def _is_owed_to(output: str, sessions: Collection[int], files: Collection[int]) -> bool:
+    """Return True if rows that are owed under this key belong to one of the sessions or files."""
+    kind, _, rest = output.partition("/")
+    owner = rest.partition("/")[0]
+    return owner.isdecimal() and int(owner) in (sessions if kind == "session" else files)
 
 
 def _same_name(one: object, other: str) -> bool:
@@ -101,15 +184,28 @@ def _same_name(one: object, other: str) -> bool:
     return isinstance(one, str) and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
-def _stream(recording: Recording) -> str:
-    return f"{recording.group}/{recording.source}"
+def _owners(directory: Path, sessions: Iterable[Recording], inbox: Inbox | None) -> dict[Path, tuple[str, object]]:
+    """Return stream and name of each session: from its sidecar, or after a crash before there was one, the inbox."""
+    known = {} if inbox is None else {s.about.directory: s for s in inbox.sessions() if s.about is not None}
+    found: dict[Path, tuple[str, object]] = {}
+    for each in sessions:
+        session = known.get(each.path.relative_to(directory).as_posix())
+        if session is not None and session.about is not None and "source" not in each.about:
+            found[each.path] = session.stream, session.about.name
+        else:
+            found[each.path] = f"{each.group}/{each.source}", each.about.get("name")
+    return found
 
 
 def _files(
-    directory: Path, student: Student, names: Iterable[str], sessions: Iterable[Recording], inbox: Inbox | None
+    directory: Path,
+    student: Student,
+    names: Iterable[str],
+    sessions: Collection[tuple[str, object]],
+    inbox: Inbox | None,
 ) -> tuple[list[Path], list[Path]]:
     """Return the files ``{Nome}.csv`` of the student alone, and those shared with others."""
-    owners: dict[str, set[str]] = {} if inbox is None else inbox.writers()
+    owners = {} if inbox is None else _writers(inbox)
     entries = index(directory)
     alone, shared = [], []
     for name in names:
@@ -118,11 +214,11 @@ def _files(
         for path in sorted(directory / file for file in candidates):
             if not path.exists() or not is_legacy(path):
                 continue
-            by = owners.get(path.name) or {
-                _stream(each) for each in sessions if _same_name(each.about.get("name"), name)
-            }
+            by = owners.get(path.name) or {stream for stream, owner in sessions if _same_name(owner, name)}
             if student.name is not None or by <= {student.stream}:
                 alone.append(path)
+                by_hand = path.with_name(f"{path.name}{APPENDED_BY_HAND}")
+                alone += [by_hand] if by_hand.exists() else []
             elif student.stream in by:
                 shared.append(path)
     return alone, shared

@@ -4,16 +4,35 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from csv_recorder.live.inbox import Inbox
+from filelock import FileLock, Timeout
+
+from csv_recorder.live.inbox import LOCKED_TIMEOUT_S, Inbox, words_of_damage
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import INBOX_FILE
+from neuroone.contract.files import INBOX_FILE, LOCK_FILE
+
+IN_USE: Final = "{}: a recorder writes there: stop it first"
 
 
 def directory_of(path: Path) -> Path | None:
     """Return the directory that holds a path and a recorder's inbox; None if no recorder ever wrote there."""
     resolved = path.resolve()
     return next((each for each in (resolved, *resolved.parents) if (each / INBOX_FILE).exists()), None)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep every recorder out of a directory, whatever its inbox is like. Raises SettingsError while one uses it."""
+    lock = FileLock(directory / LOCK_FILE, LOCKED_TIMEOUT_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SettingsError([IN_USE.format(directory)]) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -27,10 +46,10 @@ def without_recorder(directory: Path | None) -> Iterator[Inbox | None]:
         inbox.open()
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise SettingsError([f"{directory}: a recorder writes there: stop it first"]) from None
+            raise SettingsError([IN_USE.format(directory)]) from None
         raise SettingsError([f"{directory}: the inbox cannot be opened ({error})"]) from None
     except sqlite3.DatabaseError as error:
-        raise SettingsError([f"{directory / INBOX_FILE} is damaged: {error}"]) from None
+        raise SettingsError([words_of_damage(directory / INBOX_FILE, error)]) from None
     try:
         yield inbox
     finally:

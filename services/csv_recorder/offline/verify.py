@@ -1,62 +1,126 @@
-"""Checks recorded files: row checks, columns, counts, sequence and hashes. Changes nothing.
+"""Checks recorded files against their row checks, sidecars, and the recorder's inbox. Changes nothing.
 
-A recorder may write to the directory meanwhile. The files of an open session grow and its sidecar is older, so they are
-checked by themselves, and read again if they changed in between.
+A recorder may write to the directory meanwhile. Whatever seems wrong is read again if something changed in between. The
+inbox is always read before the files: a reading that it has accepted is in the files by then, or waits in it.
 """
 
 import csv
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from csv_recorder.offline.recordings import Recording, find, group_events
+from csv_recorder.offline.known import Known, KnownSession, read_known
+from csv_recorder.offline.lock import directory_of
+from csv_recorder.offline.recordings import Recording, find, group_events, kept_aside
+from csv_recorder.offline.verify_session import Verdict, check_session, read_file
 from neuroone.contract import files
-from neuroone.contract.files import COLUMNS, INDEX, READINGS, SIDECAR, Rows
+from neuroone.contract.files import GROUP_EVENTS, INBOX_FILE, INDEX
 
 LOOKS_MAX: Final = 3
 """Reads of a session that changes meanwhile: a recorder writes its files once a second."""
-SHOWN_MAX: Final = 3
-"""Line numbers in one sentence; more are counted."""
-_COUNTS: Final = {READINGS: "readings", files.RAW: "raw_blocks", files.EVENTS: "events"}
-"""What the sidecar calls the number of rows of a kind."""
-_VALID: Final = COLUMNS[READINGS].index("valid")
-_SEQ: Final = COLUMNS[READINGS].index("seq")
-_SESSION: Final = COLUMNS[READINGS].index("session")
 
 
-@dataclass(slots=True)
-class Verdict:
-    """The faults of one file, and what is only worth knowing."""
+class Verifier:
+    """Checks recordings. ``wait`` passes the time before a second look."""
 
-    path: Path
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    rows: int = 0
-    torn_bytes: int = 0
+    def __init__(self, paths: Iterable[Path], wait: Callable[[], object]) -> None:
+        self._paths = list(paths)
+        self._wait = wait
+        self._known: dict[Path, Known] = {}
+        self.lack_an_inbox = 0
+        """Open sessions that could be compared with their sidecars only."""
 
-    def expect(self, is_so: bool, fault: str) -> None:
-        """Add a fault unless something is so."""
-        if not is_so:
-            self.faults.append(fault)
+    def verdicts(self) -> Iterator[Verdict]:
+        """Yield a verdict on each file. Raises SettingsError for a path without a recording."""
+        recordings = find(self._paths)
+        directories = [each for each in self._paths if each.is_dir()]
+        for each in self._paths:
+            if directory_of(each) is not None:
+                yield from self._inbox(each)
+        for recording in recordings:
+            yield from self._settled(recording)
+        for path in group_events(directories):
+            yield from self._looks(path, files.EVENTS)
+        for path in kept_aside(directories):
+            yield Verdict(path, notes=["lines that somebody else wrote, kept aside by the recorder"], is_mentioned=True)
+        for each in directories:
+            if (each / INDEX).exists():
+                yield _index(each)
 
+    def _inbox(self, path: Path) -> Iterator[Verdict]:
+        """Check the inbox of a path; of a whole directory also that what the inbox has synced is there."""
+        directory = directory_of(path)
+        if directory is None or (directory in self._known and path.resolve() != directory):
+            return
+        known = self._read_known(directory)
+        is_whole = path.resolve() == directory
+        if is_whole or known.fault:
+            verdict = Verdict((path if is_whole else directory) / INBOX_FILE)
+            verdict.faults += [known.fault] if known.fault else []
+            verdict.notes += [f"{known.waiting} rows wait for their files"] if known.waiting else []
+            yield verdict
+        for folder, session in known.sessions.items() if is_whole else ():
+            if session.session.open and any(session.sizes.values()) and not (path / folder).exists():
+                now = self._read_known(directory, again=True).sessions.get(folder)
+                if now is not None and now.session.open:  # else it was closed and taken away meanwhile
+                    yield Verdict(path / folder, faults=["the session's folder is not there"])
+        for name, size in known.sizes.items() if is_whole else ():
+            file = path / name
+            if size > 0 and GROUP_EVENTS.match(file.name) and file.parent.exists() and not file.exists():
+                yield Verdict(file, faults=["is not there"])
 
-@dataclass(slots=True)
-class _Counted:
-    """The sums over the rows of a session's readings."""
+    def _settled(self, recording: Recording) -> list[Verdict]:
+        """Check a recording; again if it or the inbox changed while it was read, or if a recorder may be writing."""
+        if recording.is_legacy:
+            return self._looks(recording.path)
+        directory = directory_of(recording.path)
+        found: list[Verdict] = []
+        for look in range(LOOKS_MAX):
+            if look:
+                self._wait()
+                recording = find([recording.path])[0]
+            known = None if directory is None else self._read_known(directory, again=bool(look))
+            session = None if known is None else known.session_in(recording.path)
+            self.lack_an_inbox += not look and session is None and recording.is_open
+            before = _sizes_and_times(recording)
+            found = check_session(recording, session, is_current=partial(_is_current, known))
+            if not any(each.faults for each in found):
+                break
+            is_open = recording.is_open or (session is not None and session.session.open)
+            is_being_written = is_open and any(each.torn_bytes for each in found)
+            has_changed = _sizes_and_times(recording) != before
+            if not has_changed and not is_being_written and not self._knows_more(known, session, recording.path):
+                break
+        return found
 
-    seen: dict[bytes, set[int]] = field(default_factory=dict)
-    last: dict[bytes, int] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-    """By their names in the sidecar."""
+    def _looks(self, path: Path, kind: str | None = None) -> list[Verdict]:
+        """Check a file that belongs to no session."""
+        directory, verdict = directory_of(path), Verdict(path)
+        for look in range(LOOKS_MAX):
+            if look:
+                self._wait()
+            known = None if directory is None else self._read_known(directory, again=bool(look))
+            size = None if known is None else known.sizes.get(known.path_of(path))
+            verdict = read_file(path, kind, size, is_mended=known is not None and known.waiting > 0)[0]
+            is_settled = known is None or size is None or (known.is_current() and not verdict.torn_bytes)
+            if not verdict.faults or is_settled:
+                break
+        return [verdict]
 
-    @property
-    def missing(self) -> int:
-        """Count the readings that are missing by their seq, which begins at 0."""
-        return sum(max(seqs) + 1 - len(seqs) for seqs in self.seen.values())
+    def _knows_more(self, known: Known | None, session: KnownSession | None, folder: Path) -> bool:
+        """Return True if the inbox says something else about a session now, or may soon."""
+        if known is None or not known.is_there or known.fault or known.is_current():
+            return False
+        now = self._read_known(known.directory, again=True).session_in(folder)
+        return now != session or (now is not None and now.session.open)
+
+    def _read_known(self, directory: Path, *, again: bool = False) -> Known:
+        known = self._known.get(directory)
+        if known is None or (again and not known.is_current()):
+            known = self._known[directory] = read_known(directory)
+        return known
 
 
 def verdicts(paths: Iterable[Path], wait: Callable[[], object]) -> Iterator[Verdict]:
@@ -64,15 +128,11 @@ def verdicts(paths: Iterable[Path], wait: Callable[[], object]) -> Iterator[Verd
 
     Raises SettingsError for a path without a recording.
     """
-    places = list(paths)
-    for recording in find(places):
-        yield from [_read(recording.path)[0]] if recording.is_legacy else _settled(recording, wait)
-    directories = [each for each in places if each.is_dir()]
-    for path in group_events(directories):
-        yield _read(path, files.EVENTS)[0]
-    for directory in directories:
-        if (directory / INDEX).exists():
-            yield _index(directory)
+    return Verifier(paths, wait).verdicts()
+
+
+def _is_current(known: Known | None) -> bool:
+    return known is not None and known.is_current()
 
 
 def repair(verdict: Verdict) -> int:
@@ -86,123 +146,10 @@ def repair(verdict: Verdict) -> int:
     return verdict.torn_bytes
 
 
-def _settled(recording: Recording, wait: Callable[[], object]) -> list[Verdict]:
-    """Check a session; again if it changed while it was read, or if a recorder may be writing a row."""
-    found: list[Verdict] = []
-    for look in range(LOOKS_MAX):
-        if look:
-            wait()
-            recording = find([recording.path])[0]
-        before = _sizes_and_times(recording)
-        found = _session(recording)
-        if not any(each.faults for each in found):
-            break
-        if _sizes_and_times(recording) == before and not (recording.is_open and any(each.torn_bytes for each in found)):
-            break
-    return found
-
-
 def _sizes_and_times(recording: Recording) -> dict[str, tuple[int, int]]:
     """Return sizes and times of the files, without hidden ones: a new sidecar has a hidden name for a moment."""
     entries = [entry for entry in os.scandir(recording.path) if not entry.name.startswith(".")]
     return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries}
-
-
-def _session(recording: Recording) -> list[Verdict]:
-    listed = recording.about.get("files") or {}
-    counted = _Counted()
-    found = []
-    for kind in COLUMNS:
-        for path in recording.files(kind):
-            verdict, rows, content = _read(path, kind)
-            if path.name in listed:
-                _compare(verdict, content, listed[path.name])
-            else:
-                verdict.expect(recording.is_open or bool(recording.fault), f"is not named in {SIDECAR}")
-            if kind == READINGS:
-                _count(rows, counted, verdict)
-            counted.counts[_COUNTS[kind]] += len(rows.lines)
-            found.append(verdict)
-    return [_sidecar(recording, listed, counted, {each.path.name for each in found}), *found]
-
-
-def _sidecar(recording: Recording, listed: dict[str, Any], counted: _Counted, present: set[str]) -> Verdict:
-    verdict = Verdict(recording.path / SIDECAR)
-    if recording.fault:
-        verdict.faults.append(recording.fault)
-        return verdict
-    about = recording.about
-    verdict.expect(about.get("schema") == files.SCHEMA, f"schema {about.get('schema')!r} is not known here")
-    verdict.expect(about.get("status") in (files.OPEN, files.CLOSED), "status is neither open nor closed")
-    verdict.faults += [f"{name} is not there" for name in sorted(listed) if name not in present]
-    if recording.is_open:
-        verdict.notes.append("open")
-    else:
-        counts = about.get("counts") or {}
-        for key in ("readings", "valid", "unknown", "raw_blocks", "events"):
-            noted, actual = counts.get(key), counted.counts[key]
-            verdict.expect(noted == actual, f"counts {noted!r} {key}, the files hold {actual}")
-        noted = counts.get("missing")
-        is_noted = isinstance(noted, int) and counted.missing <= noted
-        verdict.expect(is_noted, f"counts {noted!r} missing readings, in the files {counted.missing} are missing")
-    if counted.missing:
-        verdict.notes.append(f"{counted.missing} readings missing")
-    return verdict
-
-
-def _count(rows: Rows, counted: _Counted, verdict: Verdict) -> None:
-    """Count sequence and validity of the readings of one file, after those of the files before it."""
-    doubles = late = 0
-    columns = len(COLUMNS[READINGS])
-    for line in rows.lines:
-        cells = _cells(line)
-        if len(cells) != columns or not cells[_SEQ].isdigit():
-            continue
-        seq, session = int(cells[_SEQ]), cells[_SESSION]
-        seen = counted.seen.setdefault(session, set())
-        doubles += seq in seen
-        seen.add(seq)
-        last = counted.last.get(session, -1)
-        late += seq < last
-        counted.last[session] = max(seq, last)
-        counted.counts["valid"] += cells[_VALID] == b"1"
-        counted.counts["unknown"] += cells[_VALID] == b""
-    verdict.expect(not doubles, f"{doubles} readings are there twice")
-    if late:
-        verdict.notes.append(f"{late} rows late")
-
-
-def _compare(verdict: Verdict, content: bytes, noted: Any) -> None:
-    """Compare a file with what its sidecar says about it."""
-    noted = noted if isinstance(noted, dict) else {}
-    if noted.get("bytes") != len(content):
-        verdict.faults.append(f"has {len(content)} bytes, {SIDECAR} says {noted.get('bytes')!r}")
-    elif noted.get("sha256") != hashlib.sha256(content).hexdigest():
-        verdict.faults.append("sha256 differs: something in it was changed")
-    rows = max(0, content.count(b"\n") - 1)
-    verdict.expect(noted.get("rows") == rows, f"has {rows} rows, {SIDECAR} says {noted.get('rows')!r}")
-
-
-def _read(path: Path, kind: str | None = None) -> tuple[Verdict, Rows, bytes]:
-    """Read and check a session's file of a kind, or a ``{Nome}.csv``, whose rows have no check."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return Verdict(path, [f"cannot be read ({error.strerror})"]), Rows(b"", [], [], 0), b""
-    rows = files.checked_rows(content) if kind else files.student_rows(content)
-    header, columns = (files.HEADERS[kind], COLUMNS[kind]) if kind else (files.STUDENT_HEADER, files.VALUES)
-    verdict = Verdict(path, rows=len(rows.lines), torn_bytes=rows.torn_bytes)
-    if rows.header + b"\n" != header:
-        verdict.faults.append("the header is missing" if not rows.header else "the header is another")
-    if rows.faulty:
-        shown = ", ".join(map(str, rows.faulty[:SHOWN_MAX]))
-        more = f" and {len(rows.faulty) - SHOWN_MAX} more" if len(rows.faulty) > SHOWN_MAX else ""
-        fault = "does not match its row check" if kind else "is not ten whole numbers"
-        verdict.faults.append(f"line {shown}{more} {fault}")
-    verdict.expect(not rows.torn_bytes, f"torn tail of {rows.torn_bytes} bytes (--repair cuts it off)")
-    odd = sum(len(_cells(line)) != len(columns) for line in rows.lines)
-    verdict.expect(not odd, f"{odd} rows do not have {len(columns)} columns")
-    return verdict, rows, content
 
 
 def _index(directory: Path) -> Verdict:
@@ -220,12 +167,3 @@ def _index(directory: Path) -> Verdict:
     verdict.expect(not odd, f"{odd} rows do not have 2 columns")
     verdict.expect(not gone, f"{gone} of the files that it names are not there")
     return verdict
-
-
-def _cells(line: bytes) -> list[bytes]:
-    if b'"' not in line:
-        return line.split(b",")
-    try:
-        return [cell.encode() for cell in next(csv.reader([line.decode("utf-8", "replace")]))]
-    except csv.Error:
-        return []

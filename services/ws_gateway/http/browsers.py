@@ -49,7 +49,7 @@ class HttpHandler:
             return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
             refusal = self._downloads.refuse(request.path, request.headers.get("Authorization"), address)
-            return self._load(connection, request, path) if refusal is None else _for_method(refusal, request)
+            return self._load(connection, request) if refusal is None else _for_method(refusal, request)
         page = self._pages.get(path, request.headers.get("If-None-Match"))
         if page is not None:
             return _for_method(page, request)
@@ -57,10 +57,10 @@ class HttpHandler:
             HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
         )
 
-    async def _load(self, connection: Connection, request: Request, path: str) -> Response:
+    async def _load(self, connection: Connection, request: Request) -> Response:
         connection.extend_timeout(DOWNLOAD_TIMEOUT_S)
         async with self._download_slots:
-            return _for_method(await asyncio.to_thread(self._downloads.load, path), request)
+            return _for_method(await asyncio.to_thread(self._downloads.load, request.path), request)
 
 
 def _for_method(page: Response, request: Request) -> Response:

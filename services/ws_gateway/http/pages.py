@@ -11,7 +11,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from ws_gateway.access import token_given
-from ws_gateway.http.recordings import Recordings, TooLarge
+from ws_gateway.http.recordings import Recordings, TooLarge, wanted
 
 PAGE: Final = Path(__file__).parents[1] / "page"
 CLIENT: Final = "neuroone.js"
@@ -69,14 +69,15 @@ class Downloads:
             return _text_page(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", {"WWW-Authenticate": "Bearer"})
         return None
 
-    def load(self, path: str) -> Response:
+    def load(self, target: str) -> Response:
         """Return what a client that may download asks for. Reads files: call it in a thread."""
+        path, _, query = target.partition("#")[0].partition("?")
         if self._recordings is None:
             return _text_page(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
         try:
             match unquote(path, errors="strict").split("/")[2:]:
                 case []:
-                    return _page(HTTPStatus.OK, "application/json", self._recordings.listing())
+                    return self._list(self._recordings, query)
                 case ["files", name]:
                     return _download("text/csv; charset=utf-8", name, self._recordings.file(name))
                 case ["sessions", date, name] if name.endswith(".zip"):
@@ -88,6 +89,14 @@ class Downloads:
         except OSError as error:
             return _text_page(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
         return _text_page(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
+
+    def _list(self, recordings: Recordings, query: str) -> Response:
+        try:
+            of_page = wanted(query)
+        except ValueError as error:
+            return _text_page(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        body = recordings.listing() if of_page is None else recordings.page(of_page)
+        return _page(HTTPStatus.OK, "application/json", body)
 
 
 def _static_page(file: Path) -> Response:

@@ -8,32 +8,72 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from os import DirEntry, scandir
+from os import DirEntry
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
 
 from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.files import INDEX, OPEN, PART, READINGS, SESSIONS, SIDECAR
+from neuroone.contract.files import CLOSED, INDEX, PART, READINGS, SESSIONS, SIDECAR, search_key
+from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, scanned
 
+PAGE: Final = 50
+"""Sessions or files on one page of the list: some screens."""
+PAGE_NUMBER_MAX_CHARS: Final = 9
+"""Digits of a page's number: more sessions than a disk holds."""
+QUERY_MAX_CHARS: Final = 200
+"""Characters of a search: a name, a class and a date."""
+UTC_OFFSET_MAX_MIN: Final = 14 * 60
+"""The clocks that are farthest from UTC."""
 SESSIONS_MAX: Final = 500
-"""Newest sessions in the list: two school days of ten classes. Older ones are only counted."""
+"""Newest sessions in the list without pages, which older pages ask for: two school days of ten classes."""
 FILES_MAX: Final = 5_000
-"""Students' files in the list: more than a school has students."""
-SIDECAR_MAX_BYTES: Final = 256 * 1024
-"""A sidecar has 4 kB; a longer file is not read as one."""
+"""Students' files in that list: more than a school has students."""
 DOWNLOAD_MAX_BYTES: Final = 64 * 1024 * 1024
 """A download is held in memory. Six hours of a session with raw samples; longer ones must be copied on the server."""
 COMPRESSION_LEVEL: Final = 1
 """A higher level takes three times as long for a tenth less: the files are rows of digits."""
 
+_WHOLE: Final = re.compile(f"-?[0-9]{{1,{PAGE_NUMBER_MAX_CHARS}}}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "end", "status", "counts")
 
 
+T = TypeVar("T")
+
+
 class TooLarge(NeuroOneError):
     """The download would take too much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client wants to see of the list: words, pages from 1, and how far its clock is ahead of UTC."""
+
+    query: str = ""
+    page: int = 1
+    files_page: int = 1
+    utc_offset_min: int = 0
+
+
+def wanted(query_string: str) -> Wanted | None:
+    """Read what a client wants; None if it asks for no page. Raises ValueError with a sentence."""
+    given = {key: values[-1] for key, values in parse_qs(query_string).items()}
+    if given.keys().isdisjoint({"q", "page", "files_page"}):
+        return None
+    numbers = {}
+    for key, default in (("page", "1"), ("files_page", "1"), ("utc_offset_min", "0")):
+        text = given.get(key, default)
+        if not _WHOLE.fullmatch(text):
+            raise ValueError(f"{key} must be a whole number.")
+        numbers[key] = int(text)
+    if abs(numbers["utc_offset_min"]) > UTC_OFFSET_MAX_MIN:
+        raise ValueError(f"utc_offset_min must be from -{UTC_OFFSET_MAX_MIN} to {UTC_OFFSET_MAX_MIN}.")
+    return Wanted(given.get("q", "")[:QUERY_MAX_CHARS].strip(), **numbers)
 
 
 class Recordings:
@@ -41,20 +81,45 @@ class Recordings:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._index = SessionIndex(folder)
 
     def listing(self) -> bytes:
-        """List everything as JSON: sessions, newest first, the number of older ones, and the students' files."""
-        sessions = sorted(self._sessions().items(), reverse=True)
+        """List as JSON what fits: sessions, newest first, the number of older ones, and the students' files."""
+        sessions = self._index.folders()
         files = sorted(self._files().items())
-        names = {file: name for name, file in self._index()}
-        return json.dumps(
+        names = dict(self._names())
+        return _json(
             {
-                "sessions": [_session(date, entry) for (date, _), entry in sessions[:SESSIONS_MAX]],
+                "sessions": [self._session(each) for each in sessions[:SESSIONS_MAX]],
                 "older": max(0, len(sessions) - SESSIONS_MAX),
                 "files": [_file(entry, names) for _, entry in files[:FILES_MAX]],
-            },
-            ensure_ascii=False,
-        ).encode()
+            }
+        )
+
+    def page(self, wanted: Wanted) -> bytes:
+        """List as JSON one page of the sessions that are looked for, newest first, and one of the students' files."""
+        if wanted.query:
+            sessions = self._index.search(wanted.query, wanted.utc_offset_min)
+        else:
+            sessions = self._index.folders()
+            self._index.begin()
+        names = dict(self._names())
+        words = search_key(wanted.query).split()[:WORDS_MAX]
+        files = [
+            (name, entry)
+            for name, entry in sorted(self._files().items())
+            if all(word in search_key(f"{names.get(name) or ''}\n{name}") for word in words)
+        ]
+        page, of_page, pages = _cut(sessions, wanted.page)
+        files_page, of_files, files_pages = _cut(files, wanted.files_page)
+        return _json(
+            {
+                "sessions": [self._session(each) for each in of_page],
+                **{"page": page, "pages": pages, "total": len(sessions)},
+                "files": [_file(entry, names) for _, entry in of_files],
+                **{"files_page": files_page, "files_pages": files_pages, "files_total": len(files)},
+            }
+        )
 
     def file(self, name: str) -> bytes:
         """Load a student's file. Raises KeyError for one that is not listed, TooLarge, OSError."""
@@ -64,34 +129,44 @@ class Recordings:
 
     def session(self, date: str, name: str) -> bytes:
         """Load all files of a session as a ZIP. Raises KeyError for one that is not listed, TooLarge, OSError."""
-        return _zipped(self._sessions()[date, name])
+        days = {each.name for each in scanned(self._folder / SESSIONS) if _is_folder(each)}
+        if not _DATE.fullmatch(date) or date not in days:
+            raise KeyError(date)
+        return _zipped({each.name: each for each in scanned(self._folder / SESSIONS / date) if _is_folder(each)}[name])
 
     def _files(self) -> dict[str, DirEntry[str]]:
-        files = (each for each in _entries(self._folder) if each.name.endswith(".csv") and _is_file(each))
+        files = (each for each in scanned(self._folder) if each.name.endswith(".csv") and _is_file(each))
         return {each.name: each for each in files if each.name != INDEX}
 
-    def _sessions(self) -> dict[tuple[str, str], DirEntry[str]]:
-        """Return the folders of all sessions by date and name."""
-        days = (day for day in _entries(self._folder / SESSIONS) if _DATE.fullmatch(day.name) and _is_folder(day))
-        return {(day.name, each.name): each for day in days for each in _entries(Path(day.path)) if _is_folder(each)}
-
-    def _index(self) -> Iterator[tuple[str, str]]:
-        """Read the names that students gave and their files."""
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """Read the students' files and the names that students gave."""
         try:
             with (self._folder / INDEX).open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    yield row.get("name") or "", row.get("file") or ""
+                    yield row.get("file") or "", row.get("name") or ""
         except (OSError, UnicodeError, csv.Error):
             return
 
+    def _session(self, folder: str) -> dict[str, Any]:
+        path = self._folder / SESSIONS / folder
+        files = [each for each in scanned(path) if _is_file(each)]
+        sidecar = read_sidecar(path / SIDECAR)
+        listed: dict[str, Any] = {key: sidecar.get(key) for key in _LISTED}
+        if listed["status"] not in (None, CLOSED):  # the recorder writes the counts when it closes a session
+            listed["counts"] = {"readings": sum(map(_rows, files))}
+        return listed | {"folder": folder, "bytes": sum(map(_size, files))}
 
-def _entries(folder: Path) -> list[DirEntry[str]]:
-    """List a folder without hidden files; one that cannot be read is empty."""
-    try:
-        with scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError:
-        return []
+
+def _cut(found: Sequence[T], page: int) -> tuple[int, Sequence[T], int]:
+    """Return the number of a page that there is, what is on it, and the number of pages."""
+    pages = max(1, -(-len(found) // PAGE))
+    page = min(max(1, page), pages)
+    return page, found[(page - 1) * PAGE : page * PAGE], pages
+
+
+def _json(listed: Mapping[str, Any]) -> bytes:
+    """Encode a list; half a surrogate pair of a sidecar becomes a question mark."""
+    return json.dumps(listed, ensure_ascii=False).encode(errors="replace")
 
 
 def _is_file(entry: DirEntry[str]) -> bool:
@@ -103,18 +178,19 @@ def _is_folder(entry: DirEntry[str]) -> bool:
 
 
 def _file(entry: DirEntry[str], names: Mapping[str, str]) -> dict[str, Any]:
-    stat = entry.stat()
+    try:
+        stat = entry.stat()
+    except OSError:  # somebody has removed it meanwhile
+        return {"file": entry.name, "name": names.get(entry.name), "bytes": 0, "changed": None}
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"file": entry.name, "name": names.get(entry.name), "bytes": stat.st_size, "changed": changed}
 
 
-def _session(date: str, entry: DirEntry[str]) -> dict[str, Any]:
-    files = [each for each in _entries(Path(entry.path)) if _is_file(each)]
-    sidecar = _sidecar(Path(entry.path, SIDECAR))
-    listed: dict[str, Any] = {key: sidecar.get(key) for key in _LISTED}
-    if listed["status"] == OPEN:  # the recorder writes the counts when it closes a session
-        listed["counts"] = {"readings": sum(map(_rows, files))}
-    return listed | {"folder": f"{date}/{entry.name}", "bytes": sum(each.stat().st_size for each in files)}
+def _size(entry: DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # the recorder has removed it meanwhile
+        return 0
 
 
 def _rows(file: DirEntry[str]) -> int:
@@ -122,22 +198,13 @@ def _rows(file: DirEntry[str]) -> int:
     part = PART.match(file.name)
     if part is None or part[1] != READINGS:
         return 0
-    with Path(file.path).open("rb") as opened:
+    with suppress(OSError), Path(file.path).open("rb") as opened:
         return max(0, sum(piece.count(b"\n") for piece in iter(lambda: opened.read(1 << 20), b"")) - 1)
-
-
-def _sidecar(file: Path) -> dict[str, Any]:
-    """Read a sidecar; an unreadable one is empty."""
-    try:
-        with file.open("rb") as opened:
-            sidecar = json.loads(opened.read(SIDECAR_MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return sidecar if isinstance(sidecar, dict) else {}
+    return 0
 
 
 def _zipped(session: DirEntry[str]) -> bytes:
-    files = sorted((each for each in _entries(Path(session.path)) if _is_file(each)), key=lambda each: each.name)
+    files = sorted((each for each in scanned(Path(session.path)) if _is_file(each)), key=lambda each: each.name)
     _limit(sum(each.stat().st_size for each in files))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:

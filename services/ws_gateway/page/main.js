@@ -381,7 +381,7 @@ function acknowledgeAll() {
 }
 
 const KEYS = {
-  "/": () => at("search").focus(),
+  "/": () => at(view === "recordings" ? "recordings-query" : "search").focus(),
   s: startOrStop,
   m: openMark,
   a: acknowledgeAll,
@@ -396,6 +396,10 @@ addEventListener("keydown", (event) => {
   const isTyping = event.target.matches("input:not([type=checkbox]), select, textarea");
   if (event.key === "Escape") {
     if (event.target === at("search")) at("search").value = chosen.search = "";
+    if (event.target === at("recordings-query")) {
+      at("recordings-query").value = "";
+      recordings.search();
+    }
     if (isTyping) event.target.blur();
     else if (view !== "class") go("class");
     again();

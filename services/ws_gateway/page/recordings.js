@@ -3,31 +3,80 @@ import { say } from "./say.js";
 import { credentials } from "./token.js";
 import { duration, moment, number, size, t, tame } from "./words.js";
 
+/** How long nothing is typed before the server is asked. */
+const TYPED_MS = 300;
+/** Rows of a page, as the server cuts it. */
+const PAGE = 50;
+
 const at = (id) => document.getElementById(id);
 
 export class RecordingsView {
   #askToken;
   #found = null;
   #fault = null;
+  #pages = { sessions: 1, files: 1 };
+  #asked = 0;
+  #typed = null;
 
   constructor(askToken) {
     this.#askToken = askToken;
+    at("recordings-query").addEventListener("input", () => {
+      clearTimeout(this.#typed);
+      this.#typed = setTimeout(() => this.search(), TYPED_MS);
+    });
+    at("recordings-search").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.search();
+    });
+    for (const list of ["sessions", "files"]) {
+      for (const button of at(`${list}-pager`).querySelectorAll("button")) {
+        button.addEventListener("click", () => this.#turn(list, button));
+      }
+    }
+  }
+
+  /** Ask for the first pages of what is looked for now. */
+  search() {
+    clearTimeout(this.#typed);
+    this.#pages = { sessions: 1, files: 1 };
+    return this.open();
   }
 
   /** Ask the gateway for the list, and show it. */
   async open() {
+    const asked = ++this.#asked;
     at("recordings-state").textContent = t("loading");
-    this.#fault = null;
+    let found = null;
+    let fault = null;
     try {
-      const answer = await fetch("recordings", { headers: credentials() });
-      if (answer.ok) this.#found = await answer.json();
+      const wanted = new URLSearchParams({
+        q: at("recordings-query").value.trim(),
+        page: this.#pages.sessions,
+        files_page: this.#pages.files,
+        utc_offset_min: -new Date().getTimezoneOffset(),
+      });
+      const answer = await fetch(`recordings?${wanted}`, { headers: credentials() });
+      if (answer.ok) found = await answer.json();
       else if (answer.status === 401) this.#askToken();
-      if (!answer.ok) this.#fault = answer.status === 404 ? "recordings.absent" : "recordings.fault";
-      if (answer.status === 401) this.#fault = "token.title";
+      if (!answer.ok) fault = answer.status === 404 ? "recordings.absent" : "recordings.fault";
+      if (answer.status === 401) fault = "token.title";
     } catch {
-      this.#fault = "link.down";
+      fault = "link.down";
+    }
+    if (asked !== this.#asked) return; // a later question is on its way
+    this.#fault = fault;
+    if (found !== null) {
+      this.#found = found;
+      this.#pages = { sessions: found.page, files: found.files_page };
     }
     this.repaint();
+  }
+
+  async #turn(list, button) {
+    if (button.getAttribute("aria-disabled") === "true") return;
+    this.#pages[list] += Number(button.dataset.step);
+    await this.open();
+    if (this.#fault === null) say(at(`${list}-pager`).querySelector("span").textContent);
   }
 
   repaint() {
@@ -37,8 +86,13 @@ export class RecordingsView {
     if (found === null) return;
     at("sessions").querySelector("tbody").replaceChildren(...found.sessions.map((session) => this.#session(session)));
     at("files").querySelector("tbody").replaceChildren(...found.files.map((file) => this.#file(file)));
-    at("older").textContent = found.older ? t("sessions.older", { n: found.older }) : "";
-    if (!found.sessions.length && !found.files.length) at("recordings-state").textContent = t("recordings.none");
+    pager("sessions", found.page, found.pages, found.total);
+    pager("files", found.files_page, found.files_pages, found.files_total);
+    if (!found.sessions.length && !found.files.length) {
+      const isSearch = at("recordings-query").value.trim() !== "";
+      at("recordings-state").textContent = t(isSearch ? "recordings.nothing" : "recordings.none");
+      if (isSearch) say(t("recordings.nothing"));
+    }
     at("sessions").hidden = found.sessions.length === 0;
     at("files").hidden = found.files.length === 0;
   }
@@ -54,7 +108,7 @@ export class RecordingsView {
       who,
       tame(session.code ?? session.group ?? ""),
       tame(session.class ?? ""),
-      { number: took ?? (status === "open" ? t("sessions.open") : "--") },
+      { number: took ?? (status && status !== "closed" ? t("sessions.open") : "--") },
       { number: Number.isInteger(counts?.readings) ? number(counts.readings) : "--" },
       { number: Number.isInteger(counts?.missing) ? number(counts.missing) : "--" },
       { number: size(bytes) },
@@ -66,7 +120,7 @@ export class RecordingsView {
     const who = tame(name ?? file.replace(/\.csv$/, ""));
     return row([
       this.#button("CSV", path, file, `${t("download.csv")}: ${who}`),
-      who, tame(file), moment(changed), { number: size(bytes) },
+      who, tame(file), changed ? moment(changed) : "--", { number: size(bytes) },
     ]);
   }
 
@@ -103,6 +157,19 @@ export class RecordingsView {
       button.disabled = false;
       button.focus();
     }
+  }
+}
+
+/** Show which rows of how many are there, and whether there are others. A button that does nothing keeps the focus. */
+function pager(list, page, pages, total) {
+  const box = at(`${list}-pager`);
+  const first = (page - 1) * PAGE + 1;
+  const numbers = [first, Math.min(total, first + PAGE - 1), total].map((each) => number(each));
+  box.hidden = pages < 2;
+  box.querySelector("span").textContent = t("pager.shown", { first: numbers[0], last: numbers[1], total: numbers[2] });
+  for (const button of box.querySelectorAll("button")) {
+    const to = page + Number(button.dataset.step);
+    button.setAttribute("aria-disabled", String(to < 1 || to > pages));
   }
 }
 

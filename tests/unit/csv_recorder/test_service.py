@@ -1,6 +1,7 @@
 """The recorder between its client and its disk."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,18 @@ async def test_a_stream_of_deliveries_leaves_time_for_receipts(service: Any, mon
     service._on_delivery(delivery(next(seqs)))
     client = await run_until(service, lambda client: len(client.receipts) > 3)
     assert len(client.acked) > 3
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            sqlite3.DatabaseError("database disk image is malformed"),
+            "the inbox is damaged: database disk image is malformed; stop the recorder, then run csv-recorder rebuild",
+        ),
+        (sqlite3.OperationalError("disk I/O error"), "disk I/O error"),
+        (OSError(28, "No space left on device", "Ana.csv"), "No space left on device"),
+    ],
+)
+def test_a_fault_is_said_without_a_name_and_a_damaged_inbox_with_the_way_out(error: Exception, words: str) -> None:
+    assert service_module._words(error) == words  # type: ignore[arg-type]

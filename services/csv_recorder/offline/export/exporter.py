@@ -9,11 +9,10 @@ from typing import Final
 import pandas as pd
 
 from csv_recorder.offline import dataframes
-from csv_recorder.offline.dataframes import Unreadable
 from csv_recorder.offline.export import edf as edf_files
 from csv_recorder.offline.export.bids import Bids
 from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
-from csv_recorder.offline.recordings import Recording
+from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.topics import id_from_text
 

@@ -1,14 +1,17 @@
 """A report as one page that loads nothing: style and plots are inside, and there is no script."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
-from csv_recorder.offline.report.figures import ALL, BIN_S, ESENSE, Curve, Report
+from csv_recorder.offline.report.figures import ALL, Report
+from csv_recorder.offline.report.pages import Part
+from csv_recorder.offline.report.session_figures import BIN_S, ESENSE, Curve
 from csv_recorder.offline.report.text import signal, start
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
 from neuroone.contract.messages import BANDS
@@ -20,22 +23,56 @@ _HEAD: Final = Path(__file__).with_name("page_head.html")
 _STYLE: Final = Path(__file__).with_name("report.css")
 
 
-def page(report: Report, words: Words, made: pd.Timestamp) -> Iterator[str]:
-    """Yield the page in pieces. Names are escaped; every number is also in a table."""
+def page(report: Report, words: Words, made: pd.Timestamp, title: str = "", index: str = "") -> Iterator[str]:
+    """Yield a page in pieces. Names are escaped; every number is also in a table.
+
+    A page of one class has a ``title``, and a link to the ``index``.
+    """
     sessions = report.sessions
-    head, style = (file.read_text(encoding="utf-8") for file in (_HEAD, _STYLE))
-    yield head.format(lang=words.language, title=escape(words("title")), style=style)
-    yield f"<h1>{escape(words('title'))}</h1>\n"
-    count = 0 if sessions.empty else int((sessions["session"] != ALL).sum())
-    yield _quiet(words("made", words.time(made, "%Y-%m-%d %H:%M"), count))
+    yield from _head(words, title)
+    if index:
+        yield f'<p><a href="{escape(index)}">{escape(words("back"))}</a></p>\n'
+    yield _quiet(words("made", words.time(made, "%Y-%m-%d %H:%M"), report.count))
     if sessions.empty:
         yield f"<p>{escape(words('nothing'))}</p>\n"
     else:
-        yield _quiet(words("zone", words.zone_name(sessions["start"].min())))
+        yield _quiet(words("zone", words.zone_name(sessions["start"].max())))
         yield _quiet(words("valid_only"))
         yield f"<p><strong>{escape(words('notice'))}</strong></p>\n"
-        yield from _classes(report, words)
+        if not report.classes.empty:
+            yield from _classes(report, words)
         yield from _students(report, words)
+    yield from _foot(report, words)
+
+
+def index_page(report: Report, parts: Iterable[Part], words: Words, made: pd.Timestamp, folder: str) -> Iterator[str]:
+    """Yield the page with the links to the pages of the classes, which are in a ``folder`` beside it."""
+    yield from _head(words)
+    yield _quiet(words("made", words.time(made, "%Y-%m-%d %H:%M"), report.count))
+    yield _quiet(words("zone", words.zone_name(report.sessions["start"].max())))
+    yield f"<p><strong>{escape(words('notice'))}</strong></p>\n<h2>{escape(words('index'))}</h2>\n"
+    kinds = ("students", "sessions", "rows")
+    heads = "".join(f"<th>{escape(words(each))}</th>" for each in ("first_day", "last_day", *kinds))
+    yield f'<div class="scroll"><table><tr><th class="text">{escape(words("class"))}</th>{heads}</tr>\n'
+    for part in parts:
+        sessions = part.report.sessions[part.report.sessions["session"] != ALL]
+        days = [words.time(each, "%Y-%m-%d") for each in (sessions["start"].min(), sessions["start"].max())]
+        students = len(sessions.drop_duplicates(["group", "source"]))
+        numbers = (*days, students, len(sessions), int(sessions["rows"].sum()))
+        link = f'<a href="{escape(quote(folder))}/{part.file}">{escape(part.heading(words))}</a>'
+        yield f'<tr><td class="text">{link}</td>{"".join(f"<td>{each}</td>" for each in numbers)}</tr>\n'
+    yield "</table></div>\n"
+    yield from _foot(report, words)
+
+
+def _head(words: Words, title: str = "") -> Iterator[str]:
+    head, style = (file.read_text(encoding="utf-8") for file in (_HEAD, _STYLE))
+    title = " · ".join(filter(None, (words("title"), title)))
+    yield head.format(lang=words.language, title=escape(title), style=style)
+    yield f"<h1>{escape(title)}</h1>\n"
+
+
+def _foot(report: Report, words: Words) -> Iterator[str]:
     if report.faults:
         yield f"<h2>{escape(words('not_read'))}</h2>\n"
         yield "".join(f'<p class="warn">{escape(fault)}</p>\n' for fault in report.faults)
@@ -44,7 +81,7 @@ def page(report: Report, words: Words, made: pd.Timestamp) -> Iterator[str]:
 
 def _classes(report: Report, words: Words) -> Iterator[str]:
     yield f"<h2>{escape(words('classes'))}</h2>\n"
-    for number, row in report.classes.iterrows():
+    for number, row in zip(report.classes.index, report.classes.to_dict("records"), strict=True):
         title = " · ".join(filter(None, (row["group"] or words("no_group"), row["class"], row["date"])))
         yield f'<section class="student"><h3>{escape(title)}</h3>\n'
         yield _esense(row, words, ("mean", "median", "sd"), "students")
@@ -52,19 +89,19 @@ def _classes(report: Report, words: Words) -> Iterator[str]:
             f"{words('students')}: {row['students']} · {words('sessions')}: {row['sessions']} · "
             f"{words('good_signal')}: {signal(row, words)}"
         )
-        yield _plot(report.class_curves[int(str(number))], words)
+        yield _plot(report.class_curve(int(number)), words)
         yield "</section>\n"
 
 
 def _students(report: Report, words: Words) -> Iterator[str]:
     yield f"<h2>{escape(words('students'))}</h2>\n"
     student: tuple[str, str, str] | None = None
-    for number, row in report.sessions.iterrows():
+    for number, row in zip(report.sessions.index, report.sessions.to_dict("records"), strict=True):
         of = (row["group"], row["source"], row["name"])
         if of != student:
             yield ("</section>\n" if student else "") + f'<section class="student"><h3>{escape(row["name"])}</h3>\n'
             student = of
-        yield from _session(row, report.curves.get(int(str(number))), words)
+        yield from _session(row, report.curve(int(number)), words)
     yield "</section>\n"
 
 

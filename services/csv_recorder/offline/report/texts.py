@@ -6,7 +6,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -50,11 +50,19 @@ class Words:
 
     def time(self, time: Any, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         """Write a time of pandas; a dash if there is none."""
-        return UNKNOWN if time != time else f"{time.to_pydatetime().astimezone(self.zone):{form}}"
+        return UNKNOWN if time != time else f"{local(time.to_pydatetime(), self.zone):{form}}"
 
     def zone_name(self, at: Any) -> str:
         """Write the difference to UTC at a time of pandas."""
-        return UNKNOWN if at != at else f"UTC{at.to_pydatetime().astimezone(self.zone).isoformat()[-6:]}"
+        return UNKNOWN if at != at else f"UTC{local(at.to_pydatetime(), self.zone).isoformat()[-6:]}"
+
+
+def local(time: datetime, zone: tzinfo | None) -> datetime:
+    """Return a time in a zone, or in this computer's; in UTC if its year would be before 1 or after 9999."""
+    try:
+        return time.astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return time
 
 
 def duration(seconds: Any) -> str:

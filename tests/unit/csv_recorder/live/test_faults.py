@@ -14,12 +14,12 @@ import pytest
 
 from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.output import APPENDED_BY_HAND, RETRY_MAX_S
+from csv_recorder.live.output import RETRY_MAX_S
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.live.reorder import ORDER_S
 from csv_recorder.live.sessions import SEQ_JUMP_MAX
 from neuroone.contract import topics
-from neuroone.contract.files import DEAD_LETTERS_FILE, STUDENT_HEADER, student_row
+from neuroone.contract.files import APPENDED_BY_HAND, DEAD_LETTERS_FILE, STUDENT_HEADER, student_row
 from neuroone.contract.messages import EventType, StreamStatus
 from neuroone.mqtt.delivery import Delivery
 from tests.support.messages import NOON, reading
@@ -379,6 +379,19 @@ def test_a_sidecar_that_cannot_be_written_holds_up_nobody(start: Any, tmp_path: 
     clock.now_s += RETRY_MAX_S
     record(recorder)
     assert sidecar(only(tmp_path, "sessions/*/*_Joao_Silva"))["status"] == "closed"
+    assert recorder.faults() == []
+
+
+def test_a_folder_that_somebody_moved_holds_up_no_closing(start: Any, tmp_path: Path, clock: Clock) -> None:
+    recorder = start()
+    recorder.accept([delivery(0), ana(0)])
+    recorder.write()
+    only(tmp_path, "sessions/*/*_Joao_Silva").rename(tmp_path / "away")
+    record(recorder, ended_session(), ended("Ana"))
+    clock.now_s += IDLE_S + 1
+    record(recorder)
+    record(recorder)
+    assert recorder.counters["sessions_closed"] == 2
     assert recorder.faults() == []
 
 

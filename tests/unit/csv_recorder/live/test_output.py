@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.live.output import APPENDED_BY_HAND, Disk, MovedAway, Output, write_whole
+from csv_recorder.live.output import Disk, MovedAway, Output, write_whole
+from neuroone.contract.files import APPENDED_BY_HAND
 
 HEADER = b"a,b\n"
 rows = st.lists(st.integers(0, 20).map(lambda n: b"%d,x\n" % n), max_size=8)

@@ -389,6 +389,7 @@ def hostile_names(count: int) -> list[str]:
     return list(names)
 
 
+@pytest.mark.timeout(300)  # 40,000 files are made and synced
 def test_ten_thousand_hostile_names(recorder: Recorder, tmp_path: Path) -> None:
     """Nothing outside the directory, no two students in one file on any system, every row found again."""
     names = hostile_names(10_000)

@@ -219,6 +219,24 @@ def test_files_go_on_in_new_ones(tmp_path: Path, clock: Clock) -> None:
     assert rows == [str(seq) for seq in range(21)]
 
 
+def test_a_crash_after_a_file_went_on_in_a_new_one_doubles_nothing(tmp_path: Path, clock: Clock) -> None:
+    """The rows that wait belong to the new file, although the crash came before it was synced."""
+    recorder = Recorder(tmp_path, Options(rotate_bytes=1000), steady=clock)
+    recorder.open()
+    for seq in range(15):
+        record(recorder, delivery(seq))
+    recorder.accept([delivery(15), delivery(16)])
+    recorder.write()
+    recorder._inbox.close()  # as a killed program does
+    recorder = Recorder(tmp_path, steady=clock)
+    recorder.open()
+    record(recorder, delivery(17))
+    recorder.close()
+    parts = sorted(only(tmp_path).glob("readings*.csv"), key=lambda path: (len(path.name), path.name))
+    assert len(parts) > 1
+    assert [row["seq"] for path in parts for row in table(path)] == [str(seq) for seq in range(18)]
+
+
 def test_a_marker_is_with_everyone_in_the_group(recorder: Recorder, tmp_path: Path) -> None:
     """Once, also in the group's own file, even if it comes twice. The class gets its name from its start event."""
     record(recorder, marker("Aula 3", EventType.SESSION_START, id="e1"))

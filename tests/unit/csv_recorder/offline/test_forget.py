@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csv_recorder.__main__ import main
+from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.recorder import Options, Recorder
 from neuroone.contract import topics
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE
@@ -16,6 +17,7 @@ from neuroone.contract.json import encode
 from neuroone.contract.messages import Reading
 from neuroone.mqtt.delivery import Delivery
 from tests.support import messages
+from tests.support.lessons import Lesson
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
 
 ANA = "Ana Íris"
@@ -236,3 +238,68 @@ def test_a_removal_that_was_broken_off_can_be_begun_again(root):
 def test_wrong_settings(words, capsys):
     assert main(["forget", *words]) == 2
     assert capsys.readouterr().err
+
+
+def test_a_session_that_a_crash_left_without_a_sidecar_is_forgotten(tmp_path, capsys):
+    """The inbox knows whose it is; so do lines that somebody else wrote into the student's file."""
+    lesson = Lesson(tmp_path / "live")
+    lesson.record("ana", range(5), name=ANA)
+    lesson.record("bia", range(5))
+    lesson.send("ana", range(5, 8), name=ANA)
+    lesson.write()
+    root = lesson.killed(tmp_path / "recordings")
+    lesson.recorder.close()
+    for path in root.glob("sessions/*/*/session.json"):
+        path.unlink()
+    (root / f"{ANA}.csv.appended-by-hand").write_bytes(b"by hand\n")
+    (root / "Bia.csv.appended-by-hand").write_bytes(b"by hand\n")
+    (root / "inbox.damaged-20261122T182031Z").write_bytes(b"x")
+    (root / ".replaced-20261122T182031Z").mkdir()
+    assert forget(root, "--name", ANA, "--yes") == 0
+    out = capsys.readouterr().out
+    assert f"file {root}/{ANA}.csv.appended-by-hand\n" in out
+    assert out.count("stays, the student may be in it (remove it when nobody needs it): ") == 2
+    assert not [path for path in root.rglob("*") if "ana" in path.name.lower()]
+    inbox = b"".join(path.read_bytes() for path in root.glob(f"{INBOX_FILE}*"))
+    assert b"ABC123/ana" not in inbox
+    assert "Íris".encode() not in inbox
+    assert (root / "Bia.csv.appended-by-hand").exists()
+    assert main(["verify", str(root)]) == 0
+    after = Lesson(root)
+    after.recorder.close()
+    assert not [path for path in root.rglob("*") if "ana" in path.name.lower()]
+    assert main(["verify", str(root)]) == 0
+
+
+def test_one_source_without_a_sidecar_is_forgotten_with_its_file(tmp_path):
+    lesson = Lesson(tmp_path / "live")
+    lesson.record("ana", range(5), name=ANA)
+    lesson.record("bia", range(5))
+    root = lesson.killed(tmp_path / "recordings")
+    lesson.recorder.close()
+    for path in root.glob("sessions/*/*/session.json"):
+        path.unlink()
+    assert forget(root, "--source", "ABC123/ana", "--yes") == 0
+    assert not (root / f"{ANA}.csv").exists()
+    assert (root / "Bia.csv").exists()
+    assert main(["verify", str(root)]) == 0
+
+
+def test_rows_that_a_file_is_owed_are_forgotten(tmp_path):
+    """The student's file could not be written; the inbox keeps its rows."""
+    root = tmp_path / "recordings"
+    (root / f"{ANA}.csv").mkdir(parents=True)
+    lesson = Lesson(root)
+    lesson.record("ana", range(5), name=ANA)
+    lesson.recorder.close()
+    (root / f"{ANA}.csv").rmdir()
+    inbox = Inbox(root / INBOX_FILE)
+    inbox.open()
+    assert inbox.owing()
+    inbox.close()
+    assert forget(root, "--name", ANA, "--yes") == 0
+    inbox.open()
+    assert not inbox.owing()
+    inbox.close()
+    Lesson(root).recorder.close()
+    assert not [*root.glob("*Íris*")]

@@ -64,6 +64,8 @@ def recorder(tmp_path: Path):
             batch.append(delivery(topics.EVENT, ("ABC123",), marker))
         recorder.accept(batch)
         recorder.write()
+        if second % 30 == 29:  # as the service does; a file ends when it is synced
+            recorder.settle()
     recorder.settle()
     recorder.update_sessions()
     yield recorder

@@ -108,7 +108,7 @@ def test_a_row_with_other_columns_is_found(root):
     """Even if its check is right."""
     path = session(root, "ana") / "readings.csv"
     path.write_bytes(path.read_bytes() + checked([time_text(NOON), "5e55", 31]))
-    assert only_fault(root) == "1 rows do not have 16 columns"
+    assert only_fault(root) == "1 rows do not have 16 columns (line 32)"
 
 
 def test_a_lost_row_is_found(root):
@@ -128,7 +128,7 @@ def test_a_doubled_row_is_found(root):
     folder = session(root, "ana")
     first = (folder / "readings.csv").read_bytes().splitlines(keepends=True)
     (folder / "readings-2.csv").write_bytes(first[0] + first[1])
-    assert found(root) == {str((folder / "readings-2.csv").relative_to(root)): "1 readings are there twice"}
+    assert found(root) == {str((folder / "readings-2.csv").relative_to(root)): "1 readings are there twice (line 2)"}
 
 
 def test_a_late_row_is_worth_a_note_only(root):

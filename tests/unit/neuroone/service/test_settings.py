@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -93,3 +94,19 @@ def test_a_keyword_of_python_is_a_flag_and_positionals_may_be_many() -> None:
     assert given == Span(from_="x", paths=(Path("a"), Path("b")))
     environ = {"NEUROONE_FROM": "y", "NEUROONE_PATHS": "c,d"}
     assert settings.read(Span, [], environ, program="example") == Span(from_="y", paths=(Path("c"), Path("d")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destroying:
+    READS_ENVIRONMENT: ClassVar[bool] = False
+    yes: bool = setting(False, settings.switch, "Do not ask.")
+
+
+def test_what_destroys_data_is_set_by_flags_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its help names no variables either."""
+    assert not settings.read(Destroying, [], {"NEUROONE_YES": "1"}, program="example").yes
+    assert settings.read(Destroying, ["--yes"], {}, program="example").yes
+    assert settings.variables(Destroying) == ()
+    with pytest.raises(SystemExit):
+        settings.read(Destroying, ["--help"], {}, program="example")
+    assert "NEUROONE_" not in capsys.readouterr().out

@@ -1,0 +1,125 @@
+"""Collects the figures of very many sessions: from the cache where it has them, else from their files.
+
+Files are read by processes beside this one if there are many: the work is Python's, and threads would wait for each
+other. A process holds one session's readings at a time.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from typing import Final
+
+from csv_recorder.offline import readings
+from csv_recorder.offline.readings import Readings
+from csv_recorder.offline.recordings import Recording, Unreadable
+from csv_recorder.offline.report import session_figures
+from csv_recorder.offline.report.cache import FigureCache, Stored
+
+PROCESSES: Final = 2
+"""More would need more memory than a report may take: each has about 45 MB."""
+ALONE_MAX: Final = 500
+"""Sessions read without other processes, which take a second to start."""
+TOGETHER: Final = 32
+"""Sessions that are handed to a process at a time: about 40 ms of work."""
+AHEAD: Final = 4 * PROCESSES
+"""How many times `TOGETHER` sessions are handed out before their figures are used."""
+
+Answer = Stored | str
+"""The figures of a session, or a sentence about why it cannot be read."""
+
+
+@dataclass(slots=True)
+class _Handed:
+    """Some sessions in their order, what the cache had of them, and the answers for the others."""
+
+    sessions: Sequence[Recording]
+    known: Sequence[Stored | None]
+    others: "Future[list[Answer]]"
+
+
+def collect(
+    recordings: Iterable[Recording], cache: FigureCache | None, is_stopped: Callable[[], bool]
+) -> Iterator[tuple[Recording, Answer]]:
+    """Yield each recording with its figures or its fault, in the same order."""
+    left = iter(recordings)
+    handed: deque[_Handed] = deque()
+    count = 0
+    with ExitStack() as stack:
+        pool: ProcessPoolExecutor | None = None
+        while (sessions := list(islice(left, TOGETHER))) and not is_stopped():
+            known = [None if cache is None else cache.get(each) for each in sessions]
+            others = [each for each, found in zip(sessions, known, strict=True) if found is None]
+            if count <= ALONE_MAX < count + len(others):
+                pool = _started(stack)
+            count += len(others)
+            handed.append(_Handed(sessions, known, _compute(others, pool)))
+            if len(handed) > AHEAD:
+                yield from _answers(handed.popleft(), cache)
+        while handed and not is_stopped():
+            yield from _answers(handed.popleft(), cache)
+
+
+def figures_of(found: Readings) -> Stored:
+    """Compute the figures and the curve of some readings."""
+    return session_figures.compute(found), session_figures.curve(found)
+
+
+def _started(stack: ExitStack) -> ProcessPoolExecutor | None:
+    """Start the other processes; None where the system does not have what they need."""
+    context = get_context("spawn")  # a fork copies threads and locks
+    try:
+        pool = ProcessPoolExecutor(min(PROCESSES, os.cpu_count() or 1), context, _ignore_interrupt)
+    except (ImportError, NotImplementedError, OSError):
+        return None
+    stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+    return pool
+
+
+def _compute(sessions: list[Recording], pool: ProcessPoolExecutor | None) -> "Future[list[Answer]]":
+    if pool is not None and sessions:
+        try:
+            return pool.submit(read_all, sessions)
+        except BrokenProcessPool:
+            pass
+    done: Future[list[Answer]] = Future()
+    done.set_result(read_all(sessions))
+    return done
+
+
+def _answers(handed: _Handed, cache: FigureCache | None) -> Iterator[tuple[Recording, Answer]]:
+    try:
+        others = iter(handed.others.result())
+    except BrokenProcessPool:  # somebody ended the process, or there was no memory for it
+        missing = [each for each, found in zip(handed.sessions, handed.known, strict=True) if found is None]
+        others = iter(read_all(missing))
+    for recording, found in zip(handed.sessions, handed.known, strict=True):
+        answer = next(others) if found is None else found
+        if cache is not None and found is None and not isinstance(answer, str):
+            cache.put(recording, answer)
+        yield recording, answer
+
+
+def read_all(sessions: Iterable[Recording]) -> list[Answer]:
+    """Read some sessions, one after the other."""
+    return [_read(each) for each in sessions]
+
+
+def _read(recording: Recording) -> Answer:
+    try:
+        return figures_of(readings.read(recording))
+    except Unreadable as error:
+        return str(error)
+    except OSError as error:
+        return f"{recording.path}: {error.strerror}"
+
+
+def _ignore_interrupt() -> None:
+    """Let the main process decide: Ctrl-C reaches all processes of a terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
