@@ -2,7 +2,7 @@
 
 import sys
 
-from neuroone import logins
+from neuroone import logins, tokens
 from neuroone.doctor import command as doctor
 from neuroone.service import lifecycle
 from neuroone.up import command as up
@@ -12,6 +12,7 @@ COMMANDS = {
     "doctor": lifecycle.Command(
         doctor.DoctorSettings, doctor.run, "Check what commonly goes wrong, and print what to do."
     ),
+    "token": lifecycle.Command(tokens.TokenSettings, tokens.run, "Make, list or revoke the tokens of who watches."),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
 }
 

@@ -146,7 +146,7 @@ def overview(given: SecretsSettings) -> str:
 
     return "\n".join(
         (
-            f"Dashboards:             http://{given.host}:{given.ws_port}/?token={token}",
+            f"Dashboards:             http://{given.host}:{given.ws_port}/#token={token}",
             f"Programs that read:     {address('reader')}",
             f"The monitor (--broker): {address('monitor_gui')}",
             f"A bridge (--broker):    {address('serial_bridge')}",

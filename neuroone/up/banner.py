@@ -2,16 +2,21 @@
 
 import io
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
+from neuroone.service.token_files import FIRST
+
 LOOPBACK: Final = "127.0.0.1"
+GAMES: Final = "games"
+"""The name of the token to watch that the first start makes."""
 ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (phones)
 
 
-def banner(host: str, port: int, token: str | None, data: Path, broker: str, out: TextIO) -> str:
-    """Return the first server's banner to the letter, then the lines that are new."""
+def banner(host: str, port: int, tokens: Mapping[str, str], data: Path, broker: str, out: TextIO) -> str:
+    """Return the first server's banner to the letter, then the lines that are new; ``tokens`` are those to print."""
     ip = local_ip()
     return "\n".join(
         (
@@ -21,7 +26,7 @@ def banner(host: str, port: int, token: str | None, data: Path, broker: str, out
             f"URL WebSocket: ws://{ip}:{port}",
             f"URL WebSocket (público): ws://{host}:{port}",
             "=" * 40,
-            *_dashboard_lines(ip if host in ANY_ADDRESS else host, port, token, out),
+            *_dashboard_lines(ip if host in ANY_ADDRESS else host, port, tokens, out),
             f"Arquivos CSV: {data}",
             f"MQTT: {broker}",
             "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
@@ -29,17 +34,26 @@ def banner(host: str, port: int, token: str | None, data: Path, broker: str, out
     )
 
 
-def _dashboard_lines(host: str, port: int, token: str | None, out: TextIO) -> list[str]:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-    url += "" if token is None else f"?token={quote(token, safe='')}"
+def _dashboard_lines(host: str, port: int, tokens: Mapping[str, str], out: TextIO) -> list[str]:
+    url = f"http://{host_in_url(host)}:{port}/"
+    if FIRST not in tokens:
+        return [f"Dashboard: {url}", *qr_code(url, out)]
+    url += f"#token={quote(tokens[FIRST], safe='')}"
     lines = [f"Dashboard: {url}", *qr_code(url, out)]
-    if token is not None:
-        lines.append(
-            "Em outras máquinas, dashboards e jogos precisam desse ?token=... no endereço; --open-dashboards os "
-            "libera. / On other machines, dashboards and games need this ?token=... in their address; "
-            "--open-dashboards lets all in."
-        )
+    if GAMES in tokens:
+        lines.append(f"Jogos / Games: ws://{host_in_url(host)}:{port}/?token={quote(tokens[GAMES], safe='')}")
+    lines.append(
+        "Em outras máquinas, dashboards e jogos precisam do token no endereço; o dos jogos só assiste. neuroone token "
+        "cria e cancela tokens; --open-dashboards libera todos. / On other machines, dashboards and games need the "
+        "token in their address; that of the games only watches. neuroone token makes and revokes tokens; "
+        "--open-dashboards lets all in."
+    )
     return lines
+
+
+def host_in_url(host: str) -> str:
+    """Return a host as addresses have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def qr_code(url: str, out: TextIO) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,13 @@ from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service import token_files
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
+from neuroone.service.token_files import Role
 from neuroone.up import brokers, preflight
-from neuroone.up.banner import LOOPBACK, banner
+from neuroone.up.banner import GAMES, LOOPBACK, banner
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
 
@@ -54,19 +57,23 @@ class UpSettings(SiteSettings):
     host: str | None = setting(
         None,
         str,
-        "Address that the WebSocket server listens on. Default: all addresses of this machine; then dashboards on "
-        "this machine itself need no token.",
+        "Address that the WebSocket server listens on. Default: all addresses of this machine.",
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
-    token: str | None = setting(None, str, "Token that dashboards and clients that only listen must show.", secret=True)
+    token: str | None = setting(
+        None, str, "The teacher's token, for dashboards and clients that only listen.", secret=True
+    )
     token_file: Path | None = setting(
         None,
         Path,
-        "File with that token; if it is missing, it is created with a new token. Default: .token in the directory of "
-        "the CSV files; a server that listens on this machine only needs no token.",
+        "File with that token; if it is missing, it is created with a new token. Further ones, made by `neuroone "
+        "token`, are in a list beside it. Default: .token in the directory of the CSV files.",
         metavar="FILE",
     )
     open_dashboards: bool = setting(False, switch, "Let everybody see the students, with or without a token.")
+    open_here: bool = setting(
+        True, switch, "Let programs and pages of this machine watch without a token; --no-open-here forbids it."
+    )
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
@@ -117,9 +124,9 @@ def run(given: UpSettings, stop: Stop) -> int:
         ready = _wait_ready(children, expected, online, rng, stop)
         if ready != OK or stop.is_set():
             return ready
-        token = _token(given, token_file)
         broker_text = f"{addresses} ({program.kind})" if program else str(addresses)
-        print(banner(_host(given), given.ws_port, token, data, broker_text, sys.stdout), flush=True)
+        tokens = _tokens(given, token_file)
+        print(banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout), flush=True)
         while not stop.wait(CHECK_PERIOD_S):
             for child in children:
                 child.restart_if_dead(RESTART, rng)
@@ -179,12 +186,22 @@ def _host(given: UpSettings) -> str:
 
 
 def _token_file(given: UpSettings, data: Path) -> Path | None:
-    """Return the token's file; None if no token is needed, or if --token gives it."""
-    if given.open_dashboards or given.token is not None:
+    """Make the tokens that are missing; return the file of the first one, or None if nobody needs a token.
+
+    Raises NeuroOneError.
+    """
+    if given.open_dashboards:
         return None
-    if given.token_file is None and _is_loopback(_host(given)):
-        return None
-    return given.token_file or data / ".token"
+    file = given.token_file or data / ".token"
+    try:
+        # A list without the token for games is one from which it was revoked.
+        if not token_files.list_beside(file).exists():
+            token_files.add(file, token_files.new_token(GAMES, Role.WATCH))
+        if given.token is None:
+            token_files.ensure_first(file)
+    except OSError as error:
+        raise NeuroOneError(f"{file} cannot be read or made ({error})") from None
+    return file
 
 
 def _is_loopback(host: str) -> bool:
@@ -194,11 +211,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token(given: UpSettings, file: Path | None) -> str | None:
-    """Return the token that dashboards must show, once the gateway has made it; None if they need none."""
-    if given.open_dashboards:
-        return None
-    return given.token if file is None else file.read_text(encoding="ascii").strip()
+def _tokens(given: UpSettings, file: Path | None) -> Mapping[str, str]:
+    """Return the tokens to print, by their name; none if nobody needs one. Raises TokenFault."""
+    if file is None or (_is_loopback(_host(given)) and given.open_here):
+        return {}
+    first = given.token or token_files.read_first(file).token
+    return {token_files.FIRST: first} | {each.name: each.token for each in token_files.read_list(file)}
 
 
 def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_file: Path | None) -> list[Child]:
@@ -208,7 +226,7 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
         environment["NEUROONE_TOKEN"] = given.token
     watching = ["--open-dashboards"] if given.open_dashboards else []
     watching += ["--token-file", str(token_file)] if token_file else []
-    watching += ["--open-here"] if given.host is None else []
+    watching += [] if given.open_here else ["--no-open-here"]
     watching += ["--recordings", str(data)]
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:

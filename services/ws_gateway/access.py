@@ -1,166 +1,174 @@
-"""Decide who may connect, watch and join: tokens, join codes and limits for each address."""
+"""Decide who may connect, watch, teach, mark and join: tokens, join codes, and limits for each address."""
 
-import contextlib
+import hashlib
 import hmac
 import json
-import os
-import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
 
+from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
+from neuroone.service.token_files import Role, Token
 from ws_gateway.token_bucket import TokenBucket
+from ws_gateway.visitors import Page, Visitor
 
 ADDRESSES_MAX: Final = 10_000
-"""Addresses whose limits are remembered; the one unseen for longest is forgotten first."""
+"""Limits of each kind that are remembered; the one unused for longest is forgotten first."""
 GUESSES_BURST: Final = 10
-"""Wrong tokens or join codes that one address may try at once: a class that mistypes."""
+"""Wrong join codes that one address may try at once for one class: a class that mistypes."""
 GUESSES_RATE_HZ: Final = 0.1
 """And then one in ten seconds: a four-digit code takes a day."""
+LONG_CODE_CHARS: Final = 8
+"""A join code so long is not guessed at 500 tries a second (a year for letters and digits), so it has no limit."""
 CONNECTS_BURST: Final = 20_000
 """A school behind one address comes back at once after a power cut."""
 CONNECTS_RATE_HZ: Final = 500.0
-TOKEN_BYTES: Final = 16
+MARKS_RATE_HZ: Final = 1.0
+"""Markers of one student or one game: whoever marks more often floods the lesson's list."""
+MARKS_BURST: Final = 2
+"""A timer of one second is now and then a little early."""
+IPV6_HOST_BITS: Final = 64
+"""One household or school has all addresses that differ in these only (RFC 6177)."""
 
-Network = IPv4Network | IPv6Network
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a client may see: the streams of one group, of one student (the name), or both; None is all.
+
+    Only a teacher starts and stops lessons and loads recordings.
+    """
+
+    is_teacher: bool = False
+    group: str | None = None
+    student: str | None = None
+
+    def includes(self, group: str, name: str | None) -> bool:
+        """Return True if the stream of this group and name may be seen."""
+        return self.group in (None, group) and self.student in (None, name)
+
+
+TEACH: Final = Grant(is_teacher=True)
+WATCH_ALL: Final = Grant()
 
 
 class Access:
-    """Check tokens and join codes in constant time, and limit the wrong ones that each address may try.
+    """Check tokens and join codes in constant time, and limit wrong join codes.
 
-    If ``token`` is None everybody may watch; ``open_here`` lets programs of this machine watch without it.
-    ``join_codes`` has the join code that students of each class code must show.
+    Args:
+        tokens: The tokens of those who watch.
+        join_codes: The join code that students of each class code must show.
+        clock: A steady clock in seconds.
+        open_here: Whether programs and pages of this machine need no token.
+        open_dashboards: Whether nobody needs a token to watch.
     """
 
     def __init__(
-        self, token: str | None, join_codes: Mapping[str, str], clock: Callable[[], float], *, open_here: bool = False
+        self,
+        tokens: Sequence[Token],
+        join_codes: Mapping[str, str],
+        clock: Callable[[], float],
+        *,
+        open_here: bool = True,
+        open_dashboards: bool = False,
     ) -> None:
-        self._token = token
         self._open_here = open_here
-        self._join_codes = join_codes
+        self._open_dashboards = open_dashboards
+        # By group: two texts of one group are one class.
+        self._join_codes = {topics.group_id(code): word for code, word in join_codes.items()}
         self._clock = clock
-        self._guesses: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._connects: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._guesses: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._connects: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._marks: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._grants: dict[bytes, Grant] = {}
+        self.set_tokens(tokens)
+
+    def set_tokens(self, tokens: Sequence[Token]) -> None:
+        """Replace all tokens."""
+        self._grants = {_hash(each.token): _grant(each) for each in tokens}
 
     def may_connect(self, address: str) -> bool:
         """Return True if this address may open one more connection now."""
-        bucket = self._bucket(self._connects, address, CONNECTS_RATE_HZ, CONNECTS_BURST)
-        return bucket.spend(self._clock()) == 0
+        # A refused connection costs nothing of the rate: else a flood would lock its address out for long after it.
+        return self._allows_one(self._connects, _network(address), CONNECTS_RATE_HZ, CONNECTS_BURST)
 
-    def token_of(self, given: str | None, *, is_here: bool) -> str | None:
-        """Return the token that a connection showed, or our own if this machine needs none."""
-        return self._token if given is None and is_here and self._open_here else given
+    def may_mark(self, who: Hashable) -> bool:
+        """Return True if this student or game may set one more marker now."""
+        return self._allows_one(self._marks, who, MARKS_RATE_HZ, MARKS_BURST)
 
-    def may_watch(self, given: str | None, address: str) -> bool:
-        """Return True if a client that shows this token may watch the students."""
-        return self._token is None or self._is(self._token, given, address)
+    def grant_of(self, visitor: Visitor, shown: str | None = None) -> Grant | None:
+        """Return what a visitor may watch; None for nothing. ``shown`` is a token that it showed after connecting."""
+        given = shown or visitor.token
+        if given:
+            grant = self._grants.get(_hash(given))
+            if grant is not None:
+                return grant
+            if not self._open_dashboards:
+                return None
+        if self._open_here and visitor.is_here:
+            if visitor.page.is_trusted:
+                return TEACH
+            if visitor.page is Page.FILE:
+                return WATCH_ALL
+        if self._open_dashboards:
+            return TEACH if visitor.page.is_trusted else WATCH_ALL
+        return None
 
     def may_join(self, code: str | None, given: str | None, address: str) -> bool:
         """Return True if a student who shows this join code may join the class."""
-        wanted = self._join_codes.get(code or "")
+        group = topics.group_id(code)
+        wanted = self._join_codes.get(group)
         if wanted is None:
             return True
-        # A client of this machine that showed nothing has our own token by `token_of`: that is no wrong guess.
-        return given is not self._token and self._is(wanted, given, address)
-
-    def _is(self, wanted: str, given: str | None, address: str) -> bool:
-        if given is None:
+        if not given:
             return False
-        bucket = self._bucket(self._guesses, address, GUESSES_RATE_HZ, GUESSES_BURST)
-        if not bucket.has_token(self._clock()):
+        now_s = self._clock()
+        bucket = self._bucket(self._guesses, (_network(address), group), GUESSES_RATE_HZ, GUESSES_BURST)
+        if len(wanted) < LONG_CODE_CHARS and not bucket.has_token(now_s):
             return False
         if hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
             return True
-        bucket.spend(self._clock())
+        bucket.spend(now_s)
         return False
 
+    def _allows_one(
+        self, buckets: OrderedDict[Hashable, TokenBucket], key: Hashable, rate_hz: float, burst: float
+    ) -> bool:
+        bucket, now_s = self._bucket(buckets, key, rate_hz, burst), self._clock()
+        return bucket.has_token(now_s) and bucket.spend(now_s) == 0
+
     def _bucket(
-        self, buckets: OrderedDict[str, TokenBucket], address: str, rate_hz: float, burst: float
+        self, buckets: OrderedDict[Hashable, TokenBucket], key: Hashable, rate_hz: float, burst: float
     ) -> TokenBucket:
-        bucket = buckets.get(address)
+        bucket = buckets.get(key)
         if bucket is None:
-            bucket = buckets[address] = TokenBucket(rate_hz, burst, self._clock())
+            bucket = buckets[key] = TokenBucket(rate_hz, burst, self._clock())
             if len(buckets) > ADDRESSES_MAX:
                 buckets.popitem(last=False)
-        buckets.move_to_end(address)
+        buckets.move_to_end(key)
         return bucket
 
 
-def token_given(path: str, authorization: str | None) -> str | None:
-    """Return the token in an address (``?token=``) or in an ``Authorization: Bearer`` header."""
-    if authorization is not None and authorization[:7].lower() == "bearer ":
-        return authorization[7:].strip()
-    return parse_qs(urlsplit(path).query).get("token", [None])[0]
+def _hash(token: str) -> bytes:
+    """Hash a token: how long it takes to look one up then says nothing about how much of it was right."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
-def is_here(peer: str, origin: str | None, *, is_forwarded: bool) -> bool:
-    """Return True if a connection comes from a program of this machine, or from a page that it serves.
-
-    A connection that a proxy forwards comes from elsewhere, and so does a page of another site that is open here.
-    """
-    address = _ip(peer)
-    if address is None or not address.is_loopback or is_forwarded:
-        return False
-    if origin is None:
-        return True
-    host = urlsplit(origin).hostname or ""
-    page = _ip(host)
-    return host == "localhost" or (page is not None and page.is_loopback)
+def _grant(token: Token) -> Grant:
+    if token.role is Role.TEACHER:
+        return TEACH
+    return Grant(group=None if token.code is None else topics.group_id(token.code), student=token.student)
 
 
-def networks(text: str) -> tuple[Network, ...]:
-    """Parse addresses and networks, separated by commas."""
-    try:
-        return tuple(ip_network(each.strip()) for each in text.split(","))
-    except ValueError:
-        raise ValueError("must be addresses or networks like 10.0.0.2,172.16.0.0/12") from None
-
-
-def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
-    """Return the address that a connection counts for: the peer's, or the client's that trusted proxies name.
-
-    ``forwarded_for`` has the values of the X-Forwarded-For headers. Each proxy appends its client's address, so the
-    list is read from its end, as long as the address read so far is a trusted proxy's.
-    """
-    address = _ip(peer)
-    hops = [hop for value in forwarded_for for hop in value.split(",")]
-    while address is not None and hops and any(address in network for network in trusted):
-        before = _ip(hops.pop())
-        if before is None:
-            break
-        address = before
-    return peer if address is None else str(address)
-
-
-def _ip(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text.strip())
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-def token_in(file: Path) -> str:
-    """Read the token from a file; create the file with a new token if it does not exist. Raises SettingsError."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=_private) as new:
-            new.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        raise SettingsError((f"--token-file: {file} cannot be read or made ({error})",)) from None
-    if not token:
-        raise SettingsError((f"--token-file: {file} is empty",))
-    return token
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+def _network(address: str) -> str:
+    """Return what a limit counts for: an IPv4 address, or the network of an IPv6 address."""
+    if ":" not in address:
+        return address
+    # A zone (%eth0) is this machine's name of a cable.
+    return str(IPv6Address(int(IPv6Address(address.partition("%")[0])) >> IPV6_HOST_BITS))
 
 
 def join_codes_in(file: Path) -> Mapping[str, str]:

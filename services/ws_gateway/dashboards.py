@@ -8,9 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from neuroone.contract.messages import GroupEvent, Kind, RawBlock, Reading, RecordedStream, StreamState, StreamStatus
+from neuroone.contract.messages import (
+    EventType,
+    GroupEvent,
+    Kind,
+    RawBlock,
+    Reading,
+    RecordedStream,
+    StreamState,
+    StreamStatus,
+)
 from neuroone.contract.topics import Topic
 from neuroone.service.stream_states import STALE_AFTER_S
+from ws_gateway.access import Grant
 from ws_gateway.dialects import first, v1
 from ws_gateway.websocket.send_queue import SendQueue
 
@@ -20,7 +30,9 @@ STREAMS_MAX: Final = 20_000
 """Streams whose last reading and state a new dashboard gets at once; the one known for longest is forgotten first.
 About 30 MB."""
 EVENTS_MAX: Final = 100
-"""Newest events of a group that a new dashboard gets: so it knows the session that is running."""
+"""Newest events of a group that a new dashboard gets, beside the start of the lesson that is running."""
+LESSONS_MAX: Final = 1000
+"""Groups whose running lesson is remembered; the one that began first is forgotten first. A school has 100 classes."""
 GROUPS_MAX: Final = 1000
 """Groups whose events are remembered; the one without an event for longest is forgotten first. A school's day; 20 MB.
 """
@@ -55,38 +67,46 @@ class _Stream:
     reading: Reading | None = None
     state: StreamState | None = None
 
+    @property
+    def name(self) -> str | None:
+        """The student's name, as it was said last."""
+        said = self.reading or self.state
+        return None if said is None else said.name
+
 
 class Dashboards:
-    """All clients that watch. ``clock`` is a steady clock in seconds.
+    """All clients that watch, and what each may see. ``clock`` is a steady clock in seconds.
 
-    ``first_dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one, of one group
-    or of all (None).
+    ``first_dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._numbers = StreamNumbers()
-        self._headsets: dict[str, tuple[Reading, float]] = {}
+        self._headsets: dict[str, tuple[str, Reading, float]] = {}
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self._events: OrderedDict[str, deque[tuple[Topic, GroupEvent]]] = OrderedDict()
-        self._viewers: dict[SendQueue, str | None] = {}
+        self._lessons: OrderedDict[str, tuple[Topic, GroupEvent]] = OrderedDict()
+        self._viewers: dict[SendQueue, Grant] = {}
         self._raw_viewers: dict[SendQueue, str] = {}
-        self.first_dashboards: set[SendQueue] = set()
-        self.listeners: set[SendQueue] = set()
+        self.first_dashboards: dict[SendQueue, Grant] = {}
+        self.listeners: dict[SendQueue, Grant] = {}
 
     def __len__(self) -> int:
         return len(self.first_dashboards) + len(self._viewers)
 
-    def add_viewer(self, viewer: SendQueue, group: str | None) -> None:
+    def add_viewer(self, viewer: SendQueue, grant: Grant) -> None:
         """Add a dashboard of the new dialect, and send it recent events and each stream's last state and reading."""
-        self._viewers[viewer] = group
+        self._viewers[viewer] = grant
+        for group, lesson in self._lessons.items():
+            if lesson not in self._events.get(group, ()):  # many markers came after it
+                self._send_event(viewer, grant, *lesson)
         for events in self._events.values():
             for topic, event in events:
-                if group in (None, topic["group"]):
-                    viewer.send(f"event {event.id}", v1.event(topic, event))
+                self._send_event(viewer, grant, topic, event)
         for name, stream in self._streams.items():
             topic, state, reading = stream.topic, stream.state, stream.reading
-            if group in (None, topic["group"]):
+            if grant.includes(topic["group"], stream.name):
                 if state is not None:
                     viewer.send(f"{name} state", v1.state(self._number_of(name, state), topic, state))
                 if reading is not None:
@@ -94,15 +114,18 @@ class Dashboards:
 
     def remove(self, client: SendQueue) -> None:
         """Forget a client. Idempotent."""
-        self.first_dashboards.discard(client)
-        self.listeners.discard(client)
+        self.first_dashboards.pop(client, None)
+        self.listeners.pop(client, None)
         self._viewers.pop(client, None)
         self._raw_viewers.pop(client, None)
 
     def watch(self, viewer: SendQueue, group: str | None, source: str | None) -> None:
         """Send a dashboard the raw samples of one stream from now on, or of none."""
         self._raw_viewers.pop(viewer, None)
-        if group is not None and source is not None and self._viewers.get(viewer, "") in (None, group):
+        grant = self._viewers.get(viewer)
+        if group is None or source is None or grant is None:
+            return
+        if grant.includes(group, self._name_of_source(group, source)):
             self._raw_viewers[viewer] = f"{group}/{source}"
 
     def is_watched(self, topic: Topic) -> bool:
@@ -118,13 +141,18 @@ class Dashboards:
 
     def on_receipts(self, instance: str, streams: Sequence[RecordedStream]) -> None:
         """Send a recorder's receipts to the dashboards of the new dialect."""
-        frames: dict[str | None, str] = {}
-        for viewer, group in self._viewers.items():
-            shown = [stream for stream in streams if group in (None, stream.group)]
-            if shown and group not in frames:
-                frames[group] = v1.recorded(shown)
-            if shown:
-                viewer.send(f"recorded {instance}", frames[group])
+        frames: dict[Grant, str | None] = {}
+        for viewer, grant in self._viewers.items():
+            if grant not in frames:
+                shown = [
+                    each
+                    for each in streams
+                    if grant.includes(each.group, grant.student and self._name_of_source(each.group, each.source))
+                ]
+                frames[grant] = v1.recorded(shown) if shown else None
+            frame = frames[grant]
+            if frame is not None:
+                viewer.send(f"recorded {instance}", frame)
 
     def send_link(self, frame: str) -> None:
         """Send the dashboards of the new dialect that the link is there: if this stops, it is not. Call often."""
@@ -134,16 +162,17 @@ class Dashboards:
     def on_reading(self, topic: Topic, reading: Reading) -> None:
         """Send a reading to the dashboards; one of a headset without a name only to those of the new dialect."""
         if reading.kind is Kind.HEADSET:
-            self._headsets[reading.session] = (reading, self._clock())
+            self._headsets[reading.session] = (topic["group"], reading, self._clock())
         name = _name_of(topic)
         number = self._number_of(name, reading)
         if number is not None:
             frame = first.dashboard_frame(number, reading)
-            for dashboard in self.first_dashboards:
-                dashboard.send(name, frame)
+            for dashboard, grant in self.first_dashboards.items():
+                if grant.includes(topic["group"], reading.name):
+                    dashboard.send(name, frame)
         self._stream(name, topic).reading = reading
         if self._viewers:
-            self._send_to_viewers(topic, name, v1.reading(number, topic, reading))
+            self._send_to_viewers(topic, reading.name, name, v1.reading(number, topic, reading))
 
     def on_state(self, topic: Topic, state: StreamState) -> None:
         """Send a stream's state to the dashboards of the new dialect."""
@@ -153,32 +182,55 @@ class Dashboards:
         else:
             self._stream(name, topic).state = state
         if self._viewers:
-            self._send_to_viewers(topic, f"{name} state", v1.state(self._number_of(name, state), topic, state))
+            frame = v1.state(self._number_of(name, state), topic, state)
+            self._send_to_viewers(topic, state.name, f"{name} state", frame)
 
     def on_event(self, topic: Topic, event: GroupEvent) -> None:
         """Send a marker to the dashboards of the new dialect."""
-        events = self._events.setdefault(topic["group"], deque(maxlen=EVENTS_MAX))
-        self._events.move_to_end(topic["group"])
+        group = topic["group"]
+        events = self._events.setdefault(group, deque(maxlen=EVENTS_MAX))
+        self._events.move_to_end(group)
         if len(self._events) > GROUPS_MAX:
             self._events.popitem(last=False)
         events.append((topic, event))
-        self._send_to_viewers(topic, f"event {event.id}", v1.event(topic, event))
+        if event.type is not EventType.MARKER:
+            self._lessons.pop(group, None)
+        if event.type is EventType.SESSION_START:
+            self._lessons[group] = (topic, event)
+            if len(self._lessons) > LESSONS_MAX:
+                self._lessons.popitem(last=False)
+        for viewer, grant in self._viewers.items():
+            self._send_event(viewer, grant, topic, event)
 
     def send_headset(self) -> None:
         """Send the listeners the headset that was started last, while one is live. Call once a second."""
         since_s = self._clock() - STALE_AFTER_S
-        self._headsets = {session: each for session, each in self._headsets.items() if each[1] > since_s}
-        if not self._headsets:
-            return
-        reading, _ = self._headsets[next(reversed(self._headsets))]
-        frame = first.listener_frame(reading)
-        for listener in self.listeners:
-            listener.send("headset", frame)
+        self._headsets = {session: each for session, each in self._headsets.items() if each[2] > since_s}
+        newest_first = [(group, reading) for group, reading, _ in reversed(self._headsets.values())]
+        for grant in set(self.listeners.values()):
+            seen = (reading for group, reading in newest_first if grant.includes(group, reading.name))
+            reading = next(seen, None)
+            if reading is not None:
+                frame = first.listener_frame(reading)
+                for listener in [each for each, its in self.listeners.items() if its == grant]:
+                    listener.send("headset", frame)
 
-    def _send_to_viewers(self, topic: Topic, key: str, frame: str) -> None:
-        for viewer, group in self._viewers.items():
-            if group in (None, topic["group"]):
+    def _send_to_viewers(self, topic: Topic, student: str | None, key: str, frame: str) -> None:
+        for viewer, grant in self._viewers.items():
+            if grant.includes(topic["group"], student):
                 viewer.send(key, frame)
+
+    def _send_event(self, viewer: SendQueue, grant: Grant, topic: Topic, event: GroupEvent) -> None:
+        """Send an event to a dashboard that may see its group, and the student if it is about one."""
+        group, source = topic["group"], event.source
+        student = grant.student if source is None else self._name_of_source(group, source)
+        if grant.includes(group, student):
+            # Ids are their senders': two groups or students may have the same one.
+            viewer.send(f"event {group} {source} {event.id}", v1.event(topic, event))
+
+    def _name_of_source(self, group: str, source: str) -> str | None:
+        stream = self._streams.get(f"{group}/{source}")
+        return None if stream is None else stream.name
 
     def _number_of(self, name: str, whose: Reading | StreamState) -> int | None:
         """Return the number of a stream; None for a headset without a name, which dashboards do not show."""

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client.core import Metric
 
 from neuroone.contract import topics
-from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.json import decode
 from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
 from neuroone.contract.topics import Topic
@@ -25,7 +25,8 @@ from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Histogram, Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
-from ws_gateway.access import Access, join_codes_in, token_in
+from neuroone.service.token_files import FIRST, Role, Token, TokenFault, TokenFiles, ensure_first, new_token
+from ws_gateway.access import Access, join_codes_in
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.handlers import Hub
@@ -37,6 +38,7 @@ from ws_gateway.http.recordings import Recordings
 from ws_gateway.settings import Settings
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
+from ws_gateway.visitors import Visitors
 from ws_gateway.websocket.server import Server
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -51,6 +53,8 @@ LISTENERS_PERIOD_S: Final = 1.0
 """The local headset's frame goes out once a second."""
 LINK_PERIOD_S: Final = 5.0
 """Dashboards get something at least every 10 s: then one or two that come late do not look like a dead connection."""
+TOKENS_PERIOD_S: Final = 2.0
+"""A revoked token is worth nothing after this time."""
 GC_THRESHOLDS: Final = (1_000_000, 10, 10)
 """New objects (about 100 MB) before the garbage collector runs; while it runs, everybody waits.
 Neither readings nor connections create reference cycles (docs/decisions/0008)."""
@@ -64,7 +68,8 @@ class Service:
     """Wire the gateway's parts and run them until the program must stop. Raises SettingsError."""
 
     def __init__(self, given: Settings, stop: Stop) -> None:
-        access = _access(given)
+        self._token_files = _token_files(given)
+        self._access = _access(given, self._token_files)
         identity = given.identity(SERVICE, time.time())
         self._given = given
         self._stop = stop
@@ -106,13 +111,13 @@ class Service:
         self._hub = Hub(
             self._students,
             self._dashboards,
-            access,
+            self._access,
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
-            Downloads(recordings, access.may_watch),
+            Downloads(recordings, self._access.grant_of),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
@@ -120,7 +125,7 @@ class Service:
             self._hub,
             http,
             clients_per_address=given.clients_per_address,
-            trusted_proxies=given.trusted_proxies,
+            visitors=Visitors(given.trusted_proxies, given.origin),
         )
 
     def run(self) -> int:
@@ -137,7 +142,7 @@ class Service:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         # Listen before the broker is told that the gateway is online.
-        await self._server.listen(self._given.host, self._given.ws_port, self._given.origin)
+        await self._server.listen(self._given.host, self._given.ws_port)
         log.info("listening on port %d of %s", self._given.ws_port, self._given.host)
         self._client.start()
         timers = [
@@ -148,6 +153,7 @@ class Service:
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
                 (LISTENERS_PERIOD_S, self._dashboards.send_headset),
                 (LINK_PERIOD_S, self._send_link),
+                (TOKENS_PERIOD_S, self._read_tokens),
             )
         ]
         await stopped.wait()
@@ -209,6 +215,17 @@ class Service:
             self._had_recorder = self._replay.has_recorder
             self._hub.send_link()
 
+    def _read_tokens(self) -> None:
+        """Read the tokens again if `neuroone token` has changed them, and end those who watch by a revoked one."""
+        try:
+            tokens = self._token_files.read_if_changed()
+        except TokenFault as fault:
+            self._hub.say(f"the tokens stay as they were: {fault}")
+            return
+        if tokens is not None:
+            self._access.set_tokens(tokens)
+            self._hub.on_tokens_changed()
+
     def _on_link(self, up: bool) -> None:
         self._hub.send_link()
 
@@ -248,9 +265,30 @@ class Service:
         )
 
 
-def _access(given: Settings) -> Access:
-    token = given.token
-    if token is None and given.token_file is not None:
-        token = token_in(given.token_file)
+def _token_files(given: Settings) -> TokenFiles:
+    """Return the tokens' files; without --token and --token-file a token for this run. Raises SettingsError."""
+    if given.token is not None:
+        return TokenFiles(given.token_file, Token(given.token))
+    if given.token_file is None:
+        first = None if given.open_dashboards else new_token(FIRST, Role.TEACHER)
+        if first is not None:
+            log.warning(
+                "dashboards of other machines need ?token=%s in their address, until this gateway ends; "
+                "--token-file keeps a token",
+                first.token,
+            )
+        return TokenFiles(None, first)
+    try:
+        ensure_first(given.token_file)
+    except OSError as error:
+        raise SettingsError((f"--token-file: {given.token_file} cannot be read or made ({error})",)) from None
+    return TokenFiles(given.token_file, None)
+
+
+def _access(given: Settings, files: TokenFiles) -> Access:
+    try:
+        tokens = files.read()
+    except TokenFault as fault:
+        raise SettingsError((f"--token-file: {fault}",)) from None
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
-    return Access(None if given.open_dashboards else token, codes, time.monotonic, open_here=given.open_here)
+    return Access(tokens, codes, time.monotonic, open_here=given.open_here, open_dashboards=given.open_dashboards)

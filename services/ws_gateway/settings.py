@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
-from ws_gateway.access import Network, networks
+from ws_gateway.visitors import Network, networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +19,19 @@ class Settings(BusSettings):
     token: str | None = setting(
         None,
         str,
-        "Token that dashboards and clients that only listen must show. Default: everybody may watch.",
+        "The teacher's token, for dashboards and clients that only listen. Default: --token-file's, or a new one.",
         secret=True,
     )
     token_file: Path | None = setting(
-        None, Path, "File with that token; created with a new token if it does not exist.", metavar="FILE"
+        None,
+        Path,
+        "File with that token; created with a new token if it does not exist. Further ones, made by `neuroone token`, "
+        "are in a list beside it.",
+        metavar="FILE",
     )
-    open_dashboards: bool = setting(False, switch, "Let everybody watch the students, even if there is a token.")
+    open_dashboards: bool = setting(False, switch, "Let everybody watch the students, with or without a token.")
     open_here: bool = setting(
-        False, switch, "Let programs and pages of this machine watch the students without the token."
+        True, switch, "Let programs and pages of this machine watch without a token; --no-open-here forbids it."
     )
     join_codes: Path | None = setting(
         None,
@@ -36,7 +40,10 @@ class Settings(BusSettings):
         metavar="FILE",
     )
     origin: tuple[str, ...] = setting(
-        (), str, "Origin of web pages that may connect, like https://school.example. Default: all.", many=True
+        (),
+        str,
+        "Origin of web pages that may connect beside the gateway's own, like https://school.example. Default: all.",
+        many=True,
     )
     clients_per_address: int = setting(
         20_000, whole(1, 1_000_000), "Connections that one address may have; a school is behind one."
@@ -50,6 +57,6 @@ class Settings(BusSettings):
     trusted_proxies: tuple[Network, ...] = setting(
         (),
         networks,
-        "Reverse proxies whose X-Forwarded-For header is believed. Default: none.",
+        "Reverse proxies whose X-Forwarded-For or Forwarded header is believed. Default: none.",
         metavar="CIDR[,CIDR...]",
     )

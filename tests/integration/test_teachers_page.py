@@ -266,7 +266,8 @@ def test_downloads_equal_the_files(page, school):
 
 def test_the_token(school, browser, tmp_path):
     """With a token nothing is shown and nothing loaded without it; in the address it is taken and forgotten there."""
-    gateway = GatewayProgram(school.broker, "--token", TOKEN, "--recordings", str(school.folder), instance="with-token")
+    words = ("--token", TOKEN, "--no-open-here", "--recordings", str(school.folder))
+    gateway = GatewayProgram(school.broker, *words, instance="with-token")
     gateway.start(school.peer)
     url = f"http://{LOOPBACK}:{gateway.port}/"
     try:
@@ -284,6 +285,13 @@ def test_the_token(school, browser, tmp_path):
             page.keyboard.press("Enter")
             expect(page.locator(".card")).to_have_count(STUDENTS)
             expect(dialog).to_be_hidden()
+        with opened(browser, f"{url}#token={TOKEN}") as page:
+            expect(page.locator(".card")).to_have_count(STUDENTS)
+            assert TOKEN not in page.url
+            page.goto(f"{url}#token=wrong")
+            expect(page.locator("#token-dialog")).to_be_visible()
+            page.goto(f"{url}#token={TOKEN}")
+            expect(page.locator(".card")).to_have_count(STUDENTS)
         with opened(browser, f"{url}?token={TOKEN}") as page:
             expect(page.locator(".card")).to_have_count(STUDENTS)
             assert TOKEN not in page.url

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.up import brokers
@@ -141,7 +142,7 @@ def test_a_server_for_others_requires_a_token(tmp_path: Path) -> None:
     """It is printed with the dashboard's address and stays the same; students need none."""
     queries = []
     for _ in range(2):
-        with running_up(tmp_path, "--host", "0.0.0.0", "--port", "sim") as up:
+        with running_up(tmp_path, "--host", "0.0.0.0", "--port", "sim", "--no-open-here") as up:
             queries.append(up.dashboard_query)
             assert any("--open-dashboards" in line for line in up.banner)
             with up.connect() as stranger:
@@ -152,24 +153,46 @@ def test_a_server_for_others_requires_a_token(tmp_path: Path) -> None:
                 with pytest.raises(ConnectionClosed):
                     stranger.recv(10)
                 assert stranger.close_code == 1008
-            with up.connect(up.dashboard_query) as dashboard, up.connect() as student:
+            token = up.dashboard_query.replace("#", "?")
+            with up.connect(token) as dashboard, up.connect() as student:
                 dashboard.send("dash")
                 student.send(STUDENT)
                 assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
-            with up.connect(up.dashboard_query) as game, up.connect() as silent:
+            games = next(line for line in up.banner if line.startswith("Jogos / Games: ws://"))
+            assert games[games.index("?token=") :] != token
+            with up.connect(games[games.index("?token=") :]) as game, up.connect() as silent:
                 assert list(json.loads(game.recv(10))) == TEN_KEYS
                 with pytest.raises(TimeoutError):
                     silent.recv(0.1)
     file = tmp_path / ".token"
-    assert queries == [f"?token={file.read_text(encoding='ascii').strip()}"] * 2
-    assert file.stat().st_mode & 0o077 == 0
+    assert queries == [f"#token={file.read_text(encoding='ascii').strip()}"] * 2
+    for each in (file, tmp_path / ".token.list"):
+        assert each.stat().st_mode & 0o077 == 0
 
 
-def test_a_server_for_this_machine_alone_is_open(tmp_path: Path) -> None:
-    """Nobody else can reach it, so it makes no token."""
+def test_a_server_for_this_machine_alone_is_open_to_its_own_programs(tmp_path: Path) -> None:
+    """Nobody else can reach it, so it prints no token; pages of other sites, which are open here, would need one."""
     with running_up(tmp_path, "--host", "127.0.0.1") as up:
         assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
-        assert not (tmp_path / ".token").exists()
+        with up.connect() as dashboard, up.connect() as student:
+            dashboard.send("dash")
+            student.send(STUDENT)
+            assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
+        with connect(f"ws://127.0.0.1:{up.ws_port}", origin=Origin("http://evil.example"), proxy=None) as page:
+            page.send("dash")
+            assert json.loads(page.recv(10))["error"]["code"] == "no_token"
+        assert (tmp_path / ".token").stat().st_mode & 0o077 == 0
+
+
+def test_a_revoked_token_for_games_stays_revoked(tmp_path: Path) -> None:
+    """A restart makes no new one."""
+    words = ("--host", "0.0.0.0")
+    with running_up(tmp_path, *words) as up:
+        assert any(line.startswith("Jogos / Games") for line in up.banner)
+    revoke = [sys.executable, "-m", "neuroone", "token", "revoke", "games", "--data", str(tmp_path)]
+    subprocess.run(revoke, check=True, timeout=60)
+    with running_up(tmp_path, *words) as up:
+        assert not any(line.startswith("Jogos / Games") for line in up.banner)
 
 
 def test_dashboards_can_be_opened(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def gateway(start_broker, tmp_path: Path) -> Iterator[GatewayProgram]:
     recordings.mkdir()
     (recordings / "Ana.csv").write_bytes(b"Att\n85\n")
     (recordings / "Big.csv").write_bytes(os.urandom(1024) * (BIG_BYTES // 1024))
-    program = GatewayProgram(broker, "--recordings", str(recordings), "--token", "secret")
+    program = GatewayProgram(broker, "--recordings", str(recordings), "--token", "secret", "--no-open-here")
     try:
         wait_for(lambda: peer.bus.is_connected, "connection", 10)
         program.start(peer)

@@ -98,7 +98,7 @@ class Stack:
 
     def token(self) -> str:
         """Return the dashboards' token."""
-        return self.shown()["Dashboards"].partition("?token=")[2]
+        return self.shown()["Dashboards"].partition("#token=")[2]
 
     def url(self, token: str | None = None, path: str = "/") -> str:
         """Return the WebSocket address without TLS."""

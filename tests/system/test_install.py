@@ -117,7 +117,7 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     """Each step leaves the recordings and the logins as they were, until they are purged."""
     shown = machine.install("--supervisor")
     wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
-    token = shown.partition("?token=")[2].split()[0]
+    token = shown.partition("#token=")[2].split()[0]
     with connect(f"ws://{machine.address}:8080/?token={token}") as dashboard:
         dashboard.send("dash")
         assert dashboard.ping().wait(WAIT_S)

@@ -1,22 +1,27 @@
 """Handle what clients send in each dialect: students, dashboards, and clients that only listen."""
 
 import asyncio
+import hashlib
 import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from websockets.frames import CloseCode
 
 from neuroone.contract import topics
-from ws_gateway.access import Access
+from neuroone.contract.messages import EventType
+from neuroone.contract.topics import ID_MAX_CHARS
+from ws_gateway.access import Access, Grant
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
 from ws_gateway.students.students import Refused, Student, Students
 from ws_gateway.token_bucket import TokenBucket
+from ws_gateway.visitors import Page, Visitor
 from ws_gateway.websocket.connection import Connection
 from ws_gateway.websocket.send_queue import SendQueue
 
@@ -36,6 +41,12 @@ WATCH_REFUSED: Final = (
     "this server wants a token: add the ?token=... that it printed at its start to the address, "
     "or start it with --open-dashboards"
 )
+MARKER_HASH_CHARS: Final = 16
+"""64 bits: no two markers of a school's year meet."""
+SILENT_AFTER_S: Final = 10.0
+"""A student's app sends every second; a page that is silent for so long waits for frames that it will not get."""
+SAID_EVERY_S: Final = 60.0
+"""The log says no more often that a page hears nothing, or that one watches from a file."""
 
 REFUSALS: Final = (
     "bad_handshake",
@@ -45,6 +56,8 @@ REFUSALS: Final = (
     "no_join_code",
     "no_token",
     "not_a_student",
+    "not_a_teacher",
+    "silent_page",
     "stopping",
     "too_busy",
     "too_fast",
@@ -72,6 +85,8 @@ class Hub:
         self.access = access
         self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
+        self.watchers: set[ClientHandler] = set()
+        self._said_s: dict[str, float] = {}
         self.counters = dict.fromkeys(
             (
                 "clients_accepted",
@@ -90,6 +105,18 @@ class Hub:
         """Count that a connection or a message was refused."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
+    def on_tokens_changed(self) -> None:
+        """End the clients that watch by a token that is no longer valid."""
+        for watcher in tuple(self.watchers):
+            watcher.check_grant()
+
+    def say(self, text: str) -> None:
+        """Write a line to the log, at most once in a while: whoever connects decides how often this is called."""
+        now_s = time.monotonic()
+        if now_s - self._said_s.get(text, float("-inf")) >= SAID_EVERY_S:
+            self._said_s[text] = now_s
+            log.warning("%s", text)
+
     def send_link(self) -> None:
         """Tell all clients of the new dialect whether the broker and a recorder are there."""
         frame = self.link_frame()
@@ -100,14 +127,25 @@ class Hub:
 class ClientHandler:
     """One WebSocket client: enforce limits, and close the connection on protocol errors. A subclass has a dialect."""
 
-    __slots__ = ("_address", "_bad_in_a_row", "_bucket", "_connection", "_hub", "_queue", "_student", "_token")
+    __slots__ = (
+        "_bad_in_a_row",
+        "_bucket",
+        "_connection",
+        "_grant",
+        "_hub",
+        "_queue",
+        "_student",
+        "_token",
+        "_visitor",
+    )
     _error_frame: Callable[[BadFrame], str]
 
-    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
+    def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
         self._hub = hub
         self._connection = connection
-        self._token = token
-        self._address = address
+        self._visitor = visitor
+        self._token = visitor.token
+        self._grant: Grant | None = None
         self._queue = SendQueue(connection)
         self._bucket = TokenBucket(MESSAGES_RATE_HZ, MESSAGES_BURST, time.monotonic())
         self._bad_in_a_row = 0
@@ -145,8 +183,20 @@ class ClientHandler:
         """Send what waits: the connection has room again."""
         self._queue.resume()
 
+    def check_grant(self) -> None:
+        """Let the client watch no longer if its token was revoked, and close its connection if it only watched."""
+        if self._hub.access.grant_of(self._visitor, self._token) == self._grant:
+            return
+        self._grant = None
+        self._hub.watchers.discard(self)
+        self._hub.dashboards.remove(self._queue)
+        if self._student is None:
+            self._say_revoked()
+            self._connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
+
     def on_close(self) -> None:
         """Release everything: the connection is closed."""
+        self._hub.watchers.discard(self)
         self._queue.stop()
         self._hub.v1_clients.discard(self._queue)
         self._hub.dashboards.remove(self._queue)
@@ -156,6 +206,19 @@ class ClientHandler:
         self._hub.counters["frames_conflated"] += self._queue.conflated
         self._hub.counters["clients_evicted"] += self._queue.was_too_slow
 
+    def _get_grant(self) -> Grant | None:
+        """Ask what the client may watch, and remember it."""
+        grant = self._grant = self._hub.access.grant_of(self._visitor, self._token)
+        if grant is not None:
+            self._hub.watchers.add(self)
+            if self._visitor.page is Page.FILE and self._visitor.is_here and not self._token:
+                self._hub.say("a page from a file of this machine watches without a token (--no-open-here forbids it)")
+        return grant
+
+    def _say_revoked(self) -> None:
+        """Tell a client that its token was revoked."""
+        self._queue.send("error", self._error_frame(NotAllowed("no_token", "", "this token was revoked")))
+
     @abstractmethod
     def _handle(self, message: bytes) -> None:
         """Handle one message. Raises BadFrame or Refused; NotAllowed and Refused end the connection."""
@@ -164,28 +227,58 @@ class ClientHandler:
 class FirstHandler(ClientHandler):
     """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
 
-    __slots__ = ("_joined",)
+    __slots__ = ("_is_dashboard", "_joined", "_silence_timer")
     _error_frame = staticmethod(first.error_frame)
 
-    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
-        super().__init__(hub, connection, token, address)
+    def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
+        super().__init__(hub, connection, visitor)
         self._joined = 0
-        if hub.access.may_watch(token, address):
-            hub.dashboards.listeners.add(self._queue)
+        self._is_dashboard = False
+        self._silence_timer: asyncio.TimerHandle | None = None
+        grant = self._get_grant()
+        if grant is not None:
+            hub.dashboards.listeners[self._queue] = grant
+        elif not visitor.page.is_trusted:
+            self._silence_timer = asyncio.get_running_loop().call_later(SILENT_AFTER_S, self._on_silence)
+
+    def on_close(self) -> None:
+        """Release everything: the connection is closed."""
+        self._stop_silence_timer()
+        super().on_close()
+
+    def _stop_silence_timer(self) -> None:
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
+
+    def _on_silence(self) -> None:
+        self._hub.count_refusal("silent_page")
+        self._hub.say(
+            "a page from a file or from another site is silent and hears nothing: it shows no token in its address, "
+            "and --origin does not name its site"
+        )
+
+    def _say_revoked(self) -> None:
+        # A client that only listens gets frames with the ten keys and nothing else.
+        if self._is_dashboard:
+            super()._say_revoked()
 
     def _handle(self, message: bytes) -> None:
         hub = self._hub
-        hub.dashboards.listeners.discard(self._queue)
+        self._stop_silence_timer()
+        hub.dashboards.listeners.pop(self._queue, None)
         if first.is_dash(message):
-            if not hub.access.may_watch(self._token, self._address):
+            grant = self._get_grant()
+            if grant is None:
                 raise NotAllowed("no_token", "", WATCH_REFUSED)
-            hub.dashboards.first_dashboards.add(self._queue)
+            hub.dashboards.first_dashboards[self._queue] = grant
+            self._is_dashboard = True
             return
         frame = first.student_frame(message)
         if self._student is None or not self._student.matches(frame.name, frame.code):
             if self._joined >= STUDENTS_MAX:
                 raise NotAllowed("too_many_students", "", "one connection has sent the readings of too many students")
-            if not hub.access.may_join(frame.code, self._token, self._address):
+            if not hub.access.may_join(frame.code, self._token, self._visitor.address):
                 raise NotAllowed(
                     "no_join_code", "Codigo", "this class wants a join code: add ?token=... to the address"
                 )
@@ -199,8 +292,8 @@ class V1Handler(ClientHandler):
     __slots__ = ("_hello", "_hello_timer")
     _error_frame = staticmethod(v1.error)
 
-    def __init__(self, hub: Hub, connection: Connection, token: str | None, address: str) -> None:
-        super().__init__(hub, connection, token, address)
+    def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
+        super().__init__(hub, connection, visitor)
         self._hello: Hello | None = None
         self._hello_timer = asyncio.get_running_loop().call_later(
             HELLO_TIMEOUT_S, connection.close, CloseCode.POLICY_VIOLATION, "no hello"
@@ -231,14 +324,18 @@ class V1Handler(ClientHandler):
         hub = self._hub
         if self._hello is not None:
             raise BadFrame("bad_value", "type", "hello is said once")
-        token = hello.token if hello.token is not None else self._token
+        self._token = hello.token or self._token
         if hello.role is Role.DASHBOARD:
-            if not hub.access.may_watch(token, self._address):
+            grant = self._get_grant()
+            if grant is None:
                 raise NotAllowed("no_token", "token", WATCH_REFUSED)
+            group = None if hello.code is None else topics.group_id(hello.code)
+            if None not in (grant.group, group) and grant.group != group:
+                raise NotAllowed("no_token", "code", "this token is for another class")
             self._welcome(v1.welcome())
-            hub.dashboards.add_viewer(self._queue, None if hello.code is None else topics.group_id(hello.code))
+            hub.dashboards.add_viewer(self._queue, replace(grant, group=grant.group or group))
         else:
-            if not hub.access.may_join(hello.code, token, self._address):
+            if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
             student.on_resumed_elsewhere = self._give_up
@@ -253,12 +350,22 @@ class V1Handler(ClientHandler):
         self._queue.send("link", self._hub.link_frame())
 
     def _on_marker(self, marker: Marker) -> None:
-        if self._student is not None:
-            group, source = self._student.group, self._student.source
-        else:
-            code = marker.code or (self._hello.code if self._hello is not None else None)
-            group, source = topics.group_id(code), None
+        is_teacher = self._grant is not None and self._grant.is_teacher
+        if marker.event is not EventType.MARKER and not is_teacher:
+            raise BadFrame("not_a_teacher", "event", "only teachers start and stop lessons, with the teacher's token")
         frame = v1.marker_ack(marker.id)
+        if self._student is not None:
+            group, source, who = self._student.group, self._student.source, self._student.session
+            marker = own_marker(who, marker)
+        elif self._grant is not None:
+            code = marker.code or (self._hello.code if self._hello is not None else None)
+            group, source, who = topics.group_id(code), None, self._token or self._visitor.address
+            if self._grant.group not in (None, group):
+                raise BadFrame("not_a_teacher", "code", "this token is for another class")
+        else:
+            raise BadFrame("not_a_teacher", "type", "only students and dashboards set markers")
+        if not is_teacher and not self._hub.access.may_mark(who):
+            raise BadFrame("too_fast", "type", "one marker a second")
         self._hub.students.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
 
     def _send_ack(self, stage: Stage, seq: int) -> None:
@@ -268,3 +375,12 @@ class V1Handler(ClientHandler):
     def _give_up(self) -> None:
         self._student = None
         self._connection.close(RESUMED_ELSEWHERE, "resumed elsewhere")
+
+
+def own_marker(session: str, marker: Marker) -> Marker:
+    """Give a student's marker an id that no other one has: apps count their markers from 1.
+
+    The same marker, sent again over another connection of the session, has the same id again.
+    """
+    digest = hashlib.sha256(f"{session}/{marker.id}".encode()).hexdigest()[:MARKER_HASH_CHARS]
+    return Marker(id=f"{marker.id[: ID_MAX_CHARS - 1 - len(digest)]}-{digest}", event=marker.event, text=marker.text)

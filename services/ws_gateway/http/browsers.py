@@ -12,6 +12,7 @@ from websockets.http11 import Request, Response
 
 from neuroone.service.metrics import CONTENT_TYPE
 from ws_gateway.http.pages import Downloads, Pages
+from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import Connection
 
 DOWNLOADS_MAX: Final = 2
@@ -36,8 +37,8 @@ class HttpHandler:
         self._metrics = metrics
         self._download_slots = asyncio.Semaphore(DOWNLOADS_MAX)
 
-    def on_request(self, connection: Connection, request: Request, address: str) -> Awaitable[Response] | Response:
-        """Answer a request from ``address``; a download is loaded in the background."""
+    def on_request(self, connection: Connection, request: Request, visitor: Visitor) -> Awaitable[Response] | Response:
+        """Answer a request; a download is loaded in the background."""
         path = urlsplit(request.path).path
         if path == "/healthz":
             return connection.text_response(HTTPStatus.OK, "ok\n")
@@ -48,7 +49,7 @@ class HttpHandler:
             headers = Headers({"Content-Type": CONTENT_TYPE, "Connection": "close", "Content-Length": str(len(text))})
             return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
-            refusal = self._downloads.refuse(request.path, request.headers.get("Authorization"), address)
+            refusal = self._downloads.refuse(visitor)
             return self._load(connection, request) if refusal is None else _for_method(refusal, request)
         page = self._pages.get(path, request.headers.get("If-None-Match"))
         if page is not None:

@@ -10,8 +10,9 @@ from urllib.parse import quote, unquote
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from ws_gateway.access import token_given
+from ws_gateway.access import Grant
 from ws_gateway.http.recordings import Recordings, TooLarge, wanted
+from ws_gateway.visitors import Visitor
 
 PAGE: Final = Path(__file__).parents[1] / "page"
 CLIENT: Final = "neuroone.js"
@@ -54,19 +55,22 @@ class Pages:
 
 
 class Downloads:
-    """Recordings, for clients that may watch: ``/recordings`` lists them, the files and sessions are below it.
+    """Recordings, for teachers: ``/recordings`` lists them, the files and sessions are below it.
 
-    ``recordings`` is None if this gateway cannot read the recorder's directory.
+    ``recordings`` is None if this gateway cannot read the recorder's directory; ``grant_of`` tells what a visitor may.
     """
 
-    def __init__(self, recordings: Recordings | None, may_watch: Callable[[str | None, str], bool]) -> None:
+    def __init__(self, recordings: Recordings | None, grant_of: Callable[[Visitor], Grant | None]) -> None:
         self._recordings = recordings
-        self._may_watch = may_watch
+        self._grant_of = grant_of
 
-    def refuse(self, target: str, authorization: str | None, address: str) -> Response | None:
+    def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
-        if not self._may_watch(token_given(target, authorization), address):
+        grant = self._grant_of(visitor)
+        if grant is None:
             return _text_page(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", {"WWW-Authenticate": "Bearer"})
+        if not grant.is_teacher:
+            return _text_page(HTTPStatus.FORBIDDEN, "Only the teacher's token opens recordings.\n")
         return None
 
     def load(self, target: str) -> Response:

@@ -2,15 +2,26 @@
 
 const KEPT = "neuroone.token";
 
-/** Take `?token=` out of the address and keep it; the address bar, history and screenshots do not show it. */
+/**
+ * Take the token out of the address and keep it; the address bar, history and screenshots do not show it.
+ * Behind `#` the browser sends it to nobody; `?token=` works too.
+ */
 export function takeToken() {
   const address = new URL(location.href);
-  const given = address.searchParams.get("token");
-  if (given === null) return;
+  const behind = new URLSearchParams(address.hash.slice(1));
+  const given = behind.get("token") ?? address.searchParams.get("token");
+  if (given === null) return false;
   sessionStorage.setItem(KEPT, given);
   address.searchParams.delete("token");
+  if (behind.has("token")) address.hash = "";
   history.replaceState(history.state, "", address);
+  return true;
 }
+
+// Another token, typed or pasted behind the address of the page that is open, loads no page.
+addEventListener("hashchange", () => {
+  if (takeToken()) location.reload();
+});
 
 export function token() {
   return sessionStorage.getItem(KEPT) ?? undefined;

@@ -3,19 +3,18 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Final
 
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.typing import Origin
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.access import Network, client_address, is_here, token_given
 from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub, V1Handler
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.http.browsers import HttpHandler
+from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection, Dialects
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
@@ -28,7 +27,7 @@ _LIBRARY_LOG.setLevel(logging.CRITICAL)  # below that it would log what clients 
 
 
 class Server:
-    """The WebSocket server. ``trusted_proxies`` are the reverse proxies whose X-Forwarded-For header is believed."""
+    """The WebSocket server. ``visitors`` judges who connects."""
 
     def __init__(
         self,
@@ -36,12 +35,12 @@ class Server:
         http: HttpHandler,
         *,
         clients_per_address: int,
-        trusted_proxies: Sequence[Network],
+        visitors: Visitors,
     ) -> None:
         self._hub = hub
         self._http = http
         self._clients_per_address = clients_per_address
-        self._trusted_proxies = trusted_proxies
+        self._visitors = visitors
         self._addresses: Counter[str] = Counter()
         self._connections: dict[Connection, str | None] = {}
         self._listener: asyncio.Server | None = None
@@ -54,12 +53,11 @@ class Server:
         """WebSocket clients that are connected now."""
         return self._addresses.total()
 
-    async def listen(self, host: str, port: int, origins: Sequence[str]) -> None:
+    async def listen(self, host: str, port: int) -> None:
         """Start to accept connections. Raises SettingsError if the address cannot be used."""
-        allowed = [*map(Origin, origins), None] if origins else None
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self, Dialects(origins=allowed, max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG)),
+                lambda: Connection(self, Dialects(max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG)),
                 host,
                 port,
                 backlog=ACCEPT_QUEUE_MAX,
@@ -101,12 +99,16 @@ class Server:
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         """Answer a browser, or refuse a WebSocket client that is one too many; return None to accept it."""
-        address = self._address_of(connection, request)
+        visitor = self._visitor(connection, request)
         if "Upgrade" not in request.headers:
-            return self._http.on_request(connection, request, address)
+            return self._http.on_request(connection, request, visitor)
         if self.is_stopping:
             self._hub.count_refusal("stopping")
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")
+        if not visitor.may_connect:
+            self._hub.count_refusal("wrong_origin")
+            return connection.text_response(HTTPStatus.FORBIDDEN, "Pages of this site may not connect: see --origin.\n")
+        address = visitor.address
         has_too_many = self._addresses[address] >= self._clients_per_address
         if has_too_many or not self._hub.access.may_connect(address):
             self._hub.counters["clients_refused"] += 1
@@ -115,17 +117,17 @@ class Server:
         return None
 
     def on_bad_handshake(self, status: int) -> None:
-        """Count a WebSocket handshake that the library refuses: of a page of another site, or one with faults."""
+        """Count a WebSocket handshake with faults, which the library refuses."""
         self._hub.count_refusal("wrong_origin" if status == HTTPStatus.FORBIDDEN else "bad_handshake")
 
     def on_open(self, connection: Connection, request: Request) -> ClientHandler:
         """Make the handler of a WebSocket client that was accepted."""
-        address = self._address_of(connection, request)
+        visitor = self._visitor(connection, request)
         self._hub.counters["clients_accepted"] += 1
-        self._addresses[address] += 1
-        self._connections[connection] = address
+        self._addresses[visitor.address] += 1
+        self._connections[connection] = visitor.address
         handler = V1Handler if connection.subprotocol == SUBPROTOCOL else FirstHandler
-        return handler(self._hub, connection, self._token_of(connection, request), address)
+        return handler(self._hub, connection, visitor)
 
     def on_close(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
@@ -137,13 +139,5 @@ class Server:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def _token_of(self, connection: Connection, request: Request) -> str | None:
-        headers = request.headers
-        is_forwarded = "X-Forwarded-For" in headers or "Forwarded" in headers
-        return self._hub.access.token_of(
-            token_given(request.path, headers.get("Authorization")),
-            is_here=is_here(connection.peer, headers.get("Origin"), is_forwarded=is_forwarded),
-        )
-
-    def _address_of(self, connection: Connection, request: Request) -> str:
-        return client_address(connection.peer, request.headers.get_all("X-Forwarded-For"), self._trusted_proxies)
+    def _visitor(self, connection: Connection, request: Request) -> Visitor:
+        return self._visitors.identify(connection.peer, request.path, request.headers)

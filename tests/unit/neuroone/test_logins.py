@@ -91,7 +91,7 @@ def test_the_overview_has_the_servers_own_name_and_ports(tmp_path: Path) -> None
     given = SecretsSettings(dir=tmp_path, show=True, host="escola.local", ws_port=80, mqtt_port=99)
     token = (tmp_path / TOKEN).read_text(encoding="ascii").strip()
     dashboards, reader, *_ = logins.overview(given).splitlines()
-    assert dashboards.endswith(f"http://escola.local:80/?token={token}")
+    assert dashboards.endswith(f"http://escola.local:80/#token={token}")
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
 
 

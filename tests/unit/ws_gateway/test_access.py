@@ -1,144 +1,145 @@
-"""Tokens, join codes, rates, and whose address counts behind a proxy."""
-
-import os
-import stat
-import sys
-from pathlib import Path
+"""Tokens and what they grant, join codes, and limits for each address."""
 
 import pytest
 
-from neuroone.contract.errors import SettingsError
-from ws_gateway.access import GUESSES_BURST, Access, client_address, is_here, networks, token_given, token_in
+from neuroone.service.token_files import Role, Token
+from ws_gateway.access import (
+    CONNECTS_BURST,
+    GUESSES_BURST,
+    LONG_CODE_CHARS,
+    TEACH,
+    WATCH_ALL,
+    Access,
+    Grant,
+)
+from ws_gateway.visitors import Page, Visitor
 
-PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
+TOKENS = [
+    Token("secret"),
+    Token("watches", Role.WATCH, "games"),
+    Token("one class", Role.WATCH, "7B", code="Turma 7B"),
+    Token("one student", Role.WATCH, "Ana's", code="A", student="Ana"),
+]
+ELSEWHERE = Visitor("198.51.100.1")
+HERE = Visitor("127.0.0.1", is_here=True)
+
+
+def access(join_codes: dict[str, str] | None = None, now_s: list[float] | None = None, **more: bool) -> Access:
+    times = [0.0] if now_s is None else now_s
+    return Access(TOKENS, join_codes or {}, lambda: times[0], **more)
+
+
+def test_a_token_grants_what_it_was_made_for() -> None:
+    given = access()
+    assert given.grant_of(ELSEWHERE) is None
+    assert given.grant_of(ELSEWHERE, "secret") == TEACH
+    assert given.grant_of(Visitor("a", "secret")) == TEACH
+    assert given.grant_of(ELSEWHERE, "watches") == WATCH_ALL
+    one_class = given.grant_of(ELSEWHERE, "one class")
+    assert one_class is not None
+    assert one_class.includes("Turma-7B-" + (one_class.group or "")[-6:], "Bia")
+    assert not one_class.includes("A", "Bia")
+    assert given.grant_of(ELSEWHERE, "one student") == Grant(group="A", student="Ana")
+    assert not Grant(student="Ana").includes("A", "Bia")
+    assert not Grant(student="Ana").includes("A", None)
+
+
+def test_the_right_token_always_passes() -> None:
+    """Nobody guesses 128 bits, so wrong tokens lock nobody out."""
+    given = access()
+    for _ in range(1000):
+        assert given.grant_of(Visitor("a", "wrong")) is None
+    assert given.grant_of(Visitor("a", "secret")) == TEACH
+
+
+def test_new_tokens_replace_the_old_ones() -> None:
+    given = access()
+    given.set_tokens([Token("other")])
+    assert given.grant_of(ELSEWHERE, "secret") is None
+    assert given.grant_of(ELSEWHERE, "other") == TEACH
 
 
 @pytest.mark.parametrize(
-    ("peer", "forwarded_for", "address"),
+    ("page", "here", "open_to_all"),
     [
-        ("203.0.113.9", (), "203.0.113.9"),
-        ("203.0.113.9", ("198.51.100.1",), "203.0.113.9"),
-        ("10.1.2.3", (), "10.1.2.3"),
-        ("10.1.2.3", ("198.51.100.1",), "198.51.100.1"),
-        ("10.1.2.3", ("1.1.1.1, 198.51.100.1",), "198.51.100.1"),
-        ("10.1.2.3", ("1.1.1.1", "198.51.100.1"), "198.51.100.1"),
-        ("10.1.2.3", ("1.1.1.1,198.51.100.1, 192.168.1.1 ,10.9.9.9",), "198.51.100.1"),
-        ("10.1.2.3", ("10.9.9.9",), "10.9.9.9"),
-        ("10.1.2.3", ("198.51.100.1, unknown",), "10.1.2.3"),
-        ("10.1.2.3", ("",), "10.1.2.3"),
-        ("10.1.2.3", ("2001:db8::7",), "2001:db8::7"),
-        ("::ffff:10.1.2.3", ("198.51.100.1",), "198.51.100.1"),
-        ("::1", ("198.51.100.1",), "198.51.100.1"),
-        ("", ("198.51.100.1",), ""),
+        (Page.NONE, TEACH, TEACH),
+        (Page.OWN, TEACH, TEACH),
+        (Page.ALLOWED, TEACH, TEACH),
+        (Page.FILE, WATCH_ALL, WATCH_ALL),
+        (Page.FOREIGN, None, WATCH_ALL),
     ],
 )
-def test_only_trusted_proxies_are_believed(peer: str, forwarded_for: tuple[str, ...], address: str) -> None:
-    """The rightmost address that is not a trusted proxy counts; a client can write anything to the left of it."""
-    assert client_address(peer, forwarded_for, PROXIES) == address
+def test_what_needs_no_token(page: Page, here: Grant | None, open_to_all: Grant) -> None:
+    """This machine itself, unless --no-open-here; with --open-dashboards everybody. A wrong token stays wrong."""
+    local, remote = Visitor("127.0.0.1", None, True, page), Visitor("198.51.100.1", None, False, page)
+    assert access().grant_of(local) == here
+    assert access().grant_of(remote) is None
+    assert access(open_here=False).grant_of(local) is None
+    assert access().grant_of(local, "wrong") is None
+    everybody = access(open_here=False, open_dashboards=True)
+    assert everybody.grant_of(remote) == everybody.grant_of(remote, "wrong") == open_to_all
 
 
-def test_by_default_no_proxy_is_trusted() -> None:
-    assert client_address("127.0.0.1", ("198.51.100.1",), ()) == "127.0.0.1"
-
-
-@pytest.mark.parametrize("text", ["", "10.0.0.0/33", "proxy", "10.0.0.1/8", "10.0.0.1,"])
-def test_wrong_networks_are_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match=r"like 10\.0\.0\.2,172"):
-        networks(text)
-
-
-def test_wrong_tokens_are_limited_for_each_address() -> None:
-    """After ten wrong tokens from one address even the right one is refused, until time has passed."""
+def test_wrong_join_codes_are_limited_for_each_address_and_class() -> None:
+    """After ten wrong ones even the right one is refused there, until time has passed; nowhere else."""
     now_s = [0.0]
-    access = Access("secret", {}, lambda: now_s[0])
-    assert access.may_watch("secret", "a")
+    given = access({"A": "4821", "B": "1357"}, now_s)
     for _ in range(GUESSES_BURST):
-        assert not access.may_watch("wrong", "a")
-    assert not access.may_watch("secret", "a")
-    assert access.may_watch("secret", "b")
+        assert not given.may_join("A", "wrong", "a")
+    assert not given.may_join("A", "4821", "a")
+    assert given.may_join("B", "1357", "a")
+    assert given.may_join("A", "4821", "b")
     now_s[0] = 11.0
-    assert access.may_watch("secret", "a")
+    assert given.may_join("A", "4821", "a")
 
 
-def test_a_missing_token_does_not_count_as_wrong() -> None:
-    access = Access("secret", {}, lambda: 0.0)
-    for _ in range(2 * GUESSES_BURST):
-        assert not access.may_watch(None, "a")
-    assert access.may_watch("secret", "a")
+def test_right_and_missing_join_codes_do_not_count_as_wrong() -> None:
+    given = access({"A": "4821"})
+    for _ in range(5 * GUESSES_BURST):
+        assert given.may_join("A", "4821", "a")
+        assert not given.may_join("A", None, "a")
+        assert given.grant_of(Visitor("a", "4821")) is None
 
 
-@pytest.mark.parametrize(
-    ("path", "authorization", "token"),
-    [
-        ("/", None, None),
-        ("/?token=a%2Bb", None, "a+b"),
-        ("/any/path?x=1&token=t", None, "t"),
-        ("/?token=t", "Bearer  u ", "u"),
-        ("/", "Basic dTpw", None),
-    ],
-)
-def test_where_a_token_may_be(path: str, authorization: str | None, token: str | None) -> None:
-    """In the address, or in an Authorization header."""
-    assert token_given(path, authorization) == token
+def test_a_long_join_code_is_never_locked() -> None:
+    word = "x" * LONG_CODE_CHARS
+    given = access({"A": word})
+    for _ in range(10 * GUESSES_BURST):
+        assert not given.may_join("A", "wrong", "a")
+    assert given.may_join("A", word, "a")
 
 
-def test_a_token_file_is_created_once(tmp_path: Path) -> None:
-    """Only its owner may read it, and the next start reads the same token."""
-    file = tmp_path / "new" / ".token"
-    before = os.umask(0)
-    try:
-        token = token_in(file)
-    finally:
-        os.umask(before)
-    assert len(token) >= 20
-    assert token_in(file) == token
-    if sys.platform != "win32":
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+def test_every_spelling_of_a_class_wants_its_join_code() -> None:
+    given = access({"Turma 7B": "4821"})
+    one_class = given.grant_of(ELSEWHERE, "one class")
+    assert one_class is not None
+    assert not given.may_join(one_class.group, None, "a")
+    assert given.may_join(one_class.group, "4821", "a")
 
 
-def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text("\n", encoding="ascii")
-    with pytest.raises(SettingsError, match="is empty"):
-        token_in(tmp_path / "t")
+@pytest.mark.parametrize("flooder", ["198.51.100.1", "2001:db8::1"])
+def test_a_flood_of_connections_locks_nobody_out_after_it(flooder: str) -> None:
+    """Two times as many as it may open at once: a second later the address connects again."""
+    now_s = [0.0]
+    given = access(now_s=now_s)
+    assert sum(given.may_connect(flooder) for _ in range(2 * CONNECTS_BURST)) == CONNECTS_BURST
+    now_s[0] = 1.0
+    assert given.may_connect(flooder)
+    assert given.may_connect("198.51.100.2")
 
 
-@pytest.mark.parametrize(
-    ("peer", "origin", "is_forwarded", "here"),
-    [
-        ("127.0.0.1", None, False, True),
-        ("::1", None, False, True),
-        ("::ffff:127.0.0.1", None, False, True),
-        ("127.0.0.1", "http://localhost:8080", False, True),
-        ("127.0.0.1", "http://127.0.0.1:3000", False, True),
-        ("127.0.0.1", "https://evil.example", False, False),
-        ("127.0.0.1", "http://localhost.evil.example", False, False),
-        ("127.0.0.1", "null", False, False),
-        ("127.0.0.1", None, True, False),
-        ("192.168.0.7", None, False, False),
-        ("192.168.0.7", "http://localhost", False, False),
-        ("", None, False, False),
-    ],
-)
-def test_only_programs_and_pages_of_this_machine_are_local(
-    peer: str, origin: str | None, is_forwarded: bool, here: bool
-) -> None:
-    """A client behind a proxy is not local, nor is a page of another site."""
-    assert is_here(peer, origin, is_forwarded=is_forwarded) is here
+def test_one_network_of_ipv6_is_one_address_for_limits() -> None:
+    given = access()
+    assert sum(given.may_connect(f"2001:db8::{n:x}") for n in range(CONNECTS_BURST)) == CONNECTS_BURST
+    assert not given.may_connect("2001:db8::ffff:1")
+    assert given.may_connect("2001:db8:0:1::1")
+    assert given.may_connect("fe80::1%eth0")
 
 
-def test_with_open_here_local_clients_need_no_token() -> None:
-    """A wrong token stays wrong."""
-    open_here, closed = (Access("secret", {}, lambda: 0.0, open_here=each) for each in (True, False))
-    assert open_here.may_watch(open_here.token_of(None, is_here=True), "127.0.0.1")
-    assert not open_here.may_watch(open_here.token_of("wrong", is_here=True), "127.0.0.1")
-    assert not open_here.may_watch(open_here.token_of(None, is_here=False), "10.0.0.1")
-    assert not closed.may_watch(closed.token_of(None, is_here=True), "127.0.0.1")
-
-
-def test_a_local_client_without_join_code_does_not_count_as_wrong() -> None:
-    access = Access("secret", {"A": "4821"}, lambda: 0.0, open_here=True)
-    here = access.token_of(None, is_here=True)
-    for _ in range(2 * GUESSES_BURST):
-        assert not access.may_join("A", here, "127.0.0.1")
-    assert access.may_watch(here, "127.0.0.1")
-    assert access.may_join("A", "4821", "127.0.0.1")
+def test_markers_are_limited_for_each_student() -> None:
+    now_s = [0.0]
+    given = access(now_s=now_s)
+    assert sum(given.may_mark("Ana") for _ in range(100)) == 2
+    assert given.may_mark("Bia")
+    now_s[0] = 1.0
+    assert sum(given.may_mark("Ana") for _ in range(100)) == 1

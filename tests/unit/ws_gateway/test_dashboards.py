@@ -7,9 +7,10 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
-from neuroone.contract.messages import GroupEvent, Kind, RawBlock, Recorded
+from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Recorded
 from tests.support.messages import GOLDEN, reading
 from ws_gateway import dashboards
+from ws_gateway.access import WATCH_ALL, Grant
 from ws_gateway.dashboards import Dashboards, StreamNumbers
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import BadFrame
@@ -32,8 +33,8 @@ class World:
         self.now_s = 0.0
         self.dashboards = Dashboards(lambda: self.now_s)
         self.dashboard, self.listener = Ear(), Ear()
-        self.dashboards.first_dashboards.add(self.dashboard)
-        self.dashboards.listeners.add(self.listener)
+        self.dashboards.first_dashboards[self.dashboard] = WATCH_ALL
+        self.dashboards.listeners[self.listener] = WATCH_ALL
 
     def hear(self, source: str, **changes: object) -> None:
         self.dashboards.on_reading(topics.reading("local", "A", source), reading(**changes))
@@ -102,7 +103,7 @@ def shown() -> Dashboards:
 
 def viewer_of(shown: Dashboards, group: str | None) -> Ear:
     ear = Ear()
-    shown.add_viewer(ear, group)
+    shown.add_viewer(ear, Grant(group=group))
     return ear
 
 
@@ -166,3 +167,56 @@ def test_watch_names_a_stream_or_none():
     assert v1.parse(b'{"type": "watch", "group": null}') == Watch()
     with pytest.raises(BadFrame):
         v1.parse(b'{"type": "watch", "group": 5}')
+
+
+def test_a_dashboard_for_one_student_sees_nobody_else(shown):
+    """Neither live nor among what a new dashboard gets; the class's own events it sees."""
+    topic, other = topics.reading("local", "A", "Ana"), topics.reading("local", "A", "Bia")
+    old, early = Ear(), Ear()
+    mine = Grant(group="A", student="Ana")
+    shown.first_dashboards[old] = mine
+    shown.add_viewer(early, mine)
+    for each, name in ((other, "Bia"), (topic, "Ana")):
+        shown.on_reading(each, reading(name=name))
+    shown.on_reading(topics.reading("local", "B", "Ana"), reading(name="Ana"))
+    shown.on_event(topics.event("local", "A"), replace(event(1), source="Bia"))
+    shown.on_event(topics.event("local", "A"), replace(event(2), source="Ana"))
+    shown.on_event(topics.event("local", "A"), replace(event(3), source=None))
+    shown.on_event(topics.event("local", "B"), replace(event(4), source=None))
+    late = Ear()
+    shown.add_viewer(late, mine)
+    assert [each["Nome"] for each in old.heard] == ["Ana"]
+    for ear in (early, late):
+        assert [each["source"] for each in ear.heard if each["type"] == "reading"] == ["Ana"]
+        assert [each["id"] for each in ear.heard if each["type"] == "event"] == ["e2", "e3"]
+    for source in ("Bia", "Ana"):
+        shown.watch(late, "A", source)
+        assert shown.is_watched(topics.raw("local", "A", source)) is (source == "Ana")
+
+
+def test_listeners_hear_the_newest_headset_that_they_may_see(world):
+    own = Ear()
+    world.dashboards.listeners[own] = Grant(student="Ana")
+    world.hear("bench", kind=Kind.HEADSET, session="s1", name="Ana", attention=1)
+    world.hear("other", kind=Kind.HEADSET, session="s2", name="Bia", attention=2)
+    world.dashboards.send_headset()
+    assert [ear.heard[-1]["Att"] for ear in (own, world.listener)] == [1, 2]
+
+
+def test_the_running_lesson_stays_known_among_many_markers_and_groups(shown, monkeypatch):
+    """Until it is stopped; markers of other groups, which anybody can make, do not push it out."""
+    monkeypatch.setattr(dashboards, "GROUPS_MAX", 2)
+    start = replace(event(0), type=EventType.SESSION_START)
+    marker = replace(event(1), type=EventType.MARKER)
+    shown.on_event(topics.event("local", "A"), start)
+    for number in range(5):
+        shown.on_event(topics.event("local", f"X{number}"), marker)
+    assert [each["event"] for each in viewer_of(shown, "A").heard] == ["session_start"]
+    for number in range(dashboards.EVENTS_MAX + 1):
+        shown.on_event(topics.event("local", "A"), replace(marker, id=f"m{number}"))
+    heard = [each["event"] for each in viewer_of(shown, "A").heard]
+    assert heard == ["session_start"] + ["marker"] * dashboards.EVENTS_MAX
+    shown.on_event(topics.event("local", "A"), replace(event(2), type=EventType.SESSION_STOP))
+    for number in range(dashboards.EVENTS_MAX):
+        shown.on_event(topics.event("local", "A"), replace(marker, id=f"n{number}"))
+    assert {each["event"] for each in viewer_of(shown, "A").heard} == {"marker"}

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from websockets.http11 import Response
 
+from ws_gateway.access import TEACH, WATCH_ALL, Grant
 from ws_gateway.http import recordings
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.recordings import Recordings
+from ws_gateway.visitors import Visitor
 
 SIDECAR = {
     "schema": 1,
@@ -49,9 +51,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def grant_of(visitor: Visitor) -> Grant | None:
+    return {"t": TEACH, "w": WATCH_ALL}.get(visitor.token or "")
+
+
 def get(folder: Path | None, path: str) -> Response:
-    downloads = Downloads(None if folder is None else Recordings(folder), lambda token, address: token == "t")
-    return downloads.refuse(path, "Bearer t", "::1") or downloads.load(path)
+    downloads = Downloads(None if folder is None else Recordings(folder), grant_of)
+    return downloads.refuse(Visitor("::1", "t")) or downloads.load(path)
 
 
 def test_the_list_shows_sessions_and_files(folder):
@@ -115,13 +121,17 @@ def test_nothing_else_is_served(folder, path):
     assert b"secret" not in page.body
 
 
-def test_downloads_need_the_token(folder):
-    downloads = Downloads(Recordings(folder), lambda token, address: token == "t")
-    for authorization in (None, "Bearer wrong", "t"):
-        page = downloads.refuse("/recordings/files/Joao_Silva.csv", authorization, "::1")
+def test_downloads_need_the_teachers_token(folder):
+    downloads = Downloads(Recordings(folder), grant_of)
+    for token, status in (
+        (None, HTTPStatus.UNAUTHORIZED),
+        ("wrong", HTTPStatus.UNAUTHORIZED),
+        ("w", HTTPStatus.FORBIDDEN),
+    ):
+        page = downloads.refuse(Visitor("::1", token))
         assert page is not None
-        assert page.status_code == HTTPStatus.UNAUTHORIZED
-    assert downloads.refuse("/recordings?token=t", None, "::1") is None
+        assert page.status_code == status
+    assert downloads.refuse(Visitor("::1", "t")) is None
 
 
 def test_a_closed_session_has_the_counts_of_its_sidecar(folder):

@@ -1,0 +1,206 @@
+"""Judge who connects: from which address, from this machine or not, and from whose web page.
+
+Everything here comes from a client or from a proxy, and a client can write anything into its headers.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.datastructures import Headers
+
+DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+"""Browsers leave these out of Origin and Host."""
+FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+"""Headers that proxies add: a connection with one of them comes from elsewhere, whoever the peer is."""
+PRIVATE_DOMAINS: Final = ("localhost", "local", "internal", "home.arpa")
+"""Domains that nobody on the internet can own (RFC 6761, 6762, 8375, ICANN 2024)."""
+_FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
+_PORT: Final = re.compile(r":\d{1,5}")
+
+Network = IPv4Network | IPv6Network
+
+
+class Page(Enum):
+    """Whose web page opened a connection, as the browser says."""
+
+    NONE = "a program: browsers always send an Origin"
+    OWN = "a page of this gateway, or of this machine"
+    ALLOWED = "a page named by --origin"
+    FILE = "a file, or a page that hides where it is from"
+    FOREIGN = "a page of another site"
+
+    @property
+    def is_trusted(self) -> bool:
+        """True for what may do all that the person in front of the browser may."""
+        return self in (Page.NONE, Page.OWN, Page.ALLOWED)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who connects.
+
+    ``address`` is what limits count for; ``is_here`` is True for this machine itself; ``may_connect`` is False for a
+    web page that --origin leaves out.
+    """
+
+    address: str
+    token: str | None = None
+    is_here: bool = False
+    page: Page = Page.NONE
+    may_connect: bool = True
+
+
+class Visitors:
+    """Tell the visitors of one gateway apart.
+
+    Args:
+        trusted_proxies: Reverse proxies whose X-Forwarded-For or Forwarded header is believed.
+        origins: Origins of web pages that may connect; empty for all.
+    """
+
+    def __init__(self, trusted_proxies: Sequence[Network], origins: Sequence[str]) -> None:
+        self._trusted_proxies = trusted_proxies
+        self._origins = frozenset(map(_site, origins))
+        self._hosts = frozenset(host for _, host, _ in self._origins)
+
+    def identify(self, peer: str, path: str, headers: Headers) -> Visitor:
+        """Judge a connection by its peer's address and its request."""
+        here = is_here(peer, headers)
+        page, may_connect = self._page_of(headers, here)
+        token = token_given(path, _only(headers, "Authorization"))
+        return Visitor(client_address(peer, headers, self._trusted_proxies), token, here, page, may_connect)
+
+    def _page_of(self, headers: Headers, here: bool) -> tuple[Page, bool]:
+        """Return whose page it is, and whether --origin lets it connect."""
+        origin = _only(headers, "Origin")
+        host = _site(f"http://{_only(headers, 'Host') or ''}")
+        # A stranger's name can point to this machine (DNS rebinding); then his page looks like our own.
+        is_rebound = bool(host[1]) and not (host[1] in self._hosts or _is_ours(host[1]))
+        if origin is None:
+            is_foreign = is_rebound or headers.get_all("Sec-Fetch-Site")[:1] in (["cross-site"], ["same-site"])
+            return Page.FOREIGN if is_foreign else Page.NONE, True
+        if origin == "null" or origin.startswith("file:"):
+            return Page.FILE, here or not self._origins
+        site = _site(origin)
+        if site in self._origins:
+            return Page.ALLOWED, True
+        if _is_same(site, host):
+            return Page.FOREIGN if is_rebound else Page.OWN, True
+        if here and site[0] in ("http", "https") and _is_local(site[1]):
+            return Page.OWN, not self._origins
+        return Page.FOREIGN, not self._origins
+
+
+def token_given(path: str, authorization: str | None) -> str | None:
+    """Return the token in an address (``?token=``) or in an ``Authorization: Bearer`` header."""
+    if authorization is not None and authorization[:7].lower() == "bearer ":
+        return authorization[7:].strip()
+    _, _, query = path.partition("?")
+    return parse_qs(query.partition("#")[0]).get("token", [None])[0]
+
+
+def is_here(peer: str, headers: Headers) -> bool:
+    """Return True if a connection comes from this machine, and is meant for it by one of its local names.
+
+    A connection that a proxy forwards comes from elsewhere. A page whose address is a stranger's name for this machine
+    (DNS rebinding) has that name in Host.
+    """
+    address = _ip(peer)
+    if address is None or not address.is_loopback or any(name in headers for name in FORWARDED):
+        return False
+    host = _only(headers, "Host")
+    return host is None or _is_local(_site(f"http://{host}")[1])
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Parse addresses and networks, separated by commas."""
+    try:
+        return tuple(ip_network(each.strip()) for each in text.split(","))
+    except ValueError:
+        raise ValueError("must be addresses or networks like 10.0.0.2,172.16.0.0/12") from None
+
+
+def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> str:
+    """Return the address that a connection counts for: the peer's, or the client's that trusted proxies name.
+
+    Each proxy appends its client's address to X-Forwarded-For, so the list is read from its end, as long as the address
+    read so far is a trusted proxy's. ``Forwarded`` (RFC 7239) counts where no X-Forwarded-For is.
+    """
+    address = _ip(peer)
+    if address is None:
+        return peer
+    if any(address in network for network in trusted):
+        hops = _hops(headers)
+        while hops and any(address in network for network in trusted):
+            before = _ip(hops.pop())
+            if before is None:
+                break
+            address = before
+    return str(address)
+
+
+def _hops(headers: Headers) -> list[str]:
+    """List the addresses that proxies name, the nearest proxy's client last."""
+    values = headers.get_all("X-Forwarded-For")
+    if values:
+        return [hop for value in values for hop in value.split(",")]
+    elements = [element for value in headers.get_all("Forwarded") for element in value.split(",")]
+    found = (_FORWARDED_FOR.search(element) for element in elements)
+    return ["" if each is None else each[1] for each in found]
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address, also with a port, in brackets or in quotes."""
+    text = text.strip().strip('"').strip()
+    if text.startswith("["):
+        inside, bracket, port = text[1:].partition("]")
+        if not bracket or (port and not _PORT.fullmatch(port)):
+            return None
+        text = inside
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not _PORT.fullmatch(f":{port}"):
+            return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    """Return a header's value; None without one, and empty text if there are several: nobody knows which counts."""
+    values = headers.get_all(name)
+    return None if not values else values[0].strip() if len(values) == 1 else ""
+
+
+def _site(address: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port of an address; an invalid one has no host."""
+    try:
+        parts = urlsplit(address.strip())
+        scheme, host, port = parts.scheme.lower(), parts.hostname or "", parts.port
+    except ValueError:
+        return "", "", None
+    return scheme, host.removesuffix("."), port or DEFAULT_PORTS.get(scheme)
+
+
+def _is_same(origin: tuple[str, str, int | None], host: tuple[str, str, int | None]) -> bool:
+    """Return True if a page's origin is the server that Host names; some proxies leave the port out of Host."""
+    scheme, name, port = origin
+    return scheme in ("http", "https") and bool(name) and name == host[1] and host[2] in (port, 80)
+
+
+def _is_local(host: str) -> bool:
+    address = _ip(host)
+    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
+
+
+def _is_ours(host: str) -> bool:
+    """Return True if no stranger on the internet can own this name: an address, a name without dots, a private one."""
+    return "." not in host or _ip(host) is not None or host.endswith(tuple(f".{each}" for each in PRIVATE_DOMAINS))
