@@ -151,7 +151,10 @@ class AsyncClient:
             fatal = NeuroOneError(f"the connection to the broker failed: {error!r}")
         finally:
             self._drained.set()
-            self.session.close_connection()
+            try:
+                self.session.close_connection()
+            except Exception as error:  # noqa: BLE001 (it must not keep the end from the service)
+                log.error("a fault of ours at the end of the connection to the broker: %r", error)
         self._on_fatal(fatal)
 
     async def _connect(self, address: BrokerAddress, *, v5: bool) -> None:

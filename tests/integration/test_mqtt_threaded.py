@@ -231,12 +231,12 @@ def test_a_fault_in_a_callback_does_not_end_the_connection(broker: Broker) -> No
         assert bus.counters["callback_errors"] == 1
 
 
-@pytest.mark.parametrize("callback", ["health", "has_room"])
+@pytest.mark.parametrize("callback", ["health", "has_room", "on_link"])
 def test_a_fault_of_ours_ends_the_service(broker: Broker, caplog: pytest.LogCaptureFixture, callback: str) -> None:
     """Its thread does not die in silence."""
     errors: list[NeuroOneError] = []
 
-    def fail() -> HealthReport:
+    def fail(*arguments: object) -> HealthReport:
         raise RuntimeError("a fault of ours")
 
     with bus_on(broker.url, "ws_gateway", on_fatal=errors.append, **{callback: fail}) as bus:
