@@ -66,13 +66,15 @@ export function delayMs(attempt, random = Math.random) {
 
 /** Keep readings in memory: they survive a lost connection, but not a reload. Several students may share one. */
 export class MemoryStore {
-  #readings = new Map();
+  /** The readings of each session by their seq, rising. */
+  #sessions = new Map();
   #claimed = new Set();
   #session = null;
 
   /** What was put and not dropped; each reading with its session and its student's name and code. */
   async load() {
-    return { session: this.#session, readings: [...this.#readings.values()] };
+    const readings = [...this.#sessions.values()].flatMap((session) => [...session.values()]);
+    return { session: this.#session, readings };
   }
 
   async begin(session) {
@@ -80,17 +82,22 @@ export class MemoryStore {
   }
 
   async put(reading) {
-    this.#readings.set(`${reading.session} ${reading.seq}`, reading);
+    const session = reading.session ?? this.#session;
+    if (!this.#sessions.has(session)) this.#sessions.set(session, new Map());
+    this.#sessions.get(session).set(reading.seq, reading);
   }
 
   async drop(seq, session = this.#session) {
-    this.#readings.delete(`${session} ${seq}`);
+    this.#sessions.get(session)?.delete(seq);
   }
 
   async dropUpTo(seq, session = this.#session) {
-    for (const [key, kept] of this.#readings) {
-      if (kept.session === session && kept.seq <= seq) this.#readings.delete(key);
+    const readings = this.#sessions.get(session) ?? new Map();
+    for (const kept of readings.keys()) {
+      if (kept > seq) break;
+      readings.delete(kept);
     }
+    if (readings.size === 0) this.#sessions.delete(session);
   }
 
   /** Take a session, if nobody has it: only who has it may send its readings. */
@@ -175,6 +182,7 @@ export class IndexedDbStore {
   async #ask(session) {
     if (this.#channel === null) {
       this.#channel = new BroadcastChannel(`neuroone ${this.#name}`);
+      this.#channel.unref?.(); // Node would not end
       this.#channel.addEventListener("message", ({ data }) => {
         if (this.#claimed.has(data.wanted)) this.#channel.postMessage({ taken: data.wanted });
       });
@@ -327,8 +335,9 @@ class NeuroOneClient extends EventTarget {
     try {
       message = JSON.parse(data);
     } catch {
-      return; // not of this dialect
+      // not of this dialect
     }
+    if (typeof message?.type !== "string") return;
     this.#heardAt = this.clock.now();
     if (message.type === "welcome") {
       this.isWelcome = true;
@@ -426,6 +435,8 @@ class NeuroOneClient extends EventTarget {
 class SessionClient extends NeuroOneClient {
   #sentSeq = -1;
   #ackedSeq = -1;
+  #doneSeq = -1;
+  #isDropping = false;
 
   constructor(url, { who, session, kept, store, ...options }) {
     super(url, options);
@@ -462,7 +473,14 @@ class SessionClient extends NeuroOneClient {
       if (kept > seq) break;
       this.kept.delete(kept);
     }
-    this.save(() => this.store.dropUpTo(seq, this.session));
+    this.#doneSeq = seq;
+    if (this.#isDropping) return; // with the next change of the store: acks come faster than it works
+    this.#isDropping = true;
+    const { session } = this;
+    this.save(() => {
+      this.#isDropping = false;
+      return this.store.dropUpTo(this.#doneSeq, session);
+    });
   }
 
   /** Drop a reading that the gateway does not accept, so that it is not sent again; the event has it as `reading`. */

@@ -419,6 +419,39 @@ test("a dashboard that hears nothing reconnects within 15 s", async () => {
   dashboard.stop();
 });
 
+test("what is not of the dialect is ignored", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  for (const data of ["", "null", "7", "[]", "{", '{"type":7}', new ArrayBuffer(3)]) world.sockets[0].onmessage({ data });
+  student.send({ ...VALUES, delta: 0 });
+  await world.clock.until(() => student.waiting === 0);
+  assert.equal(world.sockets.length, 1);
+  student.stop();
+});
+
+test("a dashboard that is stopped and started ten times in a row has one connection", async () => {
+  const world = new World();
+  const { clock, WebSocket } = world;
+  const dashboard = new NeuroOneDashboard("ws://gateway", { clock, WebSocket });
+  let readings = 0;
+  dashboard.addEventListener("reading", () => (readings += 1));
+  for (let count = 0; count < 10; count += 1) {
+    dashboard.start();
+    await clock.advance(20 * count);
+    dashboard.stop();
+  }
+  dashboard.start();
+  await clock.until(() => dashboard.isWelcome);
+  await clock.advance(10_000);
+  assert.equal(world.sockets.filter(({ readyState }) => readyState < 2).length, 1);
+  world.dashboard("reading", {});
+  await clock.advance(100);
+  assert.equal(readings, 1);
+  dashboard.stop();
+});
+
 test("a marker that is not acknowledged in 10 s means a dead connection", async () => {
   const world = new World();
   const student = world.student("Ana");
