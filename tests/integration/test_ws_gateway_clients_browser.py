@@ -24,6 +24,8 @@ pytestmark = [
 
 DEAD_AFTER_MS = 13_000
 """The client's own time, in which it notices that a connection is dead."""
+RECONNECTED_WITHIN_MS = 15_000
+DELAY_S = 0.2
 CLIENT = """
   const { NeuroOneStudent, IndexedDbStore } = await import("/page/neuroone.js");
   const url = location.href.replace("http", "ws");
@@ -146,6 +148,29 @@ def test_the_students_page_notices_a_dead_connection(school, browser):
         wait_for(lambda: len(school.deltas("Meia")) >= sent, "the readings of the dead connection")
         seqs = sorted(reading.seq for reading in school.peer.readings() if reading.name == "Meia")
         assert seqs == list(range(len(seqs)))
+
+
+def test_a_bad_network_loses_and_doubles_nothing(school, browser):
+    """Silent, dropping, refusing, slow, deaf, half-open; the browser's clock runs ahead of the network's."""
+    relay = school.relay
+    faults = (relay.hold, relay.cut, relay.refuse, lambda: relay.delay(DELAY_S), relay.deafen, relay.freeze)
+    with opened(browser, school.url + "student") as page:
+        page.clock.install()
+        page.reload()
+        load_client(page)
+        page.evaluate("make('Rede', 'Rede')")
+        for number, fault in enumerate(faults):
+            fault()
+            try:
+                page.evaluate("([first, last]) => put(first, last)", [10 * number, 10 * number + 10])
+                page.clock.run_for(DEAD_AFTER_MS)
+            finally:
+                relay.heal()
+            page.clock.run_for(RECONNECTED_WITHIN_MS)
+            page.evaluate("emptied()")
+        page.evaluate("student.stop()")
+    assert school.deltas("Rede") == list(range(10 * len(faults)))
+    assert len(school.sessions("Rede")) == 1
 
 
 def test_a_tablet_that_two_students_share(school, browser):
