@@ -31,6 +31,13 @@ MARKS_RATE_HZ: Final = 1.0
 """Markers of one student or one game: whoever marks more often floods the lesson's list."""
 MARKS_BURST: Final = 2
 """A timer of one second is now and then a little early."""
+NAMES_BURST: Final = 500
+"""New names that one address may bring at once beside one for each of its connections; further ones of the same
+connections, of students who take turns, have a limit of their own."""
+NAMES_RATE_HZ: Final = 20.0
+"""And then so many a second: each name is a folder and a file for the recorder."""
+NAMES_MAX: Final = 50_000
+"""Names that are remembered as known, by a hash of 16 bytes; the one unseen for longest is forgotten first. 6 MB."""
 IPV6_HOST_BITS: Final = 64
 """One household or school has all addresses that differ in these only (RFC 6177)."""
 
@@ -83,6 +90,8 @@ class Access:
         self._guesses: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._connects: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._marks: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._newcomers: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._names: OrderedDict[bytes, None] = OrderedDict()
         self._grants: dict[bytes, Grant] = {}
         self.set_tokens(tokens)
 
@@ -98,6 +107,32 @@ class Access:
     def may_mark(self, who: Hashable) -> bool:
         """Return True if this student or game may set one more marker now."""
         return self._allows_one(self._marks, who, MARKS_RATE_HZ, MARKS_BURST)
+
+    def may_bring(self, name: str | None, code: str | None, address: str, connections: int | None) -> bool:
+        """Return True if an address may bring this student now.
+
+        A school has as many connections as students. Who brings far more names than connections makes them up.
+
+        Args:
+            name: The student's name.
+            code: The student's class code.
+            address: Where the connection comes from.
+            connections: How many connections the address has, or None if this one was another student before: then
+                it keeps no place from students who come with a connection of their own.
+        """
+        network = _network(address)
+        key = _hash(f"{network}\n{code}\n{name}")[:16]
+        if key not in self._names:
+            kind = (network, connections is None)
+            bucket = self._bucket(self._newcomers, kind, NAMES_RATE_HZ, NAMES_BURST)
+            if bucket.balance(self._clock()) < 1 - (connections or 0):
+                return False
+            bucket.spend(self._clock())
+            if len(self._names) >= NAMES_MAX:
+                self._names.popitem(last=False)
+            self._names[key] = None
+        self._names.move_to_end(key)
+        return True
 
     def grant_of(self, visitor: Visitor, shown: str | None = None) -> Grant | None:
         """Return what a visitor may watch; None for nothing. ``shown`` is a token that it showed after connecting."""

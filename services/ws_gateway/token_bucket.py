@@ -12,14 +12,18 @@ class TokenBucket:
         self._tokens = burst
         self._at_s = now_s
 
-    def has_token(self, now_s: float) -> bool:
-        """Return True if one more is allowed now."""
+    def balance(self, now_s: float) -> float:
+        """Return how many more are allowed now; below 0 how many too many were spent."""
         self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_hz)
         self._at_s = now_s
-        return self._tokens >= 1
+        return self._tokens
+
+    def has_token(self, now_s: float) -> bool:
+        """Return True if one more is allowed now."""
+        return self.balance(now_s) >= 1
 
     def spend(self, now_s: float) -> float:
         """Count one more, and return the seconds until it is allowed (0 for at once)."""
-        self.has_token(now_s)
+        self.balance(now_s)
         self._tokens -= 1
         return max(0.0, -self._tokens / self._rate_hz)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract import topics
-from neuroone.contract.messages import GroupEvent, Kind
+from neuroone.contract.messages import GroupEvent, Kind, Reading
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.gateways import GatewayProgram, Peer, close_code, happens, hear
@@ -378,3 +378,42 @@ async def test_doubled_headers_and_odd_addresses_are_answered(start):
         answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
         assert answer.startswith(b"HTTP/1.1 401"), head
+
+
+async def test_one_client_that_makes_names_up_is_limited(start, peer):
+    """Those who came before go on, and so does a student who comes to the same address."""
+    gateway = start()
+    begun: set[str] = set()
+
+    def count_streams() -> int:
+        begun.update(topic["source"] for topic, message in peer.heard if isinstance(message, Reading))
+        return len(begun)
+
+    async with come(gateway) as friend:
+        await friend.send(json.dumps({"Nome": "Friend", "Att": 1}))
+        refused = 0
+        for n in range(9):
+            async with come(gateway) as flooder:
+                with contextlib.suppress(ConnectionClosed):
+                    for each in range(100):
+                        await flooder.send(json.dumps({"Nome": f"Made up {n} {each}", "Att": 1}))
+                    await flooder.send("no JSON")
+                    assert "error" in await hear(flooder)
+                    continue
+                await flooder.wait_closed()
+                assert flooder.close_code == 1013
+                refused += 1
+        await friend.send(json.dumps({"Nome": "Friend", "Att": 2}))
+        async with client(gateway, role="student", name="Bia", code="A") as late:
+            assert (await hear(late))["type"] == "welcome"
+        await happens(lambda: count_streams() > 500 and "Friend" in begun)
+    assert refused >= 3
+    assert count_streams() < 800
+    assert 'neuroone_gateway_refusals_total{reason="too_many_names"}' in metrics_page(gateway)
+
+
+def metrics_page(gateway: GatewayProgram) -> str:
+    connection = HTTPConnection(LOOPBACK, gateway.port, timeout=20)
+    connection.request("GET", "/metrics")
+    with contextlib.closing(connection):
+        return connection.getresponse().read().decode()

@@ -62,6 +62,7 @@ REFUSALS: Final = (
     "too_busy",
     "too_fast",
     "too_many_connections",
+    "too_many_names",
     "too_many_students",
     "wrong_origin",
 )
@@ -70,12 +71,19 @@ REFUSALS: Final = (
 log = logging.getLogger(__name__)
 
 
+class TooManyNames(Refused):
+    """One address brings many more names than it has connections; the client may come again."""
+
+
 class NotAllowed(BadFrame):
     """The client may not do what it asked for; its connection is closed after the error."""
 
 
 class Hub:
-    """What all clients share. ``link_frame`` makes the new dialect's frame about the broker and the recorder."""
+    """What all clients share. ``link_frame`` makes the new dialect's frame about the broker and the recorder.
+
+    ``connections_of``, which the server sets, counts the connections of an address.
+    """
 
     def __init__(
         self, students: Students, dashboards: Dashboards, access: Access, link_frame: Callable[[], str]
@@ -86,6 +94,7 @@ class Hub:
         self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
         self.watchers: set[ClientHandler] = set()
+        self.connections_of: Callable[[str], int] = lambda address: 0
         self._said_s: dict[str, float] = {}
         self.counters = dict.fromkeys(
             (
@@ -169,8 +178,8 @@ class ClientHandler:
                 self._connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
             elif self._bad_in_a_row >= BAD_IN_A_ROW_MAX:
                 self._connection.close(CloseCode.POLICY_VIOLATION, "too many bad messages")
-        except Refused:
-            self._hub.count_refusal("too_busy")
+        except Refused as refused:
+            self._hub.count_refusal("too_many_names" if isinstance(refused, TooManyNames) else "too_busy")
             self._connection.close(CloseCode.TRY_AGAIN_LATER, "too busy")
         except Exception:  # a fault of ours ends this one connection only
             counters["faults"] += 1
@@ -205,6 +214,13 @@ class ClientHandler:
             self._student = None
         self._hub.counters["frames_conflated"] += self._queue.conflated
         self._hub.counters["clients_evicted"] += self._queue.was_too_slow
+
+    def _check_name(self, name: str | None, code: str | None, *, is_first: bool = True) -> None:
+        """Raise TooManyNames if the client's address may not bring this student now."""
+        address = self._visitor.address
+        connections = self._hub.connections_of(address) if is_first else None
+        if not self._hub.access.may_bring(name, code, address, connections):
+            raise TooManyNames("too many new names from one address")
 
     def _get_grant(self) -> Grant | None:
         """Ask what the client may watch, and remember it."""
@@ -282,6 +298,7 @@ class FirstHandler(ClientHandler):
                 raise NotAllowed(
                     "no_join_code", "Codigo", "this class wants a join code: add ?token=... to the address"
                 )
+            self._check_name(frame.name, frame.code, is_first=not self._joined)
             self._joined += 1
         self._student = hub.students.on_frame(self._student, frame)
 
@@ -337,6 +354,7 @@ class V1Handler(ClientHandler):
         else:
             if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
+            self._check_name(hello.name, hello.code)
             student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
             student.on_resumed_elsewhere = self._give_up
             student.on_progress = self._send_ack

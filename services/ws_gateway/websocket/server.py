@@ -42,6 +42,7 @@ class Server:
         self._clients_per_address = clients_per_address
         self._visitors = visitors
         self._addresses: Counter[str] = Counter()
+        hub.connections_of = self._addresses.__getitem__
         self._connections: dict[Connection, str | None] = {}
         self._listener: asyncio.Server | None = None
         self._empty = asyncio.Event()

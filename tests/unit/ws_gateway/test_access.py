@@ -3,10 +3,12 @@
 import pytest
 
 from neuroone.service.token_files import Role, Token
+from ws_gateway import access as access_module
 from ws_gateway.access import (
     CONNECTS_BURST,
     GUESSES_BURST,
     LONG_CODE_CHARS,
+    NAMES_BURST,
     TEACH,
     WATCH_ALL,
     Access,
@@ -143,3 +145,40 @@ def test_markers_are_limited_for_each_student() -> None:
     assert given.may_mark("Bia")
     now_s[0] = 1.0
     assert sum(given.may_mark("Ana") for _ in range(100)) == 1
+
+
+def test_a_school_brings_a_name_for_each_connection() -> None:
+    """6000 students come at once, and again after a power cut."""
+    given = access()
+    for _ in range(2):
+        assert all(given.may_bring(f"Ana {n}", "A", "198.51.100.1", n + 1) for n in range(6000))
+
+
+@pytest.mark.parametrize(
+    ("connections", "at_once"),
+    [(None, NAMES_BURST), (1, NAMES_BURST + 1), (118, NAMES_BURST + 118)],
+    ids=["one connection", "short connections", "a hundred connections"],
+)
+def test_made_up_names_of_one_address_are_limited(connections: int | None, at_once: int) -> None:
+    """To 20 a second; other addresses and known names are not."""
+    now_s = [0.0]
+    given = access(now_s=now_s)
+
+    def bring(count: int, first: int = 0) -> int:
+        return sum(given.may_bring(f"Ana {n}", None, "a", connections) for n in range(first, first + count))
+
+    assert bring(12_000) == at_once
+    assert bring(100) == 100, "they are known"
+    assert given.may_bring("Ana", "A", "b", 1)
+    if connections is None:
+        assert given.may_bring("Bia", "A", "a", 1), "who comes with a connection of their own"
+    now_s[0] = 10.0
+    assert bring(12_000, 20_000) == 200
+
+
+def test_known_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_module, "NAMES_MAX", 3)
+    given = access()
+    assert all(given.may_bring(str(n), None, "a", None) for n in range(NAMES_BURST))
+    found = [given.may_bring(str(n), None, "a", None) for n in (0, NAMES_BURST - 1, NAMES_BURST)]
+    assert found == [False, True, False]
