@@ -8,7 +8,12 @@ from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.token_bucket import TokenBucket
 
 BURST_S: Final = 2.0
-"""Seconds' worth of readings that may go out at once: a phone whose Wi-Fi hung sends what piled up in one go."""
+"""Seconds' worth of readings that may go out at once, also without a silence before: what a busy network collects."""
+SILENCE_S: Final = 0.9
+"""A gap between two frames from which on it is a silence: phones send every second, and their timers are not exact."""
+BACKLOG_MAX: Final = 120.0
+"""Frames that may arrive together after a silence, one for each of its seconds: what a phone, a network or a gateway
+that hung for two minutes holds. With more, an app that floods could hide behind its pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +28,28 @@ class Arrival:
 class RateLimiter:
     """Let ``rate_hz`` readings a second through on average, and keep the newest of those that are faster.
 
-    A reading with values is kept before a blank one: apps that send 513 frames a second send their one full reading
-    among zeros. ``coalesced`` counts the readings that another one replaced. Times are in seconds of one steady clock.
+    What arrives together after a silence goes through beside that: as many readings as the silence had seconds, at
+    most `BACKLOG_MAX`. A reading with values is kept before a blank one: apps that send 513 frames a second send their
+    one full reading among zeros. ``coalesced`` counts the readings that another one replaced, ``reported`` is for who
+    tells the recorder of them. Times are in seconds of one steady clock.
     """
 
-    __slots__ = ("_bucket", "coalesced", "waiting")
+    __slots__ = ("_backlog", "_bucket", "_offered_s", "coalesced", "reported", "waiting")
 
     def __init__(self, rate_hz: float, now_s: float) -> None:
         self._bucket = TokenBucket(rate_hz, max(1.0, BURST_S * rate_hz), now_s)
+        self._backlog = 0.0
+        self._offered_s = now_s
         self.waiting: Arrival | None = None
         self.coalesced = 0
+        self.reported = 0
 
     def offer(self, arrival: Arrival, now_s: float) -> Arrival | None:
         """Accept a reading, and return the one to send now, if the rate allows one."""
+        silent_s = now_s - self._offered_s
+        if silent_s >= SILENCE_S:
+            self._backlog = min(BACKLOG_MAX, self._backlog + silent_s)
+        self._offered_s = now_s
         if self.waiting is None:
             self.waiting = arrival
         else:
@@ -46,8 +60,13 @@ class RateLimiter:
 
     def release(self, now_s: float) -> Arrival | None:
         """Return the reading that waits, if there is one and the rate allows it now."""
-        if self.waiting is None or not self._bucket.has_token(now_s):
+        if self.waiting is None:
             return None
-        self._bucket.spend(now_s)
+        if self._backlog >= 1:
+            self._backlog -= 1
+        elif self._bucket.has_token(now_s):
+            self._bucket.spend(now_s)
+        else:
+            return None
         arrival, self.waiting = self.waiting, None
         return arrival
