@@ -7,7 +7,7 @@ recorder can tell what it has already.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
@@ -47,8 +47,8 @@ class _Kept(Struct, frozen=True):
 class _Session:
     """How far a session is: ``acked`` by the broker, ``covered`` by receipts; -1 for nothing yet.
 
-    ``refused`` readings will be sent again. No ack and no receipt is reported from the first of them, or from
-    ``lost_from``, the first reading that was given up.
+    ``refused`` readings will be sent again, by us or by their sender. No ack and no receipt is reported from the first
+    of them, or from ``lost_from``, the first reading that was given up.
     """
 
     acked: int = -1
@@ -139,6 +139,14 @@ class ReplayBuffer:
             session.lost_from = min(session.lost_from, seq)
         else:
             session.refused |= {seq}
+
+    def expect(self, stream: Stream, seqs: Iterable[int]) -> None:
+        """Report no ack or receipt from these readings on until they have come: a sender has left them out."""
+        self._session(stream).refused |= frozenset(seqs)
+
+    def do_without(self, stream: Stream, seqs: Iterable[int]) -> None:
+        """Report acks and receipts beyond readings that were expected: their sender no longer has them."""
+        self._session(stream).refused -= frozenset(seqs)
 
     def on_receipt(self, receipt: Recorded) -> None:
         """Let go of what a recorder has on disk."""

@@ -191,3 +191,30 @@ def test_of_holes_that_are_not_named_the_worst_is_believed(world):
     world.ack(10, 20, 30)
     world.receipt(30, (15, 16), gaps=5)
     assert world.kept() == [b"10"]
+
+
+def test_a_reading_that_its_sender_has_left_out_holds_acks_and_receipts_back(world):
+    """It is kept in its place when it comes at last."""
+    acked: list[int] = []
+    covered: list[int] = []
+    world.buffer.on_acked = lambda stream, seq: acked.append(seq)
+    world.buffer.on_covered = lambda stream, seq: covered.append(seq)
+    world.ack(0)
+    world.buffer.expect(STREAM, (1, 2))
+    world.ack(3)
+    world.receipt(3, (1, 2))
+    assert (acked, covered) == ([0, 0], [0])
+    world.ack(1, 2)
+    assert (acked, covered, world.kept()) == ([0, 0, 1, 3], [0], [b"1", b"2"])
+    world.receipt(3)
+    assert (covered, world.kept()) == ([0, 3], [])
+
+
+def test_a_reading_that_its_sender_no_longer_has_holds_nothing_back(world):
+    acked: list[int] = []
+    world.buffer.on_acked = lambda stream, seq: acked.append(seq)
+    world.buffer.expect(STREAM, (0, 1))
+    world.ack(2)
+    world.buffer.do_without(STREAM, (0, 1))
+    world.ack(3)
+    assert acked == [3]
