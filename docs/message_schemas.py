@@ -102,10 +102,13 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
 """Messages that clients of `neuroone.v1` receive."""
 FIRST_FROM_CLIENT: Final[Mapping[str, Schema]] = {
     "dash": {"enum": ["dash"], "description": "Also with quotes or white space around it."},
-    "student": _object(
-        {"Nome": _or_null(_TEXT), "Codigo": {"type": ["string", "number", "null"]}, **_first_values()},
-        optional=("Nome", "Codigo", *first.VALUES),
-    ),
+    "student": {
+        **_object(
+            {"Nome": _or_null(_TEXT), "Codigo": {"type": ["string", "number", "null"]}, **_first_values()},
+            optional=("Nome", "Codigo", *first.VALUES),
+        ),
+        "anyOf": [{"required": [name]} for name in first.VALUES],
+    },
 }
 """Messages that clients of the first dialect send."""
 FIRST_TO_CLIENT: Final[Mapping[str, Schema]] = {

@@ -67,12 +67,14 @@ def student_frame(message: bytes) -> StudentFrame:
     """Parse a student's frame. Raises BadFrame.
 
     Missing numbers count as 0, a missing or empty name or code as None. A code may be a number: its decimal text
-    counts.
+    counts. An object with none of the ten numbers is no reading: other programs' messages are objects too.
     """
     try:
         given = load_object(message)
     except BadMessage:
         raise BadFrame("bad_json", "", "the message must be one JSON object") from None
+    if VALUES.keys().isdisjoint(given):
+        raise BadFrame("bad_value", "", f"the message must have one of {', '.join(VALUES)}")
     code = given.get("Codigo")
     return StudentFrame(
         _text("Nome", given.get("Nome")),

@@ -67,7 +67,24 @@ def test_nothing_else_makes_a_dashboard(said):
 
 
 def test_missing_numbers_count_as_zero():
-    assert first.student_frame(b'{"Nome":"Ana"}').values == dict.fromkeys(("attention", "meditation", *BANDS), 0)
+    zeros = dict.fromkeys(("attention", "meditation", *BANDS), 0)
+    assert first.student_frame(b'{"Nome":"Ana","Med":1}').values == {**zeros, "meditation": 1}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"{}", b'{"nome":"Ana","att":85}', b'{"event":"start"}', b'{"Nome":"Ana","Codigo":"A"}', b'{"type":"hello"}'],
+)
+def test_an_object_without_one_of_the_ten_numbers_is_no_reading(said):
+    """Other programs' messages are answered, and not recorded as a student of zeros."""
+    with pytest.raises(first.BadFrame) as caught:
+        first.student_frame(said)
+    assert (caught.value.code, caught.value.field) == ("bad_value", "")
+
+
+@pytest.mark.parametrize("name", first.VALUES)
+def test_one_of_the_ten_numbers_is_enough(name):
+    assert first.student_frame(json.dumps({name: 0}).encode()).is_blank
 
 
 @pytest.mark.parametrize(
@@ -86,7 +103,7 @@ def test_a_deeply_nested_frame_with_a_fractional_code_is_bad_json():
 
 
 def test_a_missing_code_is_none():
-    assert first.student_frame(b"{}").code is None
+    assert first.student_frame(b'{"Att":1}').code is None
 
 
 @pytest.mark.parametrize(("name", "text"), [("Zoë 北", "Zoë 北"), ("", None), (None, None), ("\ud800x", "\ufffdx")])

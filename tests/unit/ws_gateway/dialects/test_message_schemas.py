@@ -113,7 +113,7 @@ def test_what_first_clients_send_is_declared():
     for frame in (sent, '{"Nome": "Ana", "Codigo": 4821, "Att": 5}'):
         assert is_valid(json.loads(frame), schema)
         first.student_frame(frame.encode())
-    for frame in ('{"Att": 101}', '{"Delta": -1}', '{"Nome": 5}'):
+    for frame in ('{"Att": 101}', '{"Delta": -1}', '{"Nome": 5, "Att": 1}', '{"Nome": "Ana"}', "{}"):
         assert not is_valid(json.loads(frame), schema)
         with pytest.raises(BadFrame):
             first.student_frame(frame.encode())
