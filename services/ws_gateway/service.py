@@ -97,11 +97,7 @@ class Service:
             health_file=given.health_file,
         )
         self._students = Students(
-            self._client,
-            self._registry,
-            rate_hz=given.reading_rate,
-            now=lambda: datetime.now(UTC),
-            clock=time.monotonic,
+            self._client, self._registry, self._replay, rate_hz=given.reading_rate, now=_utc_now, clock=time.monotonic
         )
         self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
@@ -292,3 +288,7 @@ def _access(given: Settings, files: TokenFiles) -> Access:
         raise SettingsError((f"--token-file: {fault}",)) from None
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
     return Access(tokens, codes, time.monotonic, open_here=given.open_here, open_dashboards=given.open_dashboards)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

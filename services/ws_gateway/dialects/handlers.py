@@ -19,7 +19,9 @@ from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
-from ws_gateway.students.students import Refused, Student, Students
+from ws_gateway.students.publisher import Refused
+from ws_gateway.students.student import Student, Taken
+from ws_gateway.students.students import Students
 from ws_gateway.token_bucket import TokenBucket
 from ws_gateway.visitors import Page, Visitor
 from ws_gateway.websocket.connection import Connection
@@ -291,7 +293,8 @@ class FirstHandler(ClientHandler):
             self._is_dashboard = True
             return
         frame = first.student_frame(message)
-        if self._student is None or not self._student.matches(frame.name, frame.code):
+        student = self._student
+        if student is None or student.who != (frame.name, frame.code):
             if self._joined >= STUDENTS_MAX:
                 raise NotAllowed("too_many_students", "", "one connection has sent the readings of too many students")
             if not hub.access.may_join(frame.code, self._token, self._visitor.address):
@@ -300,7 +303,12 @@ class FirstHandler(ClientHandler):
                 )
             self._check_name(frame.name, frame.code, is_first=not self._joined)
             self._joined += 1
-        self._student = hub.students.on_frame(self._student, frame)
+        self._student = hub.students.on_frame(student, frame)
+        if self._student is not student:
+            self._student.on_taken = self._on_taken
+
+    def _on_taken(self, why: Taken) -> None:
+        self._student = None
 
 
 class V1Handler(ClientHandler):
@@ -356,7 +364,7 @@ class V1Handler(ClientHandler):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             self._check_name(hello.name, hello.code)
             student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
-            student.on_resumed_elsewhere = self._give_up
+            student.on_taken = self._on_taken
             student.on_progress = self._send_ack
             self._welcome(v1.welcome(student.stream, student.acked + 1))
         self._hello = hello
@@ -384,15 +392,17 @@ class V1Handler(ClientHandler):
             raise BadFrame("not_a_teacher", "type", "only students and dashboards set markers")
         if not is_teacher and not self._hub.access.may_mark(who):
             raise BadFrame("too_fast", "type", "one marker a second")
-        self._hub.students.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
+        publisher = self._hub.students.publisher
+        publisher.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
 
     def _send_ack(self, stage: Stage, seq: int) -> None:
         if self._hello is not None and stage in (Stage.BROKER, self._hello.acks):
             self._queue.send(f"ack {stage}", v1.ack(stage, seq))
 
-    def _give_up(self) -> None:
+    def _on_taken(self, why: Taken) -> None:
         self._student = None
-        self._connection.close(RESUMED_ELSEWHERE, "resumed elsewhere")
+        code = RESUMED_ELSEWHERE if why is Taken.BY_ANOTHER_CONNECTION else CloseCode.TRY_AGAIN_LATER
+        self._connection.close(code, str(why))
 
 
 def own_marker(session: str, marker: Marker) -> Marker:

@@ -1,96 +1,61 @@
-"""Publish what students send as streams on the broker.
+"""Know the students: which connection has which stream, and what their readings have reached.
 
 This half knows nothing of dashboards: they show what comes back from the broker.
 """
 
-import contextlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import count, islice
 from typing import Final
 
 from neuroone.contract import topics
-from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.json import encode
-from neuroone.contract.messages import GroupEvent, Kind, Link, Reading, StreamState, StreamStatus
-from neuroone.contract.topics import ID_MAX_CHARS, READING, Topic
+from neuroone.contract.messages import Link, StreamState, StreamStatus
+from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.replay import Stream
-from neuroone.service.stream_states import clear_orphan, status_after
+from neuroone.mqtt.replay import ReplayBuffer, Stream
+from neuroone.service.stream_states import STALE_AFTER_S, clear_orphan, status_after
 from ws_gateway.dialects import v1
-from ws_gateway.dialects.first import StudentFrame
-from ws_gateway.dialects.v1 import Marker, Stage, StudentReading
+from ws_gateway.dialects.first import BadFrame, StudentFrame
+from ws_gateway.dialects.v1 import Stage, StudentReading
+from ws_gateway.students.publisher import StudentPublisher
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
-from ws_gateway.students.stream_registry import StreamRegistry
+from ws_gateway.students.stream_registry import Key, StreamRegistry
+from ws_gateway.students.student import Student, Taken, Who
 
 SESSIONS_MAX: Final = 20_000
-"""Sessions of the new dialect that can be resumed without sending anything twice; about 20 MB. For older ones the
-recorder drops what comes twice."""
+"""Sessions of students who have left that can be resumed without sending anything twice; about 20 MB. For older ones
+the recorder drops what comes twice."""
 LATE_S: Final = 1.0
 """A silence check later than this means that the gateway was busy, and messages of that time are not read yet."""
+RIVAL_S: Final = STALE_AFTER_S + 1.0
+"""How long a newcomer may turn out to be the phone of one who was there: that one is silent for 3 s, and its gateway
+looks twice a second."""
+RIVALS_MAX: Final = 10
+"""Students of one name and code that a newcomer is compared with later; those of a hostile client are thousands."""
+NAMESAKES_MAX: Final = 100
+"""Free sources of a name that are passed over in search of a silent namesake."""
+ABSENT_MAX: Final = 1000
+"""Readings that a connection of the new dialect may leave out and send later; apps leave out none."""
 CLEARED_AT_ONCE_MAX: Final = 500
 """States that are cleared on the broker at once: readings wait behind them."""
-ANNOUNCED_AT_ONCE_MAX: Final = 50
-"""Students announced as online between two calls of `send_waiting`; the rest follow later. A school that comes back at
-once has thousands, and readings go first."""
 ANONYMOUS: Final = "anonymous"
 """The source of a student without a name."""
 
 
-class Refused(NeuroOneError):
-    """Too much waits for the broker to accept a reading; the client must send it again later."""
-
-
-Progress = Callable[[Stage, int], None]
-"""Receives a stage and a seq: all readings of a student up to that seq have reached that stage."""
-
-
-def _ignore(*progress: object) -> None:
-    """Stand in for the callbacks of a client that wants no acks."""
-
-
-@dataclass(eq=False, slots=True)
-class Student:
-    """One student on one connection: a stream that no other connection of this gateway has, and one session of it.
-
-    ``seq`` is that of its next reading, ``acked`` that of the last one that the broker has; ``last_s`` is the time of
-    its last message.
-    """
-
-    stream: Stream
-    reading_topic: str
-    name: str | None
-    code: str | None
-    rate_limiter: RateLimiter
-    on_progress: Progress = _ignore
-    on_resumed_elsewhere: Callable[[], None] = _ignore
-    seq: int = 0
-    acked: int = -1
-    last_s: float = float("-inf")
-    status: StreamStatus = StreamStatus.OFFLINE
-    group: str = field(init=False)
-    source: str = field(init=False)
-    session: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.group, self.source, self.session = self.stream
-
-    def matches(self, name: str | None, code: str | None) -> bool:
-        """Return True if this is the student of that name and code."""
-        return (self.name, self.code) == (name, code)
-
-
 class Students:
-    """All students of this gateway. ``now`` is UTC, ``clock`` a steady clock in seconds."""
+    """All students of this gateway. ``now`` is UTC, ``clock`` a steady clock in seconds.
+
+    Students who are connected are never forgotten; of the new dialect's sessions that have ended the newest are kept.
+    """
 
     def __init__(
         self,
         client: AsyncClient,
         registry: StreamRegistry,
+        replay: ReplayBuffer,
         *,
         rate_hz: float,
         now: Callable[[], datetime],
@@ -98,65 +63,182 @@ class Students:
     ) -> None:
         self._client = client
         self._registry = registry
+        self._replay = replay
         self._rate_hz = rate_hz
         self._now = now
         self._clock = clock
-        self._active: dict[tuple[str, str], Student] = {}
-        self._sessions: OrderedDict[str, Student] = OrderedDict()
+        self._active: dict[Key, Student] = {}
+        self._sessions: dict[str, Student] = {}
+        self._ended: OrderedDict[str, Student] = OrderedDict()
         self._waiting: set[Student] = set()
-        self._unannounced: dict[Student, None] = {}
-        self._announcements_left = ANNOUNCED_AT_ONCE_MAX
         self._checked_s = float("-inf")
-        self.counters: dict[str, int] = dict.fromkeys(
-            ("readings", "readings_coalesced", "readings_repeated", "readings_refused", "students_joined"), 0
-        )
+        self._is_on_time = False
+        self.publisher = StudentPublisher(client, rate_hz=rate_hz, now=now)
+        self.counters: dict[str, int] = self.publisher.counters
+        self.counters.update(dict.fromkeys(("readings_coalesced", "readings_repeated", "students_joined"), 0))
 
     def __len__(self) -> int:
         return len(self._active)
 
+    # --- the first dialect -----------------------------------------------------------------------
+
     def on_frame(self, student: Student | None, frame: StudentFrame) -> Student:
-        """Publish a frame of the first dialect. Return whose it is: ``student``, or one who begins with it."""
-        if student is None or not student.matches(frame.name, frame.code):
+        """Publish a frame of the first dialect. Return whose it is.
+
+        That is ``student``, or one who begins with it, or one whose connection has been silent for 3 s.
+        """
+        now_s = self._clock()
+        if student is None or student.who != (frame.name, frame.code):
             if student is not None:
                 self.leave(student)
-            student = self._join(frame.name, frame.code, uuid.uuid4().hex)
-        now_s = student.last_s = self._clock()
-        self.counters["readings_coalesced"] += student.rate_limiter.waiting is not None
-        arrival = student.rate_limiter.offer(Arrival(frame, self._now(), now_s), now_s)
+            student = self._begin((frame.name, frame.code), now_s)
+        elif student.rivals:
+            student = self._settle(student, now_s)
+        student.last_s = now_s
+        limiter = student.limiter
+        self.counters["readings_coalesced"] += limiter.waiting is not None
+        arrival = limiter.offer(Arrival(frame, self._now(), now_s), now_s)
         if arrival is None:
             self._waiting.add(student)
         else:
-            self._publish_arrival(student, arrival)
+            self.publisher.publish_arrival(student, arrival)
         return student
 
-    def resume(self, name: str | None, code: str | None, session: str | None) -> Student:
-        """Resume a session of the new dialect, taking it from the connection that had it, or begin one."""
-        known = None if session is None else self._sessions.get(session)
-        if known is not None and known.matches(name, code):
-            known.on_resumed_elsewhere()
-            self.leave(known)
-            student = self._join(name, code, known.session)
-            student.seq, student.acked = known.seq, known.acked
-        else:
-            student = self._join(name, code, session or uuid.uuid4().hex)
-        self._sessions[student.session] = student
-        self._sessions.move_to_end(student.session)
-        if len(self._sessions) > SESSIONS_MAX:
-            self._sessions.popitem(last=False)
+    def _begin(self, who: Who, now_s: float) -> Student:
+        """Begin a student of the first dialect, or give the new connection a silent namesake's stream.
+
+        A phone that lost its network comes back on a new connection, long before the old one is known to be dead.
+        """
+        group, session = topics.group_id(who[1]), uuid.uuid4().hex
+        can_judge, has_name = self._can_judge(now_s), who[0] is not None
+        free, rivals = None, list[Student | str]()
+        sources = _sources(who[0])
+        for number, source in enumerate(sources, 1):
+            key = (group, source)
+            there = self._active.get(key)
+            if there is not None:
+                if has_name and there.who == who and not there.is_resumable:
+                    if can_judge and now_s - there.last_s >= STALE_AFTER_S:
+                        return _hand_over(there, now_s)
+                    rivals.append(there)
+            elif self._registry.is_elsewhere(key, session):
+                if has_name and self._registry.who_has(key) == who:
+                    if self._registry.is_silent(key):
+                        return self._join(who, (group, source, session), now_s)
+                    rivals.append(source)
+            else:
+                free = free or source
+                if key not in self._registry or number >= NAMESAKES_MAX:
+                    break
+        student = self._join(who, (group, free or next(sources), session), now_s)
+        student.rivals = tuple(rivals[:RIVALS_MAX])
         return student
+
+    def _settle(self, student: Student, now_s: float) -> Student:
+        """Give a newcomer the stream of a namesake who has not spoken since it came, and has been silent for 3 s.
+
+        Two that both speak are two students.
+        """
+        if not self._can_judge(now_s):
+            return student
+        for rival in student.rivals:
+            if isinstance(rival, str):
+                key, is_free = (student.group, rival), self._registry.is_silent((student.group, rival))
+            elif rival.last_s > student.began_s or now_s - rival.last_s < STALE_AFTER_S:
+                continue
+            elif self._active.get(rival.key) is rival:
+                self.leave(student)
+                return _hand_over(rival, now_s)
+            else:  # its connection has ended meanwhile
+                key = rival.key
+                is_free = key not in self._active and not self._registry.is_elsewhere(key, student.session)
+            if is_free:
+                self.leave(student)
+                return self._join(student.who, (*key, uuid.uuid4().hex), now_s)
+        if now_s - student.began_s > RIVAL_S:
+            student.rivals = ()
+        return student
+
+    # --- the new dialect -------------------------------------------------------------------------
+
+    def resume(self, name: str | None, code: str | None, session: str | None) -> Student:
+        """Resume a session of the new dialect, taking it from the connection that had it, or begin one.
+
+        A session belongs to who began it: anybody else gets a new one.
+        """
+        who, now_s = (name, code), self._clock()
+        session = session or uuid.uuid4().hex
+        known = self._sessions.get(session) or self._ended.get(session)
+        had = self._registry.stream_of(session)
+        if (known is not None and known.who != who) or (known is None and had is not None and had[1] != who):
+            known, had, session = None, None, uuid.uuid4().hex
+        if known is not None and self._active.get(known.key) is known:
+            known.has_begun = False
+            return _hand_over(known, now_s)
+        key = known.key if known is not None else had[0] if had is not None else None
+        if key is None or key in self._active or self._registry.is_elsewhere(key, session):
+            key = self._free_place(who, session)
+        student = self._join(who, (*key, session), now_s, is_resumable=True)
+        if known is not None:
+            del self._ended[session]
+            student.seq, student.acked, student.absent = known.seq, known.acked, known.absent
+        self._sessions[session] = student
+        return student
+
+    def _free_place(self, who: Who, session: str) -> Key:
+        group, sources = topics.group_id(who[1]), _sources(who[0])
+        key = (group, next(sources))
+        while key in self._active or self._registry.is_elsewhere(key, session):
+            key = (group, next(sources))
+        return key
 
     def on_reading(self, student: Student, given: StudentReading) -> None:
         """Publish a reading of the new dialect, unless it came before. Raises BadFrame or Refused."""
-        reading = v1.student_reading(
-            given, session=student.session, name=student.name, code=student.code, now=self._now()
-        )
-        student.last_s = self._clock()
-        if reading.seq >= student.seq:
-            self._publish_reading(student, reading, student.last_s)
+        name, code = student.who
+        try:
+            reading = v1.student_reading(given, session=student.session, name=name, code=code, now=self._now())
+        except BadFrame:
+            self._leave_out(student, given.get("seq"))
+            raise
+        seq, now_s = reading.seq, self._clock()
+        student.last_s = now_s
+        if not student.has_begun:
+            # An app begins with the oldest reading that it still has.
+            student.has_begun = True
+            if student.absent:
+                gone = frozenset(each for each in student.absent if each < seq)
+                student.absent -= gone
+                self._replay.do_without(student.stream, gone)
+        elif seq > student.seq:
+            self._expect(student, seq)
+        if seq >= student.seq:
+            self.publisher.publish_reading(student, reading, now_s)
+        elif seq in student.absent:
+            self._replay.expect(student.stream, (seq,))
+            self.publisher.publish_reading(student, reading, now_s)
+            student.absent -= {seq}
+        else:
+            self.counters["readings_repeated"] += 1
+            if seq <= student.acked:
+                student.on_progress(Stage.BROKER, student.acked)
+
+    def _expect(self, student: Student, seq: int) -> None:
+        """Note that readings were left out: until they come, no ack goes beyond them. Raises BadFrame."""
+        if len(student.absent) + seq - student.seq > ABSENT_MAX:
+            raise BadFrame("bad_value", "seq", f"seq must rise by one; {student.seq} comes next")
+        left_out = range(student.seq, seq)
+        student.absent |= frozenset(left_out)
+        self._replay.expect(student.stream, left_out)
+
+    def _leave_out(self, student: Student, seq: object) -> None:
+        """Let acks go beyond a reading that was refused as bad: apps do not send it again."""
+        if type(seq) is not int:
             return
-        self.counters["readings_repeated"] += 1
-        if reading.seq <= student.acked:
-            student.on_progress(Stage.BROKER, student.acked)
+        if seq == student.seq and len(student.absent) < ABSENT_MAX:
+            student.seq += 1
+            student.absent |= {seq}
+        elif seq in student.absent:
+            self._replay.do_without(student.stream, (seq,))
 
     def on_acked(self, stream: Stream, seq: int) -> None:
         """Tell a student that the broker has all readings up to ``seq``."""
@@ -171,53 +253,79 @@ class Students:
         if student is not None:
             student.on_progress(Stage.RECORDED, seq)
 
-    def publish_marker(self, group: str, source: str | None, marker: Marker, on_ack: Callable[[], None]) -> None:
-        """Publish a marker as an event of its group. Raises Refused."""
-        topic = topics.event(self._client.identity.site, group)
-        event = GroupEvent(id=marker.id, time=self._now(), type=marker.event, text=marker.text, source=source)
-        if not self._client.publish(topic, event, on_ack):
-            raise Refused("too much waits for the broker")
+    def _sender_of(self, stream: Stream) -> Student | None:
+        """Return the student of the new dialect whose stream this is."""
+        student = self._sessions.get(stream[2]) or self._ended.get(stream[2])
+        return student if student is not None and student.stream == stream else None
+
+    # --- coming and going ------------------------------------------------------------------------
+
+    def _join(self, who: Who, stream: Stream, now_s: float, *, is_resumable: bool = False) -> Student:
+        topic = str(topics.reading(self._client.identity.site, stream[0], stream[1]))
+        limiter = RateLimiter(self._rate_hz, now_s)
+        student = self._active[stream[:2]] = Student(who, stream, topic, limiter, now_s, is_resumable)
+        self.counters["students_joined"] += 1
+        return student
 
     def leave(self, student: Student) -> None:
         """End the student's stream. Idempotent."""
-        if self._active.get((student.group, student.source)) is not student:
+        if self._active.get(student.key) is not student:
             return
-        self._waiting.discard(student)
-        if student.rate_limiter.waiting is not None:
-            self._publish_arrival(student, student.rate_limiter.waiting)
-        self._unannounced.pop(student, None)
-        del self._active[student.group, student.source]
-        student.on_progress = student.on_resumed_elsewhere = _ignore
+        if student.limiter.waiting is not None:
+            self.publisher.publish_arrival(student, student.limiter.waiting)
+        self.publisher.report_coalesced(student, is_last=True)
+        self._remove(student)
         if student.seq:  # a student that never sent a reading was never announced
-            self._publish_state(student, StreamStatus.OFFLINE, Link.ENDED)
+            self.publisher.publish_state(student, StreamStatus.OFFLINE, Link.ENDED)
 
     def leave_all(self) -> None:
         """End the streams of all students."""
         for student in tuple(self._active.values()):
             self.leave(student)
 
+    def _remove(self, student: Student, why: Taken | None = None) -> None:
+        """Forget a student, or keep only the session to resume; ``why`` is for a connection that does not know."""
+        del self._active[student.key]
+        self._waiting.discard(student)
+        self.publisher.forget(student)
+        student.rivals = ()
+        student.let_go(why)
+        if student.is_resumable:
+            del self._sessions[student.session]
+            self._ended[student.session] = student
+            if len(self._ended) > SESSIONS_MAX:
+                self._ended.popitem(last=False)
+
+    # --- timers ----------------------------------------------------------------------------------
+
     def send_waiting(self) -> None:
         """Publish coalesced readings that the rate allows now, and announce new students. Call often."""
         now_s = self._clock()
-        self._announcements_left = ANNOUNCED_AT_ONCE_MAX
-        for student in tuple(islice(self._unannounced, ANNOUNCED_AT_ONCE_MAX)):
-            self._announce(student)
+        self.publisher.announce_waiting()
         for student in tuple(self._waiting):
-            arrival = student.rate_limiter.release(now_s)
+            arrival = student.limiter.release(now_s)
             if arrival is not None:
                 self._waiting.discard(student)
-                self._publish_arrival(student, arrival)
+                self.publisher.publish_arrival(student, arrival)
 
     def check_silence(self) -> None:
-        """Publish a new state for students who have gone silent. Call about twice a second."""
+        """Publish a new state for students who have gone silent, and what was coalesced. Call about twice a second."""
         now_s, before_s = self._clock(), self._checked_s
         self._checked_s = now_s
-        if now_s - before_s > LATE_S:
+        self._is_on_time = now_s - before_s <= LATE_S
+        if not self._is_on_time:
             return
         for student in self._active.values():
             status = status_after(now_s - student.last_s)
-            if status is not student.status and student not in self._unannounced:
-                self._publish_state(student, status, Link.CONNECTED)
+            if status is not student.status and not self.publisher.is_unannounced(student):
+                self.publisher.publish_state(student, status)
+            self.publisher.report_coalesced(student)
+
+    def _can_judge(self, now_s: float) -> bool:
+        """Return True if a silence is one: False while what came in a busy time is not read yet."""
+        return self._is_on_time and now_s - self._checked_s <= LATE_S
+
+    # --- states on the broker --------------------------------------------------------------------
 
     def on_state(self, topic: Topic, state: StreamState) -> None:
         """Remember a stream's state; correct it if it is untrue for a student who is here, or left by a dead run."""
@@ -227,16 +335,35 @@ class Students:
             offline = clear_orphan(state, self._client.identity, self._now())
             if offline is not None:
                 self._client.publish(topic, offline)
-        elif state.status is not StreamStatus.ONLINE and state.run != self._client.identity.run:
+        elif state.run == self._client.identity.run:
+            return
+        elif state.status is not StreamStatus.ONLINE:
             # The student came from another gateway, which noticed only now that the old connection is gone.
-            self._publish_online_again(student)
+            self.publisher.publish_online_again(student)
+        elif self._registry.is_elsewhere(student.key, student.session):
+            self._yield_or_stay(student, state)
+
+    def _yield_or_stay(self, student: Student, theirs: StreamState) -> None:
+        """Give up a stream that another service has begun to use, or keep it: one of the two must.
+
+        A silent connection gives up: its phone is at the other gateway now. Of two that speak, the one at the service
+        of the greater name does.
+        """
+        identity = self._client.identity
+        if self._clock() - student.last_s >= STALE_AFTER_S or (theirs.service, theirs.instance) < (
+            identity.service,
+            identity.instance,
+        ):
+            self._remove(student, Taken.BY_ANOTHER_STUDENT)
+        else:
+            self.publisher.publish_online_again(student)
 
     def on_state_cleared(self, topic: Topic) -> None:
         """Publish a state again that was cleared although its student is here."""
         self._registry.on_state_cleared(topic)
         student = self._active.get((topic["group"], topic["source"]))
         if student is not None:
-            self._publish_online_again(student)
+            self.publisher.publish_online_again(student)
 
     def clear_outdated(self) -> None:
         """Clear the states of students who left long ago; those that cannot be sent are tried again next time."""
@@ -244,88 +371,18 @@ class Students:
         for group, source in islice(self._registry.outdated(self._now()), CLEARED_AT_ONCE_MAX):
             self._client.put(Outgoing(str(topics.stream_state(site, group, source)), b"", qos=1, retained=True))
 
-    def _join(self, name: str | None, code: str | None, session: str) -> Student:
-        group = topics.group_id(code)
-        wanted = topics.id_from_text(name) if name else ANONYMOUS
-        source, number = wanted, 1
-        while (group, source) in self._active or self._registry.is_elsewhere(group, source, session):
-            number += 1
-            source = f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
-        topic = str(topics.reading(self._client.identity.site, group, source))
-        limiter = RateLimiter(self._rate_hz, self._clock())
-        student = Student((group, source, session), topic, name, code, limiter)
-        self._active[group, source] = student
-        self.counters["students_joined"] += 1
-        return student
 
-    def _publish_online_again(self, student: Student) -> None:
-        """Contradict a state, but only for a student who is online: two gateways must not go on contradicting."""
-        if student.status is StreamStatus.ONLINE:
-            self._publish_state(student, StreamStatus.ONLINE, Link.CONNECTED)
+def _sources(name: str | None) -> Iterator[str]:
+    """Yield the sources that students of a name may have, in order."""
+    wanted = topics.id_from_text(name) if name else ANONYMOUS
+    yield wanted
+    for number in count(2):
+        yield f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
 
-    def _sender_of(self, stream: Stream) -> Student | None:
-        """Return the student of the new dialect who sends this stream now."""
-        student = self._sessions.get(stream[2])
-        return student if student is not None and student.stream == stream else None
 
-    def _publish_arrival(self, student: Student, arrival: Arrival) -> None:
-        reading = Reading(
-            session=student.session,
-            seq=student.seq,
-            time=arrival.time,
-            kind=Kind.CLIENT,
-            name=student.name,
-            code=student.code,
-            poor_signal=None,
-            **arrival.frame.values,
-        )
-        with contextlib.suppress(Refused):  # counted; this dialect cannot tell the client
-            self._publish_reading(student, reading, arrival.arrived_s)
-
-    def _publish_reading(self, student: Student, reading: Reading, arrived_s: float) -> None:
-        outgoing = Outgoing(
-            student.reading_topic,
-            encode(reading),
-            READING.qos,
-            READING.retained,
-            reading=(student.stream, reading.seq),
-            arrived_s=arrived_s,
-        )
-        if not self._client.put(outgoing):
-            self.counters["readings_refused"] += 1
-            raise Refused("too much waits for the broker")
-        student.seq = reading.seq + 1
-        self.counters["readings"] += 1
-        if student.status is not StreamStatus.ONLINE:
-            self._announce(student)
-
-    def _announce(self, student: Student) -> None:
-        if self._announcements_left:
-            self._announcements_left -= 1
-            self._unannounced.pop(student, None)
-            self._publish_state(student, StreamStatus.ONLINE, Link.CONNECTED)
-        else:
-            self._unannounced[student] = None
-
-    def _publish_state(self, student: Student, status: StreamStatus, link: Link) -> None:
-        student.status = status
-        identity = self._client.identity
-        self._client.publish(
-            topics.stream_state(identity.site, student.group, student.source),
-            StreamState(
-                status=status,
-                session=student.session,
-                time=self._now(),
-                kind=Kind.CLIENT,
-                name=student.name,
-                code=student.code,
-                link=link,
-                hint=None,
-                device=None,
-                service=identity.service,
-                instance=identity.instance,
-                epoch=identity.epoch,
-                run=identity.run,
-                counters={"readings": student.seq, "readings_coalesced": student.rate_limiter.coalesced},
-            ),
-        )
+def _hand_over(student: Student, now_s: float) -> Student:
+    """Take a student from its connection, for a new one."""
+    student.let_go(Taken.BY_ANOTHER_CONNECTION)
+    student.began_s = now_s
+    student.rivals = ()
+    return student
