@@ -74,6 +74,13 @@ class UpSettings(SiteSettings):
     open_here: bool = setting(
         True, switch, "Let programs and pages of this machine watch without a token; --no-open-here forbids it."
     )
+    site_key: str | None = setting(
+        None,
+        str,
+        "Key that students' addresses must end in, like ws://SERVER:8080/ws/KEY. Default: none is needed.",
+        secret=True,
+        metavar="KEY",
+    )
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
@@ -224,6 +231,8 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
     environment = {"NEUROONE_BROKER": addresses.url}
     if given.token is not None:
         environment["NEUROONE_TOKEN"] = given.token
+    if given.site_key is not None:
+        environment["NEUROONE_SITE_KEY"] = given.site_key
     watching = ["--open-dashboards"] if given.open_dashboards else []
     watching += ["--token-file", str(token_file)] if token_file else []
     watching += [] if given.open_here else ["--no-open-here"]

@@ -121,7 +121,7 @@ class Service:
             self._hub,
             http,
             clients_per_address=given.clients_per_address,
-            visitors=Visitors(given.trusted_proxies, given.origin),
+            visitors=Visitors(given.trusted_proxies, given.origin, given.site_key),
         )
 
     def run(self) -> int:

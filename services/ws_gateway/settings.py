@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
-from ws_gateway.visitors import Network, networks
+from ws_gateway.visitors import Network, key_in_path, networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,13 @@ class Settings(BusSettings):
         Path,
         "JSON file, an object of class code to the join code that its students must show; other classes need none.",
         metavar="FILE",
+    )
+    site_key: str | None = setting(
+        None,
+        key_in_path,
+        "Key that students' addresses must end in, like ws://SERVER:8080/ws/KEY. Default: none is needed.",
+        secret=True,
+        metavar="KEY",
     )
     origin: tuple[str, ...] = setting(
         (),

@@ -3,6 +3,7 @@
 Everything here comes from a client or from a proxy, and a client can write anything into its headers.
 """
 
+import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwa
 PRIVATE_DOMAINS: Final = ("localhost", "local", "internal", "home.arpa")
 """Domains that nobody on the internet can own (RFC 6761, 6762, 8375, ICANN 2024)."""
 _FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
+_SITE_KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""Eight random characters are not guessed at 500 tries a second."""
 _PORT: Final = re.compile(r":\d{1,5}")
 
 Network = IPv4Network | IPv6Network
@@ -45,7 +48,7 @@ class Visitor:
     """Who connects.
 
     ``address`` is what limits count for; ``is_here`` is True for this machine itself; ``may_connect`` is False for a
-    web page that --origin leaves out.
+    web page that --origin leaves out, ``has_site_key`` for an address without the key that students need.
     """
 
     address: str
@@ -53,6 +56,7 @@ class Visitor:
     is_here: bool = False
     page: Page = Page.NONE
     may_connect: bool = True
+    has_site_key: bool = True
 
 
 class Visitors:
@@ -61,9 +65,11 @@ class Visitors:
     Args:
         trusted_proxies: Reverse proxies whose X-Forwarded-For or Forwarded header is believed.
         origins: Origins of web pages that may connect; empty for all.
+        site_key: The last part of the addresses that students use; None for any.
     """
 
-    def __init__(self, trusted_proxies: Sequence[Network], origins: Sequence[str]) -> None:
+    def __init__(self, trusted_proxies: Sequence[Network], origins: Sequence[str], site_key: str | None = None) -> None:
+        self._site_key = site_key
         self._trusted_proxies = trusted_proxies
         self._origins = frozenset(map(_site, origins))
         self._hosts = frozenset(host for _, host, _ in self._origins)
@@ -73,7 +79,14 @@ class Visitors:
         here = is_here(peer, headers)
         page, may_connect = self._page_of(headers, here)
         token = token_given(path, _only(headers, "Authorization"))
-        return Visitor(client_address(peer, headers, self._trusted_proxies), token, here, page, may_connect)
+        address = client_address(peer, headers, self._trusted_proxies)
+        return Visitor(address, token, here, page, may_connect, self._has_site_key(path))
+
+    def _has_site_key(self, path: str) -> bool:
+        if self._site_key is None:
+            return True
+        last = path.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return hmac.compare_digest(last.encode("utf-8", "replace"), self._site_key.encode())
 
     def _page_of(self, headers: Headers, here: bool) -> tuple[Page, bool]:
         """Return whose page it is, and whether --origin lets it connect."""
@@ -115,6 +128,13 @@ def is_here(peer: str, headers: Headers) -> bool:
         return False
     host = _only(headers, "Host")
     return host is None or _is_local(_site(f"http://{host}")[1])
+
+
+def key_in_path(text: str) -> str:
+    """Parse the key in students' addresses. Raises ValueError."""
+    if not _SITE_KEY.fullmatch(text):
+        raise ValueError("must have 8 to 64 of the characters A-Z a-z 0-9 _ -")
+    return text
 
 
 def networks(text: str) -> tuple[Network, ...]:

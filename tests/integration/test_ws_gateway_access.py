@@ -417,3 +417,32 @@ def metrics_page(gateway: GatewayProgram) -> str:
     connection.request("GET", "/metrics")
     with contextlib.closing(connection):
         return connection.getresponse().read().decode()
+
+
+async def test_students_need_the_sites_key_in_their_address(start):
+    """Dashboards need none, and neither do programs of this machine."""
+    gateway = start("--site-key", "of-the-school", "--token", TOKEN)
+    frame = json.dumps({"Nome": "Ana", "Codigo": "A", "Att": 60, "Med": 50})
+    hello = json.dumps({"type": "hello", "role": "student", "name": "Ana"})
+
+    def to(path: str, *protocols: str, **headers: str) -> connect:
+        subprotocols = [Subprotocol(each) for each in protocols] or None
+        return connect(gateway.url + path, subprotocols=subprotocols, additional_headers=headers, proxy=None)
+
+    for path in ("/", "/ws/", "/ws/of-the-schoo"):
+        async with to(path, **ELSEWHERE) as old, to(path, "neuroone.v1", **ELSEWHERE) as new:
+            await old.send(frame)
+            assert (await hear(old))["error"]["code"] == "no_join_code"
+            assert await close_code(old) == 1008
+            await new.send(hello)
+            assert (await hear(new))["code"] == "no_join_code"
+            assert await close_code(new) == 1008
+    async with come(gateway, TOKEN, **ELSEWHERE) as dashboard:
+        await dashboard.send("dash")
+        for path in ("/ws/of-the-school", "/ws/of-the-school?token=of-the-teacher"):
+            async with to(path, **ELSEWHERE) as old, to(path, "neuroone.v1", **ELSEWHERE) as new:
+                await old.send(frame)
+                assert (await hear(dashboard))["Nome"] == "Ana"
+                await new.send(hello)
+                assert (await hear(new))["type"] == "welcome"
+    assert await may_watch(gateway)

@@ -217,6 +217,11 @@ class ClientHandler:
         self._hub.counters["frames_conflated"] += self._queue.conflated
         self._hub.counters["clients_evicted"] += self._queue.was_too_slow
 
+    def _check_site_key(self) -> None:
+        """Raise NotAllowed for a student whose address lacks the site's key, unless a token shows who it is."""
+        if not self._visitor.has_site_key and self._hub.access.grant_of(self._visitor, self._token) is None:
+            raise NotAllowed("no_join_code", "", "the address must end in this school's key: ws://.../ws/KEY")
+
     def _check_name(self, name: str | None, code: str | None, *, is_first: bool = True) -> None:
         """Raise TooManyNames if the client's address may not bring this student now."""
         address = self._visitor.address
@@ -297,6 +302,7 @@ class FirstHandler(ClientHandler):
         if student is None or student.who != (frame.name, frame.code):
             if self._joined >= STUDENTS_MAX:
                 raise NotAllowed("too_many_students", "", "one connection has sent the readings of too many students")
+            self._check_site_key()
             if not hub.access.may_join(frame.code, self._token, self._visitor.address):
                 raise NotAllowed(
                     "no_join_code", "Codigo", "this class wants a join code: add ?token=... to the address"
@@ -360,6 +366,7 @@ class V1Handler(ClientHandler):
             self._welcome(v1.welcome())
             hub.dashboards.add_viewer(self._queue, replace(grant, group=grant.group or group))
         else:
+            self._check_site_key()
             if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             self._check_name(hello.name, hello.code)

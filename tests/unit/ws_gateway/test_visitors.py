@@ -3,7 +3,7 @@
 import pytest
 from websockets.datastructures import Headers
 
-from ws_gateway.visitors import FORWARDED, Page, Visitors, client_address, is_here, networks, token_given
+from ws_gateway.visitors import FORWARDED, Page, Visitors, client_address, is_here, key_in_path, networks, token_given
 
 PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
 
@@ -185,3 +185,29 @@ def test_origin_lets_in_the_named_pages_and_the_gateways_own(
     given = {name: (value,) for name, value in (("Origin", origin), ("Host", host)) if value is not None}
     assert Visitors((), ["https://school.example"]).identify(peer, "/", headers(**given)).may_connect is may
     assert Visitors((), []).identify(peer, "/", headers(**given)).may_connect
+
+
+@pytest.mark.parametrize(
+    ("path", "has_key"),
+    [
+        ("/ws/of-the-school", True),
+        ("/of-the-school/", True),
+        ("/any/path/of-the-school?token=1", True),
+        ("/", False),
+        ("/ws/of-the-schoo", False),
+        ("/ws/of-the-school/x", False),
+        ("/ws/?of-the-school", False),
+        ("/ws/não", False),
+    ],
+)
+def test_the_sites_key_is_the_last_part_of_the_path(path: str, has_key: bool) -> None:
+    """Without one every address is right."""
+    assert Visitors((), [], "of-the-school").identify("198.51.100.1", path, Headers()).has_site_key is has_key
+    assert Visitors((), []).identify("198.51.100.1", path, Headers()).has_site_key
+
+
+@pytest.mark.parametrize("text", ["", "short", "with/slash", "with space", "x" * 65])
+def test_a_key_that_cannot_be_part_of_a_path_or_can_be_guessed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="8 to 64"):
+        key_in_path(text)
+    assert key_in_path("of-the-school") == "of-the-school"
