@@ -95,6 +95,8 @@ class Visitors:
         # A stranger's name can point to this machine (DNS rebinding); then his page looks like our own.
         is_rebound = bool(host[1]) and not (host[1] in self._hosts or _is_ours(host[1]))
         if origin is None:
+            if _is_program(headers):
+                return Page.NONE, True
             is_foreign = is_rebound or headers.get_all("Sec-Fetch-Site")[:1] in (["cross-site"], ["same-site"])
             return Page.FOREIGN if is_foreign else Page.NONE, True
         if origin == "null" or origin.startswith("file:"):
@@ -121,13 +123,13 @@ def is_here(peer: str, headers: Headers) -> bool:
     """Return True if a connection comes from this machine, and is meant for it by one of its local names.
 
     A connection that a proxy forwards comes from elsewhere. A page whose address is a stranger's name for this machine
-    (DNS rebinding) has that name in Host.
+    (DNS rebinding) has that name in Host; a program may write anything there.
     """
     address = _ip(peer)
     if address is None or not address.is_loopback or any(name in headers for name in FORWARDED):
         return False
     host = _only(headers, "Host")
-    return host is None or _is_local(_site(f"http://{host}")[1])
+    return host is None or _is_program(headers) or _is_local(_site(f"http://{host}")[1])
 
 
 def key_in_path(text: str) -> str:
@@ -192,6 +194,11 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def _is_program(headers: Headers) -> bool:
+    """Return True for a WebSocket client that is no browser: these always send Origin there (RFC 6455, 4.1)."""
+    return "Upgrade" in headers and "Origin" not in headers
 
 
 def _only(headers: Headers, name: str) -> str | None:

@@ -118,7 +118,11 @@ def forwarded_as(name: str) -> dict[str, tuple[str, ...]]:
         ("192.168.0.7", {}, False),
         ("192.168.0.7", {"Host": ("localhost",)}, False),
         ("", {}, False),
+        ("127.0.0.1", {"Host": ("x",), "Upgrade": ("websocket",)}, True),
+        ("127.0.0.1", {"Host": ("x",), "Upgrade": ("websocket",), "Origin": ("http://x",)}, False),
+        ("192.168.0.7", {"Host": ("x",), "Upgrade": ("websocket",)}, False),
         *(("127.0.0.1", forwarded_as(name), False) for name in FORWARDED),
+        *(("127.0.0.1", {**forwarded_as(name), "Upgrade": ("websocket",)}, False) for name in FORWARDED),
     ],
 )
 def test_only_this_machine_itself_is_here(peer: str, given: dict[str, tuple[str, ...]], here: bool) -> None:
@@ -211,3 +215,10 @@ def test_a_key_that_cannot_be_part_of_a_path_or_can_be_guessed_is_refused(text: 
     with pytest.raises(ValueError, match="8 to 64"):
         key_in_path(text)
     assert key_in_path("of-the-school") == "of-the-school"
+
+
+def test_a_websocket_client_without_origin_is_a_program_whatever_its_host() -> None:
+    given = headers(Upgrade=("websocket",), Host=("evil.example",))
+    visitor = Visitors((), []).identify("127.0.0.1", "/", given)
+    assert visitor.page is Page.NONE
+    assert visitor.is_here
