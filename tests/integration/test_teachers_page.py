@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from neuroone.contract import topics
 from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.service import token_files
+from neuroone.service.token_files import Role
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
@@ -266,7 +268,10 @@ def test_downloads_equal_the_files(page, school):
 
 def test_the_token(school, browser, tmp_path):
     """With a token nothing is shown and nothing loaded without it; in the address it is taken and forgotten there."""
-    words = ("--token", TOKEN, "--no-open-here", "--recordings", str(school.folder))
+    watch = token_files.new_token("games", Role.WATCH)
+    token_files.add(tmp_path / "token", watch)
+    words = ["--token", TOKEN, "--token-file", str(tmp_path / "token"), "--no-open-here"]
+    words += ["--recordings", str(school.folder)]
     gateway = GatewayProgram(school.broker, *words, instance="with-token")
     gateway.start(school.peer)
     url = f"http://{LOOPBACK}:{gateway.port}/"
@@ -292,6 +297,16 @@ def test_the_token(school, browser, tmp_path):
             expect(page.locator("#token-dialog")).to_be_visible()
             page.goto(f"{url}#token={TOKEN}")
             expect(page.locator(".card")).to_have_count(STUDENTS)
+        with opened(browser, f"{url}#token={watch.token}") as page:
+            expect(page.locator(".card")).to_have_count(STUDENTS)
+            page.click("#start")
+            page.fill('#start-dialog [name="text"]', "7B")
+            page.keyboard.press("Enter")
+            expect(page.locator("#toast")).to_contain_text("sua senha só permite assistir")
+            page.click("nav [data-view=recordings]")
+            expect(page.locator("#recordings-state")).to_have_text(
+                "Sua senha só permite assistir. A do professor abre as gravações."
+            )
         with opened(browser, f"{url}?token={TOKEN}") as page:
             expect(page.locator(".card")).to_have_count(STUDENTS)
             assert TOKEN not in page.url

@@ -24,6 +24,8 @@ const TELL_PERIOD_S = 20;
 const ALARMS_SHOWN = 50;
 /** A marker that the broker has not taken by then is reported. */
 const ACK_WITHIN_MS = 5000;
+/** Why the gateway refuses a marker. */
+const MARKER_REFUSALS = ["not_a_teacher", "too_fast"];
 const SORTS = ["name", "seat", "need"];
 const SHOWS = ["all", "present", "need"];
 
@@ -73,6 +75,10 @@ function connect() {
     if (code === "no_token") {
       mine.stop(); // until somebody enters another one
       askToken();
+    } else if (MARKER_REFUSALS.includes(code)) {
+      for (const timer of markers.values()) clearTimeout(timer);
+      markers.clear();
+      toast(t(`marker.${code}`));
     } else {
       toast(message);
     }

@@ -58,7 +58,7 @@ export class RecordingsView {
       const answer = await fetch(`recordings?${wanted}`, { headers: credentials() });
       if (answer.ok) found = await answer.json();
       else if (answer.status === 401) this.#askToken();
-      if (!answer.ok) fault = answer.status === 404 ? "recordings.absent" : "recordings.fault";
+      if (!answer.ok) fault = { 403: "recordings.watch", 404: "recordings.absent" }[answer.status] ?? "recordings.fault";
       if (answer.status === 401) fault = "token.title";
     } catch {
       fault = "link.down";
