@@ -1,17 +1,21 @@
-"""Nothing lost and nothing doubled between phone and file, while the broker is killed or the gateway is stopped.
+"""Nothing lost and nothing doubled between phone and file, while programs are killed, ended or frozen.
 
     python -m bench.gateway_faults broker [--students 500] [--seconds 60]
     python -m bench.gateway_faults gateway
+    python -m bench.gateway_faults freeze [--students 200] [--frozen-seconds 20 60]
 
 ``broker``: kill -9 and a new start of the broker, five times; half of the students speak the first dialect.
 ``gateway``: SIGTERM and a new start of the gateway, five times; all students speak ``neuroone.v1`` and send again what
-was not acknowledged. Each sends two readings a second. Then every reading must be in the CSV files exactly once: the
-exit code says so.
+was not acknowledged. Each sends two readings a second.
+``freeze``: SIGSTOP of the gateway, the broker and the recorder, one after the other, for each of the times; half of the
+students speak the first dialect, and each sends one reading a second. No connection may end.
+Then every reading must be in the CSV files exactly once: the exit code says so.
 """
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import random
 import signal
@@ -26,8 +30,10 @@ import uvloop
 from bench.gateway import HOST, connect, free_port, text_frame
 from neuroone.up import brokers
 
-RATE_HZ = 2
+RATE_HZ = {"broker": 2, "gateway": 2, "freeze": 1}
 FAULTS = 5
+CALM_S = 8
+"""Between two freezes."""
 SETTLE_S = 60
 BANDS = ("theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
 
@@ -121,24 +127,29 @@ class Program:
         self.popen.send_signal(number)
         self.popen.wait(30)
 
+    def freeze(self, seconds):
+        self.popen.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self.popen.send_signal(signal.SIGCONT)
 
-async def load(phones, seconds, fault):
-    """Send at a steady rate for ``seconds``, with faults between, and go on until every phone has its acks."""
+
+async def load(phones, rate_hz, seconds, faults):
+    """Send at a steady rate for ``seconds``, with faults (time, call) between; go on until every phone has its acks."""
     staying = [asyncio.create_task(phone.stay()) for phone in phones]
     while not all(phone.client for phone in phones):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-    total = len(phones) * RATE_HZ * seconds
+    total = len(phones) * rate_hz * seconds
     began_s, sent = time.monotonic(), 0
-    faults_s = [seconds * (number + 0.5) / FAULTS for number in range(FAULTS)]
     failing = None
     while sent < total:
         now_s = time.monotonic() - began_s
-        for number in range(sent, min(int(now_s * len(phones) * RATE_HZ) + 1, total)):
+        for number in range(sent, min(int(now_s * len(phones) * rate_hz) + 1, total)):
             phones[number % len(phones)].send(number // len(phones))
             sent = number + 1
-        if faults_s and now_s >= faults_s[0]:
-            del faults_s[0]
-            failing = asyncio.create_task(asyncio.to_thread(fault))
+        if faults and now_s >= faults[0][0]:
+            failing = asyncio.create_task(asyncio.to_thread(faults.pop(0)[1]))
         await asyncio.sleep(0.005)
     if failing is not None:
         await failing
@@ -170,6 +181,16 @@ def missing_and_doubled(folder, phones):
     return missing, doubled
 
 
+def freezes(victims, frozen_seconds):
+    """Calls that freeze each program in turn, with their times, and how long that takes."""
+    faults, at_s = [], CALM_S
+    for victim in victims:
+        for seconds in frozen_seconds:
+            faults.append((at_s, functools.partial(victim.freeze, seconds)))
+            at_s += seconds + CALM_S
+    return faults, at_s
+
+
 def run(given, folder):
     port, mqtt = free_port(), free_port()
     found = brokers.find(given.broker_program)
@@ -182,7 +203,8 @@ def run(given, folder):
         programs.append(broker := Program(found.command(folder / "broker", HOST, mqtt), folder))
         while not brokers.answers(HOST, mqtt):
             time.sleep(0.05)
-        programs.append(Program([*python, "csv_recorder", "run", "--dir", str(data), "--broker", url], folder))
+        words = ["run", "--dir", str(data), "--broker", url]
+        programs.append(recorder := Program([*python, "csv_recorder", *words], folder))
         time.sleep(2)
         words = ["--host", HOST, "--ws-port", str(port), "--broker", url, "--instance", "bench"]
         programs.append(gateway := Program([*python, "ws_gateway", *words], folder))
@@ -192,9 +214,15 @@ def run(given, folder):
             victim.end(number)
             victim.start()
 
-        kinds = (OldPhone, NewPhone) if given.fault == "broker" else (NewPhone,)
+        if given.fault == "freeze":
+            victims = {"gateway": gateway, "broker": broker, "recorder": recorder}
+            faults, seconds = freezes([victims[name] for name in given.victims], given.frozen_seconds)
+        else:
+            seconds = given.seconds
+            faults = [(seconds * (number + 0.5) / FAULTS, fault) for number in range(FAULTS)]
+        kinds = (NewPhone,) if given.fault == "gateway" else (OldPhone, NewPhone)
         phones = [kinds[number % len(kinds)](port, number) for number in range(given.students)]
-        uvloop.run(load(phones, given.seconds, fault))
+        uvloop.run(load(phones, RATE_HZ[given.fault], seconds, faults))
         deadline_s = time.monotonic() + SETTLE_S
         while missing_and_doubled(data, phones)[0] and time.monotonic() < deadline_s:
             time.sleep(1)
@@ -204,22 +232,28 @@ def run(given, folder):
     missing, doubled = missing_and_doubled(data, phones)
     unacked = sum(not phone.is_done for phone in phones)
     sent = sum(len(phone.sent) for phone in phones)
+    returns = sum(phone.returns for phone in phones)
+    done = f"{given.fault} ended {FAULTS} times"
+    if given.fault == "freeze":
+        done = f"{', '.join(given.victims)} frozen for {', '.join(map(str, given.frozen_seconds))} s"
     print(
-        f"{given.fault} ({found.kind}) ended {FAULTS} times: {given.students} students, "
+        f"{done} ({found.kind}): {given.students} students, "
         f"{sent} readings sent, {missing} missing and {doubled} doubled in the files, "
-        f"{unacked} phones without their last ack, {sum(phone.returns for phone in phones)} reconnects",
+        f"{unacked} phones without their last ack, {returns} reconnects",
         flush=True,
     )
     if given.log:
         print((folder / "log").read_text(encoding="utf-8", errors="replace"))
-    return 1 if missing or doubled or unacked else 0
+    return 1 if missing or doubled or unacked or (given.fault == "freeze" and returns) else 0
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("fault", choices=("broker", "gateway"))
+    options.add_argument("fault", choices=RATE_HZ)
     options.add_argument("--students", type=int, default=500)
     options.add_argument("--seconds", type=int, default=60)
+    options.add_argument("--frozen-seconds", type=int, nargs="+", default=[20, 60])
+    options.add_argument("--victims", nargs="+", default=["gateway", "broker", "recorder"])
     options.add_argument("--broker-program", choices=brokers.KINDS)
     options.add_argument("--log", action="store_true", help="print what the programs said")
     given = options.parse_args()

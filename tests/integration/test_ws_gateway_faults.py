@@ -43,6 +43,14 @@ def test_every_reading_is_in_the_files_once(fault: str, kind: str) -> None:
 
 
 @pytest.mark.timeout(150)
+def test_every_reading_of_a_time_in_which_the_gateway_stood_still_is_in_the_files() -> None:
+    """SIGSTOP for 15 s: what the phones sent meanwhile arrives at once, in both dialects."""
+    words = ["--students", "20", "--victims", "gateway", "--frozen-seconds", "15", "--log"]
+    done = bench("gateway_faults", "freeze", *words)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(150)
 def test_hostile_clients_reach_no_file_and_harm_nobody() -> None:
     """Names like paths, topics and formulas, and invalid frames: a good client beside them loses nothing."""
     done = bench("gateway_limits", "hostile", "2000")
