@@ -7,9 +7,12 @@ soon as it is connected and ignores all replies; games parse every frame as JSON
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct, defstruct
+from msgspec.json import Decoder
+from msgspec.structs import asdict
 
 from neuroone.contract.errors import BadMessage, NeuroOneError
 from neuroone.contract.json import load_object
@@ -44,8 +47,7 @@ class BadFrame(NeuroOneError):
         self.seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StudentFrame:
+class StudentFrame(Struct, frozen=True, gc=False):
     """One reading as a student's app sends it; ``values`` has the contract's name of each of the ten numbers."""
 
     name: str | None
@@ -56,6 +58,21 @@ class StudentFrame:
     def is_blank(self) -> bool:
         """True if all ten numbers are 0: the app had no values yet."""
         return not any(self.values.values())
+
+
+_AppsFrame: Final = defstruct(
+    "_AppsFrame",
+    [
+        ("name", str),
+        ("code", str),
+        *((ours, Annotated[int, Meta(ge=0, le=_HIGHEST[theirs])]) for theirs, ours in VALUES.items()),
+    ],
+    rename={"name": "Nome", "code": "Codigo", **{ours: theirs for theirs, ours in VALUES.items()}},
+    forbid_unknown_fields=True,
+    gc=False,
+)
+"""The frame of the students' app: these twelve keys and no others. Every other frame is read key by key."""
+_apps_frame: Final = Decoder(_AppsFrame).decode
 
 
 def is_dash(message: bytes) -> bool:
@@ -69,6 +86,14 @@ def student_frame(message: bytes) -> StudentFrame:
     Missing numbers count as 0, a missing or empty name or code as None. A code may be a number: its decimal text
     counts. An object with none of the ten numbers is no reading: other programs' messages are objects too.
     """
+    try:
+        values = asdict(_apps_frame(message))
+    except (ValueError, RecursionError):
+        return _any_frame(message)
+    return StudentFrame(values.pop("name") or None, values.pop("code") or None, values)
+
+
+def _any_frame(message: bytes) -> StudentFrame:
     try:
         given = load_object(message)
     except BadMessage:

@@ -1,8 +1,9 @@
 """Limit how often one student's readings go to the broker; coalesce faster ones."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from msgspec import Struct
 
 from ws_gateway.dialects.first import StudentFrame
 from ws_gateway.token_bucket import TokenBucket
@@ -16,8 +17,7 @@ BACKLOG_MAX: Final = 120.0
 that hung for two minutes holds. With more, an app that floods could hide behind its pauses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True, gc=False):
     """A student's frame and the moment it arrived, also as ``arrived_s`` of the steady clock."""
 
     frame: StudentFrame
