@@ -19,7 +19,9 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
-from ws_gateway.websocket.connection import Connection, Dialects
+from ws_gateway.websocket.connection import Connection
+from ws_gateway.websocket.handshake import Dialects
+from ws_gateway.websocket.paced_reading import Turns
 
 FRAME = text_frame(json.dumps({"Nome": "s1234", "Codigo": "BENCH", "Att": 50, "Med": 50, "Delta": 123456}))
 TICK_S = 0.002
@@ -30,14 +32,18 @@ class FakeServer:
 
     def __init__(self):
         self.messages = 0
+        self.turns = Turns()
 
     def make(self):
-        return Connection(self, Dialects(max_size=8192, logger=SILENT))
+        return Connection(self, Dialects(max_size=8192, logger=SILENT), self.turns)
 
     def on_connect(self, connection):
         pass
 
     def on_request(self, connection, request):
+        pass
+
+    def on_first_message(self, connection):
         pass
 
     def on_open(self, connection, request):

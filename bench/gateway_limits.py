@@ -3,12 +3,17 @@
     python -m bench.gateway_limits idle [CONNECTIONS]
     python -m bench.gateway_limits hostile [FRAMES]
     python -m bench.gateway_limits stalled [SECONDS]
+    python -m bench.gateway_limits flood [CONNECTIONS] [SECONDS]
+    python -m bench.gateway_limits refused [REQUESTS]
+    python -m bench.gateway_limits return [CONNECTIONS]
+    python -m bench.gateway_limits silent [SOCKETS]
 
-Each runs a real gateway on a real broker, ``hostile`` with a recorder, and prints one line; the exit code says whether
-it holds what is promised.
+Each runs a real gateway on a real broker, ``hostile`` with a recorder, and prints a line for each measurement; the exit
+code says whether it holds what is promised.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import resource
@@ -21,7 +26,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.gateway import HOST, connect, free_port, text_frame, wait_until_open
+from bench.gateway import HOST, Client, connect, free_port, text_frame, wait_until_open
 from neuroone.contract import topics
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
@@ -35,6 +40,22 @@ IDLE_S = 45
 """Two rounds of pings."""
 IDLE_MAX_KIB = 20
 STALLED_MAX_MS = 50
+FLOODS = {
+    "pings": b"\x89\x80" + bytes(4),
+    "full pings": b"\x89\xfd" + bytes(4 + 125),
+    "pongs": b"\x8a\x80" + bytes(4),
+    "empty fragments": b"\x00\x80" + bytes(4),
+    "one-byte fragments": b"\x00\x81" + bytes(5),
+    "empty messages": b"\x81\x80" + bytes(4),
+    "readings": text_frame('{"Nome":"flood","Codigo":"F","Att":5}'),
+}
+FLOOD_BYTES = 256 * 1024
+RATE_HZ = 4
+ROUND_TRIP_MAX_MS = 100
+DASHBOARD_MAX_S = 1
+REFUSED_MAX_MIB = 30
+RETURN_MAX_S = 10
+REFUSED_AT_ONCE = 50
 
 
 @contextmanager
@@ -231,12 +252,214 @@ async def stalled(seconds):
         return stuck.lost and p99 <= STALLED_MAX_MS
 
 
+async def flood(connections, seconds):
+    """Whether others notice nothing of connections that send one kind of frame as fast as they can."""
+    held = True
+    with running() as (port, _, _):
+        for kind in FLOODS:
+            for count in sorted({1, connections}):
+                command = [sys.executable, "-m", "bench.gateway_limits", "pour", str(count), str(port)]
+                with subprocess.Popen([*command, kind.replace(" ", "_")], stdout=subprocess.PIPE) as pouring:  # noqa: ASYNC220
+                    await asyncio.to_thread(pouring.stdout.readline)
+                    latencies, joined_s = await others(port, seconds)
+                    pouring.kill()
+                p99 = sorted(latencies)[int(len(latencies) * 0.99)]
+                held &= p99 <= ROUND_TRIP_MAX_MS and max(joined_s) <= DASHBOARD_MAX_S
+                print(
+                    f"flood: {count:3} connections with {kind:18}: a student's round trip p99 {p99:7.1f} ms, "
+                    f"a new dashboard in within {max(joined_s):5.2f} s",
+                    flush=True,
+                )
+    return held
+
+
+async def others(port, seconds):
+    """Latencies of five students' readings in ms, and how long new dashboards took to get in."""
+    sent_at, latencies, joined_s = {}, [], []
+
+    def hear(text):
+        reading = json.loads(text)
+        sent_s = sent_at.pop((reading["Nome"], reading["Att"]), None)
+        if sent_s is not None:
+            latencies.append((time.perf_counter() - sent_s) * 1000)
+
+    async def join():
+        began_s, heard = time.perf_counter(), asyncio.Event()
+        late = await connect(port, lambda _: heard.set())
+        late.transport.write(text_frame("dash"))
+        late.transport.write(text_frame("?"))  # answered with an error
+        await heard.wait()
+        joined_s.append(time.perf_counter() - began_s)
+        late.transport.abort()
+
+    dashboard, students = await connect(port, hear), [await connect(port) for _ in range(5)]
+    dashboard.transport.write(text_frame("dash"))
+    joining, begin_s, sent = [], time.perf_counter(), 0
+    for number in range((seconds + 1) * RATE_HZ):
+        for place, student in enumerate(students):
+            if number >= RATE_HZ:  # in the first second their streams begin
+                sent_at[f"good{place}", number % 100] = time.perf_counter()
+                sent += 1
+            frame = json.dumps({"Nome": f"good{place}", "Codigo": "G", "Att": number % 100})
+            student.transport.write(text_frame(frame))
+            await asyncio.sleep(max(0, begin_s + (number + (place + 1) / 5) / RATE_HZ - time.perf_counter()))
+        if number % RATE_HZ == 0:
+            joining.append(asyncio.create_task(join()))
+    await asyncio.sleep(1)
+    latencies += [10_000.0] * (sent - len(latencies))
+    joined_s += [10.0 for task in joining if not task.done()]
+    for each in (dashboard, *students):
+        each.transport.abort()
+    return latencies, joined_s
+
+
+async def pour(connections, port, kind):
+    """Send frames of one kind as fast as the gateway takes them, and read what it answers."""
+    frame = FLOODS[kind.replace("_", " ")]
+    first = b"\x01\x80" + bytes(4) if "fragments" in kind else b""
+    loop, blob = asyncio.get_running_loop(), frame * (FLOOD_BYTES // len(frame))
+
+    async def one():
+        while True:
+            client = await connect(port)
+            client.transport.write(first)
+            while not client.lost:
+                if client.transport.get_write_buffer_size() < FLOOD_BYTES:
+                    client.transport.write(blob)
+                await asyncio.sleep(0.01)
+
+    tasks = [loop.create_task(one()) for _ in range(connections)]
+    await asyncio.sleep(1)
+    print("pouring", flush=True)
+    await asyncio.wait(tasks)
+
+
+def refusals():
+    """One request of every kind that is refused, by name; each as large as a request may be, and larger."""
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    key, version = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "Sec-WebSocket-Version: 13\r\n"
+    fill = "".join(f"X-{number}: {'x' * 7000}\r\n" for number in range(4))
+    good = upgrade + key + version
+    heads = {
+        "many headers": ("GET / HTTP/1.1", good + "a: b\r\n" * 200),
+        "long header": ("GET / HTTP/1.1", good + "a: " + "x" * 9000 + "\r\n"),
+        "headers of 0.8 MB": ("GET / HTTP/1.1", good + "".join(f"X-{n}: {'x' * 8000}\r\n" for n in range(100))),
+        "long line": ("GET /" + "x" * 9000 + " HTTP/1.1", good),
+        "no method": ("GET", good),
+        "other protocol": ("GET / SIP/2.0", good),
+        "no ASCII": ("GET /\xe9 HTTP/1.1", good),
+        "bad header": ("GET / HTTP/1.1", good + "no colon\r\n"),
+        "body": ("GET / HTTP/1.1", good + "Content-Length: 5\r\n"),
+        "chunks": ("GET / HTTP/1.1", good + "Transfer-Encoding: chunked\r\n"),
+        "POST": ("POST / HTTP/1.1", good),
+        "HTTP/1.0": ("GET / HTTP/1.0", good),
+        "bad address": ("GET //[ HTTP/1.1", good),
+        "no upgrade": ("GET / HTTP/1.1", "Upgrade: websocket\r\n" + key + version),
+        "bad upgrade": ("GET / HTTP/1.1", good.replace("websocket", "h2c", 1)),
+        "bad connection": ("GET / HTTP/1.1", good.replace("Connection: Upgrade", "Connection: a b")),
+        "no key": ("GET / HTTP/1.1", upgrade + version),
+        "bad key": ("GET / HTTP/1.1", upgrade + version + "Sec-WebSocket-Key: x\r\n"),
+        "short key": ("GET / HTTP/1.1", upgrade + version + "Sec-WebSocket-Key: AAAA\r\n"),
+        "two keys": ("GET / HTTP/1.1", good + key),
+        "no version": ("GET / HTTP/1.1", upgrade + key),
+        "old version": ("GET / HTTP/1.1", upgrade + key + "Sec-WebSocket-Version: 8\r\n"),
+        "two versions": ("GET / HTTP/1.1", good + version),
+        "bad subprotocol": ("GET / HTTP/1.1", good + "Sec-WebSocket-Protocol: a b\r\n"),
+        "two origins": ("GET / HTTP/1.1", good + "Origin: http://a\r\nOrigin: http://b\r\n"),
+        "two tokens": ("GET / HTTP/1.1", good + "Authorization: a\r\nAuthorization: b\r\n"),
+        "other page": ("GET /none HTTP/1.1", ""),
+    }
+    large = {name: f"{line}\r\nHost: x\r\n{fill}{headers}\r\n" for name, (line, headers) in heads.items()}
+    return {name: request.encode("latin-1") for name, request in large.items()}
+
+
+async def refused(requests):
+    """Whether refused requests of every kind leave no memory behind, and each is answered."""
+    held = True
+
+    async def ask(port, request):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(request)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = await reader.readline()
+            await reader.read()
+        writer.close()
+        return answer[9:12].decode()
+
+    with running() as (port, process, _):
+        begin_kib = resident_kib(process)
+        for name, request in refusals().items():
+            before_kib, answers = resident_kib(process), set()
+            for _ in range(0, requests, REFUSED_AT_ONCE):
+                answers |= set(await asyncio.gather(*(ask(port, request) for _ in range(REFUSED_AT_ONCE))))
+            grown_mib = (resident_kib(process) - before_kib) / 1024
+            held &= grown_mib <= REFUSED_MAX_MIB and all(answers)
+            print(f"refused: {requests} of {name:20} {' '.join(sorted(answers)):12} {grown_mib:+6.1f} MiB", flush=True)
+        all_mib = (resident_kib(process) - begin_kib) / 1024
+        print(f"refused: all of them {all_mib:+.1f} MiB")
+    return held and all_mib <= REFUSED_MAX_MIB
+
+
+async def come_back(connections):
+    """Whether a school gets in whose phones all come back within two seconds."""
+
+    async def come(port, after_s):
+        await asyncio.sleep(after_s)
+        began_s = time.perf_counter()
+        client = await connect(port)
+        return client, time.perf_counter() - began_s
+
+    with running() as (port, _, _):
+        coming = [come(port, 2 * number / connections) for number in range(connections)]
+        came = await asyncio.gather(*coming, return_exceptions=True)
+        entered = [each[1] for each in came if isinstance(each, tuple)]
+        print(f"return: {len(entered)} of {connections} in, the slowest after {max(entered):.2f} s")
+        return len(entered) == connections and max(entered) <= RETURN_MAX_S
+
+
+async def silent(sockets):
+    """Whether a client gets in beside that many silent ones of its address: clients, and sockets without a request."""
+    with running() as (port, _, _):
+        script = [sys.executable, "-m", "bench.gateway_limits", "hold", str(sockets), str(port)]
+        with subprocess.Popen(script, stdout=subprocess.PIPE) as holding:  # noqa: ASYNC220
+            await asyncio.to_thread(holding.stdout.readline)
+            latencies, joined_s = await others(port, 5)
+            holding.kill()
+    print(f"silent: {sockets} silent sockets; p99 {max(latencies):.1f} ms, a new dashboard in {max(joined_s):.2f} s")
+    return max(latencies) <= ROUND_TRIP_MAX_MS and max(joined_s) <= DASHBOARD_MAX_S
+
+
+async def hold(sockets, port):
+    """Open silent clients, as many as the gateway lets in, and go on trying."""
+    clients, refused_in_a_row = [], 0
+    while len(clients) < sockets and refused_in_a_row < 5:
+        came = await asyncio.gather(*(connect(port) for _ in range(100)), return_exceptions=True)
+        opened = [each for each in came if isinstance(each, Client)]
+        clients += opened
+        refused_in_a_row = 0 if opened else refused_in_a_row + 1
+    await asyncio.sleep(11)  # as long as they must be silent to make room
+    print(len(clients), flush=True)
+    await asyncio.sleep(600)
+
+
 def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    what = {"idle": (idle, 10_000), "sit": (sit, 0, 0), "hostile": (hostile, 100_000), "stalled": (stalled, 30)}
+    what = {
+        "idle": (idle, 10_000),
+        "sit": (sit, 0, 0),
+        "hostile": (hostile, 100_000),
+        "stalled": (stalled, 30),
+        "flood": (flood, 20, 10),
+        "pour": (pour, 0, 0, ""),
+        "refused": (refused, 1000),
+        "return": (come_back, 5000),
+        "silent": (silent, 19_000),
+        "hold": (hold, 0, 0),
+    }
     run, *numbers = what[sys.argv[1]]
-    given = [int(word) for word in sys.argv[2:]]
+    given = [int(word) if word.isdecimal() else word for word in sys.argv[2:]]
     sys.exit(0 if uvloop.run(run(*given, *numbers[len(given) :])) else 1)
 
 

@@ -134,12 +134,12 @@ class Service:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         self._stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
-        allow_many_files()  # every connection is one
+        files_max = allow_many_files()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         # Listen before the broker is told that the gateway is online.
-        await self._server.listen(self._given.host, self._given.ws_port)
-        log.info("listening on port %d of %s", self._given.ws_port, self._given.host)
+        await self._server.listen(self._given.host, self._given.ws_port, files_max)
+        log.info("listening on port %d of %s", self._given.ws_port, ", ".join(self._given.host))
         self._client.start()
         timers = [
             asyncio.create_task(self._every(period_s, call))

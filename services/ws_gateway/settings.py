@@ -11,7 +11,12 @@ from ws_gateway.visitors import Network, key_in_path, networks
 class Settings(BusSettings):
     """Options of ``ws-gateway``."""
 
-    host: str = setting("0.0.0.0", str, "Address that the WebSocket server listens on.")  # noqa: S104 (phones)
+    host: tuple[str, ...] = setting(
+        ("0.0.0.0",),  # noqa: S104 (phones)
+        str,
+        "Address that the WebSocket server listens on; :: listens on every address, IPv4 and IPv6.",
+        many=True,
+    )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
     reading_rate: float = setting(
         5.0, decimal(0.1, 1000), "Readings a second that one student may send; faster ones are coalesced to this rate."

@@ -22,8 +22,8 @@ class TokenBucket:
         """Return True if one more is allowed now."""
         return self.balance(now_s) >= 1
 
-    def spend(self, now_s: float) -> float:
-        """Count one more, and return the seconds until it is allowed (0 for at once)."""
-        self.balance(now_s)
-        self._tokens -= 1
-        return max(0.0, -self._tokens / self._rate_hz)
+    def spend(self, now_s: float, cost: float = 1) -> float:
+        """Count one more, or something of that cost, and return the seconds until it is allowed (0 for at once)."""
+        tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_hz) - cost
+        self._tokens, self._at_s = tokens, now_s
+        return 0.0 if tokens >= 0 else -tokens / self._rate_hz

@@ -50,7 +50,7 @@ def ask(gateway: GatewayProgram, path: str, method: str = "GET", **headers: str)
 
 
 def test_pages_over_http(gateway):
-    """GET and HEAD of a page, 304 if it is unchanged, the token for recordings, and a hint at unknown paths."""
+    """GET and HEAD of a page, 304 if it is unchanged, the token for recordings, and 404 at unknown paths."""
     status, headers, body = ask(gateway, "/")
     assert (status, len(body)) == (200, int(headers["Content-Length"]))
     assert ask(gateway, "/?token=secret#x")[2] == body
@@ -62,7 +62,7 @@ def test_pages_over_http(gateway):
     assert [file["file"] for file in listed["files"]] == ["Ana.csv", "Big.csv"]
     assert ask(gateway, "/recordings/files/Ana.csv?token=secret")[2] == b"Att\n85\n"
     assert ask(gateway, "/recordings/files/..%2f.token", Authorization="Bearer secret")[0] == 404
-    assert ask(gateway, "/nothing")[0] == 426
+    assert ask(gateway, "/nothing")[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/student", "/page/main.js", "/recordings", "/recordings/files/Ana.csv", "/x"])

@@ -227,7 +227,7 @@ async def test_the_health_pages(start_gateway):
     assert (await page("/healthz")).startswith("HTTP/1.1 200")
     assert (await page("/readyz")).startswith("HTTP/1.1 200")
     assert "neuroone_gateway_readings_total 0.0" in await page("/metrics")
-    assert (await page("/nothing")).startswith("HTTP/1.1 426")
+    assert (await page("/nothing")).startswith("HTTP/1.1 404")
 
 
 async def test_watching_needs_the_token(tmp_path: Path, start_gateway, client):

@@ -1,8 +1,8 @@
 """Answer browsers, health checks and Prometheus on the port of the WebSocket server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,12 +13,11 @@ from websockets.http11 import Request, Response
 from neuroone.service.metrics import CONTENT_TYPE
 from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.visitors import Visitor
-from ws_gateway.websocket.connection import Connection
+from ws_gateway.websocket.connection import Connection, StreamedResponse
+from ws_gateway.websocket.handshake import METHODS
 
-DOWNLOADS_MAX: Final = 2
-"""Downloads at a time, each of which is held in memory; others wait."""
-DOWNLOAD_TIMEOUT_S: Final = 300.0
-"""64 MiB over a classroom's Wi-Fi at 2 Mbit/s."""
+DOWNLOADS_MAX: Final = 32
+"""Downloads at a time; each takes up to 1 MB of memory, most of them 0.2 MB. More are asked to come again."""
 
 
 class HttpHandler:
@@ -35,10 +34,17 @@ class HttpHandler:
         self._downloads = downloads
         self._readiness = readiness
         self._metrics = metrics
-        self._download_slots = asyncio.Semaphore(DOWNLOADS_MAX)
+        self._loading = 0
+        self._streaming: weakref.WeakSet[StreamedResponse] = weakref.WeakSet()
 
     def on_request(self, connection: Connection, request: Request, visitor: Visitor) -> Awaitable[Response] | Response:
         """Answer a request; a download is loaded in the background."""
+        if request.method not in METHODS:
+            return connection.text_response(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n")
+        if "Sec-WebSocket-Key" in request.headers:  # a proxy on the way has taken the header Upgrade off
+            response = connection.text_response(HTTPStatus.UPGRADE_REQUIRED, "The header Upgrade is missing.\n")
+            response.headers["Upgrade"] = "websocket"
+            return response
         path = urlsplit(request.path).path
         if path == "/healthz":
             return connection.text_response(HTTPStatus.OK, "ok\n")
@@ -50,19 +56,31 @@ class HttpHandler:
             return Response(HTTPStatus.OK, "OK", headers, text)
         if path.split("/", 2)[1:2] == ["recordings"]:
             refusal = self._downloads.refuse(visitor)
-            return self._load(connection, request) if refusal is None else _for_method(refusal, request)
-        page = self._pages.get(path, request.headers.get("If-None-Match"))
-        if page is not None:
-            return _for_method(page, request)
-        return connection.text_response(
-            HTTPStatus.UPGRADE_REQUIRED, "There is no such page. This is a WebSocket server: connect to ws://.\n"
+            return refusal or self._load(connection, request)
+        return self._pages.get(path, request.headers.get("If-None-Match")) or connection.text_response(
+            HTTPStatus.NOT_FOUND, "There is no such page.\n"
         )
 
     async def _load(self, connection: Connection, request: Request) -> Response:
-        connection.extend_timeout(DOWNLOAD_TIMEOUT_S)
-        async with self._download_slots:
-            return _for_method(await asyncio.to_thread(self._downloads.load, request.path), request)
+        if self._loading + len(self._streaming) >= DOWNLOADS_MAX:
+            response = connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "Too many downloads: try again.\n")
+            response.headers["Retry-After"] = "30"
+            return response
+        self._loading += 1
+        try:
+            response = await asyncio.to_thread(self._downloads.load, request.path)
+        finally:
+            self._loading -= 1
+        if isinstance(response, StreamedResponse):
+            self._streaming.add(response)
+            if "Content-Length" not in response.headers and request.protocol == "HTTP/1.1":
+                response.headers["Transfer-Encoding"] = "chunked"
+                response.pieces = _chunked(response.pieces)
+        return response
 
 
-def _for_method(page: Response, request: Request) -> Response:
-    return replace(page, body=b"") if request.method == "HEAD" else page
+def _chunked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Frame pieces of a body of unknown length, so that the client notices when its end is missing."""
+    for piece in pieces:
+        yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"

@@ -1,8 +1,10 @@
 """Serve the teacher's page, the student's test page and downloads of recordings."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -11,8 +13,10 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from ws_gateway.access import Grant
-from ws_gateway.http.recordings import Recordings, TooLarge, wanted
+from ws_gateway.http.pieces import of_file
+from ws_gateway.http.recordings import Recordings, wanted
 from ws_gateway.visitors import Visitor
+from ws_gateway.websocket.connection import StreamedResponse
 
 PAGE: Final = Path(__file__).parents[1] / "page"
 CLIENT: Final = "neuroone.js"
@@ -83,13 +87,13 @@ class Downloads:
                 case []:
                     return self._list(self._recordings, query)
                 case ["files", name]:
-                    return _download("text/csv; charset=utf-8", name, self._recordings.file(name))
+                    size_bytes, pieces = self._recordings.file(name)
+                    return _streamed("text/csv; charset=utf-8", pieces, size_bytes, name)
                 case ["sessions", date, name] if name.endswith(".zip"):
-                    return _download("application/zip", f"{date}_{name}", self._recordings.session(date, name[:-4]))
+                    pieces = self._recordings.session(date, name[:-4])
+                    return _streamed("application/zip", pieces, name=f"{date}_{name}")
         except (KeyError, UnicodeDecodeError):
             pass
-        except TooLarge as error:
-            return _text_page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}\n")
         except OSError as error:
             return _text_page(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
         return _text_page(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
@@ -100,7 +104,7 @@ class Downloads:
         except ValueError as error:
             return _text_page(HTTPStatus.BAD_REQUEST, f"{error}\n")
         body = recordings.listing() if of_page is None else recordings.page(of_page)
-        return _page(HTTPStatus.OK, "application/json", body)
+        return _streamed("application/json", of_file(io.BytesIO(body), len(body)), len(body))
 
 
 def _static_page(file: Path) -> Response:
@@ -109,8 +113,16 @@ def _static_page(file: Path) -> Response:
     return _page(HTTPStatus.OK, TYPES[file.suffix], body, {"Cache-Control": "no-cache", "ETag": etag})
 
 
-def _download(kind: str, name: str, body: bytes) -> Response:
-    return _page(HTTPStatus.OK, kind, body, {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"})
+def _streamed(kind: str, pieces: Iterator[bytes], size_bytes: int | None = None, name: str | None = None) -> Response:
+    first = next(pieces, b"")  # a file that cannot be read is noticed before the answer begins
+    page = _page(HTTPStatus.OK, kind, b"")
+    del page.headers["Content-Length"]
+    if size_bytes is not None:
+        page.headers["Content-Length"] = str(size_bytes)
+    if name is not None:
+        page.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    all_pieces = chain((first,) if first else (), pieces)
+    return StreamedResponse(page.status_code, page.reason_phrase, page.headers, pieces=all_pieces)
 
 
 def _text_page(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Response:

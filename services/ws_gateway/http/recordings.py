@@ -1,13 +1,12 @@
-"""Read the recorder's directory: list it, and load one student's file or one session as a ZIP.
+"""Read the recorder's directory: list it, and read one student's file or one session as a ZIP, in pieces.
 
 docs/recordings.md describes the files. Only what the list names is served.
 """
 
 import csv
-import io
 import json
+import os
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
-from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.files import CLOSED, INDEX, PART, READINGS, SESSIONS, SIDECAR, search_key
+from ws_gateway.http import pieces
 from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, scanned
 
 PAGE: Final = 50
@@ -33,10 +32,6 @@ SESSIONS_MAX: Final = 500
 """Newest sessions in the list without pages, which older pages ask for: two school days of ten classes."""
 FILES_MAX: Final = 5_000
 """Students' files in that list: more than a school has students."""
-DOWNLOAD_MAX_BYTES: Final = 64 * 1024 * 1024
-"""A download is held in memory. Six hours of a session with raw samples; longer ones must be copied on the server."""
-COMPRESSION_LEVEL: Final = 1
-"""A higher level takes three times as long for a tenth less: the files are rows of digits."""
 
 _WHOLE: Final = re.compile(f"-?[0-9]{{1,{PAGE_NUMBER_MAX_CHARS}}}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -44,10 +39,6 @@ _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "
 
 
 T = TypeVar("T")
-
-
-class TooLarge(NeuroOneError):
-    """The download would take too much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +112,20 @@ class Recordings:
             }
         )
 
-    def file(self, name: str) -> bytes:
-        """Load a student's file. Raises KeyError for one that is not listed, TooLarge, OSError."""
-        entry = self._files()[name]
-        _limit(entry.stat().st_size)
-        return Path(entry.path).read_bytes()
+    def file(self, name: str) -> tuple[int, Iterator[bytes]]:
+        """Open a student's file: its size now, and its pieces. Raises KeyError for one that is not listed, OSError."""
+        opened = Path(self._files()[name].path).open("rb")
+        size_bytes = os.fstat(opened.fileno()).st_size
+        return size_bytes, pieces.of_file(opened, size_bytes)
 
-    def session(self, date: str, name: str) -> bytes:
-        """Load all files of a session as a ZIP. Raises KeyError for one that is not listed, TooLarge, OSError."""
+    def session(self, date: str, name: str) -> Iterator[bytes]:
+        """Pack all files of a session as a ZIP, in pieces. Raises KeyError for one that is not listed, and OSError."""
         days = {each.name for each in scanned(self._folder / SESSIONS) if _is_folder(each)}
         if not _DATE.fullmatch(date) or date not in days:
             raise KeyError(date)
-        return _zipped({each.name: each for each in scanned(self._folder / SESSIONS / date) if _is_folder(each)}[name])
+        session = {each.name: each for each in scanned(self._folder / SESSIONS / date) if _is_folder(each)}[name]
+        files = sorted((each for each in scanned(Path(session.path)) if _is_file(each)), key=lambda each: each.name)
+        return pieces.of_zip({f"{session.name}/{each.name}": Path(each.path) for each in files})
 
     def _files(self) -> dict[str, DirEntry[str]]:
         files = (each for each in scanned(self._folder) if each.name.endswith(".csv") and _is_file(each))
@@ -201,19 +194,3 @@ def _rows(file: DirEntry[str]) -> int:
     with suppress(OSError), Path(file.path).open("rb") as opened:
         return max(0, sum(piece.count(b"\n") for piece in iter(lambda: opened.read(1 << 20), b"")) - 1)
     return 0
-
-
-def _zipped(session: DirEntry[str]) -> bytes:
-    files = sorted((each for each in scanned(Path(session.path)) if _is_file(each)), key=lambda each: each.name)
-    _limit(sum(each.stat().st_size for each in files))
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
-        for each in files:
-            archive.write(each.path, f"{session.name}/{each.name}")
-    return packed.getvalue()
-
-
-def _limit(size_bytes: int) -> None:
-    if size_bytes > DOWNLOAD_MAX_BYTES:
-        megabytes = DOWNLOAD_MAX_BYTES // 1024 // 1024
-        raise TooLarge(f"This has more than {megabytes} MB: copy it from the recorder's directory on the server.")

@@ -141,7 +141,7 @@ export class RecordingsView {
       const answer = await fetch(path, { headers: credentials() });
       if (!answer.ok) {
         if (answer.status === 401) this.#askToken();
-        throw new Error(answer.status === 413 ? "recordings.large" : "recordings.fault");
+        throw new Error(answer.status === 503 ? "recordings.busy" : "recordings.fault");
       }
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await answer.blob());

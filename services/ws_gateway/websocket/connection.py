@@ -8,17 +8,18 @@ queue, a future and a task for each message: twice the CPU, and several times th
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import Event, State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.protocol import State
 
-from ws_gateway.dialects.v1 import SUBPROTOCOL
+from ws_gateway.websocket.handshake import Dialects, refusal_response
+from ws_gateway.websocket.messages import FragmentedMessage
+from ws_gateway.websocket.paced_reading import CONTROL_MESSAGES, PacedReader, Turns
 
 if TYPE_CHECKING:  # these two import this module
     from ws_gateway.dialects.handlers import ClientHandler
@@ -33,52 +34,51 @@ CLOSE_TIMEOUT_S: Final = 5.0
 SEND_BUFFER_BYTES: Final = 32 * 1024
 """What may wait in the connection; the rest waits in the send queue, where it can be conflated."""
 
+PROGRESS_TIMEOUT_S: Final = 30.0
+"""A download of which the client has taken nothing (one piece of it, 64 KiB) for so long ends."""
+
 log = logging.getLogger(__name__)
 
 
-class Dialects(ServerProtocol):
-    """The WebSocket protocol: the new dialect for clients that offer it, the first one for all others."""
+@dataclass(eq=False)
+class StreamedResponse(Response):
+    """A response whose body comes in pieces, as fast as the client takes them. Each is made in a thread."""
 
-    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """Return the new dialect if the client offers it."""
-        return next((each for each in subprotocols if each == SUBPROTOCOL), None)
+    pieces: Iterator[bytes] = field(default_factory=lambda: iter(()))
+    __hash__ = object.__hash__  # so that those under way can be counted
 
 
-class Connection(asyncio.Protocol):
+class Connection(PacedReader):
     """One TCP connection of the server, in asyncio's callbacks. While ``is_ignoring``, messages are dropped."""
 
     __slots__ = (
         "_answer",
         "_client",
-        "_close_timeout_s",
-        "_fragments",
-        "_held_events",
+        "_drained",
+        "_fragmented",
         "_is_closing",
-        "_is_full",
         "_is_pinged",
-        "_pause",
         "_protocol",
         "_server",
         "_timer",
-        "_transport",
         "_unsent_bytes",
         "is_ignoring",
+        "is_silent",
     )
 
-    def __init__(self, server: "Server", protocol: ServerProtocol) -> None:
+    def __init__(self, server: "Server", protocol: Dialects, turns: Turns) -> None:
+        super().__init__(turns)
         self._server = server
         self._protocol = protocol
         self._client: ClientHandler | None = None
-        self._held_events: list[Event] = []
-        self._fragments = b""
+        self._fragmented: FragmentedMessage | None = None
         self._answer: asyncio.Task[None] | None = None
-        self._pause: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event | None = None
         self.is_ignoring = False
+        self.is_silent = True
         self._is_closing = False
-        self._is_full = False
         self._is_pinged = False
         self._unsent_bytes = 0
-        self._close_timeout_s = CLOSE_TIMEOUT_S
 
     @property
     def peer(self) -> str:
@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
 
     def text_response(self, status: HTTPStatus, text: str) -> Response:
         """Make a short answer to a request."""
-        return self._protocol.reject(status, text)
+        return refusal_response(self._protocol, status, text)
 
     def close(self, code: int, reason: str = "") -> None:
         """Drop all messages from now on, and close the WebSocket connection with a code. Idempotent."""
@@ -121,42 +121,33 @@ class Connection(asyncio.Protocol):
             self._protocol.send_close(code, reason)
             self._flush()
 
+    def end(self, code: int, reason: str) -> None:
+        """Close the WebSocket connection with a code, and do not wait for the client to close its end."""
+        self.close(code, reason)
+        self._transport.close()
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self._transport.abort()
 
-    def extend_timeout(self, time_s: float) -> None:
-        """Allow this long to make the answer, and again to send it."""
-        self._close_timeout_s = time_s
-        self._start_timer(time_s, self.abort)
-
-    def pause_reading(self, time_s: float) -> None:
-        """Read nothing for this long, and handle nothing that was read already."""
-        if self._pause is None:
-            self._pause = asyncio.get_running_loop().call_later(time_s, self._resume_reading)
-            self._update_reading()
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
-        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
         self._transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(OPEN_TIMEOUT_S, self.abort)
         self._server.on_connect(self)
 
-    def data_received(self, data: bytes) -> None:  # noqa: D102
-        self._protocol.receive_data(data)
-        self._on_events(self._protocol.events_received())
-        if not self._unsent_bytes:
-            self._flush()
-
-    def eof_received(self) -> None:  # noqa: D102
+    def eof_received(self) -> bool:  # noqa: D102
+        if self._answer is not None and not self._answer.done():
+            return True  # a client that has asked for a download and closed its end; the answer ends the connection
         self._protocol.receive_eof()
         self._flush()
+        self._end_soon()  # the transport closes itself once it has sent everything, which a client may never take
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        super().connection_lost(exc)
         self.is_ignoring = True
         self._timer.cancel()
-        if self._pause is not None:
-            self._pause.cancel()
         if self._answer is not None:
             self._answer.cancel()
         self._protocol.receive_eof()
@@ -168,28 +159,38 @@ class Connection(asyncio.Protocol):
             client.on_close()
         self._server.on_close(self)
 
-    def pause_writing(self) -> None:  # noqa: D102
-        self._is_full = True
-        self._update_reading()
-
     def resume_writing(self) -> None:  # noqa: D102
-        self._is_full = False
-        self._update_reading()
+        super().resume_writing()
+        if self._drained is not None:
+            self._drained.set()
         if self._client is not None:
             self._client.resume()
 
-    def _on_events(self, events: list[Event]) -> None:
-        for number, event in enumerate(events):
-            if self._pause is not None:
-                self._held_events = events[number:]
-                return
+    def _on_piece(self, piece: bytes) -> int:
+        protocol = self._protocol
+        if protocol.eof_sent:  # the connection is at its end: nothing of it counts any more
+            return CONTROL_MESSAGES
+        protocol.receive_data(piece)
+        events = protocol.events_received()
+        messages = 0
+        for event in events:
             if isinstance(event, Frame):
-                self._on_frame(event)
+                messages += self._on_frame(event)
             elif isinstance(event, Request):
                 self._on_request(event)
+        if protocol.refused_status is not None:  # then this was the last piece
+            self._server.on_bad_handshake(protocol.refused_status)
+        if protocol.writes and not self._unsent_bytes:
+            self._flush()
+        return messages or CONTROL_MESSAGES
 
     def _on_request(self, request: Request) -> None:
-        answer = self._server.on_request(self, request)
+        answer: Awaitable[Response] | Response | None
+        try:
+            answer = self._server.on_request(self, request)
+        except Exception:  # a fault of ours ends this one connection only
+            log.exception("a fault while answering a request")
+            answer = self._fault_response()
         if isinstance(answer, Awaitable):
             self._timer.cancel()
             self._answer = asyncio.ensure_future(self._respond_later(request, answer))
@@ -200,12 +201,47 @@ class Connection(asyncio.Protocol):
         try:
             response = await answer
         except Exception:  # a fault of ours ends this one connection only
-            log.exception("a fault while answering a browser")
-            response = self.text_response(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway made a mistake; its log says more.\n"
-            )
-        if not self._transport.is_closing():
+            log.exception("a fault while answering a request")
+            response = self._fault_response()
+        if self._transport.is_closing() or self._protocol.eof_sent:
+            return
+        if isinstance(response, StreamedResponse) and request.method != "HEAD":
+            await self._stream(response)
+        else:
             self._respond(request, response)
+
+    async def _stream(self, response: StreamedResponse) -> None:
+        """Send a response with its body; drop the connection if the client takes too little of it, or on a fault."""
+        self._drained = asyncio.Event()
+        self._protocol.send_response(response)
+        head, *_ = self._protocol.data_to_send()  # what follows would close our end before the body
+        self._transport.write(head)
+        try:
+            while piece := await asyncio.to_thread(next, response.pieces, b""):
+                self._transport.write(piece)
+                await self._drain()
+        except TimeoutError:
+            log.info("a client took nothing of a download for %.0f s", PROGRESS_TIMEOUT_S)
+            self.abort()
+            return
+        except Exception:  # a file that cannot be read, or a fault of ours: the client notices that the end is missing
+            log.exception("a download ended early")
+            self.abort()
+            return
+        if not self._transport.is_closing():
+            with contextlib.suppress(OSError, RuntimeError):
+                self._transport.write_eof()
+            self._end_soon()
+
+    async def _drain(self) -> None:
+        """Wait until the client has taken most of what was written. Raises TimeoutError."""
+        while self._is_full and self._drained is not None:
+            self._drained.clear()
+            async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+                await self._drained.wait()
+
+    def _fault_response(self) -> Response:
+        return self.text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway made a mistake; its log says more.\n")
 
     def _respond(self, request: Request, response: Response | None) -> None:
         if self._protocol.eof_sent:  # invalid bytes followed the request, and the library has closed the connection
@@ -214,6 +250,8 @@ class Connection(asyncio.Protocol):
             response = self._protocol.accept(request)
             if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
                 self._server.on_bad_handshake(response.status_code)
+        elif request.method == "HEAD":
+            response = replace(response, body=b"")
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is State.OPEN:
@@ -222,14 +260,42 @@ class Connection(asyncio.Protocol):
         else:
             self.is_ignoring = True
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _on_frame(self, frame: Frame) -> int:
+        """Handle a frame; return as how many messages it counts."""
+        is_whole = frame.fin and (frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY)
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
-        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT) and not self.is_ignoring:
-            message = self._fragments + bytes(frame.data)
-            self._fragments = b"" if frame.fin else message
-            if frame.fin and self._client is not None:
-                self._client.on_message(message)
+        elif frame.opcode <= Opcode.BINARY and not self.is_ignoring:
+            try:
+                message = self._message_of(frame) if is_whole else self._add_fragment(frame)
+            except UnicodeDecodeError:
+                self.is_ignoring = True
+                self._protocol.fail(CloseCode.INVALID_DATA, "text must be UTF-8")
+            else:
+                if message is not None and self._client is not None:
+                    if self.is_silent:
+                        self.is_silent = False
+                        self._server.on_first_message(self)
+                    self._client.on_message(message)
+        return 1 if is_whole else CONTROL_MESSAGES
+
+    def _message_of(self, frame: Frame) -> bytes:
+        """Return the message of a frame that is all of it. Raises UnicodeDecodeError."""
+        message = bytes(frame.data)
+        if frame.opcode is Opcode.TEXT:
+            message.decode()
+        return message
+
+    def _add_fragment(self, frame: Frame) -> bytes | None:
+        """Return the message that ends with this frame, if one does. Raises UnicodeDecodeError."""
+        if frame.opcode is not Opcode.CONT:
+            self._fragmented = FragmentedMessage(frame.opcode)
+        if self._fragmented is None:  # the message began while messages were ignored
+            return None
+        message = self._fragmented.add(frame)
+        if frame.fin:
+            self._fragmented = None
+        return message
 
     def _ping(self) -> None:
         if self._is_pinged:
@@ -251,27 +317,16 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError, RuntimeError):  # the other end may be gone
                 self._transport.write_eof()
         if self._protocol.close_expected():
-            if not self._is_closing:
-                self.is_ignoring = self._is_closing = True
-                self._start_timer(self._close_timeout_s, self.abort)
+            self._end_soon()
         elif not self._is_full and self._client is not None:
             self._client.resume()
+
+    def _end_soon(self) -> None:
+        """Give the other side time to take what was sent and to close its end."""
+        if not self._is_closing:
+            self.is_ignoring = self._is_closing = True
+            self._start_timer(CLOSE_TIMEOUT_S, self.abort)
 
     def _start_timer(self, time_s: float, then: Callable[[], None]) -> None:
         self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(time_s, then)
-
-    def _resume_reading(self) -> None:
-        self._pause = None
-        held, self._held_events = self._held_events, []
-        self._on_events(held)
-        self._update_reading()
-
-    def _update_reading(self) -> None:
-        """Stop reading while the client takes nothing (even pongs need room) or while paused."""
-        if self._transport.is_closing():
-            return
-        if self._is_full or self._pause is not None:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Awaitable
+import socket
+import time
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
@@ -15,12 +17,18 @@ from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub, V1Han
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.visitors import Visitor, Visitors
-from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection, Dialects
+from ws_gateway.websocket.admission import FILES_RESERVED, Admission
+from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection
+from ws_gateway.websocket.handshake import Dialects
+from ws_gateway.websocket.paced_reading import Turns
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
 """A reading has 200 bytes; the rest is room for a long name."""
-ACCEPT_QUEUE_MAX: Final = 1024
-"""Connections that may wait to be accepted: a school comes back at once."""
+ACCEPT_QUEUE_MAX: Final = 4096
+"""Connections that may wait to be accepted: a school comes back at once. Linux allows no more by default."""
+ALL_IPV6: Final = "::"
+SINGLE_HEADERS: Final = ("Host", "Origin", "Authorization", "If-None-Match", "Sec-WebSocket-Key")
+"""Headers that a request may have once; with two of one it is not clear what the client means."""
 
 _LIBRARY_LOG: Final = logging.getLogger("ws_gateway.websockets")
 _LIBRARY_LOG.setLevel(logging.CRITICAL)  # below that it would log what clients send, and every port scan
@@ -39,12 +47,11 @@ class Server:
     ) -> None:
         self._hub = hub
         self._http = http
-        self._clients_per_address = clients_per_address
         self._visitors = visitors
-        self._addresses: Counter[str] = Counter()
-        hub.connections_of = self._addresses.__getitem__
-        self._connections: dict[Connection, str | None] = {}
-        self._listener: asyncio.Server | None = None
+        self._turns = Turns()
+        self._admission = Admission(clients_per_address, time.monotonic)
+        hub.connections_of = self._admission.clients_of
+        self._listeners: list[asyncio.Server] = []
         self._empty = asyncio.Event()
         self._empty.set()
         self.is_stopping = False
@@ -52,54 +59,56 @@ class Server:
     @property
     def clients(self) -> int:
         """WebSocket clients that are connected now."""
-        return self._addresses.total()
+        return self._admission.clients
 
-    async def listen(self, host: str, port: int) -> None:
-        """Start to accept connections. Raises SettingsError if the address cannot be used."""
-        try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self, Dialects(max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG)),
-                host,
-                port,
+    async def listen(self, hosts: Sequence[str], port: int, files_max: int) -> None:
+        """Start to accept connections; each is one open file. Raises SettingsError if an address cannot be used."""
+        self._admission.connections_max = max(1, files_max - FILES_RESERVED)
+        for each in listening_sockets(hosts, port):
+            listener = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self, Dialects(max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG), self._turns),
+                sock=each,
                 backlog=ACCEPT_QUEUE_MAX,
             )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SettingsError(
-                (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
-            ) from None
+            self._listeners.append(listener)
 
     def stop_accepting(self) -> None:
         """Refuse new clients, and ignore messages from the present ones."""
         self.is_stopping = True
-        for connection in self._connections:
+        for connection in self._admission:
             connection.is_ignoring = True
 
     async def close(self) -> None:
         """Close every connection with the code that asks clients to come again."""
-        if self._listener is None:
-            return
-        self._listener.close()
-        for connection, address in tuple(self._connections.items()):
-            if address is None:
-                connection.abort()
-            else:
+        for listener in self._listeners:
+            listener.close()
+        for connection in self._admission:
+            if self._admission.is_client(connection):
                 connection.close(CloseCode.SERVICE_RESTART, "restart")
+            else:
+                connection.abort()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._empty.wait()
         except TimeoutError:
-            for connection in tuple(self._connections):
+            for connection in self._admission:
                 connection.abort()
-        await self._listener.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
 
     def on_connect(self, connection: Connection) -> None:
-        """Register a new connection."""
-        self._connections[connection] = None
+        """Register a new connection; where there is no room for it, an idle one makes room."""
         self._empty.clear()
+        leaving = self._admission.add(connection)
+        if leaving is not None:
+            self._hub.count_refusal("too_many_connections")
+            leaving.abort()
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         """Answer a browser, or refuse a WebSocket client that is one too many; return None to accept it."""
+        if not _is_clear(request):
+            self._hub.count_refusal("bad_handshake")
+            return connection.text_response(HTTPStatus.BAD_REQUEST, "This is no valid HTTP request.\n")
         visitor = self._visitor(connection, request)
         if "Upgrade" not in request.headers:
             return self._http.on_request(connection, request, visitor)
@@ -110,10 +119,12 @@ class Server:
             self._hub.count_refusal("wrong_origin")
             return connection.text_response(HTTPStatus.FORBIDDEN, "Pages of this site may not connect: see --origin.\n")
         address = visitor.address
-        has_too_many = self._addresses[address] >= self._clients_per_address
-        if has_too_many or not self._hub.access.may_connect(address):
+        reason = None if self._hub.access.may_connect(address) else "too_fast"
+        if reason is None and not self._admission.has_room(address) and not self._make_room(address):
+            reason = "too_many_connections"
+        if reason is not None:
             self._hub.counters["clients_refused"] += 1
-            self._hub.count_refusal("too_many_connections" if has_too_many else "too_fast")
+            self._hub.count_refusal(reason)
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
@@ -125,20 +136,60 @@ class Server:
         """Make the handler of a WebSocket client that was accepted."""
         visitor = self._visitor(connection, request)
         self._hub.counters["clients_accepted"] += 1
-        self._addresses[visitor.address] += 1
-        self._connections[connection] = visitor.address
+        self._admission.open(connection, visitor.address)
         handler = V1Handler if connection.subprotocol == SUBPROTOCOL else FirstHandler
         return handler(self._hub, connection, visitor)
 
+    def on_first_message(self, connection: Connection) -> None:
+        """Note that a client has sent something."""
+        self._admission.on_first_message(connection)
+
     def on_close(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        address = self._connections.pop(connection)
-        if not self._connections:
+        self._admission.remove(connection)
+        if not len(self._admission):
             self._empty.set()
-        if address is not None:
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+
+    def _make_room(self, address: str) -> bool:
+        """Tell a silent client of this address to come again later; return True if there was one."""
+        silent = self._admission.silent_one(address)
+        if silent is None:
+            return False
+        self._hub.count_refusal("too_many_connections")
+        self._admission.release(silent)
+        silent.end(CloseCode.TRY_AGAIN_LATER, "too many connections")
+        return True
 
     def _visitor(self, connection: Connection, request: Request) -> Visitor:
         return self._visitors.identify(connection.peer, request.path, request.headers)
+
+
+def listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """Open the sockets to listen on; ``::`` listens on all IPv4 addresses too. Raises SettingsError."""
+    sockets: list[socket.socket] = []
+    for host in hosts:
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            ):
+                is_dual = host == ALL_IPV6 and socket.has_dualstack_ipv6()
+                sockets.append(
+                    socket.create_server(address, family=family, backlog=ACCEPT_QUEUE_MAX, dualstack_ipv6=is_dual)
+                )
+        except OSError as error:
+            for each in sockets:
+                each.close()
+            reason = error.strerror or str(error)
+            raise SettingsError(
+                (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
+            ) from None
+    return sockets
+
+
+def _is_clear(request: Request) -> bool:
+    """Return True if the address can be parsed, and no header that may be there once is there twice."""
+    try:
+        urlsplit(request.path)
+    except ValueError:
+        return False
+    return all(len(request.headers.get_all(name)) < 2 for name in SINGLE_HEADERS)

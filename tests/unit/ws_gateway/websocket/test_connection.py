@@ -20,13 +20,23 @@ from websockets.typing import Subprotocol
 from tests.support.gateways import happens
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.websocket import connection as edge
-from ws_gateway.websocket.connection import Connection, Dialects
+from ws_gateway.websocket import paced_reading
+from ws_gateway.websocket.connection import Connection
+from ws_gateway.websocket.handshake import Dialects
+from ws_gateway.websocket.paced_reading import Turns
 from ws_gateway.websocket.server import Server
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+
+
+def text(content: bytes, head: int = 0x81) -> bytes:
+    """A frame whose mask is zero."""
+    return bytes((head, 0x80 | len(content))) + bytes(4) + content
+
+
 PING = b"\x89\xfd" + bytes(4) + bytes(125)
 
 
@@ -45,9 +55,11 @@ class FakeServer:
     def __init__(self) -> None:
         self.connection: Watched
         self.protocol: weakref.ref[Dialects]
+        self.turns = Turns()
         self.has_client = False
         self.messages: list[bytes] = []
         self.connects = 0
+        self.first_messages = 0
         self.closes = 0
         self.resumes = 0
         self.bad_handshakes: list[int] = []
@@ -57,7 +69,7 @@ class FakeServer:
     def make(self) -> Watched:
         protocol = Dialects(max_size=1000, subprotocols=[Subprotocol(SUBPROTOCOL)])
         self.protocol = weakref.ref(protocol)
-        self.connection = Watched(cast(Server, self), protocol)
+        self.connection = Watched(cast(Server, self), protocol, self.turns)
         return self.connection
 
     def on_connect(self, connection: Connection) -> None:
@@ -73,6 +85,9 @@ class FakeServer:
     def on_open(self, connection: Connection, request: Request) -> "FakeClient":
         self.has_client = True
         return FakeClient(self)
+
+    def on_first_message(self, connection: Connection) -> None:
+        self.first_messages += 1
 
     def on_close(self, connection: Connection) -> None:
         self.closes += 1
@@ -187,8 +202,9 @@ async def test_a_client_that_answers_no_ping_is_closed(listening, monkeypatch):
         await happens(lambda: server.messages == [b"still here"])
 
 
-async def test_a_client_that_takes_nothing_is_not_read(listening):
+async def test_a_client_that_takes_nothing_is_not_read(listening, monkeypatch):
     """A flood of pings is no way to fill our memory with pongs."""
+    monkeypatch.setattr(paced_reading, "MESSAGES_BURST", 1e9)  # only its not taking anything slows it down
     server, port = listening
     reader, writer = await open_raw(port)
     flood = 200_000
@@ -201,23 +217,18 @@ async def test_a_client_that_takes_nothing_is_not_read(listening):
     writer.close()
 
 
-async def test_messages_wait_during_a_pause(listening):
-    """Also those that were read already."""
+async def test_a_connection_above_its_rate_rests(listening, monkeypatch):
+    """Nothing is read of it meanwhile, what was read already waits, and nothing is lost."""
+    monkeypatch.setattr(paced_reading, "MESSAGES_BURST", 2.0)
     server, port = listening
     _, writer = await open_raw(port)
-    rests: list[int] = []
-
-    def hear(message: bytes) -> None:
-        server.messages.append(message)
-        rests.append(len(server.messages))
-        server.connection.pause_reading(0.05)
-
-    server.on_message = hear
-    writer.write(b"".join(b"\x81\x81" + bytes(4) + each for each in (b"a", b"b", b"c")))
-    await happens(lambda: server.messages == [b"a"])
+    await happens(lambda: server.has_client)
+    writer.write(b"".join(text(b"%d" % number) for number in range(100)))
+    await happens(lambda: server.messages)
+    assert 1 < len(server.messages) < 100
     assert not server.connection.transport.is_reading()
-    writer.write(b"\x81\x81" + bytes(4) + b"d")
-    await happens(lambda: server.messages == [b"a", b"b", b"c", b"d"])
+    await happens(lambda: server.messages == [b"%d" % number for number in range(100)])
+    await happens(server.connection.transport.is_reading)
     writer.close()
 
 
@@ -270,7 +281,6 @@ async def test_an_answer_may_take_longer_than_a_request(listening, monkeypatch):
     server, port = listening
 
     async def load() -> Response:
-        server.connection.extend_timeout(10)
         await asyncio.sleep(0.2)  # longer than OPEN_TIMEOUT_S: the point of the test
         response: Response = server.connection.text_response(HTTPStatus.OK, "at last")
         return response

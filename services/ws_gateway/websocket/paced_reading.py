@@ -1,0 +1,152 @@
+"""Read each connection in small pieces and within a budget, so that a busy one costs the others nothing.
+
+Three limits, each for its own case. A piece bounds what one connection may do before another one is looked at. Busy
+connections, those that send more than a piece at once, take turns in a fixed part of the time. And a connection that
+goes on above its rate rests: nothing of it is read until it is within its rate again.
+"""
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Final, cast
+
+from ws_gateway.token_bucket import TokenBucket
+
+READ_MAX_BYTES: Final = 4 * 1024
+"""Bytes read of a connection at once. The rest waits in the operating system, which then slows down the sender."""
+PIECE_BYTES: Final = 512
+"""Bytes handled at once: two readings, or 85 empty frames, which take about 1 ms."""
+TURN_S: Final = 0.004
+"""Time of all busy connections together in one turn of the event loop; everybody else is served between turns."""
+PAUSE_RATIO: Final = 1.5
+"""After a turn busy connections wait for so many times as long as it took: they get two fifths of the time at most, and
+the broker and the recorder on the same computer get theirs."""
+MESSAGES_RATE_HZ: Final = 1000.0
+"""One connection's messages; an app that sends every packet of a headset sends 513 a second. Faster ones wait."""
+MESSAGES_BURST: Final = 3000.0
+"""A phone sends again what it kept while it was away: 50 minutes of readings."""
+CONTROL_MESSAGES: Final = 10
+"""A ping, a pong, a fragment, and a piece without the end of any frame each count as so many messages: browsers send
+one pong in 20 s, and whole messages. So a connection may send 100 of them a second, and 300 at once."""
+
+
+class Turns:
+    """Let busy connections take turns, each with one piece, for a limited time in each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(READ_MAX_BYTES))  # one for all: its content is copied at once
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_scheduled = False
+        self._next_s = 0.0
+
+    def wait(self, then: Callable[[], None]) -> None:
+        """Call ``then`` when its turn has come."""
+        self._waiting.append(then)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_later(max(0.0, self._next_s - time.monotonic()), self._run)
+
+    def _run(self) -> None:
+        self._is_scheduled = False
+        begin_s = now_s = time.monotonic()
+        while self._waiting and now_s < begin_s + TURN_S:
+            self._waiting.popleft()()
+            now_s = time.monotonic()
+        self._next_s = now_s + (now_s - begin_s) * PAUSE_RATIO
+        if self._waiting:
+            self._schedule()
+
+
+class PacedReader(asyncio.BufferedProtocol):
+    """The reading side of a connection. A subclass handles the pieces and says as how many messages each counts."""
+
+    __slots__ = ("_bucket", "_is_full", "_is_waiting", "_rest_timer", "_transport", "_turns", "_unread")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._bucket = TokenBucket(MESSAGES_RATE_HZ, MESSAGES_BURST, time.monotonic())
+        self._unread = b""
+        self._is_waiting = False
+        self._is_full = False
+        self._rest_timer: asyncio.TimerHandle | None = None
+
+    def spend(self, messages: int) -> None:
+        """Count something that costs as much as so many messages; the connection may have to rest for it."""
+        self._bucket.spend(time.monotonic(), messages)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: D102
+        return self._turns.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
+        piece = bytes(self._turns.buffer[:nbytes])
+        if nbytes <= PIECE_BYTES and not (self._is_waiting or self._is_full or self._unread):
+            self._handle_piece(piece)
+        else:
+            self._unread += piece
+            self._wait_for_turn()
+
+    def pause_writing(self) -> None:  # noqa: D102
+        self._is_full = True
+        self._update_reading()
+
+    def resume_writing(self) -> None:  # noqa: D102
+        self._is_full = False
+        if self._unread:
+            self._wait_for_turn()
+        self._update_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        self._unread = b""
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+
+    @abstractmethod
+    def _on_piece(self, piece: bytes) -> int:
+        """Handle bytes, at most a piece; return as how many messages they count."""
+
+    def _handle_piece(self, piece: bytes) -> None:
+        messages = self._on_piece(piece)
+        rest_s = self._bucket.spend(time.monotonic(), messages)
+        if rest_s and not self._transport.is_closing():
+            self._is_waiting = True
+            self._rest_timer = asyncio.get_running_loop().call_later(rest_s, self._end_rest)
+            self._update_reading()
+
+    def _end_rest(self) -> None:
+        self._rest_timer = None
+        self._is_waiting = False
+        self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._turns.wait(self._take_turn)
+            self._update_reading()
+
+    def _take_turn(self) -> None:
+        self._is_waiting = False
+        if self._transport.is_closing() or self._is_full:  # a client that takes nothing is not served: pongs need room
+            return
+        piece, self._unread = self._unread[:PIECE_BYTES], self._unread[PIECE_BYTES:]
+        if piece:
+            self._handle_piece(piece)
+        if self._unread:
+            self._wait_for_turn()
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """Read nothing while the client takes nothing, while something that was read waits, and during a rest."""
+        if self._transport.is_closing():
+            return
+        if self._is_full or self._is_waiting or self._unread:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
