@@ -30,8 +30,8 @@ HELLO_TIMEOUT_S: Final = 10.0
 """A client of the new dialect that sends no hello in this time is disconnected."""
 BAD_IN_A_ROW_MAX: Final = 10
 """A client that sends so many bad messages without a good one between does not speak this dialect."""
-MARKER_FRAMES: Final = 100
-"""A marker counts as so many frames, for it goes to the broker, to the recorder and to every dashboard: 10 a second of
+MARKER_MESSAGES: Final = 100
+"""A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second of
 one client, and 30 at once. More of them wait."""
 RESUMED_ELSEWHERE: Final = 4001
 """Close code: another connection has resumed this session."""
@@ -376,7 +376,7 @@ class V1Handler(ClientHandler):
         self._queue.send("link", self._hub.link_frame())
 
     def _on_marker(self, marker: Marker) -> None:
-        self._connection.spend(MARKER_FRAMES)
+        self._connection.spend(MARKER_MESSAGES)
         is_teacher = self._grant is not None and self._grant.is_teacher
         if marker.event is not EventType.MARKER and not is_teacher:
             raise BadFrame("not_a_teacher", "event", "only teachers start and stop lessons, with the teacher's token")

@@ -4,129 +4,30 @@ import asyncio
 import contextlib
 import gc
 import logging
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import cast
 
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
+from websockets.http11 import Response
 
+from tests.support.connections import HANDSHAKE, PING, TEXT, FakeServer, frame, listening_server, open_raw
 from tests.support.gateways import happens
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.websocket import connection as edge
 from ws_gateway.websocket import paced_reading
-from ws_gateway.websocket.connection import Connection
-from ws_gateway.websocket.handshake import Dialects
-from ws_gateway.websocket.paced_reading import Turns
-from ws_gateway.websocket.server import Server
 
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-
-
-def text(content: bytes, head: int = 0x81) -> bytes:
-    """A frame whose mask is zero."""
-    return bytes((head, 0x80 | len(content))) + bytes(4) + content
-
-
-PING = b"\x89\xfd" + bytes(4) + bytes(125)
-
-
-class Watched(Connection):
-    """A connection with a public transport."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        super().connection_made(transport)
-
-
-class FakeServer:
-    """Accepts every client and records what it gets."""
-
-    def __init__(self) -> None:
-        self.connection: Watched
-        self.protocol: weakref.ref[Dialects]
-        self.turns = Turns()
-        self.has_client = False
-        self.messages: list[bytes] = []
-        self.connects = 0
-        self.first_messages = 0
-        self.closes = 0
-        self.resumes = 0
-        self.bad_handshakes: list[int] = []
-        self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
-        self.on_message: Callable[[bytes], None] = self.messages.append
-
-    def make(self) -> Watched:
-        protocol = Dialects(max_size=1000, subprotocols=[Subprotocol(SUBPROTOCOL)])
-        self.protocol = weakref.ref(protocol)
-        self.connection = Watched(cast(Server, self), protocol, self.turns)
-        return self.connection
-
-    def on_connect(self, connection: Connection) -> None:
-        assert connection is self.connection
-        self.connects += 1
-
-    def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
-        return self.page()
-
-    def on_bad_handshake(self, status: int) -> None:
-        self.bad_handshakes.append(status)
-
-    def on_open(self, connection: Connection, request: Request) -> "FakeClient":
-        self.has_client = True
-        return FakeClient(self)
-
-    def on_first_message(self, connection: Connection) -> None:
-        self.first_messages += 1
-
-    def on_close(self, connection: Connection) -> None:
-        self.closes += 1
-        del self.connection
-
-
-class FakeClient:
-    """The handler of the server's client."""
-
-    def __init__(self, server: FakeServer) -> None:
-        self.server = server
-
-    def on_message(self, message: bytes) -> None:
-        self.server.on_message(message)
-
-    def resume(self) -> None:
-        self.server.resumes += 1
-
-    def on_close(self) -> None:
-        self.server.has_client = False
+PING_FRAME = frame(PING, bytes(125))
 
 
 @pytest_asyncio.fixture
 async def listening() -> AsyncIterator[tuple[FakeServer, int]]:
     """A fake server that listens, and its port."""
-    server = FakeServer()
-    listener = await asyncio.get_running_loop().create_server(server.make, "127.0.0.1", 0)
-    yield server, listener.sockets[0].getsockname()[1]
-    await happens(lambda: server.closes == server.connects)
-    listener.close()
-
-
-async def open_raw(port: int, request: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection and, if there is a request, complete the handshake."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    if request:
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-    return reader, writer
+    async with listening_server() as listening:
+        yield listening
 
 
 async def test_messages_arrive_whole(listening):
@@ -208,7 +109,7 @@ async def test_a_client_that_takes_nothing_is_not_read(listening, monkeypatch):
     server, port = listening
     reader, writer = await open_raw(port)
     flood = 200_000
-    writer.write(PING * flood)
+    writer.write(PING_FRAME * flood)
     await happens(lambda: not server.connection.has_room and not server.connection.transport.is_reading())
     assert server.connection.transport.get_write_buffer_size() < 1_000_000
     await reader.readexactly(127 * flood)
@@ -223,7 +124,7 @@ async def test_a_connection_above_its_rate_rests(listening, monkeypatch):
     server, port = listening
     _, writer = await open_raw(port)
     await happens(lambda: server.has_client)
-    writer.write(b"".join(text(b"%d" % number) for number in range(100)))
+    writer.write(b"".join(frame(TEXT, b"%d" % number) for number in range(100)))
     await happens(lambda: server.messages)
     assert 1 < len(server.messages) < 100
     assert not server.connection.transport.is_reading()
@@ -256,7 +157,7 @@ async def test_a_close_has_code_and_reason_and_ends_in_time(listening, monkeypat
     _, writer = await open_raw(port)
     server.connection.close(4001)
     while server.closes < 2:
-        writer.write(PING + b"\x81\x81" + bytes(4) + b"x")
+        writer.write(PING_FRAME + b"\x81\x81" + bytes(4) + b"x")
         await asyncio.sleep(0.01)
     assert server.messages == []
     writer.close()
