@@ -31,8 +31,8 @@ HELLO_TIMEOUT_S: Final = 10.0
 BAD_IN_A_ROW_MAX: Final = 10
 """A client that sends so many bad messages without a good one between does not speak this dialect."""
 MARKER_MESSAGES: Final = 100
-"""A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second of
-one client, and 30 at once. More of them wait."""
+"""A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second
+of one client, and 30 at once. More of them wait."""
 RESUMED_ELSEWHERE: Final = 4001
 """Close code: another connection has resumed this session."""
 STUDENTS_MAX: Final = 100
