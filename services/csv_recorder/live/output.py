@@ -154,7 +154,7 @@ class Disk:
         """End a file at its synced size. What a person appended since is kept beside it, in ``.appended-by-hand``.
 
         ``ours`` are the rows that may stand there. A tail without any of them, or a part of one, is a person's and
-        stays.
+        stays, unless it begins a file that needs a header.
         """
         try:
             size = self._stat(output.path).st_size
@@ -166,13 +166,10 @@ class Disk:
             return
         handle = self._open(output.path)
         start = min(max(output.synced_bytes, 0), size)
-        tail = b"" if size - start > TAIL_MAX_BYTES else _read(handle, start, size)
-        firsts = ours
-        if not start:
-            firsts = {output.header, *ours}
-            tail = b"" if output.header.startswith(tail) else tail.removeprefix(output.header)
-        is_ours, by_hand = _judge(tail, ours, firsts)
-        if is_ours or not (start or tail):
+        is_ours, by_hand = False, b""
+        if size - start <= TAIL_MAX_BYTES:
+            is_ours, by_hand = _judge(_read(handle, start, size), ours, b"" if start else output.header)
+        if is_ours:
             if by_hand:
                 self._keep_aside(output.path, by_hand)
             os.ftruncate(handle, start)
@@ -319,12 +316,17 @@ def _read(handle: int, start: int, end: int) -> bytes:
         return stream.read(end - start)
 
 
-def _judge(tail: bytes, ours: Collection[bytes], firsts: Collection[bytes]) -> tuple[bool, bytes]:
-    """Return True if a crash may have left this tail, and the lines in it that a person wrote.
+def _judge(tail: bytes, ours: Collection[bytes], header: bytes) -> tuple[bool, bytes]:
+    """Return True if a tail must go, and the lines in it that a person wrote. ``header`` is that of a whole file.
 
     A crash leaves rows of ours, a part of one, or damage: NULs, and bytes that are no text. Another program may have
-    appended to a part of a row: so a tail that begins as one of ``firsts`` does is taken for ours.
+    appended to a part of a row: so a tail that begins as one of ours does is taken for ours. A file needs its header.
     """
+    has_header = tail.startswith(header)
+    if header.startswith(tail):
+        return True, b""
+    tail = tail.removeprefix(header)
+    firsts = {header, *ours} if header else ours
     *lines, torn = tail.split(b"\n")
     by_hand = [
         line for line in (each.replace(b"\0", b"") for each in lines) if line.strip() and line + b"\n" not in ours
@@ -334,7 +336,7 @@ def _judge(tail: bytes, ours: Collection[bytes], firsts: Collection[bytes]) -> t
         by_hand.append(torn.replace(b"\0", b""))
     begins_as_ours = any(row[:1] == tail[:1] for row in firsts) if tail else False
     has_ours = is_torn or begins_as_ours or len(by_hand) < sum(bool(line.strip()) for line in (*lines, torn))
-    return has_ours or not _is_text(tail), b"".join(line + b"\n" for line in by_hand)
+    return has_ours or not has_header or not _is_text(tail), b"".join(line + b"\n" for line in by_hand)
 
 
 def _is_text(content: bytes) -> bool:

@@ -52,7 +52,9 @@ def test_what_a_person_appended_is_kept_aside(tmp_path: Path) -> None:
     assert (tmp_path / f"f.csv{APPENDED_BY_HAND}").read_bytes() == b"note\n"
 
 
-@pytest.mark.parametrize(("synced", "torn"), [(b"", b"a,"), (b"", HEADER + b"2,"), (HEADER + b"1,x\n", b"2,")])
+@pytest.mark.parametrize(
+    ("synced", "torn"), [(b"", b""), (b"", b"a,"), (b"", HEADER + b"2,"), (HEADER + b"1,x\n", b"2,")]
+)
 def test_a_torn_row_that_a_program_has_appended_to_is_no_row(tmp_path: Path, synced: bytes, torn: bytes) -> None:
     disk, ours = Disk(tmp_path), output(synced_bytes=len(synced))
     (tmp_path / "f.csv").write_bytes(synced + torn + b"note\n")
@@ -61,6 +63,15 @@ def test_a_torn_row_that_a_program_has_appended_to_is_no_row(tmp_path: Path, syn
     disk.close_all()
     assert (tmp_path / "f.csv").read_bytes() == (synced or HEADER) + b"2,x\n"
     assert (tmp_path / f"f.csv{APPENDED_BY_HAND}").read_bytes() == torn.removeprefix(HEADER) + b"note\n"
+
+
+def test_a_tail_that_is_larger_than_anything_of_ours_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("csv_recorder.live.output.TAIL_MAX_BYTES", 5)
+    disk, ours = Disk(tmp_path), output()
+    (tmp_path / "f.csv").write_bytes(b"somebody's\n")
+    disk.cut_back(ours, {b"2,x\n"})
+    disk.close_all()
+    assert (tmp_path / "f.csv").read_bytes() == b"somebody's\n"
 
 
 def test_what_a_person_appended_stays_where_no_row_of_ours_is(tmp_path: Path) -> None:
