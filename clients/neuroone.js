@@ -304,7 +304,10 @@ class NeuroOneClient extends EventTarget {
       this.#isHelloSent = true;
     });
     socket.onmessage = ifPresent(({ data }) => this.#onMessage(data));
-    socket.onerror = () => {}; // onclose follows
+    // onclose follows, but in Node 20 not for a connection that was refused.
+    socket.onerror = ifPresent(() => {
+      if (socket.readyState === 0) this.#onLost(ABNORMAL);
+    });
     socket.onclose = ifPresent(({ code }) => {
       this.#isHelloSent = false; // nothing of it is under way any more
       this.#onLost(code);

@@ -241,6 +241,17 @@ for (const code of [1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4000])
   });
 }
 
+test("it reconnects where a refused connection reports an error only", async () => {
+  const world = new World();
+  world.network = "lost";
+  const student = world.student("Ana");
+  await student.start();
+  world.sockets[0].onerror({});
+  world.up = true;
+  await world.clock.until(() => student.isWelcome, 1000);
+  student.stop();
+});
+
 test("it does not reconnect after 4001, which another connection with its session causes", async () => {
   const world = new World();
   const student = world.student("Ana");
