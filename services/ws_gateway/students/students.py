@@ -143,16 +143,17 @@ class Students:
             return student
         for rival in student.rivals:
             if isinstance(rival, str):
-                key, is_free = (student.group, rival), self._registry.is_silent((student.group, rival))
+                key, is_elsewhere = (student.group, rival), True
             elif rival.last_s > student.began_s or now_s - rival.last_s < STALE_AFTER_S:
                 continue
             elif self._active.get(rival.key) is rival:
                 self.leave(student)
                 return _hand_over(rival, now_s)
             else:  # its connection has ended meanwhile
-                key = rival.key
-                is_free = key not in self._active and not self._registry.is_elsewhere(key, student.session)
-            if is_free:
+                key, is_elsewhere = rival.key, False
+            if key in self._active or self._registry.is_elsewhere(key, student.session) != is_elsewhere:
+                continue
+            if not is_elsewhere or (self._registry.is_silent(key) and self._registry.who_has(key) == student.who):
                 self.leave(student)
                 return self._join(student.who, (*key, uuid.uuid4().hex), now_s)
         if now_s - student.began_s > RIVAL_S:

@@ -1,5 +1,7 @@
 """One student is one student: over connections and gateways, in its sessions and acks, and in bursts."""
 
+import contextlib
+import random
 from typing import Any
 
 import pytest
@@ -406,3 +408,72 @@ def test_a_flood_makes_few_events(world):
             world.students.check_silence()
     assert len(events(world)) <= 4
     assert len(world.client.readings()) <= 60 * 5 + 12
+
+
+# --- whatever happens ----------------------------------------------------------------------------
+
+
+class Phone:
+    """A connection of either dialect, and the student that it has."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.student: Student | None = None
+        self.next = 0
+
+    def _have(self, student: Student) -> None:
+        self.student = student
+        student.on_taken = lambda why: setattr(self, "student", None)
+
+    def send_frame(self, name: str | None, code: str) -> None:
+        student = self.world.students.on_frame(self.student, frame(name, code))
+        if student is not self.student:
+            self._have(student)
+
+    def say_hello(self, name: str, session: str) -> None:
+        self.close()
+        student = self.world.students.resume(name, "A", session)
+        self._have(student)
+        self.next = student.acked + 1
+
+    def send_reading(self, step: int, **values: object) -> None:
+        if self.student is not None:
+            seq = max(0, self.next + step)
+            self.next = max(self.next, seq + 1)
+            with contextlib.suppress(first.BadFrame):
+                self.world.students.on_reading(self.student, number(seq, **values))
+
+    def close(self) -> None:
+        if self.student is not None:
+            self.world.students.leave(self.student)
+            self.student = None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_connection_has_its_own_student_whatever_happens(world, seed):
+    """No stream and no session belongs to two, and nobody has a student that the gateway does not know."""
+    chance = random.Random(seed)
+    other_gateway(world)
+    old, new = [Phone(world) for _ in range(5)], [Phone(world) for _ in range(4)]
+    for _ in range(300):
+        world.now_s += chance.choice([0, 0.1, 0.5, 1, 2])
+        if chance.random() < 0.9:
+            world.students.check_silence()
+        match chance.choice("fffffhrrcs"):
+            case "f":
+                chance.choice(old).send_frame(chance.choice(["Ana", "Bia", None]), chance.choice("AAB"))
+            case "h":
+                chance.choice(new).say_hello(chance.choice(["Ana", "Bia"]), chance.choice(["session-1", "session-2"]))
+            case "r":
+                chance.choice(new).send_reading(
+                    chance.choice([0, 0, 1, -1, -2, 3]), attention=chance.choice([1, 1, 101])
+                )
+            case "c":
+                chance.choice([*old, *new]).close()
+            case "s":
+                status, session = chance.choice([*StreamStatus]), chance.choice(["theirs", "session-1"])
+                topic = topics.stream_state("local", "A", chance.choice(["Ana", "Ana-2", "Bia"]))
+                world.students.on_state(topic, elsewhere(status=status, session=session))
+        students = [phone.student for phone in (*old, *new) if phone.student is not None]
+        assert len({student.key for student in students}) == len(students) == len(world.students)
+        assert len({student.session for student in students}) == len(students)
