@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -16,6 +15,7 @@ from prometheus_client.core import Metric
 
 from csv_recorder.live import metrics
 from csv_recorder.live.descriptions import Describing
+from csv_recorder.live.faults import Faults
 from csv_recorder.live.output import HANDLES_MAX
 from csv_recorder.live.receipts import Receipts
 from csv_recorder.live.recorder import Options, Recorder
@@ -83,9 +83,7 @@ class Service:
         self._receipts = Receipts(lambda receipt: self._client.publish(receipt_topic, receipt), time.monotonic)
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
-        self._faults: dict[str, str] = {}
-        self._file_faults: dict[str, None] = {}
-        self._inbox_faults = 0
+        self._faults = Faults()
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
         self._record_due_s = self._write_due_s = self._settle_due_s = 0.0
@@ -203,7 +201,7 @@ class Service:
             return True
         if self._syncing is None:
             self._begin_sync(loop)
-        if self._syncing is None or self._faults:
+        if self._syncing is None or self._faults.hold_up_all:
             self._record_due_s = loop.time() + RETRY_S
         return False
 
@@ -258,33 +256,16 @@ class Service:
 
     @contextlib.contextmanager
     def _disk(self, what: str) -> Iterator[None]:
-        """Note a fault of the disk in ``_faults``. Log only the first one and the recovery."""
-        try:
+        """Note a fault of the inbox, and say it in the retained state."""
+        with self._faults.noting(what) as is_news:
             yield
-        except (OSError, sqlite3.Error) as error:
-            self._inbox_faults += 1
-            if what not in self._faults:
-                log.error(
-                    "cannot %s: %s; nothing is lost, but nothing is recorded until this is solved", what, _words(error)
-                )
-            self._faults[what] = f"cannot {what}: {_words(error)}"
-        else:
-            if self._faults.pop(what, None) is None:
-                return
-            log.info("can %s again", what)
-        self._report_faults()
+        if is_news():
+            self._report_faults()
 
     def _report_faults(self) -> None:
-        """Say in the retained state what holds up all or one; log what is new and what is over, once."""
-        files = dict.fromkeys(self._recorder.faults())
-        for fault in files.keys() - self._file_faults.keys():
-            log.error("%s; it is tried again, and the others are recorded", fault)
-        for fault in self._file_faults.keys() - files.keys():
-            log.info("over: %s", fault)
-        self._file_faults = files
-        faults = [*self._faults.values(), *files]
-        more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-        self._client.report_fault(f"{faults[0]}{more}" if faults else None)
+        """Say in the retained state what holds up all or one."""
+        self._faults.note_files(self._recorder.faults())
+        self._client.report_fault(self._faults.words)
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
@@ -306,26 +287,17 @@ class Service:
         gauges = {
             "queue": len(self._arrived),
             "unwritten": self._recorder.unwritten,
-            "disk_works": int(not self._faults),
-            "faulty_files": len(self._file_faults),
+            "disk_works": int(not self._faults.hold_up_all),
+            "faulty_files": self._faults.files,
             "free_bytes": self._free_bytes,
         }
-        counters = {**self._recorder.counters, "inbox_faults": self._inbox_faults}
-        return HealthReport(counters, gauges, working=not self._faults, memory_bytes=resident_bytes())
+        counters = {**self._recorder.counters, "inbox_faults": self._faults.of_inbox}
+        return HealthReport(counters, gauges, working=not self._faults.hold_up_all, memory_bytes=resident_bytes())
 
     def _metrics(self) -> Iterator[Metric]:
         """Yield the recorder's own metrics; the client's numbers, which health messages hold anyway, are among them."""
         self._watch_space()
         report, client, recorder = self._health(), self._client, self._recorder
         values = {**client.session.publications.gauges(), **report.gauges, **recorder.gauges()}
-        faults = {**recorder.disk.faults, metrics.INBOX: self._inbox_faults}
+        faults = {**recorder.disk.faults, metrics.INBOX: self._faults.of_inbox}
         return metrics.own_metrics({**client.counters, **report.counters}, values, faults)
-
-
-def _words(error: OSError | sqlite3.Error) -> str:
-    """Return the error text without its path, which may name a child; of a damaged inbox with the way out."""
-    if isinstance(error, OSError):
-        return error.strerror or "the disk refuses"
-    if type(error) is sqlite3.DatabaseError:  # not one of its kinds, which are for locks, disks and statements
-        return f"the inbox is damaged: {error}; stop the recorder, then run csv-recorder rebuild"
-    return str(error)

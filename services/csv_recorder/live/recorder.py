@@ -266,7 +266,9 @@ class Recorder:
         for id, seqs in batch.duplicates.items():
             known = self._sessions.by_id(id)
             if known is not None and known.is_recording:
-                self._note(id, event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
+                self._notes.append(
+                    Row(id, Kind.EVENT, -1, event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
+                )
         self._letter_log.write(batch.faults, self._intake.counters["dead_letters"])
 
     def receipts(self) -> list[RecordedStream]:
@@ -417,21 +419,18 @@ class Recorder:
         self.write_sidecars(describing)
         self.finish_describing(describing)
 
-    def _note(self, session: int, content: bytes) -> None:
-        self._notes.append(Row(session, Kind.EVENT, -1, content))
-
     def _note_holes(self, holes: Iterable[tuple[int, Hole]]) -> None:
         now = self._now()
         for id, hole in holes:
             session = self._sessions.by_id(id)
             if session is not None and session.is_recording:
-                self._note(id, event_row(now, "gap", hole))
+                self._notes.append(Row(id, Kind.EVENT, -1, event_row(now, "gap", hole)))
 
     def _note_in_all(self, event: str) -> None:
         now = self._now()
         for session in self._sessions:
             if session.is_recording:
-                self._note(session.id, event_row(now, event))
+                self._notes.append(Row(session.id, Kind.EVENT, -1, event_row(now, event)))
 
     def _running_s(self) -> float:
         """Return how long recorders have run here, by steady clocks: a wall clock may be set."""

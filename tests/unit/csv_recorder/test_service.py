@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from csv_recorder import service as service_module
+from csv_recorder.live.faults import Faults
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.service import Service
 from csv_recorder.settings import RunSettings
@@ -138,4 +139,7 @@ async def test_a_stream_of_deliveries_leaves_time_for_receipts(service: Any, mon
     ],
 )
 def test_a_fault_is_said_without_a_name_and_a_damaged_inbox_with_the_way_out(error: Exception, words: str) -> None:
-    assert service_module._words(error) == words  # type: ignore[arg-type]
+    faults = Faults()
+    with faults.noting("record"):
+        raise error
+    assert faults.words == f"cannot record: {words}"
