@@ -32,6 +32,7 @@ from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.up import brokers
+from tests.support.refusals import JUDGED, LARGE, PARSED, request
 from tests.support.waiting import wait_for
 
 OWN_STREAM = "neuroone/v1/local/streams/"
@@ -334,52 +335,13 @@ async def pour(connections, port, kind):
     await asyncio.wait(tasks)
 
 
-def refusals():
-    """One request of every kind that is refused, by name; each as large as a request may be, and larger."""
-    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    key, version = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "Sec-WebSocket-Version: 13\r\n"
-    fill = "".join(f"X-{number}: {'x' * 7000}\r\n" for number in range(4))
-    good = upgrade + key + version
-    heads = {
-        "many headers": ("GET / HTTP/1.1", good + "a: b\r\n" * 200),
-        "long header": ("GET / HTTP/1.1", good + "a: " + "x" * 9000 + "\r\n"),
-        "headers of 0.8 MB": ("GET / HTTP/1.1", good + "".join(f"X-{n}: {'x' * 8000}\r\n" for n in range(100))),
-        "long line": ("GET /" + "x" * 9000 + " HTTP/1.1", good),
-        "no method": ("GET", good),
-        "other protocol": ("GET / SIP/2.0", good),
-        "no ASCII": ("GET /\xe9 HTTP/1.1", good),
-        "bad header": ("GET / HTTP/1.1", good + "no colon\r\n"),
-        "body": ("GET / HTTP/1.1", good + "Content-Length: 5\r\n"),
-        "chunks": ("GET / HTTP/1.1", good + "Transfer-Encoding: chunked\r\n"),
-        "POST": ("POST / HTTP/1.1", good),
-        "HTTP/1.0": ("GET / HTTP/1.0", good),
-        "bad address": ("GET //[ HTTP/1.1", good),
-        "no upgrade": ("GET / HTTP/1.1", "Upgrade: websocket\r\n" + key + version),
-        "bad upgrade": ("GET / HTTP/1.1", good.replace("websocket", "h2c", 1)),
-        "bad connection": ("GET / HTTP/1.1", good.replace("Connection: Upgrade", "Connection: a b")),
-        "no key": ("GET / HTTP/1.1", upgrade + version),
-        "bad key": ("GET / HTTP/1.1", upgrade + version + "Sec-WebSocket-Key: x\r\n"),
-        "short key": ("GET / HTTP/1.1", upgrade + version + "Sec-WebSocket-Key: AAAA\r\n"),
-        "two keys": ("GET / HTTP/1.1", good + key),
-        "no version": ("GET / HTTP/1.1", upgrade + key),
-        "old version": ("GET / HTTP/1.1", upgrade + key + "Sec-WebSocket-Version: 8\r\n"),
-        "two versions": ("GET / HTTP/1.1", good + version),
-        "bad subprotocol": ("GET / HTTP/1.1", good + "Sec-WebSocket-Protocol: a b\r\n"),
-        "two origins": ("GET / HTTP/1.1", good + "Origin: http://a\r\nOrigin: http://b\r\n"),
-        "two tokens": ("GET / HTTP/1.1", good + "Authorization: a\r\nAuthorization: b\r\n"),
-        "other page": ("GET /none HTTP/1.1", ""),
-    }
-    large = {name: f"{line}\r\nHost: x\r\n{fill}{headers}\r\n" for name, (line, headers) in heads.items()}
-    return {name: request.encode("latin-1") for name, request in large.items()}
-
-
 async def refused(requests):
     """Whether refused requests of every kind leave no memory behind, and each is answered."""
     held = True
 
-    async def ask(port, request):
+    async def ask(port, sent):
         reader, writer = await asyncio.open_connection(HOST, port)
-        writer.write(request)
+        writer.write(sent)
         answer = b""
         with contextlib.suppress(ConnectionError):
             answer = await reader.readline()
@@ -389,13 +351,14 @@ async def refused(requests):
 
     with running() as (port, process, _):
         begin_kib = resident_kib(process)
-        for name, request in refusals().items():
+        for name, (_, line, headers) in {**PARSED, **JUDGED}.items():
             before_kib, answers = resident_kib(process), set()
+            refused_request = request(line, headers, LARGE)
             for _ in range(0, requests, REFUSED_AT_ONCE):
-                answers |= set(await asyncio.gather(*(ask(port, request) for _ in range(REFUSED_AT_ONCE))))
+                answers |= set(await asyncio.gather(*(ask(port, refused_request) for _ in range(REFUSED_AT_ONCE))))
             grown_mib = (resident_kib(process) - before_kib) / 1024
             held &= grown_mib <= REFUSED_MAX_MIB and all(answers)
-            print(f"refused: {requests} of {name:20} {' '.join(sorted(answers)):12} {grown_mib:+6.1f} MiB", flush=True)
+            print(f"refused: {requests} of {name:30} {' '.join(sorted(answers)):12} {grown_mib:+6.1f} MiB", flush=True)
         all_mib = (resident_kib(process) - begin_kib) / 1024
         print(f"refused: all of them {all_mib:+.1f} MiB")
     return held and all_mib <= REFUSED_MAX_MIB

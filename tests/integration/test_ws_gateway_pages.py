@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK
 from tests.support.gateways import GatewayProgram, Peer
+from tests.support.refusals import JUDGED, PARSED, request
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -63,6 +64,16 @@ def test_pages_over_http(gateway):
     assert ask(gateway, "/recordings/files/Ana.csv?token=secret")[2] == b"Att\n85\n"
     assert ask(gateway, "/recordings/files/..%2f.token", Authorization="Bearer secret")[0] == 404
     assert ask(gateway, "/nothing")[0] == 404
+
+
+def test_faulty_requests_are_answered(gateway):
+    """And leave no traceback in the log, which the end of the gateway shows."""
+    for name, (status, line, headers) in {**PARSED, **JUDGED}.items():
+        with socket.create_connection((LOOPBACK, gateway.port), timeout=10) as client:
+            client.sendall(request(line, headers))
+            assert client.recv(1000).startswith(b"HTTP/1.1 %d " % status), name
+    for path in ("/healthz", "/readyz", "/metrics", "/", "/none", "/recordings"):
+        assert ask(gateway, path, "HEAD")[2] == b"", path
 
 
 @pytest.mark.parametrize("path", ["/", "/student", "/page/main.js", "/recordings", "/recordings/files/Ana.csv", "/x"])

@@ -50,6 +50,7 @@ class FakeServer:
         self.connection: Watched
         self.protocol: weakref.ref[Dialects]
         self.turns = Turns()
+        self.alive: weakref.WeakSet[Watched] = weakref.WeakSet()
         self.has_client = False
         self.messages: list[bytes] = []
         self.connects = 0
@@ -66,7 +67,13 @@ class FakeServer:
         )
         self.protocol = weakref.ref(protocol)
         self.connection = Watched(cast(Server, self), protocol, self.turns)
+        self.alive.add(self.connection)
         return self.connection
+
+    def abort_all(self) -> None:
+        """Drop all connections."""
+        for connection in tuple(self.alive):
+            connection.abort()
 
     def on_connect(self, connection: Connection) -> None:
         assert connection is self.connection
@@ -115,6 +122,7 @@ async def listening_server() -> AsyncIterator[tuple[FakeServer, int]]:
     yield server, listener.sockets[0].getsockname()[1]
     await happens(lambda: server.closes == server.connects)
     listener.close()
+    await asyncio.get_running_loop().shutdown_default_executor()  # downloads are read in threads
 
 
 async def open_raw(port: int, request: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -1,11 +1,17 @@
 """The wiring of the gateway."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
 from neuroone.service.lifecycle import FAILED, Stop
-from ws_gateway.service import Service
+from ws_gateway.service import GC_THRESHOLDS, Service, collect_young
 from ws_gateway.settings import Settings
+
+
+class Cycle:
+    itself: "Cycle"
 
 
 def fail() -> None:
@@ -17,6 +23,22 @@ async def test_a_fault_in_a_periodic_task_ends_the_gateway(caplog):
     await Service(Settings(), stop)._every(0.001, fail)
     assert (stop.is_set(), stop.exit_code) == (True, FAILED)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_collector_frees_cycles_in_any_case():
+    """Every minute, and before a few megabytes of new objects have gathered."""
+    assert GC_THRESHOLDS[0] <= 50_000
+    gc.disable()
+    try:
+        cycle = Cycle()
+        cycle.itself = cycle
+        gone = weakref.ref(cycle)
+        del cycle
+        assert gone() is not None
+        collect_young()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_importing_the_gateway_loads_no_paho():

@@ -1,0 +1,101 @@
+"""Which connections there is room for, and which one makes room."""
+
+import contextlib
+import socket
+from typing import cast
+
+import pytest
+
+from neuroone.contract.errors import SettingsError
+from tests.support.brokers import free_port
+from ws_gateway.websocket.admission import SILENT_MIN_S, Admission
+from ws_gateway.websocket.connection import Connection
+from ws_gateway.websocket.server import listening_sockets
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def connection() -> Connection:
+    return cast(Connection, object())
+
+
+def client(admission: Admission, address: str) -> Connection:
+    new = connection()
+    assert admission.add(new) is None
+    admission.open(new, address)
+    return new
+
+
+def test_a_client_that_is_silent_for_long_makes_room_at_its_address():
+    """The one that has been silent for longest; students, other addresses and new clients stay."""
+    clock = Clock()
+    admission = Admission(3, clock)
+    student, first, second = (client(admission, "school") for _ in range(3))
+    client(admission, "other")
+    admission.on_first_message(student)
+    assert not admission.has_room("school")
+    assert admission.silent_one("school") is None
+    clock.now_s = SILENT_MIN_S
+    assert admission.silent_one("school") is first
+    admission.release(first)
+    assert admission.has_room("school")
+    assert admission.clients_of("school") == 2
+    assert admission.silent_one("school") is second
+    admission.remove(first)
+    assert (len(admission), admission.clients) == (3, 3)
+
+
+def test_sockets_without_a_request_make_room_first():
+    """Where there are more connections than files; then silent clients of the address that has most."""
+    clock = Clock()
+    admission = Admission(100, clock)
+    admission.connections_max = 3
+    idle = connection()
+    assert admission.add(idle) is None
+    silent = [client(admission, "a"), client(admission, "a")]
+    new = connection()
+    assert admission.add(new) is idle
+    admission.remove(idle)
+    admission.open(new, "b")
+    late = connection()
+    assert admission.add(late) is late  # nobody has been silent for long
+    admission.remove(late)
+    clock.now_s = SILENT_MIN_S
+    assert admission.add(connection()) is silent[0]
+
+
+def test_nothing_is_kept_of_those_who_left():
+    admission = Admission(1, Clock())
+    for number in range(10):
+        admission.remove(client(admission, f"address {number}"))
+    assert (len(admission), admission.clients) == (0, 0)
+    assert admission._silent == {None: {}}
+    assert not admission._addresses
+
+
+def test_the_address_of_all_is_all_of_both_kinds():
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with contextlib.ExitStack() as opened:
+        port = free_port()
+        for each in listening_sockets(["::"], port):
+            opened.enter_context(each)
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), 5).close()
+
+
+def test_several_addresses_can_be_listened_on():
+    with contextlib.ExitStack() as opened:
+        port = free_port()
+        for each in listening_sockets(["127.0.0.1", "127.0.0.2"], port):
+            opened.enter_context(each)
+        for host in ("127.0.0.1", "127.0.0.2"):
+            socket.create_connection((host, port), 5).close()
+        with pytest.raises(SettingsError, match="cannot listen on port"):
+            listening_sockets(["127.0.0.3", "127.0.0.1"], port)
