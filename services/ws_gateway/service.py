@@ -59,7 +59,7 @@ GC_THRESHOLDS: Final = (20_000, 5, 50)
 """New objects (2 MB) before the garbage collector looks at them, which takes 1 ms; while it runs, everybody waits.
 Readings and connections create no reference cycles (docs/decisions/0008), so it runs when thousands come at once."""
 GC_PERIOD_S: Final = 60.0
-"""Whatever else creates cycles, it is freed after this time (docs/decisions/0014)."""
+"""Whatever else creates cycles, it is freed after this time (docs/decisions/0018)."""
 FLUSH_TIMEOUT_S: Final = 5.0
 """How long a stopping gateway waits for the broker to acknowledge the last messages."""
 
