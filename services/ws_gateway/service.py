@@ -55,8 +55,8 @@ LINK_PERIOD_S: Final = 5.0
 """Dashboards get something at least every 10 s: then one or two that come late do not look like a dead connection."""
 TOKENS_PERIOD_S: Final = 2.0
 """A revoked token is worth nothing after this time."""
-GC_THRESHOLDS: Final = (20_000, 5, 50)
-"""New objects (2 MB) before the garbage collector looks at them, which takes 1 ms; while it runs, everybody waits.
+GC_THRESHOLDS: Final = (100_000, 10, 10)
+"""New objects (10 MB) before the garbage collector looks at them, which takes 5 ms; while it runs, everybody waits.
 Readings and connections create no reference cycles (docs/decisions/0008), so it runs when thousands come at once."""
 GC_PERIOD_S: Final = 60.0
 """Whatever else creates cycles, it is freed after this time (docs/decisions/0018)."""
@@ -265,8 +265,8 @@ class Service:
 
 
 def collect_young() -> None:
-    """Free the reference cycles among the objects of the last minute or two."""
-    gc.collect(1)
+    """Free the reference cycles among the objects of the last minute."""
+    gc.collect(0)
 
 
 def _token_files(given: Settings) -> TokenFiles:
