@@ -55,9 +55,9 @@ LINK_PERIOD_S: Final = 5.0
 """Dashboards get something at least every 10 s: then one or two that come late do not look like a dead connection."""
 TOKENS_PERIOD_S: Final = 2.0
 """A revoked token is worth nothing after this time."""
-GC_THRESHOLDS: Final = (100_000, 10, 10)
-"""New objects (10 MB) before the garbage collector looks at them, which takes 5 ms; while it runs, everybody waits.
-Readings and connections create no reference cycles (docs/decisions/0008), so it runs when thousands come at once."""
+GC_THRESHOLDS: Final = (1_000_000, 10, 10)
+"""New objects (100 MB) before the garbage collector runs by itself; while it runs, everybody waits.
+Neither readings nor connections create reference cycles (docs/decisions/0008)."""
 GC_PERIOD_S: Final = 60.0
 """Whatever else creates cycles, it is freed after this time (docs/decisions/0018)."""
 FLUSH_TIMEOUT_S: Final = 5.0

@@ -124,11 +124,11 @@ async def test_a_connection_above_its_rate_rests(listening, monkeypatch):
     server, port = listening
     _, writer = await open_raw(port)
     await happens(lambda: server.has_client)
-    writer.write(b"".join(frame(TEXT, b"%d" % number) for number in range(100)))
+    writer.write(b"".join(frame(TEXT, b"%d" % number) for number in range(300)))
     await happens(lambda: server.messages)
-    assert 1 < len(server.messages) < 100
+    assert 1 < len(server.messages) < 300
     assert not server.connection.transport.is_reading()
-    await happens(lambda: server.messages == [b"%d" % number for number in range(100)])
+    await happens(lambda: server.messages == [b"%d" % number for number in range(300)])
     await happens(server.connection.transport.is_reading)
     writer.close()
 

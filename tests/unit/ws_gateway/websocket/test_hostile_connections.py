@@ -99,7 +99,7 @@ async def test_what_costs_much_counts_for_more(listening):
         connection.spend(2000)
 
     server.on_message = handle
-    writer.write(frame(TEXT, b"a" * 400) + frame(TEXT, b"b" * 400) + frame(TEXT, b"c" * 400))
+    writer.write(b"".join(frame(TEXT, each * 900) for each in (b"a", b"b", b"c")))
     await happens(lambda: len(server.messages) >= 2)
     await happens(lambda: not connection.transport.is_reading())
     assert len(server.messages) == 2
