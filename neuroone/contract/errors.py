@@ -16,9 +16,8 @@
     ├── BadFrame            ws_gateway: a client's frame does not follow its dialect
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
     ├── TokenFault          neuroone.service: the files of the tokens cannot be read or changed
-    ├── Refused             ws_gateway: too much waits for the broker; the client sends again later
-    │   └── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
-    └── TooLarge            ws_gateway: a download would take too much memory
+    └── Refused             ws_gateway: too much waits for the broker; the client sends again later
+        └── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
 """
 
 from collections.abc import Sequence

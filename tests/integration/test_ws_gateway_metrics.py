@@ -38,6 +38,7 @@ def gateway(broker: Broker, peer: Peer) -> Iterator[GatewayProgram]:
 
 
 async def test_readings_show_up_with_their_latency(gateway):
+    await happens(lambda: scrape(gateway.port)[GATEWAY + "event_loop_lag_seconds_count"])
     before = scrape(gateway.port)
     assert before["neuroone_broker_connected"] == 1
     assert before[GATEWAY + "ack_latency_seconds_count"] == 0
