@@ -227,6 +227,8 @@ def test_a_bench_computer_plays_a_capture_into_the_stack(stack: Stack, shown: di
     assert isinstance(rows, list)
     columns = [sum(map(int, column)) for column in zip(*(row.split(",") for row in rows), strict=True)]
     assert columns == [ATTENTION, MEDITATION, *BAND_SUMS]
+    # The next test kills the broker, and this bridge does not come back to say again that it is offline.
+    stack.compose("exec", "-T", "mosquitto", "sh", "-c", "kill -USR1 1")  # its init passes it on
 
 
 async def in_thread(call: Callable[..., Value], *arguments: object) -> Value:
