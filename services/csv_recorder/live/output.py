@@ -8,8 +8,9 @@ import errno
 import logging
 import os
 import stat
+from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -29,6 +30,25 @@ _NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | _NONBLOCK
 
 log = logging.getLogger(__name__)
+
+
+class KnownRows:
+    """Rows, to be found whole or by how they begin. A crash may leave hundreds of thousands, for thousands of files."""
+
+    def __init__(self, rows: Iterable[bytes] = ()) -> None:
+        self._sorted = sorted(rows)
+
+    def __bool__(self) -> bool:
+        return bool(self._sorted)
+
+    def __contains__(self, row: bytes) -> bool:
+        at = bisect_left(self._sorted, row)
+        return at < len(self._sorted) and self._sorted[at] == row
+
+    def has_start(self, part: bytes) -> bool:
+        """Return True if a row begins with this part."""
+        at = bisect_left(self._sorted, part)
+        return at < len(self._sorted) and self._sorted[at].startswith(part)
 
 
 class MovedAway(Exception):
@@ -150,7 +170,7 @@ class Disk:
         output.size_bytes = _write(handle, size, rows if size else output.header + rows)
         output.inode = now.st_ino
 
-    def cut_back(self, output: Output, ours: Collection[bytes]) -> None:
+    def cut_back(self, output: Output, ours: Sequence[KnownRows]) -> None:
         """End a file at its synced size. What a person appended since is kept beside it, in ``.appended-by-hand``.
 
         ``ours`` are the rows that may stand there. A tail without any of them, or a part of one, is a person's and
@@ -316,7 +336,7 @@ def _read(handle: int, start: int, end: int) -> bytes:
         return stream.read(end - start)
 
 
-def _judge(tail: bytes, ours: Collection[bytes], header: bytes) -> tuple[bool, bytes]:
+def _judge(tail: bytes, ours: Sequence[KnownRows], header: bytes) -> tuple[bool, bytes]:
     """Return True if a tail must go, and the lines in it that a person wrote. ``header`` is that of a whole file.
 
     A crash leaves rows of ours, a part of one, or damage: NULs, and bytes that are no text. Another program may have
@@ -326,15 +346,16 @@ def _judge(tail: bytes, ours: Collection[bytes], header: bytes) -> tuple[bool, b
     if header.startswith(tail):
         return True, b""
     tail = tail.removeprefix(header)
-    firsts = {header, *ours} if header else ours
     *lines, torn = tail.split(b"\n")
     by_hand = [
-        line for line in (each.replace(b"\0", b"") for each in lines) if line.strip() and line + b"\n" not in ours
+        line
+        for line in (each.replace(b"\0", b"") for each in lines)
+        if line.strip() and not any(line + b"\n" in rows for rows in ours)
     ]
-    is_torn = bool(torn) and any(row.startswith(torn) for row in ours)
+    is_torn = bool(torn) and any(rows.has_start(torn) for rows in ours)
     if torn.strip(b"\0 \t\r") and not is_torn:
         by_hand.append(torn.replace(b"\0", b""))
-    begins_as_ours = any(row[:1] == tail[:1] for row in firsts) if tail else False
+    begins_as_ours = tail[:1] == header[:1] or any(rows.has_start(tail[:1]) for rows in ours) if tail else False
     has_ours = is_torn or begins_as_ours or len(by_hand) < sum(bool(line.strip()) for line in (*lines, torn))
     return has_ours or not has_header or not _is_text(tail), b"".join(line + b"\n" for line in by_hand)
 

@@ -206,7 +206,8 @@ class Recorder:
         self._notes.clear()
         sessions = self._inbox.open_sessions()
         by_id = {session.id: session for session in sessions}
-        for row in self._inbox.waiting():
+        waiting = [*self._inbox.waiting()]
+        for row in waiting:
             stored.unsettled_since_s = stored.since_s
             if row.kind in (Kind.READING, Kind.READING_ALONE) and row.owner in by_id:
                 session = by_id[row.owner]
@@ -216,7 +217,7 @@ class Recorder:
         stored.changed = dict.fromkeys(session.id for session in sessions)
         self._sessions.replace(sessions)
         self._intake.load()
-        self._writer.load()
+        self._writer.load(waiting)
         self._descriptions.load()
 
     def _begin_again(self) -> None:
@@ -266,9 +267,8 @@ class Recorder:
         for id, seqs in batch.duplicates.items():
             known = self._sessions.by_id(id)
             if known is not None and known.is_recording:
-                self._notes.append(
-                    Row(id, Kind.EVENT, -1, event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs))))
-                )
+                content = event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs)))
+                self._notes.append(Row(id, Kind.EVENT, -1, content))
         self._letter_log.write(batch.faults, self._intake.counters["dead_letters"])
 
     def receipts(self) -> list[RecordedStream]:

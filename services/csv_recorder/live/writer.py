@@ -6,12 +6,12 @@ Rows that a file does not take now are no reason for another file to wait: at th
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.output import Disk, MovedAway, Output, folders_of
+from csv_recorder.live.output import Disk, KnownRows, MovedAway, Output, folders_of
 from csv_recorder.live.outputs import Outputs
 from csv_recorder.live.reorder import Hole, ReorderBuffer
 from csv_recorder.live.rows import Kind, Row
@@ -76,25 +76,24 @@ class Writer:
         self._reorder: dict[int, ReorderBuffer[bytes]] = {}
         self._ready: list[tuple[Session, list[bytes]]] = []
         self._released: list[str] = []
-        self._may_stand_there: dict[bytes, None] = {}
+        self._may_stand_there = KnownRows()
         self.student_files = StudentFiles(inbox)
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     # --- what there is to write ------------------------------------------------------------------
 
-    def load(self) -> None:
+    def load(self, waiting: Sequence[Row]) -> None:
         """Begin with what the inbox has: every file is cut back to its synced size, and what waits is written again."""
         self._disk.close_all()
-        for kept in (self._reorder, self._ready, self._released, self._may_stand_there):
+        for kept in (self._reorder, self._ready, self._released):
             kept.clear()
         files = self._inbox.files()
         self.student_files.load(files, self._steady())
         self._outputs.load(files, self._inbox.owing())
-        rows = [*self._inbox.waiting()]
-        self._may_stand_there = {content: None for row in rows for content in _contents(row)}
-        self.distribute(rows, self._next_seqs(rows))
+        self._may_stand_there = KnownRows(content for row in waiting for content in _contents(row))
+        self.distribute(waiting, self._next_seqs(waiting))
 
-    def _next_seqs(self, rows: list[Row]) -> dict[int, int]:
+    def _next_seqs(self, rows: Iterable[Row]) -> dict[int, int]:
         """Return the seq that each session's student file waits for: a hole that may still be filled, or the first."""
         first: dict[int, int] = {}
         for row in rows:
@@ -182,7 +181,8 @@ class Writer:
             self._write_output(output, now_s)
             if not output.pending and not output.fault and not output.is_moved:
                 del self._outputs.due[key]
-        self._may_stand_there = self._may_stand_there if any(o.must_be_cut for o in self._outputs.due.values()) else {}
+        if self._may_stand_there and not any(each.must_be_cut for each in self._outputs.due.values()):
+            self._may_stand_there = KnownRows()
         return holes
 
     def _pop(self, now_s: float, *, all: bool) -> list[tuple[int, Hole]]:
@@ -240,7 +240,7 @@ class Writer:
         try:
             owed = self._inbox.owed(output.key) if output.is_owed and not output.owed_rows else []
             if output.must_be_cut:
-                self._disk.cut_back(output, {*owed, *output.pending, *self._may_stand_there})
+                self._disk.cut_back(output, (KnownRows([*owed, *output.pending]), self._may_stand_there))
                 self.counters["files_cut_back"] += 1
             contents = owed + self._bounded(output)
             if contents:

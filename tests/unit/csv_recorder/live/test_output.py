@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csv_recorder.live.output import Disk, MovedAway, Output, write_whole
+from csv_recorder.live.output import Disk, KnownRows, MovedAway, Output, write_whole
 from neuroone.contract.files import APPENDED_BY_HAND
 
 HEADER = b"a,b\n"
@@ -31,7 +31,7 @@ def test_after_a_crash_each_row_is_there_once(
     tail = (b"" if before else HEADER) + b"".join(waiting)
     (folder / "f.csv").write_bytes(whole + tail[:cut] + damaged)
     ours.synced_bytes = ours.size_bytes = len(whole)
-    disk.cut_back(ours, set(waiting))
+    disk.cut_back(ours, [KnownRows(waiting)])
     disk.append(ours, b"".join(waiting))
     disk.close_all()
     content = (folder / "f.csv").read_bytes()
@@ -46,7 +46,7 @@ def test_after_a_crash_each_row_is_there_once(
 def test_what_a_person_appended_is_kept_aside(tmp_path: Path) -> None:
     disk, ours = Disk(tmp_path), output(synced_bytes=len(HEADER + b"1,x\n"))
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\n3,x\nnote\n\0\0\n2,")
-    disk.cut_back(ours, {b"2,x\n", b"3,x\n"})
+    disk.cut_back(ours, [KnownRows([b"2,x\n", b"3,x\n"])])
     disk.close_all()
     assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\n"
     assert (tmp_path / f"f.csv{APPENDED_BY_HAND}").read_bytes() == b"note\n"
@@ -58,7 +58,7 @@ def test_what_a_person_appended_is_kept_aside(tmp_path: Path) -> None:
 def test_a_torn_row_that_a_program_has_appended_to_is_no_row(tmp_path: Path, synced: bytes, torn: bytes) -> None:
     disk, ours = Disk(tmp_path), output(synced_bytes=len(synced))
     (tmp_path / "f.csv").write_bytes(synced + torn + b"note\n")
-    disk.cut_back(ours, {b"2,x\n"})
+    disk.cut_back(ours, [KnownRows([b"2,x\n"])])
     disk.append(ours, b"2,x\n")
     disk.close_all()
     assert (tmp_path / "f.csv").read_bytes() == (synced or HEADER) + b"2,x\n"
@@ -69,7 +69,7 @@ def test_a_tail_that_is_larger_than_anything_of_ours_stays(tmp_path: Path, monke
     monkeypatch.setattr("csv_recorder.live.output.TAIL_MAX_BYTES", 5)
     disk, ours = Disk(tmp_path), output()
     (tmp_path / "f.csv").write_bytes(b"somebody's\n")
-    disk.cut_back(ours, {b"2,x\n"})
+    disk.cut_back(ours, [KnownRows([b"2,x\n"])])
     disk.close_all()
     assert (tmp_path / "f.csv").read_bytes() == b"somebody's\n"
 
@@ -78,7 +78,7 @@ def test_what_a_person_appended_stays_where_no_row_of_ours_is(tmp_path: Path) ->
     """And its last line is ended."""
     disk, ours = Disk(tmp_path), output(synced_bytes=len(HEADER + b"1,x\n"))
     (tmp_path / "f.csv").write_bytes(HEADER + b"1,x\nnote")
-    disk.cut_back(ours, {b"2,x\n"})
+    disk.cut_back(ours, [KnownRows([b"2,x\n"])])
     disk.append(ours, b"2,x\n")
     disk.close_all()
     assert (tmp_path / "f.csv").read_bytes() == HEADER + b"1,x\nnote\n2,x\n"
