@@ -133,7 +133,7 @@ class Recorder:
     @property
     def turn_s(self) -> float:
         """Return the time between two writes to the files: a system call for each file, so longer for thousands."""
-        return min(TURN_MAX_S, max(TURN_MIN_S, len(self._sessions) * TURN_OF_SESSION_S))
+        return min(TURN_MAX_S, max(TURN_MIN_S, self._sessions.recording * TURN_OF_SESSION_S))
 
     @property
     def is_full(self) -> bool:
@@ -147,7 +147,7 @@ class Recorder:
         return {
             "unwritten_rows": self.unwritten,
             "oldest_unsettled_row_age_seconds": now_s - since_s,
-            "sessions_open": sum(session.is_recording for session in self._sessions),
+            "sessions_open": self._sessions.recording,
         }
 
     def faults(self) -> list[str]:
@@ -184,12 +184,8 @@ class Recorder:
             self._write(all=True)
             self._note_in_all("recorder_stop")
             self.settle()
-            while time.monotonic() < until_s:
-                describing = self.begin_describing(closes_all=True)
-                if not describing.sidecars:
-                    break
-                self.write_sidecars(describing)
-                self.finish_describing(describing)
+            while self.update_sessions(closes_all=True) and time.monotonic() < until_s:
+                pass
         finally:
             self._inbox.close()
             self._writer.close()
@@ -413,11 +409,15 @@ class Recorder:
             with self._transaction():
                 self._descriptions.finish(describing)
 
-    def update_sessions(self) -> None:
-        """Write the sidecars that are due, and close what has ended. Raises sqlite3.Error."""
-        describing = self.begin_describing()
+    def update_sessions(self, *, closes_all: bool = False) -> bool:
+        """Write sidecars that are due and close what has ended; return False if there was nothing.
+
+        Raises sqlite3.Error.
+        """
+        describing = self.begin_describing(closes_all=closes_all)
         self.write_sidecars(describing)
         self.finish_describing(describing)
+        return bool(describing.sidecars)
 
     def _note_holes(self, holes: Iterable[tuple[int, Hole]]) -> None:
         now = self._now()

@@ -136,8 +136,10 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
 
-    def __len__(self) -> int:
-        return len(self._by_id)
+    @property
+    def recording(self) -> int:
+        """Count the sessions that have begun and are not closed."""
+        return sum(session.is_recording for session in self)
 
     def by_key(self, key: Key) -> Session | None:
         """Return the session of a group with that id, if it is in memory."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csv_recorder.live.descriptions import IDLE_S
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import RETRY_MIN_S
 from csv_recorder.live.recorder import Recorder
@@ -387,6 +388,17 @@ def hostile_names(count: int) -> list[str]:
     while len(names) < count:
         names["".join(rng.choices(parts, k=rng.randint(1, 5)))] = None
     return list(names)
+
+
+def test_a_class_sees_its_rows_after_a_second_whoever_was_there_before(recorder: Recorder, clock: Clock) -> None:
+    record(recorder, *(delivery(source=f"s{number}", session=f"s{number}", name=None) for number in range(1500)))
+    assert recorder.turn_s == 3.0
+    clock.now_s += IDLE_S + 1
+    recorder.settle()
+    while recorder.update_sessions():
+        pass
+    record(recorder, delivery())
+    assert recorder.turn_s == 1.0
 
 
 @pytest.mark.timeout(300)  # 40,000 files are made and synced
