@@ -366,18 +366,18 @@ async def test_a_revoked_token_is_worth_nothing_within_seconds(tmp_path, start):
 
 async def test_doubled_headers_and_odd_addresses_are_answered(start):
     gateway = start("--token", TOKEN)
-    for head in (
-        "GET /recordings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
-        "GET /recordings HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
-        "GET /recordings HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nOrigin: http://localhost\r\n",
-        "GET /recordings HTTP/1.1\r\nHost: [::1\r\n",
-        "GET /recordings HTTP/1.1\r\nHost: localhost\r\nOrigin: http://[::1\r\n",
+    for head, status in (
+        ("GET /recordings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n", 400),
+        ("GET /recordings HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n", 400),
+        ("GET /recordings HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nOrigin: http://localhost\r\n", 400),
+        ("GET /recordings HTTP/1.1\r\nHost: [::1\r\n", 401),
+        ("GET /recordings HTTP/1.1\r\nHost: localhost\r\nOrigin: http://[::1\r\n", 401),
     ):
         reader, writer = await asyncio.open_connection(LOOPBACK, gateway.port)
         writer.write(f"{head}X-Forwarded-For: 198.51.100.1\r\n\r\n".encode())
         answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
-        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401")), head
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), head
 
 
 async def test_one_client_that_makes_names_up_is_limited(start, peer):
