@@ -49,6 +49,8 @@ U16: Final = struct.Struct("!H")
 _CONTINUES: Final = 0x80
 """The bit of a variable byte integer that says that another byte follows (1.5.5)."""
 _VARINT_MAX_BITS: Final = 28
+TOPIC_BYTES: Final = 256
+"""Topics of the contract are shorter, and decoded only once. Others have up to 64 KiB: kept, they would fill 2 GB."""
 
 
 def encode_varint(number: int) -> bytes:
@@ -103,15 +105,21 @@ def decode_text(utf8: bytes) -> str:
     return text
 
 
-@lru_cache(maxsize=TOPICS_MAX)
 def decode_topic(utf8: bytes) -> str:
     """Decode the topic of a message (4.7). Raises BadPacket."""
+    return _decode_once(utf8) if len(utf8) < TOPIC_BYTES else _decode_topic(utf8)
+
+
+def _decode_topic(utf8: bytes) -> str:
     topic = decode_text(utf8)
     if not topic:
         raise BadPacket("its topic is empty")  # a topic alias could stand for it: we allow none
     if "#" in topic or "+" in topic:
         raise BadPacket("its topic holds a wildcard")
     return topic
+
+
+_decode_once = lru_cache(maxsize=TOPICS_MAX)(_decode_topic)
 
 
 class Fields:

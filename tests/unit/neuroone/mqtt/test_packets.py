@@ -1,6 +1,7 @@
 """MQTT packets as bytes."""
 
 import contextlib
+import tracemalloc
 
 import msgspec
 import pytest
@@ -337,6 +338,19 @@ def test_a_decoder_holds_no_more_than_the_longest_packet(v5):
     assert len(decoder._rest) <= longest
     with pytest.raises(BadPacket, match="its topic is empty"):
         decoder.feed(bytes(1000))
+
+
+def test_a_decoder_keeps_no_long_topics():
+    """Anybody who may publish can fill one with 64 KiB."""
+    decoder = Decoder(v5=True)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            decoder.feed(Publish(f"{number}/" + "x" * 60_000, b"").encode(True))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 1_000_000
 
 
 def test_a_packet_that_will_be_refused_is_refused_before_its_body_is_there():
