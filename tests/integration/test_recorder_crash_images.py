@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from neuroone.up import brokers
-from tests.support import disk_shim
+from tests.support import preloaded
 from tests.support.crash_round import World, recovery, take_images
 
-why_not = disk_shim.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
+why_not = preloaded.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
 pytestmark = [pytest.mark.broker, pytest.mark.skipif(why_not is not None, reason=str(why_not))]
 IMAGES = 8
 STUDENTS = 15

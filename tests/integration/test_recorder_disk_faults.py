@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuroone.up import brokers
-from tests.support import disk_shim
+from tests.support import preloaded
 from tests.support.crash_round import recovery
 from tests.support.disk_faults import (
     EVERYTHING,
@@ -23,7 +23,7 @@ from tests.support.disk_faults import (
 )
 from tests.support.real_disks import REAL_FAULTS, may_mount, small_disk
 
-why_not = disk_shim.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
+why_not = preloaded.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
 pytestmark = [pytest.mark.broker, pytest.mark.skipif(why_not is not None, reason=str(why_not))]
 
 OF_ONE_STUDENT = (

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from neuroone.up import brokers
-from tests.support import clock_shim
+from tests.support import preloaded
 from tests.support.brokers import Broker
 from tests.support.clock_shim import ClockShim
 from tests.support.recorded_class import QUICK, recorded_class
 
-why_not = clock_shim.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
+why_not = preloaded.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
 pytestmark = [pytest.mark.broker, pytest.mark.skipif(why_not is not None, reason=str(why_not))]
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S

@@ -1,18 +1,10 @@
 """A wall clock that a test sets, for a program in a process of its own: `clock_shim.c`, loaded by LD_PRELOAD."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.support import preloaded
+
 SOURCE = Path(__file__).with_suffix(".c")
-
-
-def why_not() -> str | None:
-    """Return why the shim cannot be used here; None if it can."""
-    if not sys.platform.startswith("linux"):
-        return "LD_PRELOAD is Linux only"
-    return None if shutil.which("cc") else "no C compiler here (apt-get install gcc libc6-dev)"
 
 
 class ClockShim:
@@ -20,8 +12,7 @@ class ClockShim:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "clock"
-        library = folder / "clock_shim.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"], check=True)
+        library = preloaded.build(SOURCE, folder)
         self.environment = {"LD_PRELOAD": str(library), "NEUROONE_CLOCK": str(self._file)}
         self.set(0)
 

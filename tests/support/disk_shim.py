@@ -2,21 +2,13 @@
 
 import errno
 import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import preloaded
+
 SOURCE = Path(__file__).with_suffix(".c")
 ALWAYS = -1
-
-
-def why_not() -> str | None:
-    """Return why the shim cannot be used here; None if it can."""
-    if not sys.platform.startswith("linux"):
-        return "LD_PRELOAD is Linux only"
-    return None if _compiler() else "no C compiler here; .ci/run installs it (apt-get install gcc libc6-dev)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +35,7 @@ class DiskShim:
         self.graves = folder / "graves"
         self.graves.mkdir(exist_ok=True)
         self._rules = folder / "shim.rules"
-        self._library = folder / "disk_shim.so"
-        compiler = _compiler()
-        assert compiler, why_not()
-        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self._library), str(SOURCE), "-ldl", "-lpthread"]
-        subprocess.run(command, check=True)
+        self._library = preloaded.build(SOURCE, folder)
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a program whose disk this is."""
@@ -69,7 +57,3 @@ class DiskShim:
     def heal(self) -> None:
         """Let no call fail any more."""
         self.fail()
-
-
-def _compiler() -> str | None:
-    return shutil.which("cc") or shutil.which("gcc")
