@@ -1,6 +1,6 @@
 """Kill the recorder, the broker and both under load: is every reading on disk once, and no receipt ahead of the disk?
 
-    python -m bench.kills [--students N] [--broker mosquitto|nats] [--only recorder|closing|broker|both]
+    python -m bench.kills [--students N] [--broker mosquitto|nats] [--only recorder|closing|broker|both|backlog]
 
 A publisher with a replay buffer, as bridge and gateway have it, sends N readings a second (one per student). Meanwhile
 
@@ -11,6 +11,9 @@ A publisher with a replay buffer, as bridge and gateway have it, sends N reading
    at least 20 kills, and until it was killed in the middle of 3 sidecars);
 3. the broker is killed 5 times and started again;
 4. both are killed at once 5 times.
+
+With ``--only backlog`` the recorder is killed and stays away for longer than the publisher keeps readings, and
+Mosquitto is killed right before it would have saved the backlog.
 
 Exit code 1 if a row is lost, doubled, torn or out of its order, or a receipt was ahead.
 """
@@ -23,16 +26,20 @@ import time
 from pathlib import Path
 
 from csv_recorder.live.recorder import Recorder
+from neuroone.up.brokers import AUTOSAVE_S, MOSQUITTO_STATE
+from tests.support.brokers import Broker
 from tests.support.crash_round import World
 from tests.support.live_lesson import Load, check
 from tests.support.waiting import wait_for
 
 TIMEOUT_S = 120.0
-KILLS = {"recorder": 20, "closing": 20, "broker": 5, "both": 5}
+KILLS = {"recorder": 20, "closing": 20, "broker": 5, "both": 5, "backlog": 1}
+BACKLOG_S = 150.0
+"""Longer than KEPT_MAX_S of the replay buffer."""
 SIDECARS_TORN = 3
 KILLS_MAX = 60
 ROTATE_BYTES = 3000
-TURNS_PER_S = {"recorder": 1.0, "closing": 4.0, "broker": 1.0, "both": 1.0}
+TURNS_PER_S = {"recorder": 1.0, "closing": 4.0, "broker": 1.0, "both": 1.0, "backlog": 1.0}
 
 
 def receipts(world: World) -> int:
@@ -53,6 +60,15 @@ def not_on_the_disk(world: World) -> int:
 def sidecars_under_way(world: World) -> int:
     """How many sidecars were being written when the recorder was killed."""
     return len(list(world.directory.glob("sessions/*/*/.session.json.new")))
+
+
+def wait_before_a_save(broker: Broker, at_least_s: float) -> None:
+    """Wait for so long, and then until Mosquitto is about to save again."""
+    state = broker.log_file.parent / MOSQUITTO_STATE
+    time.sleep(at_least_s)
+    saved_ns = state.stat().st_mtime_ns
+    wait_for(lambda: state.stat().st_mtime_ns != saved_ns, "a save", TIMEOUT_S)
+    time.sleep(AUTOSAVE_S - 1)
 
 
 def scenario(name: str, kind: str, students: int, rng: random.Random) -> bool:
@@ -79,7 +95,9 @@ def scenario(name: str, kind: str, students: int, rng: random.Random) -> bool:
                 if name != "broker":
                     world.recorder.kill()
                     torn += sidecars_under_way(world) > 0
-                if name in ("broker", "both"):
+                if name == "backlog":
+                    wait_before_a_save(world.broker, BACKLOG_S)
+                if name in ("broker", "both", "backlog"):
                     world.broker.kill()
                     world.broker.start()
                 if name in ("recorder", "closing"):
@@ -117,7 +135,7 @@ def main() -> int:
     parser.add_argument("--only", choices=tuple(KILLS))
     given = parser.parse_args()
     print(f"seed {given.seed}")
-    names = [given.only] if given.only else [*KILLS]
+    names = [given.only] if given.only else [each for each in KILLS if each != "backlog"]
     results = [scenario(name, given.broker, given.students, random.Random(given.seed)) for name in names]
     return int(not all(results))
 
