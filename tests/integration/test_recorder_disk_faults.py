@@ -21,7 +21,8 @@ from tests.support.disk_faults import (
     Fault,
     try_faults,
 )
-from tests.support.real_disks import REAL_FAULTS, may_mount, small_disk
+from tests.support.real_disks import REAL_FAULTS
+from tests.support.small_disk import small_disk
 
 why_not = preloaded.why_not() or ("Mosquitto is not installed" if brokers.find(brokers.MOSQUITTO) is None else None)
 pytestmark = [pytest.mark.broker, pytest.mark.skipif(why_not is not None, reason=str(why_not))]
@@ -33,6 +34,7 @@ OF_ONE_STUDENT = (
     ("ENOSPC", SIDECAR),
     ("ENAMETOOLONG", FOLDER),
 )
+DISK_MB = 16
 OF_ALL = (("EIO on read", INBOX), ("EROFS", EVERYTHING), ("EMFILE", EVERYTHING))
 
 
@@ -71,10 +73,8 @@ def test_a_recorder_starts_while_one_students_file_cannot_be_opened(tmp_path: Pa
 
 def test_it_stays_while_its_directory_is_full_or_away_and_goes_on_by_itself(tmp_path: Path) -> None:
     """A full disk, a directory that was renamed, a file in its place, a mount point without its disk."""
-    if not may_mount(tmp_path / "probe"):
-        pytest.skip("only root may mount a disk")
-    with small_disk(tmp_path / "disk") as disk:
-        directory = disk / "recordings"
+    with small_disk(tmp_path / "disk", DISK_MB) as disk:
+        directory = disk.folder / "recordings"
         found = {
             str(fault): found
             for fault, found, _ in try_faults(tmp_path / "world", REAL_FAULTS, random.Random(4), directory=directory)

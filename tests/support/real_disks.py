@@ -1,38 +1,13 @@
 """A directory of recordings that is full, taken away or not writable, by mounts and renames instead of a shim."""
 
-import contextlib
 import errno
-import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.crash_round import World
 from tests.support.disk_faults import EVERYTHING, Fault
-
-DISK_BYTES = 16 * 2**20
-BALLAST = "ballast"
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a small file system; yield where. Raises OSError if this user may not."""
-    folder.mkdir(parents=True)
-    _run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder))
-    try:
-        yield folder
-    finally:
-        _run("umount", "--lazy", str(folder))
-
-
-def may_mount(folder: Path) -> bool:
-    """Return True if this user may mount file systems."""
-    try:
-        with small_disk(folder):
-            return True
-    except OSError:
-        return False
+from tests.support.small_disk import SmallDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +16,11 @@ class FullDisk(Fault):
 
     def begin(self, world: World, victim: str) -> None:
         """Fill it."""
-        handle = os.open(world.directory.parent / BALLAST, os.O_WRONLY | os.O_CREAT)
-        size_bytes = 65536
-        while size_bytes:
-            try:
-                os.write(handle, bytes(size_bytes))
-            except OSError:
-                size_bytes //= 2
-        os.close(handle)
+        SmallDisk(world.directory.parent).fill()
 
     def end(self, world: World) -> None:
         """Make room."""
-        (world.directory.parent / BALLAST).unlink()
+        SmallDisk(world.directory.parent).free()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +77,4 @@ def _away(world: World) -> Path:
 
 
 def _run(*command: str) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except subprocess.CalledProcessError as error:
-        raise OSError(error.stderr.decode(errors="replace")) from None
+    subprocess.run(command, check=True, capture_output=True)
