@@ -216,18 +216,16 @@ def rows_named(lesson: RecordedClass, name: str) -> int:
 def test_a_running_class_is_known_after_a_kill(mosquitto: Broker, tmp_path: Path) -> None:
     with recorded_class(mosquitto, tmp_path) as lesson:
         topic = topics.event(lesson.site, "CLASS")
-        lesson.publish((topic, marker("1", NOON, EventType.SESSION_START, "Matemática 6A")))
-        lesson.good_are()
-        lesson.kill()
-        lesson.start()
-        lesson.send("Bia", 0)
-        lesson.wait_for_rows("Bia", [0])
-        lesson.publish((topic, marker("2", NOON, EventType.SESSION_STOP, "")))
-        lesson.good_are()
-        lesson.kill()
-        lesson.start()
-        lesson.send("Caio", 0)
-        lesson.wait_for_rows("Caio", [0])
+        for source, event in (
+            ("Bia", marker("1", NOON, EventType.SESSION_START, "Matemática 6A")),
+            ("Caio", marker("2", NOON, EventType.SESSION_STOP, "")),
+        ):
+            lesson.publish((topic, event))
+            lesson.good_are()
+            lesson.kill()
+            lesson.start()
+            lesson.send(source, 0)
+            lesson.wait_for_rows(source, [0])
         lesson.good_are()
         assert lesson.stop() == 0
         found = [json.loads((lesson.folder_of(each) / "session.json").read_text()) for each in (GOOD, "Bia", "Caio")]
