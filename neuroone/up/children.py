@@ -96,12 +96,18 @@ class Child:
                 self._again_s = float("inf")
                 log.info("%s has ended", self.name)
                 return
-            self._deaths = 1 if now_s - self._started_s > CALM_AFTER_S else self._deaths + 1
-            delay_s = backoff.delay_s(self._deaths - 1, rng)
-            self._again_s = now_s + delay_s
-            log.warning("%s has ended with code %s; starting it again in %.1f s", self.name, exit_code, delay_s)
+            self._wait_again(f"has ended with code {exit_code}", now_s, backoff, rng)
         if self._popen is None and now_s >= self._again_s:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:
+                self._wait_again(f"cannot be started ({error})", now_s, backoff, rng)
+
+    def _wait_again(self, why: str, now_s: float, backoff: Backoff, rng: random.Random) -> None:
+        self._deaths = 1 if now_s - self._started_s > CALM_AFTER_S else self._deaths + 1
+        delay_s = backoff.delay_s(self._deaths - 1, rng)
+        self._again_s = now_s + delay_s
+        log.warning("%s %s; starting it again in %.1f s", self.name, why, delay_s)
 
     def stop(self) -> None:
         """Ask the program to end, then send SIGTERM, then SIGKILL; return when it is gone."""

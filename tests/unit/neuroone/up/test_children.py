@@ -1,0 +1,46 @@
+"""Tests of restarting a program that cannot be started for a while."""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from neuroone.mqtt.backoff import Backoff
+from neuroone.up.children import Child
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="the program is a script with #!, which Windows has not"
+)
+
+
+def test_a_program_that_cannot_be_started_again_is_tried_until_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was removed by an update, or the system had no memory for one more process: the others go on."""
+    program, backoff, rng = tmp_path / "program", Backoff(first_s=0.01, cap_s=0.02), random.Random(1)
+    program.write_text("#!/bin/sh\nexec cat\n", encoding="utf-8")
+    program.chmod(0o755)
+    child = Child("program", [str(program)])
+    child.start()
+    try:
+        program.rename(tmp_path / "away")
+        child.kill()
+
+        def has_failed_twice() -> bool:
+            child.restart_if_dead(backoff, rng)
+            return caplog.text.count("program cannot be started ([Errno 2]") == 2
+
+        wait_for(has_failed_twice, "two failed starts")
+        (tmp_path / "away").rename(program)
+        before_s = child.started_s
+
+        def is_started() -> bool:
+            child.restart_if_dead(backoff, rng)
+            return child.started_s > before_s
+
+        wait_for(is_started, "the next start")
+        assert child.poll() is None
+    finally:
+        child.stop()
