@@ -6,10 +6,10 @@ from typing import Any, Final
 from msgspec.json import schema_components
 
 from neuroone.contract.checks import Message
-from neuroone.contract.messages import GroupEvent, RawBlock, Reading, RecordedStream, StreamState
+from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Reading, RecordedStream, StreamState
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import first
-from ws_gateway.dialects.v1 import RECEIPT_KEYS, Hello, Marker, Stage, Watch
+from ws_gateway.dialects.v1 import LESSON_KEYS, RECEIPT_KEYS, Hello, Marker, Stage, Watch
 
 Schema = dict[str, Any]
 
@@ -86,6 +86,7 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "event": _typed(
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),
+    "lesson": _typed("lesson", {"group": _ID, **{name: _properties(LessonState)[name] for name in LESSON_KEYS}}),
     "recorded": _typed(
         "recorded",
         {

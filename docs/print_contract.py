@@ -30,6 +30,7 @@ GOLDEN_OF = {
     topics.RAW: "raw",
     topics.STREAM_STATE: "stream_state",
     topics.EVENT: "group_event",
+    topics.LESSON: "lesson",
     topics.SERVICE_STATE: "service_state",
     topics.HEALTH: "health",
     topics.RECORDED: "recorded",
@@ -63,6 +64,12 @@ programs.
   {topics.ID_MAX_CHARS} of the characters `A-Z a-z 0-9 _ -`. Ids are made from free text by one rule: text that is an id
   stays as it is; other text becomes an ASCII slug, `-` and {topics.HASH_CHARS} hexadecimal digits of the text's SHA-256
   (`João Silva` is `{topics.id_from_text("João Silva")}`). A source without a code is in the group `{topics.NO_GROUP}`.
+- **The group `{topics.ALL}` is everybody**: it has events and lessons, and no sources. The text `{topics.ALL}` is made
+  into another id.
+- **A lesson** runs from a `session_start` to the next `session_stop` of its group, and takes in whoever is there or
+  comes while it runs. For a group with a lesson of its own that one counts, and not the one of `{topics.ALL}`. A
+  `session_start` with another name ends the lesson that runs and begins the next; with the same name the lesson goes
+  on. Every gateway hears these events, whoever sends them, and publishes the retained [LessonState](#lessonstate).
 - **Payloads** are JSON objects in UTF-8 of at most {PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
   ignored: later versions may add some. A field whose type is "or null" is always there.
 - **Everything that matters is in the payload**, not in MQTT 5 properties: MQTT 3.1.1 is enough.

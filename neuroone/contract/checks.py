@@ -35,6 +35,8 @@ class Checked(StructMeta):
         """Return a message with these values. Raises BadMessage."""
         of: Any = cls
         time = given.get("time")
+        if time is None:
+            time = given.get("began")
         if time is None or (type(time) is datetime and time.tzinfo is UTC):
             try:
                 message = convert(given, of)

@@ -35,6 +35,8 @@ COUNTERS_MAX: Final = 100
 """Names in one set of counters: a service has a few dozen."""
 RECORDED_STREAMS_MAX: Final = 125
 """Streams in one receipt, below 64 KiB; a recorder with more changed streams sends several."""
+REMOVED_MAX: Final = 300
+"""Students that a lesson's state lists as removed: ten classes, below 64 KiB."""
 MISSING_MAX: Final = 3
 """Gaps that a receipt lists for one stream: 125 streams with so many each stay below 64 KiB. Senders keep two minutes
 of readings, in which there is rarely more than one gap."""
@@ -89,6 +91,14 @@ class EventType(StrEnum):
     MARKER = "marker"
     SESSION_START = "session_start"
     SESSION_STOP = "session_stop"
+
+
+class Door(StrEnum):
+    """Who may come into a lesson."""
+
+    OPEN = "open"
+    ASK = "ask"
+    CLOSED = "closed"
 
 
 def about(doc: str, unit: str = "", **limits: Any) -> Meta:
@@ -188,13 +198,33 @@ class StreamState(Message, frozen=True, kw_only=True):
 
 
 class GroupEvent(Message, frozen=True, kw_only=True):
-    """A moment that somebody marked in a group, or the start or stop of a class."""
+    """A moment that somebody marked in a group, or the start or stop of a lesson."""
 
     id: Annotated[Label, about("Tells two events apart, and one from its repetition.")]
     time: Now
     type: Annotated[EventType, about("What happened.")]
-    text: Annotated[str, about("The note, or the name of the class; may be empty.", max_length=NOTE_MAX_CHARS)]
+    text: Annotated[str, about("The note, or the name of the lesson; may be empty.", max_length=NOTE_MAX_CHARS)]
     source: Annotated[Label | None, about("Id of the source it is about; null: the whole group.")]
+
+
+class Removed(Message, frozen=True, kw_only=True):
+    """A student whom the teacher removed from the lesson."""
+
+    group: Id
+    source: Id
+
+
+class LessonState(Message, frozen=True, kw_only=True):
+    """The lesson that runs in a group, or of everybody; retained, for all who come while it runs."""
+
+    name: Annotated[Note | None, about("The lesson's name; null: it has none, or no lesson runs.")]
+    began: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, about("The time of its session_start, UTC; null: no lesson runs.")
+    ]
+    door: Annotated[Door, about("Who may come in. open: everybody. ask: whom a teacher admits. closed: nobody.")] = (
+        Door.OPEN
+    )
+    removed: Annotated[tuple[Removed, ...], about("Students who were removed.", max_length=REMOVED_MAX)] = ()
 
 
 class ServiceState(Message, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from neuroone.contract.errors import BadTopic
 from neuroone.contract.messages import (
     GroupEvent,
     Health,
+    LessonState,
     Message,
     RawBlock,
     Reading,
@@ -33,6 +34,8 @@ TOPICS_MAX: Final = 20_000
 """Topics of readings and raw blocks that are parsed only once: the same few thousand come every second. About 10 MB."""
 NO_GROUP: Final = "no-group"
 """The group of a source that named none."""
+ALL: Final = "_all"
+"""The group of events and lessons of everybody; no text is made into this id."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NOT_ID = re.compile(r"[^A-Za-z0-9_]+")
@@ -80,7 +83,15 @@ EVENT: Final = TopicRule(
     "who sets the marker: ws_gateway, serial_bridge, monitor_gui",
     qos=1,
     retained=False,
-    doc="A marker, or the start or the end of a class.",
+    doc="A marker, or the start or the end of a lesson; of everybody where the group is `_all`.",
+)
+LESSON: Final = TopicRule(
+    "groups/{group}/lesson",
+    LessonState,
+    "ws_gateway",
+    qos=1,
+    retained=True,
+    doc="The lesson that runs; of everybody where the group is `_all`.",
 )
 SERVICE_STATE: Final = TopicRule(
     "services/{service}/{instance}/state",
@@ -106,7 +117,7 @@ RECORDED: Final = TopicRule(
     retained=False,
     doc="How far each stream is safe on disk; at most once a second.",
 )
-TOPICS: Final = (READING, RAW, STREAM_STATE, EVENT, SERVICE_STATE, HEALTH, RECORDED)
+TOPICS: Final = (READING, RAW, STREAM_STATE, EVENT, LESSON, SERVICE_STATE, HEALTH, RECORDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +162,10 @@ def check_id(text: str) -> str:
 def id_from_text(text: str) -> str:
     """Make an id from any text, always the same from the same text.
 
-    Text that already is an id stays. Anything else becomes an ASCII slug, ``-`` and six characters of
-    the text's SHA-256, so that two names do not share an id ("José", "Jose" and "JOSÉ" differ).
+    Text that already is an id stays, unless it is `ALL`. Anything else becomes an ASCII slug, ``-`` and six characters
+    of the text's SHA-256, so that two names do not share an id ("José", "Jose" and "JOSÉ" differ).
     """
-    if is_id(text):
+    if is_id(text) and text != ALL:
         return text
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     slug = _NOT_ID.sub("-", ascii_text).strip("-")[: ID_MAX_CHARS - HASH_CHARS - 1].rstrip("-") or "x"
@@ -189,6 +200,11 @@ def stream_state(site: str, group: str, source: str) -> Topic:
 def event(site: str, group: str) -> Topic:
     """Return the topic of one group's events."""
     return Topic(site, EVENT, (group,))
+
+
+def lesson(site: str, group: str) -> Topic:
+    """Return the topic of the lesson that runs in one group, or of everybody."""
+    return Topic(site, LESSON, (group,))
 
 
 def service_state(site: str, service: str, instance: str) -> Topic:

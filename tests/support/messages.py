@@ -13,6 +13,7 @@ from neuroone.contract.messages import (
     GroupEvent,
     Health,
     Kind,
+    LessonState,
     Link,
     Message,
     RawBlock,
@@ -75,6 +76,7 @@ GOLDEN: dict[str, Message] = {
     ),
     "stream_state": stream_state(),
     "group_event": GroupEvent(id="c0ffee", time=NOON, type=EventType.MARKER, text="olhos fechados", source=None),
+    "lesson": LessonState(name="Ciências", began=NOON),
     "service_state": ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1),
     "stream_state_run": stream_state(run=RUN),
     "service_state_run": ServiceState(

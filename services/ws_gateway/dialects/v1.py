@@ -21,6 +21,7 @@ from neuroone.contract.messages import (
     EventType,
     GroupEvent,
     Label,
+    LessonState,
     Name,
     RawBlock,
     Reading,
@@ -36,6 +37,8 @@ SUBPROTOCOL: Final = "neuroone.v1"
 TOKEN_MAX_CHARS: Final = 256
 RECEIPT_KEYS: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
 """What dashboards are told of a receipt."""
+LESSON_KEYS: Final = ("name", "began", "door")
+"""What dashboards are told of a lesson."""
 
 
 class Role(StrEnum):
@@ -163,6 +166,12 @@ def event(topic: Topic, message: GroupEvent) -> str:
     """Show a marker, or the start or end of a session, on dashboards."""
     given = to_object(message)
     return _frame("event", {"group": topic["group"], "event": given.pop("type"), **given})
+
+
+def lesson(group: str, state: LessonState) -> str:
+    """Show on dashboards which lesson runs in a group, or of everybody; ``began`` is null when none does."""
+    given = to_object(state)
+    return _frame("lesson", {"group": group, **{key: given[key] for key in LESSON_KEYS}})
 
 
 def recorded(streams: Sequence[RecordedStream]) -> str:

@@ -73,6 +73,7 @@ def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
         "streams/{group}/{source}/raw": {"serial_bridge"},
         "streams/{group}/{source}/state": {"ws_gateway", "serial_bridge"},
         "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui"},
+        "groups/{group}/lesson": {"ws_gateway"},
         "services/{service}/{instance}/state": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
         "services/{service}/{instance}/health": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
         "services/csv_recorder/{instance}/recorded": {"csv_recorder"},

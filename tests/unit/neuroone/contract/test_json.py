@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neuroone.contract import topics
 from neuroone.contract.errors import BadMessage
 from neuroone.contract.json import PAYLOAD_MAX_BYTES, decode, encode
-from neuroone.contract.messages import Health, Message, Reading
+from neuroone.contract.messages import Health, LessonState, Message, Reading
 from neuroone.service.process_memory import resident_bytes
 from tests.support.messages import GOLDEN, any_message, reading
 
@@ -140,11 +140,23 @@ def test_unknown_keys_are_ignored_and_missing_ones_named() -> None:
 
 def test_no_message_is_longer_than_a_payload_may_be() -> None:
     """The longest mark of a recorder and the longest name fit."""
-    from neuroone.contract.messages import NAME_MAX_CHARS, RECORDED_STREAMS_MAX, SEQ_MAX, Recorded, RecordedStream
+    from neuroone.contract.messages import (
+        NAME_MAX_CHARS,
+        NOTE_MAX_CHARS,
+        RECORDED_STREAMS_MAX,
+        REMOVED_MAX,
+        SEQ_MAX,
+        Recorded,
+        RecordedStream,
+        Removed,
+    )
 
     entry = RecordedStream(
         group="g" * 64, source="s" * 64, session="x" * 32, seq=SEQ_MAX, rows=SEQ_MAX, duplicates=SEQ_MAX, gaps=SEQ_MAX
     )
+    removed = (Removed(group="g" * 64, source="s" * 64),) * REMOVED_MAX
+    lesson = LessonState(name="\x01" * NOTE_MAX_CHARS, began=reading().time, removed=removed)
+    assert len(encode(lesson)) <= PAYLOAD_MAX_BYTES
     mark = Recorded(time=reading().time, streams=(entry,) * RECORDED_STREAMS_MAX)
     assert len(encode(mark)) <= PAYLOAD_MAX_BYTES
     assert len(encode(reading(name="\U0001f9e0" * NAME_MAX_CHARS))) <= PAYLOAD_MAX_BYTES
@@ -161,6 +173,16 @@ def test_a_time_has_six_digits_and_z(wrong: Any) -> None:
         with pytest.raises(BadMessage) as caught:
             decode(Reading, payload)
         assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("wrong", WRONG_TIMES)
+def test_the_time_of_a_lesson_is_spelled_as_every_other(wrong: Any) -> None:
+    given = json.dumps({"name": "Ciências", "began": wrong})
+    with pytest.raises(BadMessage, match="began: must be a UTC time"):
+        decode(LessonState, given.encode())
+    whole = LessonState(name='"began":"', began=datetime(2026, 1, 2, 3, 4, 5, 0, UTC))
+    assert b'"began":"2026-01-02T03:04:05.000000Z"' in encode(whole)
+    assert decode(LessonState, encode(whole)) == whole
 
 
 def test_a_whole_second_has_six_digits_too() -> None:

@@ -45,11 +45,20 @@ def test_any_text_makes_an_id_and_an_id_stays(text: str) -> None:
         ("", "x-e3b0c4"),
         ("山田", "x-5f34cd"),
         ("a" * 65, "a" * 57 + "-635361"),
+        ("_all", "_all-497cfc"),
+        ("_All", "_All"),
     ],
 )
 def test_ids_of_names(text: str, made: str) -> None:
     """The spelling of an id is a promise: files and third parties hold on to it."""
     assert topics.id_from_text(text) == made
+
+
+@given(st.text() | st.sampled_from(["_all", "-_all", "_all ", "_all\u0301"]))
+def test_no_text_is_made_into_the_group_of_everybody(text: str) -> None:
+    assert topics.id_from_text(text) != topics.ALL
+    assert topics.group_id(text) != topics.ALL
+    assert topics.parse(str(topics.event("local", topics.ALL)))["group"] == topics.ALL
 
 
 def test_different_names_have_different_ids() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from docs import message_schemas
 from neuroone.contract import topics
-from neuroone.contract.messages import EventType, GroupEvent, Kind, RawBlock, Recorded
+from neuroone.contract.messages import EventType, GroupEvent, Kind, LessonState, RawBlock, Recorded
 from tests.support.messages import GOLDEN, SESSION, reading, stream_state
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
@@ -22,8 +22,9 @@ STREAM = topics.reading("local", "ABC123", "Joao_Silva")
 FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
 BAD_READING = BadFrame("bad_value", "delta", "delta must be a whole number")
 BAD_READING.seq = 7
-EVENT, RECORDED, BLOCK = GOLDEN["group_event"], GOLDEN["recorded"], GOLDEN["raw"]
+EVENT, LESSON, RECORDED, BLOCK = (GOLDEN[name] for name in ("group_event", "lesson", "recorded", "raw"))
 assert isinstance(EVENT, GroupEvent)
+assert isinstance(LESSON, LessonState)
 assert isinstance(RECORDED, Recorded)
 assert isinstance(BLOCK, RawBlock)
 RECEIVED = {
@@ -37,6 +38,7 @@ RECEIVED = {
     "reading": [v1.reading(1, STREAM, reading()), v1.reading(None, STREAM, reading(kind=Kind.HEADSET))],
     "state": [v1.state(1, topics.stream_state("local", "A", "Ana"), stream_state())],
     "event": [v1.event(topics.event("local", "A"), EVENT)],
+    "lesson": [v1.lesson(topics.ALL, LESSON), v1.lesson("A", LessonState(name=None, began=None))],
     "recorded": [v1.recorded(RECORDED.streams)],
     "raw": [v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
     "error": [v1.error(FAULT)],
