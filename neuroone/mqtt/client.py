@@ -95,6 +95,10 @@ class AsyncClient:
         self.session.pump()
         return accepted
 
+    def leave_to_broker(self, topic: Topic) -> None:
+        """Publish the state of a topic no more after a reconnect: the broker has it, and others may change it."""
+        self.session.publications.outbox.leave_to_broker(str(topic))
+
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Tell the broker that deliveries of QoS 1 are safe here: see `Session.ack`."""
         self.session.ack(deliveries)

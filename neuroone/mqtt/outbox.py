@@ -101,6 +101,11 @@ class Outbox:
             self.counters["published"] += 1
         return True
 
+    def leave_to_broker(self, topic: str) -> None:
+        """Publish the state of a topic no more after a reconnect: the broker has it, and others may change it."""
+        with self._lock:
+            self._retained.pop(topic, None)
+
     def put_again(self, replayed: Iterable[Outgoing]) -> None:
         """Accept messages that the broker has acknowledged before."""
         with self._lock:

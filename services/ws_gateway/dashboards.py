@@ -12,13 +12,14 @@ from neuroone.contract.messages import (
     EventType,
     GroupEvent,
     Kind,
+    LessonState,
     RawBlock,
     Reading,
     RecordedStream,
     StreamState,
     StreamStatus,
 )
-from neuroone.contract.topics import Topic
+from neuroone.contract.topics import ALL, Topic
 from neuroone.service.stream_states import STALE_AFTER_S
 from ws_gateway.access import Grant
 from ws_gateway.dialects import first, v1
@@ -87,6 +88,7 @@ class Dashboards:
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self._events: OrderedDict[str, deque[tuple[Topic, GroupEvent]]] = OrderedDict()
         self._lessons: OrderedDict[str, tuple[Topic, GroupEvent]] = OrderedDict()
+        self._running: dict[str, LessonState] = {}
         self._viewers: dict[SendQueue, Grant] = {}
         self._raw_viewers: dict[SendQueue, str] = {}
         self.first_dashboards: dict[SendQueue, Grant] = {}
@@ -98,6 +100,8 @@ class Dashboards:
     def add_viewer(self, viewer: SendQueue, grant: Grant) -> None:
         """Add a dashboard of the new dialect, and send it recent events and each stream's last state and reading."""
         self._viewers[viewer] = grant
+        for group, running in self._running.items():
+            self._send_lesson(viewer, grant, group, running)
         for group, lesson in self._lessons.items():
             if lesson not in self._events.get(group, ()):  # many markers came after it
                 self._send_event(viewer, grant, *lesson)
@@ -202,6 +206,14 @@ class Dashboards:
         for viewer, grant in self._viewers.items():
             self._send_event(viewer, grant, topic, event)
 
+    def on_lesson(self, group: str, state: LessonState) -> None:
+        """Send the dashboards of the new dialect which lesson runs now in a group, or of everybody."""
+        self._running.pop(group, None)
+        if state.began is not None:
+            self._running[group] = state
+        for viewer, grant in self._viewers.items():
+            self._send_lesson(viewer, grant, group, state)
+
     def send_headset(self) -> None:
         """Send the listeners the headset that was started last, while one is live. Call once a second."""
         since_s = self._clock() - STALE_AFTER_S
@@ -223,10 +235,16 @@ class Dashboards:
     def _send_event(self, viewer: SendQueue, grant: Grant, topic: Topic, event: GroupEvent) -> None:
         """Send an event to a dashboard that may see its group, and the student if it is about one."""
         group, source = topic["group"], event.source
+        if group == ALL and source is None:
+            group = grant.group or group
         student = grant.student if source is None else self._name_of_source(group, source)
         if grant.includes(group, student):
             # Ids are their senders': two groups or students may have the same one.
-            viewer.send(f"event {group} {source} {event.id}", v1.event(topic, event))
+            viewer.send(f"event {topic['group']} {source} {event.id}", v1.event(topic, event))
+
+    def _send_lesson(self, viewer: SendQueue, grant: Grant, group: str, state: LessonState) -> None:
+        if group == ALL or grant.group in (None, group):
+            viewer.send(f"lesson {group}", v1.lesson(group, state))
 
     def _name_of_source(self, group: str, source: str) -> str | None:
         stream = self._streams.get(f"{group}/{source}")

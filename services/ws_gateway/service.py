@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.json import decode
-from neuroone.contract.messages import GroupEvent, RawBlock, Reading, Recorded, ServiceState, StreamState
+from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Reading, Recorded, ServiceState, StreamState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
@@ -35,6 +35,7 @@ from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.readiness import Readiness
 from ws_gateway.http.recordings import Recordings
+from ws_gateway.lessons import Lessons
 from ws_gateway.settings import Settings
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
@@ -89,6 +90,7 @@ class Service:
                 topics.every(topics.SERVICE_STATE, given.site): 1,
                 topics.every(topics.RECORDED, given.site): 0,
                 topics.every(topics.EVENT, given.site): 1,
+                topics.every(topics.LESSON, given.site): 1,
             },
             on_delivery=self._on_delivery,
             on_link=self._on_link,
@@ -110,6 +112,7 @@ class Service:
             self._students,
             self._dashboards,
             self._access,
+            Lessons(self._client, self._dashboards.on_lesson, time.monotonic),
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
@@ -149,6 +152,7 @@ class Service:
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
                 (CHECK_PERIOD_S, self._students.check_silence),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
+                (CLEAR_PERIOD_S, self._hub.lessons.check),
                 (LISTENERS_PERIOD_S, self._dashboards.send_headset),
                 (GC_PERIOD_S, collect_young),
                 (LINK_PERIOD_S, self._send_link),
@@ -188,6 +192,9 @@ class Service:
             if topic.rule is topics.STREAM_STATE and not delivery.payload:
                 self._students.on_state_cleared(topic)
                 return
+            if topic.rule is topics.LESSON and not delivery.payload:
+                self._hub.lessons.on_state(topic, None)
+                return
             message = decode(topic.rule.message, delivery.payload)
         except ContractError:
             self._client.counters["delivered_bad"] += 1
@@ -200,6 +207,9 @@ class Service:
                 self._dashboards.on_state(topic, message)
             case GroupEvent():
                 self._dashboards.on_event(topic, message)
+                self._hub.lessons.on_event(topic, message)
+            case LessonState():
+                self._hub.lessons.on_state(topic, message)
             case ServiceState():
                 self._on_service(topic, message)
             case RawBlock():
@@ -226,6 +236,7 @@ class Service:
             self._hub.on_tokens_changed()
 
     def _on_link(self, up: bool) -> None:
+        self._hub.lessons.on_link()
         self._hub.send_link()
 
     def _send_link(self) -> None:

@@ -19,6 +19,7 @@ from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
+from ws_gateway.lessons import Lessons
 from ws_gateway.students.publisher import Refused
 from ws_gateway.students.student import Student, Taken
 from ws_gateway.students.students import Students
@@ -86,11 +87,17 @@ class Hub:
     """
 
     def __init__(
-        self, students: Students, dashboards: Dashboards, access: Access, link_frame: Callable[[], str]
+        self,
+        students: Students,
+        dashboards: Dashboards,
+        access: Access,
+        lessons: Lessons,
+        link_frame: Callable[[], str],
     ) -> None:
         self.students = students
         self.dashboards = dashboards
         self.access = access
+        self.lessons = lessons
         self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
         self.watchers: set[ClientHandler] = set()
@@ -385,8 +392,7 @@ class V1Handler(ClientHandler):
             group, source, who = self._student.group, self._student.source, self._student.session
             marker = own_marker(who, marker)
         elif self._grant is not None:
-            code = marker.code or (self._hello.code if self._hello is not None else None)
-            group, source, who = topics.group_id(code), None, self._token or self._visitor.address
+            group, source, who = self._group_of(marker), None, self._token or self._visitor.address
             if self._grant.group not in (None, group):
                 raise BadFrame("not_a_teacher", "code", "this token is for another class")
         else:
@@ -395,6 +401,13 @@ class V1Handler(ClientHandler):
             raise BadFrame("too_fast", "type", "one marker a second")
         publisher = self._hub.students.publisher
         publisher.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
+
+    def _group_of(self, marker: Marker) -> str:
+        """Return the group of a dashboard's marker: the one of its code, the dashboard's own, or everybody's lesson."""
+        code = marker.code or (self._hello.code if self._hello is not None else None)
+        if code is None and self._grant is not None and self._grant.group is not None:
+            return self._grant.group
+        return topics.ALL if code is None and marker.event is not EventType.MARKER else topics.group_id(code)
 
     def _send_ack(self, stage: Stage, seq: int) -> None:
         if self._hello is not None and stage in (Stage.BROKER, self._hello.acks):
