@@ -59,6 +59,10 @@ class Words(NamedTuple):
     sentence: str
 
 
+DOUBTS: Final = (None, *Doubt)
+"""The doubts as numbers, for tables: each is its place here."""
+
+
 class Doubts:
     """The doubts of one stream, whose readings are added in their order.
 

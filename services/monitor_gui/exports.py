@@ -15,7 +15,9 @@ from PySide6.QtWidgets import QWidget
 
 from monitor_gui.feed import StreamId
 from monitor_gui.history import COLUMNS, Floats, RawSpan
-from monitor_gui.view import Signal, signal_of
+from monitor_gui.view import ESENSES, Signal, signal_of
+from neuroone.contract.doubt import DOUBTS
+from neuroone.contract.messages import BANDS
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,8 @@ def save_tables(shown: list[Shown], hidden: frozenset[str], path: Path) -> list[
 
 def reading_rows(shown: Iterable[Shown], hidden: frozenset[str]) -> Iterator[list[str]]:
     """Yield header and rows with the values as sent; ``esense_valid`` is 1, 0, or empty for an unknown signal."""
-    names = [name for name in COLUMNS[2:] if name not in hidden]
-    yield ["stream", "time", "poor_signal", "esense_valid", *names]
+    names = [name for name in (*ESENSES, *BANDS) if name not in hidden]
+    yield ["stream", "time", "poor_signal", "esense_valid", *names, "doubt"]
     for each in shown:
         for row in each.rows:
             values = dict(zip(COLUMNS, row, strict=True))
@@ -59,7 +61,9 @@ def reading_rows(shown: Iterable[Shown], hidden: frozenset[str]) -> Iterator[lis
             signal = signal_of(values["poor_signal"])
             valid = "" if signal is Signal.UNKNOWN else str(int(signal is Signal.GOOD))
             poor = "" if signal is Signal.UNKNOWN else str(int(values["poor_signal"]))
-            yield [str(each.stream), _time(values["time_s"]), poor, valid, *(str(int(values[name])) for name in names)]
+            sent = [str(int(values[name])) for name in names]
+            doubt = DOUBTS[int(values["doubt"])] or ""
+            yield [str(each.stream), _time(values["time_s"]), poor, valid, *sent, doubt]
 
 
 def raw_rows(shown: Iterable[Shown]) -> Iterator[list[str]]:

@@ -6,17 +6,19 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from neuroone.contract.doubt import DOUBTS, Doubt, Doubts
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
 from neuroone.service.stream_states import STALE_AFTER_S
 
 Floats: TypeAlias = NDArray[np.float64]
+Flags: TypeAlias = NDArray[np.bool_]
 
 READINGS_MAX: Final = 3600
 """Kept rows: an hour of a headset, 340 kB."""
 RAW_MAX: Final = RAW_RATE_HZ * 600
 """Kept raw samples: ten minutes to scroll back, 1.2 MB."""
-COLUMNS: Final = ("time_s", "poor_signal", "attention", "meditation", *BANDS)
-"""The columns of a row: times are seconds since 1970, unknown values are NaN."""
+COLUMNS: Final = ("time_s", "poor_signal", "attention", "meditation", *BANDS, "doubt")
+"""The columns of a row: times are seconds since 1970, a doubt is its place in `DOUBTS`, unknown values are NaN."""
 CLOCK_JUMP_S: Final = 2.0
 """A larger step of a sender's clock means that somebody has set it."""
 RAW_CLOCK_GAIN: Final = 0.05
@@ -37,6 +39,11 @@ class Ring:
         at = (self.total + np.arange(len(rows))) % capacity
         self._rows[at] = rows
         self.total += len(rows)
+
+    def replace_last(self, rows: NDArray[np.floating]) -> None:
+        """Write other rows in the place of the last ones."""
+        self.total -= len(rows)
+        self.append(rows)
 
     def rows(self, first: int, stop: int) -> NDArray[np.floating]:
         """Return a copy of the rows from number ``first`` up to ``stop`` that are still here."""
@@ -65,10 +72,13 @@ class History:
 
     def __init__(self) -> None:
         self.latest: Reading | None = None
+        self.doubt: Doubt | None = None
+        """The doubt of the latest reading."""
         self.arrived_s: float | None = None
         self.offset_s = 0.0
         self.counters = dict.fromkeys(("readings", "readings_lost", "readings_twice", "raw_lost"), 0)
         self._readings = Ring(READINGS_MAX, len(COLUMNS))
+        self._doubts = Doubts()
         self._raw = Ring(RAW_MAX, 1, np.float32)
         self._raw_session = ""
         self._raw_next = 0
@@ -91,7 +101,12 @@ class History:
             self._readings.append(gap)
         poor = np.nan if reading.poor_signal is None else reading.poor_signal
         bands = (getattr(reading, band) for band in BANDS)
-        self._readings.append(np.array([[time_s, poor, reading.attention, reading.meditation, *bands]], np.float64))
+        doubt = self._doubts.add(reading)
+        row = [time_s, poor, reading.attention, reading.meditation, *bands, DOUBTS.index(doubt)]
+        self._readings.append(np.array([row], np.float64))
+        if doubt is Doubt.FROZEN and self.doubt is not Doubt.FROZEN:
+            self._mark_frozen(self._doubts.same)
+        self.doubt = doubt
         self.counters["readings"] += 1
         self.latest, self.arrived_s = reading, arrived_s
 
@@ -141,6 +156,14 @@ class History:
         """Return the seconds from the oldest kept reading to ``now_s`` on this computer's clock; 0 before the first."""
         rows = self._readings.last(READINGS_MAX)
         return now_s + self.offset_s - float(rows[0, 0]) if len(rows) else 0.0
+
+    def _mark_frozen(self, count: int) -> None:
+        """Doubt the last ``count`` readings, which are the same; there may be gaps between them."""
+        rows = self._readings.last(2 * count)
+        same = np.flatnonzero(~np.isnan(rows[:, -1]))[-count:]
+        is_told = rows[same, -1] == DOUBTS.index(Doubt.POOR_CONTACT)
+        rows[same[~is_told], -1] = DOUBTS.index(Doubt.FROZEN)
+        self._readings.replace_last(rows)
 
     def _set_clock(self, offset_s: float) -> None:
         # The largest offset is that of the message which travelled fastest.

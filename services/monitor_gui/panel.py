@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import numpy as np
 from PySide6.QtCore import QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -13,8 +14,8 @@ from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
     ESENSES,
+    TOUCHES_BANDS,
     Bars,
-    Signal,
     View,
     bars_of,
     bars_top,
@@ -24,9 +25,12 @@ from monitor_gui.view import (
     signal_of,
     status_of,
 )
+from neuroone.contract.doubt import Doubt
 from neuroone.contract.messages import GroupEvent, Reading, StreamState, StreamStatus
 
 NO_BREAK: Final = "\u00a0"
+SAID_BY_THE_CONTACT: Final = (Doubt.POOR_CONTACT, Doubt.NO_QUALITY)
+"""Doubts that the contact indicator tells already."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
 
@@ -41,6 +45,7 @@ class StreamPanel(QWidget):
         self.title.setStyleSheet("font-weight: bold")
         self.contact = ContactIndicator()
         self.numbers = {name: QLabel(textFormat=Qt.TextFormat.RichText) for name in ESENSES}
+        self.doubt = QLabel(textFormat=Qt.TextFormat.PlainText)
         self.recorded = QLabel()
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
@@ -58,6 +63,8 @@ class StreamPanel(QWidget):
         for number in self.numbers.values():
             head.addSpacing(12)
             head.addWidget(number)
+        head.addSpacing(12)
+        head.addWidget(self.doubt)
         head.addStretch(1)
         head.addWidget(self.recorded)
         plots = QGridLayout()
@@ -104,7 +111,7 @@ class StreamPanel(QWidget):
         edge_s = view.edge_s(now_s)
         with self.feed.watched(self.stream) as watched:
             history = watched.history
-            reading, age_s = history.latest, history.age_s(now_s)
+            reading, doubt, age_s = history.latest, history.doubt, history.age_s(now_s)
             drawn = (view, history.counters["readings"])
             is_due = drawn != self._drawn or now_s - self._drawn_s >= LINES_PERIOD_S
             edge_s += history.offset_s
@@ -123,7 +130,7 @@ class StreamPanel(QWidget):
         state, owner = self.feed.state(self.stream)
         status = status_of(state, owner, age_s)
         self._draw_lines(rows, edge_s, view)
-        self._draw_numbers(reading, status)
+        self._draw_numbers(reading, doubt, status)
         self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
         self._show_link(state, status, age_s, counters)
         if receipt is not None and is_recorded(reading, receipt, receipt_age_s):
@@ -143,20 +150,24 @@ class StreamPanel(QWidget):
         placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
         return [each for each in placed if -window_s <= each[0] <= 0]
 
-    def _draw_numbers(self, reading: Reading | None, status: StreamStatus) -> None:
+    def _draw_numbers(self, reading: Reading | None, doubt: Doubt | None, status: StreamStatus) -> None:
         signal = signal_of(None if reading is None else reading.poor_signal)
         self.contact.show_signal(signal, status)
         colours = themes.colours()
         for name, label in self.numbers.items():
-            value, is_valid = esense_of(reading, name, status)
+            value, is_valid = esense_of(reading, doubt, name, status)
             text = "--" if value is None else str(value)
             colour = colours[name if is_valid else "faint"]
             label.setText(f"{texts.of(f'line.{name}')} <b style='font-size:16pt;color:{colour}'>{text}</b>")
+        is_said = status is not StreamStatus.OFFLINE and doubt not in SAID_BY_THE_CONTACT
+        words = doubt.words(texts.language()) if is_said and doubt is not None else None
+        self.doubt.setText("" if words is None else f"⚠ {words.word}")
+        self.doubt.setToolTip("" if words is None else words.sentence)
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
-        signal = Signal.UNKNOWN if row is None else signal_of(row[COLUMNS.index("poor_signal")])
-        self.bars.colour(is_faint=signal in (Signal.ADJUSTING, Signal.POOR) or status is not StreamStatus.ONLINE)
+        is_doubtful = row is not None and bool(TOUCHES_BANDS[int(np.nan_to_num(row[COLUMNS.index("doubt")]))])
+        self.bars.colour(is_faint=is_doubtful or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
         name = texts.of("axis.log_power" if view.bars is Bars.LOG else "axis.relative_power")
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)

@@ -116,7 +116,7 @@ class TimePlot(Plot):
             line.hide()
 
     def shade(self, x: Floats, where: Any, low: float, high: float) -> None:
-        """Shade the second before each reading ``where`` the signal is poor, from ``low`` to ``high``."""
+        """Shade the second before each reading ``where`` it is doubtful, from ``low`` to ``high``."""
         self.shading.setFillLevel(low)
         if not where.any():
             self.shading.setData([0.0, 0.0], [low], stepMode="center")
@@ -126,10 +126,17 @@ class TimePlot(Plot):
 
 
 class BandsPlot(TimePlot):
-    """The eight bands, as log10."""
+    """The eight bands, as log10; grey and dotted while they are doubtful."""
 
     def __init__(self) -> None:
         super().__init__(BANDS, left="axis.log_power")
+        self.doubtful = self.add_curve(connect="finite")
+        """All bands one after the other: eight more curves would cost more than the rest of the plot."""
+
+    def colour(self) -> None:
+        """Use the colours of the theme."""
+        super().colour()
+        self.doubtful.setPen(doubtful_pen())
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
         """Draw the readings of a window."""
@@ -137,32 +144,34 @@ class BandsPlot(TimePlot):
         levels = levels_between(low, high)
         low, high = low - EDGE * (high - low), high + EDGE * (high - low)
         self.frame(window_s, low, high, levels)
-        self.shade(lines.x, lines.poor, low, high)
+        self.shade(lines.x, lines.is_doubtful[0], low, high)
+        shown = [np.append(lines.doubtful[band], np.nan) for band in self.curves if band not in hidden]
+        self.doubtful.setData(np.tile(np.append(lines.x, 0.0), len(shown)), np.concatenate([[], *shown]))
         for band, curve in self.curves.items():
             curve.setVisible(band not in hidden)
             if band not in hidden:
-                curve.setData(lines.x, lines.bands[band])
+                curve.setData(lines.x, lines.valid[band])
 
 
 class ESensePlot(TimePlot):
-    """Attention and meditation; grey and dotted while the signal is poor and the values are frozen."""
+    """Attention and meditation; grey and dotted while they are doubtful."""
 
     def __init__(self) -> None:
         super().__init__(ESENSES, left="axis.esense", bottom="axis.time")
-        self.held = {name: self.add_curve(connect="finite") for name in ESENSES}
+        self.doubtful = {name: self.add_curve(connect="finite") for name in ESENSES}
 
     def colour(self) -> None:
         """Use the colours of the theme."""
         super().colour()
-        for curve in self.held.values():
-            curve.setPen(pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine))
+        for curve in self.doubtful.values():
+            curve.setPen(doubtful_pen())
 
     def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
         """Draw the readings of a window."""
         self.frame(window_s, -4.0, 104.0, ESENSE_LEVELS)
-        self.shade(lines.x, lines.poor, -4.0, 104.0)
+        self.shade(lines.x, lines.is_doubtful[1], -4.0, 104.0)
         for name in ESENSES:
-            for curves, values in ((self.curves, lines.valid), (self.held, lines.held)):
+            for curves, values in ((self.curves, lines.valid), (self.doubtful, lines.doubtful)):
                 curves[name].setVisible(name not in hidden)
                 if name not in hidden:
                     curves[name].setData(lines.x, values[name])
@@ -196,7 +205,7 @@ class BandBars(Plot):
         self.addItem(self.bars)
 
     def colour(self, is_faint: bool = False) -> None:
-        """Use the colours of the theme, faint ones for a poor signal."""
+        """Use the colours of the theme, faint ones for doubtful bands."""
         super().colour()
         colours = themes.colours()
         pens = [colours["faint"] if is_faint else colours[band] for band in BANDS]
@@ -209,6 +218,11 @@ class BandBars(Plot):
             name_axis(self.getAxis("left"), left)
             self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
         self.bars.setOpts(height=heights)
+
+
+def doubtful_pen() -> Any:
+    """Return the pen of doubtful values."""
+    return pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine)
 
 
 def name_axis(axis: pg.AxisItem, name: str) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from monitor_gui.history import COLUMNS, Floats, RawSpan
+from monitor_gui.history import COLUMNS, Flags, Floats, RawSpan
+from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import (
     BANDS,
     OFF_SKIN,
@@ -32,6 +33,9 @@ BANDS_FIXED: Final = (1.0, 7.5)
 """log10 of the powers that headsets send: 2**24 is 7.2."""
 RAW_FIXED: Final = 2048.0
 RAW_STEPS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2048.0, 8192.0, 32768.0)
+TOUCHES_ESENSE: Final = np.array([each is not None and each.touches_esense for each in DOUBTS])
+TOUCHES_BANDS: Final = np.array([each is not None and each.touches_bands for each in DOUBTS])
+"""What a doubt touches, by its place in `DOUBTS`."""
 RECORDED_LATE_S: Final = 5.0
 """A recorder publishes a receipt once a second; an older one means that it is late or gone."""
 
@@ -100,7 +104,7 @@ class View:
 
 
 def signal_of(poor_signal: float | None) -> Signal:
-    """Return the contact of a headset; eSense is valid with GOOD, and with UNKNOWN by trust in the source."""
+    """Return the contact of a headset."""
     if poor_signal is None or np.isnan(poor_signal):
         return Signal.UNKNOWN
     if poor_signal == 0:
@@ -119,13 +123,13 @@ def status_of(state: StreamState | None, owner: ServiceState | None, age_s: floa
     return state.status if age_s is None else status_after(age_s)
 
 
-def esense_of(reading: Reading | None, name: str, status: StreamStatus) -> tuple[int | None, bool]:
+def esense_of(reading: Reading | None, doubt: Doubt | None, name: str, status: StreamStatus) -> tuple[int | None, bool]:
     """Return attention or meditation of the latest reading, None if it is not known, and whether it is valid."""
     if reading is None or status is StreamStatus.OFFLINE:
         return None, False
     value: int = getattr(reading, name)
-    valid = signal_of(reading.poor_signal) in (Signal.GOOD, Signal.UNKNOWN) and status is StreamStatus.ONLINE
-    return value or None, valid and value > 0
+    is_doubtful = doubt is not None and doubt.touches_esense
+    return value or None, value > 0 and not is_doubtful and status is StreamStatus.ONLINE
 
 
 def is_recorded(reading: Reading | None, receipt: RecordedStream | None, receipt_age_s: float) -> bool:
@@ -139,30 +143,30 @@ def is_recorded(reading: Reading | None, receipt: RecordedStream | None, receipt
 class Lines:
     """Readings to draw, with NaN for values that are not drawn.
 
-    ``x`` are seconds before the right edge. By name of the line: ``bands`` are log10 of the powers, ``valid`` and
-    ``held`` are eSense while the signal is good and while it is frozen. ``poor`` is True where the signal is poor.
+    ``x`` are seconds before the right edge. By name of the line: ``valid`` are values without doubt, bands as log10 of
+    their powers; ``doubtful`` are the others. ``is_doubtful`` says where the bands are, and where eSense is.
     """
 
     x: Floats
-    bands: dict[str, Floats]
     valid: dict[str, Floats]
-    held: dict[str, Floats]
-    poor: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    doubtful: dict[str, Floats]
+    is_doubtful: tuple[Flags, Flags]
 
 
 def lines_of(rows: Floats, edge_s: float) -> Lines:
     """Make lines of rows (shape (n, COLUMNS)); ``edge_s`` is the time at the right edge."""
     columns = dict(zip(COLUMNS, rows.T, strict=True))
-    poor_signal = columns["poor_signal"]
-    is_poor = np.nan_to_num(poor_signal) > 0
-    is_off = np.nan_to_num(poor_signal) >= OFF_SKIN
-    esense = {name: np.where(columns[name] > 0, columns[name], np.nan) for name in ESENSES}
+    is_off = np.nan_to_num(columns["poor_signal"]) >= OFF_SKIN
+    codes = np.nan_to_num(columns["doubt"]).astype(np.uint8)
+    bands_doubtful, esense_doubtful = TOUCHES_BANDS[codes], TOUCHES_ESENSE[codes]
+    lines = {band: np.where(is_off, np.nan, log_power(columns[band])) for band in BANDS}
+    lines |= {name: np.where(columns[name] > 0, columns[name], np.nan) for name in ESENSES}
+    where = dict.fromkeys(BANDS, bands_doubtful) | dict.fromkeys(ESENSES, esense_doubtful)
     return Lines(
         columns["time_s"] - edge_s,
-        {band: np.where(is_off, np.nan, log_power(columns[band])) for band in BANDS},
-        {name: np.where(is_poor, np.nan, values) for name, values in esense.items()},
-        {name: np.where(is_poor, values, np.nan) for name, values in esense.items()},
-        is_poor,
+        {name: np.where(where[name], np.nan, values) for name, values in lines.items()},
+        {name: np.where(where[name], values, np.nan) for name, values in lines.items()},
+        (bands_doubtful, esense_doubtful),
     )
 
 
@@ -187,7 +191,8 @@ def bars_of(row: Floats | None, bars: Bars) -> Floats:
 
 def bands_range(lines: Lines, hidden: frozenset[str], scale: Scale) -> tuple[float, float]:
     """Return the vertical range of the bands; an automatic one has steps of 0.5, so that it seldom moves."""
-    shown = [values for band, values in lines.bands.items() if band not in hidden]
+    names = [band for band in BANDS if band not in hidden]
+    shown = [each[band] for band in names for each in (lines.valid, lines.doubtful)]
     seen = np.concatenate(shown) if shown else np.array([])
     seen = seen[np.isfinite(seen)]
     if scale is Scale.FIXED or not len(seen):

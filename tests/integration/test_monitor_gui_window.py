@@ -11,6 +11,7 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import (
+    BANDS,
     EventType,
     GroupEvent,
     RawBlock,
@@ -56,7 +57,8 @@ class Headset:
 
     def publish_reading(self, ago_s: float = 0.0, **changes: Any) -> None:
         """Publish a reading of ``ago_s`` seconds ago."""
-        changes = {"poor_signal": 0, "time": datetime.now(UTC) - timedelta(seconds=ago_s), **changes}
+        moving = {"mid_gamma": 1000 + self._seq}  # what stays the same for 10 s is frozen
+        changes = {"poor_signal": 0, "time": datetime.now(UTC) - timedelta(seconds=ago_s), **moving, **changes}
         reading = messages.reading(seq=self._seq, **changes)
         self._seq += 1
         self._client.publish(topics.reading(self._client.identity.site, self.group, self.source), reading)
@@ -196,10 +198,10 @@ def test_chooses_and_compares_streams(
         assert [str(panel.stream) for panel in window.plots_page.panels] == ["TURMA/h1"]
 
 
-def test_a_poor_signal_greys_esense_and_nothing_else(
+def test_a_poor_signal_greys_esense_and_bands(
     broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
 ) -> None:
-    """While poor signal is above 0 eSense is grey, and "--" for the value 0; the bands continue."""
+    """While poor signal is above 0 eSense is grey, and "--" for the value 0; the bands go on in grey."""
     from monitor_gui import themes
     from monitor_gui.view import Signal
 
@@ -213,13 +215,46 @@ def test_a_poor_signal_greys_esense_and_nothing_else(
         read_until(qtbot, headset, lambda: panel.contact.shape.signal is Signal.ADJUSTING, poor_signal=26)
         assert grey in panel.numbers["attention"].text()
         assert "85" in panel.numbers["attention"].text()
-        held, valid = points(panel.esense.held["attention"]), points(panel.esense.curves["attention"])
+        held, valid = points(panel.esense.doubtful["attention"]), points(panel.esense.curves["attention"])
         assert held >= 1
-        assert points(panel.bands.curves["delta"]) == held + valid
+        assert points(panel.bands.curves["delta"]) == valid
+        assert points(panel.bands.doubtful) == len(BANDS) * held
+        assert panel.doubt.text() == ""  # the contact indicator says it
         read_until(qtbot, headset, lambda: panel.contact.shape.signal is Signal.OFF, poor_signal=200, attention=0)
         assert "--" in panel.numbers["attention"].text()
         read_until(qtbot, headset, lambda: panel.contact.shape.signal is Signal.GOOD)
         assert red in panel.numbers["attention"].text()
+
+
+def test_a_doubtful_reading_is_grey_and_says_why(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """In the numbers, the lines and the bars; clipped bands leave attention as it is."""
+    from monitor_gui import texts, themes
+
+    no_bands = dict.fromkeys(BANDS, 0)
+    clipped = dict.fromkeys(BANDS, 99)
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.plots_page.panels)
+        panel = window.plots_page.panels[0]
+        grey, red = themes.colours()["faint"], themes.colours()["attention"]
+        for ago_s in (30.0, 20.0, 18.5, 17.0, 15.5):
+            headset.publish_reading(ago_s, poor_signal=None, mid_gamma=7)
+        read_until(qtbot, headset, lambda: "frozen" in panel.doubt.text(), poor_signal=None, mid_gamma=7)
+        assert grey in panel.numbers["attention"].text()
+        assert "Is the headset switched on" in panel.doubt.toolTip()
+        assert points(panel.esense.curves["attention"]) == points(panel.bands.curves["delta"]) == 0
+        assert points(panel.esense.doubtful["attention"]) == headset.readings
+        read_until(qtbot, headset, lambda: "no bands" in panel.doubt.text(), poor_signal=None, **no_bands)
+        assert grey in panel.numbers["attention"].text()
+        read_until(qtbot, headset, lambda: "clipped" in panel.doubt.text(), poor_signal=None, attention=40, **clipped)
+        assert red in panel.numbers["attention"].text()
+        assert points(panel.esense.curves["attention"]) >= 1
+        texts.choose("pt_BR")
+        panel.restyle()
+        read_until(qtbot, headset, lambda: "bandas cortadas" in panel.doubt.text(), attention=41, **clipped)
+        texts.choose("en")
 
 
 def test_a_silent_stream_is_shown_as_stale(

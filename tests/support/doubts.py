@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from csv_recorder.offline import doubts as arrays
-from neuroone.contract.doubt import Doubts
+from neuroone.contract.doubt import DOUBTS, Doubts
 from neuroone.contract.files import VALUES
 from neuroone.contract.json import encode
 from neuroone.contract.messages import Reading
@@ -99,7 +99,7 @@ def in_arrays(readings: Sequence[Reading], *, with_times: bool = True) -> list[s
         numbers[:, :2].T,
         numbers[:, 2:],
     )
-    return [arrays.DOUBTS[code] for code in found]
+    return [DOUBTS[code] for code in found]
 
 
 def in_javascript(streams: Iterable[Iterable[Reading]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PORTUGUESE = ".pt-BR.md"
 PAIRS = {str(path.relative_to(ROOT)).removesuffix(PORTUGUESE) for path in ROOT.glob(f"docs/**/*{PORTUGUESE}")}
-REQUIRED = {"README", "docs/monitor", "docs/page", "docs/recordings", "docs/reports"} | {
+REQUIRED = {"README", "docs/doubts", "docs/monitor", "docs/page", "docs/recordings", "docs/reports"} | {
     str(path.relative_to(ROOT)).removesuffix(".md")
     for path in ROOT.glob("docs/how-to/*.md")
     if not path.name.endswith(PORTUGUESE)

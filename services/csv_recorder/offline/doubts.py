@@ -8,15 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from neuroone.contract.doubt import CLIPPED_AT, FROZEN_AFTER, SAME_HONEST_MAX, Doubt
+from neuroone.contract.doubt import CLIPPED_AT, DOUBTS, FROZEN_AFTER, SAME_HONEST_MAX, Doubt
 from neuroone.contract.files import READINGS_RATE_HZ
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Codes = np.ndarray[Any, np.dtype[np.uint8]]
-NO_DOUBT: Final = 0
-DOUBTS: Final = (None, *Doubt)
-"""The doubt of each code."""
 UNKNOWN: Final = -1
 """Stands in ``valid`` where the source does not say."""
 NO_TIME: Final = np.iinfo(np.int64).min
@@ -29,11 +26,11 @@ _FROZEN_AFTER_US: Final = round(FROZEN_AFTER.total_seconds() * 1e6)
 
 
 def codes(times_us: Integers, valid: Integers, esense: Integers, bands: Integers) -> Codes:
-    """Return the code of each reading's doubt: its place in `DOUBTS`.
+    """Return the doubt of each reading, as its place in the contract's `DOUBTS`.
 
     ``esense`` has a row for attention and one for meditation, ``bands`` a row for each reading.
     """
-    found = np.where(valid == UNKNOWN, DOUBTS.index(Doubt.NO_QUALITY), NO_DOUBT).astype(np.uint8)
+    found = np.where(valid == UNKNOWN, DOUBTS.index(Doubt.NO_QUALITY), 0).astype(np.uint8)
     is_highest = bands.max(axis=1, initial=0) == CLIPPED_AT
     if is_highest.any() and np.isin(bands[is_highest], (0, CLIPPED_AT)).all(axis=1).any():
         found[is_highest] = DOUBTS.index(Doubt.CLIPPED)

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("numpy")
 from monitor_gui.history import COLUMNS, RAW_MAX, READINGS_MAX, History, Ring
+from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import RawBlock, Reading
 from tests.support import messages
 
@@ -67,6 +68,20 @@ def test_a_new_session_breaks_the_lines() -> None:
     history.add_reading(reading(0, 1, session="other"), 1.0)
     attention = history.readings(NOON_S, NOON_S + 2)[:, COLUMNS.index("attention")]
     assert np.isnan(attention).tolist() == [False, True, False]
+
+
+def test_a_frozen_reading_makes_the_same_ones_before_it_doubtful() -> None:
+    """They had no doubt when they came. A gap of the network and poor contact between them change nothing."""
+    history = History()
+    honest = [reading(seq, delta=1000 + seq) for seq in range(3)]
+    same = [reading(seq, seq + 20 * (seq > 6), poor_signal=26 if seq == 5 else None) for seq in range(3, 9)]
+    for number, each in enumerate([*honest, *same]):
+        history.add_reading(each, float(number))
+    rows = history.readings(NOON_S, NOON_S + 100)
+    doubts = [None if np.isnan(code) else DOUBTS[int(code)] for code in rows[:, COLUMNS.index("doubt")]]
+    frozen, quality = Doubt.FROZEN, Doubt.NO_QUALITY
+    assert doubts == [*[quality] * 3, frozen, frozen, Doubt.POOR_CONTACT, frozen, None, frozen, frozen]
+    assert history.doubt is frozen
 
 
 def test_raw_samples_have_their_own_times() -> None:

@@ -11,13 +11,16 @@ pytest.importorskip("numpy")
 from monitor_gui import view as views
 from monitor_gui.history import COLUMNS, Floats, RawSpan
 from monitor_gui.view import Bars, Scale, Signal, View
+from neuroone.contract.doubt import DOUBTS, Doubt, Doubts
 from neuroone.contract.messages import BANDS, RecordedStream, ServiceState, ServiceStatus, StreamStatus
 from tests.support import messages
 
 
 def rows(**columns: list[float]) -> Floats:
-    """Rows of readings; a column that is not given is 100."""
+    """Rows of readings; a column that is not given is 100. A poor signal is a doubt."""
     length = len(next(iter(columns.values())))
+    poor = DOUBTS.index(Doubt.POOR_CONTACT)
+    columns = {"doubt": [poor if each > 0 else 0 for each in columns["poor_signal"]], **columns}
     return np.array([columns.get(name, [100.0] * length) for name in COLUMNS]).T
 
 
@@ -42,16 +45,27 @@ def test_esense_is_held_while_the_signal_is_poor() -> None:
     """It moves from the coloured line to the grey one; the value 0 is drawn in neither."""
     lines = views.lines_of(rows(time_s=[0, 1, 2], poor_signal=[0, 26, 0], attention=[50, 51, 0]), 2)
     assert np.isnan(lines.valid["attention"]).tolist() == [False, True, True]
-    assert np.isnan(lines.held["attention"]).tolist() == [True, False, True]
-    assert lines.poor.tolist() == [False, True, False]
+    assert np.isnan(lines.doubtful["attention"]).tolist() == [True, False, True]
+    assert [each.tolist() for each in lines.is_doubtful] == [[False, True, False]] * 2
     assert lines.x.tolist() == [-2, -1, 0]
 
 
 def test_bands_are_not_drawn_off_the_skin_nor_where_they_are_artefacts() -> None:
     """Noise of a headset on the table, wrapped negatives and zeros are left out."""
     lines = views.lines_of(rows(time_s=[0, 1, 2, 3], poor_signal=[0, 200, 0, 0], delta=[1000, 1000, 2**24 - 3, 0]), 3)
-    assert lines.bands["delta"][0] == pytest.approx(3)
-    assert np.isnan(lines.bands["delta"][1:]).all()
+    assert lines.valid["delta"][0] == pytest.approx(3)
+    assert np.isnan(lines.valid["delta"][1:]).all()
+    assert np.isnan(lines.doubtful["delta"]).all()
+
+
+def test_clipped_bands_are_doubtful_and_esense_is_not() -> None:
+    clipped, frozen = DOUBTS.index(Doubt.CLIPPED), DOUBTS.index(Doubt.FROZEN)
+    lines = views.lines_of(rows(time_s=[0, 1, 2], poor_signal=[np.nan] * 3, doubt=[0, clipped, frozen]), 2)
+    assert np.isnan(lines.valid["theta"]).tolist() == [False, True, True]
+    assert np.isnan(lines.valid["attention"]).tolist() == [False, False, True]
+    assert np.isnan(lines.doubtful["theta"]).tolist() == [True, False, False]
+    assert [each.tolist() for each in lines.is_doubtful] == [[False, True, True], [False, False, True]]
+    assert views.bands_range(lines, frozenset(), Scale.AUTO) == (1.5, 2.5)  # 100 is drawn in grey
 
 
 @pytest.mark.parametrize(
@@ -60,6 +74,8 @@ def test_bands_are_not_drawn_off_the_skin_nor_where_they_are_artefacts() -> None
         ({"poor_signal": 0}, StreamStatus.ONLINE, 85, True),
         ({"poor_signal": None}, StreamStatus.ONLINE, 85, True),
         ({"poor_signal": 1}, StreamStatus.ONLINE, 85, False),
+        ({"poor_signal": None, **dict.fromkeys(BANDS, 0)}, StreamStatus.ONLINE, 85, False),
+        ({"poor_signal": None, **dict.fromkeys(BANDS, 99)}, StreamStatus.ONLINE, 85, True),
         ({"poor_signal": 0, "attention": 0}, StreamStatus.ONLINE, None, False),
         ({"poor_signal": 0}, StreamStatus.STALE, 85, False),
         ({"poor_signal": 0}, StreamStatus.OFFLINE, None, False),
@@ -69,7 +85,8 @@ def test_esense_is_grey_when_not_valid_and_hidden_when_not_known(
     changes: dict[str, Any], status: StreamStatus, value: int | None, valid: bool
 ) -> None:
     """Grey for a poor signal or a stale stream, "--" for 0 and offline."""
-    assert views.esense_of(messages.reading(**changes), "attention", status) == (value, valid)
+    reading = messages.reading(**changes)
+    assert views.esense_of(reading, Doubts().add(reading), "attention", status) == (value, valid)
 
 
 def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
