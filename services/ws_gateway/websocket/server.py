@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.frames import CloseCode
@@ -27,6 +27,8 @@ MESSAGE_MAX_BYTES: Final = 8 * 1024
 ACCEPT_QUEUE_MAX: Final = 4096
 """Connections that may wait to be accepted: a school comes back at once. Linux allows no more by default."""
 ALL_IPV6: Final = "::"
+ALL: Final = ("0.0.0.0", ALL_IPV6)  # noqa: S104 (what people may name)
+"""Addresses that stand for all addresses of their family."""
 SINGLE_HEADERS: Final = ("Host", "Origin", "Authorization", "If-None-Match", "Sec-WebSocket-Key")
 """Headers that a request may have once; with two of one it is not clear what the client means."""
 
@@ -167,22 +169,31 @@ class Server:
 def listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
     """Open the sockets to listen on; ``::`` listens on all IPv4 addresses too. Raises SettingsError."""
     sockets: list[socket.socket] = []
-    for host in hosts:
-        try:
+    host = ""
+    try:
+        found: dict[tuple[Any, Any], str] = {}
+        for host in hosts:
             for family, _, _, _, address in socket.getaddrinfo(
                 host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             ):
-                is_dual = host == ALL_IPV6 and socket.has_dualstack_ipv6()
+                found.setdefault((family, address), host)
+        whole = {family for family, address in found if address[0] in ALL}
+        is_dual = ALL_IPV6 in hosts and socket.AF_INET not in whole and socket.has_dualstack_ipv6()
+        whole |= {socket.AF_INET} if is_dual else set()
+        for (family, address), host in found.items():
+            if family not in whole or address[0] in ALL:  # all others are among all of their family
                 sockets.append(
-                    socket.create_server(address, family=family, backlog=ACCEPT_QUEUE_MAX, dualstack_ipv6=is_dual)
+                    socket.create_server(
+                        address, family=family, backlog=ACCEPT_QUEUE_MAX, dualstack_ipv6=is_dual and host == ALL_IPV6
+                    )
                 )
-        except OSError as error:
-            for each in sockets:
-                each.close()
-            reason = error.strerror or str(error)
-            raise SettingsError(
-                (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
-            ) from None
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
+        ) from None
     return sockets
 
 

@@ -99,3 +99,29 @@ def test_several_addresses_can_be_listened_on():
             socket.create_connection((host, port), 5).close()
         with pytest.raises(SettingsError, match="cannot listen on port"):
             listening_sockets(["127.0.0.3", "127.0.0.1"], port)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["127.0.0.1", "127.0.0.1"],
+        ["localhost", "127.0.0.1"],
+        ["0.0.0.0", "127.0.0.1"],
+        ["127.0.0.1", "0.0.0.0"],
+        ["0.0.0.0", "::"],
+        ["::", "0.0.0.0"],
+        ["::", "127.0.0.1"],
+        ["::1", "::", "localhost"],
+        ["", "::"],
+    ],
+)
+def test_addresses_may_contain_each_other(hosts):
+    """Each is listened on once, as one of all or by itself."""
+    if any(":" in host for host in hosts) and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with contextlib.ExitStack() as opened:
+        port = free_port()
+        for each in listening_sockets(hosts, port):
+            opened.enter_context(each)
+        for host in {"127.0.0.1", *(["::1"] if any(":" in host for host in hosts) else [])}:
+            socket.create_connection((host, port), 5).close()
