@@ -54,6 +54,7 @@ class FakeServer:
         self.has_client = False
         self.messages: list[bytes] = []
         self.connects = 0
+        self.requests = 0
         self.first_messages = 0
         self.closes = 0
         self.resumes = 0
@@ -80,6 +81,7 @@ class FakeServer:
         self.connects += 1
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
+        self.requests += 1
         return self.page()
 
     def on_bad_handshake(self, status: int) -> None:

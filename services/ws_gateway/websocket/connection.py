@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +17,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from ws_gateway.websocket.handshake import Dialects, refusal_response
+from ws_gateway.websocket.handshake import Dialects, refusal_response, without_body
 from ws_gateway.websocket.messages import FragmentedMessage
 from ws_gateway.websocket.paced_reading import CONTROL_MESSAGES, PacedReader, Turns
 
@@ -170,19 +170,27 @@ class Connection(PacedReader):
         protocol = self._protocol
         if protocol.eof_sent:  # the connection is at its end: nothing of it counts any more
             return CONTROL_MESSAGES
+        was_open = protocol.state is State.OPEN
         protocol.receive_data(piece)
-        events = protocol.events_received()
-        messages = 0
-        for event in events:
-            if isinstance(event, Frame):
-                messages += self._on_frame(event)
-            elif isinstance(event, Request):
-                self._on_request(event)
+        messages = self._handle_events()
+        if not was_open and protocol.state is State.OPEN:  # frames may have come together with the handshake
+            protocol.receive_data(b"")
+            messages += self._handle_events()
         if protocol.refused_status is not None:  # then this was the last piece
             self._server.on_bad_handshake(protocol.refused_status)
         if protocol.writes and not self._unsent_bytes:
             self._flush()
         return messages or CONTROL_MESSAGES
+
+    def _handle_events(self) -> int:
+        """Handle the request and the frames that the protocol has read; return as how many messages they count."""
+        messages = 0
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                messages += self._on_frame(event)
+            elif isinstance(event, Request):
+                self._on_request(event)
+        return messages
 
     def _on_request(self, request: Request) -> None:
         answer: Awaitable[Response] | Response | None
@@ -224,8 +232,14 @@ class Connection(PacedReader):
             log.info("a client took nothing of a download for %.0f s", PROGRESS_TIMEOUT_S)
             self.abort()
             return
-        except Exception:  # a file that cannot be read, or a fault of ours: the client notices that the end is missing
-            log.exception("a download ended early")
+        except (
+            OSError
+        ) as error:  # a file that is gone, shorter or unreadable: the client notices that the end is missing
+            log.warning("a download ended early: %s", error.strerror or error)
+            self.abort()
+            return
+        except Exception:
+            log.exception("a fault ended a download")
             self.abort()
             return
         if not self._transport.is_closing():
@@ -250,8 +264,8 @@ class Connection(PacedReader):
             response = self._protocol.accept(request)
             if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
                 self._server.on_bad_handshake(response.status_code)
-        elif request.method == "HEAD":
-            response = replace(response, body=b"")
+        if request.method == "HEAD":
+            response = without_body(response)
         self._protocol.send_response(response)
         self._flush()
         if self._protocol.state is State.OPEN:

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Response
@@ -210,3 +211,93 @@ async def test_a_connection_leaves_nothing_for_the_garbage_collector(listening, 
         await happens(lambda: server.closes == 1 and protocol() is None)
     finally:
         gc.enable()
+
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+AFTER = {"a second request": GET, "an empty line": b"\r\n", "a body": b"a=b&c=d&e", "a frame": frame(TEXT, b"x")}
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_bytes_behind_a_request_do_not_take_its_answer_away(listening, after, is_slow):
+    """Also those that come while the answer is made; the header Connection says that only one request is answered."""
+    server, port = listening
+    may_answer = asyncio.Event()
+
+    async def load() -> Response:
+        await may_answer.wait()
+        response: Response = server.connection.text_response(HTTPStatus.OK, "at last")
+        return response
+
+    server.page = load if is_slow else lambda: server.connection.text_response(HTTPStatus.OK, "at last")
+    reader, writer = await open_raw(port, b"")
+    writer.write(GET + AFTER[after])
+    if is_slow:
+        await happens(lambda: server.requests == 1)
+        writer.write(AFTER[after] * 1000)
+        await writer.drain()
+        may_answer.set()
+    answer = await reader.read()
+    assert (answer.count(b"HTTP/1.1 200"), answer.endswith(b"at last")) == (1, True)
+    assert (server.requests, server.messages) == (1, [])
+    writer.close()
+
+
+async def test_messages_that_come_with_the_handshake_arrive(listening):
+    server, port = listening
+    _, writer = await open_raw(port, HANDSHAKE + frame(TEXT, b"a") + frame(TEXT, b"b"))
+    await happens(lambda: server.messages == [b"a", b"b"])
+    writer.close()
+
+
+async def test_an_empty_line_before_a_request_is_ignored(listening):
+    """Some clients end a request with one too many."""
+    server, port = listening
+    server.page = lambda: server.connection.text_response(HTTPStatus.OK, "")
+    reader, writer = await open_raw(port, b"")
+    writer.write(b"\r\n" + GET)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b"HEAD / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"HEAD / HTTP/3.0\r\n\r\n",
+        b"HEAD /" + b"x" * 9000,
+        b"HEAD / HTTP/1.1\r\nCookie: " + b"x" * 9000,
+        HANDSHAKE.replace(b"GET", b"HEAD"),
+    ],
+)
+async def test_no_answer_to_head_has_a_body(listening, refused):
+    _, port = listening
+    reader, writer = await open_raw(port, b"")
+    writer.write(refused)
+    head, body = (await reader.read()).split(b"\r\n\r\n")
+    assert body == b""
+    assert b"Content-Length: 0" not in head
+    writer.close()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), OSError("shorter"), OSError(5, "I/O error")])
+async def test_a_file_that_fails_during_its_download_ends_the_connection(listening, caplog, error):
+    """The client notices that the end is missing; the log has a line and no traceback."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"begin"
+        raise error
+
+    async def load() -> Response:
+        return edge.StreamedResponse(200, "OK", Headers({"Content-Length": "9"}), pieces=pieces())
+
+    server, port = listening
+    server.page = load
+    reader, writer = await open_raw(port, b"")
+    writer.write(GET)
+    with contextlib.suppress(ConnectionResetError):
+        assert len((await reader.read()).partition(b"\r\n\r\n")[2]) < 9
+    await happens(lambda: server.closes == 1)
+    writer.close()
+    assert "a download ended early" in caplog.text
+    assert "Traceback" not in caplog.text
