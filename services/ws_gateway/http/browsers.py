@@ -7,13 +7,13 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from neuroone.service.metrics import CONTENT_TYPE
+from ws_gateway.http import responses
 from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.visitors import Visitor
-from ws_gateway.websocket.connection import Connection, StreamedResponse
+from ws_gateway.websocket.connection import StreamedResponse
 from ws_gateway.websocket.handshake import METHODS
 
 DOWNLOADS_MAX: Final = 32
@@ -37,38 +37,34 @@ class HttpHandler:
         self._loading = 0
         self._streaming: weakref.WeakSet[StreamedResponse] = weakref.WeakSet()
 
-    def on_request(self, connection: Connection, request: Request, visitor: Visitor) -> Awaitable[Response] | Response:
+    def on_request(self, request: Request, visitor: Visitor) -> Awaitable[Response] | Response:
         """Answer a request; a download is loaded in the background."""
         if request.method not in METHODS:
-            return connection.text_response(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n")
+            allow = {"Allow": ", ".join(METHODS)}
+            return responses.of_text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n", allow)
+        if "Host" not in request.headers and request.protocol == "HTTP/1.1":
+            return responses.of_text(HTTPStatus.BAD_REQUEST, "The header Host is missing.\n")
         if "Sec-WebSocket-Key" in request.headers:  # a proxy on the way has taken the header Upgrade off
-            response = connection.text_response(HTTPStatus.UPGRADE_REQUIRED, "The header Upgrade is missing.\n")
-            response.headers["Upgrade"] = "websocket"
-            return response
+            upgrade = {"Upgrade": "websocket"}
+            return responses.of_text(HTTPStatus.UPGRADE_REQUIRED, "The header Upgrade is missing.\n", upgrade)
         path = urlsplit(request.path).path
         if path == "/healthz":
-            return connection.text_response(HTTPStatus.OK, "ok\n")
+            return responses.of_text(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
-            return connection.text_response(*self._readiness())
+            return responses.of_text(*self._readiness())
         if path == "/metrics":
-            text = self._metrics()
-            headers = Headers({"Content-Type": CONTENT_TYPE, "Connection": "close", "Content-Length": str(len(text))})
-            return Response(HTTPStatus.OK, "OK", headers, text)
+            return responses.of_bytes(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
         if path.split("/", 2)[1:2] == ["recordings"]:
-            refusal = self._downloads.refuse(visitor)
-            return refusal or self._load(connection, request)
-        return self._pages.get(path, request.headers.get("If-None-Match")) or connection.text_response(
-            HTTPStatus.NOT_FOUND, "There is no such page.\n"
-        )
+            return self._downloads.refuse(visitor) or self._load(request)
+        return self._pages.get(path, request) or responses.of_text(HTTPStatus.NOT_FOUND, "There is no such page.\n")
 
-    async def _load(self, connection: Connection, request: Request) -> Response:
+    async def _load(self, request: Request) -> Response:
         if self._loading + len(self._streaming) >= DOWNLOADS_MAX:
-            response = connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "Too many downloads: try again.\n")
-            response.headers["Retry-After"] = "30"
-            return response
+            later = {"Retry-After": "30"}
+            return responses.of_text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many downloads: try again.\n", later)
         self._loading += 1
         try:
-            response = await asyncio.to_thread(self._downloads.load, request.path)
+            response = await asyncio.to_thread(self._downloads.load, request)
         finally:
             self._loading -= 1
         if isinstance(response, StreamedResponse):

@@ -2,17 +2,19 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import quote, unquote
 
-from websockets.datastructures import Headers
-from websockets.http11 import Response
+from websockets.http11 import Request, Response
 
 from ws_gateway.access import Grant
+from ws_gateway.http import responses
+from ws_gateway.http.conditions import Version
 from ws_gateway.http.pieces import of_file
 from ws_gateway.http.recordings import Recordings, wanted
 from ws_gateway.visitors import Visitor
@@ -30,16 +32,13 @@ TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 ENTRANCES: Final = {"/": "/page/index.html", "/student": "/page/student.html"}
-SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""Sent with every answer: nothing from elsewhere, nothing inline, and the token in the address is sent nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    kind: str
+    body: bytes
+    version: Version
 
 
 class Pages:
@@ -48,14 +47,18 @@ class Pages:
     def __init__(self) -> None:
         files = {f"/page/{file.relative_to(PAGE).as_posix()}": file for file in PAGE.rglob("*") if file.suffix in TYPES}
         files.setdefault(f"/page/{CLIENT}", CHECKOUT / CLIENT)
-        self._pages = {path: _static_page(file) for path, file in files.items()}
+        self._pages = {path: _page(file) for path, file in files.items()}
 
-    def get(self, path: str, etag: str | None) -> Response | None:
-        """Return the page at a path, or that it is unchanged; None if there is no such page."""
+    def get(self, path: str, request: Request) -> Response | None:
+        """Return what a request gets of the page at a path; None if there is no such page."""
         page = self._pages.get(ENTRANCES.get(path, path))
-        if page is not None and etag is not None and page.headers["ETag"] in etag:
-            return Response(HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_MODIFIED.phrase, page.headers)
-        return page
+        if page is None:
+            return None
+
+        def answer(status: HTTPStatus, part: slice, headers: Mapping[str, str]) -> Response:
+            return responses.of_bytes(status, page.kind, page.body[part], headers)
+
+        return responses.of_version(request, page.version, answer, {"Cache-Control": "no-cache"})
 
 
 class Downloads:
@@ -72,64 +75,60 @@ class Downloads:
         """Return the answer to a client that may not download; None for one that may."""
         grant = self._grant_of(visitor)
         if grant is None:
-            return _text_page(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", {"WWW-Authenticate": "Bearer"})
+            more = {"WWW-Authenticate": "Bearer"}
+            return responses.of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
         if not grant.is_teacher:
-            return _text_page(HTTPStatus.FORBIDDEN, "Only the teacher's token opens recordings.\n")
+            return responses.of_text(HTTPStatus.FORBIDDEN, "Only the teacher's token opens recordings.\n")
         return None
 
-    def load(self, target: str) -> Response:
+    def load(self, request: Request) -> Response:
         """Return what a client that may download asks for. Reads files: call it in a thread."""
-        path, _, query = target.partition("#")[0].partition("?")
+        path, _, query = request.path.partition("#")[0].partition("?")
         if self._recordings is None:
-            return _text_page(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
+            return responses.of_text(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
         try:
             match unquote(path, errors="strict").split("/")[2:]:
                 case []:
                     return self._list(self._recordings, query)
                 case ["files", name]:
-                    size_bytes, pieces = self._recordings.file(name)
-                    return _streamed("text/csv; charset=utf-8", pieces, size_bytes, name)
+                    return _file(request, name, *self._recordings.file(name))
                 case ["sessions", date, name] if name.endswith(".zip"):
                     pieces = self._recordings.session(date, name[:-4])
-                    return _streamed("application/zip", pieces, name=f"{date}_{name}")
+                    more = {**_saved_as(f"{date}_{name}"), "Accept-Ranges": "none"}  # it is packed while it is sent
+                    return responses.of_pieces("application/zip", pieces, more=more)
         except (KeyError, UnicodeDecodeError):
             pass
         except OSError as error:
-            return _text_page(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
-        return _text_page(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
+            return responses.of_text(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
+        return responses.of_text(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
 
     def _list(self, recordings: Recordings, query: str) -> Response:
         try:
             of_page = wanted(query)
         except ValueError as error:
-            return _text_page(HTTPStatus.BAD_REQUEST, f"{error}\n")
+            return responses.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n")
         body = recordings.listing() if of_page is None else recordings.page(of_page)
-        return _streamed("application/json", of_file(io.BytesIO(body), len(body)), len(body))
+        return responses.of_pieces("application/json", of_file(io.BytesIO(body), 0, len(body)), len(body))
 
 
-def _static_page(file: Path) -> Response:
+def _page(file: Path) -> _Page:
     body = file.read_bytes()
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    return _page(HTTPStatus.OK, TYPES[file.suffix], body, {"Cache-Control": "no-cache", "ETag": etag})
+    return _Page(TYPES[file.suffix], body, Version(etag, len(body), file.stat().st_mtime, time.time()))
 
 
-def _streamed(kind: str, pieces: Iterator[bytes], size_bytes: int | None = None, name: str | None = None) -> Response:
-    first = next(pieces, b"")  # a file that cannot be read is noticed before the answer begins
-    page = _page(HTTPStatus.OK, kind, b"")
-    del page.headers["Content-Length"]
-    if size_bytes is not None:
-        page.headers["Content-Length"] = str(size_bytes)
-    if name is not None:
-        page.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
-    all_pieces = chain((first,) if first else (), pieces)
-    return StreamedResponse(page.status_code, page.reason_phrase, page.headers, pieces=all_pieces)
+def _file(request: Request, name: str, version: Version, opened: BinaryIO) -> Response:
+    """Return what a request gets of a file, and close the file unless it is sent."""
+
+    def answer(status: HTTPStatus, part: slice, headers: Mapping[str, str]) -> Response:
+        pieces = of_file(opened, part.start, part.stop)
+        return responses.of_pieces("text/csv; charset=utf-8", pieces, part.stop - part.start, headers, status)
+
+    response = responses.of_version(request, version, answer, _saved_as(name))
+    if not isinstance(response, StreamedResponse):
+        opened.close()
+    return response
 
 
-def _text_page(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Response:
-    return _page(status, "text/plain; charset=utf-8", text.encode(), more)
-
-
-def _page(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] | None = None) -> Response:
-    headers = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
-    all_headers = {"Cache-Control": "no-store", **SECURITY_HEADERS, **headers, **(more or {})}
-    return Response(status, status.phrase, Headers(all_headers), body)
+def _saved_as(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}

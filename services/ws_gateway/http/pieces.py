@@ -1,6 +1,7 @@
 """Read files in pieces, alone or packed as a ZIP, so that none of them is held in memory."""
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,30 +13,41 @@ COMPRESSION_LEVEL: Final = 1
 """A higher level takes three times as long for a tenth less: the files are rows of digits."""
 
 
-def of_file(opened: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """Read so many bytes of a file, and close it. Raises OSError, also if it has become shorter."""
+def of_file(opened: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    """Read the bytes of a file from one to before another, and close it. Raises OSError, also if it gets shorter."""
     with opened:
-        while size_bytes:
-            piece = opened.read(min(PIECE_BYTES, size_bytes))
+        opened.seek(start)
+        while start < stop:
+            piece = opened.read(min(PIECE_BYTES, stop - start))
             if not piece:
                 raise OSError("a file has become shorter during its download")
-            size_bytes -= len(piece)
+            start += len(piece)
             yield piece
 
 
 def of_zip(files: Mapping[str, Path]) -> Iterator[bytes]:
-    """Pack files, by their names in the ZIP. Raises OSError."""
+    """Pack files, by their names in the ZIP, each as it is at the start, although the recorder adds to it meanwhile.
+
+    A file that is another one when its turn comes, as a sidecar that was written again, is packed as it is then. Raises
+    OSError.
+    """
     pipe = _Pipe()
+    before = {name: file.stat() for name, file in files.items()}
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in files.items():
-            member = zipfile.ZipInfo.from_file(file, name)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined] # noqa: SLF001 (public from 3.13)
-            with file.open("rb") as source, archive.open(member, "w") as target:
-                while piece := source.read(PIECE_BYTES):
-                    target.write(piece)
-                    if content := pipe.pop():
-                        yield content
+            with file.open("rb") as source:
+                now = os.fstat(source.fileno())
+                size_bytes = (before[name] if os.path.samestat(before[name], now) else now).st_size
+                # A board without a battery for its clock starts in 1970, ten years before the times of a ZIP.
+                member = zipfile.ZipInfo.from_file(file, name, strict_timestamps=False)
+                member.file_size = size_bytes
+                member.compress_type = zipfile.ZIP_DEFLATED
+                member._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined] # noqa: SLF001 (public from 3.13)
+                with archive.open(member, "w") as target:
+                    for piece in of_file(source, 0, size_bytes):
+                        target.write(piece)
+                        if content := pipe.pop():
+                            yield content
     yield pipe.pop()
 
 

@@ -7,17 +7,19 @@ import csv
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import DirEntry
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import parse_qs
 
 from neuroone.contract.files import CLOSED, INDEX, PART, READINGS, SESSIONS, SIDECAR, search_key
 from ws_gateway.http import pieces
+from ws_gateway.http.conditions import Version
 from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, scanned
 
 PAGE: Final = 50
@@ -112,11 +114,12 @@ class Recordings:
             }
         )
 
-    def file(self, name: str) -> tuple[int, Iterator[bytes]]:
-        """Open a student's file: its size now, and its pieces. Raises KeyError for one that is not listed, OSError."""
+    def file(self, name: str) -> tuple[Version, BinaryIO]:
+        """Open a student's file, and say what it is now. Raises KeyError for one that is not listed, OSError."""
         opened = Path(self._files()[name].path).open("rb")
-        size_bytes = os.fstat(opened.fileno()).st_size
-        return size_bytes, pieces.of_file(opened, size_bytes)
+        now = os.fstat(opened.fileno())
+        etag = f'"{now.st_size:x}-{now.st_mtime_ns:x}-{now.st_ino:x}"'
+        return Version(etag, now.st_size, now.st_mtime, time.time()), opened
 
     def session(self, date: str, name: str) -> Iterator[bytes]:
         """Pack all files of a session as a ZIP, in pieces. Raises KeyError for one that is not listed, and OSError."""

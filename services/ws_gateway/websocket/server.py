@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from websockets.datastructures import Headers
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
@@ -29,7 +30,10 @@ ACCEPT_QUEUE_MAX: Final = 4096
 ALL_IPV6: Final = "::"
 ALL: Final = ("0.0.0.0", ALL_IPV6)  # noqa: S104 (what people may name)
 """Addresses that stand for all addresses of their family."""
-SINGLE_HEADERS: Final = ("Host", "Origin", "Authorization", "If-None-Match", "Sec-WebSocket-Key")
+SINGLE_HEADERS: Final = (
+    *("Host", "Origin", "Authorization", "Sec-WebSocket-Key"),
+    *("Range", "If-Range", "If-Modified-Since", "If-Unmodified-Since"),
+)
 """Headers that a request may have once; with two of one it is not clear what the client means."""
 
 _LIBRARY_LOG: Final = logging.getLogger("ws_gateway.websockets")
@@ -112,8 +116,8 @@ class Server:
             self._hub.count_refusal("bad_handshake")
             return connection.text_response(HTTPStatus.BAD_REQUEST, "This is no valid HTTP request.\n")
         visitor = self._visitor(connection, request)
-        if "Upgrade" not in request.headers:
-            return self._http.on_request(connection, request, visitor)
+        if not _is_handshake(request.headers):
+            return self._http.on_request(request, visitor)
         if self.is_stopping:
             self._hub.count_refusal("stopping")
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")
@@ -195,6 +199,12 @@ def listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
             (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
         ) from None
     return sockets
+
+
+def _is_handshake(headers: Headers) -> bool:
+    """Return True for a WebSocket client; a program that offers another protocol (h2c) is answered over HTTP/1.1."""
+    offered = headers.get_all("Upgrade")
+    return bool(offered) and ("Sec-WebSocket-Key" in headers or "websocket" in ",".join(offered).lower())
 
 
 def _is_clear(request: Request) -> bool:

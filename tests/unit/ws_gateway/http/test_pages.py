@@ -5,6 +5,8 @@ import re
 from http import HTTPStatus
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from neuroone.contract.messages import Link
 from ws_gateway.http.pages import CHECKOUT, PAGE, Pages
@@ -17,6 +19,10 @@ def words(language: str) -> dict[str, str]:
     loaded = json.loads((PAGE / f"{language}.json").read_text(encoding="utf-8"))
     assert isinstance(loaded, dict)
     return loaded
+
+
+def get(path: str, **headers: str) -> Response | None:
+    return Pages().get(path, Request(path, Headers(headers)))
 
 
 @pytest.mark.parametrize(
@@ -33,25 +39,41 @@ def words(language: str) -> dict[str, str]:
 )
 def test_a_page_has_type_policy_and_etag(path, kind):
     """An unchanged page is not sent again."""
-    page = Pages().get(path, None)
+    page = get(path)
     assert page is not None
     assert (page.status_code, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["Content-Security-Policy"]
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Referrer-Policy"] == "no-referrer"
-    again = Pages().get(path, f'"other", {page.headers["ETag"]}')
-    assert again is not None
-    assert (again.status_code, again.body) == (HTTPStatus.NOT_MODIFIED, b"")
+    assert page.headers["Cache-Control"] == "no-cache"
+    for asked in (
+        {"If-None-Match": f'"other", {page.headers["ETag"]}'},
+        {"If-Modified-Since": page.headers["Last-Modified"]},
+    ):
+        again = get(path, **asked)
+        assert again is not None
+        assert (again.status_code, again.body) == (HTTPStatus.NOT_MODIFIED, b"")
+        assert "Content-Length" not in again.headers
+        for name in ("ETag", "Last-Modified", "Cache-Control"):
+            assert again.headers[name] == page.headers[name]
 
 
 @pytest.mark.parametrize("path", ["/page", "/page/", "/page/../pages.py", "/index.html", "/page/uplot/README.md", "/x"])
 def test_other_paths_have_no_page(path):
-    assert Pages().get(path, None) is None
+    assert get(path) is None
+
+
+def test_a_part_of_a_page():
+    page, part = get("/"), get("/", Range="bytes=5-9")
+    assert page is not None
+    assert part is not None
+    assert (part.status_code, part.body) == (HTTPStatus.PARTIAL_CONTENT, page.body[5:10])
+    assert part.headers["Content-Range"] == f"bytes 5-9/{len(page.body)}"
 
 
 def test_the_page_serves_the_client_of_this_checkout():
-    page = Pages().get("/page/neuroone.js", None)
+    page = get("/page/neuroone.js")
     assert page is not None
     assert page.body == (CHECKOUT / "neuroone.js").read_bytes()
     assert not (PAGE / "neuroone.js").exists()

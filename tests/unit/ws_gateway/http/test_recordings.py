@@ -6,12 +6,15 @@ import os
 import zipfile
 from http import HTTPStatus
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
-from websockets.http11 import Response
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
 from ws_gateway.access import TEACH, WATCH_ALL, Grant
 from ws_gateway.http import recordings
+from ws_gateway.http.conditions import Version
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.pieces import PIECE_BYTES
 from ws_gateway.http.recordings import Recordings
@@ -58,9 +61,13 @@ def grant_of(visitor: Visitor) -> Grant | None:
     return {"t": TEACH, "w": WATCH_ALL}.get(visitor.token or "")
 
 
-def get(folder: Path | None, path: str) -> Response:
+def asked(path: str, **headers: str) -> Request:
+    return Request(path, Headers({name.replace("_", "-"): value for name, value in headers.items()}))
+
+
+def get(folder: Path | None, path: str, **headers: str) -> Response:
     downloads = Downloads(None if folder is None else Recordings(folder), grant_of)
-    response = downloads.refuse(Visitor("::1", "t")) or downloads.load(path)
+    response = downloads.refuse(Visitor("::1", "t")) or downloads.load(asked(path, **headers))
     if isinstance(response, StreamedResponse):
         response.body = b"".join(response.pieces)
     return response
@@ -97,6 +104,10 @@ def test_files_and_sessions_can_be_downloaded(folder):
     packed = zipfile.ZipFile(io.BytesIO(session.body))
     assert packed.namelist() == ["182031_A_Ana/readings.csv", "182031_A_Ana/session.json"]
     assert packed.read("182031_A_Ana/readings.csv") == b"time,check\n1,abcd\n"
+    assert session.headers["Accept-Ranges"] == "none"
+    assert (
+        get(folder, "/recordings/sessions/2026-11-22/182031_A_Ana.zip", Range="bytes=0-1").status_code == HTTPStatus.OK
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,7 @@ def test_a_large_download_comes_in_pieces(folder):
     (session / "raw.csv").write_bytes(os.urandom(1_000_000))
     downloads = Downloads(Recordings(folder), grant_of)
     for path in ("/recordings/files/Large.csv", "/recordings/sessions/2026-11-22/182031_A_Ana.zip"):
-        response = downloads.load(path)
+        response = downloads.load(asked(path))
         assert isinstance(response, StreamedResponse)
         sizes = [len(piece) for piece in response.pieces]
         assert len(sizes) > 10
@@ -188,3 +199,104 @@ def test_a_session_with_a_broken_sidecar_is_listed(folder):
         sidecar.write_bytes(broken)
         first = json.loads(get(folder, "/recordings").body)["sessions"][0]
         assert (first["folder"], first["name"]) == ("2026-11-22/182031_A_Ana", None)
+
+
+CSV = "/recordings/files/Joao_Silva.csv"
+ZIP = "/recordings/sessions/2026-11-22/182031_A_Ana.zip"
+
+
+def test_a_download_is_resumed_where_it_ended(folder):
+    """As long as the file is the same; else it begins anew."""
+    whole = get(folder, CSV)
+    assert (whole.headers["Accept-Ranges"], whole.headers["Content-Length"]) == ("bytes", "7")
+    etag = whole.headers["ETag"]
+    rest = get(folder, CSV, Range="bytes=4-", If_Range=etag)
+    assert (rest.status_code, rest.body) == (HTTPStatus.PARTIAL_CONTENT, b"85\n")
+    assert (rest.headers["Content-Range"], rest.headers["Content-Length"]) == ("bytes 4-6/7", "3")
+    assert rest.headers["ETag"] == etag
+    beyond = get(folder, CSV, Range="bytes=7-")
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        "bytes */7",
+    )
+    assert get(folder, CSV, If_None_Match=etag).status_code == HTTPStatus.NOT_MODIFIED
+    with (folder / "Joao_Silva.csv").open("ab") as file:
+        file.write(b"86\n")
+    grown = get(folder, CSV, Range="bytes=4-", If_Range=etag)
+    assert (grown.status_code, grown.body) == (HTTPStatus.OK, b"Att\n85\n86\n")
+    assert get(folder, CSV, If_Match=etag).status_code == HTTPStatus.PRECONDITION_FAILED
+
+
+def test_an_etag_tells_apart_what_has_the_same_size_or_the_same_time(folder):
+    """Also a file that was replaced by one of the same size and time, as a restored one."""
+    file, other = folder / "Joao_Silva.csv", folder / "other"
+    seen = {get(folder, CSV).headers["ETag"]}
+    file.write_bytes(b"Att\n86\n")
+    os.utime(file, ns=(10**18, 10**18))
+    seen.add(get(folder, CSV).headers["ETag"])
+    file.write_bytes(b"Att\n86\n87\n")
+    os.utime(file, ns=(10**18, 10**18))
+    seen.add(get(folder, CSV).headers["ETag"])
+    other.write_bytes(b"Att\n88\n89\n")
+    os.utime(other, ns=(10**18, 10**18))
+    other.replace(file)
+    seen.add(get(folder, CSV).headers["ETag"])
+    assert len(seen) == 4
+
+
+def test_an_answer_without_the_file_closes_it(folder, monkeypatch):
+    opened: list[BinaryIO] = []
+    file = Recordings.file
+
+    def watched(self: Recordings, name: str) -> tuple[Version, BinaryIO]:
+        version, stream = file(self, name)
+        opened.append(stream)
+        return version, stream
+
+    monkeypatch.setattr(Recordings, "file", watched)
+    for headers in ({"If_None_Match": "*"}, {"If_Match": '"x"'}, {"Range": "bytes=99-"}, {}):
+        get(folder, CSV, **headers)
+    assert [each.closed for each in opened] == [True] * 4
+
+
+@pytest.mark.parametrize("path", [CSV, ZIP])
+def test_what_is_written_during_a_download_is_not_in_it(folder, path):
+    """A file is as it was at the start."""
+    session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
+    content = os.urandom(500_000)
+    files = [folder / "Joao_Silva.csv", session / "a.csv", session / "readings.csv"]
+    for file in files:
+        file.write_bytes(content)
+    response = Downloads(Recordings(folder), grant_of).load(asked(path))
+    assert isinstance(response, StreamedResponse)
+    first = next(response.pieces)
+    for file in files:
+        with file.open("ab") as opened:
+            opened.write(b"1,abcd\n" * 100_000)
+    body = first + b"".join(response.pieces)
+    if path == CSV:
+        assert body == content
+    else:
+        packed = zipfile.ZipFile(io.BytesIO(body))
+        assert packed.testzip() is None
+        assert [packed.read(f"182031_A_Ana/{name}") for name in ("a.csv", "readings.csv")] == [content] * 2
+
+
+def test_a_sidecar_that_is_written_again_during_a_download_is_whole(folder):
+    session = folder / "sessions" / "2026-11-22" / "182031_A_Ana"
+    (session / "a.csv").write_bytes(os.urandom(500_000))
+    response = Downloads(Recordings(folder), grant_of).load(asked(ZIP))
+    assert isinstance(response, StreamedResponse)
+    first = next(response.pieces)
+    closed = json.dumps(SIDECAR | {"status": "closed", "end": "2026-11-22T18:20:32.000000Z"})
+    (session / "new").write_text(closed, encoding="utf-8")
+    (session / "new").replace(session / "session.json")
+    packed = zipfile.ZipFile(io.BytesIO(first + b"".join(response.pieces)))
+    assert packed.read("182031_A_Ana/session.json").decode() == closed
+
+
+def test_a_session_of_a_computer_whose_clock_begins_in_1970_can_be_downloaded(folder):
+    readings = folder / "sessions" / "2026-11-22" / "182031_A_Ana" / "readings.csv"
+    os.utime(readings, (60, 60))
+    packed = zipfile.ZipFile(io.BytesIO(get(folder, ZIP).body))
+    assert packed.read("182031_A_Ana/readings.csv") == b"time,check\n1,abcd\n"

@@ -1,0 +1,77 @@
+"""Make responses, all with the same headers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from itertools import chain
+from typing import Final
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from ws_gateway.http.conditions import Version, select
+from ws_gateway.websocket.connection import StreamedResponse
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Nothing from elsewhere, nothing inline, and the token in the address is sent nowhere."""
+
+
+def of_bytes(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] | None = None) -> Response:
+    """Answer with a body of one type."""
+    content = {"Content-Type": kind, "Content-Length": str(len(body))}
+    return Response(status, status.phrase, _headers(content, more), body)
+
+
+def of_text(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Response:
+    """Answer with a text for people."""
+    return of_bytes(status, "text/plain; charset=utf-8", text.encode(), more)
+
+
+def of_pieces(
+    kind: str,
+    pieces: Iterator[bytes],
+    size_bytes: int | None = None,
+    more: Mapping[str, str] | None = None,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> StreamedResponse:
+    """Answer with a body that is sent in pieces. Raises OSError if the first one cannot be read."""
+    first = next(pieces, b"")  # a file that cannot be read is noticed before the answer begins
+    size = {} if size_bytes is None else {"Content-Length": str(size_bytes)}
+    all_pieces = chain((first,) if first else (), pieces)
+    headers = _headers({"Content-Type": kind, **size}, more)
+    return StreamedResponse(status, status.phrase, headers, pieces=all_pieces)
+
+
+def of_version(
+    request: Request,
+    version: Version,
+    answer: Callable[[HTTPStatus, slice, Mapping[str, str]], Response],
+    more: Mapping[str, str],
+) -> Response:
+    """Answer with what a request gets of a file; ``answer`` makes the response with a part of it."""
+    found = select(request, version)
+    headers = {**version.headers, **more}
+    match found.status:
+        case HTTPStatus.NOT_MODIFIED:
+            return Response(found.status, found.status.phrase, _headers({}, headers))
+        case HTTPStatus.PRECONDITION_FAILED:
+            return of_text(found.status, "The file has changed: load it from its beginning.\n", version.headers)
+        case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            size = {"Content-Range": f"bytes */{version.size_bytes}"}
+            return of_text(found.status, "The file has no such bytes.\n", {**version.headers, **size})
+        case HTTPStatus.PARTIAL_CONTENT:
+            headers["Content-Range"] = f"bytes {found.start}-{found.stop - 1}/{version.size_bytes}"
+    return answer(found.status, slice(found.start, found.stop), headers)
+
+
+def _headers(content: Mapping[str, str], more: Mapping[str, str] | None) -> Headers:
+    always = {"Date": formatdate(usegmt=True), "Connection": "close", "Cache-Control": "no-store"}
+    return Headers({**always, **SECURITY_HEADERS, **content, **(more or {})})
