@@ -14,8 +14,9 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from neuroone.contract.errors import SettingsError
-from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub, V1Handler
+from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub
 from ws_gateway.dialects.v1 import SUBPROTOCOL
+from ws_gateway.dialects.v1_handler import V1Handler
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.admission import FILES_RESERVED, Admission

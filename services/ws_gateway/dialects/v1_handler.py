@@ -1,0 +1,140 @@
+"""Handle what clients of ``neuroone.v1`` send: students, dashboards and teachers."""
+
+import asyncio
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+from websockets.frames import CloseCode
+
+from neuroone.contract import topics
+from neuroone.contract.messages import EventType
+from neuroone.contract.topics import ID_MAX_CHARS
+from ws_gateway.dialects import v1
+from ws_gateway.dialects.first import BadFrame
+from ws_gateway.dialects.handlers import WATCH_REFUSED, ClientHandler, Hub, NotAllowed
+from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
+from ws_gateway.students.student import Taken
+from ws_gateway.visitors import Visitor
+from ws_gateway.websocket.connection import Connection
+
+HELLO_TIMEOUT_S: Final = 10.0
+"""A client of the new dialect that sends no hello in this time is disconnected."""
+MARKER_MESSAGES: Final = 100
+"""A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second
+of one client, and 30 at once. More of them wait."""
+RESUMED_ELSEWHERE: Final = 4001
+"""Close code: another connection has resumed this session."""
+MARKER_HASH_CHARS: Final = 16
+"""64 bits: no two markers of a school's year meet."""
+
+
+class V1Handler(ClientHandler):
+    """A client of ``neuroone.v1``: sends hello, and is a student or a dashboard from then on."""
+
+    __slots__ = ("_hello", "_hello_timer")
+    _error_frame = staticmethod(v1.error)
+
+    def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
+        super().__init__(hub, connection, visitor)
+        self._hello: Hello | None = None
+        self._hello_timer = asyncio.get_running_loop().call_later(
+            HELLO_TIMEOUT_S, connection.close, CloseCode.POLICY_VIOLATION, "no hello"
+        )
+
+    def on_close(self) -> None:
+        """Release everything: the connection is closed."""
+        self._hello_timer.cancel()
+        super().on_close()
+
+    def _handle(self, message: bytes) -> None:
+        request = v1.parse(message)
+        match request:
+            case Hello():
+                self._on_hello(request)
+            case _ if self._hello is None:
+                raise BadFrame("no_hello", "type", "the first message must be hello")
+            case Marker():
+                self._on_marker(request)
+            case Watch():
+                self._hub.dashboards.watch(self._queue, request.group, request.source)
+            case _:
+                if self._student is None:
+                    raise BadFrame("not_a_student", "type", "only students send readings")
+                self._hub.students.on_reading(self._student, request)
+
+    def _on_hello(self, hello: Hello) -> None:
+        hub = self._hub
+        if self._hello is not None:
+            raise BadFrame("bad_value", "type", "hello is said once")
+        self._token = hello.token or self._token
+        if hello.role is Role.DASHBOARD:
+            grant = self._get_grant()
+            if grant is None:
+                raise NotAllowed("no_token", "token", WATCH_REFUSED)
+            group = None if hello.code is None else topics.group_id(hello.code)
+            if None not in (grant.group, group) and grant.group != group:
+                raise NotAllowed("no_token", "code", "this token is for another class")
+            self._welcome(v1.welcome())
+            hub.dashboards.add_viewer(self._queue, replace(grant, group=grant.group or group))
+        else:
+            self._check_site_key()
+            if not hub.access.may_join(hello.code, self._token, self._visitor.address):
+                raise NotAllowed("no_join_code", "token", "this class wants a join code")
+            self._check_name(hello.name, hello.code)
+            student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
+            student.on_taken = self._on_taken
+            student.on_progress = self._send_ack
+            self._welcome(v1.welcome(student.stream, student.acked + 1))
+        self._hello = hello
+        self._hello_timer.cancel()
+
+    def _welcome(self, frame: str) -> None:
+        self._queue.send("welcome", frame)
+        self._hub.v1_clients.add(self._queue)
+        self._queue.send("link", self._hub.link_frame())
+
+    def _on_marker(self, marker: Marker) -> None:
+        self._connection.spend(MARKER_MESSAGES)
+        is_teacher = self._grant is not None and self._grant.is_teacher
+        if marker.event is not EventType.MARKER and not is_teacher:
+            raise BadFrame("not_a_teacher", "event", "only teachers start and stop lessons, with the teacher's token")
+        frame = v1.marker_ack(marker.id)
+        if self._student is not None:
+            group, source, who = self._student.group, self._student.source, self._student.session
+            marker = own_marker(who, marker)
+        elif self._grant is not None:
+            group, source, who = self._group_of(marker), None, self._token or self._visitor.address
+            if self._grant.group not in (None, group):
+                raise BadFrame("not_a_teacher", "code", "this token is for another class")
+        else:
+            raise BadFrame("not_a_teacher", "type", "only students and dashboards set markers")
+        if not is_teacher and not self._hub.access.may_mark(who):
+            raise BadFrame("too_fast", "type", "one marker a second")
+        publisher = self._hub.students.publisher
+        publisher.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
+
+    def _group_of(self, marker: Marker) -> str:
+        """Return the group of a dashboard's marker: the one of its code, the dashboard's own, or everybody's lesson."""
+        code = marker.code or (self._hello.code if self._hello is not None else None)
+        if code is None and self._grant is not None and self._grant.group is not None:
+            return self._grant.group
+        return topics.ALL if code is None and marker.event is not EventType.MARKER else topics.group_id(code)
+
+    def _send_ack(self, stage: Stage, seq: int) -> None:
+        if self._hello is not None and stage in (Stage.BROKER, self._hello.acks):
+            self._queue.send(f"ack {stage}", v1.ack(stage, seq))
+
+    def _on_taken(self, why: Taken) -> None:
+        self._student = None
+        code = RESUMED_ELSEWHERE if why is Taken.BY_ANOTHER_CONNECTION else CloseCode.TRY_AGAIN_LATER
+        self._connection.close(code, str(why))
+
+
+def own_marker(session: str, marker: Marker) -> Marker:
+    """Give a student's marker an id that no other one has: apps count their markers from 1.
+
+    The same marker, sent again over another connection of the session, has the same id again.
+    """
+    digest = hashlib.sha256(f"{session}/{marker.id}".encode()).hexdigest()[:MARKER_HASH_CHARS]
+    return Marker(id=f"{marker.id[: ID_MAX_CHARS - 1 - len(digest)]}-{digest}", event=marker.event, text=marker.text)
