@@ -2,8 +2,10 @@
 
 The broker has the configuration that `neuroone up` gives it.
 
-``python -m bench.gateway --students 1000 4000`` prints for each number of students at 1 Hz: latency from a student's
-send to the dashboard, readings lost or doubled at the dashboard, and rows lost or doubled in the CSV files.
+``python -m bench.gateway --students 1000 4000 --rounds 3`` prints for each number of students at 1 Hz: latency from a
+student's send to the dashboard, readings lost or doubled at the dashboard, rows lost or doubled in the CSV files, and
+the CPU of broker, recorder and gateway. Latency and CPU are those of the steady state, without the first two seconds,
+in which all sessions begin; the CPU of the whole time stands beside it.
 """
 
 import argparse
@@ -32,6 +34,8 @@ HANDSHAKE = (
     f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n"
 )
 TICK_S = 0.002
+START_S = 2
+"""Seconds in which all sessions begin: not part of the steady state."""
 
 
 def text_frame(text: str) -> bytes:
@@ -103,17 +107,20 @@ async def connect(port, on_text=None, subprotocol=None):
     return client
 
 
-async def load(port, students, seconds, on_begin):
-    """Latencies in ms, readings sent, readings that reached the dashboard, connections lost."""
+async def load(port, students, seconds, on_begin, on_steady):
+    """Latencies of the steady state in ms, readings sent, missed, doubled at the dashboard, connections lost."""
     sent_at = [deque() for _ in range(students)]
-    latencies, strange = [], 0
+    latencies, arrived, strange, steady_s = [], 0, 0, 0.0
 
     def hear(text):
-        nonlocal strange
+        nonlocal arrived, strange
         now_s = time.perf_counter()
         number = int(json.loads(text)["Nome"][1:])
         if sent_at[number]:
-            latencies.append((now_s - sent_at[number].popleft()) * 1000)
+            arrived += 1
+            at_s = sent_at[number].popleft()
+            if at_s >= steady_s:
+                latencies.append((now_s - at_s) * 1000)
         else:
             strange += 1
 
@@ -130,6 +137,8 @@ async def load(port, students, seconds, on_begin):
     await asyncio.sleep(2)
     on_begin()
     began_s, sent = time.perf_counter(), 0
+    steady_s = began_s + START_S
+    asyncio.get_running_loop().call_at(asyncio.get_running_loop().time() + START_S, on_steady)
     while sent < students * seconds:
         due = min(int((time.perf_counter() - began_s) * students) + 1, students * seconds)
         for number in range(sent, due):
@@ -139,13 +148,13 @@ async def load(port, students, seconds, on_begin):
         sent = due
         await asyncio.sleep(TICK_S)
     deadline_s = time.perf_counter() + 20
-    while len(latencies) < sent and time.perf_counter() < deadline_s:  # noqa: ASYNC110 (no event to wait for)
+    while arrived < sent and time.perf_counter() < deadline_s:  # noqa: ASYNC110 (no event to wait for)
         await asyncio.sleep(0.1)
     await asyncio.sleep(2)
     lost = sum(client.lost for client in clients)
     for client in (*clients, dashboard):
         client.transport.abort()
-    return latencies, sent, strange, lost
+    return latencies, sent, sent - arrived, strange, lost
 
 
 def rows_in(folder, students, seconds):
@@ -185,10 +194,10 @@ def run(name, commands, port, folder, students, seconds):
             programs.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
             time.sleep(1.0)
         wait_until_open(port)
-        before = []
-        on_begin = lambda: before.extend(cpu_s(program) for program in programs)  # noqa: E731
-        latencies, sent, strange, lost = uvloop.run(load(port, students, seconds, on_begin))
-        used = [cpu_s(program) - at for program, at in zip(programs, before, strict=True)]
+        measured = []
+        measure = lambda: measured.append([cpu_s(program) for program in programs])  # noqa: E731
+        latencies, sent, missed, strange, lost = uvloop.run(load(port, students, seconds, measure, measure))
+        measure()
         time.sleep(3)
     finally:
         for program in reversed(programs):
@@ -201,21 +210,27 @@ def run(name, commands, port, folder, students, seconds):
     rows, wrong = rows_in(folder, students, seconds)
     latencies.sort()
     p50, p99 = (latencies[int(len(latencies) * part)] for part in (0.5, 0.99))
+    began, steady, ended = measured
+    whole, used = (
+        [(end - begin) / (students * over_s) * 1e6 for begin, end in zip(since, ended, strict=True)]
+        for since, over_s in ((began, seconds), (steady, seconds - START_S))
+    )
+    steady_cpu, whole_cpu = (" ".join(f"{each:.0f}" for each in figures) for figures in (used, whole))
     print(
-        f"{name:8} {students:6} students {sent:7} sent, dashboard missed {sent - len(latencies)} and doubled "
-        f"{strange}, "
+        f"{name:8} {students:6} students {sent:7} sent, dashboard missed {missed} and doubled {strange}, "
         f"rows missing {sent - rows} in {wrong} files, connections lost {lost}; "
         f"p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  "
-        f"CPU us a reading {' '.join(f'{each / sent * 1e6:.0f}' for each in used)}",
+        f"CPU us a reading {steady_cpu} (from the start {whole_cpu})",
         flush=True,
     )
-    return p50, p99
+    return p50, p99, sum(used)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--students", type=int, nargs="+", default=[1000])
     options.add_argument("--seconds", type=int, default=15)
+    options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--no-recorder", action="store_true")
     options.add_argument("--only", choices=("gateway", "seed"))
     given = options.parse_args()
@@ -223,8 +238,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # One folder for all runs: ext4 searches long for an inode beside thousands that were freed a moment ago.
     with tempfile.TemporaryDirectory() as name:
-        for students in given.students:
-            compare(given, students, Path(name, str(students)))
+        for number in range(given.rounds):
+            for students in given.students:
+                compare(given, students, Path(name, f"{number}-{students}"))
 
 
 def compare(given, students, folder):
@@ -253,7 +269,9 @@ def compare(given, students, folder):
         found["seed"] = run("seed", [command], port, its, students, given.seconds)
     if len(found) == 2:
         ratios = [mine / its for mine, its in zip(found["gateway"], found["seed"], strict=True)]
-        print(f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}", flush=True)
+        print(
+            f"ratio    {students:6} students p50 {ratios[0]:.2f}  p99 {ratios[1]:.2f}  CPU {ratios[2]:.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

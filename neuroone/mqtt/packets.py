@@ -37,6 +37,10 @@ PACKET_MAX_BYTES_V311: Final = 2 * 1024 * 1024
 A larger limit costs memory only; a smaller one would end the connection at each delivery of one stored message."""
 RECEIVE_MAXIMUM_DEFAULT: Final = 65535
 """Messages of QoS 1 that a receiver accepts in flight when it states no number (3.1.2.11.3, 3.2.2.3.3)."""
+QOS: Final = 0x03
+NO_LOCAL: Final = 0x04
+"""Options of a subscription (3.8.3.1): the highest QoS, and not to get back what this client publishes. MQTT 3.1.1 has
+no such option."""
 REFUSED: Final = 0x80
 """The lowest reason code that means failure (2.4)."""
 UNSUPPORTED_VERSION: Final = (0x84, 0x01)
@@ -141,14 +145,15 @@ class PubAck(Struct, frozen=True):
 
 
 class Subscribe(Struct, frozen=True):
-    """Ask for messages: topic filters, each with the highest QoS that is wanted."""
+    """Ask for messages: topic filters, each with the highest QoS that is wanted, and `NO_LOCAL` or not."""
 
     packet_id: int
     filters: tuple[tuple[str, int], ...]
 
     def encode(self, v5: bool) -> bytes:
         """Encode the packet. Raises ValueError where a filter is too long for MQTT."""
-        filters = b"".join(encode_text(filter) + bytes((qos,)) for filter, qos in self.filters)
+        known = QOS | NO_LOCAL if v5 else QOS
+        filters = b"".join(encode_text(filter) + bytes((options & known,)) for filter, options in self.filters)
         return _frame(Kind.SUBSCRIBE << 4 | 2, U16.pack(self.packet_id) + (b"\0" if v5 else b"") + filters)
 
 

@@ -19,6 +19,7 @@ from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Readin
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.packets import NO_LOCAL
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
@@ -84,7 +85,8 @@ class Service:
             given.brokers(random.Random()),
             identity,
             subscriptions={
-                topics.every(topics.READING, given.site): 0,  # a dashboard that misses a reading gets the next one
+                # A dashboard that misses a reading gets the next one; those of this gateway it has already.
+                topics.every(topics.READING, given.site): NO_LOCAL | 0,
                 topics.every(topics.RAW, given.site): 0,
                 topics.every(topics.STREAM_STATE, given.site): 1,
                 topics.every(topics.SERVICE_STATE, given.site): 1,
@@ -101,7 +103,13 @@ class Service:
             health_file=given.health_file,
         )
         self._students = Students(
-            self._client, self._registry, self._replay, rate_hz=given.reading_rate, now=_utc_now, clock=time.monotonic
+            self._client,
+            self._registry,
+            self._replay,
+            self._dashboards.on_reading,
+            rate_hz=given.reading_rate,
+            now=_utc_now,
+            clock=time.monotonic,
         )
         self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
@@ -201,7 +209,8 @@ class Service:
             return
         match message:
             case Reading():
-                self._dashboards.on_reading(topic, message)
+                if not self._students.has_sent(topic, message):
+                    self._dashboards.on_reading(topic, message)
             case StreamState():
                 self._students.on_state(topic, message)
                 self._dashboards.on_state(topic, message)

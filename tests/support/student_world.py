@@ -60,6 +60,7 @@ class World:
 
     def __init__(self) -> None:
         self.now_s = 100.0
+        self.shown: list[tuple[Topic, Reading]] = []
         self.client = FakeClient()
         self.replay = ReplayBuffer(lambda: self.now_s)
         self.registry = StreamRegistry(self.client.identity)
@@ -67,6 +68,7 @@ class World:
             cast(AsyncClient, self.client),
             self.registry,
             self.replay,
+            lambda topic, reading: self.shown.append((topic, reading)),
             rate_hz=5,
             now=lambda: NOON,
             clock=lambda: self.now_s,

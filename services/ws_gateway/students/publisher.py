@@ -11,7 +11,7 @@ from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, GroupEvent, Kind, Link, Reading, StreamState, StreamStatus
-from neuroone.contract.topics import READING
+from neuroone.contract.topics import READING, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from ws_gateway.dialects.v1 import Marker
@@ -30,10 +30,21 @@ class Refused(NeuroOneError):
 
 
 class StudentPublisher:
-    """Publish what there is to say of students. ``rate_hz`` is the rate that readings are coalesced to."""
+    """Publish what there is to say of students. ``rate_hz`` is the rate that readings are coalesced to.
 
-    def __init__(self, client: AsyncClient, *, rate_hz: float, now: Callable[[], datetime]) -> None:
+    ``on_reading`` gets every reading that goes to the broker.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        on_reading: Callable[[Topic, Reading], None],
+        *,
+        rate_hz: float,
+        now: Callable[[], datetime],
+    ) -> None:
         self._client = client
+        self._on_reading = on_reading
         self._rate_hz = rate_hz
         self._now = now
         self._unannounced: dict[Student, None] = {}
@@ -73,6 +84,7 @@ class StudentPublisher:
         if seq >= student.seq:
             student.seq = seq + 1
         self.counters["readings"] += 1
+        self._on_reading(topics.parse(student.topic), reading)
         if student.status is not StreamStatus.ONLINE:
             self._announce(student)
 

@@ -1,6 +1,6 @@
 """Know the students: which connection has which stream, and what their readings have reached.
 
-This half knows nothing of dashboards: they show what comes back from the broker.
+This half knows nothing of dashboards: ``on_reading`` gets every reading that goes to the broker.
 """
 
 import uuid
@@ -11,7 +11,7 @@ from itertools import count, islice
 from typing import Final
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Link, StreamState, StreamStatus
+from neuroone.contract.messages import Link, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import ID_MAX_CHARS, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
@@ -28,6 +28,8 @@ from ws_gateway.students.student import Student, Taken, Who
 SESSIONS_MAX: Final = 20_000
 """Sessions of students who have left that can be resumed without sending anything twice; about 20 MB. For older ones
 the recorder drops what comes twice."""
+LEFT_MAX: Final = 5000
+"""Sessions of the first dialect that have ended, of which the broker may still send readings back; about 1 MB."""
 LATE_S: Final = 1.0
 """A silence check later than this means that the gateway was busy, and messages of that time are not read yet."""
 RIVAL_S: Final = STALE_AFTER_S + 1.0
@@ -56,6 +58,7 @@ class Students:
         client: AsyncClient,
         registry: StreamRegistry,
         replay: ReplayBuffer,
+        on_reading: Callable[[Topic, Reading], None],
         *,
         rate_hz: float,
         now: Callable[[], datetime],
@@ -70,10 +73,11 @@ class Students:
         self._active: dict[Key, Student] = {}
         self._sessions: dict[str, Student] = {}
         self._ended: OrderedDict[str, Student] = OrderedDict()
+        self._left: OrderedDict[str, int] = OrderedDict()
         self._waiting: set[Student] = set()
         self._checked_s = float("-inf")
         self._is_on_time = False
-        self.publisher = StudentPublisher(client, rate_hz=rate_hz, now=now)
+        self.publisher = StudentPublisher(client, on_reading, rate_hz=rate_hz, now=now)
         self.counters: dict[str, int] = self.publisher.counters
         self.counters.update(dict.fromkeys(("readings_coalesced", "readings_repeated", "students_joined"), 0))
 
@@ -259,6 +263,15 @@ class Students:
         student = self._sessions.get(stream[2]) or self._ended.get(stream[2])
         return student if student is not None and student.stream == stream else None
 
+    def has_sent(self, topic: Topic, reading: Reading) -> bool:
+        """Return True if a reading that the broker delivers went out here: MQTT 3.1.1 brokers send it back."""
+        student = self._active.get((topic.ids[0], topic.ids[1]))
+        if student is None or student.session != reading.session:
+            student = self._ended.get(reading.session)
+        if student is None:
+            return reading.seq < self._left.get(reading.session, 0)
+        return reading.seq < student.seq and reading.seq not in student.absent
+
     # --- coming and going ------------------------------------------------------------------------
 
     def _join(self, who: Who, stream: Stream, now_s: float, *, is_resumable: bool = False) -> Student:
@@ -296,6 +309,10 @@ class Students:
             self._ended[student.session] = student
             if len(self._ended) > SESSIONS_MAX:
                 self._ended.popitem(last=False)
+        else:
+            self._left[student.session] = student.seq
+            if len(self._left) > LEFT_MAX:
+                self._left.popitem(last=False)
 
     # --- timers ----------------------------------------------------------------------------------
 
