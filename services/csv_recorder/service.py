@@ -40,7 +40,7 @@ GATHER_S: Final = 0.05
 """Nothing is read for so long after a batch: what comes meanwhile costs one read and one sync to the disk, not one a
 message (docs/decisions/0010). What is read at once, 256 kB at most, is all that waits between network and disk."""
 TICK_S: Final = 1.0
-"""Time between two receipts."""
+"""Time between two looks at what is due."""
 SETTLE_PERIOD_S: Final = 30.0
 """Time between two syncs of all files. With 2000 files on a slow disk one takes seconds, in another thread."""
 RETRY_S: Final = 1.0
@@ -86,7 +86,7 @@ class Service:
         self._faults = Faults()
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
-        self._record_due_s = self._write_due_s = self._settle_due_s = 0.0
+        self._record_due_s = self._receipt_due_s = self._write_due_s = self._settle_due_s = 0.0
         self._free_bytes = -1
         self._client: AsyncClient
 
@@ -170,6 +170,7 @@ class Service:
             if not self._arrived:
                 self._client.resume_reading()
         await self._record_arrived(loop, float("inf"))
+        self._receipt_due_s = 0.0
         self._tick(loop)
 
     async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
@@ -206,9 +207,12 @@ class Service:
         return False
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._disk("read the inbox"):
-            self._receipts.add(self._recorder.receipts())
-        self._receipts.send()
+        if loop.time() >= self._receipt_due_s:
+            # The broker and each gateway handle every stream of a receipt, so fewer of them for thousands.
+            self._receipt_due_s = loop.time() + self._recorder.turn_s / 2
+            with self._disk("read the inbox"):
+                self._receipts.add(self._recorder.receipts())
+            self._receipts.send()
         self._finish_sync()
         self._finish_describing()
         if loop.time() >= self._write_due_s:
