@@ -53,6 +53,10 @@ class Checked(StructMeta):
         check(of, given)
         raise BadMessage("", "is not valid")
 
+    def of_valid(cls, **given: Any) -> Any:
+        """Return a message with these values, which the caller has checked: a third of the time."""
+        return super().__call__(**given)
+
 
 class Message(Struct, frozen=True, kw_only=True, gc=False, metaclass=Checked):
     """The base of all messages. A message that exists is valid: making another one raises BadMessage.

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ async def dashboard_of(client: Callable[..., Any], word: str = "dash") -> Client
     return dashboard
 
 
+def has_heard(peer: Peer, readings: int) -> bool:
+    return len(peer.readings()) >= readings
+
+
 def frame(name: str, code: str = "A", **values: Any) -> str:
     return json.dumps({"Nome": name, "Codigo": code, "Att": 85, **values})
 
@@ -85,6 +90,32 @@ async def test_every_dashboard_hears_every_student(client):
         await client(frame(name))
     for dashboard in dashboards:
         assert {(await hear(dashboard))["Nome"] for _ in range(2)} == {"Ana", "Bia"}
+
+
+async def test_a_dashboard_hears_each_reading_once_also_of_a_student_who_leaves_at_once(peer, client):
+    """A broker of MQTT 3.1.1 sends the gateway's own readings back."""
+    dashboard = await dashboard_of(client)
+    for number in range(20):
+        student = await client(frame("Ana", Att=number))
+        await student.close()
+        if number % 10 == 9:
+            await happens(partial(has_heard, peer, number + 1))
+    other = topics.reading("local", "B", "Bia")
+    peer.bus.publish(other, reading(name="Bia", code="B", session="elsewhere", attention=77))
+    heard = [await hear(dashboard) for _ in range(21)]
+    assert [(each["Nome"], each["Att"]) for each in heard] == [*(("Ana", n) for n in range(20)), ("Bia", 77)]
+
+
+async def test_a_dashboard_hears_the_students_also_while_the_broker_is_away(client, broker):
+    dashboard = await dashboard_of(client)
+    student = await client(frame("Ana", Att=1))
+    assert (await hear(dashboard))["Att"] == 1
+    broker.stop()
+    await student.send(frame("Ana", Att=2))
+    assert (await hear(dashboard))["Att"] == 2
+    broker.start()
+    await student.send(frame("Ana", Att=3))
+    assert (await hear(dashboard))["Att"] == 3
 
 
 async def test_a_client_that_says_nothing_hears_the_local_headset(peer, client):

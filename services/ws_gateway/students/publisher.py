@@ -54,7 +54,7 @@ class StudentPublisher:
     def publish_arrival(self, student: Student, arrival: Arrival) -> None:
         """Publish a reading of the first dialect with the student's next seq, or count that it is refused."""
         name, code = student.who
-        reading = Reading(
+        reading = Reading.of_valid(  # `first.student_frame` has checked it
             session=student.stream[2],
             seq=student.seq,
             time=arrival.time,

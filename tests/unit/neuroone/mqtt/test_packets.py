@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.mqtt.packet_fields import encode_varint
 from neuroone.mqtt.packets import (
+    NO_LOCAL,
     PACKET_MAX_BYTES,
     PACKET_MAX_BYTES_V311,
     BadPacket,
@@ -149,6 +150,8 @@ def test_a_connect_of_mqtt_5_states_our_limits():
 def test_subscribe_and_its_opposite():
     assert Subscribe(1, (("a/#", 1), ("b", 0))).encode(True) == bytes.fromhex("82 0d 0001 00 0003 612f23 01 0001 62 00")
     assert Subscribe(1, (("b", 1),)).encode(False) == bytes.fromhex("82 06 0001 0001 62 01")
+    assert Subscribe(1, (("b", NO_LOCAL | 1),)).encode(True) == bytes.fromhex("82 07 0001 00 0001 62 05")
+    assert Subscribe(1, (("b", NO_LOCAL | 1),)).encode(False) == bytes.fromhex("82 06 0001 0001 62 01")
     assert Unsubscribe(2, ("a", "b")).encode(True) == bytes.fromhex("a2 09 0002 00 0001 61 0001 62")
     assert Unsubscribe(2, ("a",)).encode(False) == bytes.fromhex("a2 05 0002 0001 61")
 

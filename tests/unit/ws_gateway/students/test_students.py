@@ -30,6 +30,30 @@ def test_readings_go_to_the_students_own_topic(world):
     assert (first.attention, first.name, first.code, first.poor_signal) == (85, "Joao_Silva", "ABC123", None)
 
 
+def test_a_reading_is_shown_when_it_goes_to_the_broker(world):
+    student = world.students.on_frame(None, frame())
+    world.students.on_frame(student, frame(Att=86))
+    assert world.shown == [each for each in world.client.sent if isinstance(each[1], Reading)]
+
+
+def test_a_reading_that_the_broker_sends_back_is_known(world):
+    """Also after its student has left, in both dialects; another gateway's reading is not."""
+    student = world.students.on_frame(None, frame())
+    modern = world.students.resume("Ana", "A", None)
+    values = {"attention": 60, "meditation": 40, **dict.fromkeys(BANDS, 9)}
+    world.students.on_reading(modern, {"seq": 0, **values})
+    world.students.on_reading(modern, {"seq": 2, **values})
+    for leaves in (False, True):
+        if leaves:
+            world.students.leave(student)
+            world.students.leave(modern)
+        assert [world.students.has_sent(*each) for each in world.shown] == [True, True, True]
+        topic, reading = world.shown[-1]
+        assert not world.students.has_sent(topic, replace(reading, seq=3))
+        assert not world.students.has_sent(topic, replace(reading, seq=1)), "it did not come here"
+        assert not world.students.has_sent(topic, replace(reading, session="elsewhere"))
+
+
 def test_readings_leave_nothing_for_the_garbage_collector(world):
     """A collection would stop everybody while thousands of connections are searched."""
     student = world.students.on_frame(None, frame())
