@@ -9,6 +9,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -58,6 +59,16 @@ FREE_LOW_BYTES: Final = 2**30
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Due:
+    """When what is done again and again is due, in seconds of the event loop's clock."""
+
+    record_s: float = 0.0
+    receipt_s: float = 0.0
+    write_s: float = 0.0
+    settle_s: float = 0.0
+
+
 class Service:
     """The recorder as a program: connects broker, recorder and disk. `run` opens them.
 
@@ -86,7 +97,7 @@ class Service:
         self._faults = Faults()
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
-        self._record_due_s = self._receipt_due_s = self._write_due_s = self._settle_due_s = 0.0
+        self._due = Due()
         self._free_bytes = -1
         self._client: AsyncClient
 
@@ -170,7 +181,7 @@ class Service:
             if not self._arrived:
                 self._client.resume_reading()
         await self._record_arrived(loop, float("inf"))
-        self._receipt_due_s = 0.0
+        self._due.receipt_s = 0.0
         self._tick(loop)
 
     async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
@@ -180,7 +191,7 @@ class Service:
             with self._disk("record"):
                 self._recorder.accept(batch)
             if "record" in self._faults:
-                self._record_due_s = loop.time() + RETRY_S
+                self._due.record_s = loop.time() + RETRY_S
                 return
             del self._arrived[: len(batch)]
             self._client.ack(batch)
@@ -194,7 +205,7 @@ class Service:
 
         The end of the sync wakes `_record` up.
         """
-        if loop.time() < self._record_due_s:
+        if loop.time() < self._due.record_s:
             return False
         if self._recorder.is_full:
             self._finish_sync()
@@ -203,28 +214,28 @@ class Service:
         if self._syncing is None:
             self._begin_sync(loop)
         if self._syncing is None or self._faults.hold_up_all:
-            self._record_due_s = loop.time() + RETRY_S
+            self._due.record_s = loop.time() + RETRY_S
         return False
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop.time() >= self._receipt_due_s:
+        if loop.time() >= self._due.receipt_s:
             # The broker and each gateway handle every stream of a receipt, so fewer of them for thousands.
-            self._receipt_due_s = loop.time() + self._recorder.turn_s / 2
+            self._due.receipt_s = loop.time() + self._recorder.turn_s / 2
             with self._disk("read the inbox"):
                 self._receipts.add(self._recorder.receipts())
             self._receipts.send()
         self._finish_sync()
         self._finish_describing()
-        if loop.time() >= self._write_due_s:
-            self._write_due_s = loop.time() + self._recorder.turn_s
+        if loop.time() >= self._due.write_s:
+            self._due.write_s = loop.time() + self._recorder.turn_s
             with self._disk("write the files"):
                 self._recorder.write()
             if self._describing is None:
                 describing = self._recorder.begin_describing()
                 if describing.sidecars:
                     self._describing = describing, loop.run_in_executor(None, self._recorder.write_sidecars, describing)
-        if self._syncing is None and loop.time() >= self._settle_due_s:
-            self._settle_due_s = loop.time() + SETTLE_PERIOD_S
+        if self._syncing is None and loop.time() >= self._due.settle_s:
+            self._due.settle_s = loop.time() + SETTLE_PERIOD_S
             self._begin_sync(loop)
             self._watch_space()
         self._report_faults()

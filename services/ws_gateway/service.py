@@ -19,6 +19,7 @@ from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Readin
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.packets import NO_LOCAL
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
@@ -81,27 +82,7 @@ class Service:
         self._replay = ReplayBuffer(time.monotonic)
         self._had_recorder = False
         self._registry = StreamRegistry(identity)
-        self._client = AsyncClient(
-            given.brokers(random.Random()),
-            identity,
-            subscriptions={
-                # A dashboard that misses a reading gets the next one; those of this gateway it has already.
-                topics.every(topics.READING, given.site): NO_LOCAL | 0,
-                topics.every(topics.RAW, given.site): 0,
-                topics.every(topics.STREAM_STATE, given.site): 1,
-                topics.every(topics.SERVICE_STATE, given.site): 1,
-                topics.every(topics.RECORDED, given.site): 0,
-                topics.every(topics.EVENT, given.site): 1,
-                topics.every(topics.LESSON, given.site): 1,
-            },
-            on_delivery=self._on_delivery,
-            on_link=self._on_link,
-            on_fatal=self._on_fatal,
-            health=self._health,
-            replay=self._replay,
-            ca_file=given.broker_ca,
-            health_file=given.health_file,
-        )
+        self._client = self._new_client(identity)
         self._students = Students(
             self._client,
             self._registry,
@@ -135,6 +116,30 @@ class Service:
             http,
             clients_per_address=given.clients_per_address,
             visitors=Visitors(given.trusted_proxies, given.origin, given.site_key),
+        )
+
+    def _new_client(self, identity: Identity) -> AsyncClient:
+        given = self._given
+        return AsyncClient(
+            given.brokers(random.Random()),
+            identity,
+            subscriptions={
+                # A dashboard that misses a reading gets the next one; those of this gateway it has already.
+                topics.every(topics.READING, given.site): NO_LOCAL | 0,
+                topics.every(topics.RAW, given.site): 0,
+                topics.every(topics.STREAM_STATE, given.site): 1,
+                topics.every(topics.SERVICE_STATE, given.site): 1,
+                topics.every(topics.RECORDED, given.site): 0,
+                topics.every(topics.EVENT, given.site): 1,
+                topics.every(topics.LESSON, given.site): 1,
+            },
+            on_delivery=self._on_delivery,
+            on_link=self._on_link,
+            on_fatal=self._on_fatal,
+            health=self._health,
+            replay=self._replay,
+            ca_file=given.broker_ca,
+            health_file=given.health_file,
         )
 
     def run(self) -> int:
