@@ -101,7 +101,7 @@ def test_the_product_is_measured_as_a_whole(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "pyproject.toml").write_text(f'[tool.neuroone.sizes]\n"{places}', encoding="utf-8")
     assert measure_product(tmp_path)[-1] == Size("total", 0, 30_100, 30_000, "lines")
     assert sizes.main(tmp_path) == 1
-    assert capsys.readouterr().out == "total: 26100 lines, at most 26000\n"
+    assert capsys.readouterr().out == "total: 30100 lines, at most 30000\n"
 
 
 def test_a_project_within_its_limits_passes_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
