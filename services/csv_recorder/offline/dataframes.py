@@ -9,8 +9,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from csv_recorder.offline import doubts
+from csv_recorder.offline.doubts import UNKNOWN, Integers
 from csv_recorder.offline.recordings import Recording, Unreadable
+from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
+from neuroone.contract.messages import BANDS
 
 RATE_MAX_HZ: Final = 65535
 """The contract's limit for a raw block."""
@@ -43,6 +47,23 @@ def readings(recording: Recording) -> tuple[pd.DataFrame, int]:
     frame.insert(3, "poor_signal", pd.Series(pd.NA, index=frame.index, dtype="Int16"))
     frame.insert(4, "valid", pd.Series(pd.NA, index=frame.index, dtype="Int8"))
     return frame, len(rows.faulty) + bool(rows.torn_bytes)
+
+
+def arrays(frame: pd.DataFrame) -> tuple[Integers, Integers, Integers, Integers]:
+    """Return times in microseconds, validity, eSense (a row each) and bands (a row for each reading) of readings."""
+    return (
+        np.array(frame["time"].to_numpy(dtype="datetime64[us]"), dtype=np.int64),
+        frame["valid"].fillna(UNKNOWN).to_numpy(dtype=np.int64),
+        frame[["attention", "meditation"]].to_numpy(dtype=np.int64).T,
+        frame[list(BANDS)].to_numpy(dtype=np.int64),
+    )
+
+
+def with_doubts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add a column with the doubt of each reading, as docs/doubts.md lists them; NA for none."""
+    names = [pd.NA if each is None else str(each) for each in DOUBTS]
+    found = pd.Series([names[code] for code in doubts.codes(*arrays(frame))], index=frame.index, dtype="str")
+    return frame.assign(doubt=found)
 
 
 def events(recording: Recording) -> pd.DataFrame:

@@ -7,20 +7,15 @@ left to `dataframes`, which knows every case; both give the same values.
 import re
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from csv_recorder.offline import doubts
+from csv_recorder.offline.doubts import NO_TIME, UNKNOWN, Codes, Flags, Integers
 from csv_recorder.offline.recordings import Recording, whole_file
 from neuroone.contract.files import CHECK_CHARS, COLUMNS, HEADERS, READINGS, checked_rows
-from neuroone.contract.messages import BANDS
 
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-UNKNOWN: Final = -1
-"""Stands in ``valid`` where the source does not say."""
-NO_TIME: Final = np.iinfo(np.int64).min
-"""Stands in ``times_us`` of a ``{Nome}.csv``; NumPy's number of NaT."""
 _HEAD: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z,[^\",]*,")
 """A row up to ``seq``: a time as the recorder writes it, and a session without special characters."""
 _TIME: Final = "2026-11-22T18:20:31.123456"
@@ -39,7 +34,8 @@ _TIME_MIN_US: Final = int(np.datetime64("0001-01-01", "us").astype(np.int64))
 class Readings:
     """The readings of a recording in the order of their time, and the number of lines left out.
 
-    ``runs`` numbers the ids in the column ``session``. ``valid`` is 1, 0 or `UNKNOWN`.
+    ``runs`` numbers the ids in the column ``session``. ``valid`` is 1, 0 or `UNKNOWN`. ``doubts`` come from all
+    readings of the recording, also where these are only some of them.
     """
 
     times_us: Integers
@@ -51,6 +47,7 @@ class Readings:
     bands: Integers
     """A row for each reading."""
     left_out: int
+    doubts: Codes
 
     def __len__(self) -> int:
         return len(self.times_us)
@@ -70,6 +67,7 @@ class Readings:
             self.esense[:, is_wanted],
             self.bands[is_wanted],
             self.left_out,
+            self.doubts[is_wanted],
         )
 
 
@@ -100,14 +98,16 @@ def _in_one_pass(recording: Recording) -> Readings | None:
     if (times_us[1:] < times_us[:-1]).any():
         order = np.argsort(times_us, kind="stable")
         numbers, times_us = numbers[order], times_us[order]
+    valid, esense, bands = numbers[:, 2], numbers[:, 3:5].T, numbers[:, 5:]
     return Readings(
         times_us,
         np.zeros(len(lines), np.int64),
         seqs=numbers[:, 0],
-        valid=numbers[:, 2],
-        esense=numbers[:, 3:5].T,
-        bands=numbers[:, 5:],
+        valid=valid,
+        esense=esense,
+        bands=bands,
         left_out=left_out,
+        doubts=doubts.codes(times_us, valid, esense, bands),
     )
 
 
@@ -155,14 +155,7 @@ def _with_pandas(recording: Recording) -> Readings:
     from csv_recorder.offline import dataframes
 
     frame, left_out = dataframes.readings(recording)
-    times_us: Integers = np.array(frame["time"].to_numpy(dtype="datetime64[us]"), dtype=np.int64)
     runs: Integers = pd.factorize(frame["session"])[0].astype(np.int64)
-    return Readings(
-        times_us,
-        runs,
-        frame["seq"].to_numpy(dtype=np.int64),
-        frame["valid"].fillna(UNKNOWN).to_numpy(dtype=np.int64),
-        frame[["attention", "meditation"]].to_numpy(dtype=np.int64).T,
-        frame[list(BANDS)].to_numpy(dtype=np.int64),
-        left_out,
-    )
+    times_us, valid, esense, bands = dataframes.arrays(frame)
+    found = doubts.codes(times_us, valid, esense, bands)
+    return Readings(times_us, runs, frame["seq"].to_numpy(dtype=np.int64), valid, esense, bands, left_out, found)

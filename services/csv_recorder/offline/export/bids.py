@@ -13,6 +13,7 @@ from csv_recorder.offline.export.edf import CHANNEL, POOR, SKIP, Run
 from csv_recorder.offline.export.spreadsheets import is_text
 from csv_recorder.offline.recordings import Recording
 from neuroone import __version__
+from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import BIDS
 
 BIDS_VERSION: Final = "1.10.0"
@@ -69,7 +70,7 @@ class Bids:
         ]
 
     def _readings(self, recording: Recording, folder: Path, stem: str, task: str) -> list[Path]:
-        readings, _ = dataframes.readings(recording)
+        readings = dataframes.with_doubts(dataframes.readings(recording)[0])
         if readings.empty:
             return []
         onset = (readings["time"] - readings["time"].min()).dt.total_seconds()
@@ -85,6 +86,10 @@ class Bids:
             if isinstance(known, dict):
                 columns[name] = {"Description": str(known.get("description", ""))}
                 columns[name] |= {"Units": str(known["unit"])} if "unit" in known else {}
+        columns["doubt"] = {
+            "Description": "Why the values of this row do not mean what they look like; n/a: no reason is known.",
+            "Levels": {str(each): each.words("en").sentence for each in Doubt},
+        }
         return [
             _tsv(folder / f"{stem}_beh.tsv", table),
             _json(folder / f"{stem}_beh.json", columns),

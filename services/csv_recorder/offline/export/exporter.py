@@ -13,6 +13,7 @@ from csv_recorder.offline.export import edf as edf_files
 from csv_recorder.offline.export.bids import Bids
 from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
 from csv_recorder.offline.recordings import Recording, Unreadable
+from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.topics import id_from_text
 
@@ -83,7 +84,9 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write CSV that a Portuguese spreadsheet program opens by a double click: semicolon, decimal comma, BOM."""
     files = []
     columns = json.loads(_PORTUGUESE.read_text(encoding="utf-8"))
-    for ending, frame in (("", _readings(recording)), ("_eventos", _events(recording))):
+    readings = _readings(recording)
+    readings["doubt"] = readings["doubt"].map({str(each): each.words("pt-BR").word for each in Doubt})
+    for ending, frame in (("", readings), ("_eventos", _events(recording))):
         if frame.empty:
             continue
         for number, start in enumerate(range(0, len(frame), SHEET_ROWS_MAX - 1), 1):
@@ -122,7 +125,7 @@ def _free(label: str, taken: Collection[str]) -> str:
 
 
 def _readings(recording: Recording) -> pd.DataFrame:
-    return _of(recording, dataframes.readings(recording)[0])
+    return _of(recording, dataframes.with_doubts(dataframes.readings(recording)[0]))
 
 
 def _events(recording: Recording) -> pd.DataFrame:

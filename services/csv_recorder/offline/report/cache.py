@@ -21,7 +21,7 @@ from csv_recorder.offline.report.session_figures import SessionFigures
 from neuroone import __version__
 from neuroone.contract.files import READINGS, REPORT_CACHE_FILE
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when figures are computed or stored in another way."""
 SETTLED_S: Final = 3.0
 """A file that changed just now may change again without another time: FAT counts in steps of 2 s."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from csv_recorder.offline import readings
+from csv_recorder.offline.doubts import NO_TIME
 from csv_recorder.offline.recordings import Recording
 from csv_recorder.offline.report import session_figures
 from csv_recorder.offline.report.cache import FigureCache, Stored
@@ -170,7 +171,7 @@ def _about(recording: Recording) -> dict[str, Any]:
 
 
 def _times(times_us: Iterable[int | None]) -> "pd.Series[Any]":
-    known = [readings.NO_TIME if each is None else each for each in times_us]
+    known = [NO_TIME if each is None else each for each in times_us]
     return pd.Series(np.array(known, np.int64).view("datetime64[us]")).dt.tz_localize("UTC")
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import Part
 from csv_recorder.offline.report.session_figures import BIN_S, ESENSE, Curve
@@ -110,7 +111,8 @@ def _session(row: Any, curve: Curve | None, words: Words) -> Iterator[str]:
     yield f"<h4>{escape(' · '.join(each for each in place if each not in ('', UNKNOWN)))}</h4>\n"
     yield from (f'<p class="warn">{escape(each)}</p>\n' for each in _warnings(row, words))
     yield _esense(row, words, ("mean", "median", "sd", "trend_per_min"), "samples")
-    yield _quiet(f"{words('good_signal')}: {signal(row, words)} · {words('rows')}: {row['rows']}")
+    counted = (f"{words('good_signal')}: {signal(row, words)}", f"{words('rows')}: {row['rows']}")
+    yield _quiet(" · ".join((*counted, *doubtful.sentences(row, words))))
     if curve is not None:
         yield _plot(curve, words)
     yield _bands(row, words)

@@ -1,8 +1,9 @@
 """Computes the figures of one session, in a form that can be stored and added up.
 
-eSense (attention, meditation) is valid while the signal is good and the value is not 0, which means "not computed". If
-a source does not report its signal, values above 0 count, and the report marks the quality as unknown. Band powers have
-no unit: they are given as shares of the sum of all eight, and as decimal logarithms.
+eSense (attention, meditation) is valid while no doubt touches it and the value is not 0, which means "not computed". If
+a source does not report its signal, its values count, and the report marks the quality as unknown. Band powers, too,
+are those that no doubt touches. They have no unit: they are given as shares of the sum of all eight, and as decimal
+logarithms.
 
 Values are kept with their counts, because medians cannot be added up.
 """
@@ -16,7 +17,9 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct, msgpack
 
-from csv_recorder.offline.readings import UNKNOWN, Integers, Readings
+from csv_recorder.offline.doubts import TOUCHES_BANDS, TOUCHES_ESENSE, UNKNOWN, Integers
+from csv_recorder.offline.readings import Readings
+from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.messages import BANDS, ESENSE_MAX
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -44,7 +47,8 @@ class Counted(Struct, array_like=True, frozen=True):
 class SessionFigures(Struct, array_like=True, frozen=True):
     """The figures of one session. ``known`` rows report their signal; ``good`` ones of these have a good one.
 
-    ``shares`` and ``logs`` are means over ``bands_n`` rows, in the order of `BANDS`.
+    ``shares`` and ``logs`` are means over ``bands_n`` rows, in the order of `BANDS`. ``doubts`` counts the
+    rows of each of the contract's `DOUBTS`.
     """
 
     start_us: int | None
@@ -60,12 +64,14 @@ class SessionFigures(Struct, array_like=True, frozen=True):
     bands_n: int
     shares: list[float]
     logs: list[float]
+    doubts: list[int]
 
     def is_whole(self) -> bool:
         """Return True if the lists are as long as they must be: stored figures may be damaged."""
         lists = [len(each.values) == len(each.counts) for each in self.esense]
         bands = (len(BANDS) if self.bands_n else 0,) * 2
-        return len(lists) == len(ESENSE) and all(lists) and (len(self.shares), len(self.logs)) == bands
+        is_counted = len(self.doubts) == len(DOUBTS) and all(lists) and len(lists) == len(ESENSE)
+        return is_counted and (len(self.shares), len(self.logs)) == bands
 
 
 class StoredCurve(Struct, array_like=True, frozen=True):
@@ -87,14 +93,14 @@ class Curve:
 def compute(readings: Readings) -> SessionFigures:
     """Compute the figures of some readings, as docs/reports.md describes them."""
     is_known = readings.valid != UNKNOWN
-    is_good = (readings.valid == 1) | ~is_known
     known = int(np.count_nonzero(is_known))
+    is_believed = ~TOUCHES_ESENSE[readings.doubts]
     has_time = readings.has_time
     start_us, end_us = (int(readings.times_us[0]), int(readings.times_us[-1])) if has_time else (None, None)
     times_s = readings.times_us / 1e6
     esense = []
     for values in readings.esense:
-        is_valid = is_good & (values > 0)
+        is_valid = is_believed & (values > 0)
         trend = _trend_per_min(values[is_valid], times_s[is_valid]) if has_time else None
         esense.append(_counted(values[is_valid], None, trend))
     return SessionFigures(
@@ -106,9 +112,10 @@ def compute(readings: Readings) -> SessionFigures:
         _missing(readings) if has_time else None,
         float((times_s[1:] - times_s[:-1]).max()) if has_time and len(readings) > 1 else None,
         known,
-        int(np.count_nonzero(is_good)) - (len(readings) - known),
+        int(np.count_nonzero(readings.valid == 1)),
         esense,
-        *_band_figures(readings.bands[is_good]),
+        *_band_figures(readings.bands[~TOUCHES_BANDS[readings.doubts]]),
+        np.bincount(readings.doubts, minlength=len(DOUBTS)).tolist(),
     )
 
 
@@ -118,8 +125,7 @@ def curve(readings: Readings) -> bytes:
         return msgpack.encode(StoredCurve([], [[], []], [[], []]))
     at = readings.times_us // (BIN_S * 1_000_000)
     starts = np.flatnonzero(np.concatenate([[True], at[1:] != at[:-1]]))  # the readings are in the order of their time
-    is_good = (readings.valid == 1) | (readings.valid == UNKNOWN)
-    valid = np.where(is_good, np.maximum(readings.esense, 0), 0)
+    valid = np.where(TOUCHES_ESENSE[readings.doubts], 0, np.maximum(readings.esense, 0))
     counts, sums = (np.add.reduceat(each, starts, axis=1).tolist() for each in ((valid > 0).astype(np.int64), valid))
     return msgpack.encode(StoredCurve(at[starts].tolist(), counts, sums))
 
@@ -170,6 +176,7 @@ def together(sessions: Sequence[SessionFigures]) -> SessionFigures:
         bands_n,
         _weighted([(each.bands_n, each.shares) for each in with_bands]),
         _weighted([(each.bands_n, each.logs) for each in with_bands]),
+        [sum(counts) for counts in zip(*(each.doubts for each in sessions), strict=True)],
     )
 
 
@@ -188,7 +195,10 @@ def row(figures: SessionFigures) -> dict[str, Any]:
     found["bands_n"] = figures.bands_n
     for kind, means in (("share", figures.shares), ("log10", figures.logs)):
         found |= {f"{band}_{kind}": means[at] if means else None for at, band in enumerate(BANDS)}
-    return found | {"left_out": figures.left_out}
+    found["left_out"] = figures.left_out
+    counts = dict(zip(DOUBTS, figures.doubts, strict=True))
+    found["doubtful"] = sum(count for doubt, count in counts.items() if doubt is not None and doubt.touches_bands)
+    return found | {f"doubt_{doubt}": count for doubt, count in counts.items() if doubt is not None}
 
 
 def _counted(values: Integers, counts: Integers | None, trend_per_min: float | None) -> Counted:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import by_title
 from csv_recorder.offline.report.session_figures import ESENSE
@@ -43,6 +44,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     newest = sessions.sort_values("start", ascending=False, kind="stable").head(NEWEST_SHOWN)
     yield from _table(newest, _session_columns(words), 3)
     yield ""
+    yield from doubtful.in_all(sessions, words)
     yield words("notice")
     yield words("more")
     for fault in report.faults[:FAULTS_SHOWN]:
@@ -62,6 +64,7 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield from _table(report.classes, _class_columns(words), 3)
         yield ""
         yield from _table(report.sessions, _session_columns(words), 3)
+        yield from doubtful.in_all(report.sessions[report.sessions["session"] != ALL], words)
         yield ""
         yield words("bands")
         yield from _table(report.sessions, _band_columns(words), 2)
@@ -112,6 +115,7 @@ def _session_columns(words: Words) -> list[Column]:
         (words("missing"), lambda row: words.number(row["missing"], 0)),
         (words("good_signal"), lambda row: signal(row, words)),
         *_esense_columns(words, "mean", "median", "sd", "trend_per_min"),
+        (words("doubtful"), lambda row: str(row["doubtful"])),
     ]
 
 

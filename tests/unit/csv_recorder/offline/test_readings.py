@@ -10,7 +10,7 @@ from csv_recorder.offline import dataframes, readings
 from csv_recorder.offline.recordings import Unreadable, find
 from tests.support.recordings import NOON, checked, reading_rows, time_text, write_session
 
-FIELDS = ("times_us", "runs", "seqs", "valid", "esense", "bands", "left_out")
+FIELDS = ("times_us", "runs", "seqs", "valid", "esense", "bands", "left_out", "doubts")
 VALUES = (1, 2, 3, 4, 5, 6, 7, 8)
 
 

@@ -284,3 +284,48 @@ def test_wrong_settings(capsys):
     faults = capsys.readouterr().err
     assert "--to: must be one of parquet, xlsx, edf, bids, csv-ptbr" in faults
     assert "--out: is missing" in faults
+
+
+def test_every_table_says_which_readings_are_doubtful(tmp_path):
+    """In a last column; the recorded files stay as they are."""
+    root, out = tmp_path / "recordings", tmp_path / "out"
+    bands = {"no_bands": [0] * 8, "zeros": [0] * 8, "clipped": [99] * 8}
+    kinds = [("no_quality", 40), ("zeros", 0), ("no_bands", 7), ("clipped", 50), *[("frozen", 60)] * 11]
+    cells = []
+    for n, (kind, esense) in enumerate(kinds):
+        powers = bands.get(kind, [1000 + (n if kind == "no_quality" else 0)] * 8)
+        cells.append([time_text(NOON + timedelta(seconds=n)), "5e55", n, "", "", esense, esense, *powers])
+    cells.append([time_text(NOON + timedelta(seconds=60)), "5e55", 15, 0, 1, 40, 40, *[5000] * 8])
+    folder = write_session(root, readings=[checked(each) for each in cells])
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    wanted = [kind for kind, _ in kinds]
+    for to in ("parquet", "xlsx", "csv-ptbr", "bids"):
+        assert export(root, to, out / to) == 0
+    table = pd.read_parquet(out / "parquet" / "readings")
+    assert table.columns[-1] == "doubt"
+    assert [*table["doubt"][:-1]] == wanted
+    assert table["doubt"].isna().tolist() == [False] * 15 + [True]
+    (workbook,) = (out / "xlsx").glob("*.xlsx")
+    sheet = [*openpyxl.load_workbook(workbook)["Readings"].iter_rows(values_only=True)]
+    assert [row[-1] for row in sheet] == ["doubt", *wanted, None]
+    portuguese = next(file for file in (out / "csv-ptbr").iterdir() if "eventos" not in file.name)
+    told = [line.rsplit(";", 1)[1] for line in portuguese.read_text(encoding="utf-8-sig").splitlines()]
+    assert told[:4] == ["duvida", "qualidade desconhecida", "só zeros", "sem bandas"]
+    assert told[-1] == ""
+    (beh,) = (out / "bids").rglob("*_beh.tsv")
+    assert [line.rsplit("\t", 1)[1] for line in beh.read_text(encoding="utf-8").splitlines()] == [
+        "doubt",
+        *wanted,
+        "n/a",
+    ]
+    levels = json.loads(beh.with_suffix(".json").read_text(encoding="utf-8"))["doubt"]["Levels"]
+    assert levels.keys() >= {*wanted}
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_the_old_servers_file_is_exported_with_doubts(tmp_path):
+    """It has no times: a row is a second."""
+    path = tmp_path / "Joao_Silva.csv"
+    path.write_text(SEED_FILE + 12 * "85,72,99,99,99,99,99,99,99,99\n", encoding="ascii")
+    assert export(path, "parquet", tmp_path / "out") == 0
+    assert pd.read_parquet(tmp_path / "out" / "readings")["doubt"].tolist() == ["no_quality", *["frozen"] * 12]

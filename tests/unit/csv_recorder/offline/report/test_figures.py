@@ -184,7 +184,9 @@ def test_a_student_with_two_sessions_has_a_row_of_all(tmp_path):
 
 
 def test_every_student_counts_once_in_the_class(tmp_path):
-    write_session(tmp_path, readings=[row_of(n, 0, 20) for n in range(30)], name="Ana", source="ana")
+    write_session(
+        tmp_path, readings=[row_of(n, 0, 20, bands=(9 + n,) * 8) for n in range(30)], name="Ana", source="ana"
+    )
     write_session(tmp_path, readings=[row_of(n, 0, 80) for n in range(10)], name="Bia", source="bia")
     write_session(tmp_path, readings=[row_of(n, 200, 0) for n in range(10)], name="Caio", source="caio")
     found = make(find([tmp_path])).classes.iloc[0]
