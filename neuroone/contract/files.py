@@ -97,6 +97,7 @@ SCHEMA: Final = 1
 SIDECAR_FIELDS: Final[Mapping[str, type]] = {
     **{"schema": int, "software": str, "site": str, "group": str, "source": str, "session": str},
     **{"kind": str, "name": str, "code": str, "class": str, "start": str, "end": str, "status": str},
+    "lessons": list,
     **{"rates_hz": dict, "counts": dict, "files": dict, "columns": dict, "bids": dict},
 }
 """The type of each field; a field may also be null or missing."""

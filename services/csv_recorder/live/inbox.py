@@ -18,6 +18,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from csv_recorder.live import inbox_of_2
+from csv_recorder.live.lessons import RECENT_MAX, Lesson, Lessons
 from csv_recorder.live.rows import Row, pack, unpack
 from csv_recorder.live.sessions import About, Progress, Session
 from neuroone.contract.errors import SettingsError
@@ -27,7 +28,9 @@ LOCKED_TIMEOUT_S: Final = 2.0
 """A recorder that is just ending has let go of the inbox by then."""
 WAL_MAX_BYTES: Final = 16 * 2**20
 """What a burst made larger is made small again at the next checkpoint."""
-SCHEMA_VERSION: Final = 3
+LESSONS_MAX: Final = 100_000
+"""Lessons that are listed; of more the oldest ones are forgotten. Those of a school's fifty years; 10 MB."""
+SCHEMA_VERSION: Final = 4
 
 _SCHEMA: Final = """
 CREATE TABLE sessions (
@@ -59,7 +62,16 @@ CREATE INDEX owed_by_output ON owed (output);
 CREATE TABLE running (seconds REAL NOT NULL);
 INSERT INTO running VALUES (0);
 """
+_SINCE_4: Final = """
+CREATE TABLE lessons (
+    id INTEGER PRIMARY KEY, group_id TEXT NOT NULL, name TEXT NOT NULL, began TEXT NOT NULL, ended TEXT
+);
+CREATE INDEX running_lessons ON lessons (group_id) WHERE ended IS NULL;
+INSERT INTO lessons (group_id, name, began) SELECT code, name, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') FROM classes;
+DROP TABLE classes;
+"""
 _SESSION: Final = "id, stream, session, seq, rows, duplicates, holes, lost, about, open"
+_LESSON: Final = "group_id, name, began, ended"
 _FILE: Final = "id, path, name, session, bytes"
 
 
@@ -118,13 +130,15 @@ class Inbox:
             db.execute("PRAGMA synchronous=FULL")
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, inbox_of_2.VERSION, SCHEMA_VERSION):
+            if version and not inbox_of_2.VERSION <= version <= SCHEMA_VERSION:
                 raise WrongVersion(f"it was made by another version (schema {version})")
             if version == 0:
                 _execute_all(db, _SCHEMA)
-            if version != SCHEMA_VERSION:
+            if version <= inbox_of_2.VERSION:
                 _execute_all(db, _SINCE_3)
                 inbox_of_2.convert(db)
+            if version != SCHEMA_VERSION:
+                _execute_all(db, _SINCE_4)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
             is_busy = _sync_what_is_read(db)
@@ -214,17 +228,29 @@ class Inbox:
         self._run("DELETE FROM sessions WHERE open = 0 AND last_s < ?", (before_s,))
         self._run("DELETE FROM events WHERE last_s < ?", (before_s,))
 
-    # --- classes, events, subscriptions ----------------------------------------------------------
+    # --- lessons, events, subscriptions ----------------------------------------------------------
 
-    def classes(self) -> dict[str, str]:
-        """Return the names of the classes that are running, by group."""
-        return dict(self._run("SELECT code, name FROM classes"))
+    def all_lessons(self) -> list[Lesson]:
+        """Return the lessons in the order in which they began."""
+        return [Lesson(*each) for each in self._run(f"SELECT {_LESSON} FROM lessons ORDER BY id")]  # noqa: S608
 
-    def note_class(self, group: str, name: str | None) -> None:
-        """Store that a class of a group has begun; with None that it has ended."""
-        self._run("DELETE FROM classes WHERE code = ?", (group,))
-        if name is not None:
-            self._run("INSERT INTO classes VALUES (?, ?)", (group, name))
+    def lessons(self) -> Lessons:
+        """Return the lessons that run, and the last ones that have ended."""
+        ended = f"SELECT {_LESSON} FROM lessons WHERE ended IS NOT NULL ORDER BY id DESC LIMIT ?"  # noqa: S608
+        running = f"SELECT {_LESSON} FROM lessons WHERE ended IS NULL ORDER BY id"  # noqa: S608
+        found = [*reversed(self._run(ended, (RECENT_MAX,)).fetchall()), *self._run(running)]
+        return Lessons(Lesson(*each) for each in found)
+
+    def note_lesson(self, lesson: Lesson) -> None:
+        """Store a lesson that has begun, or that one has ended."""
+        if lesson.ended is not None:
+            end = "UPDATE lessons SET ended = ? WHERE group_id = ? AND began = ? AND ended IS NULL"
+            if self._run(end, (lesson.ended, *lesson.key)).rowcount:
+                return
+        values = (lesson.group, lesson.name, lesson.began, lesson.ended)
+        added = self._run(f"INSERT INTO lessons ({_LESSON}) VALUES (?, ?, ?, ?)", values)  # noqa: S608
+        oldest = (added.lastrowid or 0) - LESSONS_MAX
+        self._run("DELETE FROM lessons WHERE id <= ? AND ended IS NOT NULL", (oldest,))
 
     def is_new_event(self, id: str, running_s: float) -> bool:
         """Store an event's id; return True if it was not recorded before."""

@@ -12,15 +12,17 @@ import msgspec
 
 from csv_recorder.live.dead_letters import letter_of
 from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.lessons import Lesson, Lessons
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import NOTHING, SEQ_JUMP_MAX, About, Key, Progress, Session, Sessions
 from neuroone.contract.errors import BadMessage, ContractError
 from neuroone.contract.files import event_row, file_key, group_events_path, raw_row, reading_row, time_text
 from neuroone.contract.messages import EventType, GroupEvent, RawBlock, Reading, StreamState, StreamStatus
-from neuroone.contract.topics import Topic
+from neuroone.contract.topics import ALL, Topic
 from neuroone.mqtt.delivery import Delivery
 
 COUNTERS: Final = ("rows", "raw_blocks", "events", "duplicates", "gaps", "unnamed", "dead_letters", "sessions_opened")
+START: Final = EventType.SESSION_START
 COUNTER_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
@@ -30,14 +32,16 @@ class Batch:
     """What deliveries change: rows to write, and the new state of what they touch.
 
     ``progress`` is by session; ``sessions`` are copies of those of which more has changed. ``next_seqs`` has the seq
-    that each session expected before; ``streams`` (group, source, session) are to hear what became durable.
+    that each session expected before; ``streams`` (group, source, session) are to hear what became durable. ``lessons``
+    are all of them, once one has ``changed``.
     """
 
     rows: list[Row] = field(default_factory=list)
     progress: dict[int, Progress] = field(default_factory=dict)
     sessions: dict[Key, Session] = field(default_factory=dict)
     described: dict[int, Session] = field(default_factory=dict)
-    classes: dict[str, str | None] = field(default_factory=dict)
+    lessons: Lessons | None = None
+    changed: list[Lesson] = field(default_factory=list)
     streams: dict[tuple[str, str, str], None] = field(default_factory=dict)
     next_seqs: dict[int, int] = field(default_factory=dict)
     duplicates: dict[int, list[int]] = field(default_factory=dict)
@@ -58,12 +62,12 @@ class Intake:
         self._sessions = sessions
         self._steady = steady
         self._running_s = running_s
-        self.classes: dict[str, str] = {}
+        self.lessons = Lessons()
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     def load(self) -> None:
         """Begin with what the inbox has."""
-        self.classes = self._inbox.classes()
+        self.lessons = self._inbox.lessons()
 
     def accept(self, deliveries: Iterable[Delivery]) -> Batch:
         """Make deliveries durable: when this returns, they may be acknowledged.
@@ -91,18 +95,15 @@ class Intake:
     def _store(self, batch: Batch) -> Batch:
         if batch.rows:
             batch.number, batch.size_bytes = self._inbox.put(batch.rows)
-        for group, name in batch.classes.items():
-            self._inbox.note_class(group, name)
+        for lesson in batch.changed:
+            self._inbox.note_lesson(lesson)
         if batch.described:
             self._inbox.describe(batch.described.values())
         self._inbox.commit()
         for session in batch.sessions.values():
             self._sessions.put(session)
         self._sessions.advance(batch.progress, self._steady())
-        for group, name in batch.classes.items():
-            self.classes.pop(group, None)
-            if name is not None:
-                self.classes[group] = name
+        self.lessons = batch.lessons or self.lessons
         for counter, count in batch.counters.items():
             self.counters[counter] = min(COUNTER_MAX, self.counters[counter] + count)
         return batch
@@ -147,7 +148,7 @@ class Intake:
         batch.rows.append(Row(session.id, Kind.READING, seq, reading_row(reading)))
         about = session.about
         if about is None or not session.open or not about.kind:
-            self._begin(self._own(session, batch), reading, batch)
+            self._begin(self._own(session, batch), reading, before.seq + 1, batch)
         counters = batch.counters
         counters["rows"] += 1
         if jump > 0:
@@ -179,41 +180,69 @@ class Intake:
         batch.counters["events"] += 1
         content = event_row(event.time, str(event.type), text=event.text)
         batch.rows.append(Row(self._group_file(group_events_path(event.time, group)), Kind.GROUP_EVENT, -1, content))
-        if event.type is EventType.SESSION_START:
-            batch.classes[group] = event.text
-        elif event.type is EventType.SESSION_STOP:
-            batch.classes[group] = None
+        if event.type is not EventType.MARKER:
+            self._change_lesson(group, event, batch)
         for session in {**{each.key: each for each in self._sessions}, **batch.sessions}.values():
             in_group, _, source = session.stream.partition("/")
-            if not session.open or session.about is None or in_group != group or event.source not in (None, source):
+            is_meant = group in (ALL, in_group) and event.source in (None, source)
+            if not session.open or session.about is None or not is_meant:
                 continue
             batch.rows.append(Row(session.id, Kind.EVENT, -1, content))
-            if event.type is EventType.SESSION_START:
-                self._name_class(session, session.about, batch, event.text)
+            if event.type is not EventType.MARKER:
+                self._take_part(session, session.about, batch, started=group if event.type is START else None)
 
-    def _begin(self, session: Session, reading: Reading, batch: Batch) -> None:
+    def _change_lesson(self, group: str, event: GroupEvent, batch: Batch) -> None:
+        """Begin or end a lesson."""
+        lessons, time = batch.lessons or self.lessons, time_text(event.time)
+        is_start = event.type is START
+        changed = lessons.on_start(group, event.text, time) if is_start else lessons.on_stop(group, time)
+        if changed:
+            batch.lessons = batch.lessons or lessons.copy()
+            batch.changed += changed
+            for lesson in changed:
+                batch.lessons.note(lesson)
+
+    def _take_part(self, session: Session, about: About, batch: Batch, *, started: str | None) -> None:
+        """Put an open session into the lesson that runs now, and out of every other one.
+
+        The class of a session is the lesson of the group that ``started`` one, or its first one.
+        """
+        lessons, group = batch.lessons or self.lessons, session.stream.partition("/")[0]
+        lesson, class_ = lessons.of(group), about.class_
+        if lesson is not None and (class_ is None or lesson.group == started):
+            class_ = lesson.name
+        next_seq = batch.progress.get(session.id, session.progress).seq + 1
+        parts = lessons.next_parts(about.lessons, group, next_seq)
+        if (parts, class_) != (about.lessons, about.class_):
+            session = self._own(session, batch)
+            session.about = msgspec.structs.replace(about, class_=class_, lessons=parts)
+            batch.described[session.id] = session
+
+    def _begin(self, session: Session, reading: Reading, next_seq: int, batch: Batch) -> None:
         """Begin a session with its first reading, or reopen one that was closed."""
         session.open, session.has_ended, session.status = True, False, StreamStatus.ONLINE
         group, about = session.stream.partition("/")[0], session.about
+        lessons = batch.lessons or self.lessons
         if about is not None and about.kind:
             batch.rows.append(Row(session.id, Kind.EVENT, -1, event_row(reading.time, "online")))
+            parts = lessons.next_parts(about.lessons, group, next_seq)
+            class_ = about.class_ if about.class_ is not None or not parts else parts[-1].name
+            session.about = msgspec.structs.replace(about, class_=class_, lessons=parts)
         elif about is not None:  # an inbox that was rebuilt without a sidecar does not know whose it is
             kind, name, code = str(reading.kind), reading.name, reading.code
             session.about = msgspec.structs.replace(about, kind=kind, name=name, code=code)
         else:
             batch.counters["sessions_opened"] += 1
+            start = time_text(reading.time)
+            parts = lessons.first_parts(group, start)
             session.about = About(
                 kind=str(reading.kind),
                 name=reading.name,
                 code=reading.code,
-                start=time_text(reading.time),
-                class_=batch.classes[group] if group in batch.classes else self.classes.get(group),
+                start=start,
+                class_=parts[-1].name if parts else None,
+                lessons=parts,
             )
-        batch.described[session.id] = session
-
-    def _name_class(self, session: Session, about: About, batch: Batch, name: str) -> None:
-        session = self._own(session, batch)
-        session.about = msgspec.structs.replace(about, class_=name)
         batch.described[session.id] = session
 
     def _known(self, key: Key, batch: Batch) -> Session | None:

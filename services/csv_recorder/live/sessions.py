@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from csv_recorder.live.lessons import Part
 from neuroone.contract.messages import MISSING_MAX, Missing, RecordedStream, StreamStatus
 
 HOLES_MAX: Final = 1000
@@ -33,6 +34,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None
     start: str
     class_: str | None = msgspec.field(default=None, name="class")
+    lessons: tuple[Part, ...] = ()
     directory: str | None = None
     parts: dict[str, int] = {}
 

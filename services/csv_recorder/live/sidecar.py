@@ -81,6 +81,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
         "name": about.name,
         "code": about.code,
         "class": about.class_,
+        "lessons": about.lessons,
         "start": about.start,
         "end": max(ends, default=None) if is_closing else None,
         "status": CLOSED if is_closing else OPEN,

@@ -22,6 +22,7 @@ from csv_recorder.live.inbox import Inbox, WrongVersion, check_whole, output_of_
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import HOLES_MAX, About, Progress, Session
 from csv_recorder.offline.backup import sync_folder, unused
+from csv_recorder.offline.lessons import lessons_in_events, parts_of
 from csv_recorder.offline.recordings import Recording, find, index, is_legacy
 from csv_recorder.offline.salvage import Salvaged, salvage
 from csv_recorder.offline.snapshot import BESIDE, beside, snapshot
@@ -137,8 +138,8 @@ class _Rebuilding:
         files_of = self._add_student_files()
         self._add_rows(files_of)
         self._add_owed()
-        for group, name in self._old.classes.items():
-            self._inbox.note_class(group, name)
+        for lesson in self._old.lessons or lessons_in_events(self._directory):
+            self._inbox.note_lesson(lesson)
         self._inbox.note_filters(self._old.filters)
         for id, last_s in self._old.events.items():
             self._inbox.is_new_event(id, last_s)
@@ -373,6 +374,7 @@ def _about(recording: Recording, old: Session | None, folder: str, parts: dict[s
             class_=texts["class"],
             directory=folder,
             parts=parts,
+            lessons=parts_of(about),
         ),
         f"{group or '_'}/{source or '_'}",
     )

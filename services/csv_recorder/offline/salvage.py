@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from csv_recorder.live.inbox import Inbox, session_from
+from csv_recorder.live.lessons import Lesson
 from csv_recorder.live.rows import Row, unpack
 from csv_recorder.live.sessions import Session
 from csv_recorder.offline.snapshot import LOG, beside, copy_inbox, problem_of
@@ -21,7 +22,7 @@ TABLES: Final = {
     "batches": "id, rows",
     "owed": "id, output, rows",
     "places": "stream, name, file, active",
-    "classes": "code, name",
+    "lessons": "id, group_id, name, began, ended",
     "filters": "filter",
     "events": "id, last_s",
     "running": "seconds",
@@ -42,7 +43,7 @@ class Salvaged:
     places: list[tuple[str, str, int]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     owed: dict[str, list[bytes]] = field(default_factory=dict)
-    classes: dict[str, str] = field(default_factory=dict)
+    lessons: list[Lesson] = field(default_factory=list)
     filters: set[str] = field(default_factory=set)
     events: dict[str, float] = field(default_factory=dict)
     running_s: float = 0.0
@@ -108,7 +109,7 @@ def _read(db: sqlite3.Connection, found: Salvaged) -> None:
     for _, output, blob in tables["owed"]:
         found.owed.setdefault(str(output), []).extend(row.content for row in _unpacked(blob, found))
     found.places = [(stream, name, file) for stream, name, file, _ in tables["places"]]
-    found.classes = dict(tables["classes"])
+    found.lessons = [Lesson(*each) for _, *each in tables["lessons"]]
     found.filters = {filter for (filter,) in tables["filters"]}
     found.events = dict(tables["events"])
     found.running_s = max([0.0, *(seconds for (seconds,) in tables["running"] if isinstance(seconds, float))])

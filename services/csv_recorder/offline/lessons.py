@@ -1,0 +1,51 @@
+"""Lessons in recorded files: which there were, who took part, and the list that `csv-recorder lessons` prints."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from csv_recorder.live.lessons import Lesson, Lessons, Part
+from csv_recorder.offline.recordings import group_events
+from neuroone.contract.files import COLUMNS, EVENTS, checked_rows
+from neuroone.contract.messages import EventType
+
+
+def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:
+    """Return the parts in lessons that a sidecar lists; those that cannot be read are left out."""
+    listed = about.get("lessons")
+    found = []
+    for each in listed if isinstance(listed, list) else []:
+        try:
+            found.append(msgspec.convert(each, Part))
+        except msgspec.ValidationError:
+            continue
+    return tuple(found)
+
+
+def lessons_in_events(directory: Path) -> list[Lesson]:
+    """Return the lessons that the files of groups' events tell of, in the order of their starts."""
+    running, found = Lessons(), {}
+    for path in group_events([directory]):  # in the order of the days
+        group = path.stem.partition("_")[2]
+        for time, event, text in _events(path):
+            starts, stops = event == EventType.SESSION_START, event == EventType.SESSION_STOP
+            changed = running.on_start(group, text, time) if starts else running.on_stop(group, time) if stops else []
+            for lesson in changed:
+                running.note(lesson)
+                found[lesson.key] = lesson
+    return [*found.values()]
+
+
+def _events(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield time, type and text of the events in a file."""
+    time, event, text = map(COLUMNS[EVENTS].index, ("time", "event", "text"))
+    try:
+        lines = checked_rows(path.read_bytes()).lines
+    except OSError:
+        return
+    for row in csv.reader(io.StringIO(b"\n".join(lines).decode(errors="replace"))):
+        if len(row) == len(COLUMNS[EVENTS]):
+            yield row[time], row[event], row[text]
