@@ -14,6 +14,7 @@ from typing import Final, TextIO
 from csv_recorder.offline import verify as verification
 from csv_recorder.offline.backup import STANDARD, back_up
 from csv_recorder.offline.forget import Student, find_data, remove
+from csv_recorder.offline.lessons import find_lessons, json_lines, lines
 from csv_recorder.offline.lock import directory_of, locked, without_recorder
 from csv_recorder.offline.rebuild import is_in_order
 from csv_recorder.offline.rebuild import rebuild as make_inbox
@@ -29,6 +30,7 @@ from csv_recorder.settings import (
     BackupSettings,
     ExportSettings,
     ForgetSettings,
+    LessonsSettings,
     RebuildSettings,
     ReportSettings,
     RestoreSettings,
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "export": Command(
             ExportSettings, export, "write sessions as Parquet, xlsx, EDF+, BIDS or CSV for spreadsheets"
         ),
+        "lessons": Command(LessonsSettings, lessons, "list the lessons: when, which, how many students"),
         "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
         "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
         "backup": Command(BackupSettings, backup, "write all recordings into one archive, also while recording"),
@@ -79,6 +82,17 @@ def report(settings: ReportSettings, stop: Stop) -> int:
     from csv_recorder.offline.report import command
 
     return OK if command.run(settings, stop.is_set, _print) else FAILED
+
+
+def lessons(settings: LessonsSettings, stop: Stop) -> int:
+    """Print a line for each lesson."""
+    words = texts.Words(settings.language or texts.of_system(), settings.timezone)
+    found = find_lessons(settings.chosen())
+    if settings.json:
+        print(*json_lines(found), sep="\n", end="\n" if found else "")
+    else:
+        _print(lines(found, words) if found else [words("no_lessons")])
+    return OK
 
 
 def verify(settings: VerifySettings, stop: Stop) -> int:

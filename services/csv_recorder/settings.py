@@ -124,6 +124,19 @@ class ReportSettings(RecordedSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LessonsSettings(RecordedSettings):
+    """Settings of `csv-recorder lessons`."""
+
+    timezone: tzinfo | None = setting(
+        None, time_zone, "Time zone of the times; by default this computer's.", metavar="ZONE"
+    )
+    language: str | None = setting(
+        None, one_of(*LANGUAGES), "Language of the list, en or pt-BR; by default this computer's."
+    )
+    json: bool = setting(False, switch, "Print each lesson as one line of JSON, times in UTC.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySettings(RecordedSettings):
     """Settings of `csv-recorder verify`."""
 
