@@ -14,12 +14,12 @@ from typing import Final, TextIO
 from csv_recorder.offline import verify as verification
 from csv_recorder.offline.backup import STANDARD, back_up
 from csv_recorder.offline.forget import Student, find_data, remove
-from csv_recorder.offline.lessons import find_lessons, json_lines, lines
 from csv_recorder.offline.lock import directory_of, locked, without_recorder
 from csv_recorder.offline.rebuild import is_in_order
 from csv_recorder.offline.rebuild import rebuild as make_inbox
 from csv_recorder.offline.recordings import Recording, find, without_doubles
 from csv_recorder.offline.report import texts
+from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
 from csv_recorder.offline.restore import restore as bring_back
 from csv_recorder.offline.verify import Verifier
 from csv_recorder.service import Service

@@ -1,44 +1,16 @@
-"""Lessons in recorded files: which there were, who took part, and the list that `csv-recorder lessons` prints."""
+"""Lessons in recorded files: which parts of them a session has, and which there were."""
 
 import csv
 import io
-import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from csv_recorder.live.lessons import Lesson, Lessons, Part
-from csv_recorder.offline.recordings import Recording, find, group_events
-from csv_recorder.offline.report.texts import UNKNOWN, Words, local, printable
-from csv_recorder.offline.snapshot import snapshot
-from csv_recorder.offline.students import Stay, who_is_who
-from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import COLUMNS, EVENTS, INBOX_FILE, checked_rows
+from csv_recorder.offline.recordings import group_events
+from neuroone.contract.files import COLUMNS, EVENTS, checked_rows
 from neuroone.contract.messages import EventType
-from neuroone.contract.topics import ALL
-
-SIDECAR_USED: Final = ("source", "name", "code", "start", "end", "status", "lessons")
-"""The fields of a sidecar that the list needs."""
-
-
-@dataclass(slots=True)
-class Listed:
-    """One lesson of the list: itself, whether it runs, as far as that is known, and who took part."""
-
-    lesson: Lesson
-    is_running: bool = False
-    stays: list[Stay] = field(default_factory=list)
-
-    @property
-    def students(self) -> int:
-        """Count the students; one who came back with another code counts once."""
-        return len(set(who_is_who(self.stays)))
 
 
 def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:
@@ -65,68 +37,6 @@ def lessons_in_events(directory: Path) -> list[Lesson]:
                 running.note(lesson)
                 found[lesson.key] = lesson
     return [*found.values()]
-
-
-def find_lessons(paths: Iterable[Path]) -> list[Listed]:
-    """Return the lessons of recordings, the oldest first. Raises SettingsError for a path without a recording.
-
-    Sidecars say who took part; the inbox of a directory also knows lessons that nobody came to.
-    """
-    found: dict[tuple[str, str], Listed] = {}
-    inboxes = [path / INBOX_FILE for path in paths if (path / INBOX_FILE).exists()]
-    for path in inboxes:
-        with suppress(sqlite3.Error, OSError), snapshot(path) as inbox:
-            found |= {each.key: Listed(each, each.ended is None) for each in inbox.all_lessons()}
-    try:
-        recordings = find(paths, SIDECAR_USED)
-    except SettingsError:
-        if not inboxes:
-            raise
-        recordings = []
-    for recording in recordings:
-        for part in {(each.group, each.began): each for each in parts_of(recording.about)}.values():
-            lesson = Lesson(part.group, part.name, part.began, part.ended)
-            listed = found.setdefault(lesson.key, Listed(lesson))
-            if listed.lesson.ended is None and lesson.ended is not None:
-                listed.lesson, listed.is_running = lesson, False
-            listed.is_running |= listed.lesson.ended is None and recording.is_open
-            listed.stays.append(_stay(recording))
-    return sorted(found.values(), key=lambda each: (each.lesson.began, each.lesson.group))
-
-
-def lines(found: Iterable[Listed], words: Words) -> Iterator[str]:
-    """Yield a line for people about each lesson."""
-    for each in found:
-        lesson = each.lesson
-        began, ended = (_seconds(time) for time in (lesson.began, lesson.ended))
-        begin = UNKNOWN if began is None else f"{local(datetime.fromtimestamp(began, UTC), words.zone):%Y-%m-%d %H:%M}"
-        end = words("runs") if each.is_running else UNKNOWN
-        if ended is not None:
-            end = f"{local(datetime.fromtimestamp(ended, UTC), words.zone):%H:%M}"
-        where = words("everybody") if lesson.group == ALL else lesson.group
-        name = printable(lesson.name) or words("no_lesson_name")
-        yield f"{begin} - {end:<8}  {words('students')}: {each.students:<4}  {name}  ({where})"
-
-
-def json_lines(found: Iterable[Listed]) -> Iterator[str]:
-    """Yield a line of JSON about each lesson."""
-    for each in found:
-        content = msgspec.structs.asdict(each.lesson) | {"students": each.students, "sessions": len(each.stays)}
-        yield json.dumps(content, ensure_ascii=False)
-
-
-def _stay(recording: Recording) -> Stay:
-    about = recording.about
-    start_s, end_s = (_seconds(about.get(key)) for key in ("start", "end"))
-    start_s = float("-inf") if start_s is None else start_s
-    return Stay(recording.name, str(about.get("code") or ""), start_s, float("inf") if end_s is None else end_s)
-
-
-def _seconds(time: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(time)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _events(path: Path) -> Iterator[tuple[str, str, str]]:
