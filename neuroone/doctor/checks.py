@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from neuroone.contract.messages import BANDS, Link, Reading, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.doubt import Doubt, Doubts
+from neuroone.contract.messages import OFF_SKIN, Link, Reading, ServiceStatus, StreamState, StreamStatus
 
 SPACE_MIN_BYTES: Final = 10**9
 """A class of 30 writes about 40 MB in a school day; the inbox, an export and the log need room too."""
@@ -58,6 +59,12 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+_DOUBTFUL: Final[Mapping[Doubt | None, str]] = {
+    Doubt.POOR_CONTACT: "signal_poor",
+    Doubt.ZEROS: "values_zero",
+    Doubt.NO_BANDS: "values_no_bands",
+}
+"""Doubts that somebody can act upon, and that one reading shows."""
 _ENDINGS: Final = {"ok": Status.OK, **dict.fromkeys(("none", "unknown", "skipped", "elsewhere"), Status.SKIPPED)}
 """The status of codes with these endings; all others are problems."""
 
@@ -286,7 +293,7 @@ def memory(available_bytes: int | None) -> Finding:
 
 
 def values(states: Mapping[str, StreamState], readings: Mapping[str, Reading]) -> list[Finding]:
-    """Check the newest values of each stream, by ``group/source``: no link, poor contact, or zeros."""
+    """Check the newest values of each stream, by ``group/source``: no link, or a doubt that one reading shows."""
     findings = []
     for stream, state in sorted(states.items()):
         if state.status is StreamStatus.OFFLINE and state.link in (Link.ENDED, Link.CONNECTED, Link.SEARCHING):
@@ -300,13 +307,9 @@ def values(states: Mapping[str, StreamState], readings: Mapping[str, Reading]) -
 
 
 def _value(stream: str, reading: Reading) -> Finding:
-    code = "values_ok"
-    if reading.poor_signal is not None and reading.poor_signal >= 200:
+    code = _DOUBTFUL.get(Doubts().add(reading), "values_ok")
+    if (reading.poor_signal or 0) >= OFF_SKIN:
         code = "signal_off"
-    elif reading.poor_signal:
-        code = "signal_poor"
-    elif not any((reading.attention, reading.meditation, *(getattr(reading, band) for band in BANDS))):
-        code = "values_zero"
     return Finding(code, {"stream": stream, "poor_signal": str(reading.poor_signal)})
 
 

@@ -177,10 +177,14 @@ def log_power(power: Floats) -> Floats:
 
 
 def bars_of(row: Floats | None, bars: Bars) -> Floats:
-    """Return the heights of the eight bars, log10 or percent of the sum; ``row`` has `COLUMNS`."""
+    """Return the heights of the eight bars, log10 or percent of the sum; ``row`` has `COLUMNS`.
+
+    Clipped bands have no percentages: they would all be equal.
+    """
     values = dict.fromkeys(COLUMNS, 0.0) if row is None else dict(zip(COLUMNS, row, strict=True))
     power = np.nan_to_num([values[band] for band in BANDS])
-    if signal_of(values["poor_signal"]) is Signal.OFF:
+    is_clipped = values["doubt"] == DOUBTS.index(Doubt.CLIPPED)
+    if signal_of(values["poor_signal"]) is Signal.OFF or (is_clipped and bars is Bars.RELATIVE):
         power[:] = 0
     if bars is Bars.LOG:
         return np.nan_to_num(log_power(power))

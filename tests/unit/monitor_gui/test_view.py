@@ -110,6 +110,12 @@ def test_relative_bars_sum_to_100() -> None:
     assert views.bars_of(None, Bars.RELATIVE).tolist() == [0] * len(BANDS)
 
 
+def test_clipped_bands_have_no_relative_bars() -> None:
+    (row,) = rows(time_s=[0], poor_signal=[np.nan], doubt=[DOUBTS.index(Doubt.CLIPPED)])
+    assert views.bars_of(row, Bars.RELATIVE).tolist() == [0] * len(BANDS)
+    assert views.bars_of(row, Bars.LOG)[2] == pytest.approx(2)
+
+
 def test_a_stream_is_recorded_if_the_receipt_of_its_session_is_recent_or_complete() -> None:
     reading = messages.reading(seq=9)
 

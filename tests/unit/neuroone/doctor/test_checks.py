@@ -79,9 +79,11 @@ def test_a_clock_that_differs_from_ours_is_a_problem() -> None:
         ({"poor_signal": 51}, "signal_poor"),
         ({"poor_signal": 200}, "signal_off"),
         ({"attention": 0, "meditation": 0, **dict.fromkeys(BANDS, 0)}, "values_zero"),
+        ({"poor_signal": None, **dict.fromkeys(BANDS, 0)}, "values_no_bands"),
+        ({"poor_signal": None, **dict.fromkeys(BANDS, 99)}, "values_ok"),
     ],
 )
-def test_values_show_poor_contact_a_bare_headset_and_zeros(changes: dict[str, Any], code: str) -> None:
+def test_values_show_poor_contact_a_bare_headset_zeros_and_missing_bands(changes: dict[str, Any], code: str) -> None:
     assert codes(checks.values({"A/x": stream_state()}, {"A/x": reading(**changes)})) == [code]
 
 
