@@ -12,12 +12,13 @@ from neuroone.contract.errors import SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Command, Stop
 from serial_bridge.captures import decode
-from serial_bridge.captures.record import record
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports import detect, sources
 from serial_bridge.ports.serve_simulated import Line, open_line, serve
 from serial_bridge.ports.simulated import SimulatedHeadset
-from serial_bridge.service import AUTO, Service
+from serial_bridge.reader import AUTO
+from serial_bridge.record_command import record
+from serial_bridge.service import Service
 from serial_bridge.settings import (
     DecodeSettings,
     PortsSettings,
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "run": Command(RunSettings, run, "read headsets and publish their data, until stopped"),
             "ports": Command(PortsSettings, list_ports, "list the serial ports and what is probably connected to them"),
             "decode": Command(DecodeSettings, print_capture, "print the contents of a capture"),
-            "record": Command(RecordSettings, record, "write a headset's bytes and their times into a capture"),
+            "record": Command(RecordSettings, record, "write headsets' bytes and their times into captures"),
             "replay": Command(ReplaySettings, replay, "publish a capture as if a headset sent it, then exit"),
             "simulate": Command(SimulateSettings, simulate, "simulate headsets, on pseudo-terminals or TCP ports"),
         },

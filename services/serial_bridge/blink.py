@@ -3,6 +3,7 @@
 from typing import Final
 
 from neuroone.contract.messages import RAW_RATE_HZ
+from serial_bridge.headsets.events import Event, Frame, Quantity, raw_samples
 
 THRESHOLD: Final = 350
 """ADC counts above the baseline, about 77 uV at the electrode: above nearly all EEG, below most blinks."""
@@ -20,16 +21,28 @@ COUNTS_PER_STRENGTH: Final = 6
 
 
 class BlinkEstimator:
-    """Find blinks in consecutive samples."""
+    """Find blinks in consecutive samples, while the contact is good: without contact every sample swings."""
 
     def __init__(self) -> None:
         self._baseline = 0.0
         self._above = 0
         self._peak = 0.0
         self._pause = 0
+        self._has_contact = True  # some headsets never send their signal quality
+
+    def find_in(self, event: Event) -> list[int]:
+        """Return the strengths of the blinks that end in this event; note what it says of the contact."""
+        if isinstance(event, Frame):
+            for row in event.rows:
+                if row.quantity is Quantity.POOR_SIGNAL:
+                    self._has_contact = row.value == 0
+        return self.find(raw_samples(event))
 
     def find(self, samples: tuple[int, ...]) -> list[int]:
         """Return the strengths, 1 to 255, of the blinks that end in these samples."""
+        if not self._has_contact:
+            self._above, self._peak, self._pause = 0, 0.0, PAUSE_SAMPLES
+            return []
         found: list[int] = []
         for at in range(0, len(samples), PART_SAMPLES):
             part = samples[at : at + PART_SAMPLES]

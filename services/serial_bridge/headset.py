@@ -9,6 +9,7 @@ from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Link, Reading, StreamStatus
+from serial_bridge.captures.record import Recording
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
@@ -46,9 +47,9 @@ class Probe:
 class Headset:
     """Read one headset: open its port, monitor the link, open the port again, and publish what arrives.
 
-    Call `step` again and again, and `close` at the end. The ``listener`` receives the events as they come. With
-    ``probe`` the port may have no headset: nothing is published before it has shown one, whose owner ``probe`` then
-    returns, and the port is given back if it shows none at any speed.
+    Call `step` again and again, and `close` at the end. The ``listener`` receives the events as they come, the
+    ``recording`` the bytes. With ``probe`` the port may have no headset: nothing is published before it has shown one,
+    whose owner ``probe`` then returns, and the port is given back if it shows none at any speed.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Headset:
         asks_raw: bool = False,
         probe: Callable[[], Owner] | None = None,
         listener: Callable[["Headset", list[Event]], object] | None = None,
+        recording: Recording | None = None,
     ) -> None:
         self.listener = listener
         self.has_ended = False
@@ -74,6 +76,7 @@ class Headset:
         self._stream = Stream(owner)
         self._monitor = LinkMonitor(source.device, headset_id, asks_raw)
         self._clock = clock
+        self.recording = recording
         self._probe = None if probe is None else Probe(probe)
         self._idle_at_s = float("inf")
         self._judged_s = float("-inf")
@@ -89,6 +92,8 @@ class Headset:
             self._idle_at_s = now_s + IDLE_S
             self._monitor.on_bytes(now_s)
             self._on_events(self._decoder.feed(arrived), now_s)
+            if self.recording is not None:
+                self.recording.on_bytes(arrived, now_s, has_frames=self._monitor.has_frames)
         elif now_s >= self._idle_at_s:
             self._idle_at_s = float("inf")
             self._on_events(self._decoder.idle(), now_s)
@@ -100,6 +105,8 @@ class Headset:
     def close(self) -> None:
         """Give the port back and publish that the stream has ended."""
         self._close_port()
+        if self.recording is not None:
+            self.recording.close()
         self.has_ended = True
         if self._probe is None:
             self._monitor.on_fault(Link.ENDED, None)
@@ -118,8 +125,8 @@ class Headset:
     @property
     def counters(self) -> dict[str, float]:
         """Totals since the program started."""
-        parts = self._connection, self._decoder, self._stream, self._publisher
-        return {name: count for part in parts for name, count in part.counters.items()}
+        parts = self._connection, self._decoder, self._stream, self._publisher, self.recording
+        return {name: count for part in parts if part is not None for name, count in part.counters.items()}
 
     def _receive(self, now_s: float) -> bytes:
         """Return the bytes that have arrived; open the port if it is not open."""
@@ -146,6 +153,8 @@ class Headset:
     def _judge(self, now_s: float) -> None:
         """Publish the link's status; send a command or open the port anew where that helps."""
         self._report(now_s)
+        if self.recording is not None:
+            self.recording.flush()
         port, source = self._connection.port, self._connection.source
         if port is None:
             return
@@ -204,6 +213,8 @@ class Headset:
             self._idle_at_s = float("inf")
             self._on_events(self._decoder.flush(), self._clock())
             self._publisher.publish(self._stream.end(datetime.now(UTC)))
+            if self.recording is not None:
+                self.recording.discard_waiting()
             self._connection.close(has_frames=self._monitor.has_frames)
 
     def _on_events(self, events: list[Event], now_s: float) -> None:

@@ -1,11 +1,13 @@
 """The messages of one source on their way to the broker."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from neuroone.contract import topics
-from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, RawBlock, Reading, StreamState
-from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, Message, RawBlock, Reading, StreamState
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.identity import Identity
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.stream import Stream
 
@@ -13,10 +15,29 @@ BACKLOG_MAX_MESSAGES: Final = 1000
 """A fast replay waits while so many messages are on their way to the broker."""
 
 
+class Bus(Protocol):
+    """Where messages go: `ThreadedClient`, or the printed progress of ``serial-bridge record``."""
+
+    @property
+    def identity(self) -> Identity:
+        """The run that sends."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages reach their end now."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages on their way."""
+
+    def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
+        """Send a message; return False if it is dropped."""
+
+
 class StreamPublisher:
     """Publish one source's messages; remember which status was published last."""
 
-    def __init__(self, bus: ThreadedClient, group: str, source: str) -> None:
+    def __init__(self, bus: Bus, group: str, source: str) -> None:
         site = bus.identity.site
         self.source = source
         self.counters = dict.fromkeys(("readings_dropped", "raw_blocks_dropped"), 0)

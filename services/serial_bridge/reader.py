@@ -17,6 +17,8 @@ from serial_bridge.ports import detect
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Owner, Stream
 
+AUTO: Final = "auto"
+"""The port, and the source id, of a search."""
 POLL_S: Final = 0.006
 """Time between two reads of a port: few wake-ups for many headsets, and far below 20 ms from byte to topic."""
 SEARCH_PERIOD_S: Final = 1.0
@@ -141,4 +143,4 @@ class Search:
 
     def _publish(self, status: LinkStatus) -> None:
         if status != self._publisher.published:
-            self._publisher.publish_state(status, self._stream, "auto", {})
+            self._publisher.publish_state(status, self._stream, AUTO, {})

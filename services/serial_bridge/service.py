@@ -1,7 +1,6 @@
 """Wire and run the bridge: headsets, the broker, and the server for programs made for ThinkGear Connector."""
 
 import logging
-import os
 import random
 import sys
 import time
@@ -11,7 +10,7 @@ from itertools import zip_longest
 from typing import Final
 
 from neuroone.contract import topics
-from neuroone.contract.errors import NeuroOneError, SettingsError
+from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
@@ -20,19 +19,18 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
+from serial_bridge.captures.record import Recording, path_in
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
-from serial_bridge.ports.sources import PortSource, SerialSource
+from serial_bridge.ports.sources import PortSource, SerialSource, devices_of
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.reader import HeadsetReader, Search
+from serial_bridge.reader import AUTO, HeadsetReader, Search
 from serial_bridge.settings import ReplaySettings, RunSettings
 from serial_bridge.stream import Owner
 from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 
 SERVICE: Final = "serial_bridge"
-AUTO: Final = "auto"
-"""The port, and the source id, of a search."""
 THREAD_SWITCH_S: Final = 0.001
 """The headsets' thread and the client's wait for each other at most so long; Python's own 5 ms add up to 20."""
 CLOSE_S: Final = 5.0
@@ -81,7 +79,7 @@ class Service:
         self._orphaned: OrphanedStates = OrphanedStates(
             self._bus, {(self._group, each) for each in [*self._source_ids, AUTO]}
         )
-        self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc)
+        self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc, self._give_up)
         self._reader = HeadsetReader()
 
     def run(self, *, searches: bool = False, ends: bool = False) -> int:
@@ -126,7 +124,14 @@ class Service:
             asks_raw=self._settings.raw,
             probe=probe,
             listener=None if self._tgc is None else self._tgc.on_events,
+            recording=self._recording(source_id, has_one_speed=len(source.speeds) == 1 and probe is None),
         )
+
+    def _recording(self, source_id: str, *, has_one_speed: bool) -> Recording | None:
+        directory = self._settings.record
+        if directory is None:
+            return None
+        return Recording(lambda: path_in(directory, source_id), self._settings.headset, keeps_all=has_one_speed)
 
     def _search(self) -> Search:
         owners = [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]]
@@ -134,12 +139,10 @@ class Service:
         def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
             return self._new_headset(SerialSource(device, self._settings.baud), source_id, owners[-1], probe)
 
-        def used() -> set[str]:
-            return {os.path.realpath(source.device) for source in self._sources}
+        publisher = StreamPublisher(self._bus, self._group, AUTO)
+        return Search(self._reader, new_headset, publisher, owners, lambda: devices_of(self._sources))
 
-        return Search(self._reader, new_headset, StreamPublisher(self._bus, self._group, AUTO), owners, used)
-
-    def _give_up(self, error: NeuroOneError) -> None:
+    def _give_up(self, error: Exception | str) -> None:
         log.error("%s", error)
         self._stop.set(lifecycle.FAILED)
 
@@ -149,10 +152,13 @@ class Service:
         totals = Counter({} if self._tgc is None else self._tgc.counters)
         for headset in headsets:
             totals.update(headset.counters)
+        gauges = {"headsets": sum(not headset.is_probe for headset in headsets), "online": online}
+        if self._tgc is not None:
+            gauges["tgc_connected"] = self._tgc.connected
         return HealthReport(
             counters=totals,
-            gauges={"headsets": sum(not headset.is_probe for headset in headsets), "online": online},
-            working=self._reader.is_alive(),
+            gauges=gauges,
+            working=self._reader.is_alive() and (self._tgc is None or self._tgc.is_alive()),
             memory_bytes=resident_bytes(),
         )
 

@@ -1,5 +1,6 @@
 """The settings of each command of serial-bridge."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from neuroone.service.settings import (
     topic_id,
     whole,
 )
-from serial_bridge.captures.files import EXAMPLE, SUFFIX
+from serial_bridge.captures.files import EXAMPLE, SUFFIX, is_file
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 
 PORT_HELP = (
     "Where a headset is: {}sim, a serial port, socket://host:port, rfc2217://host:port, a capture file or a named pipe"
 )
+RAW_HELP = "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
+HEADSET_ID_HELP = "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."
 HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
 
 
@@ -38,9 +41,17 @@ def typed(value: str) -> str:
 def capture_file(value: str) -> Path:
     """Parse the name of a capture to read; ``example`` is the one that is shipped."""
     path = EXAMPLE if value == "example" else Path(value)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError("must be a capture file that exists, or: example")
     return path
+
+
+def directory(value: str) -> Path:
+    """Parse the name of a directory to write into."""
+    with suppress(OSError):
+        if Path(value).is_dir() and os.access(value, os.W_OK):
+            return Path(value)
+    raise ValueError("must be a directory that exists and can be written")
 
 
 def dongle_id(value: str) -> bytes:
@@ -81,20 +92,19 @@ class RunSettings(StreamSettings):
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial ports, in baud. Default: 57600, 115200 and 9600 are tried."
     )
-    raw: bool = setting(
-        False, switch, "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
-    )
-    headset_id: bytes = setting(
-        b"", dongle_id, "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."
-    )
+    raw: bool = setting(False, switch, RAW_HELP)
+    headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP)
     seed: int = setting(1, whole(0, 2**32), "Seed of the simulated headset (--port sim).")
+    record: Path | None = setting(
+        None, directory, f"Directory to record what arrives into, too: a capture (*{SUFFIX}) for each headset."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings(StreamSettings):
     """The settings of serial-bridge replay."""
 
-    baud, raw, headset_id = None, False, b""  # a capture has no such options
+    baud, raw, headset_id, record = None, False, b"", None  # a capture has no such options
     file: Path = setting(..., capture_file, "The capture to replay, or: example.", positional=True, metavar="FILE")
     speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was recorded.")
     loop: bool = setting(False, switch, "Begin again when it ends.")
@@ -118,10 +128,17 @@ class RecordSettings:
     file: Path = setting(
         ..., Path, f"The capture to write, usually *{SUFFIX}; must not exist.", positional=True, metavar="FILE"
     )
-    port: str = setting(..., str, f"{PORT_HELP.format('')}.")
+    port: tuple[str, ...] = setting(
+        ("auto",),
+        str,
+        f"{PORT_HELP.format('auto, ')}; may be given several times: further captures have a number, FILE-2.",
+        many=True,
+    )
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial port, in baud. Default: 57600, 115200 and 9600 are tried."
     )
+    raw: bool = setting(False, switch, RAW_HELP)
+    headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP)
     seconds: float | None = setting(None, decimal(0.1, 1e7), "How long to record, in s. Default: until stopped.")
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
     log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")

@@ -17,7 +17,7 @@ from neuroone.contract.messages import (
     Reading,
 )
 from serial_bridge.blink import BlinkEstimator
-from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
 
 TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.BANDS,
@@ -86,6 +86,7 @@ class Stream:
         """Return the messages that these events complete, in order."""
         messages: list[Reading | RawBlock] = []
         for event in events:
+            self.counters["blinks_estimated"] += len(self._blinks.find_in(event))
             if isinstance(event, Skipped):
                 self._damaged = True
                 self._lost_bytes += event.n_bytes
@@ -121,8 +122,6 @@ class Stream:
 
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
-        if not self._latest.get(Quantity.POOR_SIGNAL):  # without contact everything swings
-            self.counters["blinks_estimated"] += len(self._blinks.find(samples))
         self._samples += samples
         messages: list[Reading | RawBlock] = []
         while len(self._samples) >= RAW_BLOCK_SAMPLES:
@@ -145,8 +144,8 @@ class Stream:
         return block
 
     def _frame(self, frame: Frame, now: datetime) -> list[Reading | RawBlock]:
-        raw = tuple(row.value for row in frame.rows if row.quantity is Quantity.RAW)
-        messages = self._raw(raw, now) if raw else []  # type: ignore[arg-type]
+        raw = raw_samples(frame)
+        messages = self._raw(raw, now) if raw else []
         values = {row.quantity: row.value for row in frame.rows if row.quantity in TRIGGERS}
         if not values:
             return messages

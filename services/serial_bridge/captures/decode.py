@@ -32,12 +32,11 @@ def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
             for sample in event.samples:
                 yield {"frame": number, "raw": sample}
                 number += 1
-            for strength in blinks.find(event.samples):
-                yield {"frame": number - 1, "blink_estimated": strength}
         elif isinstance(event, Frame):
             for row in event.rows:
                 yield {"frame": number, str(row.quantity): _json_value(row)}
             number += 1
+        yield from ({"frame": number - 1, "blink_estimated": strength} for strength in blinks.find_in(event))
 
 
 def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:

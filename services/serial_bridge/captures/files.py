@@ -31,6 +31,14 @@ class BadCapture(NeuroOneError):
     """A line of a timed capture is invalid."""
 
 
+def is_file(path: str | Path) -> bool:
+    """Return True if a file is there, whatever the text: a name that is too long names none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 class CaptureWriter:
     """Write a timed capture."""
 

@@ -1,56 +1,117 @@
-"""Record a headset's bytes into a capture, also while its port is lost and found again."""
+"""Record what headsets send into captures: alone, or while they are also read for the broker."""
 
 import logging
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TextIO
 
-from neuroone.contract.errors import SettingsError
-from neuroone.contract.messages import Link
-from neuroone.service import lifecycle
-from neuroone.service.lifecycle import Stop
-from serial_bridge.captures.files import CaptureWriter
-from serial_bridge.headsets import HEADSETS
-from serial_bridge.link_monitor import GONE, LinkMonitor
-from serial_bridge.ports.connection import Connection
-from serial_bridge.ports.port import PortFault
-from serial_bridge.ports.sources import open_source
-from serial_bridge.reader import POLL_S
-from serial_bridge.settings import RecordSettings
+from neuroone.contract.errors import NeuroOneError
+from serial_bridge.captures.files import SUFFIX, CaptureWriter
+
+WAITING_MAX_BYTES: Final = 256 * 1024
+"""What a port sends at one speed before it has shown a headset: 5 s at 115200 baud are 58 kB."""
 
 log = logging.getLogger(__name__)
 
 
-def record(settings: RecordSettings, stop: Stop) -> int:
-    """Write all that arrives until the program stops, the source ends or the time is over."""
-    try:
-        file = settings.file.open("x", encoding="ascii", newline="\n")
-    except OSError as error:
-        raise SettingsError([f"FILE: {settings.file} cannot be written: {error.strerror}"]) from None
-    source = open_source(settings.port, settings.baud, seed=1)
-    connection, monitor, decoder = Connection(source), LinkMonitor(source.device), HEADSETS[settings.headset]()
-    now_s = time.monotonic()
-    end_s = float("inf") if settings.seconds is None else now_s + settings.seconds
-    with file:
-        capture = CaptureWriter(file, settings.headset)
-        while not stop.is_set() and now_s < end_s:
-            try:
-                if connection.port is None:
-                    if connection.open(now_s):
-                        monitor.on_open(now_s)
-                        decoder = HEADSETS[settings.headset]()
-                elif arrived := connection.read():
-                    capture.write(arrived, now_s)
-                    monitor.on_bytes(now_s)
-                    monitor.on_events(decoder.feed(arrived), now_s)
-                elif source.can_reopen and monitor.must_reopen(now_s):
-                    status = monitor.status(now_s)
-                    raise PortFault(status.link, status.hint)
-            except PortFault as fault:
-                if fault.link is Link.ENDED:
-                    break
-                log.warning("%s", fault)
-                connection.close(has_frames=monitor.has_frames)
-                connection.plan_retry(now_s, is_fault=fault.link in GONE)
-            time.sleep(POLL_S)
-            now_s = time.monotonic()
-    connection.close(has_frames=monitor.has_frames)
-    return lifecycle.OK
+class RecordingFault(NeuroOneError):
+    """A capture cannot be written."""
+
+
+class Recording:
+    """Write one headset's bytes into a capture; the file is made when the first ones are there.
+
+    ``new_path`` returns the file's path. The bytes of a port that tries several speeds wait until a headset has shown
+    itself, so that noise of a wrong speed is left out; with ``keeps_all`` everything is written. A fault of the disk
+    ends the recording, not the headset: it stays in ``fault``.
+    """
+
+    def __init__(self, new_path: Callable[[], Path], headset: str, *, keeps_all: bool) -> None:
+        self.path: Path | None = None
+        self.fault: RecordingFault | None = None
+        self.counters = {"recorded_bytes": 0, "recordings_failed": 0}
+        self._new_path = new_path
+        self._headset = headset
+        self._keeps_all = keeps_all
+        self._waiting: list[tuple[bytes, float]] = []
+        self._waiting_bytes = 0
+        self._file: TextIO | None = None
+        self._writer: CaptureWriter | None = None
+
+    def on_bytes(self, arrived: bytes, now_s: float, *, has_frames: bool) -> None:
+        """Write bytes that arrived now; ``has_frames``: this port has shown a headset since it was opened."""
+        if self.fault is not None:
+            return
+        self._waiting.append((arrived, now_s))
+        self._waiting_bytes += len(arrived)
+        if has_frames or self._keeps_all:
+            self._write()
+        while self._waiting_bytes > WAITING_MAX_BYTES:
+            self._waiting_bytes -= len(self._waiting.pop(0)[0])
+
+    def discard_waiting(self) -> None:
+        """Forget bytes that no headset sent: the port was closed."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def flush(self) -> None:
+        """Hand what was written to the system: a killed program loses no more than what came since."""
+        if self._file is not None:
+            self._guarded(self._file.flush)
+
+    def close(self) -> None:
+        """End the file; one without bytes does not stay."""
+        if self._file is None:
+            return
+        self._guarded(self._file.close)
+        self._file = self._writer = None
+        if self.path is not None and not self.counters["recorded_bytes"]:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        self._guarded(self._write_waiting)
+        self.discard_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._writer is None:
+            path = self._new_path()
+            self._file = path.open("x", encoding="ascii", newline="\n")
+            self.path = path
+            self._writer = CaptureWriter(self._file, self._headset)
+            log.info("recording into %s", path)
+        for arrived, at_s in self._waiting:
+            self._writer.write(arrived, at_s)
+            self.counters["recorded_bytes"] += len(arrived)
+
+    def _guarded(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except OSError as error:
+            if self.fault is None:
+                self.counters["recordings_failed"] += 1
+                self.fault = RecordingFault(
+                    f"the capture {self.path or ''} cannot be written: {error.strerror or error}"
+                )
+                log.error("%s; the recording ends here", self.fault)
+
+
+def path_in(directory: Path, source_id: str) -> Path:
+    """Return a path for a new capture of a headset, named by its id and the time, UTC."""
+    stem = f"{source_id}_{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime())}"
+    return free_path(directory / f"{stem}{SUFFIX}")
+
+
+def free_path(path: Path) -> Path:
+    """Return ``path``, or the first one with a number appended that does not exist."""
+    n, free = 1, path
+    while os.path.lexists(free):
+        n += 1
+        free = numbered(path, n)
+    return free
+
+
+def numbered(path: Path, n: int) -> Path:
+    """Return the path of the capture of headset ``n``, counted from 1: x.capture, x-2.capture, ..."""
+    return path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")

@@ -64,3 +64,11 @@ class Skipped:
 
 
 Event: TypeAlias = Raw | Frame | Skipped
+
+
+def raw_samples(event: Event) -> tuple[int, ...]:
+    """Return the raw samples of an event."""
+    if isinstance(event, Raw):
+        return event.samples
+    rows = event.rows if isinstance(event, Frame) else ()
+    return tuple(row.value for row in rows if row.quantity is Quantity.RAW)  # type: ignore[misc]

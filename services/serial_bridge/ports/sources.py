@@ -1,7 +1,10 @@
 """The sources of a headset's bytes, made from the value of ``--port``."""
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -17,6 +20,9 @@ from serial_bridge.ports.port import PacedPort, Port
 
 BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 """Bluetooth headsets and TGAM modules with raw; RF dongles; TGAM modules in normal mode. Tried in this order."""
+
+WINDOWS_PORT: Final = re.compile(r"(?:\\\\[.?]\\)?(?:com|lpt)\d+:?\Z", re.IGNORECASE)
+"""Windows has such a file in every directory: to ask for it asks the device."""
 
 
 class SerialSource:
@@ -37,7 +43,7 @@ class SerialSource:
     ) -> None:
         self.device = device
         self.source_id = id_from_text(device.rpartition("/")[2])
-        self.speeds = BAUDS if baud is None else (baud,)
+        self.speeds = BAUDS if baud is None and has_speed(device) else (baud or RAW_BAUD,)
         self._present = present
         self._known: ListPortInfo | None = None
 
@@ -78,9 +84,21 @@ def open_source(port: str, baud: int | None, seed: int) -> PortSource:
     """Return the source that ``--port`` names: ``sim``, a capture file, or a serial port."""
     if port == "sim":
         return PacedSource("sim", "sim", lambda: simulated.parts(seed))
-    if Path(port).is_file():
+    if not WINDOWS_PORT.match(port) and files.is_file(port):
         return capture_source(Path(port))
     return SerialSource(port, baud)
+
+
+def devices_of(sources: Sequence[PortSource]) -> set[str]:
+    """Return the ports of sources by their real names, without symbolic links."""
+    return {os.path.realpath(source.device) for source in sources}
+
+
+def has_speed(device: str) -> bool:
+    """Return True if a port of this name has a speed: TCP connections and pipes have none."""
+    with suppress(OSError, ValueError):
+        return not device.startswith("socket://") and not Path(device).is_fifo()
+    return True
 
 
 def capture_source(path: Path, speed: float = 1.0, loop: bool = False) -> PacedSource:

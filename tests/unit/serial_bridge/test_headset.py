@@ -52,7 +52,7 @@ class Clock:
 
 
 def publisher_of(published: Published, source: str) -> StreamPublisher:
-    return StreamPublisher(published, "no-group", source)  # type: ignore[arg-type]
+    return StreamPublisher(published, "no-group", source)
 
 
 def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:

@@ -3,14 +3,14 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from serial_bridge.headsets.thinkgear import Decoder, encode_raw
+from serial_bridge.headsets.thinkgear import Decoder, encode, encode_raw
 from serial_bridge.ports.simulated import second_frame
-from serial_bridge.thinkgear_connector import Client, ThinkGearConnectorServer
+from serial_bridge.thinkgear_connector import CLIENTS_MAX, Client, ThinkGearConnectorServer
 from tests.support.brokers import free_port
 from tests.support.waiting import wait_for
 
@@ -162,6 +162,125 @@ def test_hostile_requests(hostile):
     there.close()
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"[" * 4000,
+        b'{"a":' * 1500,
+        b'{"a":' + b"[" * 4000 + b"]" * 4000 + b"}",
+        b'{"enableRawOutput": true, "format": Json}',
+        b'{"enableRawOutput": true, "format": "Json"',
+        b'{"format": "Json',
+        b'{"format": {"format": ["Json"]',
+        b'{"n": ' + b"9" * 5000 + b"}",
+        b'"\\',
+        b"enableRawOutput",
+        b"not json",
+        b"\xff\x16\x03\x01",
+    ],
+)
+def test_a_request_behind_a_malformed_one_is_obeyed(server, malformed):
+    """A malformed request, in its own packet or in one with the next, silences nobody."""
+    with program(server) as client, program(server) as other:
+        client.sock.sendall(malformed)
+        client.send(appName="test", appKey="0" * 40)
+        assert client.read(1) == [{"isAuthorized": True}]
+        other.send(appName="test", appKey="0" * 40)
+        assert other.read(1) == [{"isAuthorized": True}]
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (4,), (5,), (3, 6)])
+@pytest.mark.parametrize(
+    "head", [b"POST / HTTP/1.1\r\n", b"foo /{?a={} HTTP/1.1\r\n", b"GET http://127.0.0.1/ HTTP/1.1\r\n"]
+)
+def test_http_is_refused(server, head, cuts):
+    """A web page cannot ask for data: what begins as HTTP is closed, whatever its body says."""
+    request = head + b"Host: 127.0.0.1\r\nContent-Length: 43\r\n\r\n" + b'{"enableRawOutput": true, "format": "Json"}'
+    with program(server) as client:
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start, end in zip((0, *cuts), (*cuts, len(request)), strict=True):
+            client.sock.sendall(request[start:end])
+        with suppress(ConnectionResetError):
+            assert client.sock.recv(100) == b""
+    assert server.counters["tgc_clients_refused"] == 1
+
+
+def test_more_programs_than_the_server_serves(server):
+    """Programs that ask for nothing make room for others; those that are served stay."""
+    with ExitStack() as programs:
+        first = programs.enter_context(program(server))
+        first.send(enableRawOutput=False, format="Json")
+        wait_for_format(server, "Json")
+        for _ in range(3 * CLIENTS_MAX):
+            programs.callback(socket.create_connection(("127.0.0.1", server._port), timeout=5).close)
+        last = programs.enter_context(program(server))
+        last.send(appName="test", appKey="0" * 40)
+        assert last.read(1) == [{"isAuthorized": True}]
+        assert server.connected <= CLIENTS_MAX
+        server.on_events("h", Decoder().feed(SECOND))
+        while "eSense" not in first.read(1)[0]:
+            pass
+
+
+def test_a_program_may_take_a_chunk_for_a_message(server):
+    """A program that parses what one call of recv returns as one message understands nearly all."""
+    whole = chunks = 0
+    samples = [encode_raw(n % 1000) for n in range(2048)]
+    with program(server) as client:
+        client.send(enableRawOutput=True, format="Json")
+        wait_for_format(server, "Json")
+        for at in range(0, len(samples), 64):
+            server.on_events("h", Decoder().feed(b"".join(samples[at : at + 64])))
+            end = f'{{"rawEeg":{(at + 63) % 1000}}}\r'.encode()
+            chunk = b""
+            while not chunk.endswith(end):
+                chunk = client.sock.recv(4096)
+                chunks += 1
+                whole += chunk.count(b"\r") == 1
+    assert whole >= 0.8 * len(samples)  # on an idle machine 98 %
+    assert chunks <= len(samples) + 50
+
+
+def test_no_blinks_without_contact(server):
+    """What looks like a blink while nobody wears the headset is none, until the contact is good again."""
+    blink = b"".join(map(encode_raw, [0] * 200 + [700] * 60 + [0] * 200))
+    with program(server) as client:
+        client.send(enableRawOutput=False, format="Json")
+        wait_for_format(server, "Json")
+        for poor_signal in (200, 26, 0):
+            server.on_events("h", Decoder().feed(encode(bytes([2, poor_signal])) + blink))
+        found: list[dict[str, Any]] = []
+        while not any("blinkStrength" in message for message in found):
+            found += client.read(1)
+    found = [message for message in found if "status" not in message]
+    assert [next(iter(message.items())) for message in found[:3]] == [
+        ("poorSignalLevel", 200),
+        ("poorSignalLevel", 26),
+        ("poorSignalLevel", 0),
+    ]
+
+
+def test_samples_of_a_frame_with_other_rows(server):
+    """Raw samples that come together with other values in one frame are sent too."""
+    with program(server) as client:
+        client.send(enableRawOutput=True, format="Json")
+        wait_for_format(server, "Json")
+        server.on_events("h", Decoder().feed(encode(bytes.fromhex("80 02 00 05 80 02 ff fe 02 00"))))
+        found = [message for message in client.read(4) if "status" not in message]
+    assert found[:3] == [{"rawEeg": 5}, {"rawEeg": -2}, {"poorSignalLevel": 0}]
+
+
+def test_a_fault_of_the_server_is_told(server, monkeypatch):
+    """A server that ends by a fault of its own tells the bridge, which ends with it."""
+    reasons: list[str] = []
+    failing = ThinkGearConnectorServer(free_port(), reasons.append)
+    monkeypatch.setattr(failing, "_queue_scanning", lambda: 1 / 0)
+    failing.start()
+    wait_for(lambda: reasons, "the reason")
+    failing.close()
+    assert "--tgc" in reasons[0]
+
+
 def test_requests_in_pieces():
     """Requests may come joined or cut."""
     here, there = socket.socketpair()
@@ -170,6 +289,6 @@ def test_requests_in_pieces():
     for at in range(len(both)):
         client.on_received(both[at : at + 1])
     assert (client.format, client.wants_raw) == ("Json", True)
-    assert bytes(client.waiting) == b'{"isAuthorized":true}\r'
+    assert b"".join(client.waiting) == b'{"isAuthorized":true}\r'
     here.close()
     there.close()
