@@ -214,6 +214,7 @@ class Service:
             return
         match message:
             case Reading():
+                self._students.newcomers.on_reading(topic, time.monotonic())
                 if not self._students.has_sent(topic, message):
                     self._dashboards.on_reading(topic, message)
             case StreamState():

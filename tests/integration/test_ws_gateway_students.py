@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 
 from neuroone.contract import topics
 from neuroone.contract.messages import BANDS, ServiceState, ServiceStatus
+from neuroone.up import brokers
 from tests.support.brokers import Broker
 from tests.support.gateways import GatewayProgram, Peer, happens, hear
 from tests.support.recorder_process import RecorderProcess
@@ -99,6 +100,40 @@ async def test_a_half_open_phone_that_comes_back_is_the_same_student(peer, start
     assert {each["ID"] for each in heard} == {1}
     assert rows(recordings / "Ana.csv") == sent
     assert [file.name for file in recordings.glob("Ana*.csv") if rows(file)] == ["Ana.csv"]
+    await dashboard.close()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("broker", [brokers.KINDS[0]], indirect=True)
+@pytest.mark.parametrize("gateways", [1, 2])
+@pytest.mark.parametrize("end", ["half-open", "reset", "closed"])
+async def test_a_phone_that_comes_back_within_3_s_is_the_same_student(peer, start_gateway, recordings, gateways, end):
+    """Its old connection ends after the new one has begun, or never: all rows are in one file, under one ID."""
+    await until_recording(peer)
+    programs = [start_gateway(name) for name in ("one", "two")[:gateways]]
+    dashboard = await dashboard_of(programs[-1])
+    count, old = 0, None
+    async with contextlib.AsyncExitStack() as connections:
+        for turn in range(3):
+            phone = await connections.enter_async_context(connect(programs[turn % gateways].url))
+            connections.callback(phone.transport.abort)
+            for _ in range(2):
+                await phone.send(frame(count))
+                count += 1
+            if old is not None and end == "half-open":
+                old.transport.pause_reading()
+            elif old is not None and end == "reset":
+                old.transport.abort()
+            elif old is not None:
+                await old.close()
+            await happens(partial(has_heard, peer, count))
+            old = phone
+        heard = [await hear(dashboard) for _ in range(count)]
+        await happens(lambda: len(rows(recordings / "Ana.csv")) == count, RECORDED_WITHIN_S)
+    assert [each["Att"] for each in heard] == [*range(count)]
+    assert {each["ID"] for each in heard} == {1}
+    assert rows(recordings / "Ana.csv") == [str(number) for number in range(count)]
+    assert [file.name for file in recordings.glob("Ana*.csv")] == ["Ana.csv"]
     await dashboard.close()
 
 

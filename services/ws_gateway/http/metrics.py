@@ -19,6 +19,7 @@ COUNTERS: Final = {
     "faults": "Faults of ours while serving a client; each ended that one connection.",
     "readings": "Readings of students that were accepted for the broker.",
     "readings_coalesced": "Readings that came faster than --reading-rate; another one replaced them.",
+    "readings_held": "Readings of newcomers, held back for seconds until it was known whether a namesake still speaks.",
     "readings_repeated": "Readings that a client sent again and that were left out.",
     "readings_refused": "Readings refused because too much waits for the broker.",
     "students_joined": "Streams of students that began.",

@@ -44,6 +44,11 @@ class RateLimiter:
         self.coalesced = 0
         self.reported = 0
 
+    def continue_counts(self, earlier: "RateLimiter") -> None:
+        """Go on with the numbers of the student's earlier connection."""
+        self.coalesced += earlier.coalesced
+        self.reported += earlier.reported
+
     def offer(self, arrival: Arrival, now_s: float) -> Arrival | None:
         """Accept a reading, and return the one to send now, if the rate allows one."""
         silent_s = now_s - self._offered_s

@@ -1,13 +1,13 @@
 """One student: who it is, its stream and session, the connection that has it, and how far its readings have come."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.replay import Stream
 from ws_gateway.dialects.v1 import Stage
-from ws_gateway.students.rate_limit import RateLimiter
+from ws_gateway.students.rate_limit import Arrival, RateLimiter
 
 Who = tuple[str | None, str | None]
 """A student's name and class code, as they were typed."""
@@ -33,8 +33,9 @@ class Student:
     ``seq`` is that of its next reading, ``acked`` that of the last one up to which the broker has all. ``last_s`` is
     the time of its last message, ``began_s`` when its connection began. The new dialect's session ``is_resumable``.
     ``rivals`` were there before under the same name and code, and one of them may be the same phone: students of this
-    gateway, or the sources of another gateway's. In the new dialect ``absent`` are the seqs below ``seq`` that have not
-    come and may come yet, and ``has_begun`` is True from the present connection's first reading on.
+    gateway, or the streams of another gateway's. While there are any, its readings are ``held`` back, also after its
+    connection ``has_left``. In the new dialect ``absent`` are the seqs below ``seq`` that have not come and may come
+    yet, and ``has_begun`` is True from the present connection's first reading on.
     """
 
     who: Who
@@ -49,7 +50,9 @@ class Student:
     acked: int = -1
     last_s: float = float("-inf")
     status: StreamStatus = StreamStatus.OFFLINE
-    rivals: tuple["Student | str", ...] = ()
+    rivals: tuple["Student | tuple[str, str]", ...] = ()
+    held: list[Arrival] = field(default_factory=list)
+    has_left: bool = False
     absent: frozenset[int] = frozenset()
     has_begun: bool = False
 

@@ -20,6 +20,7 @@ from neuroone.service.stream_states import STALE_AFTER_S, clear_orphan, status_a
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import BadFrame, StudentFrame
 from ws_gateway.dialects.v1 import Stage, StudentReading
+from ws_gateway.students.newcomers import HELD_MAX, Newcomers
 from ws_gateway.students.publisher import StudentPublisher
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
 from ws_gateway.students.stream_registry import Key, StreamRegistry
@@ -32,11 +33,6 @@ LEFT_MAX: Final = 5000
 """Sessions of the first dialect that have ended, of which the broker may still send readings back; about 1 MB."""
 LATE_S: Final = 1.0
 """A silence check later than this means that the gateway was busy, and messages of that time are not read yet."""
-RIVAL_S: Final = STALE_AFTER_S + 1.0
-"""How long a newcomer may turn out to be the phone of one who was there: that one is silent for 3 s, and its gateway
-looks twice a second."""
-RIVALS_MAX: Final = 10
-"""Students of one name and code that a newcomer is compared with later; those of a hostile client are thousands."""
 NAMESAKES_MAX: Final = 100
 """Free sources of a name that are passed over in search of a silent namesake."""
 ABSENT_MAX: Final = 1000
@@ -75,14 +71,17 @@ class Students:
         self._ended: OrderedDict[str, Student] = OrderedDict()
         self._left: OrderedDict[str, int] = OrderedDict()
         self._waiting: set[Student] = set()
+        self.newcomers = Newcomers(registry, self._active)
         self._checked_s = float("-inf")
         self._is_on_time = False
         self.publisher = StudentPublisher(client, on_reading, rate_hz=rate_hz, now=now)
         self.counters: dict[str, int] = self.publisher.counters
-        self.counters.update(dict.fromkeys(("readings_coalesced", "readings_repeated", "students_joined"), 0))
+        self.counters.update(
+            dict.fromkeys(("readings_coalesced", "readings_held", "readings_repeated", "students_joined"), 0)
+        )
 
     def __len__(self) -> int:
-        return len(self._active)
+        return len(self._active) - sum(each.has_left for each in self.newcomers)
 
     # --- the first dialect -----------------------------------------------------------------------
 
@@ -96,8 +95,6 @@ class Students:
             if student is not None:
                 self.leave(student)
             student = self._begin((frame.name, frame.code), now_s)
-        elif student.rivals:
-            student = self._settle(student, now_s)
         student.last_s = now_s
         limiter = student.limiter
         self.counters["readings_coalesced"] += limiter.waiting is not None
@@ -105,8 +102,19 @@ class Students:
         if arrival is None:
             self._waiting.add(student)
         else:
-            self.publisher.publish_arrival(student, arrival)
+            self._accept(student, arrival)
         return student
+
+    def _accept(self, student: Student, arrival: Arrival) -> None:
+        """Publish a reading, or hold it back while it is not known whose it is."""
+        if student.rivals and len(student.held) >= HELD_MAX:
+            self.newcomers.discard(student)
+            self._release(student)
+        if student.rivals:
+            student.held.append(arrival)
+            self.counters["readings_held"] += 1
+        else:
+            self.publisher.publish_arrival(student, arrival)
 
     def _begin(self, who: Who, now_s: float) -> Student:
         """Begin a student of the first dialect, or give the new connection a silent namesake's stream.
@@ -115,54 +123,65 @@ class Students:
         """
         group, session = topics.group_id(who[1]), uuid.uuid4().hex
         can_judge, has_name = self._can_judge(now_s), who[0] is not None
-        free, rivals = None, list[Student | str]()
+        free, rivals = None, list[Student | Key]()
         sources = _sources(who[0])
         for number, source in enumerate(sources, 1):
             key = (group, source)
             there = self._active.get(key)
             if there is not None:
                 if has_name and there.who == who and not there.is_resumable:
-                    if can_judge and now_s - there.last_s >= STALE_AFTER_S:
-                        return _hand_over(there, now_s)
+                    if there.has_left or (can_judge and now_s - there.last_s >= STALE_AFTER_S):
+                        return _hand_over(there)
                     rivals.append(there)
             elif self._registry.is_elsewhere(key, session):
                 if has_name and self._registry.who_has(key) == who:
                     if self._registry.is_silent(key):
                         return self._join(who, (group, source, session), now_s)
-                    rivals.append(source)
+                    rivals.append(key)
             else:
                 free = free or source
                 if key not in self._registry or number >= NAMESAKES_MAX:
                     break
         student = self._join(who, (group, free or next(sources), session), now_s)
-        student.rivals = tuple(rivals[:RIVALS_MAX])
+        self.newcomers.add(student, rivals)
         return student
 
-    def _settle(self, student: Student, now_s: float) -> Student:
-        """Give a newcomer the stream of a namesake who has not spoken since it came, and has been silent for 3 s.
+    def _settle_newcomers(self, now_s: float) -> None:
+        """Publish what was held back of the newcomers, under the stream of the namesake whose phone each of them is."""
+        for student in self.newcomers:
+            namesake = self.newcomers.identify(student, now_s)
+            if isinstance(namesake, Student):
+                self._continue(student, namesake)
+            elif namesake is not None:
+                self._move(student, namesake)
+                self.newcomers.discard(student)
+            if not student.rivals:
+                self._release(student)
 
-        Two that both speak are two students.
-        """
-        if not self._can_judge(now_s):
-            return student
-        for rival in student.rivals:
-            if isinstance(rival, str):
-                key, is_elsewhere = (student.group, rival), True
-            elif rival.last_s > student.began_s or now_s - rival.last_s < STALE_AFTER_S:
-                continue
-            elif self._active.get(rival.key) is rival:
-                self.leave(student)
-                return _hand_over(rival, now_s)
-            else:  # its connection has ended meanwhile
-                key, is_elsewhere = rival.key, False
-            if key in self._active or self._registry.is_elsewhere(key, student.session) != is_elsewhere:
-                continue
-            if not is_elsewhere or (self._registry.is_silent(key) and self._registry.who_has(key) == student.who):
-                self.leave(student)
-                return self._join(student.who, (*key, uuid.uuid4().hex), now_s)
-        if now_s - student.began_s > RIVAL_S:
-            student.rivals = ()
-        return student
+    def _continue(self, student: Student, namesake: Student) -> None:
+        """Let a newcomer go on with the stream of a namesake, which parts from its connection."""
+        if namesake.limiter.waiting is not None:
+            self.publisher.publish_arrival(namesake, namesake.limiter.waiting)
+        self._remove(namesake, Taken.BY_ANOTHER_CONNECTION)
+        self._move(student, namesake.key)
+        student.stream, student.seq, student.status = namesake.stream, namesake.seq, namesake.status
+        student.limiter.continue_counts(namesake.limiter)
+        self.newcomers.discard(student)
+
+    def _move(self, student: Student, key: Key) -> None:
+        """Give a student of whom nothing is published yet another stream."""
+        del self._active[student.key]
+        student.stream = (*key, student.session)
+        student.topic = self._topic_of(key)
+        self._active[key] = student
+
+    def _release(self, student: Student) -> None:
+        """Publish what was held back, and end the stream if the connection has ended meanwhile."""
+        held, student.held = student.held, []
+        for arrival in held:
+            self.publisher.publish_arrival(student, arrival)
+        if student.has_left:
+            self._end(student)
 
     # --- the new dialect -------------------------------------------------------------------------
 
@@ -171,7 +190,7 @@ class Students:
 
         A session belongs to who began it: anybody else gets a new one.
         """
-        who, now_s = (name, code), self._clock()
+        who = (name, code)
         session = session or uuid.uuid4().hex
         known = self._sessions.get(session) or self._ended.get(session)
         had = self._registry.stream_of(session)
@@ -179,11 +198,11 @@ class Students:
             known, had, session = None, None, uuid.uuid4().hex
         if known is not None and self._active.get(known.key) is known:
             known.has_begun = False
-            return _hand_over(known, now_s)
+            return _hand_over(known)
         key = known.key if known is not None else had[0] if had is not None else None
         if key is None or key in self._active or self._registry.is_elsewhere(key, session):
             key = self._free_place(who, session)
-        student = self._join(who, (*key, session), now_s, is_resumable=True)
+        student = self._join(who, (*key, session), self._clock(), is_resumable=True)
         if known is not None:
             del self._ended[session]
             student.seq, student.acked, student.absent = known.seq, known.acked, known.absent
@@ -275,16 +294,26 @@ class Students:
     # --- coming and going ------------------------------------------------------------------------
 
     def _join(self, who: Who, stream: Stream, now_s: float, *, is_resumable: bool = False) -> Student:
-        topic = str(topics.reading(self._client.identity.site, stream[0], stream[1]))
         limiter = RateLimiter(self._rate_hz, now_s)
+        topic = self._topic_of(stream[:2])
         student = self._active[stream[:2]] = Student(who, stream, topic, limiter, now_s, is_resumable)
         self.counters["students_joined"] += 1
         return student
 
+    def _topic_of(self, key: Key) -> str:
+        return str(topics.reading(self._client.identity.site, *key))
+
     def leave(self, student: Student) -> None:
-        """End the student's stream. Idempotent."""
+        """End the student's stream, as soon as it is known which one that is. Idempotent."""
         if self._active.get(student.key) is not student:
             return
+        if student.rivals:
+            student.has_left = True
+            student.let_go()
+        else:
+            self._end(student)
+
+    def _end(self, student: Student) -> None:
         if student.limiter.waiting is not None:
             self.publisher.publish_arrival(student, student.limiter.waiting)
         self.publisher.report_coalesced(student, is_last=True)
@@ -294,6 +323,9 @@ class Students:
 
     def leave_all(self) -> None:
         """End the streams of all students."""
+        for student in self.newcomers:
+            self.newcomers.discard(student)
+            self._release(student)
         for student in tuple(self._active.values()):
             self.leave(student)
 
@@ -302,7 +334,7 @@ class Students:
         del self._active[student.key]
         self._waiting.discard(student)
         self.publisher.forget(student)
-        student.rivals = ()
+        self.newcomers.discard(student)
         student.let_go(why)
         if student.is_resumable:
             del self._sessions[student.session]
@@ -324,16 +356,19 @@ class Students:
             arrival = student.limiter.release(now_s)
             if arrival is not None:
                 self._waiting.discard(student)
-                self.publisher.publish_arrival(student, arrival)
+                self._accept(student, arrival)
 
     def check_silence(self) -> None:
-        """Publish a new state for students who have gone silent, and what was coalesced. Call about twice a second."""
+        """Settle newcomers, publish who has gone silent and what was coalesced. Call about twice a second."""
         now_s, before_s = self._clock(), self._checked_s
         self._checked_s = now_s
         self._is_on_time = now_s - before_s <= LATE_S
         if not self._is_on_time:
             return
+        self._settle_newcomers(now_s)
         for student in self._active.values():
+            if student.rivals:
+                continue
             status = status_after(now_s - student.last_s)
             if status is not student.status and not self.publisher.is_unannounced(student):
                 self.publisher.publish_state(student, status)
@@ -358,7 +393,11 @@ class Students:
         elif state.status is not StreamStatus.ONLINE:
             # The student came from another gateway, which noticed only now that the old connection is gone.
             self.publisher.publish_online_again(student)
-        elif self._registry.is_elsewhere(student.key, student.session):
+        elif not self._registry.is_elsewhere(student.key, student.session):
+            return
+        elif student.rivals:
+            self._move(student, self._free_place(student.who, student.session))
+        else:
             self._yield_or_stay(student, state)
 
     def _yield_or_stay(self, student: Student, theirs: StreamState) -> None:
@@ -398,9 +437,8 @@ def _sources(name: str | None) -> Iterator[str]:
         yield f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
 
 
-def _hand_over(student: Student, now_s: float) -> Student:
+def _hand_over(student: Student) -> Student:
     """Take a student from its connection, for a new one."""
     student.let_go(Taken.BY_ANOTHER_CONNECTION)
-    student.began_s = now_s
-    student.rivals = ()
+    student.has_left = False
     return student

@@ -19,6 +19,7 @@ from neuroone.contract.messages import (
 )
 from tests.support.student_world import ANA, World, elsewhere, frame, other_gateway
 from ws_gateway.dialects import first
+from ws_gateway.students.newcomers import HELD_MAX
 from ws_gateway.students.student import Student, Taken
 from ws_gateway.students.students import ABSENT_MAX
 
@@ -66,20 +67,78 @@ def test_a_phone_that_comes_back_while_its_old_connection_is_half_open_goes_on(w
     assert world.client.statuses()[-1] == "online"
 
 
-@pytest.mark.parametrize("silent_s", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("silent_s", [0.0, 0.5, 1.0, 2.5])
 def test_a_phone_that_comes_back_sooner_goes_on_once_the_old_connection_was_silent_for_3_s(world, silent_s):
-    """Before that it may be another student of its name."""
+    """Before that it may be another student of its name: its readings are held back, and lose nothing by it."""
     awake(world)
     first, taken = phone(world)
     watch_for(world, silent_s)
-    second, _ = phone(world)
-    assert (second.source, taken) == ("Joao_Silva-2", [])
-    for _ in range(5):
+    second, _ = phone(world, Delta=0)
+    for delta in range(1, 6):
         watch_for(world, 1)
-        second = world.students.on_frame(second, frame())
+        assert world.students.on_frame(second, frame(Delta=delta)) is second
     assert (second.stream, taken) == (first.stream, [Taken.BY_ANOTHER_CONNECTION])
-    assert streams(world)[-2:] == ["Joao_Silva", "Joao_Silva"]
+    assert set(streams(world)) == {"Joao_Silva"}
+    assert [(each.session, each.seq) for each in world.client.readings()] == [(first.session, n) for n in range(7)]
+    assert [each.delta for each in world.client.readings()[1:]] == [*range(6)]
     assert len(world.students) == 1
+
+
+@pytest.mark.parametrize("is_first_alive", [False, True])
+def test_a_phone_whose_second_connection_ends_soon_too_loses_nothing(world, is_first_alive):
+    """If a namesake still speaks, it is the second student on all of its connections."""
+    awake(world)
+    first, _ = phone(world)
+    for delta in (1, 2, 3):
+        watch_for(world, 0.5)
+        again, _ = phone(world, Delta=delta)
+        world.students.leave(again)
+        assert len(world.students) == 1
+    if is_first_alive:
+        world.students.on_frame(first, frame())
+    watch_for(world, 4)
+    source = "Joao_Silva-2" if is_first_alive else "Joao_Silva"
+    readings = zip(streams(world), world.client.readings(), strict=True)
+    assert [(source, each.delta) for source, each in readings if each.delta] == [(source, n) for n in (1, 2, 3)]
+    assert world.client.statuses()[-1] == ("stale" if is_first_alive else "offline")
+
+
+@pytest.mark.parametrize("is_open_then", [False, True])
+def test_a_phone_whose_old_connection_is_closed_after_the_new_one_was_opened_goes_on(world, is_open_then):
+    """Its first readings are in the same stream."""
+    awake(world)
+    first, _ = phone(world)
+    second, _ = phone(world, Delta=1)
+    world.students.leave(first)
+    if not is_open_then:
+        world.students.leave(second)
+    watch_for(world, 0.5)
+    assert streams(world) == ["Joao_Silva", "Joao_Silva"]
+    assert [each.delta for each in world.client.readings()] == [0, 1]
+    assert len(world.students) == is_open_then
+
+
+def test_what_is_held_back_of_a_newcomer_is_bounded(world):
+    """A gateway that stands still for long cannot judge who it is; nothing is left out before the rate limit."""
+    awake(world)
+    phone(world)
+    second, _ = phone(world)
+    for number in range(10 * HELD_MAX):
+        world.now_s += 1
+        world.students.on_frame(second, frame(Delta=number))
+        assert len(second.held) <= HELD_MAX
+    world.check_silence()
+    assert [each.delta for each in world.client.readings()[2:]] == [*range(10 * HELD_MAX)]
+
+
+def test_a_gateway_that_stops_publishes_what_is_held_back(world):
+    awake(world)
+    phone(world)
+    phone(world, Delta=1)
+    world.students.leave(phone(world, Delta=2)[0])
+    world.students.leave_all()
+    assert [each.delta for each in world.client.readings()] == [0, 1, 2]
+    assert (len(world.students), [*world.students.newcomers]) == (0, [])
 
 
 def test_two_that_both_speak_are_two_also_when_one_is_silent_later(world):
@@ -175,17 +234,44 @@ def test_a_silent_stream_of_somebody_else_at_another_gateway_is_not_taken(world,
     assert phone(world, "Ana", code="A")[0].source == "Ana-2"
 
 
-def test_a_phone_that_comes_to_another_gateway_sooner_goes_on_once_the_stream_is_silent(world):
+@pytest.mark.parametrize("change", [StreamStatus.STALE, StreamStatus.OFFLINE])
+def test_a_phone_that_comes_to_another_gateway_sooner_goes_on_once_the_stream_is_silent(world, change):
+    """Or has ended: its old connection may be closed later than the new one is opened."""
     awake(world)
     other_gateway(world)
     world.students.on_state(ANA, elsewhere())
     student, _ = phone(world, "Ana", code="A")
     assert student.source == "Ana-2"
     watch_for(world, 2)
-    world.students.on_state(ANA, elsewhere(status=StreamStatus.STALE))
-    student = world.students.on_frame(student, frame("Ana", "A"))
+    world.students.on_state(ANA, elsewhere(status=change))
+    watch_for(world, 0.5)
+    assert world.students.on_frame(student, frame("Ana", "A")) is student
     assert student.source == "Ana"
-    assert [each.source for each in [student]] == streams(world)[-1:]
+    assert streams(world) == ["Ana", "Ana"]
+
+
+def test_a_namesake_that_speaks_at_another_gateway_is_another_student_at_once(world):
+    awake(world)
+    other_gateway(world)
+    world.students.on_state(ANA, elsewhere())
+    phone(world, "Ana", code="A")
+    watch_for(world, 1)
+    world.students.newcomers.on_reading(ANA, world.now_s)
+    watch_for(world, 0.5)
+    assert streams(world) == ["Ana-2"]
+
+
+def test_a_newcomer_leaves_its_place_to_a_student_who_has_it_at_another_gateway(world):
+    """Nothing was published of it yet."""
+    awake(world)
+    other_gateway(world)
+    first, _ = phone(world, "Ana", code="A")
+    second, _ = phone(world, "Ana", code="A")
+    world.students.on_state(topics.stream_state("local", "A", "Ana-2"), elsewhere(session="theirs"))
+    world.now_s += 0.1
+    world.students.on_frame(first, frame("Ana", "A"))
+    watch_for(world, 0.5)
+    assert (second.source, streams(world)) == ("Ana-3", ["Ana", "Ana", "Ana-3"])
 
 
 def test_two_at_two_gateways_stay_two_when_one_falls_silent_later(world):
