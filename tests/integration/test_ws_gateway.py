@@ -176,11 +176,16 @@ async def test_a_reconnect_keeps_stream_and_id(peer, client):
 
 
 async def test_two_students_of_one_name_are_two(peer, client):
-    """The second one has another ID and another stream, under the same name."""
+    """The second one has another ID and another stream, under the same name, as soon as the first one speaks again."""
     dashboard = await dashboard_of(client)
-    for number in (1, 2):
-        await client(frame("Ana"))
-        assert await hear(dashboard) == {"ID": number, "Nome": "Ana", "Codigo": "A", "Att": 85, "Med": 0}
+    first = await client(frame("Ana"))
+    heard = [await hear(dashboard)]
+    await client(frame("Ana", Att=7))
+    while heard[-1]["ID"] != 2:
+        await first.send(frame("Ana"))
+        heard.append(await hear(dashboard))
+    assert heard.pop() == {"ID": 2, "Nome": "Ana", "Codigo": "A", "Att": 7, "Med": 0}
+    assert all(each == {"ID": 1, "Nome": "Ana", "Codigo": "A", "Att": 85, "Med": 0} for each in heard)
     await happens(lambda: peer.statuses("Ana-2") == ["online"])
 
 
