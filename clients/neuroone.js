@@ -15,10 +15,13 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 /** A connection that lived this long was a good one: the next delay is short again. */
 const SETTLED_AFTER_MS = 10_000;
-/** A dead network closes no connection: so often the client looks whether it still works. */
+/** A dead network closes no connection: the client looks this often, and when a time is over, whether it still works. */
 const CHECK_PERIOD_MS = 1000;
 /** Connecting may take this long, until the gateway's welcome. */
 const WELCOME_WITHIN_MS = 8000;
+/** The first try after a connection that fell silent may take this long only. It may hang although the network works
+ * again: Node uses an idle connection of before, which is dead too. The next try is then still there within 15 s. */
+const WELCOME_AFTER_SILENCE_MS = 2500;
 /** What was sent must be acknowledged, or at least some of it, in this time. */
 const ACKED_WITHIN_MS = 10_000;
 /** The gateway sends `link` to dashboards every 5 s, and to everybody while its broker is away. */
@@ -232,6 +235,7 @@ class NeuroOneClient extends EventTarget {
   #socket = null;
   #isHelloSent = false;
   #openedAt = 0;
+  #welcomeWithin = WELCOME_WITHIN_MS;
   #heardAt = 0;
   /** Since when something that was sent waits for its ack, without any progress. */
   #unackedSince = null;
@@ -290,7 +294,8 @@ class NeuroOneClient extends EventTarget {
     this.#unackedSince ??= this.clock.now();
   }
 
-  #connect() {
+  #connect(welcomeWithin = WELCOME_WITHIN_MS) {
+    this.#welcomeWithin = welcomeWithin;
     const socket = new this.#WebSocket(this.#url, SUBPROTOCOL);
     const ifPresent = (handle) => (event) => socket === this.#socket && handle(event);
     this.#socket = socket;
@@ -316,21 +321,26 @@ class NeuroOneClient extends EventTarget {
   }
 
   #check() {
+    const wait = Math.min(CHECK_PERIOD_MS, this.#deadAt() - this.clock.now());
     this.#timer = this.clock.setTimeout(() => {
-      if (this.#isDead()) {
-        this.#onLost(ABNORMAL);
+      if (this.clock.now() >= this.#deadAt()) {
+        this.#onLost(ABNORMAL, this.isWelcome ? WELCOME_AFTER_SILENCE_MS : WELCOME_WITHIN_MS);
       } else {
         this.checked();
         this.#check();
       }
-    }, CHECK_PERIOD_MS);
+    }, Math.max(0, wait));
   }
 
-  #isDead() {
-    const now = this.clock.now();
-    if (!this.isWelcome) return now - this.#openedAt > WELCOME_WITHIN_MS;
-    if (this.#hasBroker && this.#unackedSince !== null && now - this.#unackedSince > ACKED_WITHIN_MS) return true;
-    return (this.isToldOften || !this.#hasBroker) && now - this.#heardAt > HEARD_WITHIN_MS;
+  /** The time at which the connection counts as dead, if nothing comes until then. */
+  #deadAt() {
+    if (!this.isWelcome) return this.#openedAt + this.#welcomeWithin;
+    const isAckDue = this.#hasBroker && this.#unackedSince !== null;
+    const isWordDue = this.isToldOften || !this.#hasBroker;
+    return Math.min(
+      isAckDue ? this.#unackedSince + ACKED_WITHIN_MS : Infinity,
+      isWordDue ? this.#heardAt + HEARD_WITHIN_MS : Infinity,
+    );
   }
 
   #onMessage(data) {
@@ -376,7 +386,7 @@ class NeuroOneClient extends EventTarget {
     queueMicrotask(() => this.dispatchEvent(new CustomEvent("close", { detail: { code } })));
   }
 
-  #onLost(code) {
+  #onLost(code, welcomeWithin = WELCOME_WITHIN_MS) {
     const now = this.clock.now();
     // After a connection that worked the wait begins now, else it began with the try, which may have taken long itself.
     const since = this.isWelcome ? now : this.#openedAt;
@@ -388,14 +398,15 @@ class NeuroOneClient extends EventTarget {
     }
     const wait = since + delayMs(this.#attempt, this.#random) - now;
     this.#attempt += 1;
-    this.#timer = this.clock.setTimeout(() => this.#connect(), Math.max(0, wait));
+    this.#timer = this.clock.setTimeout(() => this.#connect(welcomeWithin), Math.max(0, wait));
   }
 
   #isToReconnect(code) {
     if (!this.isPersistent) return false;
     if (code !== RESUMED_ELSEWHERE) return true;
     if (this.#ghosts === 0) return false;
-    this.#ghosts -= 1; // it was an earlier connection of our own
+    this.#ghosts -= 1; // it was an earlier connection of our own, and the network carries again
+    this.#attempt = 0;
     return true;
   }
 

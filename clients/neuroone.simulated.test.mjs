@@ -227,6 +227,49 @@ test("a half-open connection is noticed and replaced within 15 s, and nothing is
   student.stop();
 });
 
+test("a first try that hangs does not keep it away for longer than 15 s", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  const before = world.sockets.length;
+  world.cutSilently();
+  world.network = "lost"; // for one more connection only, as when it is an old, pooled one
+  const since = world.clock.now();
+  for (let count = 0; world.sockets.length < before + 2 || !student.isWelcome; count += 1) {
+    if (world.sockets.length > before) world.network = "up";
+    if (count % 10 === 0) student.send({ ...VALUES, delta: count / 10 });
+    await world.clock.advance(100);
+    assert.ok(world.clock.now() - since <= RECONNECTED_WITHIN_MS, "the second try must be there in time");
+  }
+  await world.clock.until(() => student.waiting === 0);
+  assert.deepEqual(world.of("Ana"), range(0, world.of("Ana").length));
+  student.stop();
+});
+
+test("a late hello of its own does not make it wait for long", async () => {
+  const world = new World();
+  const student = world.student("Ana");
+  world.network = "refusing";
+  await student.start();
+  await world.clock.advance(60_000); // so many failures that the next wait is long
+  world.up = true;
+  world.latency_ms = 300;
+  const count = world.sockets.length;
+  await world.clock.until(() => world.sockets.length > count);
+  const late = world.sockets.at(-1);
+  const { onopen } = late;
+  late.onopen = () => {
+    late.isHeld = true; // hello stays under way
+    onopen();
+  };
+  await world.clock.until(() => student.isWelcome, 30_000);
+  world.up = true;
+  await world.clock.until(() => !student.isWelcome, 1000);
+  await world.clock.until(() => student.isWelcome, 1500);
+  student.stop();
+});
+
 for (const code of [1000, 1001, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4000]) {
   test(`it reconnects after close code ${code}`, async () => {
     const world = new World();
