@@ -14,7 +14,7 @@ from neuroone.contract import topics
 from neuroone.contract.messages import StreamStatus
 from neuroone.up import brokers
 from tests.support.brokers import Broker
-from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear, speak_until
 from tests.support.messages import SESSION, stream_state
 
 BANDS = ("delta", "theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
@@ -97,12 +97,12 @@ async def test_a_dashboard_that_joins_late_sees_who_is_at_the_other(gateways, cl
 
 
 async def test_two_of_one_name_at_two_gateways_are_two(gateways, client, peer):
-    await client(gateways[0], old_frame("Ana"))
+    first = await client(gateways[0], old_frame("Ana"))
     await happens(lambda: peer.statuses("Ana") == ["online"])
     probe = await client(gateways[1], role="dashboard")
     await hear_of(probe, "state")  # the second gateway knows of her
     await client(gateways[1], old_frame("Ana"))
-    await happens(lambda: peer.statuses("Ana-2") == ["online"])
+    await speak_until(lambda: peer.statuses("Ana-2") == ["online"], (first, old_frame("Ana")))
 
 
 async def test_a_session_moves_to_another_gateway(gateways, client, peer):

@@ -1,6 +1,5 @@
 """One student is one student from phone to file: through gateways as programs, real brokers and the real recorder."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
@@ -12,17 +11,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from neuroone.contract import topics
-from neuroone.contract.messages import BANDS, ServiceState, ServiceStatus
+from neuroone.contract.messages import BANDS
 from neuroone.up import brokers
 from tests.support.brokers import Broker
-from tests.support.gateways import GatewayProgram, Peer, happens, hear
+from tests.support.gateways import GatewayProgram, Peer, happens, hear, speak_until
 from tests.support.recorder_process import RecorderProcess
 
 pytestmark = pytest.mark.broker
 RECORDED_WITHIN_S = 30.0
-FRAME_PERIOD_S = 0.2
-"""How often the phones of a test send, faster than real ones."""
 
 
 @pytest.fixture
@@ -52,11 +48,7 @@ def recordings(broker: Broker, peer: Peer, tmp_path: Path) -> Iterator[Path]:
 
 
 async def until_recording(peer: Peer) -> None:
-    def is_online() -> bool:
-        states = [m for t, m in peer.heard if t.rule is topics.SERVICE_STATE and t["service"] == "csv_recorder"]
-        return any(isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE for state in states)
-
-    await happens(is_online)
+    await happens(lambda: peer.services("csv_recorder"))
 
 
 def has_heard(peer: Peer, readings: int) -> bool:
@@ -146,11 +138,8 @@ async def test_two_students_of_one_name_and_code_who_both_speak_have_two_files(p
     gateway = start_gateway("one")
     async with connect(gateway.url) as first, connect(gateway.url) as second:
         files = [recordings / name for name in ("Ana.csv", "Ana__A.csv")]
-        async with asyncio.timeout(RECORDED_WITHIN_S):
-            while not all(len(rows(file)) >= 10 for file in files):
-                await first.send(frame(1))
-                await second.send(frame(51))
-                await asyncio.sleep(FRAME_PERIOD_S)
+        phones = [(first, frame(1)), (second, frame(51))]
+        await speak_until(lambda: all(len(rows(file)) >= 10 for file in files), *phones)
     assert {int(row) < 50 for row in rows(recordings / "Ana.csv")} == {True}
     assert {int(row) < 50 for row in rows(recordings / "Ana__A.csv")} == {False}
 

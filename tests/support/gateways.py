@@ -23,6 +23,8 @@ from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import POLL_S, wait_for
 
 HEARD_WITHIN_S = 20.0
+FRAME_PERIOD_S = 0.2
+"""How often the phones of a test send, faster than real ones."""
 
 
 class Peer:
@@ -50,6 +52,11 @@ class Peer:
 
     def statuses(self, source: str) -> list[StreamStatus]:
         return [m.status for t, m in self.heard if isinstance(m, StreamState) and t["source"] == source]
+
+    def services(self, service: str) -> list[ServiceState]:
+        """Return the states in which a service was online."""
+        states = [m for t, m in self.heard if t.rule is topics.SERVICE_STATE and t["service"] == service]
+        return [each for each in states if isinstance(each, ServiceState) and each.status is ServiceStatus.ONLINE]
 
 
 class GatewayProgram:
@@ -113,3 +120,12 @@ async def happens(condition: Callable[[], Any], within_s: float = HEARD_WITHIN_S
         while not (value := condition()):  # noqa: ASYNC110 (the condition sets no event)
             await asyncio.sleep(POLL_S)
     return value
+
+
+async def speak_until(condition: Callable[[], Any], *phones: tuple[ClientConnection, str]) -> None:
+    """Let each phone go on sending its frame until a condition holds."""
+    async with asyncio.timeout(HEARD_WITHIN_S):
+        while not condition():
+            for phone, frame in phones:
+                await phone.send(frame)
+            await asyncio.sleep(FRAME_PERIOD_S)
