@@ -10,7 +10,7 @@ from typing import Final
 from neuroone.contract.topics import Topic
 from neuroone.service.stream_states import STALE_AFTER_S
 from ws_gateway.students.stream_registry import Key, StreamRegistry
-from ws_gateway.students.student import Student
+from ws_gateway.students.student import Newcomer, Student
 
 UNDECIDED_MAX_S: Final = 6.0
 """How long a newcomer may be undecided. A namesake of this gateway speaks or is silent for 3 s. Another gateway says
@@ -29,27 +29,27 @@ class Newcomers:
     def __init__(self, registry: StreamRegistry, active: Mapping[Key, Student]) -> None:
         self._registry = registry
         self._active = active
-        self._undecided: dict[Student, None] = {}
+        self._undecided: dict[Student, Newcomer] = {}
         self._spoke_s: dict[Key, float] = {}
 
-    def __iter__(self) -> Iterator[Student]:
-        return iter(tuple(self._undecided))
+    def __iter__(self) -> Iterator[tuple[Student, Newcomer]]:
+        return iter(tuple(self._undecided.items()))
 
-    def add(self, student: Student, rivals: Sequence[Student | Key]) -> None:
+    def add(self, student: Student, rivals: Sequence[Student | Key], now_s: float) -> None:
         """Hold back a newcomer's frames if it may be one of these students, here or at another gateway."""
-        student.rivals = tuple(rivals[:RIVALS_MAX])
-        if student.rivals:
-            self._undecided[student] = None
-        for rival in student.rivals:
-            if not isinstance(rival, Student):
-                self._spoke_s.setdefault(rival, float("-inf"))
+        if rivals:
+            newcomer = student.newcomer = self._undecided[student] = Newcomer(now_s, tuple(rivals[:RIVALS_MAX]))
+            for rival in newcomer.rivals:
+                if not isinstance(rival, Student):
+                    self._spoke_s.setdefault(rival, float("-inf"))
 
-    def discard(self, student: Student) -> None:
-        """Note that it is known who a newcomer is, or that nobody waits for it any more."""
-        student.rivals = ()
-        self._undecided.pop(student, None)
+    def discard(self, student: Student) -> Newcomer | None:
+        """Return what was kept of a newcomer, and keep nothing more."""
+        student.newcomer = None
+        newcomer = self._undecided.pop(student, None)
         if not self._undecided:
             self._spoke_s.clear()
+        return newcomer
 
     def on_reading(self, topic: Topic, now_s: float) -> None:
         """Note that a student of any gateway has spoken."""
@@ -58,21 +58,21 @@ class Newcomers:
             if key in self._spoke_s:
                 self._spoke_s[key] = now_s
 
-    def identify(self, student: Student, now_s: float) -> Student | Key | None:
+    def identify(self, student: Student, newcomer: Newcomer, now_s: float) -> Student | Key | None:
         """Return who a newcomer is: a student of this gateway, or the stream of one at another gateway or who has left.
 
-        Return None while that is not known; or if it is nobody else: then it is no longer among the newcomers.
+        Return None while that is not known, and if it is nobody else: then it has no rivals any more.
         """
         undecided: list[Student | Key] = []
-        for rival in student.rivals:
+        for rival in newcomer.rivals:
             if not isinstance(rival, Student):
                 key = rival
             elif self._active.get(rival.key) is not rival:
                 key = rival.key
-            elif rival.rivals:
+            elif rival.newcomer is not None:
                 undecided.append(rival)
                 continue
-            elif rival.last_s > student.began_s:  # both speak
+            elif rival.last_s > newcomer.began_s:  # both speak
                 continue
             elif now_s - rival.last_s >= STALE_AFTER_S:
                 return rival
@@ -83,9 +83,8 @@ class Newcomers:
                 continue  # somebody else has it now
             if not self._registry.is_elsewhere(key, student.session) or self._registry.is_silent(key):
                 return key
-            if self._spoke_s.get(key, float("-inf")) <= student.began_s + IN_FLIGHT_S:
+            if self._spoke_s.get(key, float("-inf")) <= newcomer.began_s + IN_FLIGHT_S:
                 undecided.append(key)
-        student.rivals = tuple(undecided)
-        if not undecided or now_s - student.began_s > UNDECIDED_MAX_S:
-            self.discard(student)
+        is_late = now_s - newcomer.began_s > UNDECIDED_MAX_S
+        newcomer.rivals = () if is_late else tuple(undecided)
         return None

@@ -45,7 +45,7 @@ class StudentPublisher:
     ) -> None:
         self._client = client
         self._on_reading = on_reading
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
         self._now = now
         self._unannounced: dict[Student, None] = {}
         self._announcements_left = ANNOUNCED_AT_ONCE_MAX
@@ -152,8 +152,8 @@ class StudentPublisher:
             return
         limiter.reported = limiter.coalesced
         text = (
-            f"{limiter.coalesced} readings coalesced: faster than {self._rate_hz:g} a second / "
-            f"{limiter.coalesced} leituras reunidas: mais de {self._rate_hz:g} por segundo"
+            f"{limiter.coalesced} readings coalesced: faster than {self.rate_hz:g} a second / "
+            f"{limiter.coalesced} leituras reunidas: mais de {self.rate_hz:g} por segundo"
         )
         event = GroupEvent(
             id=uuid.uuid4().hex, time=self._now(), type=EventType.MARKER, text=text, source=student.source

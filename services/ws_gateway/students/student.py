@@ -27,22 +27,33 @@ def ignore(*event: object) -> None:
 
 
 @dataclass(eq=False, slots=True)
+class Newcomer:
+    """What is kept of a student while it may be the phone of a namesake: its readings, ``held`` back.
+
+    ``rivals`` are the namesakes that were there when it came, at ``began_s``: students of this gateway, or the streams
+    of another gateway's. None are left once it is a student of its own. Its connection may have ended meanwhile.
+    """
+
+    began_s: float
+    rivals: tuple["Student | tuple[str, str]", ...]
+    held: list[Arrival] = field(default_factory=list)
+    has_left: bool = False
+
+
+@dataclass(eq=False, slots=True)
 class Student:
     """A student: one stream, one session of it, and one connection at a time, told by ``on_progress`` and ``on_taken``.
 
     ``seq`` is that of its next reading, ``acked`` that of the last one up to which the broker has all. ``last_s`` is
-    the time of its last message, ``began_s`` when its connection began. The new dialect's session ``is_resumable``.
-    ``rivals`` were there before under the same name and code, and one of them may be the same phone: students of this
-    gateway, or the streams of another gateway's. While there are any, its readings are ``held`` back, also after its
-    connection ``has_left``. In the new dialect ``absent`` are the seqs below ``seq`` that have not come and may come
-    yet, and ``has_begun`` is True from the present connection's first reading on.
+    the time of its last message. The new dialect's session ``is_resumable``. In the new dialect ``absent`` are the seqs
+    below ``seq`` that have not come and may come yet, and ``has_begun`` is True from the present connection's first
+    reading on. While it is not known whether this is the phone of a namesake, it is a ``newcomer``.
     """
 
     who: Who
     stream: Stream
     topic: str
     limiter: RateLimiter
-    began_s: float
     is_resumable: bool
     on_progress: Progress = ignore
     on_taken: Callable[[Taken], None] = ignore
@@ -50,9 +61,7 @@ class Student:
     acked: int = -1
     last_s: float = float("-inf")
     status: StreamStatus = StreamStatus.OFFLINE
-    rivals: tuple["Student | tuple[str, str]", ...] = ()
-    held: list[Arrival] = field(default_factory=list)
-    has_left: bool = False
+    newcomer: "Newcomer | None" = None
     absent: frozenset[int] = frozenset()
     has_begun: bool = False
 

@@ -63,7 +63,6 @@ class Students:
         self._client = client
         self._registry = registry
         self._replay = replay
-        self._rate_hz = rate_hz
         self._now = now
         self._clock = clock
         self._active: dict[Key, Student] = {}
@@ -81,7 +80,7 @@ class Students:
         )
 
     def __len__(self) -> int:
-        return len(self._active) - sum(each.has_left for each in self.newcomers)
+        return len(self._active) - sum(newcomer.has_left for _, newcomer in self.newcomers)
 
     # --- the first dialect -----------------------------------------------------------------------
 
@@ -107,11 +106,10 @@ class Students:
 
     def _accept(self, student: Student, arrival: Arrival) -> None:
         """Publish a reading, or hold it back while it is not known whose it is."""
-        if student.rivals and len(student.held) >= HELD_MAX:
-            self.newcomers.discard(student)
+        if student.newcomer is not None and len(student.newcomer.held) >= HELD_MAX:
             self._release(student)
-        if student.rivals:
-            student.held.append(arrival)
+        if student.newcomer is not None:
+            student.newcomer.held.append(arrival)
             self.counters["readings_held"] += 1
         else:
             self.publisher.publish_arrival(student, arrival)
@@ -130,7 +128,8 @@ class Students:
             there = self._active.get(key)
             if there is not None:
                 if has_name and there.who == who and not there.is_resumable:
-                    if there.has_left or (can_judge and now_s - there.last_s >= STALE_AFTER_S):
+                    has_left = there.newcomer is not None and there.newcomer.has_left
+                    if has_left or (can_judge and now_s - there.last_s >= STALE_AFTER_S):
                         return _hand_over(there)
                     rivals.append(there)
             elif self._registry.is_elsewhere(key, session):
@@ -143,19 +142,18 @@ class Students:
                 if key not in self._registry or number >= NAMESAKES_MAX:
                     break
         student = self._join(who, (group, free or next(sources), session), now_s)
-        self.newcomers.add(student, rivals)
+        self.newcomers.add(student, rivals, now_s)
         return student
 
     def _settle_newcomers(self, now_s: float) -> None:
         """Publish what was held back of the newcomers, under the stream of the namesake whose phone each of them is."""
-        for student in self.newcomers:
-            namesake = self.newcomers.identify(student, now_s)
+        for student, newcomer in self.newcomers:
+            namesake = self.newcomers.identify(student, newcomer, now_s)
             if isinstance(namesake, Student):
                 self._continue(student, namesake)
             elif namesake is not None:
                 self._move(student, namesake)
-                self.newcomers.discard(student)
-            if not student.rivals:
+            if namesake is not None or not newcomer.rivals:
                 self._release(student)
 
     def _continue(self, student: Student, namesake: Student) -> None:
@@ -166,7 +164,6 @@ class Students:
         self._move(student, namesake.key)
         student.stream, student.seq, student.status = namesake.stream, namesake.seq, namesake.status
         student.limiter.continue_counts(namesake.limiter)
-        self.newcomers.discard(student)
 
     def _move(self, student: Student, key: Key) -> None:
         """Give a student of whom nothing is published yet another stream."""
@@ -177,11 +174,12 @@ class Students:
 
     def _release(self, student: Student) -> None:
         """Publish what was held back, and end the stream if the connection has ended meanwhile."""
-        held, student.held = student.held, []
-        for arrival in held:
-            self.publisher.publish_arrival(student, arrival)
-        if student.has_left:
-            self._end(student)
+        newcomer = self.newcomers.discard(student)
+        if newcomer is not None:
+            for arrival in newcomer.held:
+                self.publisher.publish_arrival(student, arrival)
+            if newcomer.has_left:
+                self._end(student)
 
     # --- the new dialect -------------------------------------------------------------------------
 
@@ -294,9 +292,9 @@ class Students:
     # --- coming and going ------------------------------------------------------------------------
 
     def _join(self, who: Who, stream: Stream, now_s: float, *, is_resumable: bool = False) -> Student:
-        limiter = RateLimiter(self._rate_hz, now_s)
+        limiter = RateLimiter(self.publisher.rate_hz, now_s)
         topic = self._topic_of(stream[:2])
-        student = self._active[stream[:2]] = Student(who, stream, topic, limiter, now_s, is_resumable)
+        student = self._active[stream[:2]] = Student(who, stream, topic, limiter, is_resumable)
         self.counters["students_joined"] += 1
         return student
 
@@ -307,8 +305,8 @@ class Students:
         """End the student's stream, as soon as it is known which one that is. Idempotent."""
         if self._active.get(student.key) is not student:
             return
-        if student.rivals:
-            student.has_left = True
+        if student.newcomer is not None:
+            student.newcomer.has_left = True
             student.let_go()
         else:
             self._end(student)
@@ -323,8 +321,7 @@ class Students:
 
     def leave_all(self) -> None:
         """End the streams of all students."""
-        for student in self.newcomers:
-            self.newcomers.discard(student)
+        for student, _ in self.newcomers:
             self._release(student)
         for student in tuple(self._active.values()):
             self.leave(student)
@@ -367,7 +364,7 @@ class Students:
             return
         self._settle_newcomers(now_s)
         for student in self._active.values():
-            if student.rivals:
+            if student.newcomer is not None:
                 continue
             status = status_after(now_s - student.last_s)
             if status is not student.status and not self.publisher.is_unannounced(student):
@@ -395,7 +392,7 @@ class Students:
             self.publisher.publish_online_again(student)
         elif not self._registry.is_elsewhere(student.key, student.session):
             return
-        elif student.rivals:
+        elif student.newcomer is not None:
             self._move(student, self._free_place(student.who, student.session))
         else:
             self._yield_or_stay(student, state)
@@ -440,5 +437,6 @@ def _sources(name: str | None) -> Iterator[str]:
 def _hand_over(student: Student) -> Student:
     """Take a student from its connection, for a new one."""
     student.let_go(Taken.BY_ANOTHER_CONNECTION)
-    student.has_left = False
+    if student.newcomer is not None:
+        student.newcomer.has_left = False
     return student
