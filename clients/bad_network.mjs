@@ -189,9 +189,11 @@ async function openTwoTabs(world, newStore) {
   check(tabs[0].session !== tabs[1].session, "two tabs have two sessions");
 }
 
-/** Stop and start ten times in a row. */
+/** Stop and start ten times in a row: it stays the same session, of which nothing is left behind. */
 async function stopAndStart(world, newStore) {
-  const restless = world.student("Dez", { store: newStore("restless") });
+  const store = newStore("restless");
+  const restless = world.student("Dez", { store });
+  const { session } = restless;
   for (let number = 0; number < 10; number += 1) {
     const started = restless.start();
     restless.send(value(number));
@@ -206,6 +208,11 @@ async function stopAndStart(world, newStore) {
   }
   await world.emptied(restless);
   restless.stop();
+  check(restless.session === session, "who stops and starts goes on with its session");
+  for (let time_s = 0; (await store.load()).readings.length > 0; time_s += 1) {
+    check(time_s < 10, "the store must be empty");
+    await world.pass(restless, 1);
+  }
 }
 
 /** Thirty readings in a row of which only the gateway knows that they are bad; then good ones. */

@@ -167,17 +167,21 @@ export class IndexedDbStore {
   }
 
   async release(session) {
-    this.#claimed.get(session)?.();
+    const end = this.#claimed.get(session);
     this.#claimed.delete(session);
+    await end?.();
   }
 
   /** Hold a Web Lock, which the browser releases when the page is gone, however it ended. */
   #lock(session) {
     return new Promise((resolve, reject) => {
-      navigator.locks.request(`neuroone ${this.#name} ${session}`, { ifAvailable: true }, (lock) => {
+      const held = navigator.locks.request(`neuroone ${this.#name} ${session}`, { ifAvailable: true }, (lock) => {
         resolve(lock !== null);
-        return lock === null ? null : new Promise((release) => this.#claimed.set(session, release));
-      }).catch(reject);
+        if (lock === null) return null;
+        // Who stops and starts at once must get the session again: a release is over when the browser has done it.
+        return new Promise((end) => this.#claimed.set(session, () => (end(), held)));
+      });
+      held.catch(reject);
     });
   }
 

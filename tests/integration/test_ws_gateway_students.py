@@ -138,6 +138,8 @@ async def test_two_students_of_one_name_and_code_who_both_speak_have_two_files(p
     gateway = start_gateway("one")
     async with connect(gateway.url) as first, connect(gateway.url) as second:
         files = [recordings / name for name in ("Ana.csv", "Ana__A.csv")]
+        await first.send(frame(1))
+        await happens(peer.readings)
         phones = [(first, frame(1)), (second, frame(51))]
         await speak_until(lambda: all(len(rows(file)) >= 10 for file in files), *phones)
     assert {int(row) < 50 for row in rows(recordings / "Ana.csv")} == {True}
