@@ -25,6 +25,9 @@ from neuroone.mqtt.session import CONNECT_TIMEOUT_S, ConnectionLost, HungUp, Sen
 
 TICK_S: Final = 0.5
 """Bounds how late pings and health are."""
+FLUSH_PERIOD_S: Final = 0.005
+"""Time between two writes to the broker. A system call for each of thousands of messages a second would cost us and the
+broker as much as the messages themselves."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
 
@@ -205,7 +208,7 @@ class AsyncClient:
 
 
 class _Connection(asyncio.Protocol):
-    """One TCP connection to the broker: packets in, bytes out, those of one turn of the loop in one write."""
+    """One TCP connection to the broker: packets in, bytes out, those of a moment in one write."""
 
     def __init__(
         self,
@@ -227,6 +230,7 @@ class _Connection(asyncio.Protocol):
         self._decoder = Decoder(v5=v5)
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
+        self._flushed_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -236,9 +240,9 @@ class _Connection(asyncio.Protocol):
         return not self._is_full
 
     def write(self, packet: Sent) -> None:
-        """Send a packet, at the end of this turn of the loop."""
+        """Send a packet at the end of this turn of the loop, or of the time between two writes."""
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            self._loop.call_at(self._flushed_s + FLUSH_PERIOD_S, self._flush)
         self._unsent.append(packet.encode(self._v5))
 
     def resume_reading(self) -> None:
@@ -283,6 +287,7 @@ class _Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None and not self._transport.is_closing():
+            self._flushed_s = self._loop.time()
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 

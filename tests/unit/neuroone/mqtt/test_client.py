@@ -1,0 +1,39 @@
+"""The bytes of a connection to the broker: when they are written."""
+
+import asyncio
+from typing import Any, cast
+
+from neuroone.mqtt import client
+from neuroone.mqtt.packets import PubAck
+from tests.support.gateways import happens
+
+
+class Transport:
+    """Keeps each write, and the loop's time of it."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[float, bytes]] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append((asyncio.get_running_loop().time(), data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+async def test_packets_of_a_moment_go_out_in_one_write_and_a_lone_one_at_once() -> None:
+    transport = Transport()
+    connection = client._Connection(lambda packets: None, lambda: None, lambda: True, v5=True)
+    connection.connection_made(cast(Any, transport))
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    connection.write(PubAck(1))
+    await happens(lambda: len(transport.writes) == 1)
+    for packet_id in range(2, 12):
+        connection.write(PubAck(packet_id))
+        await asyncio.sleep(0)
+    await happens(lambda: len(transport.writes) == 2)
+    (first_s, first), (second_s, second) = transport.writes
+    assert first == PubAck(1).encode(True)
+    assert second == b"".join(PubAck(packet_id).encode(True) for packet_id in range(2, 12))
+    assert first_s - began_s < client.FLUSH_PERIOD_S <= second_s - first_s + 0.001  # the loop's clock has whole ms
