@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from neuroone.mqtt.packets import (
+    QOS,
     BadPacket,
     ConnAck,
     Connect,
@@ -41,7 +42,7 @@ def accept(connect: Connect) -> Answer:
 
 def grant(subscribe: Subscribe) -> Answer:
     """Grant every filter."""
-    return SubAck(subscribe.packet_id, tuple(qos for _, qos in subscribe.filters))
+    return SubAck(subscribe.packet_id, tuple(options & QOS for _, options in subscribe.filters))
 
 
 def acknowledge(publish: Publish) -> Answer:

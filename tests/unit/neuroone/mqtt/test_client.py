@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from neuroone.mqtt import client
 from neuroone.mqtt.packets import PubAck
 from tests.support.gateways import happens
@@ -21,7 +23,8 @@ class Transport:
         return False
 
 
-async def test_packets_of_a_moment_go_out_in_one_write_and_a_lone_one_at_once() -> None:
+async def test_packets_of_a_moment_go_out_in_one_write_and_a_lone_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "FLUSH_PERIOD_S", 0.5)  # long enough for a busy machine
     transport = Transport()
     connection = client._Connection(lambda packets: None, lambda: None, lambda: True, v5=True)
     connection.connection_made(cast(Any, transport))
