@@ -197,7 +197,7 @@ def row(figures: SessionFigures) -> dict[str, Any]:
         found |= {f"{band}_{kind}": means[at] if means else None for at, band in enumerate(BANDS)}
     found["left_out"] = figures.left_out
     counts = dict(zip(DOUBTS, figures.doubts, strict=True))
-    found["doubtful"] = sum(count for doubt, count in counts.items() if doubt is not None and doubt.touches_bands)
+    found["doubtful"] = sum(count for doubt, count in counts.items() if doubt is not None and doubt.touches_esense)
     return found | {f"doubt_{doubt}": count for doubt, count in counts.items() if doubt is not None}
 
 
