@@ -1,7 +1,7 @@
 """Write a directory with very many recorded sessions, for the scripts that measure reports and lists.
 
-1000 students of 34 classes, each of whom has one session a week. A real lesson has 2,000 to 3,000 rows; these have 60
-to 300, so that 25,000 sessions (4.5 million rows, 0.5 GB) are written in a minute or two.
+1000 students of 34 classes, each of whom has one session a week, every other one in a lesson. A real lesson has 2,000
+to 3,000 rows; these have 60 to 300, so that 25,000 sessions (4.5 million rows, 0.5 GB) are written in a minute or two.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ def write(root: Path, sessions: int, seed: int = 1) -> int:
         group = student // GROUP_OF
         start = FIRST_DAY + timedelta(days=lesson * 7 + group % 5, hours=group % 7, seconds=student % GROUP_OF)
         count = chance.randint(*ROWS)
-        _write_session(root, student, f"CLASS{group}", start, _rows(values, start, number, count), about)
+        rows = _rows(values, start, number, count)
+        _write_session(root, student, f"CLASS{group}", start, rows, about, is_in_lesson=bool(lesson % 2))
         readings += count
     return readings
 
@@ -59,7 +60,14 @@ def _rows(values: list[bytes], start: datetime, number: int, count: int) -> list
 
 
 def _write_session(
-    root: Path, student: int, group: str, start: datetime, rows: list[bytes], described: dict[str, object]
+    root: Path,
+    student: int,
+    group: str,
+    start: datetime,
+    rows: list[bytes],
+    described: dict[str, object],
+    *,
+    is_in_lesson: bool,
 ) -> None:
     source = f"student-{student:04}"
     folder = root / files.SESSIONS / f"{start:%Y-%m-%d}" / f"{start:%H%M%S}_{group}_{source}"
@@ -72,6 +80,9 @@ def _write_session(
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     valid = sum(row.split(b",", 5)[4] == b"1" for row in rows)
+    began = start.replace(second=0, microsecond=0)
+    lesson = {"group": group, "name": f"Biology {group[5:]}", "began": files.time_text(began)}
+    lesson |= {"ended": files.time_text(began + timedelta(minutes=50)), "first_seq": 0, "last_seq": len(rows) - 1}
     sidecar = {
         "schema": files.SCHEMA,
         "software": "neuroone 0.1.0",
@@ -83,6 +94,7 @@ def _write_session(
         "name": f"Student {student:04}",
         "code": group,
         "class": f"Biology {group[5:]}",
+        "lessons": [lesson] if is_in_lesson else [],
         "start": files.time_text(start),
         "end": files.time_text(end),
         "status": files.CLOSED,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from csv_recorder.offline.report.texts import LANGUAGES
+from csv_recorder.offline.report.texts import BY, BY_LESSON, LANGUAGES
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
 EDF: Final = "edf"
@@ -108,6 +108,11 @@ class ReportSettings(RecordedSettings):
     )
     student: tuple[str, ...] = setting(
         (), str, "Only the students of this name; may be given several times.", many=True, metavar="NAME"
+    )
+    by: str = setting(
+        BY_LESSON,
+        one_of(*BY),
+        "What a class is: a lesson (where there was none, a code on a day), a code on a day, or a day.",
     )
     all: bool = setting(False, switch, "Print every session, also if there are more than 200.")
     language: str | None = setting(

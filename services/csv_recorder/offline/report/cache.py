@@ -16,12 +16,14 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import MsgspecError, msgpack
 
-from csv_recorder.offline.recordings import Recording, delete_figures, root_of
+from csv_recorder.live.lessons import Part
+from csv_recorder.offline.recordings import delete_figures, root_of
+from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.session_figures import SessionFigures
 from neuroone import __version__
 from neuroone.contract.files import READINGS, REPORT_CACHE_FILE
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Rises when figures are computed or stored in another way."""
 SETTLED_S: Final = 3.0
 """A file that changed just now may change again without another time: FAT counts in steps of 2 s."""
@@ -45,13 +47,13 @@ class FigureCache:
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:
         self._now_s = now_s
         self._files: dict[Path, sqlite3.Connection | None] = {}
-        self._asked: dict[Path, _Place] = {}
+        self._asked: dict[tuple[Path, Part | None], _Place] = {}
         self._new = 0
         self.hits = 0
 
-    def get(self, recording: Recording) -> Stored | None:
-        """Return the stored figures of a session whose files are the same; None if there are none."""
-        place = self._place(recording)
+    def get(self, piece: Piece) -> Stored | None:
+        """Return the stored figures of a piece of a session whose files are the same; None if there are none."""
+        place = self._place(piece)
         if place is None:
             return None
         root, key, state = place
@@ -64,12 +66,12 @@ class FigureCache:
                 if decoded.is_whole():
                     self.hits += 1
                     return decoded, curve
-        self._asked[recording.path] = place
+        self._asked[piece.recording.path, piece.lesson] = place
         return None
 
-    def put(self, recording: Recording, made: Stored) -> None:
-        """Store the figures of a session that was asked for before its files were read."""
-        place = self._asked.pop(recording.path, None)
+    def put(self, piece: Piece, made: Stored) -> None:
+        """Store the figures of a piece that was asked for before its session's files were read."""
+        place = self._asked.pop((piece.recording.path, piece.lesson), None)
         if place is None:
             return
         root, key, state = place
@@ -87,12 +89,13 @@ class FigureCache:
             if (file := self._files.pop(root, None)) is not None:
                 file.close()
 
-    def _place(self, recording: Recording) -> _Place | None:
-        """Return where a session's figures are stored; None if they are not, because its files may still change."""
+    def _place(self, piece: Piece) -> _Place | None:
+        """Return where figures are stored; None if they are not, because the session's files may still change."""
+        recording, lesson = piece.recording, piece.lesson
         root = root_of(recording) if recording.is_closed else None
         if root is None:
             return None
-        told = [f"{VERSION} {__version__}"]
+        told = [f"{VERSION} {__version__}", *map(repr, piece.parts)]
         changed_ns = 0
         try:
             for path in recording.files(READINGS):
@@ -103,9 +106,10 @@ class FigureCache:
             return None
         if changed_ns / 1e9 > self._now_s() - SETTLED_S:
             return None
-        name = f"{recording.path.parent.name}/{recording.path.name}".encode("utf-8", "surrogateescape")
-        state = "\n".join(told).encode()
-        return root, blake2b(name, digest_size=16).digest(), blake2b(state, digest_size=16).digest()
+        name = f"{recording.path.parent.name}/{recording.path.name}"
+        name = name if lesson is None else f"{name} {lesson.group} {lesson.began}"
+        key, state = (each.encode("utf-8", "surrogateescape") for each in (name, "\n".join(told)))
+        return root, blake2b(key, digest_size=16).digest(), blake2b(state, digest_size=16).digest()
 
     def _try(self, root: Path, use: Callable[[sqlite3.Connection], Any]) -> Any:
         """Use the cache of a directory. After a fault it is used no more; a damaged one is deleted and begun anew."""

@@ -1,4 +1,4 @@
-"""Collects the figures of very many sessions: from the cache where it has them, else from their files.
+"""Collects the figures of very many sessions, or pieces of them: from the cache, or else from their files.
 
 Files are read by processes beside this one if there are many: the work is Python's, and threads would wait for each
 other. A process holds one session's readings at a time.
@@ -18,8 +18,9 @@ from typing import Final
 
 from csv_recorder.offline import readings
 from csv_recorder.offline.readings import Readings
-from csv_recorder.offline.recordings import Recording, Unreadable
+from csv_recorder.offline.recordings import Unreadable
 from csv_recorder.offline.report import session_figures
+from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.cache import FigureCache, Stored
 
 PROCESSES: Final = 2
@@ -32,34 +33,34 @@ AHEAD: Final = 4 * PROCESSES
 """How many times `TOGETHER` sessions are handed out before their figures are used."""
 
 Answer = Stored | str
-"""The figures of a session, or a sentence about why it cannot be read."""
+"""The figures of a piece, or a sentence about why it cannot be read."""
 
 
 @dataclass(slots=True)
 class _Handed:
-    """Some sessions in their order, what the cache had of them, and the answers for the others."""
+    """Some pieces in their order, what the cache had of them, and the answers for the others."""
 
-    sessions: Sequence[Recording]
+    pieces: Sequence[Piece]
     known: Sequence[Stored | None]
     others: "Future[list[Answer]]"
 
 
 def collect(
-    recordings: Iterable[Recording], cache: FigureCache | None, is_stopped: Callable[[], bool]
-) -> Iterator[tuple[Recording, Answer]]:
-    """Yield each recording with its figures or its fault, in the same order."""
-    left = iter(recordings)
+    pieces: Iterable[Piece], cache: FigureCache | None, is_stopped: Callable[[], bool]
+) -> Iterator[tuple[Piece, Answer]]:
+    """Yield each piece with its figures or its fault, in the same order."""
+    left = iter(pieces)
     handed: deque[_Handed] = deque()
     count = 0
     with ExitStack() as stack:
         pool: ProcessPoolExecutor | None = None
-        while (sessions := list(islice(left, TOGETHER))) and not is_stopped():
-            known = [None if cache is None else cache.get(each) for each in sessions]
-            others = [each for each, found in zip(sessions, known, strict=True) if found is None]
+        while (some := list(islice(left, TOGETHER))) and not is_stopped():
+            known = [None if cache is None else cache.get(each) for each in some]
+            others = [each for each, found in zip(some, known, strict=True) if found is None]
             if count <= ALONE_MAX < count + len(others):
                 pool = _started(stack)
             count += len(others)
-            handed.append(_Handed(sessions, known, _compute(others, pool)))
+            handed.append(_Handed(some, known, _compute(others, pool)))
             if len(handed) > AHEAD:
                 yield from _answers(handed.popleft(), cache)
         while handed and not is_stopped():
@@ -82,42 +83,42 @@ def _started(stack: ExitStack) -> ProcessPoolExecutor | None:
     return pool
 
 
-def _compute(sessions: list[Recording], pool: ProcessPoolExecutor | None) -> "Future[list[Answer]]":
-    if pool is not None and sessions:
+def _compute(pieces: list[Piece], pool: ProcessPoolExecutor | None) -> "Future[list[Answer]]":
+    if pool is not None and pieces:
         try:
-            return pool.submit(read_all, sessions)
+            return pool.submit(read_all, pieces)
         except BrokenProcessPool:
             pass
     done: Future[list[Answer]] = Future()
-    done.set_result(read_all(sessions))
+    done.set_result(read_all(pieces))
     return done
 
 
-def _answers(handed: _Handed, cache: FigureCache | None) -> Iterator[tuple[Recording, Answer]]:
+def _answers(handed: _Handed, cache: FigureCache | None) -> Iterator[tuple[Piece, Answer]]:
     try:
         others = iter(handed.others.result())
     except BrokenProcessPool:  # somebody ended the process, or there was no memory for it
-        missing = [each for each, found in zip(handed.sessions, handed.known, strict=True) if found is None]
+        missing = [each for each, found in zip(handed.pieces, handed.known, strict=True) if found is None]
         others = iter(read_all(missing))
-    for recording, found in zip(handed.sessions, handed.known, strict=True):
+    for piece, found in zip(handed.pieces, handed.known, strict=True):
         answer = next(others) if found is None else found
         if cache is not None and found is None and not isinstance(answer, str):
-            cache.put(recording, answer)
-        yield recording, answer
+            cache.put(piece, answer)
+        yield piece, answer
 
 
-def read_all(sessions: Iterable[Recording]) -> list[Answer]:
-    """Read some sessions, one after the other."""
-    return [_read(each) for each in sessions]
+def read_all(pieces: Iterable[Piece]) -> list[Answer]:
+    """Read some pieces, one after the other."""
+    return [_read(each) for each in pieces]
 
 
-def _read(recording: Recording) -> Answer:
+def _read(piece: Piece) -> Answer:
     try:
-        return figures_of(readings.read(recording))
+        return figures_of(piece.cut(readings.read(piece.recording)))
     except Unreadable as error:
         return str(error)
     except OSError as error:
-        return f"{recording.path}: {error.strerror}"
+        return f"{piece.recording.path}: {error.strerror}"
 
 
 def _ignore_interrupt() -> None:

@@ -22,7 +22,8 @@ def run(settings: ReportSettings, is_stopped: Callable[[], bool], show: Callable
     cache = FigureCache()
     try:
         recordings = without_doubles(find(settings.chosen(), SIDECAR_USED))
-        report = make(recordings, selection, cache, with_curves=settings.html is not None, is_stopped=is_stopped)
+        with_curves = settings.html is not None
+        report = make(recordings, selection, cache, by=settings.by, with_curves=with_curves, is_stopped=is_stopped)
     finally:
         cache.close()
     words = texts.Words(settings.language or texts.of_system(), settings.timezone)

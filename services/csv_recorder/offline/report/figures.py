@@ -1,4 +1,4 @@
-"""Reports on recordings: a row of figures for each session and student, and for each class and day."""
+"""Reports on recordings: a row of figures for each student in each class, and for each class."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,19 +12,33 @@ import pandas as pd
 
 from csv_recorder.offline import readings
 from csv_recorder.offline.doubts import NO_TIME
+from csv_recorder.offline.lessons import parts_of
 from csv_recorder.offline.recordings import Recording
 from csv_recorder.offline.report import session_figures
+from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.cache import FigureCache, Stored
 from csv_recorder.offline.report.collect import collect, figures_of
-from csv_recorder.offline.report.session_figures import ESENSE, Curve, SessionFigures
-from csv_recorder.offline.report.texts import local
+from csv_recorder.offline.report.presence import (
+    NO_CLASS,
+    ClassKey,
+    Presence,
+    pieces_of,
+    presences,
+    student_key,
+)
+from csv_recorder.offline.report.session_figures import ESENSE, LEVELS, Curve, SessionFigures
+from csv_recorder.offline.report.texts import BY_LESSON, local
 from neuroone.contract.files import search_key
 
-CLASS: Final = ("group", "class", "date")
+CLASS: Final = ("group", "class", "date", "lesson_began")
 ALL: Final = "all"
-"""The session in the row of a student with several sessions."""
-SIDECAR_USED: Final = ("group", "source", "name", "code", "class", "status")
+"""The session in the row of all sessions or lessons of a student who has several."""
+SIDECAR_USED: Final = ("group", "source", "name", "code", "class", "lessons", "status")
 """The fields of a sidecar that a report needs."""
+TREND_LESSONS_MIN: Final = 3
+TREND_DAYS_MIN: Final = 7
+"""A trend over weeks needs as many lessons, and a week between the first and the last."""
+WEEK_US: Final = 7 * 24 * 3600 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,11 +65,18 @@ class Selection:
     def includes(self, recording: Recording) -> bool:
         """Return True if the recording belongs to one of the groups, classes and students."""
         ids = {recording.group, str(recording.about.get("code") or "")}
+        lessons = {part.name for part in parts_of(recording.about)} if self.classes else set()
         return (
             (not self.groups or not self.groups.isdisjoint(ids))
-            and _is_in(self.classes, (*ids, str(recording.about.get("class") or "")))
+            and _is_in(self.classes, (*ids, *lessons, str(recording.about.get("class") or "")))
             and _is_in(self.students, (recording.name, recording.source))
         )
+
+    def includes_piece(self, piece: Piece) -> bool:
+        """Return True if a piece of a recording that is included belongs to one of the classes."""
+        recording, lesson = piece.recording, piece.lesson
+        ids = (recording.group, str(recording.about.get("code") or ""))
+        return lesson is None or _is_in(self.classes, (*ids, lesson.group, lesson.name))
 
     def span_us(self) -> tuple[int, int] | None:
         """Return the limits in microseconds since 1970; None if there are none."""
@@ -68,10 +89,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The figures: a row per session, and one of `ALL` for a student with several; a row per class and day.
+    """The figures: a row per presence, and one of `ALL` for a student with several; a row per class.
 
-    ``curves`` has the packed curves by the row numbers of sessions, ``members`` the row numbers of a class's sessions.
-    ``faults`` are sentences.
+    ``curves`` has the packed curves of presences by the numbers of their rows, ``members`` the numbers of those of a
+    class. ``faults`` are sentences.
     """
 
     sessions: pd.DataFrame
@@ -82,16 +103,21 @@ class Report:
 
     @property
     def count(self) -> int:
-        """Return the number of sessions."""
+        """Return the number of presences."""
         return 0 if self.sessions.empty else int((self.sessions["session"] != ALL).sum())
 
+    @property
+    def has_lessons(self) -> bool:
+        """Return True if a class is a lesson."""
+        return not self.classes.empty and bool((self.classes["lesson_began"] != "").any())
+
     def curve(self, number: int) -> Curve | None:
-        """Return the curve of a session; None for the row of `ALL`."""
+        """Return the curve of a presence; None for the row of `ALL`."""
         packed = self.curves.get(number)
         return None if packed is None else session_figures.unpacked(packed)
 
     def class_curve(self, number: int) -> Curve:
-        """Return the mean curve of a class on a day."""
+        """Return the mean curve of a class."""
         return session_figures.mean_curve(
             [session_figures.unpacked(self.curves[each]) for each in self.members[number]]
         )
@@ -102,47 +128,56 @@ def make(
     selection: Selection = Selection(),
     cache: FigureCache | None = None,
     *,
+    by: str = BY_LESSON,
     with_curves: bool = True,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Report on the recordings, one after the other, so that only one session's readings are in memory.
+    """Report on the recordings, one after the other, so that only the readings of one session are in memory.
 
     Figures of closed sessions come from the ``cache`` where it has them. Curves are only for pages.
     """
     columns: defaultdict[str, list[Any]] = defaultdict(list)
     curves: dict[int, bytes] = {}
     faults: list[str] = []
-
-    def add(recording: Recording, figures: SessionFigures, more: dict[str, Any]) -> None:
-        times = {"start": figures.start_us, "end": figures.end_us}
-        for name, value in (_about(recording) | more | times | session_figures.row(figures)).items():
-            columns[name].append(value)
-
-    chosen = sorted(filter(selection.includes, recordings), key=lambda each: (*_student(each), each.label))
-    for _, of_student in groupby(collect(chosen, cache, is_stopped), lambda each: _student(each[0])):
-        of_sessions: list[SessionFigures] = []
-        for recording, answer in of_student:
+    classes: list[ClassKey] = []
+    chosen = sorted(filter(selection.includes, recordings), key=lambda each: (*_order(each), each.label))
+    pieces = filter(selection.includes_piece, (piece for each in chosen for piece in pieces_of(each, by)))
+    for _, of_name in groupby(collect(pieces, cache, is_stopped), lambda each: _order(each[0].recording)):
+        found: list[tuple[Piece, SessionFigures, bytes]] = []
+        for piece, answer in of_name:
             if isinstance(answer, str):
                 faults.append(answer)
-            elif (found := _within(selection, recording, answer)) is not None:
+            elif (stored := _within(selection, piece, answer)) is not None:
+                found.append((piece, *stored))
+        made = presences(found, by, lambda time_us: _day(time_us, selection.zone))
+        for _, of_student in groupby(sorted(made, key=lambda each: each.student), lambda each: each.student):
+            several = [*of_student]
+            for each in several:
                 if with_curves:
-                    curves[len(columns["group"])] = found[1]
-                add(recording, found[0], {})
-                of_sessions.append(found[0])
-                last = recording
-        if len(of_sessions) > 1:
-            add(last, session_figures.together(of_sessions), {"session": ALL, "class": ""})
+                    curves[len(classes)] = each.curve
+                _add(columns, _about(each), each.figures)
+                classes.append(each.of)
+            if len(several) > 1:
+                _add(columns, _about_all(several), session_figures.together([each.figures for each in several]))
+                classes.append(NO_CLASS)
     if not columns["group"]:
-        return Report(pd.DataFrame(), pd.DataFrame(), faults=tuple(faults))
+        return Report(pd.DataFrame(), pd.DataFrame(), faults=tuple(dict.fromkeys(faults)))
     sessions = pd.DataFrame(
         {name: _times(each) if name in ("start", "end") else each for name, each in columns.items()}
     )
-    classes, members = _classes(sessions, selection.zone)
-    return Report(sessions, classes, curves, members, tuple(faults))
+    of_classes_, members = _classes(sessions, classes)
+    return Report(sessions, of_classes_, curves, members, tuple(dict.fromkeys(faults)))
 
 
-def _within(selection: Selection, recording: Recording, of_all: Stored) -> Stored | None:
-    """Return the figures of a recording within the selected times; None if it has no readings there."""
+def _add(columns: defaultdict[str, list[Any]], about: dict[str, Any], figures: SessionFigures) -> None:
+    """Add a row; what only rows of all sessions have is empty in the others."""
+    times = {"start": figures.start_us, "end": figures.end_us}
+    for name, value in (about | times | session_figures.row(figures)).items():
+        columns[name].append(value)
+
+
+def _within(selection: Selection, piece: Piece, of_all: Stored) -> Stored | None:
+    """Return the figures of a piece within the selected times; None if it has no readings there."""
     span_us = selection.span_us()
     if not of_all[0].rows:
         return None
@@ -154,20 +189,44 @@ def _within(selection: Selection, recording: Recording, of_all: Stored) -> Store
         return None  # limits leave out readings without a time
     if since_us <= start_us and end_us < until_us:
         return of_all
-    found = readings.read(recording)
+    found = piece.cut(readings.read(piece.recording))
     found = found.where((found.times_us >= since_us) & (found.times_us < until_us))
     return figures_of(found) if len(found) else None
 
 
-def _about(recording: Recording) -> dict[str, Any]:
+def _about(presence: Presence) -> dict[str, Any]:
+    recording, of = presence.pieces[0].recording, presence.of
     return {
         "group": recording.group,
         "code": recording.about.get("code") or "",
-        "class": recording.about.get("class") or "",
+        "class": of.name if of.began else recording.about.get("class") or "",
         "source": recording.source,
         "name": recording.name,
         "session": recording.label,
+        "student": presence.student,
+        "lesson_group": of.group if of.began else "",
+        "lesson_began": of.began,
+        "sessions": len(presence.pieces),
+        **dict.fromkeys(f"{name}_{figure}" for figure in ("trend_per_week", "class_mean") for name in ESENSE),
     }
+
+
+def _about_all(several: Sequence[Presence]) -> dict[str, Any]:
+    trends = {f"{name}_trend_per_week": _trend_per_week(several, at) for at, name in enumerate(ESENSE)}
+    count = sum(len(each.pieces) for each in several)
+    of_all = {"session": ALL, "class": "", "lesson_group": "", "lesson_began": "", "sessions": count}
+    return _about(several[-1]) | of_all | trends
+
+
+def _trend_per_week(several: Sequence[Presence], at: int) -> float | None:
+    """Return the slope of the best line through a student's means, a point for each presence."""
+    points = [(each.figures.start_us, each.figures.esense[at].mean) for each in several]
+    known = [(time_us / WEEK_US, mean) for time_us, mean in points if time_us is not None and mean is not None]
+    if len(known) < TREND_LESSONS_MIN or known[-1][0] - known[0][0] < TREND_DAYS_MIN / 7:
+        return None
+    weeks, means = np.array(known).T
+    weeks = weeks - weeks.mean()
+    return float(weeks @ (means - means.mean()) / (weeks @ weeks))
 
 
 def _times(times_us: Iterable[int | None]) -> "pd.Series[Any]":
@@ -175,25 +234,34 @@ def _times(times_us: Iterable[int | None]) -> "pd.Series[Any]":
     return pd.Series(np.array(known, np.int64).view("datetime64[us]")).dt.tz_localize("UTC")
 
 
-def _classes(sessions: pd.DataFrame, zone: tzinfo | None) -> tuple[pd.DataFrame, dict[int, list[int]]]:
-    """Compute the figures of classes per day, and list their sessions."""
-    of_day = sessions[sessions["session"] != ALL]
-    days = ["" if pd.isna(each) else f"{local(each.to_pydatetime(), zone):%Y-%m-%d}" for each in of_day["start"]]
-    of_day = of_day.assign(date=days)
+def _day(time_us: int | None, zone: tzinfo | None) -> str:
+    if time_us is None:
+        return ""
+    return f"{local(_EPOCH + timedelta(microseconds=time_us), zone):%Y-%m-%d}"
+
+
+def _classes(sessions: pd.DataFrame, keys: Sequence[ClassKey]) -> tuple[pd.DataFrame, dict[int, list[int]]]:
+    """Compute the figures of classes, list their presences, and put the class's means beside each student's."""
+    is_one = (sessions["session"] != ALL).to_numpy()
+    own = pd.DataFrame(keys, columns=list(CLASS), index=sessions.index)[is_one]
+    in_class = sessions[is_one].assign(**{name: own[name] for name in CLASS})
+    numbers = in_class.groupby(list(CLASS), sort=True).ngroup()
     members: defaultdict[int, list[int]] = defaultdict(list)
-    for number, session in zip(of_day.groupby(list(CLASS), sort=True).ngroup(), of_day.index, strict=True):
-        members[int(number)].append(int(session))
-    return of_classes(of_day, list(CLASS)), dict(members)
+    for number, row in zip(numbers, in_class.index, strict=True):
+        members[int(number)].append(int(row))
+    classes = of_classes(in_class, list(CLASS))
+    for name in ESENSE:
+        sessions[f"{name}_class_mean"] = numbers.map(classes[f"{name}_mean"])
+    return classes, dict(members)
 
 
 def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Compute the figures of classes, which ``keys`` tell apart; every student counts once."""
-    student = sessions["group"] + "/" + sessions["source"]
     numbers = {name: sessions[name].astype(float) for name in ("missing", "valid_share")}
-    sessions = sessions.assign(student=student, **numbers)
+    sessions = sessions.assign(**numbers)
     classes = sessions.groupby(keys, sort=True).agg(
         students=("student", "nunique"),
-        sessions=("student", "size"),
+        sessions=("sessions", "sum"),
         start=("start", "min"),
         end=("end", "max"),
         rows=("rows", "sum"),
@@ -206,12 +274,19 @@ def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     classes["signal"] = classes["signal"].where(classes.pop("signals") == 1, "partly known")
     for name in ESENSE:
         n = sessions[f"{name}_n"]
-        sums = sessions.assign(n=n, sum=sessions[f"{name}_mean"].astype(float) * n)
-        by_student = sums.groupby([*keys, "student"])[["sum", "n"]].sum()
-        of_class = (by_student["sum"] / by_student["n"]).groupby(level=keys, sort=True)
+        shares = {f"{name}_{level}": sessions[f"{name}_{level}"].astype(float) * n for level in LEVELS}
+        sums = sessions.assign(n=n, sum=sessions[f"{name}_mean"].astype(float) * n, **shares)
+        by_student = sums.groupby([*keys, "student"])[["sum", *shares, "n"]].sum()
+        of_students = by_student[["sum", *shares]].div(by_student["n"], axis=0)
+        of_class = of_students["sum"].groupby(level=keys, sort=True)
         classes[f"{name}_students"] = of_class.count()
         for kind, figure in (("mean", of_class.mean()), ("median", of_class.median()), ("sd", of_class.std())):
             classes[f"{name}_{kind}"] = figure
+        quartiles = {"min": 0.0, "q1": 0.25, "q3": 0.75, "max": 1.0}
+        for kind, share in quartiles.items():
+            classes[f"{name}_{kind}"] = of_class.quantile(share)
+        for level in shares:
+            classes[level] = of_students[level].groupby(level=keys, sort=True).mean()
     return classes.reset_index()
 
 
@@ -219,5 +294,7 @@ def _is_in(wanted: frozenset[str], texts: Iterable[str]) -> bool:
     return not wanted or not {search_key(each) for each in wanted}.isdisjoint(map(search_key, texts))
 
 
-def _student(recording: Recording) -> tuple[str, ...]:
-    return (recording.group, recording.name.casefold(), recording.name, recording.source)
+def _order(recording: Recording) -> tuple[str, str, str]:
+    """Return what the recordings of one name have in common, in the order in which names are listed."""
+    name, group = student_key(recording)
+    return name.casefold(), name, group

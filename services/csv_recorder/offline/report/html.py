@@ -12,8 +12,8 @@ import pandas as pd
 from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import Part
-from csv_recorder.offline.report.session_figures import BIN_S, ESENSE, Curve
-from csv_recorder.offline.report.text import signal, start
+from csv_recorder.offline.report.session_figures import BIN_S, ESENSE, LEVELS, Curve
+from csv_recorder.offline.report.text import class_date, class_group, signal, start
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
 from neuroone.contract.messages import BANDS
 
@@ -58,7 +58,7 @@ def index_page(report: Report, parts: Iterable[Part], words: Words, made: pd.Tim
     for part in parts:
         sessions = part.report.sessions[part.report.sessions["session"] != ALL]
         days = [words.time(each, "%Y-%m-%d") for each in (sessions["start"].min(), sessions["start"].max())]
-        students = len(sessions.drop_duplicates(["group", "source"]))
+        students = sessions["student"].nunique()
         numbers = (*days, students, len(sessions), int(sessions["rows"].sum()))
         link = f'<a href="{escape(quote(folder))}/{part.file}">{escape(part.heading(words))}</a>'
         yield f'<tr><td class="text">{link}</td>{"".join(f"<td>{each}</td>" for each in numbers)}</tr>\n'
@@ -83,9 +83,11 @@ def _foot(report: Report, words: Words) -> Iterator[str]:
 def _classes(report: Report, words: Words) -> Iterator[str]:
     yield f"<h2>{escape(words('classes'))}</h2>\n"
     for number, row in zip(report.classes.index, report.classes.to_dict("records"), strict=True):
-        title = " · ".join(filter(None, (row["group"] or words("no_group"), row["class"], row["date"])))
+        group = class_group(row, words) or (words("no_group") if row["class"] or not row["date"] else "")
+        title = " · ".join(filter(None, (group, row["class"], class_date(row, words))))
         yield f'<section class="student"><h3>{escape(title)}</h3>\n'
-        yield _esense(row, words, ("mean", "median", "sd"), "students")
+        yield _esense(row, words, ("mean", "median", "sd", "min", "q1", "q3", "max"), "students")
+        yield _levels(row, words)
         yield _quiet(
             f"{words('students')}: {row['students']} · {words('sessions')}: {row['sessions']} · "
             f"{words('good_signal')}: {signal(row, words)}"
@@ -96,26 +98,71 @@ def _classes(report: Report, words: Words) -> Iterator[str]:
 
 def _students(report: Report, words: Words) -> Iterator[str]:
     yield f"<h2>{escape(words('students'))}</h2>\n"
-    student: tuple[str, str, str] | None = None
+    if report.has_lessons:
+        yield _quiet(words("only_lessons"))
+    student: str | None = None
+    seen: list[Any] = []
     for number, row in zip(report.sessions.index, report.sessions.to_dict("records"), strict=True):
-        of = (row["group"], row["source"], row["name"])
-        if of != student:
-            yield ("</section>\n" if student else "") + f'<section class="student"><h3>{escape(row["name"])}</h3>\n'
-            student = of
+        if row["student"] != student:
+            begin = f'<section class="student"><h3>{escape(row["student"])}</h3>\n'
+            yield begin if student is None else f"</section>\n{begin}"
+            student, seen = row["student"], []
         yield from _session(row, report.curve(int(number)), words)
+        if row["session"] == ALL:
+            yield _over_lessons(row, seen, words)
+        seen.append(row)
     yield "</section>\n"
 
 
 def _session(row: Any, curve: Curve | None, words: Words) -> Iterator[str]:
-    place = (row["group"] or words("no_group"), row["class"], start(row, words), duration(row["duration_s"]))
-    yield f"<h4>{escape(' · '.join(each for each in place if each not in ('', UNKNOWN)))}</h4>\n"
+    is_all = row["session"] == ALL
+    where = (
+        () if is_all else (row["class"],) if row["lesson_began"] else (row["group"] or words("no_group"), row["class"])
+    )
+    place = (*where, start(row, words), duration(row["duration_s"]))
+    code = "" if is_all or not row["code"] else f" <small>{escape(words('code'))} {escape(row['code'])}</small>"
+    yield f"<h4>{escape(' · '.join(each for each in place if each not in ('', UNKNOWN)))}{code}</h4>\n"
     yield from (f'<p class="warn">{escape(each)}</p>\n' for each in _warnings(row, words))
-    yield _esense(row, words, ("mean", "median", "sd", "trend_per_min"), "samples")
+    kinds = ("mean", "median", "sd", "trend_per_min", "min", "q1", "q3", "max", "class_mean")
+    yield _esense(row, words, kinds, "samples")
+    yield _levels(row, words)
     counted = (f"{words('good_signal')}: {signal(row, words)}", f"{words('rows')}: {row['rows']}")
     yield _quiet(" · ".join((*counted, *doubtful.sentences(row, words))))
     if curve is not None:
         yield _plot(curve, words)
     yield _bands(row, words)
+
+
+def _levels(row: Any, words: Words) -> str:
+    """Draw which shares of the values are low, medium and high; the numbers stand in the bars' text."""
+    lines = []
+    for name in ESENSE:
+        shares = {level: row[f"{name}_{level}"] for level in LEVELS}
+        if any(share is None or share != share for share in shares.values()):
+            continue
+        bars = "".join(
+            f'<span class="{name} {level}" style="width:{100 * share:.1f}%"></span>' for level, share in shares.items()
+        )
+        told = " · ".join(f"{words(level)}: {words.percent(share)}" for level, share in shares.items())
+        lines.append(f'<p class="levels">{bars}</p><p class="quiet">{escape(words(name))} · {escape(told)}</p>\n')
+    return "".join(lines)
+
+
+def _over_lessons(of_all: Any, rows: list[Any], words: Words) -> str:
+    """Draw a student's means over the lessons, and say the trend over weeks if there is one."""
+    lines = "".join(f'<path class="{name}" d="{_through(rows, f"{name}_mean")}"/>' for name in ESENSE)
+    label = words("over_lessons", ", ".join(map(words, ESENSE)))
+    begin, end = (words.time(each["start"], "%Y-%m-%d") for each in (rows[0], rows[-1]))
+    trends = {name: words.number(of_all[f"{name}_trend_per_week"], sign=True) for name in ESENSE}
+    told = ", ".join(f"{words(name)} {trend}" for name, trend in trends.items() if trend != UNKNOWN)
+    return _figure(lines, label, begin, end, words) + (_quiet(words("weekly", told)) if told else "")
+
+
+def _through(rows: list[Any], key: str) -> str:
+    """Draw a line through a value of each row, and a dot at each; a row without one is left out."""
+    known = [(at, row[key]) for at, row in enumerate(rows) if row[key] is not None and row[key] == row[key]]
+    points = [((at + 0.5) * _WIDTH / len(rows), 100 - value) for at, value in known]
+    return "".join(f"{'L' if at else 'M'}{x:.0f} {y:.1f}h0" for at, (x, y) in enumerate(points))
 
 
 def _warnings(row: Any, words: Words) -> Iterator[str]:
@@ -154,10 +201,15 @@ def _plot(curve: Curve, words: Words) -> str:
     first, last = int(curve.bins[0]), int(curve.bins[-1]) + 1
     width = -(-(last - first) // POINTS_MAX)
     lines = "".join(f'<path class="{name}" d="{_path(curve, name, first, last, width)}"/>' for name in ESENSE)
-    grid = "".join(f'<path class="grid" d="M0 {y}H{_WIDTH}"/>' for y in (0, 50, 100))
     label = words("over_time", ", ".join(map(words, ESENSE)))
     ends = [pd.Timestamp(each * BIN_S, unit="s", tz="UTC") for each in (first, last)]
     begin, end = (words.time(each, "%H:%M" if last - first > 60 // BIN_S else "%H:%M:%S") for each in ends)
+    return _figure(lines, label, begin, end, words)
+
+
+def _figure(lines: str, label: str, begin: str, end: str, words: Words) -> str:
+    """Put lines from 0 to 100 into a plot; ``begin`` and ``end`` stand below it."""
+    grid = "".join(f'<path class="grid" d="M0 {y}H{_WIDTH}"/>' for y in (0, 50, 100))
     keys = "".join(f'<span class="key {name}"></span>{escape(words(name))}' for name in ESENSE)
     return (
         f'<figure><div class="plot"><div class="scale"><span>100</span><span>50</span><span>0</span></div>'

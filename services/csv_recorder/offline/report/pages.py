@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from csv_recorder.offline.report.figures import ALL, Report, of_classes
 from csv_recorder.offline.report.texts import Words
+from neuroone.contract.topics import ALL as EVERYBODY
 from neuroone.contract.topics import NO_GROUP, id_from_text, with_hash
 
 INDEX_FILE: Final = "index.html"
@@ -17,7 +18,6 @@ SESSIONS_MAX: Final = 1000
 """Sessions on one page: 2 to 5 MB, which a phone still shows. More have an index and several pages."""
 FILE: Final = re.compile(r"page-[a-z0-9_-]+-[0-9a-f]{6}(-[0-9]+)?\.html\Z")
 """The files of pages; older ones in their folder are removed."""
-_STUDENT: Final = ["group", "source", "name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Part:
 
 
 def titles(sessions: pd.DataFrame) -> "pd.Series[str]":
-    """Name the class of each session: its group if several students share it, else the class that it had, or "".
+    """Name the class of each presence: its group if several students share it, else the lesson that it had, or "".
 
     The production app makes a new code at each start, so that a group may be a single student's.
     """
-    students = sessions.groupby("group")["source"].transform("nunique")
-    is_shared = (students > 1) & ~sessions["group"].isin(["", NO_GROUP])
+    students = sessions.groupby("group")["student"].transform("nunique")
+    is_shared = (students > 1) & ~sessions["group"].isin(["", NO_GROUP]) & (sessions["lesson_group"] != EVERYBODY)
     return sessions["group"].where(is_shared, sessions["class"])
 
 
@@ -64,8 +64,8 @@ def parts(report: Report) -> Iterator[Part]:
     sessions = sessions.assign(title=titles(sessions))
     shared = {number for number, row in zip(report.classes.index, report.classes["students"], strict=True) if row > 1}
     class_titles = {number: sessions["title"][report.members[number][0]] for number in shared}
-    of_students = report.sessions[of_all][_STUDENT].itertuples(name=None)
-    together = {tuple(student): int(number) for number, *student in of_students}
+    of_students = report.sessions[of_all][["student"]].itertuples(name=None)
+    together = {str(student): int(number) for number, student in of_students}
     for title, of_title in sorted(sessions.groupby("title"), key=lambda each: (not each[0], each[0])):
         classes = report.classes.loc[sorted(number for number in shared if class_titles[number] == title)]
         found = list(_pages(of_title, together))
@@ -75,14 +75,14 @@ def parts(report: Report) -> Iterator[Part]:
             yield Part(str(title), number, len(found), page)
 
 
-def _pages(sessions: pd.DataFrame, together: Mapping[Any, int]) -> Iterator[list[int]]:
+def _pages(sessions: pd.DataFrame, together: Mapping[str, int]) -> Iterator[list[int]]:
     """Yield the row numbers of each page: whole students, with the row of all their sessions."""
     rows: list[int] = []
     count = 0
-    for student, of_student in sessions.groupby(_STUDENT, sort=False):
+    for student, of_student in sessions.groupby("student", sort=False):
         if rows and count + len(of_student) > SESSIONS_MAX:
             yield rows
             rows, count = [], 0
-        rows += [*map(int, of_student.index), *([together[student]] if student in together else [])]
+        rows += [*map(int, of_student.index), *([together[str(student)]] if student in together else [])]
         count += len(of_student)
     yield rows

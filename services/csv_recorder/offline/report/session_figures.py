@@ -28,6 +28,12 @@ BAND_MAX: Final = 16_700_000
 """Band powers have 24 bits; values near 2^24 are small negative ones that wrapped, so such a row is left out."""
 TREND_MIN_S: Final = 60.0
 """A slope per minute needs at least one minute."""
+LOW_BELOW: Final = 40
+HIGH_FROM: Final = 70
+"""A value is low below 40, medium from 40 to 69, and high from 70 on, as in the reports that schools are used to."""
+LEVELS: Final = ("low", "medium", "high")
+SPREAD: Final = ("min", "q1", "q3", "max", *LEVELS)
+"""Figures of how values are spread; those of the levels are shares of one."""
 BIN_S: Final = 10
 """The plots show means over this time."""
 
@@ -140,6 +146,19 @@ def unpacked(packed: bytes) -> Curve:
     return Curve(np.array(stored.bins, np.int64), means)
 
 
+def joined(packed: Sequence[bytes]) -> bytes:
+    """Join the packed curves of one student's sessions in one lesson."""
+    stored = [msgpack.decode(each, type=StoredCurve) for each in packed]
+    bins, place = np.unique(
+        np.fromiter(chain.from_iterable(each.bins for each in stored), np.int64), return_inverse=True
+    )
+    added = []
+    for lists in ([each.counts for each in stored], [each.sums for each in stored]):
+        rows = [list(chain.from_iterable(each[at] for each in lists)) for at in range(len(ESENSE))]
+        added.append([np.bincount(place, row, len(bins)).astype(np.int64).tolist() for row in rows])
+    return msgpack.encode(StoredCurve(bins.tolist(), *added))
+
+
 def mean_curve(curves: Sequence[Curve]) -> Curve:
     """Average the curves that have a value at the time."""
     bins, place = np.unique(np.concatenate([each.bins for each in curves]), return_inverse=True)
@@ -192,6 +211,7 @@ def row(figures: SessionFigures) -> dict[str, Any]:
     }
     for name, counted in zip(ESENSE, figures.esense, strict=True):
         found |= {f"{name}_{key}": getattr(counted, key) for key in ("n", "mean", "median", "sd", "trend_per_min")}
+        found |= {f"{name}_{key}": value for key, value in zip(SPREAD, _spread(counted), strict=True)}
     found["bands_n"] = figures.bands_n
     for kind, means in (("share", figures.shares), ("log10", figures.logs)):
         found |= {f"{band}_{kind}": means[at] if means else None for at, band in enumerate(BANDS)}
@@ -199,6 +219,18 @@ def row(figures: SessionFigures) -> dict[str, Any]:
     counts = dict(zip(DOUBTS, figures.doubts, strict=True))
     found["doubtful"] = sum(count for doubt, count in counts.items() if doubt is not None and doubt.touches_esense)
     return found | {f"doubt_{doubt}": count for doubt, count in counts.items() if doubt is not None}
+
+
+def _spread(counted: Counted) -> list[float | None]:
+    """Return the figures of `SPREAD`: quartiles are interpolated between the values beside them."""
+    if not counted.n:
+        return [None] * len(SPREAD)
+    values, ends = np.array(counted.values, np.float64), np.cumsum(counted.counts)
+    places = (counted.n - 1) * np.array([0.25, 0.75])
+    lower, upper = (values[np.searchsorted(ends, each, side="right")] for each in (np.floor(places), np.ceil(places)))
+    low, up_to_medium = (float(ends[at - 1]) if at else 0.0 for at in np.searchsorted(values, (LOW_BELOW, HIGH_FROM)))
+    shares = [low / counted.n, (up_to_medium - low) / counted.n, 1 - up_to_medium / counted.n]
+    return [float(values[0]), *(lower + (places % 1) * (upper - lower)).tolist(), float(values[-1]), *shares]
 
 
 def _counted(values: Integers, counts: Integers | None, trend_per_min: float | None) -> Counted:

@@ -7,11 +7,13 @@ from typing import Any, Final
 import pandas as pd
 
 from csv_recorder.offline.report import doubtful
+from csv_recorder.offline.report.attendance import moment_of
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import by_title
-from csv_recorder.offline.report.session_figures import ESENSE
-from csv_recorder.offline.report.texts import UNKNOWN, Words, duration, printable
+from csv_recorder.offline.report.session_figures import ESENSE, LEVELS, SPREAD
+from csv_recorder.offline.report.texts import UNKNOWN, Words, duration, local, printable
 from neuroone.contract.messages import BANDS
+from neuroone.contract.topics import ALL as EVERYBODY
 
 PRINTED_MAX: Final = 200
 """Sessions that are printed without being asked for: some screens. Of more there is a summary."""
@@ -30,7 +32,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     """Yield the lines of a summary: what there is, the classes with the newest sessions, and the newest sessions."""
     sessions = report.sessions[report.sessions["session"] != ALL]
     first, last = (words.time(each, "%Y-%m-%d") for each in (sessions["start"].min(), sessions["start"].max()))
-    students = len(sessions.drop_duplicates(["group", "source"]))
+    students = sessions["student"].nunique()
     yield words("summary", len(sessions), students, first, last, int(sessions["rows"].sum()))
     yield words("zone", words.zone_name(sessions["start"].max()))
     yield words("valid_only")
@@ -42,7 +44,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     yield ""
     yield words("newest", min(len(sessions), NEWEST_SHOWN))
     newest = sessions.sort_values("start", ascending=False, kind="stable").head(NEWEST_SHOWN)
-    yield from _table(newest, _session_columns(words), 3)
+    yield from _table(newest, _session_columns(words, with_lessons=report.has_lessons), 3)
     yield ""
     yield from doubtful.in_all(sessions, words)
     yield words("notice")
@@ -63,8 +65,13 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield ""
         yield from _table(report.classes, _class_columns(words), 3)
         yield ""
-        yield from _table(report.sessions, _session_columns(words), 3)
+        yield from _table(report.sessions, _session_columns(words, with_lessons=report.has_lessons), 3)
         yield from doubtful.in_all(report.sessions[report.sessions["session"] != ALL], words)
+        if report.has_lessons:
+            yield words("only_lessons")
+        yield ""
+        yield words("distribution")
+        yield from _table(report.sessions, _spread_columns(words), 2)
         yield ""
         yield words("bands")
         yield from _table(report.sessions, _band_columns(words), 2)
@@ -85,9 +92,22 @@ def signal(row: Any, words: Words) -> str:
     return words("unknown_short") if row["signal"] == "unknown" else share + "?" * (row["signal"] != "known")
 
 
+def class_group(row: Any, words: Words) -> str:
+    """Return the group of a class, or that it is everybody's lesson."""
+    return words("everybody") if row["lesson_began"] and row["group"] == EVERYBODY else str(row["group"])
+
+
+def class_date(row: Any, words: Words) -> str:
+    """Return the day of a class, and when its lesson began."""
+    began = moment_of(row["lesson_began"])
+    return str(row["date"]) if began is None else f"{local(began, words.zone):%Y-%m-%d %H:%M}"
+
+
 def _class_columns(words: Words) -> list[Column]:
     return [
-        *((words(key), lambda row, key=key: _short(row[key] or UNKNOWN)) for key in ("group", "class", "date")),
+        (words("group"), lambda row: _short(class_group(row, words) or UNKNOWN)),
+        (words("class"), lambda row: _short(row["class"] or UNKNOWN)),
+        (words("date"), lambda row: class_date(row, words) or UNKNOWN),
         *((words(key), lambda row, key=key: str(row[key])) for key in ("students", "rows", "missing")),
         (words("good_signal"), lambda row: signal(row, words)),
         *_esense_columns(words, "mean", "median", "sd"),
@@ -105,10 +125,10 @@ def _title_columns(words: Words) -> list[Column]:
     ]
 
 
-def _session_columns(words: Words) -> list[Column]:
+def _session_columns(words: Words, *, with_lessons: bool) -> list[Column]:
     return [
-        (words("name"), lambda row: _short(row["name"])),
-        (words("group"), lambda row: row["group"] or UNKNOWN),
+        (words("name"), lambda row: _short(row["student"])),
+        (words("lesson" if with_lessons else "group"), lambda row: _short(lesson_or_group(row)) or UNKNOWN),
         (words("start"), lambda row: start(row, words)),
         (words("duration"), lambda row: duration(row["duration_s"])),
         (words("rows"), lambda row: str(row["rows"])),
@@ -119,9 +139,27 @@ def _session_columns(words: Words) -> list[Column]:
     ]
 
 
+def lesson_or_group(row: Any) -> str:
+    """Return the lesson of a row, or else the group."""
+    return str(row["class"] if row["lesson_began"] else row["group"])
+
+
+def _spread_columns(words: Words) -> list[Column]:
+    def column(name: str, kind: str) -> Column:
+        key, is_share = f"{name}_{kind}", kind in LEVELS
+        return words(kind), lambda row: words.percent(row[key]) if is_share else words.number(row[key])
+
+    columns = [(words("name"), lambda row: _short(row["student"])), (words("start"), lambda row: start(row, words))]
+    for name in ESENSE:
+        head, *others = [column(name, kind) for kind in SPREAD]
+        columns += [(f"{words(name)[:3]}. {head[0]}", head[1]), *others]
+        columns += _esense_columns(words, "class_mean", "trend_per_week", of=[name])
+    return columns
+
+
 def _band_columns(words: Words) -> list[Column]:
     return [
-        (words("name"), lambda row: _short(row["name"])),
+        (words("name"), lambda row: _short(row["student"])),
         (words("start"), lambda row: start(row, words)),
         *(
             (f"{words(band)} %", lambda row, of=f"{band}_share": words.percent(row[of]).removesuffix(" %"))
@@ -131,13 +169,13 @@ def _band_columns(words: Words) -> list[Column]:
     ]
 
 
-def _esense_columns(words: Words, *kinds: str) -> list[Column]:
+def _esense_columns(words: Words, *kinds: str, of: Sequence[str] = ESENSE) -> list[Column]:
     def column(key: str, head: str, sign: bool) -> Column:
         return head, lambda row: words.number(row[key], sign=sign)
 
     return [
         column(f"{name}_{kind}", f"{words(name)[:3]}. {words(kind)}", sign=kind.startswith("trend"))
-        for name in ESENSE
+        for name in of
         for kind in kinds
     ]
 

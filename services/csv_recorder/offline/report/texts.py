@@ -15,6 +15,11 @@ ENGLISH: Final = "en"
 PORTUGUESE: Final = "pt-BR"
 LANGUAGES: Final = (ENGLISH, PORTUGUESE)
 UNKNOWN: Final = "–"
+BY_LESSON: Final = "lesson"
+BY_CODE: Final = "code"
+BY_DAY: Final = "day"
+BY: Final = (BY_LESSON, BY_CODE, BY_DAY)
+"""What a class of a report may be."""
 
 _STEERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
