@@ -24,11 +24,12 @@ from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service import token_files
+from neuroone.service import token_files, wearers
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
 from neuroone.service.token_files import Role
+from neuroone.service.wearers import typed
 from neuroone.up import brokers, preflight
 from neuroone.up.banner import GAMES, LOOPBACK, banner
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
@@ -88,8 +89,12 @@ class UpSettings(SiteSettings):
         "A headset: auto, a serial port, a capture file, or sim for a simulated one. May be given more than once.",
         many=True,
     )
-    name: str | None = setting(None, str, "Name of the person who wears the headset of --port.")
-    code: str | None = setting(None, str, "Class code of the headset of --port.")
+    name: tuple[str, ...] = setting(
+        (), typed, "Name of the person who wears the headset of --port; once for each --port, in order.", many=True
+    )
+    code: tuple[str, ...] = setting(
+        (), typed, "Class code of the headset of --port: one for all, or one for each --port, in order.", many=True
+    )
     gui: bool = setting(False, switch, "Open the monitor window too.")
 
 
@@ -152,7 +157,7 @@ def _add_online(names: set[str], since_ms: int, delivery: Delivery) -> None:
 
 def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None) -> None:
     """Look for everything that would keep the system from starting. Raises SettingsError with all of it."""
-    faults = []
+    faults = wearers.faults(given.port, given.name, given.code) if given.port else []
     if given.broker is None and program is None:
         wanted = given.broker_program or "MQTT"
         faults.append(
@@ -250,8 +255,8 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
     ]
     if given.port:
         words = [word for port in given.port for word in ("--port", port)]
-        words += ["--name", given.name] if given.name else []
-        words += ["--code", given.code] if given.code else []
+        # One word each: a name may begin with a dash.
+        words += [f"--name={name}" for name in given.name] + [f"--code={code}" for code in given.code]
         children.append(service("serial_bridge", "run", *words, may_end=True))
     if given.gui:
         children.append(service("monitor_gui", may_end=True))

@@ -9,14 +9,14 @@ from contextlib import ExitStack, closing
 from serial.tools.list_ports import comports
 
 from neuroone.contract.errors import SettingsError
-from neuroone.service import lifecycle
+from neuroone.service import lifecycle, wearers
 from neuroone.service.lifecycle import Command, Stop
+from neuroone.service.wearers import AUTO
 from serial_bridge.captures import decode
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports import detect, sources
 from serial_bridge.ports.serve_simulated import Line, open_line, serve
 from serial_bridge.ports.simulated import SimulatedHeadset
-from serial_bridge.reader import AUTO
 from serial_bridge.record_command import record
 from serial_bridge.service import Service
 from serial_bridge.settings import (
@@ -26,6 +26,7 @@ from serial_bridge.settings import (
     ReplaySettings,
     RunSettings,
     SimulateSettings,
+    StreamSettings,
 )
 
 
@@ -48,14 +49,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
+    _check_wearers(settings, settings.port, named)
     found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
-    return Service(settings, found, settings.name, stop).run(searches=AUTO in settings.port)
+    owners, searched = wearers.owners(settings.port, settings.name, settings.code)
+    return Service(settings, found, owners, stop, searched if AUTO in settings.port else None).run()
 
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
     """Replay a capture; returns 0 once the broker has all of it."""
+    file = str(settings.file)
+    _check_wearers(settings, [file], [file])
     source = sources.capture_source(settings.file, settings.speed, settings.loop)
-    return Service(settings, [source], settings.name or (settings.file.stem,), stop).run(ends=True)
+    owners, _ = wearers.owners([file], settings.name or (settings.file.stem,), settings.code)
+    return Service(settings, [source], owners, stop).run(ends=True)
+
+
+def _check_wearers(settings: StreamSettings, ports: Sequence[str], named: Sequence[str]) -> None:
+    """Raise SettingsError where it is not clear whose headset is on which port."""
+    faults = wearers.faults(ports, settings.name, settings.code)
+    if len(settings.source) > len(named) and AUTO not in ports:
+        faults.append(f"--source: is given {len(settings.source)} times for {len(named)} --port")
+    if faults:
+        raise SettingsError(faults)
 
 
 def list_ports(settings: PortsSettings, stop: Stop) -> int:

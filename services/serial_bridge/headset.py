@@ -9,16 +9,17 @@ from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Link, Reading, StreamStatus
+from neuroone.service.wearers import Owner
 from serial_bridge.captures.record import Recording
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
 from serial_bridge.link_monitor import LinkMonitor, LinkStatus
 from serial_bridge.ports.connection import Connection
-from serial_bridge.ports.port import READ_MAX_BYTES, Port, PortFault
+from serial_bridge.ports.port import READ_MAX_BYTES, PacedPort, Port, PortFault
 from serial_bridge.ports.sources import BAUDS, PortSource
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 
 IDLE_S: Final = 0.5
 """After such a pause, half the slowest headset's period, no frame is on its way: `Decoder.idle` may be called."""
@@ -138,6 +139,8 @@ class Headset:
                 return self._connection.read()
             else:
                 self._monitor.on_paused(now_s)
+                if isinstance(self._connection.port, PacedPort):
+                    self._connection.port.hold()
                 self._idle_at_s = now_s + IDLE_S
         except (NeuroOneError, OSError) as fault:
             self._on_fault(fault, now_s)
@@ -212,7 +215,7 @@ class Headset:
         if self.is_open:
             self._idle_at_s = float("inf")
             self._on_events(self._decoder.flush(), self._clock())
-            self._publisher.publish(self._stream.end(datetime.now(UTC)))
+            self._publisher.publish(self._stream.end())
             if self.recording is not None:
                 self.recording.discard_waiting()
             self._connection.close(has_frames=self._monitor.has_frames)

@@ -11,14 +11,13 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract import hints
 from neuroone.contract.messages import Link, StreamStatus
+from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.headset import Headset
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.ports import detect
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 
-AUTO: Final = "auto"
-"""The port, and the source id, of a search."""
 POLL_S: Final = 0.006
 """Time between two reads of a port: few wake-ups for many headsets, and far below 20 ms from byte to topic."""
 SEARCH_PERIOD_S: Final = 1.0

@@ -13,14 +13,14 @@ from neuroone.contract.topics import Topic
 from neuroone.mqtt.identity import Identity
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
+from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, RecordingFault, free_path, numbered
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports.sources import PortSource, SerialSource, devices_of, open_source
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.reader import AUTO, HeadsetReader, Search
+from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import RecordSettings
-from serial_bridge.stream import Owner
 
 TICK_S: Final = 0.1
 """Time between two checks for the end and for new ports."""

@@ -19,15 +19,15 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
+from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, path_in
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
 from serial_bridge.ports.sources import PortSource, SerialSource, devices_of
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.reader import AUTO, HeadsetReader, Search
+from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import ReplaySettings, RunSettings
-from serial_bridge.stream import Owner
 from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 
 SERVICE: Final = "serial_bridge"
@@ -44,21 +44,23 @@ log = logging.getLogger(__name__)
 class Service:
     """Read headsets and publish their data.
 
-    ``sources`` are those of the headsets, ``names`` of the people who wear them, in the same order.
+    ``sources`` are those of the ports that are named, ``owners`` of those who wear these headsets, in the same order;
+    ``searched`` are the owners of headsets that a search finds (see `Search`), None: nothing is searched.
     """
 
     def __init__(
         self,
         settings: RunSettings | ReplaySettings,
         sources: Sequence[PortSource],
-        names: Sequence[str],
+        owners: Sequence[Owner],
         stop: Stop,
+        searched: list[Owner] | None = None,
     ) -> None:
         self._settings = settings
         self._sources = sources
-        self._names = list(names)
+        self._owners = owners
+        self._searched = searched
         self._stop = stop
-        self._group = topics.group_id(settings.code)
         self._source_ids = unique(
             [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
         )
@@ -77,12 +79,18 @@ class Service:
             replay=ReplayBuffer(time.monotonic),
         )
         self._orphaned: OrphanedStates = OrphanedStates(
-            self._bus, {(self._group, each) for each in [*self._source_ids, AUTO]}
+            self._bus,
+            {
+                (topics.group_id(owner.code), source_id)
+                for owner, source_id in zip(
+                    [*owners, *(searched or [Owner()])], [*self._source_ids, AUTO], strict=False
+                )
+            },
         )
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc, self._give_up)
         self._reader = HeadsetReader()
 
-    def run(self, *, searches: bool = False, ends: bool = False) -> int:
+    def run(self, *, ends: bool = False) -> int:
         """Publish until stopped or, with ``ends``, until the last headset ended and the broker has everything."""
         if self._tgc is not None:
             try:
@@ -91,10 +99,10 @@ class Service:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
         sys.setswitchinterval(THREAD_SWITCH_S)
         self._bus.start()
-        for source, source_id, name in zip_longest(self._sources, self._source_ids, self._names[: len(self._sources)]):
-            self._reader.add(self._new_headset(source, source_id, Owner(name, self._settings.code)))
+        for source, source_id, owner in zip(self._sources, self._source_ids, self._owners, strict=True):
+            self._reader.add(self._new_headset(source, source_id, owner))
         self._reader.start()
-        search = self._search() if searches else None
+        search = None if self._searched is None else self._search(self._searched)
         while not self._stop.wait(TICK_S):
             self._orphaned.tick(time.monotonic())
             if search is not None:
@@ -117,7 +125,7 @@ class Service:
     ) -> Headset:
         return Headset(
             source,
-            StreamPublisher(self._bus, self._group, source_id),
+            StreamPublisher(self._bus, topics.group_id(owner.code), source_id),
             owner,
             HEADSETS[self._settings.headset],
             headset_id=self._settings.headset_id,
@@ -133,13 +141,11 @@ class Service:
             return None
         return Recording(lambda: path_in(directory, source_id), self._settings.headset, keeps_all=has_one_speed)
 
-    def _search(self) -> Search:
-        owners = [Owner(name, self._settings.code) for name in [*self._names[len(self._sources) :], None]]
-
+    def _search(self, owners: list[Owner]) -> Search:
         def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
             return self._new_headset(SerialSource(device, self._settings.baud), source_id, owners[-1], probe)
 
-        publisher = StreamPublisher(self._bus, self._group, AUTO)
+        publisher = StreamPublisher(self._bus, topics.group_id(owners[-1].code), AUTO)
         return Search(self._reader, new_headset, publisher, owners, lambda: devices_of(self._sources))
 
     def _give_up(self, error: Exception | str) -> None:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuroone.contract.messages import NAME_MAX_CHARS
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import (
     BusSettings,
@@ -17,6 +16,7 @@ from neuroone.service.settings import (
     topic_id,
     whole,
 )
+from neuroone.service.wearers import typed
 from serial_bridge.captures.files import EXAMPLE, SUFFIX, is_file
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
@@ -27,15 +27,6 @@ PORT_HELP = (
 RAW_HELP = "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
 HEADSET_ID_HELP = "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."
 HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
-
-
-def typed(value: str) -> str:
-    """Parse a name or code that a person types."""
-    if value.encode(errors="ignore").decode() != value:  # typed in a terminal of another encoding
-        raise ValueError("must be Unicode text")
-    if not 1 <= len(value.strip()) <= NAME_MAX_CHARS:
-        raise ValueError(f"must have 1 to {NAME_MAX_CHARS} characters")
-    return value.strip()
 
 
 def capture_file(value: str) -> Path:
@@ -75,7 +66,9 @@ class StreamSettings(BusSettings):
         "Name of the person who wears the headset; once for each --port. With a name it is recorded like a student.",
         many=True,
     )
-    code: str | None = setting(None, typed, "Class or session code of the headsets.")
+    code: tuple[str, ...] = setting(
+        (), typed, "Class or session code: one for all headsets, or one for each --port.", many=True
+    )
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
     tgc: int | None = setting(
         None, port_number, "Port for programs made for ThinkGear Connector, usually 13854. Default: off."

@@ -1,8 +1,7 @@
 """Make the messages of a stream from one headset's events. No I/O, no clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from neuroone.contract.messages import (
     RawBlock,
     Reading,
 )
+from neuroone.service.wearers import Owner as Owner
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
 
@@ -44,14 +44,6 @@ FRAME_UNIT_BYTES: Final = 4
 """A headset's frames have 8 or 36 bytes: if a multiple of 4 bytes was skipped, bytes were changed and none lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The person who wears the headset, as typed."""
-
-    name: str | None = None
-    code: str | None = None
-
-
 class Stream:
     """Make and number the readings and raw blocks of one session after the other.
 
@@ -67,6 +59,8 @@ class Stream:
         )
         self._blinks = BlinkEstimator()
         self._samples: list[int] = []
+        self._arrived = datetime.min.replace(tzinfo=UTC)
+        """When the last of these samples arrived."""
         self._layouts: set[tuple[tuple[int, int], ...]] = set()
         self.begin()
 
@@ -90,7 +84,7 @@ class Stream:
             if isinstance(event, Skipped):
                 self._damaged = True
                 self._lost_bytes += event.n_bytes
-                messages += self.end(now)
+                messages += self.end()
             elif isinstance(event, Raw):
                 self._count_damage(len(event.samples))
                 messages += self._raw(event.samples, now)
@@ -116,23 +110,27 @@ class Stream:
             self._first_sample += round(lost_raw_bytes / RAW_FRAME_BYTES)
         self._lost_bytes = 0
 
-    def end(self, now: datetime) -> list[Reading | RawBlock]:
-        """Return the samples that do not fill a block, before a gap or the end of the session."""
-        return [self._block(now)] if self._samples else []
+    def end(self) -> list[Reading | RawBlock]:
+        """Return the samples that do not fill a block, before a gap or the end of the session.
+
+        Their time is that of their last sample, not that of the end.
+        """
+        return [self._block()] if self._samples else []
 
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
         self._samples += samples
+        self._arrived = now
         messages: list[Reading | RawBlock] = []
         while len(self._samples) >= RAW_BLOCK_SAMPLES:
-            messages.append(self._block(now))
+            messages.append(self._block())
         return messages
 
-    def _block(self, now: datetime) -> RawBlock:
+    def _block(self) -> RawBlock:
         block = RawBlock(
             session=self.session,
             seq=self._block_seq,
-            time=now,
+            time=self._arrived,
             first_sample=self._first_sample,
             rate_hz=RAW_RATE_HZ,
             samples=tuple(self._samples[:RAW_BLOCK_SAMPLES]),

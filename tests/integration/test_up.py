@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.messages import Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import listening
@@ -223,6 +223,37 @@ def test_every_retained_state_is_offline_after_the_end(tmp_path: Path, broker: B
         services.pop("test", None)  # the listener itself, if it heard of itself
         assert set(services.values()) == {ServiceStatus.OFFLINE}
         assert {state.status for _, state in later.of(StreamState)} == {StreamStatus.OFFLINE}
+
+
+def test_each_headset_has_its_own_name_and_code(tmp_path: Path, broker: Broker) -> None:
+    """--name and --code are given as often as --port, in the same order."""
+    words = ["--port", "sim", "--port", "sim", "--name", "José", "--name=-Bia", "--code", "6A", "--code", "6B"]
+    with running_up(tmp_path, *words, mqtt_url=broker.url), listening(broker.url, "later") as listener:
+        wait_for(lambda: (tmp_path / "José.csv").exists() and (tmp_path / "-Bia.csv").exists(), "both files", 30)
+        wait_for(lambda: len({topic["source"] for topic, _ in listener.of(Reading)}) == 2, "both headsets", 20)
+    found = {(topic["source"], reading.name, reading.code) for topic, reading in listener.of(Reading)}
+    assert found == {("sim", "José", "6A"), ("sim-2", "-Bia", "6B")}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--port", "sim", "--port", "sim", "--name", "José"],
+        ["--port", "sim", "--name", "José", "--name", "Bia"],
+        ["--port", "sim", "--port", "auto", "--name", "José"],
+        ["--port", "sim", "--port", "sim", "--port", "sim", "--code", "6A", "--code", "6B"],
+        ["--port", "sim", "--name", " "],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("program", ["neuroone up", "serial_bridge run"])
+def test_names_that_do_not_match_the_ports_are_refused(tmp_path: Path, program: str, words: list[str]) -> None:
+    """Nobody's headset is recorded under another name."""
+    data = ["--data", str(tmp_path)] if program == "neuroone up" else []
+    run = [sys.executable, "-m", *program.split(), *words, *data]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 2
+    assert "--name: " in ended.stderr or "--code: " in ended.stderr
 
 
 def test_a_child_that_dies_is_restarted(tmp_path: Path) -> None:

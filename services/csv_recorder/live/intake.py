@@ -23,6 +23,10 @@ from neuroone.mqtt.delivery import Delivery
 
 COUNTERS: Final = ("rows", "raw_blocks", "events", "duplicates", "gaps", "unnamed", "dead_letters", "sessions_opened")
 START: Final = EventType.SESSION_START
+RAW_WAITING_MAX_BLOCKS: Final = 16
+"""Raw blocks of a session without a reading yet: 2 s, where a headset sends a reading each second."""
+RAW_WAITING_MAX_SESSIONS: Final = 500
+"""Sessions with such blocks: 500 headsets that start in one second hold 3 MB."""
 COUNTER_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
@@ -32,8 +36,9 @@ class Batch:
     """What deliveries change: rows to write, and the new state of what they touch.
 
     ``progress`` is by session; ``sessions`` are copies of those of which more has changed. ``next_seqs`` has the seq
-    that each session expected before; ``streams`` (group, source, session) are to hear what became durable. ``lessons``
-    are all of them, once one has ``changed``.
+    that each session expected before; ``raw_waiting`` are raw blocks of sessions without a reading yet, ``raw_claimed``
+    the sessions that have got their first one. ``streams`` (group, source, session) are to hear what became durable.
+    ``lessons`` are all of them, once one has ``changed``.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -44,6 +49,8 @@ class Batch:
     changed: list[Lesson] = field(default_factory=list)
     streams: dict[tuple[str, str, str], None] = field(default_factory=dict)
     next_seqs: dict[int, int] = field(default_factory=dict)
+    raw_waiting: dict[Key, list[RawBlock]] = field(default_factory=dict)
+    raw_claimed: list[Key] = field(default_factory=list)
     duplicates: dict[int, list[int]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     faults: list[ContractError] = field(default_factory=list)
@@ -62,6 +69,7 @@ class Intake:
         self._sessions = sessions
         self._steady = steady
         self._running_s = running_s
+        self._raw_waiting: dict[Key, list[RawBlock]] = {}
         self.lessons = Lessons()
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
@@ -104,6 +112,7 @@ class Intake:
             self._sessions.put(session)
         self._sessions.advance(batch.progress, self._steady())
         self.lessons = batch.lessons or self.lessons
+        self._keep_raw(batch)
         for counter, count in batch.counters.items():
             self.counters[counter] = min(COUNTER_MAX, self.counters[counter] + count)
         return batch
@@ -149,6 +158,9 @@ class Intake:
         about = session.about
         if about is None or not session.open or not about.kind:
             self._begin(self._own(session, batch), reading, before.seq + 1, batch)
+            batch.raw_claimed.append(key)
+            for block in [*self._raw_waiting.get(key, ()), *batch.raw_waiting.pop(key, ())]:
+                self._write_raw(session.id, block, batch)
         counters = batch.counters
         counters["rows"] += 1
         if jump > 0:
@@ -157,11 +169,27 @@ class Intake:
             counters["unnamed"] += 1
 
     def _accept_raw(self, topic: Topic, block: RawBlock, batch: Batch) -> None:
-        """Accept a raw block. Raw blocks come with QoS 0, and belong to a session once it has a reading."""
-        session = self._known((topic.ids[0], block.session), batch)
+        """Accept a raw block. Raw blocks come with QoS 0, and wait until their session has a reading."""
+        key = topic.ids[0], block.session
+        session = self._known(key, batch)
         if session is not None and session.is_recording:
-            batch.rows.append(Row(session.id, Kind.RAW, -1, raw_row(block)))
-            batch.counters["raw_blocks"] += 1
+            self._write_raw(session.id, block, batch)
+        else:
+            batch.raw_waiting.setdefault(key, []).append(block)
+
+    def _write_raw(self, session_id: int, block: RawBlock, batch: Batch) -> None:
+        batch.rows.append(Row(session_id, Kind.RAW, -1, raw_row(block)))
+        batch.counters["raw_blocks"] += 1
+
+    def _keep_raw(self, batch: Batch) -> None:
+        """Keep the newest raw blocks of the sessions that wait for their first reading."""
+        for key in batch.raw_claimed:
+            self._raw_waiting.pop(key, None)
+        for key, blocks in batch.raw_waiting.items():
+            waiting = [*self._raw_waiting.pop(key, ()), *blocks]
+            self._raw_waiting[key] = waiting[-RAW_WAITING_MAX_BLOCKS:]
+        while len(self._raw_waiting) > RAW_WAITING_MAX_SESSIONS:
+            del self._raw_waiting[next(iter(self._raw_waiting))]
 
     def _accept_state(self, topic: Topic, state: StreamState, batch: Batch) -> None:
         if state.status is StreamStatus.OFFLINE:

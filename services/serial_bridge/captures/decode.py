@@ -9,14 +9,14 @@ from typing import Any
 
 from neuroone.contract.messages import BANDS
 from serial_bridge.blink import BlinkEstimator
-from serial_bridge.captures.files import parts
+from serial_bridge.captures.files import content
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
 
 
 def events(decoder: Decoder, path: Path) -> Iterator[Event]:
     """Yield every event of a capture. Raises BadCapture, OSError."""
-    for _, arrived in parts(path):
+    for arrived in content(path):
         yield from decoder.feed(arrived)
     yield from decoder.flush()
 

@@ -18,6 +18,8 @@ EXAMPLE: Final = Path(__file__).parent / "example.bytes"
 """Ten seconds of the simulated headset, shipped with the package."""
 PART_BYTES: Final = 64
 """A plain capture is replayed in parts of so many bytes: 16 ms of a stream with raw samples."""
+CONTENT_BYTES: Final = 256 * 1024
+"""Read at once where only the bytes count: a decoder takes a raw frame 5 times faster in large parts than in small."""
 PROBE_BYTES: Final = 4096
 """A plain capture without a raw sample in so many bytes, a second of a headset, has none."""
 LINE_MAX_CHARS: Final = 64 * 1024
@@ -59,9 +61,23 @@ def parts(path: Path) -> Iterator[tuple[float, bytes]]:
 
     Raises BadCapture, OSError.
     """
-    with path.open("rb") as file:
-        timed = file.read(len(_MAGIC)) == _MAGIC
-    return _timed_parts(path) if timed else _plain_parts(path)
+    return _timed_parts(path) if _is_timed(path) else _plain_parts(path)
+
+
+def content(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a capture in large parts, without their times. Raises BadCapture, OSError."""
+    if not _is_timed(path):
+        with path.open("rb") as file:
+            while part := file.read(CONTENT_BYTES):
+                yield part
+        return
+    waiting = bytearray()
+    for _, part in _timed_parts(path):
+        waiting += part
+        if len(waiting) >= CONTENT_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
 
 
 def looped(path: Path) -> Iterator[tuple[float, bytes]]:
@@ -72,6 +88,11 @@ def looped(path: Path) -> Iterator[tuple[float, bytes]]:
         for due_s, part in parts(path):
             yield began_s + due_s, part
         began_s += due_s or 1.0  # without a frame every part is due at 0: do not use up the processor
+
+
+def _is_timed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:

@@ -75,9 +75,16 @@ TGAM_RAW_MODE: Final = b"\x02"
 
 _SYNC_PAIR: Final = bytes((SYNC, SYNC))
 _RAW_FRAME_BYTES: Final = 8
-_RAW_RUN: Final = re.compile(rb"(?:\xaa\xaa\x04\x80\x02...)++", re.DOTALL)
+_RAW_FRAME: Final = rb"\xaa\xaa\x04\x80\x02..."
+_RAW_RUN: Final = re.compile(rb"(?:%b)++" % _RAW_FRAME, re.DOTALL)
 _RAW_CHECKSUMS: Final = bytes((0xFF - RAW_ROW - 2 - total) & 0xFF for total in range(2 * 0xFF + 1))
 """CHKSUM of a raw frame by the sum of the sample's two bytes."""
+
+BRAINLINK_TRAILER: Final = b"##"
+"""Behind every frame of a BrainLink; it is no part of the frame."""
+TRAILER_MAX_BYTES: Final = 4
+TRAILER_PROOF: Final = 16
+"""The same few bytes behind so many frames in a row are not damage but a trailer, whoever made the headset."""
 
 
 def encode(payload: bytes) -> bytes:
@@ -107,6 +114,12 @@ class Decoder:
             0,
         )
         self._kept = b""
+        self._trailer = BRAINLINK_TRAILER
+        """What may stand between two frames and counts neither as damage nor as skipped."""
+        self._trailed_run = _trailed_run(BRAINLINK_TRAILER)
+        self._gaps: tuple[bytes, int] = b"", 0
+        """The last bytes between two frames, and how often they have come in a row."""
+        self._is_behind_frame = False
 
     def feed(self, arrived: bytes) -> list[Event]:
         """Return the events that these bytes complete; chunks may be of any size."""
@@ -129,6 +142,8 @@ class Decoder:
     def flush(self) -> list[Event]:
         """Return the frames behind an unfinished header, discard the rest, and get ready for another stream."""
         events = self.idle()
+        if self._is_behind_frame and self._kept == self._trailer:
+            self._kept = b""
         while self._kept:  # each round discards at least one byte of the unfinished header
             events += self._skip(1)
             self._kept, found = self._scan(self._kept[1:])
@@ -140,15 +155,19 @@ class Decoder:
         events: list[Event] = []
         at = 0
         while True:
+            if run := self._trailed_run.match(line, at):
+                at = self._raw_run(line, at, run.end(), _RAW_FRAME_BYTES + len(self._trailer), events)
             if run := _RAW_RUN.match(line, at):
-                at = self._raw_run(line, at, run.end(), events)
+                at = self._raw_run(line, at, run.end(), _RAW_FRAME_BYTES, events)
             sync = line.find(_SYNC_PAIR, at)
             if sync < 0:
                 sync = len(line) - line.endswith(_SYNC_PAIR[:1], at)
+                if self._is_behind_frame and sync - at <= TRAILER_MAX_BYTES:
+                    return line[at:], events
                 events += self._skip(sync - at)
                 return line[sync:], events
             if sync > at:
-                events += self._skip(sync - at)
+                events += self._gap(line[at:sync])
                 at = sync
                 continue
             if at + 2 == len(line):
@@ -167,16 +186,30 @@ class Decoder:
                 at += 1
             else:
                 events.append(self._frame(line[at + 3 : end - 1]))
+                self._is_behind_frame = True
                 at = end
 
-    def _raw_run(self, line: bytes, start: int, end: int, events: list[Event]) -> int:
-        """Decode what look like raw frames from ``start`` to ``end``, up to the first bad checksum.
+    def _gap(self, gap: bytes) -> tuple[Event, ...]:
+        """Skip what stands between two frames, unless it is the trailer of the first; learn that trailer."""
+        is_trailer = self._is_behind_frame and gap == self._trailer
+        if is_trailer or not self._is_behind_frame or len(gap) > TRAILER_MAX_BYTES:
+            return () if is_trailer else self._skip(len(gap))
+        before, n = self._gaps
+        self._gaps = gap, n + 1 if gap == before else 1
+        if self._gaps[1] >= TRAILER_PROOF:
+            self._trailer, self._trailed_run = gap, _trailed_run(gap)
+        return self._skip(len(gap))
+
+    def _raw_run(self, line: bytes, start: int, end: int, stride: int, events: list[Event]) -> int:
+        """Decode what look like raw frames, one each ``stride`` bytes, from ``start`` to ``end``.
+
+        It goes up to the first bad checksum.
 
         A headset sends 512 of them a second and one other frame, so they are decoded in columns.
         Returns where the scan continues.
         """
-        high, low = line[start + 5 : end : 8], line[start + 6 : end : 8]
-        wanted, found = bytes(map(_RAW_CHECKSUMS.__getitem__, map(add, high, low))), line[start + 7 : end : 8]
+        high, low = line[start + 5 : end : stride], line[start + 6 : end : stride]
+        wanted, found = bytes(map(_RAW_CHECKSUMS.__getitem__, map(add, high, low))), line[start + 7 : end : stride]
         n = len(found)
         if wanted != found:
             n = next(i for i in range(n) if wanted[i] != found[i])
@@ -189,7 +222,8 @@ class Decoder:
                 self.counters["implausible_values"] += sum(not RAW_LOW <= s <= RAW_HIGH for s in samples)
             self.counters["frames"] += n
             events.append(Raw(samples))
-        return start + n * _RAW_FRAME_BYTES
+            self._is_behind_frame = stride == _RAW_FRAME_BYTES
+        return start + n * stride
 
     def _frame(self, payload: bytes) -> Event:
         rows = tuple(self._rows(payload))
@@ -216,7 +250,13 @@ class Decoder:
 
     def _skip(self, n_bytes: int) -> tuple[Event, ...]:
         self.counters["skipped_bytes"] += n_bytes
+        self._is_behind_frame = False
         return (Skipped(n_bytes),) if n_bytes else ()
+
+
+def _trailed_run(trailer: bytes) -> re.Pattern[bytes]:
+    """Return the pattern of consecutive raw frames that each have this trailer."""
+    return re.compile(rb"(?:%b%b)++" % (_RAW_FRAME, re.escape(trailer)), re.DOTALL)
 
 
 def _value(quantity: Quantity, value: bytes) -> Value:

@@ -116,18 +116,28 @@ class PacedPort:
         self._clock = clock
         self._speed = speed
         self._began_s = clock()
+        self._held_s: float | None = None
         self._next = next(parts, None)
 
     def read(self) -> bytes:
         """Return the parts that are due. Raises PortFault with Link.ENDED after the last one."""
         if self._next is None:
             raise PortFault(Link.ENDED, None)
-        played_s = (self._clock() - self._began_s) * self._speed
+        now_s = self._clock()
+        if self._held_s is not None:
+            self._began_s += now_s - self._held_s
+            self._held_s = None
+        played_s = (now_s - self._began_s) * self._speed
         due = bytearray()
         while self._next is not None and self._next[0] <= played_s and len(due) < READ_MAX_BYTES:
             due += self._next[1]
             self._next = next(self._parts, None)
         return bytes(due)
+
+    def hold(self) -> None:
+        """Stand still until the next read: what would be due meanwhile must not come with one time for all."""
+        if self._held_s is None:
+            self._held_s = self._clock()
 
     def write(self, command: bytes) -> None:
         """Drop the command: there is no headset."""

@@ -1,6 +1,6 @@
 """Events to readings and raw blocks: numbers, gaps, triggers, implausible values."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -63,12 +63,12 @@ def test_numbers_start_anew_in_a_session(stream):
 
 def test_raw_blocks(stream):
     """Samples are cut into full blocks; the end gives what is left."""
-    messages = stream.on_events([Raw(tuple(range(150)))], NOW) + stream.on_events([Raw((150,))], NOW) + stream.end(NOW)
+    messages = stream.on_events([Raw(tuple(range(150)))], NOW) + stream.on_events([Raw((150,))], NOW) + stream.end()
     assert [len(block.samples) for block in messages] == [RAW_BLOCK_SAMPLES, RAW_BLOCK_SAMPLES, 23]
     assert [block.first_sample for block in messages] == [0, 64, 128]
     assert [block.seq for block in messages] == [0, 1, 2]
     assert [sample for block in messages for sample in block.samples] == list(range(151))
-    assert stream.end(NOW) == []
+    assert stream.end() == []
 
 
 def test_gap(stream):
@@ -179,7 +179,16 @@ def test_blinks_are_counted():
 def test_any_bytes(pieces):
     """Whatever a line brings, the messages made of it are valid and numbered."""
     stream = Stream(Owner())
-    messages = stream.on_events(Decoder().feed(b"".join(pieces)), NOW) + stream.end(NOW)
+    messages = stream.on_events(Decoder().feed(b"".join(pieces)), NOW) + stream.end()
     for kind in (Reading, RawBlock):
         numbers = [message.seq for message in messages if isinstance(message, kind)]
         assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("gap", [[], [Skipped(7)]])
+def test_the_last_block_has_the_time_of_its_last_sample(stream, gap):
+    """However much later the stream ends, or is found to have a gap."""
+    later = NOW + timedelta(seconds=1)
+    stream.on_events([Raw((1,) * 30)], NOW)
+    (block,) = stream.on_events(gap, later) or stream.end()
+    assert (block.time, len(block.samples)) == (NOW, 30)

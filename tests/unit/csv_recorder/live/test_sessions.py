@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
+from csv_recorder.live.intake import RAW_WAITING_MAX_BLOCKS, RAW_WAITING_MAX_SESSIONS
 from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.reorder import ORDER_S
 from neuroone.contract import topics
@@ -259,12 +260,27 @@ def test_a_marker_for_one_student_is_with_that_one_only(recorder: Recorder, tmp_
 
 
 def test_raw_blocks_have_a_file_of_their_own(recorder: Recorder, tmp_path: Path) -> None:
-    """From the first reading of their session on."""
+    """Those of the second before the first reading of their session too, whose samples belong to that reading."""
     topic = topics.raw("local", "ABC123", "Joao_Silva")
-    record(recorder, delivered(topic, RAW), delivery(0), delivered(topic, RAW))
-    (row,) = table(only(tmp_path) / "raw.csv")
-    assert tuple(map(int, row["samples"].split())) == RAW.samples
-    assert (row["first_sample"], row["rate_hz"]) == (str(RAW.first_sample), "512")
+    blocks = [replace(RAW, seq=n, first_sample=64 * n) for n in range(4)]
+    record(recorder, delivered(topic, blocks[0]))
+    record(recorder, delivered(topic, blocks[1]), delivery(0), delivered(topic, blocks[2]))
+    record(recorder, delivered(topic, blocks[3]))
+    rows = table(only(tmp_path) / "raw.csv")
+    assert [row["first_sample"] for row in rows] == ["0", "64", "128", "192"]
+    assert tuple(map(int, rows[0]["samples"].split())) == RAW.samples
+    assert rows[0]["rate_hz"] == "512"
+
+
+def test_raw_blocks_of_a_session_that_never_comes_are_bounded(recorder: Recorder, tmp_path: Path) -> None:
+    topic = topics.raw("local", "ABC123", "Joao_Silva")
+    for n in range(3 * RAW_WAITING_MAX_BLOCKS):
+        record(recorder, delivered(topic, replace(RAW, seq=n, first_sample=64 * n)))
+    others = (replace(RAW, session=f"s{n}") for n in range(RAW_WAITING_MAX_SESSIONS))
+    record(recorder, *(delivered(topics.raw("local", "ABC123", other.session), other) for other in others))
+    assert len(recorder._intake._raw_waiting) == RAW_WAITING_MAX_SESSIONS
+    record(recorder, delivery(0))
+    assert not (only(tmp_path) / "raw.csv").exists()
 
 
 def test_old_style_files_can_be_turned_off(tmp_path: Path) -> None:

@@ -73,3 +73,18 @@ def test_shipped_example():
     decoder.feed(stream)
     assert {name for name, count in decoder.counters.items() if count} == {"frames"}
     assert decoder.counters["frames"] == 5130
+
+
+def test_content_comes_in_large_parts(tmp_path):
+    """Where the times do not count, a capture is read in large parts, plain or timed, and nothing is lost."""
+    stream = SimulatedHeadset(1).advance(200)
+    plain, timed = tmp_path / "x.bytes", tmp_path / "x.capture"
+    plain.write_bytes(stream)
+    with timed.open("w", encoding="ascii") as file:
+        writer = CaptureWriter(file, "thinkgear")
+        for at in range(0, len(stream), 100):
+            writer.write(stream[at : at + 100], at / 4132)
+    for path in (plain, timed):
+        parts = list(files.content(path))
+        assert b"".join(parts) == stream
+        assert len(parts) <= 1 + len(stream) // files.CONTENT_BYTES + 1

@@ -9,8 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serial_bridge.headsets.events import Frame, Quantity, Raw, Row, Skipped
-from serial_bridge.headsets.thinkgear import FRAME_MAX_BYTES, LONG_ROW, PAYLOAD_MAX_BYTES, ROWS, Decoder
+from serial_bridge.headsets.events import Frame, Quantity, Raw, Row, Skipped, raw_samples
+from serial_bridge.headsets.thinkgear import (
+    FRAME_MAX_BYTES,
+    LONG_ROW,
+    PAYLOAD_MAX_BYTES,
+    ROWS,
+    TRAILER_PROOF,
+    Decoder,
+    encode,
+    encode_raw,
+)
+from serial_bridge.ports.simulated import SimulatedHeadset
 from tests.support.captures import BASELINE, CAPTURE_VECTORS, needs_captures
 
 RAW_FRAME = bytes.fromhex("aa aa 04 80 02 ff c3 bb")
@@ -265,3 +275,32 @@ def test_any_bytes_any_chunks(stream, sizes):
 def test_frame_among_rubbish(frame, rubbish):
     """A frame is found behind rubbish that holds no SYNC."""
     assert joined(decode(rubbish + frame)[0])[-1:] == joined(decode(frame)[0])[-1:]
+
+
+@pytest.mark.parametrize("trailer", [b"##", b"\r\n", b"\x00", b"END\n"])
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_bytes_behind_every_frame_are_no_damage(trailer, size):
+    """A headset that ends each frame with the same bytes (BrainLink: 23 23) gives what it gives without them."""
+    plain, decoder = SimulatedHeadset(1).advance(3), Decoder()
+    line = b"".join(
+        encode(event.payload) + trailer
+        if isinstance(event, Frame)
+        else b"".join(encode_raw(sample) + trailer for sample in raw_samples(event))
+        for event in Decoder().feed(plain)
+    )
+    events = [event for at in range(0, len(line), size) for event in decoder.feed(line[at : at + size])]
+    events += decoder.flush()
+    samples = [sample for event in events for sample in raw_samples(event)]
+    assert samples == [sample for event in Decoder().feed(plain) for sample in raw_samples(event)]
+    learned = 0 if trailer == b"##" else TRAILER_PROOF * len(trailer)
+    assert decoder.counters["skipped_bytes"] <= learned
+    assert decoder.counters["checksum_failures"] == 0
+
+
+def test_damage_is_not_taken_for_a_trailer():
+    """Bytes of a frame that lost its head are skipped, also when a headset has a trailer."""
+    decoder = Decoder()
+    line = (encode_raw(1) + b"##") * 3 + b"\x80\x02\x00\x01" + (encode_raw(2) + b"##") * 2
+    events = decoder.feed(line) + decoder.flush()
+    assert Skipped(4) in events
+    assert decoder.counters["skipped_bytes"] == 4

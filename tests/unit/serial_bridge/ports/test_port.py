@@ -1,6 +1,7 @@
 """Ports: the faults of real ones, and the one that replays a capture."""
 
 import errno
+from contextlib import suppress
 
 import pytest
 from serial import SerialException
@@ -45,3 +46,20 @@ def test_paced_port():
     with pytest.raises(PortFault) as ended:
         port.read()
     assert ended.value.link is Link.ENDED
+
+
+def test_a_replay_goes_on_at_its_pace_after_a_hold_up():
+    """What would be due while the broker is slow does not come at once, and nothing of it is lost."""
+    now_s = 100.0
+    port = PacedPort("file", iter([(n / 10, bytes([n])) for n in range(100)]), lambda: now_s)
+    came: list[tuple[float, bytes]] = []
+    for n in range(1000):
+        now_s = 100 + n / 20
+        if 40 <= n < 600:
+            port.hold()
+            continue
+        with suppress(PortFault):
+            came += [(now_s, part) for part in [port.read()] if part]
+    assert b"".join(part for _, part in came) == bytes(range(100))
+    assert max(len(part) for _, part in came) <= 2
+    assert came[-1][0] == pytest.approx(130 + 10 - 2, abs=0.2)
