@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from csv_recorder.offline.recordings import find
+from csv_recorder.live.recorder import Recorder
+from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import ALL, Report, Selection, make
 from csv_recorder.offline.report.session_figures import Counted, _spread
 from csv_recorder.offline.report.texts import BY_CODE, BY_DAY
 from tests.support.recordings import NOON, checked, reading_rows, time_text, write_session
+from tests.unit.csv_recorder.live.test_lessons import phone, start, stop
+from tests.unit.csv_recorder.live.test_sessions import record
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -97,6 +100,22 @@ def test_three_pupils_on_three_days_with_nine_codes(tmp_path):
     assert rows(report, ALL) == [("Ana", "", 180), ("Bia", "", 180), ("Caio", "", 180)]
     assert len(rows(report)) == 9
     assert {len(report.members[number]) for number in range(3)} == {3}
+
+
+def test_what_the_recorder_wrote_of_three_days_is_reported_by_lesson(tmp_path):
+    recorder = Recorder(tmp_path)
+    recorder.open()
+    for day in range(3):
+        minutes = 24 * 60 * day
+        record(recorder, start("Ciências", minutes=minutes))
+        for name in ("Ana", "Bia", "Caio"):
+            sent = [phone(name, seq, f"5{day}{name}", minutes + 1 + seq / 60) for seq in range(20)]
+            record(recorder, *sent, phone(name, 20, f"5{day}{name}", minutes + 51))  # after the lesson
+        record(recorder, stop(minutes=minutes + 50))
+    recorder.close()
+    report = make(without_doubles(find([tmp_path])))
+    assert classes(report) == [("Ciências", f"2026-11-{22 + day}", 3) for day in range(3)]
+    assert rows(report, ALL) == [("Ana", "", 60), ("Bia", "", 60), ("Caio", "", 60)]
 
 
 def test_only_what_lies_in_the_lesson_counts_and_a_session_may_have_several(tmp_path):
