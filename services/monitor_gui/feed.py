@@ -87,6 +87,7 @@ class Feed:
         self.broker, self.fault = broker, None
         rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
         subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
+        subscriptions[str(topics.event(self.site, topics.ALL))] = topics.EVENT.qos
         subscriptions |= self._filters(*self._watched)
         self._connection = connection = self._connection + 1
         self._client = self._new_client(
@@ -194,7 +195,8 @@ class Feed:
                         recorded.recorded, recorded.recorded_at_s = receipt, now_s
             elif isinstance(message, GroupEvent):
                 for stream, watched in self._watched.items():
-                    if stream.group == topic["group"] and all(each.id != message.id for each in watched.events):
+                    is_meant = topic["group"] in (stream.group, topics.ALL)
+                    if is_meant and all(each.id != message.id for each in watched.events):
                         watched.events.append(message)
             elif shown := self._watched.get(StreamId(topic["group"], topic["source"])):
                 if isinstance(message, Reading):

@@ -132,6 +132,16 @@ def test_an_event_that_comes_twice_is_shown_once(feed: Feed) -> None:
         assert list(watched.events) == [event]
 
 
+def test_an_event_of_everybody_is_shown_for_each_stream(feed: Feed) -> None:
+    event = messages.GOLDEN["group_event"]
+    assert isinstance(event, GroupEvent)
+    assert str(topics.event("local", topics.ALL)) in client_of(feed).subscriptions
+    feed.watch(ANA)
+    client_of(feed).deliver(topics.event("local", topics.ALL), event)
+    with feed.watched(ANA) as watched:
+        assert list(watched.events) == [event]
+
+
 def test_a_new_broker_starts_with_empty_histories_and_old_deliveries_are_dropped(feed: Feed) -> None:
     feed.watch(ANA)
     old = client_of(feed)
