@@ -1,6 +1,7 @@
 """Removes everything that names one student from a directory of recordings, and nothing else.
 
-No recorder may run meanwhile. Exports, copies elsewhere and the free text of markers stay as they are.
+A lesson that has the name in its own name loses that, also in the sidecars of others. No recorder may run meanwhile.
+Exports, copies elsewhere and the free text of markers stay as they are.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
 from csv_recorder.live.rows import Kind, pack, unpack
+from csv_recorder.offline.forget_lessons import clean_inbox, cleaned, mentions_of, sidecars_with
 from csv_recorder.offline.recordings import Recording, delete_figures, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
@@ -45,7 +47,8 @@ class Found:
     """The data of a student.
 
     ``shared`` files ``{Nome}.csv`` hold rows of another source too, and ``copies`` are earlier inboxes and directories
-    that a command kept; they stay.
+    that a command kept; they stay. ``sidecars`` of others, and ``lessons`` of the inbox, have the name in the name of a
+    lesson.
     """
 
     sessions: tuple[Path, ...]
@@ -54,9 +57,11 @@ class Found:
     copies: tuple[Path, ...]
     letters: frozenset[int]
     in_inbox: int
+    sidecars: tuple[Path, ...] = ()
+    lessons: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.files or self.letters or self.in_inbox)
+        return bool(self.sessions or self.files or self.letters or self.in_inbox or self.sidecars or self.lessons)
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each thing that goes or stays."""
@@ -69,6 +74,9 @@ class Found:
             yield f"{len(self.letters)} messages in {DEAD_LETTERS_FILE}"
         if self.in_inbox:
             yield f"{self.in_inbox} entries of the inbox"
+        yield from (f"the name in the name of a lesson in {path}" for path in self.sidecars)
+        if self.lessons:
+            yield f"the name in the names of {self.lessons} lessons"
         yield from (f"stays, others of that name are in it too (--name removes it): {path}" for path in self.shared)
         yield from (f"stays, the student may be in it (remove it when nobody needs it): {path}" for path in self.copies)
 
@@ -81,6 +89,8 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         sessions = []  # no recording is left; the inbox may still know the name
     owners = _owners(directory, sessions, inbox)
     of_student = [path for path, (stream, name) in owners.items() if student.is_of(stream, name)]
+    others = [each for each in sessions if each.path not in of_student]
+    is_mentioned = mentions_of(student.name)
     streams = {owners[path][0] for path in of_student} | {student.stream or ""}
     names = {str(owners[path][1]) for path in of_student if owners[path][1]} | {student.name or ""}
     files, shared = _files(directory, student, names - {""}, owners.values(), inbox)
@@ -91,6 +101,8 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         copies=tuple(sorted([*directory.glob(f"{DAMAGED_INBOX}*"), *directory.glob(f"{REPLACED}*")])),
         letters=frozenset(_letters(directory, streams - {""}, student.name)),
         in_inbox=0 if inbox is None else forget_in_inbox(inbox, student, {path.name for path in files}, dry=True),
+        sidecars=tuple(sidecars_with(others, is_mentioned)),
+        lessons=0 if inbox is None else clean_inbox(inbox, is_mentioned, dry=True),
     )
 
 
@@ -107,6 +119,8 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
                 folder.rmdir()
     for path in found.files:
         path.unlink(missing_ok=True)
+    for path in found.sidecars:
+        write_whole(path, cleaned(path, mentions_of(student.name)))
     names = {path.name for path in found.files}
     entries = index(directory)
     if not names.isdisjoint(entries):
@@ -151,6 +165,7 @@ def forget_in_inbox(inbox: Inbox, student: Student, paths: Collection[str], *, d
         delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
         delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
         delete("DELETE FROM owed WHERE output = ?", [(output,) for output in owed])
+        clean_inbox(inbox, mentions_of(student.name), dry=False)
         inbox.commit()
         inbox.db.execute("VACUUM")
         inbox.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -69,7 +69,7 @@ def stop(group: str = ALL, minutes: float = 0) -> Delivery:
 def phone(name: str, seq: int, code: str, minutes: float = 0) -> Delivery:
     """A reading of an app that makes a code of its own."""
     time = NOON + timedelta(minutes=minutes)
-    return delivery(seq, source=name, name=name, code=code, session=f"s-{name}-{code}", time=time)
+    return delivery(seq, source=topics.id_from_text(name), name=name, code=code, session=f"s-{name}-{code}", time=time)
 
 
 def about(root: Path, name: str, code: str) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from neuroone.mqtt.delivery import Delivery
 from tests.support import messages
 from tests.support.lessons import Lesson
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
+from tests.unit.csv_recorder.live.test_lessons import phone
+from tests.unit.csv_recorder.live.test_lessons import start as start_of
+from tests.unit.csv_recorder.live.test_sessions import record as note
 
 ANA = "Ana Íris"
 
@@ -303,3 +306,40 @@ def test_rows_that_a_file_is_owed_are_forgotten(tmp_path):
     inbox.close()
     Lesson(root).recorder.close()
     assert not [*root.glob("*Íris*")]
+
+
+def test_the_name_goes_out_of_the_names_of_lessons(tmp_path, capsys):
+    """Also out of the sidecars of others; whole words only, whatever the case and the accents."""
+    recorder = Recorder(tmp_path)
+    recorder.open()
+    for number, lesson in enumerate(("Reforço da ANA IRIS", "Semana de provas", "Ana Íris")):
+        note(recorder, start_of(lesson, minutes=number))
+        note(recorder, phone("João", number, "5JJJJJ", number), phone(ANA, number, "5AAAAA"))
+    recorder.close()
+    assert forget(tmp_path, "--name", ANA, "--yes") == 0
+    out = capsys.readouterr().out
+    assert "the name in the names of 2 lessons" in out
+    assert out.count("the name in the name of a lesson in") == 1
+    (sidecar,) = tmp_path.glob("sessions/*/*/session.json")
+    about = json.loads(sidecar.read_bytes())
+    assert about["class"] == ""
+    assert [each["name"] for each in about["lessons"]] == ["", "Semana de provas", ""]
+    assert main(["lessons", "--dir", str(tmp_path), "--language", "en"]) == 0
+    assert capsys.readouterr().out.count("lesson without a name") == 2
+    inbox = (tmp_path / INBOX_FILE).read_bytes().decode("utf-8", "replace")
+    assert not any(name in inbox for name in ("ANA IRIS", ANA))
+    assert main(["verify", str(tmp_path)]) == 0
+    recorder.open()
+    note(recorder, phone("João", 3, "5JJJJJ", 4))
+    recorder.close()
+    assert "Íris" not in sidecar.read_text("utf-8")
+
+
+def test_a_name_that_only_a_lesson_has_is_found(tmp_path, capsys):
+    recorder = Recorder(tmp_path)
+    recorder.open()
+    note(recorder, start_of("Aula com Zé"), phone("João", 0, "5JJJJJ"))
+    recorder.close()
+    assert forget(tmp_path, "--name", "Zé", "--yes") == 0
+    assert "the name in the names of 1 lessons" in capsys.readouterr().out
+    assert forget(tmp_path, "--name", "Zé", "--yes") == 1
