@@ -16,9 +16,9 @@ from csv_recorder.offline.lessons import parts_of
 from csv_recorder.offline.recordings import Recording, find
 from csv_recorder.offline.report.texts import UNKNOWN, Words, local, printable
 from csv_recorder.offline.snapshot import snapshot
-from csv_recorder.offline.students import Stay, who_is_who
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import INBOX_FILE
+from neuroone.contract.students import Stay, who_is_who
 from neuroone.contract.topics import ALL
 
 SIDECAR_USED: Final = ("source", "name", "code", "start", "end", "status", "lessons")

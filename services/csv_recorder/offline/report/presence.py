@@ -16,7 +16,7 @@ from csv_recorder.offline.report import session_figures
 from csv_recorder.offline.report.attendance import Piece, time_us
 from csv_recorder.offline.report.session_figures import SessionFigures
 from csv_recorder.offline.report.texts import BY_DAY, BY_LESSON
-from csv_recorder.offline.students import Stay, name_key, who_is_who
+from neuroone.contract.students import Stay, name_key, who_is_who
 
 
 class ClassKey(NamedTuple):

@@ -8,8 +8,8 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Recorder
-from csv_recorder.offline.students import OVERLAP_MAX_S, Stay, who_is_who
 from neuroone.contract.files import INBOX_FILE
+from neuroone.contract.students import OVERLAP_MAX_S, Stay, who_is_who
 from tests.unit.csv_recorder.live.test_lessons import about, at, phone, start, stop
 from tests.unit.csv_recorder.live.test_sessions import record
 
