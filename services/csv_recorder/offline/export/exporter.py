@@ -1,7 +1,6 @@
 """Exports recordings for other programs: tables here, EDF+ and BIDS in their own modules. Changes no recording."""
 
 import itertools
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,8 @@ from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, wr
 from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import EVENTS, RAW, READINGS
+from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS
 from neuroone.contract.topics import id_from_text
-
-_PORTUGUESE: Final = Path(__file__).with_name("columns.pt-BR.json")
 
 
 class Exporter:
@@ -83,7 +81,6 @@ def xlsx(recording: Recording, out: Path, label: str) -> list[Path]:
 def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write CSV that a Portuguese spreadsheet program opens by a double click: semicolon, decimal comma, BOM."""
     files = []
-    columns = json.loads(_PORTUGUESE.read_text(encoding="utf-8"))
     readings = _readings(recording)
     readings["doubt"] = readings["doubt"].map({str(each): each.words("pt-BR").word for each in Doubt})
     for ending, frame in (("", readings), ("_eventos", _events(recording))):
@@ -93,7 +90,7 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
             part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
             file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
             times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
-            part.assign(time=times).rename(columns=columns).to_csv(
+            part.assign(time=times).rename(columns=PORTUGUESE_COLUMNS).to_csv(
                 file, sep=";", decimal=",", encoding="utf-8-sig", index=False, lineterminator="\r\n"
             )
             files.append(file)

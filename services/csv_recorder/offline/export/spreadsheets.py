@@ -1,15 +1,13 @@
 """Writes tables for spreadsheet programs, which run a text as a formula if it begins like one."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of a formula; an apostrophe before them makes it text (OWASP, CSV injection)."""
-_NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+from neuroone.contract import spreadsheets
+
 SHEET_ROWS_MAX: Final = 1_048_576
 """The limit of the xlsx format, with the header."""
 
@@ -50,7 +48,4 @@ def is_text(column: "pd.Series[Any]") -> bool:
 
 
 def _guarded(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    text = _NOT_IN_XML.sub("�", cell)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return spreadsheets.guarded(cell) if isinstance(cell, str) else cell
