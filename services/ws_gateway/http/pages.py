@@ -5,18 +5,21 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta, timezone, tzinfo
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
+from zoneinfo import ZoneInfo
 
 from websockets.http11 import Request, Response
 
 from ws_gateway.access import Grant
-from ws_gateway.http import responses
+from ws_gateway.http import brazilian_csv, responses
 from ws_gateway.http.conditions import Version
+from ws_gateway.http.formats import Busy, Chosen, Format, Made, make
 from ws_gateway.http.pieces import of_file
-from ws_gateway.http.recordings import Recordings, wanted
+from ws_gateway.http.recordings import Recordings, utc_offset_min, wanted
 from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import StreamedResponse
 
@@ -86,18 +89,28 @@ class Downloads:
         path, _, query = request.path.partition("#")[0].partition("?")
         if self._recordings is None:
             return responses.of_text(HTTPStatus.NOT_FOUND, "Recordings are not available here.\n")
+        asked = {key: values[-1] for key, values in parse_qs(query).items()}
         try:
             match unquote(path, errors="strict").split("/")[2:]:
                 case []:
                     return self._list(self._recordings, query)
+                case ["files", name] if asked.get("format") == Format.CSV_PTBR:
+                    pieces = brazilian_csv.of_student_file(self._recordings.file_path(name))
+                    return _made(Made("text/csv; charset=utf-8", name, pieces))
                 case ["files", name]:
                     return _file(request, name, *self._recordings.file(name))
+                case ["lessons", key]:
+                    return _made(make(_chosen(self._recordings, key, asked)))
                 case ["sessions", date, name] if name.endswith(".zip"):
-                    pieces = self._recordings.session(date, name[:-4])
-                    more = {**_saved_as(f"{date}_{name}"), "Accept-Ranges": "none"}  # it is packed while it is sent
-                    return responses.of_pieces("application/zip", pieces, more=more)
+                    return _made(Made("application/zip", f"{date}_{name}", self._recordings.session(date, name[:-4])))
         except (KeyError, UnicodeDecodeError):
             pass
+        except ValueError as error:
+            return responses.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        except Busy:
+            later = {"Retry-After": "10"}
+            text = "Another workbook or report is being made: try again.\n"
+            return responses.of_text(HTTPStatus.SERVICE_UNAVAILABLE, text, later)
         except OSError as error:
             return responses.of_text(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
         return responses.of_text(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
@@ -128,6 +141,28 @@ def _file(request: Request, name: str, version: Version, opened: BinaryIO) -> Re
     if not isinstance(response, StreamedResponse):
         opened.close()
     return response
+
+
+def _chosen(recordings: Recordings, key: str, asked: Mapping[str, str]) -> Chosen:
+    """Read what of a lesson is asked for. Raises KeyError, and ValueError with a sentence."""
+    offset_min = utc_offset_min(asked)
+    lesson, students = recordings.of_lesson(key, asked.get("student", ""), offset_min)
+    name = asked.get("tz", "UTC")
+    try:
+        zone: tzinfo = ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # a system without the names of zones, or no such name
+        zone, name = timezone(timedelta(minutes=offset_min)), "UTC"
+    title = " ".join([lesson.day, lesson.name or "", *(students if asked.get("student") else ())])
+    language = "pt-BR" if asked.get("language", "").startswith("pt") else "en"
+    wanted = asked.get("format", Format.STORED)
+    if wanted not in list(Format):
+        raise ValueError(f"format must be one of {', '.join(Format)}.")
+    return Chosen(" ".join(title.split()), students, Format(wanted), zone, name, language)
+
+
+def _made(made: Made) -> Response:
+    more = {**_saved_as(made.name), "Accept-Ranges": "none"}  # it is made while it is sent
+    return responses.of_pieces(made.kind, made.pieces, more=more)
 
 
 def _saved_as(name: str) -> dict[str, str]:

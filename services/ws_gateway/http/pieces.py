@@ -2,10 +2,11 @@
 
 import io
 import os
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 PIECE_BYTES: Final = 64 * 1024
 """What is held in memory of a download."""
@@ -25,29 +26,36 @@ def of_file(opened: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
             yield piece
 
 
-def of_zip(files: Mapping[str, Path]) -> Iterator[bytes]:
+Content: TypeAlias = Path | Iterator[bytes]
+"""What is packed as one file: a file, or pieces that are made meanwhile."""
+
+
+def of_zip(contents: Mapping[str, Content]) -> Iterator[bytes]:
     """Pack files, by their names in the ZIP, each as it is at the start, although the recorder adds to it meanwhile.
 
     A file that is another one when its turn comes, as a sidecar that was written again, is packed as it is then. Raises
     OSError.
     """
     pipe = _Pipe()
-    before = {name: file.stat() for name, file in files.items()}
+    before = {name: content.stat() for name, content in contents.items() if isinstance(content, Path)}
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, file in files.items():
-            with file.open("rb") as source:
+        for name, content in contents.items():
+            member = zipfile.ZipInfo(name, time.localtime()[:6])
+            if isinstance(content, Path):
+                source = content.open("rb")
                 now = os.fstat(source.fileno())
                 size_bytes = (before[name] if os.path.samestat(before[name], now) else now).st_size
                 # A board without a battery for its clock starts in 1970, ten years before the times of a ZIP.
-                member = zipfile.ZipInfo.from_file(file, name, strict_timestamps=False)
+                member = zipfile.ZipInfo.from_file(content, name, strict_timestamps=False)
                 member.file_size = size_bytes
-                member.compress_type = zipfile.ZIP_DEFLATED
-                member._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined] # noqa: SLF001 (public from 3.13)
-                with archive.open(member, "w") as target:
-                    for piece in of_file(source, 0, size_bytes):
-                        target.write(piece)
-                        if content := pipe.pop():
-                            yield content
+                content = of_file(source, 0, size_bytes)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined] # noqa: SLF001 (public from 3.13)
+            with archive.open(member, "w") as target:
+                for piece in content:
+                    target.write(piece)
+                    if packed := pipe.pop():
+                        yield packed
     yield pipe.pop()
 
 

@@ -12,14 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from os import DirEntry
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import parse_qs
 
-from neuroone.contract.files import CLOSED, INDEX, PART, READINGS, SESSIONS, SIDECAR, search_key
+from neuroone.contract.files import (
+    CLOSED,
+    INDEX,
+    PART,
+    READINGS,
+    SESSIONS,
+    SIDECAR,
+    safe_stem,
+    search_key,
+    time_text,
+)
 from ws_gateway.http import pieces
 from ws_gateway.http.conditions import Version
+from ws_gateway.http.formats import available
+from ws_gateway.http.recorded_lessons import Lesson, Student
 from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, scanned
 
 PAGE: Final = 50
@@ -43,6 +56,14 @@ _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "
 T = TypeVar("T")
 
 
+class By(StrEnum):
+    """What a list has a row for."""
+
+    SESSION = "session"
+    LESSON = "lesson"
+    STUDENT = "student"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a client wants to see of the list: words, pages from 1, and how far its clock is ahead of UTC."""
@@ -51,22 +72,36 @@ class Wanted:
     page: int = 1
     files_page: int = 1
     utc_offset_min: int = 0
+    by: By = By.SESSION
+    lesson: str = ""
 
 
 def wanted(query_string: str) -> Wanted | None:
     """Read what a client wants; None if it asks for no page. Raises ValueError with a sentence."""
     given = {key: values[-1] for key, values in parse_qs(query_string).items()}
-    if given.keys().isdisjoint({"q", "page", "files_page"}):
+    if given.keys().isdisjoint({"q", "page", "files_page", "by", "lesson"}):
         return None
-    numbers = {}
-    for key, default in (("page", "1"), ("files_page", "1"), ("utc_offset_min", "0")):
-        text = given.get(key, default)
-        if not _WHOLE.fullmatch(text):
-            raise ValueError(f"{key} must be a whole number.")
-        numbers[key] = int(text)
-    if abs(numbers["utc_offset_min"]) > UTC_OFFSET_MAX_MIN:
+    numbers = {key: _number(given, key, default) for key, default in (("page", 1), ("files_page", 1))}
+    if given.get("by", By.SESSION) not in list(By):
+        raise ValueError(f"by must be one of {', '.join(By)}.")
+    by = By(given.get("by", By.STUDENT if "lesson" in given else By.SESSION))
+    query = given.get("q", "")[:QUERY_MAX_CHARS].strip()
+    return Wanted(query, **numbers, utc_offset_min=utc_offset_min(given), by=by, lesson=given.get("lesson", ""))
+
+
+def utc_offset_min(given: Mapping[str, str]) -> int:
+    """Read how far a client's clock is ahead of UTC. Raises ValueError with a sentence."""
+    offset_min = _number(given, "utc_offset_min", 0)
+    if abs(offset_min) > UTC_OFFSET_MAX_MIN:
         raise ValueError(f"utc_offset_min must be from -{UTC_OFFSET_MAX_MIN} to {UTC_OFFSET_MAX_MIN}.")
-    return Wanted(given.get("q", "")[:QUERY_MAX_CHARS].strip(), **numbers)
+    return offset_min
+
+
+def _number(given: Mapping[str, str], key: str, default: int) -> int:
+    text = given.get(key, str(default))
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{key} must be a whole number.")
+    return int(text)
 
 
 class Recordings:
@@ -90,7 +125,78 @@ class Recordings:
         )
 
     def page(self, wanted: Wanted) -> bytes:
-        """List as JSON one page of the sessions that are looked for, newest first, and one of the students' files."""
+        """List as JSON one page of what is looked for, the newest first: lessons, students in them, or sessions."""
+        match wanted.by:
+            case By.LESSON:
+                return self._lessons(wanted)
+            case By.STUDENT:
+                return self._students(wanted)
+        return self._sessions(wanted)
+
+    def of_lesson(self, key: str, student: str, offset_min: int) -> tuple[Lesson, dict[str, list[Path]]]:
+        """Return a lesson, and the folders of each student in it, or of one, by a name for files.
+
+        Raises KeyError for one that is not listed.
+        """
+        lesson = {each.key: each for each in self._index.lessons(offset_min)}[key]
+        chosen = [each for each in lesson.students if student in ("", each.key)]
+        folders: dict[str, list[Path]] = {}
+        for each in chosen:
+            stem = safe_stem(f"{each.name} ({each.apart})" if each.apart else each.name)
+            folders.setdefault(stem, []).extend(self._folder / SESSIONS / folder for folder in each.folders)
+        if not folders:
+            raise KeyError(student)
+        return lesson, folders
+
+    def _lessons(self, wanted: Wanted) -> bytes:
+        lessons = self._index.lessons(wanted.utc_offset_min)
+        if wanted.query:
+            found = set(self._index.search(wanted.query, wanted.utc_offset_min))
+            lessons = [each for each in lessons if not found.isdisjoint(each.sessions)]
+        page, of_page, pages = _cut(lessons, wanted.page)
+        listed = [_lesson(each) | {"students": len(each.students)} for each in of_page]
+        return _json({"lessons": listed, "page": page, "pages": pages, "total": len(lessons), "formats": available()})
+
+    def _students(self, wanted: Wanted) -> bytes:
+        lessons = self._index.lessons(wanted.utc_offset_min)
+        if wanted.lesson:
+            lessons = [each for each in lessons if each.key == wanted.lesson]
+        found = set(self._index.search(wanted.query, wanted.utc_offset_min)) if wanted.query else None
+        rows = [
+            (lesson, student)
+            for lesson in lessons
+            for student in lesson.students
+            if found is None or not found.isdisjoint(student.folders)
+        ]
+        page, of_page, pages = _cut(rows, wanted.page)
+        listed = [self._student(*each) for each in of_page]
+        return _json({"students": listed, "page": page, "pages": pages, "total": len(rows), "formats": available()})
+
+    def _student(self, lesson: Lesson, student: Student) -> dict[str, Any]:
+        sessions = [self._session(folder) for folder in student.folders]
+        abouts = [lesson.sessions[folder] for folder in student.folders]
+        counts = [each["counts"] if isinstance(each["counts"], dict) else {} for each in sessions]
+        numbers = {
+            key: [each[key] for each in counts if isinstance(each.get(key), int)] for key in ("readings", "missing")
+        }
+        starts = [each.start for each in abouts if each.start]
+        ends = [each.end for each in abouts if each.end]
+        return {
+            "lesson": _lesson(lesson),
+            "key": student.key,
+            "name": student.name,
+            "apart": student.apart,
+            "codes": list(dict.fromkeys(each.code for each in abouts)),
+            "start": _time(min(starts, default=None)),
+            "end": _time(max(ends)) if len(ends) == len(abouts) else None,
+            "is_open": any(each["status"] not in (None, CLOSED) for each in sessions),
+            "counts": {key: sum(each) for key, each in numbers.items() if each},
+            "sessions": list(student.folders),
+            "bytes": sum(each["bytes"] for each in sessions),
+        }
+
+    def _sessions(self, wanted: Wanted) -> bytes:
+        """List one page of the sessions, and one of the students' files."""
         if wanted.query:
             sessions = self._index.search(wanted.query, wanted.utc_offset_min)
         else:
@@ -114,9 +220,13 @@ class Recordings:
             }
         )
 
+    def file_path(self, name: str) -> Path:
+        """Return the path of a student's file. Raises KeyError for one that is not listed."""
+        return Path(self._files()[name].path)
+
     def file(self, name: str) -> tuple[Version, BinaryIO]:
         """Open a student's file, and say what it is now. Raises KeyError for one that is not listed, OSError."""
-        opened = Path(self._files()[name].path).open("rb")
+        opened = self.file_path(name).open("rb")
         now = os.fstat(opened.fileno())
         etag = f'"{now.st_size:x}-{now.st_mtime_ns:x}-{now.st_ino:x}"'
         return Version(etag, now.st_size, now.st_mtime, time.time()), opened
@@ -158,6 +268,17 @@ def _cut(found: Sequence[T], page: int) -> tuple[int, Sequence[T], int]:
     pages = max(1, -(-len(found) // PAGE))
     page = min(max(1, page), pages)
     return page, found[(page - 1) * PAGE : page * PAGE], pages
+
+
+def _lesson(lesson: Lesson) -> dict[str, Any]:
+    return {
+        **{"key": lesson.key, "name": lesson.name, "group": lesson.group, "day": lesson.day},
+        **{"began": _time(lesson.began), "ended": _time(lesson.ended), "start": _time(lesson.start)},
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time_text(time)
 
 
 def _json(listed: Mapping[str, Any]) -> bytes:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from neuroone.contract.files import CLOSED, SESSIONS, SIDECAR, search_key
+from ws_gateway.http.recorded_lessons import About, Lesson, about, lessons_of
 
 SIDECAR_MAX_BYTES: Final = 256 * 1024
 """A sidecar has 5 kB; a longer file is not read as one."""
@@ -52,11 +53,11 @@ class _Day:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a session: which file its sidecar was, its text, and its start."""
+    """What is known of a session: which file its sidecar was, its text, and what a list needs of it."""
 
     state: tuple[int, ...]
     text: str
-    start: datetime | None
+    about: About
 
 
 class SessionIndex:
@@ -73,6 +74,9 @@ class SessionIndex:
         self._listing = threading.Lock()
         self._reading = threading.Lock()
         self._is_begun = False
+        self._changes = 0
+        """Raised when more or something else is known."""
+        self._lessons: tuple[tuple[int, int], list[Lesson]] = ((-1, 0), [])
 
     def folders(self) -> list[str]:
         """Return the folders of all sessions as DATE/NAME, the newest first."""
@@ -113,6 +117,19 @@ class SessionIndex:
             found = [each for each in found if each in with_word]
         return found
 
+    def lessons(self, utc_offset_min: int) -> list[Lesson]:
+        """Return all lessons, the newest first; days are those of a clock that is ahead of UTC by so much."""
+        found = self.folders()
+        self._refresh(found)
+        state = (self._changes, utc_offset_min)
+        before, lessons = self._lessons
+        if before != state:
+            known = self._known.copy()
+            sessions = {each: known[each].about for each in found if each in known}
+            lessons = lessons_of(sessions, utc_offset_min, lessons)
+            self._lessons = (state, lessons)
+        return lessons
+
     def _day(self, path: Path, before: _Day | None) -> _Day:
         try:
             changed_ns = path.stat().st_mtime_ns
@@ -137,6 +154,7 @@ class SessionIndex:
                 for gone in self._known.keys() - set(newest):
                     del self._known[gone]
                     self._open.discard(gone)
+                    self._changes += 1
 
     def _look_at(self, folder: str) -> None:
         path = f"{self._folder}/{folder}/{SIDECAR}"
@@ -148,10 +166,13 @@ class SessionIndex:
         if known is not None and known.state == state and folder not in self._open:
             return
         sidecar = read_sidecar(Path(path)) if state else {}
-        fields = (sidecar.get(key) for key in _SEARCHED)
+        its = about(sidecar, folder)
+        fields = [sidecar.get(key) for key in _SEARCHED] + [each.name for each in its.lessons]
         texts = [each[:FIELD_MAX_CHARS] for each in fields if isinstance(each, str)]
-        text = search_key("\n".join(texts or [folder.partition("/")[2]]))
-        self._known[folder] = _Known(state, text, _time(sidecar.get("start")))
+        text = search_key("\n".join(dict.fromkeys(texts) or [folder.partition("/")[2]]))
+        if known is None or (known.text, known.about) != (text, its):
+            self._changes += 1
+        self._known[folder] = _Known(state, text, its)
         if sidecar.get("status") == CLOSED and state[0] / 1e9 < self._now_s() - SETTLED_S:
             self._open.discard(folder)
         else:
@@ -197,16 +218,8 @@ def _is_of(at: date | None, dates: Iterable[_Date]) -> bool:
 
 def _day_of(folder: str, known: _Known | None, offset: timedelta) -> date | None:
     try:
-        if known is not None and known.start is not None:
-            return (known.start + offset).date()
+        if known is not None and known.about.start is not None:
+            return (known.about.start + offset).date()
         return date.fromisoformat(folder.partition("/")[0])
     except (ValueError, OverflowError):
         return None
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return found if found is None or found.tzinfo is not None else found.replace(tzinfo=UTC)
