@@ -39,6 +39,8 @@ ALARM_MS = 20_000
 """An alarm comes after 10 s, on a busy machine a little later."""
 SORT_MS = 15_000
 """Cards change places every 5 s."""
+CURVE_MS = 30_000
+"""The class's curve has a point every 10 s."""
 MEAN_MS = 40_000
 """What is not valid any more leaves the mean after 30 s."""
 VIEWPORTS = {"phone": (390, 844), "tablet": (1024, 768), "projector": (1920, 1080)}
@@ -126,12 +128,12 @@ def faults_of(page: Page) -> list[str]:
 
 
 def test_the_class_appears(page, school):
-    """Every student has a card, by name, with numbers, zone, contact and age; the recorder says what it has."""
+    """Every student has a tile, by name, with two numbers and the contact; the recorder says that it records."""
     assert names(page) == [student.name for student in school.room.students]
     first = card(page, school.room.students[0])
     expect(first).to_contain_text("Bom contato")
-    expect(first).to_contain_text("agora")
-    expect(first.locator(".row").first).to_have_text(re.compile("Atenção60elevada"))
+    expect(first.locator(".row").first).to_have_text("Atenção60")
+    expect(first.locator(".trouble")).to_have_text("")
     expect(page.locator("#connected")).to_have_text("30 / 30")
     expect(page.locator("#good")).to_have_text("30 / 30")
     expect(page.locator("#mean-attention")).to_have_text("60")
@@ -167,7 +169,7 @@ def test_search_sort_and_filter(page, school):
 
 
 def test_trouble_is_seen_and_goes_away(page, school):
-    """Poor contact greys at once, silence dims after 3 s; 10 s are an alarm, to be seen to, until it is over."""
+    """Poor contact greys at once, silence dims after 3 s; 10 s are an alert, to be seen to, until it is over."""
     off, frozen, silent, zeros, gone, unsaid = school.room.students[10:16]
     off.poor_signal, off.attention, off.meditation = 200, 0, 0
     frozen.poor_signal = 26
@@ -177,8 +179,8 @@ def test_trouble_is_seen_and_goes_away(page, school):
     try:
         expect(card(page, off)).to_contain_text("Fora da pele")
         expect(card(page, off).locator(".value").first).to_have_text("--")
-        expect(card(page, frozen)).to_have_attribute("data-held", "")
-        expect(card(page, frozen)).to_contain_text("parada")
+        expect(card(page, frozen)).to_have_attribute("data-doubtful", "")
+        expect(card(page, frozen).locator(".trouble")).to_have_text("Ajustar sensor")
         expect(card(page, zeros).locator(".value").first).to_have_text("--")
         expect(card(page, unsaid)).to_contain_text("Sem qualidade de sinal")
         expect(card(page, gone)).to_have_attribute("data-presence", "offline")
@@ -188,13 +190,18 @@ def test_trouble_is_seen_and_goes_away(page, school):
         expect(card(page, silent)).to_have_attribute("data-presence", "offline", timeout=ALARM_MS)
         expect(page.locator("#alarms li")).to_have_count(5, timeout=ALARM_MS)
         alarms = page.locator("#alarms")
-        for student, words in ((off, "sem bom contato"), (silent, "sem dados"), (zeros, "só envia zeros")):
-            expect(alarms).to_contain_text(f"{student.name}: {words}")
+        expect(alarms.locator("summary")).to_have_text("5 avisos")
+        place = page.locator("#cards").bounding_box()
+        alarms.locator("summary").click()
+        assert page.locator("#cards").bounding_box() == place, "the drawer moves nothing"
+        for student, words in ((off, "mau contato"), (silent, "sem dados"), (zeros, "só zeros")):
+            expect(alarms.get_by_role("button", name=f"Ciente: {student.name}: {words}")).to_be_visible()
         alarms.get_by_role("button", name=f"Ciente: {off.name}").click()
         expect(page.locator("#alarms li")).to_have_count(4)
         page.click("#acknowledge-all")
         expect(alarms).to_be_hidden()
         expect(page.locator("#mean-attention-of")).to_contain_text("média de 24 de 28", timeout=MEAN_MS)
+        page.locator("#mean summary").click()
         page.check("#with-unknown")
         expect(page.locator("#mean-attention-of")).to_contain_text("média de 25 de 28")
     finally:
@@ -223,7 +230,7 @@ def test_start_mark_and_stop_land_in_the_recording(page, school, browser):
     with opened(browser, school.url) as late:
         expect(late.locator("#session")).to_have_text("Aula de ciências")
     page.click("#stop")
-    expect(page.locator("#session")).to_have_text("nenhuma em andamento")
+    expect(page.locator("#session")).to_have_text("nenhuma aula")
     expected = [
         ("session_start", "Aula de ciências"),
         ("marker", 'olhos fechados, "agora"'),
@@ -248,20 +255,24 @@ def test_downloads_equal_the_files(page, school):
         expect(card(page, student)).to_have_attribute("data-presence", "offline")
         file = next(school.folder.glob("Aluno*21*.csv"))
         page.click("nav [data-view=recordings]")
+        page.click("[data-by=files]")
+        page.select_option("#format", "stored")
         expect(page.locator("#files tbody tr")).to_have_count(STUDENTS)
         row = page.locator("#files tbody tr").filter(has_text=file.name)
         with page.expect_download() as download:
             row.get_by_role("button").click()
         assert Path(download.value.path()).read_bytes() == file.read_bytes()
         assert download.value.suggested_filename == file.name
-        row = page.locator("#sessions tbody tr").filter(has_text="Aluno 21").first
+        page.click("[data-by=students]")
+        row = page.locator("#students tbody tr").filter(has_text="Aluno 21").first
         with page.expect_download() as download:
             row.get_by_role("button").click()
         packed = zipfile.ZipFile(BytesIO(Path(download.value.path()).read_bytes()))
-        folder = next(school.folder.glob(f"sessions/*/{packed.namelist()[0].split('/')[0]}"))
-        assert {"readings.csv", "events.csv", "session.json"} <= {name.split("/")[1] for name in packed.namelist()}
+        assert {"readings.csv", "events.csv", "session.json"} <= {name.split("/")[2] for name in packed.namelist()}
         for name in packed.namelist():
-            assert packed.read(name) == (folder.parent / name).read_bytes()
+            _, folder, member = name.split("/")
+            date, _, session = folder.partition("_")
+            assert packed.read(name) == (school.folder / "sessions" / date / session / member).read_bytes()
     finally:
         student.is_gone = False
 
@@ -313,6 +324,8 @@ def test_the_token(school, browser, tmp_path):
             page.reload()
             expect(page.locator(".card")).to_have_count(STUDENTS)
             page.click("nav [data-view=recordings]")
+            page.click("[data-by=files]")
+            page.select_option("#format", "stored")
             with page.expect_download() as download:
                 page.locator("#files tbody button").first.click()
             assert Path(download.value.path()).read_bytes().startswith(b"Att,Med,")
@@ -326,17 +339,19 @@ def test_the_token(school, browser, tmp_path):
 def test_language_and_theme(page):
     """Both languages and all themes, at once and after a reload; the document says its language."""
     expect(page.locator("html")).to_have_attribute("lang", "pt-BR")
+    page.click("#menu summary")
     page.select_option("#language", "en")
     expect(page.locator("html")).to_have_attribute("lang", "en")
     expect(page.locator(".card").first).to_contain_text("Good contact")
-    expect(page.locator("#start")).to_have_text("Start session")
+    expect(page.locator("#start")).to_have_text("Start lesson")
     expect(page).to_have_title("NeuroOne – class")
     light = page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
     page.select_option("#theme", "dark")
     assert page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor") != light
     page.reload()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    expect(page.locator("#start")).to_have_text("Start session")
+    expect(page.locator("#start")).to_have_text("Start lesson")
+    page.click("#menu summary")
     page.select_option("#theme", "system")
     page.emulate_media(color_scheme="light")
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
@@ -354,7 +369,7 @@ def test_the_keyboard_alone(page, school):
     press("Escape")
     page.fill("#search", "")
     expect(page.locator(".card")).to_have_count(STUDENTS)
-    page.locator("#show").focus()
+    page.locator("#mean summary").focus()
     press("Tab")
     expect(page.locator(".card .open").first).to_be_focused()
     press("ArrowRight")
@@ -379,7 +394,7 @@ def test_the_keyboard_alone(page, school):
     expect(page.locator("#toast")).to_have_text("Registrado.")
     press("2")
     expect(page.locator("#view-recordings")).to_be_visible()
-    expect(page.locator("#files tbody tr").first).to_be_visible()
+    expect(page.locator("#lessons tbody tr").first).to_be_visible()
     press("1")
     press("?")
     expect(page.locator("#help-dialog")).to_be_visible()
@@ -390,19 +405,26 @@ def test_the_keyboard_alone(page, school):
     expect(page.locator("#mark-dialog")).to_be_hidden()
 
 
-def test_projection_hides_names_and_numbers(page, school):
-    """In front of the class neither a name nor a value is in the document, and no student can be opened."""
+def test_the_projection_is_large_and_calm(page, school):
+    """In front of the class neither a name, a value of anybody nor a control is in sight, nor in the document."""
     press = page.keyboard.press
     press("p")
-    expect(page.locator(".card .open").first).to_have_text("Aluno 1")  # the gateway's number, not a name
-    text = page.evaluate("document.body.innerText + document.getElementById('view-class').textContent")
+    expect(page.locator("#projected-connected")).to_have_text("30")
+    expect(page.locator("#projected-good")).to_have_text("30")
+    expect(page.locator("#projected-elapsed")).to_have_text("--")
+    expect(page.locator(".card")).to_have_count(0)
+    text = page.evaluate("document.body.textContent")
     assert not any(str(student.name) in text for student in school.room.students[:9])
-    assert page.locator(".card .value").all_text_contents() == ["", ""] * STUDENTS
-    assert page.locator("#mean-attention").inner_text() == ""
-    expect(page.locator(".card .open").first).to_be_disabled()
+    seen = page.locator("button:visible, select:visible, input:visible, summary:visible, a:visible")
+    expect(page.locator("#leave")).to_have_css("opacity", "0")
+    assert seen.evaluate_all("(all) => all.filter((each) => each.id !== 'leave' && each.id !== 'skip').length") == 0
+    assert page.evaluate("parseFloat(getComputedStyle(document.getElementById('projected-good')).fontSize)") > 100
+    expect(page.locator("#curve")).to_be_hidden()
     press("2")
-    expect(page.locator("#toast")).to_contain_text("modo projeção")
-    press("p")
+    expect(page.locator("#said")).to_contain_text("modo projeção")
+    press("c")
+    expect(page.locator("#curve")).to_be_visible(timeout=CURVE_MS)
+    press("Escape")
     expect(page.locator(".card .open").first).to_have_text("Aluno 01")
 
 
@@ -420,15 +442,18 @@ def test_nothing_serious_for_axe(browser, school, theme, size):
             expect(page.locator('.card[data-presence="stale"], .card[data-presence="offline"]')).to_have_count(1)
             _is_sound(page)
             if size == "tablet":
-                expect(page.locator("#alarms li").first).to_be_visible(timeout=ALARM_MS)
-                _is_sound(page)
+                expect(page.locator("#alarms")).to_be_visible(timeout=ALARM_MS)
+                for drop in ("alarms", "filters", "mean", "menu"):
+                    page.click(f"#{drop} summary")
+                    expect(page.locator(f"#{drop} .panel")).to_be_visible()
+                    _is_sound(page)
             page.locator(".card .open").first.click()
             page.locator("#esense-table summary").click()
             page.locator("#bands-table summary").click()
             expect(page.locator("#bands-chart canvas")).to_be_visible()
             _is_sound(page)
             page.click("nav [data-view=recordings]")
-            expect(page.locator("#files tbody tr").first).to_be_visible()
+            expect(page.locator("#lessons tbody tr").first).to_be_visible()
             _is_sound(page)
             page.click("nav [data-view=class]")
             for key, dialog in (("?", "help"), ("m", "mark"), ("s", "start")):
@@ -473,7 +498,8 @@ def test_hostile_names(school, browser):
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.keyboard.press("Escape")
         page.keyboard.press("2")
-        expect(page.locator("#files tbody tr").first).to_be_visible()
+        page.click("[data-by=students]")
+        expect(page.locator("#students tbody tr").first).to_be_visible()
         assert page.locator("img").count() == 0
         expect(page).to_have_title("NeuroOne – turma")
 
@@ -579,6 +605,7 @@ def test_the_client_keeps_readings_over_a_reload(school, browser):
 
 def test_the_words_are_complete(page):
     """No key of a word is shown in place of the word, in any language."""
+    page.click("#menu summary")
     for language in ("pt-BR", "en"):
         page.select_option("#language", language)
         shown = page.evaluate("document.body.textContent")

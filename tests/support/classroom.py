@@ -14,12 +14,16 @@ from websockets.typing import Subprotocol
 from neuroone.contract.messages import BANDS
 
 START_TIMEOUT_S = 20.0
+OLD_KEYS = "Att Med Delta Theta LowAlpha HighAlpha LowBeta HighBeta LowGamma MiddleGamma".split()
 POLL_S = 0.05
 
 
 @dataclass
 class SimulatedStudent:
-    """What one student sends; a test may change it at any time. A silent student stays connected and sends nothing."""
+    """What one student sends; a test may change it at any time. A silent student stays connected and sends nothing.
+
+    An old one has the production phone app: the first dialect, without signal quality.
+    """
 
     name: str | None
     code: str | None = "TURMA-1"
@@ -29,12 +33,18 @@ class SimulatedStudent:
     band: int = 1000
     is_silent: bool = False
     is_gone: bool = False
+    is_old: bool = False
     sent: int = 0
     values: dict[str, int] = field(default_factory=dict)
 
     def reading(self) -> dict[str, Any]:
         """Make the next reading."""
         bands = dict.fromkeys(BANDS, self.band) | self.values
+        if self.band and "delta" not in self.values:
+            bands["delta"] += self.sent % 10  # ten equal numbers for 10 s are taken for a headset that is gone
+        if self.is_old:
+            values = zip(OLD_KEYS, (self.attention, self.meditation, *bands.values()), strict=True)
+            return {"Nome": self.name, "Codigo": self.code, **dict(values)}
         return {
             "type": "reading",
             "seq": self.sent,
@@ -72,9 +82,11 @@ class SimulatedClass:
     async def _attend(self, student: SimulatedStudent) -> None:
         while not self._stop.is_set():
             with contextlib.suppress(OSError, ConnectionClosed):
-                async with connect(self._url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as connection:
+                dialects = None if student.is_old else [Subprotocol("neuroone.v1")]
+                async with connect(self._url, subprotocols=dialects, proxy=None) as connection:
                     hello = {"type": "hello", "role": "student", "name": student.name, "code": student.code}
-                    await connection.send(json.dumps(hello, ensure_ascii=False))
+                    if not student.is_old:
+                        await connection.send(json.dumps(hello, ensure_ascii=False))
                     student.sent = 0
                     await self._send(student, connection)
             await asyncio.sleep(POLL_S)
@@ -89,7 +101,7 @@ class SimulatedClass:
             while not (self._stop.is_set() or student.is_gone):
                 if not student.is_silent and clock() >= due_s:
                     due_s = clock() + self._period_s
-                    await connection.send(json.dumps(student.reading()))
+                    await connection.send(json.dumps(student.reading(), ensure_ascii=False))
                     student.sent += 1
                     if student.sent == 1:
                         self._ready.release()

@@ -34,7 +34,7 @@ def test_both_languages_have_the_same_commands() -> None:
 def test_the_buttons_it_names_are_on_the_page(lesson: str, language: str) -> None:
     page = json.loads((ROOT / f"services/ws_gateway/page/{language}.json").read_text(encoding="utf-8"))
     buttons = re.findall(r"\*\*(.+?)\*\*", (ROOT / lesson).read_text(encoding="utf-8"))
-    assert buttons == [page["session.start"], page["marker"], page["session.stop"]]
+    assert buttons == [page["lesson.start"], page["marker"], page["lesson.stop"]]
 
 
 def sent_by(name: str) -> Callable[[Topic, Reading], bool]:

@@ -1,5 +1,6 @@
-/** How a student, or one of its values, is written: in the list and on the student's own page alike. */
+/** How a student, or one of its values, is written: on the tiles, in the alerts and on the student's own page alike. */
 import { zoneOf } from "./classroom.js";
+import { wordsOf } from "./doubt.js";
 import { t, tame } from "./words.js";
 
 /** Set a text, if it is another one: a document that does not change costs nothing. */
@@ -14,22 +15,51 @@ export function mark(element, name, value) {
   else element.setAttribute(name, value);
 }
 
-/** Who this is. With `hidden`, in front of the class, only the seat or a number. */
-export function labelOf(student, hidden) {
-  if (hidden) return student.seat ? t("label.seat", { seat: tame(student.seat) }) : t("label.number", { n: student.id ?? "?" });
+/** Who this is. */
+export function labelOf(student) {
   return student.name === null ? t("label.nameless", { n: student.id ?? tame(student.source) }) : tame(student.name);
+}
+
+/** What tells a student apart from others of the same name, and the seat; empty where neither is needed. */
+export function codeOf(student) {
+  return [tame(student.seat), tame(student.apart, 12)].filter((each) => each).join(" · ");
+}
+
+/** The name with what tells it apart. */
+export function fullLabelOf(student) {
+  return student.apart ? `${labelOf(student)} (${tame(student.apart, 12)})` : labelOf(student);
 }
 
 /** The shape and the words for how a headset sits, or that nothing is heard of it. */
 export function badgeOf(student, now_s) {
   const presence = student.presence(now_s);
   if (student.reading === null || presence === "offline") return { shape: "offline", words: t(`presence.${presence}`) };
+  if (presence === "stale") return { shape: "stale", words: t("presence.stale") };
+  if (student.isDoubtful && !isLoose(student)) return { shape: "doubt", words: doubtOf(student.doubt).word };
   return { shape: student.contact, words: t(`contact.${student.contact}`) };
 }
 
 export function showBadge(element, { shape, words }) {
   mark(element, "data-shape", shape);
   write(element.lastElementChild, words);
+}
+
+/** What is wrong with this student's values at this moment, in a few words; empty where nothing is. */
+export function troubleOf(student, now_s) {
+  const presence = student.presence(now_s);
+  if (presence !== "online") return `${t(`presence.${presence}`)}, ${ageOf(student, now_s)}`;
+  if (isLoose(student)) return t(`contact.${student.contact}`);
+  return student.isDoubtful ? doubtOf(student.doubt).word : "";
+}
+
+/** The `word` for a doubt, and the `sentence` that says why and what to do. */
+export function doubtOf(doubt) {
+  return wordsOf(doubt, document.documentElement.lang);
+}
+
+/** Whether the headset says that it does not sit well. */
+function isLoose({ contact }) {
+  return contact !== "good" && contact !== "unknown";
 }
 
 /** How old the last value is. */
@@ -45,12 +75,7 @@ export function esense(value) {
   return value ? String(value) : "--";
 }
 
-/** The zone of an eSense; while the contact is poor the headset repeats an old value, and that is said instead. */
+/** The zone of an eSense, or why it means nothing. */
 export function zone(student, value) {
-  return value && isHeld(student) ? t("zone.held") : t(`zone.${zoneOf(value)}`);
-}
-
-/** Whether the headset repeats its last eSense. */
-export function isHeld(student) {
-  return (student.reading?.poor_signal ?? 0) > 0;
+  return value && student.isDoubtful ? doubtOf(student.doubt).word : t(`zone.${zoneOf(value)}`);
 }

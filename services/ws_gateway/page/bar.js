@@ -1,88 +1,124 @@
-/** The bars above the cards: the session, the recorder, who is there, and the mean of the class. */
+/** The line above the tiles and the lesson in the header: who is there, the recorder, and the figures of the class. */
 import { write } from "./badges.js";
-import { classMean, zoneOf } from "./classroom.js";
+import { classMean, EVERYBODY, VALID_MIN, zoneOf } from "./classroom.js";
 import { duration, number, t, tame } from "./words.js";
 
 /** The recorder marks what it has at least once a second while readings come. */
 const MARKS_WITHIN_S = 10;
+/** Where the choice is kept: a school may have several servers behind one name. */
+const COUNTED = `neuroone.with_unknown ${new URL(".", location.href).pathname}`;
 
 const at = (id) => document.getElementById(id);
 
 export class Bar {
   #room;
+  #only;
   #groups = "";
-  /** In front of the class: no numbers of the class either. */
-  hidden = false;
 
-  constructor(room) {
+  /** `only` is the code of the one class that this page was opened for. */
+  constructor(room, only) {
     this.#room = room;
+    this.#only = only;
+    at("with-unknown").addEventListener("change", ({ target }) => localStorage.setItem(COUNTED, target.checked ? "on" : "off"));
   }
 
-  /** Show the sums of these students; returns `{ connected, good }`. */
-  show(students, { now_s, link, group, with_unknown }) {
+  /** Whether those who send no signal quality count: as it was chosen, or where nobody sends any. */
+  withUnknown(present) {
+    const chosen = localStorage.getItem(COUNTED);
+    const counts = chosen === null ? present.every(({ contact }) => contact === "unknown") : chosen === "on";
+    at("with-unknown").checked = counts;
+    return counts;
+  }
+
+  /** Show and return the sums of these students. */
+  show(students, { now_s, link, group }) {
     const present = students.filter((student) => student.presence(now_s) !== "offline");
-    const good = present.filter((student) => student.contact === "good").length;
+    const with_unknown = this.withUnknown(present);
+    const good = present.filter((student) => student.hasContact(with_unknown)).length;
+    const isGuess = with_unknown && present.some(({ contact }) => contact === "unknown");
+    const sums = { connected: present.length, good, isGuess, elapsed: this.#lesson(group) };
     write(at("connected"), `${present.length} / ${students.length}`);
+    write(at("connected-what"), t("bar.connected", { n: students.length }));
     write(at("good"), `${good} / ${present.length}`);
-    this.#session(group);
+    write(at("good-what"), t(isGuess ? "bar.valid" : "bar.good", { n: present.length }));
     this.#recorder(present, link, now_s);
-    for (const what of ["attention", "meditation"]) this.#mean(what, present, with_unknown, now_s);
-    return { connected: present.length, good };
+    for (const what of ["attention", "meditation"]) sums[what] = this.#mean(what, present, with_unknown, now_s);
+    return sums;
   }
 
-  /** The classes to choose from. */
+  /** The classes to choose from; a code that one student alone has is rather that student's than a class's. */
   showGroups(chosen) {
     const groups = [...this.#room.groups()].sort(([one], [other]) => one.localeCompare(other));
-    const key = JSON.stringify([document.documentElement.lang, groups]);
-    if (key === this.#groups) return;
+    const key = JSON.stringify([document.documentElement.lang, groups.map(([group, { code, count }]) => [group, code, count > 1])]);
+    if (key === this.#groups) return chosen;
     this.#groups = key;
-    const options = groups.map(([group, code]) => new Option(code === null ? t("group.none") : tame(code, 30), group));
-    at("group").replaceChildren(new Option(t("group.all"), ""), ...options);
+    const optionOf = ([group, { code }]) => new Option(code === null ? t("group.none") : tame(code, 30), group);
+    if (this.#only !== undefined) {
+      const [its] = groups.filter(([group]) => group !== EVERYBODY);
+      at("group").replaceChildren(new Option(t("group.all"), "*"), new Option(tame(this.#only, 30), its?.[0] ?? ""));
+      at("group").value = its?.[0] ?? "";
+      return at("group").value;
+    }
+    const alone = document.createElement("optgroup");
+    alone.label = t("group.alone");
+    alone.append(...groups.filter(([, { count }]) => count === 1).map(optionOf));
+    at("group").replaceChildren(new Option(t("group.all"), ""), ...groups.filter(([, { count }]) => count !== 1).map(optionOf));
+    if (alone.children.length) at("group").append(alone);
     at("group").value = chosen;
+    return chosen;
   }
 
   /** The codes of the class that is shown, or of all of them. */
   codes(chosen) {
     const groups = this.#room.groups();
-    if (chosen) return [groups.get(chosen) ?? null];
-    return groups.size ? [...groups.values()] : [null];
+    if (chosen) return [groups.get(chosen)?.code ?? null];
+    return groups.size ? [...groups.values()].map(({ code }) => code) : [null];
+  }
+
+  /** Say on the closed filters what they leave. */
+  showFilters({ group, search, show }) {
+    const which = [group ? at("group").selectedOptions[0]?.textContent : "", search, show === "all" ? "" : t(`show.${show}`)];
+    write(at("filtered"), which.filter(Boolean).map((each) => tame(each, 16)).join(" · ") || t("filters"));
   }
 
   repaint() {
     this.#groups = "";
   }
 
-  #session(chosen) {
-    const running = [...this.#room.sessions].filter(([group]) => !chosen || group === chosen);
+  /** Show the lesson that runs; returns for how long. */
+  #lesson(chosen) {
+    const running = [...this.#room.lessonsOf(chosen).values()];
+    at("rec").parentElement.toggleAttribute("data-runs", running.length > 0);
     at("start").hidden = running.length > 0;
     at("stop").hidden = running.length === 0;
-    const names = [...new Set(running.map(([, { name }]) => tame(name) || t("session.unnamed")))];
-    write(at("session"), names.join(", ") || t("session.none"));
-    const since = Math.min(...running.map(([, session]) => session.since));
-    write(at("elapsed"), running.length ? duration((Date.now() - since) / 1000) : "--");
+    const names = [...new Set(running.map(({ name }) => tame(name ?? "", 200) || t("lesson.unnamed")))];
+    write(at("session"), names.join(", ") || t("lesson.none"));
+    const since = Math.min(...running.map((lesson) => lesson.since));
+    const elapsed = running.length ? duration((Date.now() - since) / 1000) : "";
+    write(at("elapsed"), elapsed);
+    return elapsed;
   }
 
   #recorder(present, link, now_s) {
     const marked = now_s - this.#room.recorded_s < MARKS_WITHIN_S;
-    let [shape, words] = ["unknown", t("rec.ready")];
+    let [shape, words, title] = ["unknown", t("rec.ready"), null];
     if (!link.up) words = t("rec.unknown");
-    else if (!link.recorder) [shape, words] = ["off", t("rec.absent")];
+    else if (!link.recorder) [shape, words] = ["poor", t("rec.absent")];
     else if (marked && present.length) {
       const rows = present.reduce((sum, student) => sum + (student.rows ?? 0), 0);
-      [shape, words] = ["rec", t("rec.on", { n: number(rows) })];
+      [shape, words, title] = ["rec", t("rec.on"), t("rec.rows", { n: number(rows) })];
     } else if (present.length) [shape, words] = ["adjusting", t("rec.unconfirmed")];
     at("rec").dataset.shape = shape;
+    at("rec").title = title ?? "";
     write(at("rec").lastElementChild, words);
   }
 
   #mean(what, present, with_unknown, now_s) {
     const { mean, spread, count } = classMean(present, what, with_unknown, now_s);
-    const rest = present.length - count;
-    const values = { n: count, all: present.length, rest, spread: spread === null ? "--" : number(spread) };
-    const words = this.hidden ? t("mean.hidden") : t("mean.of", values);
-    write(at(`mean-${what}`), this.hidden ? "" : mean === null ? "--" : number(mean));
-    write(at(`mean-${what}-of`), mean === null || this.hidden ? words : `${t(`zone.${zoneOf(Math.round(mean))}`)} · ${words}`);
-    const share = this.hidden || mean === null ? 0 : mean;
-    at(`mean-${what}`).parentElement.querySelector(".meter > i").style.width = `${share}%`;
+    const values = { n: count, all: present.length, min: VALID_MIN, spread: spread === null ? "--" : number(spread) };
+    write(at(`mean-${what}`), mean === null ? "--" : number(mean));
+    const words = mean === null ? t("mean.few", values) : `${number(mean)}, ${t(`zone.${zoneOf(Math.round(mean))}`)}: ${t("mean.of", values)}`;
+    write(at(`mean-${what}-of`), words);
+    return mean;
   }
 }

@@ -1,13 +1,16 @@
-/** The list of the class: a card a student, changed only where something changed and only as fast as the eye reads. */
-import { ageOf, badgeOf, esense, isHeld, labelOf, mark, showBadge, write, zone } from "./badges.js";
+/** The class as tiles, one a student, changed only where something changed and only as fast as the eye reads. */
+import { badgeOf, codeOf, doubtOf, esense, labelOf, mark, showBadge, troubleOf, write } from "./badges.js";
+import { fit, formsOf } from "./fit.js";
 import { t } from "./words.js";
 
-/** Cards that are brought up to date in one frame, layout and paint below 20 ms; the rest waits for the next. */
+/** Tiles that are brought up to date in one frame, layout and paint below 20 ms; the rest waits for the next. */
 const CARDS_A_FRAME = 40;
-/** What a card's little chart shows. */
+/** What a tile's little chart shows. */
 const SPARK_S = 60;
 /** Readings so far apart are not joined by a line. */
 const GAP_S = 3;
+/** Space below the last row. */
+const FOOT = 8;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Cards {
@@ -17,8 +20,8 @@ export class Cards {
   #order = [];
   #turn = 0;
   #observer;
-  /** In front of the class: no names, no numbers. */
-  hidden = false;
+  #columns = 1;
+  #fitted = "";
 
   constructor(list, open) {
     this.#list = list;
@@ -33,10 +36,11 @@ export class Cards {
     }, { rootMargin: "200px" });
     list.addEventListener("click", ({ target }) => {
       const button = target.closest(".open");
-      if (button && !this.hidden) open(button.closest(".card").dataset.key);
+      if (button) open(button.closest(".card").dataset.key);
     });
     list.addEventListener("keydown", (event) => this.#walk(event));
     list.addEventListener("focusin", ({ target }) => this.#rove(target));
+    new ResizeObserver(() => this.#fit()).observe(document.body);
   }
 
   /** Show these students, in this order. */
@@ -56,20 +60,25 @@ export class Cards {
       if (root === place) place = place.nextElementSibling;
       else this.#list.insertBefore(root, place);
     }
+    for (const card of this.#order) this.#name(card);
+    this.#fit();
     if (focused !== document.activeElement && this.#list.contains(focused)) focused.focus({ preventScroll: true });
     if (!this.#list.querySelector('.open[tabindex="0"]') && this.#order.length) this.#order[0].open.tabIndex = 0;
   }
 
-  /** Write everything anew: another language, names hidden or shown. */
+  /** Write everything anew, in another language. */
   repaint(now_s) {
     for (const card of this.#cards.values()) {
       card.drawn = -1;
-      this.#label(card);
+      card.label = null;
+      for (const row of Object.values(card.rows)) write(row.what, t(row.name));
+      this.#name(card);
       this.#refresh(card, now_s);
     }
+    this.#fit();
   }
 
-  /** Bring as many cards up to date as one frame bears; true when some may wait. */
+  /** Bring as many tiles up to date as one frame bears; true when some may wait. */
   draw(now_s) {
     let changed = 0;
     for (let seen = 0; seen < this.#order.length; seen += 1) {
@@ -84,86 +93,97 @@ export class Cards {
   #make(student) {
     const root = make("li", "card");
     root.dataset.key = student.key;
+    const badge = make("span", "badge");
+    const shape = make("i", "shape");
+    shape.setAttribute("aria-hidden", "true");
+    badge.append(shape, make("span", "hidden"));
     const open = make("button", "open");
     open.type = "button";
     open.tabIndex = -1;
     const name = make("bdi");
     open.append(name);
-    const badge = make("span", "badge");
-    const shape = make("i", "shape");
-    shape.setAttribute("aria-hidden", "true");
-    badge.append(shape, make("span"));
+    const code = make("small", "code");
     const top = make("div", "top");
-    top.append(badge);
-    const attention = makeRow("attention");
-    const meditation = makeRow("meditation");
+    top.append(badge, open, code);
+    const rows = { attention: makeRow("attention"), meditation: makeRow("meditation") };
+    const values = make("div", "values");
+    values.append(rows.attention.root, rows.meditation.root);
     const { spark, lines } = makeSpark();
-    const age = make("span", "age");
-    top.append(age);
-    root.append(open, top, attention.root, meditation.root, spark);
-    const card = { student, root, open, name, badge, attention, meditation, lines, age, drawn: -1, said: "" };
+    const trouble = make("span", "trouble");
+    root.append(top, values, spark, trouble);
+    const card = { student, root, open, name, code, badge, rows, lines, trouble, drawn: -1, said: "", label: null, form: 0 };
     this.#cards.set(student.key, card);
-    this.#label(card);
     this.#observer.observe(root);
     return card;
   }
 
-  #label(card) {
-    for (const row of [card.attention, card.meditation]) write(row.label, t(row.what));
-    write(card.name, labelOf(card.student, this.hidden));
-    card.open.disabled = this.hidden;
-    card.said = "";
+  /** Write who this is; the names that changed are fitted again. */
+  #name(card) {
+    const label = labelOf(card.student);
+    write(card.code, codeOf(card.student));
+    if (card.label === label) return;
+    card.label = label;
+    this.#fitted = "";
   }
 
-  /** Bring one card up to date; whether anything was to be done. */
+  /** Bring one tile up to date; whether anything was to be done. */
   #refresh(card, now_s) {
     const { student } = card;
-    const presence = student.presence(now_s);
-    const said = `${presence} ${ageOf(student, now_s)} ${student.seat}`;
+    const trouble = troubleOf(student, now_s);
+    const said = `${student.presence(now_s)} ${trouble}`;
     if (card.drawn === student.version && card.said === said) return false;
     const isFresh = card.drawn !== student.version;
     card.drawn = student.version;
     card.said = said;
-    const label = labelOf(student, this.hidden);
-    write(card.name, label);
+    this.#name(card);
     showBadge(card.badge, badgeOf(student, now_s));
-    write(card.age, presence === "online" && student.reading === null ? "" : ageOf(student, now_s));
-    mark(card.root, "data-presence", presence);
-    mark(card.root, "data-held", isHeld(student) ? "" : null);
-    for (const row of [card.attention, card.meditation]) this.#value(row, student);
-    if (isFresh && !this.hidden && this.#seen.has(card)) this.#spark(card);
+    write(card.trouble, trouble);
+    mark(card.trouble, "title", trouble && student.isDoubtful ? doubtOf(student.doubt).sentence : null);
+    mark(card.root, "data-presence", student.presence(now_s));
+    mark(card.root, "data-doubtful", student.isDoubtful ? "" : null);
+    mark(card.root, "data-trouble", trouble ? "" : null);
+    for (const row of Object.values(card.rows)) write(row.value, esense(student.reading?.[row.name] ?? 0));
+    if (isFresh && this.#seen.has(card)) this.#spark(card);
     return true;
   }
 
-  #value(row, student) {
-    const value = this.hidden ? 0 : (student.reading?.[row.what] ?? 0);
-    const words = this.hidden ? "" : zone(student, value);
-    write(row.value, this.hidden ? "" : esense(value));
-    write(row.zone, words);
-    if (row.shown === value && row.words === words) return;
-    row.shown = value;
-    row.words = words;
-    row.bar.style.width = `${value}%`;
+  #spark({ lines, student }) {
+    for (const [what, line] of Object.entries(lines)) line.setAttribute("d", outlineOf(student, what));
   }
 
-  #spark({ lines, student }) {
-    for (const [what, line] of Object.entries(lines)) line.setAttribute("d", outlineOf(student.history, what));
+  /** Give the tiles the size with which all are in view, and each name the longest form that its tile has room for. */
+  #fit() {
+    const top = this.#list.getBoundingClientRect().top + scrollY;
+    const below = Number.parseFloat(getComputedStyle(this.#list).getPropertyValue("--below")) || 0;
+    const width = this.#list.clientWidth;
+    if (!width || !this.#order.length) return;
+    const size = fit(this.#order.length, width, innerHeight - top - below - FOOT);
+    const fitted = JSON.stringify([size, this.#order.length]);
+    if (fitted === this.#fitted) return;
+    this.#fitted = fitted;
+    this.#columns = size.columns;
+    this.#list.style.gridTemplateColumns = `repeat(${size.columns}, ${size.width}px)`;
+    this.#list.style.setProperty("--height", `${size.height}px`);
+    this.#list.style.fontSize = `${size.font}px`;
+    let cards = this.#order;
+    for (let form = 0; cards.length; form += 1) {
+      cards = cards.filter((card) => form < formsOf(card.label).length);
+      for (const card of cards) {
+        write(card.name, formsOf(card.label)[form]);
+        mark(card.open, "title", form ? card.label : null);
+      }
+      cards = cards.filter(({ open }) => open.scrollHeight > open.clientHeight + 1 || open.scrollWidth > open.clientWidth);
+    }
   }
 
   #walk(event) {
-    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.#across(), ArrowUp: -this.#across() };
+    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.#columns, ArrowUp: -this.#columns };
     const at = this.#order.findIndex((card) => card.root.contains(document.activeElement));
     let to = { Home: 0, End: this.#order.length - 1 }[event.key];
     if (event.key in steps && at >= 0) to = at + steps[event.key];
     if (to === undefined || at < 0) return;
     event.preventDefault();
     this.#order[Math.min(Math.max(to, 0), this.#order.length - 1)].open.focus();
-  }
-
-  #across() {
-    const top = this.#order[0]?.root.offsetTop;
-    const count = this.#order.findIndex((card) => card.root.offsetTop !== top);
-    return count < 0 ? this.#order.length : count;
   }
 
   #rove(target) {
@@ -175,7 +195,8 @@ export class Cards {
 }
 
 /** The last minute as an SVG path; it breaks where there was no valid value. */
-function outlineOf(history, what) {
+function outlineOf(student, what) {
+  const { history } = student;
   let path = "";
   let after = null;
   const newest = history.length ? history.back("time", 0) : 0;
@@ -183,7 +204,7 @@ function outlineOf(history, what) {
     const time = history.back("time", back);
     if (newest - time > SPARK_S) break;
     const value = history.back(what, back);
-    const isValid = value > 0 && history.back("poor", back) <= 0;
+    const isValid = value > 0 && student.isSure(history, back);
     if (isValid) path += `${after !== null && after - time < GAP_S ? "L" : "M"}${(SPARK_S - newest + time).toFixed(1)} ${100 - value}`;
     after = isValid ? time : null;
   }
@@ -206,17 +227,13 @@ function makeSpark() {
   return { spark, lines };
 }
 
-function makeRow(what) {
-  const root = make("div", "row");
-  const label = make("span", "label");
+function makeRow(name) {
+  const root = make("span", `row ${name}`);
+  const what = make("span", "hidden");
+  what.textContent = t(name);
   const value = make("span", "value");
-  const meter = make("i", `meter ${what}`);
-  meter.setAttribute("aria-hidden", "true");
-  const bar = make("i");
-  meter.append(bar);
-  const zone = make("span", "zone");
-  root.append(label, value, meter, zone);
-  return { what, root, label, value, bar, zone, shown: null, words: null };
+  root.append(what, value);
+  return { name, root, what, value };
 }
 
 function make(tag, className = "") {

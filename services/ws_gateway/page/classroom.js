@@ -1,10 +1,10 @@
 /**
  * What the page knows of the class, without a screen: who is there, how each headset sits, what is valid, what is wrong.
  *
- * eSense is valid only while `poor_signal` is 0; while it is above 0 the headset repeats its last value, and an eSense of
- * 0 means "not computed". Neither enters a mean. `poor_signal` null: the app does not say. Times are seconds of one
- * steady clock.
+ * An eSense is valid unless doubt.js says why not, or it is 0, which means "not computed". Where the app does not say how
+ * the headset sits (`poor_signal` null), the teacher chooses whether it counts. Times are seconds of one steady clock.
  */
+import { DOUBTS, Doubts, touchesBands, touchesESense } from "./doubt.js";
 import { Ring } from "./ring.js";
 
 export const BANDS = [
@@ -16,6 +16,10 @@ export const OFFLINE_AFTER_S = 10;
 export const ALARM_AFTER_S = 10;
 /** The class's mean is of the valid values of this time. */
 export const MEAN_OF_S = 30;
+/** The group of what is about everybody. */
+export const EVERYBODY = "_all";
+/** A figure of the class is one of at least so many students. */
+export const VALID_MIN = 5;
 /** Students on the page; a school with more opens it with ?code=. About 110 kB each. */
 export const STUDENTS_MAX = 1000;
 /** Two hours at one a second. */
@@ -31,6 +35,9 @@ const POOR_ABOVE = 50;
 const OFF_AT = 200;
 /** How the history writes a `poor_signal` of null. */
 const UNSAID = -1;
+const FROZEN = DOUBTS.indexOf("frozen");
+/** How the history writes that there is no doubt. */
+const SURE = DOUBTS.length;
 
 /** How a headset sits: good, adjusting, poor, off, or unknown where the app does not say. */
 export function contactOf(poorSignal) {
@@ -56,20 +63,27 @@ export class Student {
   link = { code: null, hint: null, device: null };
   seat = "";
   reading = null;
-  /** When the last reading came. */
+  /** When the first and the last reading came. */
+  since_s = Infinity;
   heard_s = -Infinity;
+  /** What tells this student apart from another one of the same name: the code, or the number; empty where there is none. */
+  apart = "";
+  /** The student is here again under another code. */
+  isReplaced = false;
   rows = null;
   gaps = 0;
   /** Raised whenever something is to be shown anew. */
   version = 0;
   history = new Ring(HISTORY_ROWS, {
-    time: Float64Array, attention: Uint8Array, meditation: Uint8Array, poor: Int16Array,
+    time: Float64Array, attention: Uint8Array, meditation: Uint8Array, poor: Int16Array, doubt: Uint8Array,
   });
   bands = new Ring(BAND_ROWS, {
-    time: Float64Array, ...Object.fromEntries(BANDS.map((band) => [band, Uint32Array])),
+    time: Float64Array, doubt: Uint8Array, ...Object.fromEntries(BANDS.map((band) => [band, Uint32Array])),
   });
-  #poor_since = null;
-  #zeros_since = null;
+  /** Why the newest values mean nothing, one of DOUBTS, or null. */
+  doubt = null;
+  #doubts = new Doubts();
+  #wrong_since = null;
   #seen = null;
 
   constructor(key, group, source) {
@@ -88,14 +102,18 @@ export class Student {
     this.session = reading.session;
     this.reading = reading;
     this.heard_s = now_s;
+    this.since_s = Math.min(this.since_s, now_s);
     this.status = "online";
     const time = Date.parse(reading.time) / 1000;
-    const poor = reading.poor_signal ?? UNSAID;
-    this.history.push({ time, attention: reading.attention, meditation: reading.meditation, poor });
-    this.bands.push({ ...reading, time });
-    this.#poor_since = poor > 0 ? (this.#poor_since ?? now_s) : null;
-    const zeros = !reading.attention && !reading.meditation && BANDS.every((band) => !reading[band]);
-    this.#zeros_since = zeros ? (this.#zeros_since ?? now_s) : null;
+    const before = this.doubt;
+    this.doubt = this.#doubts.add(reading);
+    const row = { ...reading, time, poor: reading.poor_signal ?? UNSAID, doubt: this.doubt === null ? SURE : DOUBTS.indexOf(this.doubt) };
+    for (const rows of [this.history, this.bands]) {
+      rows.push(row);
+      if (this.doubt === "frozen") this.#freeze(rows);
+    }
+    if (!touchesESense(this.doubt)) this.#wrong_since = null;
+    else if (this.doubt !== before) this.#wrong_since = now_s;
     this.version += 1;
   }
 
@@ -119,18 +137,34 @@ export class Student {
     return contactOf(this.reading?.poor_signal);
   }
 
-  /** What is wrong for longer than a moment: "offline", "contact", "zeros", or null. */
+  /** Whether the headset sits well; where it does not say so, and that is to count, whether its values are in order. */
+  hasContact(with_unknown) {
+    return this.contact === "good" || (with_unknown && this.contact === "unknown" && !this.isDoubtful);
+  }
+
+  /** Whether the present attention and meditation mean nothing. */
+  get isDoubtful() {
+    return touchesESense(this.doubt);
+  }
+
+  /** Whether a row of `history` has an attention that means something, and one of `bands` powers that do. */
+  isSure(rows, back) {
+    const doubt = DOUBTS[rows.back("doubt", back)] ?? null;
+    return !(rows === this.bands ? touchesBands(doubt) : touchesESense(doubt));
+  }
+
+  /** What is wrong for longer than a moment: "offline", a doubt, or null. */
   trouble(now_s, watching_since_s) {
     if (now_s - Math.max(this.heard_s, watching_since_s) > ALARM_AFTER_S) return "offline";
-    if (this.presence(now_s) !== "online") return null;
-    if (this.#poor_since !== null && now_s - this.#poor_since > ALARM_AFTER_S) return "contact";
-    return this.#zeros_since !== null && now_s - this.#zeros_since > ALARM_AFTER_S ? "zeros" : null;
+    if (this.presence(now_s) !== "online" || this.#wrong_since === null) return null;
+    return this.doubt === "frozen" || now_s - this.#wrong_since > ALARM_AFTER_S ? this.doubt : null;
   }
 
   /** Whether somebody should look at the headset: 0 at once, 1 soon, 2 not. */
   need(now_s) {
-    if (this.presence(now_s) !== "online" || this.#zeros_since !== null) return 0;
-    return { off: 0, poor: 0, adjusting: 1 }[this.contact] ?? 2;
+    if (this.presence(now_s) !== "online") return 0;
+    if (this.isDoubtful) return this.contact === "adjusting" ? 1 : 0;
+    return 2;
   }
 
   /** Mean of the valid values of the last 30 s; null where there are none. */
@@ -142,20 +176,28 @@ export class Student {
     for (let back = 0; back < history.length && history.back("time", back) > from; back += 1) {
       const poor = history.back("poor", back);
       const value = history.back(what, back);
-      if (value > 0 && (poor === 0 || (with_unknown && poor === UNSAID))) {
+      if (value > 0 && this.isSure(history, back) && (poor === 0 || (with_unknown && poor === UNSAID))) {
         sum += value;
         count += 1;
       }
     }
     return count ? sum / count : null;
   }
+
+  /** Mark the equal rows back: that they are frozen is known only after some time. */
+  #freeze(rows) {
+    const count = Math.min(this.#doubts.same, rows.length);
+    for (let back = 0; back < count && (back === 0 || rows.back("doubt", back) !== FROZEN); back += 1) {
+      rows.change("doubt", back, FROZEN);
+    }
+  }
 }
 
 /** Everybody, by class. */
 export class Classroom {
   students = new Map();
-  /** The session that runs in each class: `{ name, since }`. */
-  sessions = new Map();
+  /** The lesson that runs in each group, or in EVERYBODY: `{ name, since, door }`. */
+  lessons = new Map();
   events = [];
   /** Students that found no room. */
   refused = 0;
@@ -193,25 +235,57 @@ export class Classroom {
     if (this.events.some((known) => known.id === event.id)) return;
     this.events.push(event);
     if (this.events.length > EVENTS_MAX) this.events.shift();
-    if (event.event === "session_start") {
-      this.sessions.set(event.group, { name: event.text, since: Date.parse(event.time) });
-    } else if (event.event === "session_stop") {
-      this.sessions.delete(event.group);
-    }
     this.version += 1;
   }
 
-  /** The classes: group to code, as it was typed (null: none). */
+  takeLesson({ group, name, began, door }) {
+    if (began === null) this.lessons.delete(group);
+    else this.lessons.set(group, { name, since: Date.parse(began), door });
+    this.version += 1;
+  }
+
+  /** The lessons of a class, or all of them (""): the class's own one counts before that of everybody. */
+  lessonsOf(group) {
+    if (!group) return this.lessons;
+    const its = this.lessons.has(group) ? group : EVERYBODY;
+    return new Map([...this.lessons].filter(([each]) => each === its));
+  }
+
+  /** The groups: each with its code as it was typed (null: none) and how many students it has. */
   groups() {
     const groups = new Map();
-    for (const { group, code } of this.students.values()) if (!groups.has(group)) groups.set(group, code);
-    for (const group of this.sessions.keys()) if (!groups.has(group)) groups.set(group, group);
+    for (const { group, code, isReplaced } of this.students.values()) {
+      if (!isReplaced) groups.set(group, { code, count: (groups.get(group)?.count ?? 0) + 1 });
+    }
+    for (const group of this.lessons.keys()) {
+      if (!groups.has(group) && group !== EVERYBODY) groups.set(group, { code: group, count: 0 });
+    }
     return groups;
   }
 
-  /** The students of a class, or of all ("") */
+  /** The students of a class, or of all (""). */
   of(group) {
-    return [...this.students.values()].filter((student) => !group || student.group === group);
+    return [...this.students.values()].filter((each) => !each.isReplaced && (!group || each.group === group));
+  }
+
+  /** Find who is back under another code, and who shares a name with somebody else. */
+  tellApart(now_s) {
+    const byName = new Map();
+    for (const student of this.students.values()) {
+      if (student.name === null) continue;
+      if (byName.has(student.name)) byName.get(student.name).push(student);
+      else byName.set(student.name, [student]);
+    }
+    for (const same of byName.values()) {
+      const isBack = ({ heard_s }) => same.some((other) => other.since_s >= heard_s && other.presence(now_s) !== "offline");
+      const here = same.filter((each) => same.length === 1 || each.presence(now_s) !== "offline" || !isBack(each));
+      const codes = here.map(({ code, id, source }) => code ?? id ?? source);
+      for (const each of same) {
+        const isCodeEnough = codes.filter((code) => code === each.code).length === 1;
+        const apart = here.length < 2 ? "" : isCodeEnough ? each.code : String(each.id ?? each.source);
+        this.#set(each, { isReplaced: !here.includes(each), apart });
+      }
+    }
   }
 
   forgetTheLongGone(now_s) {
@@ -221,6 +295,13 @@ export class Classroom {
         this.version += 1;
       }
     }
+  }
+
+  #set(student, { isReplaced, apart }) {
+    if (student.isReplaced === isReplaced && student.apart === apart) return;
+    Object.assign(student, { isReplaced, apart });
+    student.version += 1;
+    this.version += 1;
   }
 
   #student(said) {
@@ -238,55 +319,20 @@ export class Classroom {
   }
 }
 
-/** Mean and standard deviation over the students who have valid values: `{ mean, spread, count }`. */
+/**
+ * Mean and standard deviation over the students who have valid values: `{ mean, spread, count }`.
+ * Of fewer than VALID_MIN it is null: a mean of one is that one's value.
+ */
 export function classMean(students, what, with_unknown, now_s) {
   const means = students
-    .filter((student) => student.presence(now_s) === "online")
+    .filter((student) => student.presence(now_s) === "online" && !student.isDoubtful)
     .map((student) => student.mean(what, with_unknown))
     .filter((mean) => mean !== null);
   const count = means.length;
-  if (!count) return { mean: null, spread: null, count };
+  if (count < VALID_MIN) return { mean: null, spread: null, count };
   const mean = means.reduce((sum, each) => sum + each, 0) / count;
   const squares = means.reduce((sum, each) => sum + (each - mean) ** 2, 0);
-  return { mean, spread: count > 1 ? Math.sqrt(squares / (count - 1)) : null, count };
-}
-
-/** The trouble that a teacher has not seen to, each with whether it was acknowledged. */
-export class Alarms {
-  #alarms = new Map();
-
-  /** Look at everybody; returns the alarms that are new. */
-  look(students, now_s, watching_since_s) {
-    const fresh = [];
-    const present = new Set();
-    for (const student of students) {
-      const kind = student.trouble(now_s, watching_since_s);
-      if (kind === null) continue;
-      const key = `${kind} ${student.key}`;
-      present.add(key);
-      if (!this.#alarms.has(key)) {
-        const alarm = { key, kind, student, acknowledged: false };
-        this.#alarms.set(key, alarm);
-        fresh.push(alarm);
-      }
-    }
-    for (const key of this.#alarms.keys()) if (!present.has(key)) this.#alarms.delete(key);
-    return fresh;
-  }
-
-  /** Those that nobody has acknowledged. */
-  get open() {
-    return [...this.#alarms.values()].filter((alarm) => !alarm.acknowledged);
-  }
-
-  acknowledge(key) {
-    const alarm = this.#alarms.get(key);
-    if (alarm) alarm.acknowledged = true;
-  }
-
-  acknowledgeAll() {
-    for (const alarm of this.#alarms.values()) alarm.acknowledged = true;
-  }
+  return { mean, spread: Math.sqrt(squares / (count - 1)), count };
 }
 
 function keyOf({ group, source }) {

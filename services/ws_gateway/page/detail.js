@@ -1,5 +1,5 @@
 /** One student's page: eSense over the session, bands, raw samples where there are any, and the events of the class. */
-import { ageOf, badgeOf, esense, isHeld, labelOf, showBadge, write, zone } from "./badges.js";
+import { ageOf, badgeOf, doubtOf, esense, labelOf, showBadge, write, zone } from "./badges.js";
 import { BANDS } from "./classroom.js";
 import { colour } from "./look.js";
 import { Ring } from "./ring.js";
@@ -114,12 +114,13 @@ export class Detail {
   draw(now_s) {
     const student = this.#student;
     if (student === null) return;
-    write(at("student-name"), labelOf(student, false));
+    write(at("student-name"), labelOf(student));
     showBadge(at("student-contact"), badgeOf(student, now_s));
     write(at("student-age"), ageOf(student, now_s));
-    const notes = [hintOf(student.link), student.name === null ? t("nameless.note") : null];
+    const doubt = student.doubt === null ? null : doubtOf(student.doubt).sentence;
+    const notes = [hintOf(student.link), student.name === null ? t("nameless.note") : null, doubt];
     write(at("student-hint"), notes.filter(Boolean).join(" "));
-    const isHidden = student.presence(now_s) !== "online" || isHeld(student);
+    const isHidden = student.presence(now_s) !== "online" || student.isDoubtful;
     at("student-attention").closest(".facts").toggleAttribute("data-held", isHidden);
     for (const what of ["attention", "meditation"]) {
       const value = student.reading?.[what] ?? 0;
@@ -138,13 +139,14 @@ export class Detail {
     if (this.#events !== this.#room.version) this.#showEvents(student);
   }
 
-  #drawEsense({ history }) {
+  #drawEsense(student) {
+    const { history } = student;
     const step = Math.ceil(history.length / POINTS_MAX) || 1;
     const times = [];
     const values = { attention: [], meditation: [] };
     for (let back = history.length - 1; back >= 0; back -= step) {
       const time = history.back("time", back);
-      const isValid = history.back("poor", back) <= 0;
+      const isValid = student.isSure(history, back);
       if (times.length && time - times.at(-1) > GAP_S * step) {
         times.push(time - 0.5);
         for (const what of ["attention", "meditation"]) values[what].push(null);
@@ -163,10 +165,12 @@ export class Detail {
     at("esense-chart").setAttribute("aria-label", `${t("esense")}: ${t("chart.means")} ${known.join(", ")}`);
   }
 
-  #drawBands({ bands }) {
+  #drawBands(student) {
+    const { bands } = student;
     const count = Math.min(BANDS_SHOWN_S, bands.length);
     const times = bands.last("time", count);
-    const rows = BANDS.map((band) => bands.last(band, count, (value) => (value > BAND_OVERRUN ? null : value)));
+    const isSure = (back) => student.isSure(bands, back);
+    const rows = BANDS.map((band) => bands.last(band, count, (value, back) => (value > BAND_OVERRUN || !isSure(back) ? null : value)));
     const isRelative = at("scale").value === "relative";
     const sums = times.map((_, row) => rows.reduce((sum, band) => sum + (band[row] ?? 0), 0));
     const scaled = rows.map((band) => band.map((value, row) => {
@@ -174,7 +178,7 @@ export class Detail {
       return isRelative ? (100 * value) / sums[row] : Math.log10(1 + value);
     }));
     this.#charts.bands.setData([times, ...scaled]);
-    const newest = BANDS.map((band, at) => `${t(band)} ${number(scaled[at].at(-1) ?? 0, 1)}`);
+    const newest = BANDS.map((band, at) => `${t(band)} ${numberOrDashes(scaled[at].at(-1) ?? null, 1)}`);
     at("bands-chart").setAttribute("aria-label", `${t(isRelative ? "bands.relative" : "bands.log")}: ${newest.join(", ")}`);
   }
 
@@ -194,7 +198,7 @@ export class Detail {
     const axis = { stroke: colour("faint"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid") } };
     const series = names.map((name) => ({
       label: t(name), stroke: colour(name), width: names.length > 2 ? 1.5 : 2, dash: DASHES[name], spanGaps: false,
-      points: { show: false }, value: (_, value) => (value === null || value === undefined ? "--" : number(value, digits)),
+      points: { show: false }, value: (_, value) => numberOrDashes(value, digits),
     }));
     const options = {
       width: this.#widthOf(figure), height: CHART_HEIGHT,
@@ -229,13 +233,13 @@ export class Detail {
     if (student === null) return;
     if (at("esense-table").open) {
       const { history } = student;
-      const columns = ["attention", "meditation"].map((what) => history.last(what, TABLE_ROWS, esense));
+      const columns = ["attention", "meditation"].map((what) => history.last(what, TABLE_ROWS, (value, back) => (student.isSure(history, back) ? esense(value) : "--")));
       const contact = history.last("poor", TABLE_ROWS, (poor) => (poor < 0 ? "?" : String(poor)));
       fillTable("esense-table", ["attention", "meditation", "poor_signal"], history.last("time", TABLE_ROWS), [...columns, contact]);
     }
     if (at("bands-table").open) {
       const { bands } = student;
-      const columns = BANDS.map((band) => bands.last(band, TABLE_ROWS, (value) => number(value)));
+      const columns = BANDS.map((band) => bands.last(band, TABLE_ROWS, (value, back) => numberOrDashes(student.isSure(bands, back) ? value : null)));
       fillTable("bands-table", BANDS, bands.last("time", TABLE_ROWS), columns);
     }
   }
@@ -259,6 +263,10 @@ export class Detail {
     }
     at("events").replaceChildren(...items);
   }
+}
+
+function numberOrDashes(value, digits = 0) {
+  return value === null || value === undefined ? "--" : number(value, digits);
 }
 
 function fillTable(id, names, times, columns) {

@@ -1,4 +1,4 @@
-/** What was recorded, to be taken home: sessions as ZIP, and the students' files as CSV. */
+/** What was recorded, to be taken home: by lesson, by student, and the first server's files. */
 import { say } from "./say.js";
 import { credentials } from "./token.js";
 import { duration, moment, number, size, t, tame } from "./words.js";
@@ -7,14 +7,29 @@ import { duration, moment, number, size, t, tame } from "./words.js";
 const TYPED_MS = 300;
 /** Rows of a page, as the server cuts it. */
 const PAGE = 50;
+const FORMATS = ["stored", "csv-ptbr", "xlsx", "report"];
+const KEPT_FORMAT = "neuroone.format";
+/** Why the server does not deliver something. */
+const FAULTS = { 401: "token.title", 403: "recordings.watch", 404: "recordings.absent", 503: "recordings.busy" };
 
 const at = (id) => document.getElementById(id);
 
+/** The lists: what each asks for, and the key of its rows, of its page and of their numbers in the answer. */
+const LISTS = {
+  lessons: { asks: { by: "lesson" }, page: "page", pages: "pages", total: "total" },
+  students: { asks: { by: "student" }, page: "page", pages: "pages", total: "total" },
+  files: { asks: {}, page: "files_page", pages: "files_pages", total: "files_total" },
+};
+
 export class RecordingsView {
   #askToken;
+  #by = "lessons";
+  /** The lesson whose students are shown; null: those of all lessons. */
+  #lesson = null;
   #found = null;
   #fault = null;
-  #pages = { sessions: 1, files: 1 };
+  #page = 1;
+  #formats = FORMATS.slice(0, 2);
   #asked = 0;
   #typed = null;
 
@@ -28,136 +43,188 @@ export class RecordingsView {
       event.preventDefault();
       this.search();
     });
-    for (const list of ["sessions", "files"]) {
+    at("recordings-by").addEventListener("click", ({ target }) => target.dataset.by && this.#choose(target.dataset.by));
+    at("all-lessons").addEventListener("click", () => this.#choose("lessons"));
+    at("format").addEventListener("change", () => {
+      localStorage.setItem(KEPT_FORMAT, at("format").value);
+      this.repaint();
+    });
+    for (const list of Object.keys(LISTS)) {
       for (const button of at(`${list}-pager`).querySelectorAll("button")) {
         button.addEventListener("click", () => this.#turn(list, button));
       }
     }
   }
 
-  /** Ask for the first pages of what is looked for now. */
+  /** Ask for the first page of what is looked for now. */
   search() {
     clearTimeout(this.#typed);
-    this.#pages = { sessions: 1, files: 1 };
+    this.#page = 1;
     return this.open();
   }
 
   /** Ask the gateway for the list, and show it. */
   async open() {
     const asked = ++this.#asked;
+    const list = LISTS[this.#by];
     at("recordings-state").textContent = t("loading");
     let found = null;
     let fault = null;
     try {
       const wanted = new URLSearchParams({
-        q: at("recordings-query").value.trim(),
-        page: this.#pages.sessions,
-        files_page: this.#pages.files,
-        utc_offset_min: -new Date().getTimezoneOffset(),
+        ...list.asks, q: at("recordings-query").value.trim(), [list.page]: this.#page, utc_offset_min: offset_min(),
       });
+      if (this.#lesson !== null) wanted.set("lesson", this.#lesson.key);
       const answer = await fetch(`recordings?${wanted}`, { headers: credentials() });
       if (answer.ok) found = await answer.json();
       else if (answer.status === 401) this.#askToken();
-      if (!answer.ok) fault = { 403: "recordings.watch", 404: "recordings.absent" }[answer.status] ?? "recordings.fault";
-      if (answer.status === 401) fault = "token.title";
+      if (!answer.ok) fault = FAULTS[answer.status] ?? "recordings.fault";
     } catch {
       fault = "link.down";
     }
     if (asked !== this.#asked) return; // a later question is on its way
     this.#fault = fault;
+    this.#found = found;
     if (found !== null) {
-      this.#found = found;
-      this.#pages = { sessions: found.page, files: found.files_page };
+      this.#page = found[list.page];
+      this.#formats = found.formats ?? this.#formats;
     }
     this.repaint();
   }
 
+  repaint() {
+    this.#showFormats();
+    for (const button of at("recordings-by").children) {
+      if (button.dataset.by === this.#by) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+    const found = this.#fault === null ? this.#found : null;
+    const rows = found?.[this.#by] ?? [];
+    for (const id of Object.keys(LISTS)) at(id).hidden = id !== this.#by || rows.length === 0;
+    at("recordings-state").textContent = this.#fault === null ? "" : t(this.#fault);
+    if (found === null) return;
+    const makeRow = { lessons: (each) => this.#lessonRow(each), students: (each) => this.#student(each), files: (each) => this.#file(each) };
+    at(this.#by).querySelector("tbody").replaceChildren(...rows.map(makeRow[this.#by]));
+    const list = LISTS[this.#by];
+    pager(this.#by, found[list.page], found[list.pages], found[list.total]);
+    at("all-lessons").parentElement.hidden = this.#lesson === null;
+    at("students-title").textContent = this.#lesson === null ? t("students") : t("lessons.students", { lesson: titleOf(this.#lesson) });
+    if (rows.length) return;
+    const isSearch = at("recordings-query").value.trim() !== "";
+    at("recordings-state").textContent = t(isSearch ? "recordings.nothing" : "recordings.none");
+    if (isSearch) say(t("recordings.nothing"));
+  }
+
+  #choose(by, lesson = null) {
+    this.#by = by;
+    this.#lesson = lesson;
+    this.#found = null;
+    return this.search();
+  }
+
   async #turn(list, button) {
     if (button.getAttribute("aria-disabled") === "true") return;
-    this.#pages[list] += Number(button.dataset.step);
+    this.#page += Number(button.dataset.step);
     await this.open();
     if (this.#fault === null) say(at(`${list}-pager`).querySelector("span").textContent);
   }
 
-  repaint() {
-    const found = this.#fault === null ? this.#found : null;
-    for (const id of ["sessions", "files"]) at(id).hidden = found === null;
-    at("recordings-state").textContent = this.#fault === null ? "" : t(this.#fault);
-    if (found === null) return;
-    at("sessions").querySelector("tbody").replaceChildren(...found.sessions.map((session) => this.#session(session)));
-    at("files").querySelector("tbody").replaceChildren(...found.files.map((file) => this.#file(file)));
-    pager("sessions", found.page, found.pages, found.total);
-    pager("files", found.files_page, found.files_pages, found.files_total);
-    if (!found.sessions.length && !found.files.length) {
-      const isSearch = at("recordings-query").value.trim() !== "";
-      at("recordings-state").textContent = t(isSearch ? "recordings.nothing" : "recordings.none");
-      if (isSearch) say(t("recordings.nothing"));
-    }
-    at("sessions").hidden = found.sessions.length === 0;
-    at("files").hidden = found.files.length === 0;
+  /** The formats of this server; in Portuguese the first choice is what a spreadsheet program there opens. */
+  #showFormats() {
+    const first = document.documentElement.lang === "pt-BR" ? "csv-ptbr" : "stored";
+    const kept = localStorage.getItem(KEPT_FORMAT) ?? first;
+    const formats = FORMATS.filter((each) => this.#formats.includes(each));
+    at("format").replaceChildren(...formats.map((each) => new Option(t(`format.${each}`), each)));
+    at("format").value = formats.includes(kept) ? kept : first;
   }
 
-  #session(session) {
-    const { folder, start, end, status, counts, bytes } = session;
-    const took = start && end ? duration((Date.parse(end) - Date.parse(start)) / 1000) : null;
-    const path = `recordings/sessions/${folder.split("/").map(encodeURIComponent).join("/")}.zip`;
-    const who = tame(session.name ?? session.source ?? folder);
+  #lessonRow(lesson) {
+    const { key, start, began, ended, students } = lesson;
+    const took = began && ended ? duration((Date.parse(ended) - Date.parse(began)) / 1000) : "--";
+    const title = titleOf(lesson);
+    const who = document.createElement("button");
+    who.type = "button";
+    who.textContent = t("lessons.open");
+    who.setAttribute("aria-label", `${t("lessons.open")}: ${title}, ${moment(start)}`);
+    who.addEventListener("click", async () => {
+      await this.#choose("students", lesson);
+      at("all-lessons").focus();
+    });
     return row([
-      this.#button("ZIP", path, `${folder.replace("/", "_")}.zip`, `${t("download.zip")}: ${who}, ${start ? moment(start) : folder}`),
-      start ? moment(start) : folder.split("/")[0],
-      who,
-      tame(session.code ?? session.group ?? ""),
-      tame(session.class ?? ""),
-      { number: took ?? (status && status !== "closed" ? t("sessions.open") : "--") },
-      { number: Number.isInteger(counts?.readings) ? number(counts.readings) : "--" },
-      { number: Number.isInteger(counts?.missing) ? number(counts.missing) : "--" },
-      { number: size(bytes) },
+      this.#button(this.#addressOf(key), `${t("download.all")}: ${title}, ${moment(start)}`, t("download.all")),
+      moment(start), title, { number: number(students) }, { number: took }, who,
+    ]);
+  }
+
+  #student({ lesson, key, name, apart, start, end, is_open, counts, bytes }) {
+    const took = start && end ? duration((Date.parse(end) - Date.parse(start)) / 1000) : is_open ? t("sessions.open") : "--";
+    const who = [tame(name), tame(apart, 12)].filter((each) => each).join(" · ");
+    const count = (value) => ({ number: Number.isInteger(value) ? number(value) : "--" });
+    return row([
+      this.#button(this.#addressOf(lesson.key, key), `${t("download")}: ${who}, ${titleOf(lesson)}, ${start ? moment(start) : ""}`),
+      who, titleOf(lesson), start ? moment(start) : "--", { number: took }, count(counts.readings), count(counts.missing), { number: size(bytes) },
     ]);
   }
 
   #file({ file, name, bytes, changed }) {
-    const path = `recordings/files/${encodeURIComponent(file)}`;
     const who = tame(name ?? file.replace(/\.csv$/, ""));
+    const path = `recordings/files/${encodeURIComponent(file)}${at("format").value === "csv-ptbr" ? "?format=csv-ptbr" : ""}`;
     return row([
-      this.#button("CSV", path, file, `${t("download.csv")}: ${who}`),
+      this.#button(path, `${t("download.csv")}: ${who}`, "CSV"),
       who, tame(file), changed ? moment(changed) : "--", { number: size(bytes) },
     ]);
   }
 
-  #button(words, path, name, label) {
+  #addressOf(lesson, student) {
+    const wanted = new URLSearchParams({
+      format: at("format").value, utc_offset_min: offset_min(), language: document.documentElement.lang,
+      tz: Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC",
+    });
+    if (student !== undefined) wanted.set("student", student);
+    return `recordings/lessons/${lesson}?${wanted}`;
+  }
+
+  #button(path, label, words = t("download")) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = words;
     button.setAttribute("aria-label", label);
-    button.addEventListener("click", () => this.#download(button, path, name));
+    button.addEventListener("click", () => this.#download(button, path));
     return button;
   }
 
   /** The token goes in a header: an address with it would stay in the browser's history. */
-  async #download(button, path, name) {
+  async #download(button, path) {
     button.disabled = true;
-    say(t("loading"));
+    at("recordings-state").textContent = t("loading");
+    let state = "";
     try {
       const answer = await fetch(path, { headers: credentials() });
-      if (!answer.ok) {
-        if (answer.status === 401) this.#askToken();
-        throw new Error(answer.status === 503 ? "recordings.busy" : "recordings.fault");
-      }
+      if (answer.status === 401) this.#askToken();
+      if (!answer.ok) throw new Error(FAULTS[answer.status] ?? "recordings.fault");
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await answer.blob());
-      link.download = name;
+      link.download = decodeURIComponent(/filename\*=UTF-8''(\S+)/.exec(answer.headers.get("Content-Disposition"))?.[1] ?? "");
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-      say(t("download.done", { name }));
+      state = t("download.done", { name: tame(link.download) });
     } catch (fault) {
-      const known = fault.message.startsWith("recordings.") ? fault.message : "link.down";
-      at("recordings-state").textContent = t(known);
-      say(t(known));
+      state = t(fault.message.startsWith("recordings.") || fault.message === "token.title" ? fault.message : "link.down");
     } finally {
+      at("recordings-state").textContent = state;
       button.disabled = false;
       button.focus();
     }
   }
+}
+
+/** The lesson's name; a name is missing where nobody gave one, and where no lesson was running. */
+function titleOf({ name, began }) {
+  return name ? tame(name) : t(began === null ? "lessons.outside" : "lesson.unnamed");
+}
+
+function offset_min() {
+  return -new Date().getTimezoneOffset();
 }
 
 /** Show which rows of how many are there, and whether there are others. A button that does nothing keeps the focus. */
@@ -185,7 +252,6 @@ function row(cells) {
       const text = document.createElement("bdi");
       text.textContent = cell;
       box.append(text);
-      box.title = cell;
     }
   }
   return line;

@@ -24,6 +24,11 @@ export class Ring {
     return this.columns[name][(this.#next - 1 - back + 2 * this.#capacity) % this.#capacity];
   }
 
+  /** Change the value of a column `back` rows before the newest. */
+  change(name, back, value) {
+    this.columns[name][(this.#next - 1 - back + 2 * this.#capacity) % this.#capacity] = value;
+  }
+
   /** The newest `count` values of a column, oldest first, each as `of` makes it. */
   last(name, count, of = (value) => value) {
     const kept = Math.min(count, this.length);

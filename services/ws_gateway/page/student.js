@@ -43,6 +43,7 @@ function connect({ name, code, join }) {
     show();
   });
   hear("welcome", () => (link = "on"));
+  hear("door", ({ state }) => (link = `door.${state}`));
   hear("close", ({ code: why }) => {
     if (link !== "refused") link = why === 4001 ? "taken" : "trying";
   });
