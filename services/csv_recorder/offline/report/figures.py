@@ -26,7 +26,7 @@ from csv_recorder.offline.report.presence import (
     presences,
     student_key,
 )
-from csv_recorder.offline.report.session_figures import ESENSE, LEVELS, Curve, SessionFigures
+from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, Curve, SessionFigures
 from csv_recorder.offline.report.texts import BY_LESSON, local
 from neuroone.contract.files import search_key
 
@@ -269,6 +269,7 @@ def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         valid_share=("valid_share", "mean"),
         signal=("signal", "first"),
         signals=("signal", "nunique"),
+        **{name: (name, "sum") for name in DOUBTFUL},
     )
     classes["missing"] = classes["missing"].astype("int64")
     classes["signal"] = classes["signal"].where(classes.pop("signals") == 1, "partly known")
@@ -287,7 +288,8 @@ def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
             classes[f"{name}_{kind}"] = of_class.quantile(share)
         for level in shares:
             classes[level] = of_students[level].groupby(level=keys, sort=True).mean()
-    return classes.reset_index()
+    last = {name: classes.pop(name) for name in DOUBTFUL}
+    return classes.assign(**last).reset_index()
 
 
 def _is_in(wanted: frozenset[str], texts: Iterable[str]) -> bool:

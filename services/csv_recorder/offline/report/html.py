@@ -88,10 +88,9 @@ def _classes(report: Report, words: Words) -> Iterator[str]:
         yield f'<section class="student"><h3>{escape(title)}</h3>\n'
         yield _esense(row, words, ("mean", "median", "sd", "min", "q1", "q3", "max"), "students")
         yield _levels(row, words)
-        yield _quiet(
-            f"{words('students')}: {row['students']} · {words('sessions')}: {row['sessions']} · "
-            f"{words('good_signal')}: {signal(row, words)}"
-        )
+        counted = (f"{words(each)}: {row[each]}" for each in ("students", "sessions"))
+        good = f"{words('good_signal')}: {signal(row, words)}"
+        yield _quiet(" · ".join((*counted, good, *doubtful.sentences(row, words))))
         yield _plot(report.class_curve(int(number)), words)
         yield "</section>\n"
 

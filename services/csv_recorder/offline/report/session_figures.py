@@ -19,13 +19,15 @@ from msgspec import Struct, msgpack
 
 from csv_recorder.offline.doubts import TOUCHES_BANDS, TOUCHES_ESENSE, UNKNOWN, Integers
 from csv_recorder.offline.readings import Readings
-from neuroone.contract.doubt import DOUBTS
+from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import BANDS, ESENSE_MAX
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 ESENSE: Final = ("attention", "meditation")
 BAND_MAX: Final = 16_700_000
 """Band powers have 24 bits; values near 2^24 are small negative ones that wrapped, so such a row is left out."""
+DOUBTFUL: Final = ("doubtful", *(f"doubt_{each}" for each in Doubt))
+"""Columns of a report: the rows that are in no figure, and the rows with each doubt."""
 TREND_MIN_S: Final = 60.0
 """A slope per minute needs at least one minute."""
 LOW_BELOW: Final = 40
@@ -216,9 +218,8 @@ def row(figures: SessionFigures) -> dict[str, Any]:
     for kind, means in (("share", figures.shares), ("log10", figures.logs)):
         found |= {f"{band}_{kind}": means[at] if means else None for at, band in enumerate(BANDS)}
     found["left_out"] = figures.left_out
-    counts = dict(zip(DOUBTS, figures.doubts, strict=True))
-    found["doubtful"] = sum(count for doubt, count in counts.items() if doubt is not None and doubt.touches_esense)
-    return found | {f"doubt_{doubt}": count for doubt, count in counts.items() if doubt is not None}
+    doubtful = int(np.array(figures.doubts) @ TOUCHES_ESENSE)
+    return found | dict(zip(DOUBTFUL, (doubtful, *figures.doubts[1:]), strict=True))
 
 
 def _spread(counted: Counted) -> list[float | None]:

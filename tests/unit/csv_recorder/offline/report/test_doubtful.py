@@ -3,14 +3,17 @@
 import random
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.offline import readings
 from csv_recorder.offline.recordings import find
+from csv_recorder.offline.report import html
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import ALL, Selection, make
-from csv_recorder.offline.report.session_figures import compute, curve, unpacked
+from csv_recorder.offline.report.session_figures import DOUBTFUL, compute, curve, unpacked
+from csv_recorder.offline.report.texts import Words
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.messages import BANDS
 from tests.support.recordings import NOON, checked, time_text, write_session
@@ -143,3 +146,15 @@ def test_the_report_says_how_many_rows_are_left_out_and_why(tmp_path, capsys, la
     assert "<details" not in (tmp_path / "c.html").read_text(encoding="utf-8")
     header = (tmp_path / "c.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
     assert header[-7:] == ["doubtful", *(f"doubt_{each}" for each in Doubt)]
+
+
+def test_a_class_adds_up_the_doubtful_rows_of_its_students(tmp_path):
+    """The page and the table of classes say how many."""
+    write_session(tmp_path, source="ana", name="Ana", readings=rows(*honest(10), *[(5, NO_BANDS)] * 3))
+    write_session(tmp_path, source="bia", name="Bia", readings=rows(*honest(10), (5, CLIPPED), (0, NO_BANDS)))
+    report = make(find([tmp_path]))
+    (found,) = report.classes.to_dict("records")
+    assert (found["rows"], found["doubtful"], found["doubt_no_bands"], found["doubt_clipped"]) == (25, 4, 4, 1)
+    assert [*report.classes.columns[-7:]] == [*DOUBTFUL]
+    page = "".join(html.page(report, Words(), pd.Timestamp("2026-11-26", tz="UTC")))
+    assert "left out as doubtful: 4 of 25 readings (no bands: 4)" in page
