@@ -7,6 +7,7 @@
     python -m bench.gateway_limits refused [REQUESTS]
     python -m bench.gateway_limits return [CONNECTIONS]
     python -m bench.gateway_limits silent [SOCKETS]
+    python -m bench.gateway_limits tries [SECONDS] [RATE_HZ]
 
 Each runs a real gateway on a real broker, ``hostile`` with a recorder, and prints a line for each measurement; the exit
 code says whether it holds what is promised.
@@ -57,6 +58,9 @@ DASHBOARD_MAX_S = 1
 REFUSED_MAX_MIB = 30
 RETURN_MAX_S = 10
 REFUSED_AT_ONCE = 50
+LATE_S = 10
+TRIES_UNDER_WAY_MAX = 500
+"""Connections of the client that connects as often as it can: a laptop's tool has so many at a time."""
 
 
 @contextmanager
@@ -308,7 +312,10 @@ async def others(port, seconds):
             joining.append(asyncio.create_task(join()))
     await asyncio.sleep(1)
     latencies += [10_000.0] * (sent - len(latencies))
-    joined_s += [10.0 for task in joining if not task.done()]
+    _, late = await asyncio.wait(joining, timeout=LATE_S)
+    for task in late:
+        task.cancel()
+    joined_s += [10.0] * (len(joining) - len(joined_s))
     for each in (dashboard, *students):
         each.transport.abort()
     return latencies, joined_s
@@ -393,6 +400,47 @@ async def silent(sockets):
     return max(latencies) <= ROUND_TRIP_MAX_MS and max(joined_s) <= DASHBOARD_MAX_S
 
 
+async def tries(seconds, rate_hz):
+    """Whether a client gets in beside one of its address that connects as often as it can, and at once afterwards."""
+    with running() as (port, process, _):
+        script = [sys.executable, "-m", "bench.gateway_limits", "try", str(seconds + 5), str(rate_hz), str(port)]
+        with subprocess.Popen(script, stdout=subprocess.PIPE) as trying:  # noqa: ASYNC220
+            await asyncio.to_thread(trying.stdout.readline)
+            latencies, joined_s = await others(port, seconds)
+            tried, answered = map(int, (await asyncio.to_thread(trying.stdout.readline)).split())
+        _, after_s = await others(port, 5)
+        memory_mib = resident_kib(process) // 1024
+    p99 = sorted(latencies)[int(len(latencies) * 0.99)]
+    print(
+        f"tries: {tried} in {seconds + 5} s, {answered} answered, memory {memory_mib} MiB; "
+        f"a student's round trip p99 {p99:.1f} ms, {len(joined_s)} new dashboards in within {max(joined_s):.2f} s, "
+        f"afterwards within {max(after_s):.2f} s"
+    )
+    return max(joined_s) <= DASHBOARD_MAX_S and max(after_s) <= DASHBOARD_MAX_S
+
+
+async def connect_often(seconds, rate_hz, port):
+    """Connect at a rate, as far as the gateway and this computer come along, and leave after the handshake's answer."""
+    begin_s, tried, answered, under_way = time.monotonic(), 0, 0, set()
+
+    async def once():
+        nonlocal answered
+        with contextlib.suppress(OSError):
+            client = await connect(port)
+            answered += 1
+            client.transport.abort()
+
+    print("trying", flush=True)
+    while (now_s := time.monotonic() - begin_s) < seconds:
+        for _ in range(min(int(now_s * rate_hz) - tried, TRIES_UNDER_WAY_MAX - len(under_way))):
+            task = asyncio.create_task(once())
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            tried += 1
+        await asyncio.sleep(0.005)
+    print(tried, answered, flush=True)
+
+
 async def hold(sockets, port):
     """Open silent clients, as many as the gateway lets in, and go on trying."""
     clients, refused_in_a_row = [], 0
@@ -418,7 +466,9 @@ def main():
         "pour": (pour, 0, 0, ""),
         "refused": (refused, 1000),
         "return": (come_back, 5000),
-        "silent": (silent, 19_000),
+        "silent": (silent, 20_000),
+        "tries": (tries, 120, 3000),
+        "try": (connect_often, 0, 0, 0),
         "hold": (hold, 0, 0),
     }
     run, *numbers = what[sys.argv[1]]

@@ -27,6 +27,8 @@ LONG_CODE_CHARS: Final = 8
 CONNECTS_BURST: Final = 20_000
 """A school behind one address comes back at once after a power cut."""
 CONNECTS_RATE_HZ: Final = 500.0
+"""Connections of one address beyond these take turns (docs/decisions/0018). To refuse one costs as much as to accept it
+(400 us), and would lock out whoever sits behind the same address as a flood."""
 MARKS_RATE_HZ: Final = 1.0
 """Markers of one student or one game: whoever marks more often floods the lesson's list."""
 MARKS_BURST: Final = 2
@@ -99,9 +101,9 @@ class Access:
         """Replace all tokens."""
         self._grants = {_hash(each.token): _grant(each) for each in tokens}
 
-    def may_connect(self, address: str) -> bool:
-        """Return True if this address may open one more connection now."""
-        # A refused connection costs nothing of the rate: else a flood would lock its address out for long after it.
+    def is_at_once(self, address: str) -> bool:
+        """Return True if one more connection of this address is served at once now; False if it has to take turns."""
+        # One that takes turns costs nothing of the rate: else those after a flood would take turns for long.
         return self._allows_one(self._connects, _network(address), CONNECTS_RATE_HZ, CONNECTS_BURST)
 
     def may_mark(self, who: Hashable) -> bool:

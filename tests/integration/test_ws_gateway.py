@@ -186,7 +186,7 @@ async def test_two_students_of_one_name_are_two(peer, client):
         heard.append(await hear(dashboard))
     assert heard.pop() == {"ID": 2, "Nome": "Ana", "Codigo": "A", "Att": 7, "Med": 0}
     assert all(each == {"ID": 1, "Nome": "Ana", "Codigo": "A", "Att": 85, "Med": 0} for each in heard)
-    await happens(lambda: peer.statuses("Ana-2") == ["online"])
+    await happens(lambda: "online" in peer.statuses("Ana-2"))
 
 
 async def test_513_frames_a_second_are_coalesced(peer, client):
@@ -238,7 +238,7 @@ def test_clients_that_do_not_close_do_not_delay_the_stop(gateway):
 
 async def test_a_killed_gateways_states_are_cleared_by_the_next(gateway, peer, client):
     await client(frame("Ana"))
-    await happens(lambda: peer.statuses("Ana") == ["online"])
+    await happens(lambda: "online" in peer.statuses("Ana"))
     gateway.end(signal.SIGKILL)
     gateway.start(peer)
     await happens(lambda: peer.statuses("Ana") == ["online", "offline"])

@@ -27,6 +27,15 @@ TOKEN = "of-the-teacher"
 ELSEWHERE = {"X-Forwarded-For": "198.51.100.1"}
 """What a proxy adds: the connection does not come from this machine, even if the proxy does."""
 EVIL = "http://evil.example"
+LOW_RATE = """
+import sys
+import ws_gateway.access as access
+assert access.CONNECTS_BURST and access.CONNECTS_RATE_HZ
+access.CONNECTS_BURST, access.CONNECTS_RATE_HZ = 5, 0.001
+from ws_gateway.__main__ import main
+sys.exit(main())
+"""
+"""The command, with a rate of connections that a test can exceed."""
 
 pytestmark = [
     pytest.mark.broker,
@@ -446,3 +455,16 @@ async def test_students_need_the_sites_key_in_their_address(start):
                 await new.send(hello)
                 assert (await hear(new))["type"] == "welcome"
     assert await may_watch(gateway)
+
+
+async def test_nobody_is_locked_out_by_a_flood_of_connections_from_the_same_address(broker, peer):
+    """Beyond the rate connections take turns; none is refused, neither in the flood nor after it."""
+    gateway = GatewayProgram(broker)
+    gateway.command[1:3] = ["-c", LOW_RATE]
+    gateway.start(peer)
+    try:
+        for _ in range(20):
+            async with client(gateway, elsewhere=False, role="student", name="Ana", code="A") as student:
+                assert await hear_of(student, "welcome")
+    finally:
+        gateway.finish()

@@ -91,18 +91,18 @@ async def test_a_dashboard_sees_the_students_of_all(gateways, client):
 async def test_a_dashboard_that_joins_late_sees_who_is_at_the_other(gateways, client, peer):
     """The first state comes from the broker, not from the gateway that has the student."""
     await client(gateways[0], old_frame("Ana"))
-    await happens(lambda: peer.statuses("Ana") == ["online"])
+    await happens(lambda: "online" in peer.statuses("Ana"))
     viewer = await client(gateways[1], role="dashboard")
     assert (await hear_of(viewer, "state"))["source"] == "Ana"
 
 
 async def test_two_of_one_name_at_two_gateways_are_two(gateways, client, peer):
     first = await client(gateways[0], old_frame("Ana"))
-    await happens(lambda: peer.statuses("Ana") == ["online"])
+    await happens(lambda: "online" in peer.statuses("Ana"))
     probe = await client(gateways[1], role="dashboard")
     await hear_of(probe, "state")  # the second gateway knows of her
     await client(gateways[1], old_frame("Ana"))
-    await speak_until(lambda: peer.statuses("Ana-2") == ["online"], (first, old_frame("Ana")))
+    await speak_until(lambda: "online" in peer.statuses("Ana-2"), (first, old_frame("Ana")))
 
 
 async def test_a_session_moves_to_another_gateway(gateways, client, peer):
@@ -132,7 +132,7 @@ async def test_students_of_a_killed_gateway_keep_their_streams_at_another(broker
     if broker.kind == brokers.NATS:
         pytest.skip("NATS now and then does not publish the Last Will of a client that was killed")
     await client(gateways[0], old_frame("Ana"))
-    await happens(lambda: peer.statuses("Ana") == ["online"])
+    await happens(lambda: "online" in peer.statuses("Ana"))
     gateways[0].process.kill()
     topic = topics.service_state("local", "ws_gateway", "one")
     await happens(lambda: [state.status for heard, state in peer.heard if heard == topic][-1] == "offline")

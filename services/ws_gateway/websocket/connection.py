@@ -270,6 +270,7 @@ class Connection(PacedReader):
         self._flush()
         if self._protocol.state is State.OPEN:
             self._start_timer(PING_PERIOD_S, self._ping)
+            self.is_paced = False
             self._client = self._server.on_open(self, request)
         else:
             self.is_ignoring = True

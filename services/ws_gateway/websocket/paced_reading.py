@@ -63,14 +63,18 @@ class Turns:
 
 
 class PacedReader(asyncio.BufferedProtocol):
-    """The reading side of a connection. A subclass handles the pieces and says as how many messages each counts."""
+    """The reading side of a connection. A subclass handles the pieces and says as how many messages each counts.
 
-    __slots__ = ("_bucket", "_is_full", "_is_waiting", "_rest_timer", "_transport", "_turns", "_unread")
+    While ``is_paced`` every piece waits for its turn, also one that comes alone.
+    """
+
+    __slots__ = ("_bucket", "_is_full", "_is_waiting", "_rest_timer", "_transport", "_turns", "_unread", "is_paced")
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._bucket = TokenBucket(MESSAGES_RATE_HZ, MESSAGES_BURST, time.monotonic())
         self._unread = b""
+        self.is_paced = False
         self._is_waiting = False
         self._is_full = False
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -87,7 +91,7 @@ class PacedReader(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
         piece = bytes(self._turns.buffer[:nbytes])
-        if nbytes <= PIECE_BYTES and not (self._is_waiting or self._is_full or self._unread):
+        if nbytes <= PIECE_BYTES and not (self._is_waiting or self._is_full or self._unread or self.is_paced):
             self._handle_piece(piece)
         else:
             self._unread += piece

@@ -104,8 +104,12 @@ class Server:
             await listener.wait_closed()
 
     def on_connect(self, connection: Connection) -> None:
-        """Register a new connection; where there is no room for it, an idle one makes room."""
+        """Register a new connection; where there is no room for it, an idle one makes room.
+
+        Where an address connects too often, its requests take turns like everything of a busy connection.
+        """
         self._empty.clear()
+        connection.is_paced = not self._hub.access.is_at_once(connection.peer)
         leaving = self._admission.add(connection)
         if leaving is not None:
             self._hub.count_refusal("too_many_connections")
@@ -126,12 +130,9 @@ class Server:
             self._hub.count_refusal("wrong_origin")
             return connection.text_response(HTTPStatus.FORBIDDEN, "Pages of this site may not connect: see --origin.\n")
         address = visitor.address
-        reason = None if self._hub.access.may_connect(address) else "too_fast"
-        if reason is None and not self._admission.has_room(address) and not self._make_room(address):
-            reason = "too_many_connections"
-        if reason is not None:
+        if not self._admission.has_room(address) and not self._make_room(address):
             self._hub.counters["clients_refused"] += 1
-            self._hub.count_refusal(reason)
+            self._hub.count_refusal("too_many_connections")
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
         return None
 
