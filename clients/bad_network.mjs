@@ -1,5 +1,5 @@
 // What neuroone.js must bear on a real gateway, broker and recorder, in Node and in a browser: a lesson in a bad network,
-// a tablet that two share, two tabs, a restless student. The client's time runs fast, but waits for what the real
+// tablets that two share, several tabs, a restless student. The client's time runs fast, but waits for what the real
 // gateway has still to answer. Run by tests/support/bad_network.py, which controls the network and counts the rows.
 import { NeuroOneStudent } from "./neuroone.js";
 
@@ -94,6 +94,14 @@ class World {
     }
   }
 
+  /** Let time pass until everything in the store is delivered, also what others left there. */
+  async nothingLeft(student, store) {
+    for (let time_s = 0; (await store.load()).readings.length > 0; time_s += 1) {
+      check(time_s < 2 * PERIOD_S, "what was left must be delivered");
+      await this.pass(student, 1);
+    }
+  }
+
   /** Whether the student is connected by a connection that works. */
   isBack(student) {
     return this.sockets.length > this.#deadUpTo && student.isWelcome;
@@ -166,27 +174,41 @@ async function shareTablet(world, newStore) {
   for (let number = 100; number < 110; number += 1) bruno.send(value(number));
   await world.heal();
   await world.emptied(bruno);
-  for (let time_s = 0; (await store.load()).readings.length > 0; time_s += 1) {
-    check(time_s < 120, "what the first one left must be delivered");
-    await world.pass(bruno, 1);
-  }
+  await world.nothingLeft(bruno, store);
   bruno.stop();
 }
 
-/** Two tabs of one student, on a connection that breaks. */
-async function openTwoTabs(world, newStore) {
-  const tabs = [1, 2].map(() => world.student("Duas", { store: newStore("tabs") }));
+/** Two students who take turns on one tablet, ten times, each on a page of its own, while the network comes and goes. */
+async function takeTurns(world, newStore) {
+  let student;
+  for (let number = 0; number < 20; number += 1) {
+    if (number % 6 === 2) await world.fail("refuse");
+    student = world.student(number % 2 ? "Rui" : "Lia", { store: newStore("turns") });
+    await student.start();
+    student.send(value(number));
+    await world.pass(student, number % 3);
+    if (number < 19) student.stop();
+    if (number % 6 === 4) await world.heal();
+  }
+  await world.emptied(student);
+  await world.nothingLeft(student, newStore("turns"));
+  student.stop();
+}
+
+/** Two tabs of one student and one of another, on a connection that breaks. */
+async function openTabs(world, newStore) {
+  const tabs = ["Duas", "Duas", "Eva"].map((name) => world.student(name, { store: newStore("tabs") }));
   for (const tab of tabs) await tab.start();
-  for (let number = 0; number < 40; number += 1) {
-    tabs[number % 2].send(value(number));
-    await world.pass(tabs[number % 2], 1);
+  for (let number = 0; number < 42; number += 1) {
+    tabs[number % 3].send(value(number));
+    await world.pass(tabs[number % 3], 1);
     if (number === 20) await world.fail("cut");
   }
   for (const tab of tabs) {
     await world.emptied(tab);
     tab.stop();
   }
-  check(tabs[0].session !== tabs[1].session, "two tabs have two sessions");
+  check(new Set(tabs.map(({ session }) => session)).size === 3, "each tab has its own session");
 }
 
 /** Stop and start ten times in a row: it stays the same session, of which nothing is left behind. */
@@ -209,10 +231,7 @@ async function stopAndStart(world, newStore) {
   await world.emptied(restless);
   restless.stop();
   check(restless.session === session, "who stops and starts goes on with its session");
-  for (let time_s = 0; (await store.load()).readings.length > 0; time_s += 1) {
-    check(time_s < 10, "the store must be empty");
-    await world.pass(restless, 1);
-  }
+  await world.nothingLeft(restless, store);
 }
 
 /** Thirty readings in a row of which only the gateway knows that they are bad; then good ones. */
@@ -235,7 +254,8 @@ export async function run({ url, seconds, relay, newStore }) {
   const connections = world.sockets.length;
   check(slowest_s <= RECONNECTED_WITHIN_S, `it took ${slowest_s} s to come back`);
   await shareTablet(world, newStore);
-  await openTwoTabs(world, newStore);
+  await takeTurns(world, newStore);
+  await openTabs(world, newStore);
   await stopAndStart(world, newStore);
   await sendBadOnes(world);
   return { slowest_s, connections };

@@ -5,7 +5,7 @@ import functools
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,14 @@ class RecordedStack:
 
     def check_rows(self, seconds: int) -> None:
         """Wait for the rows of all students, and assert that none is missing, doubled or under another name."""
-        expected = {
+        expected: dict[str, Sequence[int]] = {
             "Rede": range(seconds),
             "Ana": range(10),
             "Bruno": range(100, 110),
-            "Duas": range(40),
+            "Lia": range(0, 20, 2),
+            "Rui": range(1, 20, 2),
+            "Duas": [number for number in range(42) if number % 3 < 2],
+            "Eva": range(2, 42, 3),
             "Dez": range(20),
             "Ruim": range(30, 40),
         }
