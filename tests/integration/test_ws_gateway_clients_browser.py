@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from neuroone.up import brokers
+from tests.support.bad_network import recorded_stack, run_in_browser
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
@@ -26,6 +27,8 @@ DEAD_AFTER_MS = 13_000
 """The client's own time, in which it notices that a connection is dead."""
 RECONNECTED_WITHIN_MS = 15_000
 DELAY_S = 0.2
+SIMULATED_S = 2 * 60
+"""A delay and a half-open connection. `python -m bench.client_network` runs three hours."""
 CLIENT = """
   const { NeuroOneStudent, IndexedDbStore } = await import("/page/neuroone.js");
   const url = location.href.replace("http", "ws");
@@ -250,3 +253,11 @@ def test_stop_and_start_ten_times_in_a_row(school, page):
     wait_for(lambda: len(school.deltas("Dez")) >= 20, "all readings")
     assert school.deltas("Dez") == list(range(20))
     assert len(school.sessions("Dez")) == 1
+
+
+@pytest.mark.parametrize("broker", [brokers.KINDS[0]], indirect=True)
+def test_every_reading_is_recorded_once_and_under_its_own_name(broker, browser, tmp_path):
+    """A bad network, tablets that two share, three tabs, stop and start: the script that Node's test runs too."""
+    with recorded_stack(broker, tmp_path / "recordings") as stack:
+        run_in_browser(stack, browser, SIMULATED_S)
+        stack.check_rows(SIMULATED_S)

@@ -136,6 +136,7 @@ def run_in_browser(stack: RecordedStack, browser: Browser, seconds: int) -> dict
     """Run the script in a page of the gateway; return its figures."""
     acts = acts_on(stack.relay)
     with opened(browser, stack.url.replace("ws", "http", 1) + "/student") as page:
-        page.route("**/page/bad_network.mjs", lambda route: route.fulfill(path=CLIENTS / "bad_network.mjs"))
+        script = (CLIENTS / "bad_network.mjs").read_text(encoding="utf-8")
+        page.route("**/page/bad_network.mjs", lambda route: route.fulfill(body=script, content_type="text/javascript"))
         page.expose_function("relay", lambda what: acts[what]())
         return page.evaluate(IN_PAGE, [stack.url, seconds])  # type: ignore[no-any-return]
