@@ -183,7 +183,7 @@ async function takeTurns(world, newStore) {
   let student;
   for (let number = 0; number < 20; number += 1) {
     if (number % 6 === 2) await world.fail("refuse");
-    student = world.student(number % 2 ? "Rui" : "Lia", { store: newStore("turns") });
+    student = world.student(number % 2 ? "Beto" : "Lia", { store: newStore("turns") });
     await student.start();
     student.send(value(number));
     await world.pass(student, number % 3);

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 def peer(broker: Broker) -> Iterator[Peer]:
     """Everybody else on the broker, connected."""
     peer = Peer(broker)
-    wait_for(lambda: peer.bus.is_connected, "connection", 10)
+    wait_for(lambda: peer.bus.is_connected, "connection")
     yield peer
     peer.bus.close()
 

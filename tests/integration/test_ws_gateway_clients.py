@@ -20,7 +20,7 @@ def gateway(broker: Broker) -> Iterator[GatewayProgram]:
     peer = Peer(broker)
     program = GatewayProgram(broker)
     try:
-        wait_for(lambda: peer.bus.is_connected, "connection", 10)
+        wait_for(lambda: peer.bus.is_connected, "connection")
         program.start(peer)
         yield program
         program.finish()

@@ -87,7 +87,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
     peer = Peer(broker)
     gateway = GatewayProgram(broker)
     try:
-        wait_for(lambda: peer.bus.is_connected, "connection", 10)
+        wait_for(lambda: peer.bus.is_connected, "connection")
         gateway.start(peer)
         with Relay(gateway.port) as relay:
             yield School(relay, peer)

@@ -48,7 +48,7 @@ def gateway(start_broker, tmp_path: Path) -> Iterator[DownloadsProgram]:
     (session / "raw.csv").write_bytes(b"raw")
     program = DownloadsProgram(recordings, broker, "--token", "secret", "--no-open-here")
     try:
-        wait_for(lambda: peer.bus.is_connected, "connection", 10)
+        wait_for(lambda: peer.bus.is_connected, "connection")
         program.start(peer)
         yield program
         program.finish()

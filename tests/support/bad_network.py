@@ -60,7 +60,7 @@ class RecordedStack:
             "Ana": range(10),
             "Bruno": range(100, 110),
             "Lia": range(0, 20, 2),
-            "Rui": range(1, 20, 2),
+            "Beto": range(1, 20, 2),
             "Duas": [number for number in range(42) if number % 3 < 2],
             "Eva": range(2, 42, 3),
             "Dez": range(20),
@@ -68,7 +68,7 @@ class RecordedStack:
         }
         for name, deltas in expected.items():
             wait_for(functools.partial(self._has_rows, name, len(deltas)), f"{len(deltas)} readings of {name}")
-            assert self.recorded(name) == [*deltas]
+            assert self.recorded(name) == [*deltas], f"the readings of {name}"
 
     def _has_rows(self, name: str, count: int) -> bool:
         return len(self.recorded(name)) >= count
@@ -79,7 +79,7 @@ def recorded_stack(broker: Broker, folder: Path) -> Iterator[RecordedStack]:
     """Run a gateway behind a relay, and a recorder."""
     peer, gateway = Peer(broker), GatewayProgram(broker)
     try:
-        wait_for(lambda: peer.bus.is_connected, "connection", 10)
+        wait_for(lambda: peer.bus.is_connected, "connection")
         gateway.start(peer)
         with RecorderProcess(broker.url, folder), Relay(gateway.port) as relay:
             wait_for(lambda: peer.services("csv_recorder"), "birth of the recorder")

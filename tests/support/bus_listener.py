@@ -61,7 +61,7 @@ def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[L
     )
     bus.start()
     try:
-        wait_for(lambda: bus.is_connected, "connection", 10)
+        wait_for(lambda: bus.is_connected, "connection")
         yield listener
     finally:
         bus.close()
@@ -73,7 +73,7 @@ def client_on(url: str, service: str, **options: Any) -> Iterator[ThreadedClient
     client = ThreadedClient(BrokerAddresses.parse(url), identity(service), **options)
     client.start()
     try:
-        wait_for(lambda: client.is_connected, "connection", 10)
+        wait_for(lambda: client.is_connected, "connection")
         yield client
     finally:
         client.close()

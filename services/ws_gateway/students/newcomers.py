@@ -16,7 +16,8 @@ UNDECIDED_MAX_S: Final = 6.0
 """How long a newcomer may be undecided. A namesake of this gateway speaks or is silent for 3 s. Another gateway says
 after 3 to 3.5 s that a student is silent; where it is too busy to say so, nobody waits for it for ever."""
 IN_FLIGHT_S: Final = 0.5
-"""A reading of another gateway's student that comes sooner after the newcomer may have been sent before it."""
+"""What comes sooner after the newcomer may have been sent before it: over a network that stood still, or by way of
+another gateway."""
 RIVALS_MAX: Final = 10
 """Students of one name and code that a newcomer is compared with; those of a hostile client are thousands."""
 HELD_MAX: Final = 120
@@ -72,7 +73,7 @@ class Newcomers:
             elif rival.newcomer is not None:
                 undecided.append(rival)
                 continue
-            elif rival.last_s > newcomer.began_s:  # both speak
+            elif rival.last_s > newcomer.began_s + IN_FLIGHT_S:  # both speak
                 continue
             elif now_s - rival.last_s >= STALE_AFTER_S:
                 return rival

@@ -103,6 +103,21 @@ def test_a_phone_whose_second_connection_ends_soon_too_loses_nothing(world, is_f
     assert world.client.statuses()[-1] == ("stale" if is_first_alive else "offline")
 
 
+def test_a_last_frame_of_the_old_connection_that_comes_late_makes_no_second_student(world):
+    """The network stood still: it delivers what was sent on both connections at once."""
+    awake(world)
+    first, _ = phone(world)
+    watch_for(world, 1)
+    second, _ = phone(world, Delta=2)
+    world.now_s += 0.1
+    world.students.on_frame(first, frame(Delta=1))
+    for delta in (3, 4, 5, 6):
+        watch_for(world, 1)
+        world.students.on_frame(second, frame(Delta=delta))
+    assert [each.delta for each in world.client.readings()] == [0, 1, 2, 3, 4, 5, 6]
+    assert set(streams(world)) == {"Joao_Silva"}
+
+
 @pytest.mark.parametrize("is_open_then", [False, True])
 def test_a_phone_whose_old_connection_is_closed_after_the_new_one_was_opened_goes_on(world, is_open_then):
     """Its first readings are in the same stream."""
@@ -268,7 +283,7 @@ def test_a_newcomer_leaves_its_place_to_a_student_who_has_it_at_another_gateway(
     first, _ = phone(world, "Ana", code="A")
     second, _ = phone(world, "Ana", code="A")
     world.students.on_state(topics.stream_state("local", "A", "Ana-2"), elsewhere(session="theirs"))
-    world.now_s += 0.1
+    watch_for(world, 1)
     world.students.on_frame(first, frame("Ana", "A"))
     watch_for(world, 0.5)
     assert (second.source, streams(world)) == ("Ana-3", ["Ana", "Ana", "Ana-3"])
