@@ -109,6 +109,7 @@ class Headset:
         if self.recording is not None:
             self.recording.close()
         self.has_ended = True
+        self._publisher.close()
         if self._probe is None:
             self._monitor.on_fault(Link.ENDED, None)
             self._report(self._clock())

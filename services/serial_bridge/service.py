@@ -13,7 +13,7 @@ from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.presence import HealthReport
-from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.replay import ReplayBuffer, Stream
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
@@ -67,6 +67,9 @@ class Service:
         identity = settings.identity(
             SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._source_ids or [AUTO])]))
         )
+        self._publishers: dict[tuple[str, str], StreamPublisher] = {}
+        replay = ReplayBuffer(time.monotonic)
+        replay.on_covered = self._on_recorded
         self._bus: ThreadedClient = ThreadedClient(
             settings.brokers(random.Random()),
             identity,
@@ -76,7 +79,7 @@ class Service:
             health=self._health,
             ca_file=settings.broker_ca,
             health_file=settings.health_file,
-            replay=ReplayBuffer(time.monotonic),
+            replay=replay,
         )
         self._orphaned: OrphanedStates = OrphanedStates(
             self._bus,
@@ -123,9 +126,11 @@ class Service:
     def _new_headset(
         self, source: PortSource, source_id: str, owner: Owner, probe: Callable[[], Owner] | None = None
     ) -> Headset:
+        group = topics.group_id(owner.code)
+        publisher = self._publishers[group, source_id] = StreamPublisher(self._bus, group, source_id)
         return Headset(
             source,
-            StreamPublisher(self._bus, topics.group_id(owner.code), source_id),
+            publisher,
             owner,
             HEADSETS[self._settings.headset],
             headset_id=self._settings.headset_id,
@@ -147,6 +152,10 @@ class Service:
 
         publisher = StreamPublisher(self._bus, topics.group_id(owners[-1].code), AUTO)
         return Search(self._reader, new_headset, publisher, owners, lambda: devices_of(self._sources))
+
+    def _on_recorded(self, stream: Stream, seq: int) -> None:
+        if (publisher := self._publishers.get(stream[:2])) is not None:
+            publisher.on_recorded()
 
     def _give_up(self, error: Exception | str) -> None:
         log.error("%s", error)

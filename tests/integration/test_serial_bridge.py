@@ -1,10 +1,12 @@
 """serial-bridge against real brokers: what it publishes of captures and of the simulated headset."""
 
+import csv
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from serial_bridge.__main__ import main
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import Listener, listening
 from tests.support.captures import BASELINE, needs_captures
+from tests.support.recorder_process import RecorderProcess
 from tests.support.waiting import wait_for
 
 
@@ -129,6 +132,35 @@ def test_health(start_broker):
     assert health.counters["readings"] >= 2
     assert health.counters["checksum_failures"] == 0
     assert {topic["source"] for topic, _ in listener.of(StreamState)} == {"sim", "sim-2"}
+
+
+@pytest.mark.parametrize("kind", ["mosquitto", "nats"])
+def test_raw_of_a_broker_s_outage_is_recorded(start_broker, tmp_path, kind):
+    """The broker dies and comes back: readings and raw samples of the meantime are in the files, each once."""
+    broker = start_broker(kind)
+    recorder = RecorderProcess(broker.url, tmp_path / "data", "--raw")
+    program = start(broker, "--port", "sim", "--name", "Ana")
+
+    def samples() -> list[int]:
+        numbers: list[int] = []
+        for path in (tmp_path / "data").glob("sessions/*/*/raw.csv"):
+            with path.open(encoding="utf-8", newline="") as file:
+                numbers += [int(row["first_sample"]) for row in csv.DictReader(file) if row["check"]]
+        assert numbers == sorted(set(numbers))
+        return numbers
+
+    try:
+        wait_for(lambda: len(samples()) > 16, "raw samples", 40)
+        broker.kill()
+        gone_s, before = time.monotonic(), max(samples())
+        wait_for(lambda: time.monotonic() - gone_s > 3, "three seconds", 10)
+        broker.start()
+        wait_for(lambda: max(samples()) > before + 512 * 6, "raw samples after the outage", 60)
+        numbers = samples()
+        assert numbers == list(range(numbers[0], numbers[-1] + 1, 64))
+    finally:
+        assert stop(program) == 0
+        recorder.stop()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")

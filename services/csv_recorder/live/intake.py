@@ -25,6 +25,8 @@ COUNTERS: Final = ("rows", "raw_blocks", "events", "duplicates", "gaps", "unname
 START: Final = EventType.SESSION_START
 RAW_WAITING_MAX_BLOCKS: Final = 16
 """Raw blocks of a session without a reading yet: 2 s, where a headset sends a reading each second."""
+RAW_SEQS_MAX_SESSIONS: Final = 10_000
+"""Sessions whose newest raw block is known: a bridge sends its last ones again after an outage of the broker."""
 RAW_WAITING_MAX_SESSIONS: Final = 500
 """Sessions with such blocks: 500 headsets that start in one second hold 3 MB."""
 COUNTER_MAX: Final = 2**53 - 1
@@ -37,7 +39,8 @@ class Batch:
 
     ``progress`` is by session; ``sessions`` are copies of those of which more has changed. ``next_seqs`` has the seq
     that each session expected before; ``raw_waiting`` are raw blocks of sessions without a reading yet, ``raw_claimed``
-    the sessions that have got their first one. ``streams`` (group, source, session) are to hear what became durable.
+    the sessions that have got their first one, ``raw_seqs`` the newest block of each. ``streams`` (group, source,
+    session) are to hear what became durable.
     ``lessons`` are all of them, once one has ``changed``.
     """
 
@@ -51,6 +54,7 @@ class Batch:
     next_seqs: dict[int, int] = field(default_factory=dict)
     raw_waiting: dict[Key, list[RawBlock]] = field(default_factory=dict)
     raw_claimed: list[Key] = field(default_factory=list)
+    raw_seqs: dict[int, int] = field(default_factory=dict)
     duplicates: dict[int, list[int]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     faults: list[ContractError] = field(default_factory=list)
@@ -70,6 +74,7 @@ class Intake:
         self._steady = steady
         self._running_s = running_s
         self._raw_waiting: dict[Key, list[RawBlock]] = {}
+        self._raw_seqs: dict[int, int] = {}
         self.lessons = Lessons()
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
@@ -178,6 +183,10 @@ class Intake:
             batch.raw_waiting.setdefault(key, []).append(block)
 
     def _write_raw(self, session_id: int, block: RawBlock, batch: Batch) -> None:
+        """Write a raw block, unless it has come before: they come in order, and again from the last one on."""
+        if block.seq <= batch.raw_seqs.get(session_id, self._raw_seqs.get(session_id, -1)):
+            return
+        batch.raw_seqs[session_id] = block.seq
         batch.rows.append(Row(session_id, Kind.RAW, -1, raw_row(block)))
         batch.counters["raw_blocks"] += 1
 
@@ -188,6 +197,11 @@ class Intake:
         for key, blocks in batch.raw_waiting.items():
             waiting = [*self._raw_waiting.pop(key, ()), *blocks]
             self._raw_waiting[key] = waiting[-RAW_WAITING_MAX_BLOCKS:]
+        for session_id, seq in batch.raw_seqs.items():
+            self._raw_seqs.pop(session_id, None)
+            self._raw_seqs[session_id] = seq
+        while len(self._raw_seqs) > RAW_SEQS_MAX_SESSIONS:
+            del self._raw_seqs[next(iter(self._raw_seqs))]
         while len(self._raw_waiting) > RAW_WAITING_MAX_SESSIONS:
             del self._raw_waiting[next(iter(self._raw_waiting))]
 
