@@ -88,6 +88,10 @@ NO_FRAMES: Final = Hint(
     "O que chega de {device} não faz sentido: é outro dispositivo, ou a velocidade não é nenhuma das testadas. Escolha "
     "com --port e --baud.",
 )
+NO_FRAMES_YET: Final = Hint(
+    "What comes from {device} makes no sense so far: other speeds are being tried.",
+    "O que chega de {device} ainda não faz sentido: outras velocidades estão sendo testadas.",
+)
 STANDBY: Final = Hint(
     "The dongle waits for its headset: switch the headset on.", "O dongle espera pelo headset: ligue o headset."
 )
@@ -103,6 +107,13 @@ LINE_DAMAGED: Final = Hint(
     "The line changes bytes: readings are withheld, they may be wrong. Try another cable, adapter or USB socket.",
     "A linha altera bytes: as leituras são retidas, pois podem estar erradas. Tente outro cabo, adaptador ou entrada "
     "USB.",
+)
+
+SAMPLES_MISSING: Final = Hint(
+    "Much of what the headset sends at {device} is missing. If another program uses this port too, close it; else "
+    "bring the headset nearer and charge it.",
+    "Falta muito do que o headset envia em {device}. Se outro programa também usa essa porta, feche-o; se não, "
+    "aproxime o headset e carregue-o.",
 )
 
 GENERAL: Final[Mapping[Link, Hint]] = {
@@ -122,6 +133,8 @@ GENERAL: Final[Mapping[Link, Hint]] = {
 SPECIFIC: Final[Mapping[Link, tuple[Hint, ...]]] = {
     Link.NO_PORT: (NO_PORT_FOUND, NO_ANSWER, NO_SERVER, NO_SUCH_PORT, NO_SUCH_PORT_USB),
     Link.UNPLUGGED: (PORT_LOST, PORT_LOST_USB),
+    Link.NO_FRAMES: (NO_FRAMES_YET,),
+    Link.CONNECTED: (SAMPLES_MISSING,),
 }
 """What the bridge publishes where it knows more than the link."""
 

@@ -151,7 +151,7 @@ class Headset:
         if self._monitor.device != port.device:
             log.info("%s is on another port now", self._publisher.source)
             self._monitor.device = port.device
-        self._monitor.on_open(now_s)
+        self._monitor.on_open(now_s, is_last_speed=self._connection.is_last_speed)
         self._idle_at_s = now_s + IDLE_S
 
     def _judge(self, now_s: float) -> None:

@@ -8,6 +8,7 @@ from neuroone.contract.messages import Link, StreamStatus
 from neuroone.service.stream_states import status_after
 from serial_bridge.headsets.events import Event, Quantity, Raw, Row, Skipped
 from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, DONGLE_CONNECT, NORMAL_BAUD, TGAM_RAW_MODE
+from serial_bridge.sample_watch import SampleWatch
 
 SILENT_S: Final = 3.0
 """A link without a byte for this time is silent: the slowest headset sends a frame every second."""
@@ -32,6 +33,20 @@ GONE: Final = frozenset({Link.UNPLUGGED, Link.ENDED, Link.NO_PORT, Link.NO_PERMI
 """Nothing can arrive over such a link: its stream is offline at once."""
 
 
+@dataclass(slots=True)
+class OpenPort:
+    """What an open port has brought so far. Times are those of the last bytes and of the last frame."""
+
+    opened_s: float
+    bytes_s: float
+    frame_s: float
+    is_last_speed: bool = True
+    is_open: bool = True
+    frames: int = 0
+    has_raw: bool = False
+    dongle: Link | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
     """The part of a stream's state that its link decides."""
@@ -54,49 +69,56 @@ class LinkMonitor:
         """The headset that the dongle says it is linked to."""
         self.is_line_damaged = False
         """Whether readings are withheld because the line changes bytes."""
+        self._watch = SampleWatch()
         self._asks_raw = asks_raw
         self._connect = bytes([DONGLE_CONNECT]) + headset_id if headset_id else DONGLE_AUTO_CONNECT
-        self._is_open = False
-        self.opened_s = self._bytes_s = self._frame_s = 0.0
+        self._port = OpenPort(0.0, 0.0, 0.0, is_open=False)
         self._reading_s = self._commanded_s = float("-inf")
-        self._frames = 0
-        self._has_raw = False
-        self._dongle: Link | None = None
         self._judgement: tuple[Link, str | None] = (Link.SEARCHING, None)
 
-    def on_open(self, now_s: float) -> None:
-        """Start with an open port; the last judgement stands until frames arrive, or something else is wrong."""
-        self._is_open, self._frames, self._has_raw, self._dongle = True, 0, False, None
-        self.opened_s = self._bytes_s = self._frame_s = now_s
+    def on_open(self, now_s: float, *, is_last_speed: bool = True) -> None:
+        """Start with an open port; the last judgement stands until frames arrive, or something else is wrong.
+
+        ``is_last_speed``: no other speed is left to try.
+        """
+        self._port = OpenPort(now_s, now_s, now_s, is_last_speed)
+        self._watch.restart()
+
+    @property
+    def opened_s(self) -> float:
+        """When the port was opened."""
+        return self._port.opened_s
 
     def on_fault(self, link: Link, hint: str | None) -> None:
         """Note that the port is gone or cannot be opened."""
-        self._is_open = False
+        self._port.is_open = False
         self._reading_s = float("-inf")
         self._judgement = (link, hint)
 
     def on_bytes(self, now_s: float) -> None:
         """Note that bytes arrived."""
-        self._bytes_s = now_s
+        self._port.bytes_s = now_s
 
     def on_paused(self, now_s: float) -> None:
         """Note that nothing is read because the broker is slow, which is not silence."""
-        self._bytes_s = self._frame_s = now_s
+        self._watch.restart()
+        self._port.bytes_s = self._port.frame_s = now_s
 
     def on_events(self, events: list[Event], now_s: float) -> None:
         """Note the events that the bytes made."""
+        self._watch.on_events(events, now_s)
         for event in events:
             if isinstance(event, Skipped):
                 continue
-            self._frame_s = now_s
+            self._port.frame_s = now_s
             if isinstance(event, Raw):
-                self._frames += len(event.samples)
-                self._has_raw = True
-                self._dongle = None
+                self._port.frames += len(event.samples)
+                self._port.has_raw = True
+                self._port.dongle = None
                 continue
-            self._frames += 1
+            self._port.frames += 1
             for row in event.rows:
-                self._dongle = _dongle_after(row, self._dongle)
+                self._port.dongle = _dongle_after(row, self._port.dongle)
                 if row.quantity is Quantity.HEADSET_FOUND and isinstance(row.value, bytes):
                     self.headset_id = row.value
 
@@ -107,12 +129,12 @@ class LinkMonitor:
     @property
     def has_frames(self) -> bool:
         """Whether a headset has shown itself since the port was opened."""
-        return self._frames >= PROOF_FRAMES
+        return self._port.frames >= PROOF_FRAMES
 
     def must_reopen(self, now_s: float) -> bool:
         """Return True if the open port is useless: silent for long, or without a frame among its bytes."""
-        is_silent = now_s - self._bytes_s >= SILENT_S
-        return now_s - self._frame_s >= (GIVE_UP_S if is_silent else NO_FRAMES_S)
+        is_silent = now_s - self._port.bytes_s >= SILENT_S
+        return now_s - self._port.frame_s >= (GIVE_UP_S if is_silent else NO_FRAMES_S)
 
     def command(self, now_s: float, baud: int) -> bytes:
         """Return the command to send now, or b"": only what has shown itself to be a headset gets one.
@@ -121,9 +143,9 @@ class LinkMonitor:
         """
         if not self.has_frames:
             return b""
-        if self._asks_raw and baud == NORMAL_BAUD and not self._has_raw and now_s - self.opened_s >= RAW_AFTER_S:
+        if self._asks_raw and baud == NORMAL_BAUD and not self._port.has_raw and now_s - self.opened_s >= RAW_AFTER_S:
             return TGAM_RAW_MODE
-        if self._dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._commanded_s >= DONGLE_RETRY_S:
+        if self._port.dongle in (Link.STANDBY, Link.NO_HEADSET) and now_s - self._commanded_s >= DONGLE_RETRY_S:
             self._commanded_s = now_s
             return self._connect
         return b""
@@ -134,18 +156,25 @@ class LinkMonitor:
         link, hint = self._judgement
         return LinkStatus(StreamStatus.OFFLINE if link in GONE else status_after(now_s - self._reading_s), link, hint)
 
+    def _trouble(self) -> str | None:
+        """Tell what is wrong with a line that brings frames."""
+        if self.is_line_damaged:
+            return hints.LINE_DAMAGED.text()
+        return hints.SAMPLES_MISSING.text(self.device) if self._watch.misses_samples else None
+
     def judge(self, now_s: float, *, is_final: bool = False) -> None:
         """Judge the open port; ``is_final``: it had all the time that a headset needs to show itself."""
-        if not self._is_open:
+        if not self._port.is_open:
             return
-        if now_s - self._bytes_s >= SILENT_S:
+        if now_s - self._port.bytes_s >= SILENT_S:
             self._judgement = (Link.SILENT, hints.SILENT.text(self.device))
-        elif is_final or now_s - self._frame_s >= NO_FRAMES_S:
-            self._judgement = (Link.NO_FRAMES, hints.NO_FRAMES.text(self.device))
-        elif self.has_frames and self._dongle:
-            self._judgement = (self._dongle, hints.GENERAL[self._dongle].text())
+        elif is_final or now_s - self._port.frame_s >= NO_FRAMES_S:
+            hint = hints.NO_FRAMES if self._port.is_last_speed else hints.NO_FRAMES_YET
+            self._judgement = (Link.NO_FRAMES, hint.text(self.device))
+        elif self.has_frames and self._port.dongle:
+            self._judgement = (self._port.dongle, hints.GENERAL[self._port.dongle].text())
         elif self.has_frames:
-            self._judgement = (Link.CONNECTED, hints.LINE_DAMAGED.text() if self.is_line_damaged else None)
+            self._judgement = (Link.CONNECTED, self._trouble())
 
 
 def _dongle_after(row: Row, before: Link | None) -> Link | None:

@@ -23,7 +23,9 @@ POLL_S: Final = 0.006
 SEARCH_PERIOD_S: Final = 1.0
 """Time between two listings of the computer's ports."""
 TRY_AGAIN_S: Final = 25.0
-"""Time between two tries of a port without a headset; a try takes ten of them, in the rest its owner may use it."""
+"""Time between two tries of a silent port; a try takes ten of them, in the rest its owner may use it."""
+TRY_AGAIN_MAX_S: Final = 600.0
+"""A port that sends something else is another device's: each try doubles the time to the next one, up to this."""
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class Search:
         self._present = present
         self._next_s = float("-inf")
         self._tried_s: dict[str, float] = {}
+        self._waits_s: dict[str, float] = {}
         self._found: dict[str, Headset] = {}
 
     def tick(self) -> None:
@@ -117,7 +120,11 @@ class Search:
         self._found = {key: each for key, each in self._found.items() if key in ports or not each.has_ended}
         for source_id, port in ports.items():
             known = self._found.get(source_id)
-            if known is None or (known.has_ended and now_s - self._tried_s[source_id] >= TRY_AGAIN_S):
+            if known is None:
+                self._waits_s[source_id] = TRY_AGAIN_S
+            if known is None or (known.has_ended and now_s - self._tried_s[source_id] >= self._waits_s[source_id]):
+                if known is not None and known.link_status.link is Link.NO_FRAMES:
+                    self._waits_s[source_id] = min(TRY_AGAIN_MAX_S, 2 * self._waits_s[source_id])
                 self._tried_s[source_id] = now_s
                 headset = self._new_headset(port.device, source_id, self._next_owner)
                 self._found[source_id] = self._reader.add(headset)

@@ -123,7 +123,7 @@ class Recorder:
             return free_path(numbered(self._settings.file, next(self._found)))
 
         def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
-            return self._add(SerialSource(device, self._settings.baud), source_id, probe, new_path)
+            return self._add(SerialSource(device, self._settings.baud, keeps_dtr=True), source_id, probe, new_path)
 
         publisher = StreamPublisher(self._progress, "record", AUTO)
         return Search(self._reader, new_headset, publisher, [Owner()], lambda: devices_of(self._sources))

@@ -148,7 +148,9 @@ class Service:
 
     def _search(self, owners: list[Owner]) -> Search:
         def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
-            return self._new_headset(SerialSource(device, self._settings.baud), source_id, owners[-1], probe)
+            return self._new_headset(
+                SerialSource(device, self._settings.baud, keeps_dtr=True), source_id, owners[-1], probe
+            )
 
         publisher = StreamPublisher(self._bus, topics.group_id(owners[-1].code), AUTO)
         return Search(self._reader, new_headset, publisher, owners, lambda: devices_of(self._sources))

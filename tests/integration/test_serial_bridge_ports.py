@@ -4,6 +4,9 @@ The clock runs SPEED times faster for the bridge and the simulated headsets alik
 """
 
 import os
+import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -447,3 +450,36 @@ def test_search(published, plug, tmp_path):
     names = {published.of(Reading, source)[0].name for source in ("usb-1-2", "usb-1-3")}
     assert names == {"Ana", "Bia"}
     assert published.of(Reading, "usb-1-3")[0].seq == 0
+
+
+def test_a_port_is_ours_alone_while_it_is_open(tmp_path):
+    """Another user's program cannot open it, and can once it is closed; a probe leaves DTR as it is."""
+    line = PtyLine(Random(1))
+    try:
+        source = SerialSource(line.device, 57600, keeps_dtr=True)
+        port = source.open(57600)
+        fd = os.open(line.device, os.O_RDWR | os.O_NOCTTY)  # as root
+        assert not termios.tcgetattr(fd)[2] & termios.HUPCL
+        assert open_as_nobody(line.device) == "Device or resource busy"
+        port.close()
+        os.close(fd)
+        assert open_as_nobody(line.device) == ""
+    finally:
+        line.close()
+
+
+def open_as_nobody(device: str) -> str:
+    """Open a port as another user; return the error."""
+    Path(device).chmod(0o666)
+    program = f"""
+import os
+try:
+    os.setgid(65534), os.setuid(65534)
+except PermissionError:
+    pass
+try:
+    os.open({device!r}, os.O_RDWR | os.O_NOCTTY)
+except OSError as error:
+    print(error.strerror)
+"""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()

@@ -25,6 +25,8 @@ class Connection:
         self.counters = {"bytes": 0, "opened": 0}
         self._rng = random.Random()
         self._speeds = source.speeds
+        self._fruitless = 0
+        """Speeds without frames in a row."""
         self._opening: Future[Port] | None = None
         self._attempt = 0
         self._retry_s = float("-inf")
@@ -33,6 +35,11 @@ class Connection:
     def baud(self) -> int:
         """The speed of the port as it is, or will be, opened."""
         return self._speeds[0]
+
+    @property
+    def is_last_speed(self) -> bool:
+        """Whether every other speed has been tried without frames."""
+        return self._fruitless >= len(self._speeds) - 1
 
     def open(self, now_s: float) -> Port | None:
         """Return the port once it is open; call it again and again until then.
@@ -63,8 +70,9 @@ class Connection:
         self.port.close()
         self.port = None
         if has_frames:
-            self._attempt = 0
+            self._attempt = self._fruitless = 0
         else:
+            self._fruitless += 1
             self._speeds = (*self._speeds[1:], self._speeds[0])
 
     def switch_to_raw_speed(self) -> None:

@@ -20,11 +20,16 @@ CHIPS: Final[Mapping[tuple[int | None, int | None], str]] = {
     (0x1A86, 0x55D4): "CH9102 USB-serial adapter",
     (0x1A86, 0x55D3): "CH343 USB-serial adapter",
     (0x1A86, 0x55D2): "CH342 USB-serial adapter",
+    (0x1A86, 0x5722): "WCH receiver: MindWave Mobile or MyndBand",
     (0x10C4, 0xEA60): "CP210x USB-serial adapter",
     (0x0403, 0x6001): "FTDI USB-serial adapter",
     (0x0403, 0x6015): "FTDI USB-serial adapter",
 }
-NAMES: Final = re.compile(r"mindwave|mindset|neurosky|thinkgear|sichiray|brainlink", re.IGNORECASE)
+NAMES: Final = re.compile(
+    r"mindwave|mindset|mindlink|mindflex|myndband|myndplay|neurosky|thinkgear|sichiray|brainlink|usbmodem2017",
+    re.IGNORECASE,
+)
+"""Of headsets; usbmodem2017... is what macOS calls WCH's receiver."""
 ADAPTERS: Final = re.compile(r"ch34\d|ch910\d|cp210|ftdi|ft232|usb.?serial", re.IGNORECASE)
 BLUETOOTH: Final = re.compile(r"bluetooth|bthenum|rfcomm", re.IGNORECASE)
 

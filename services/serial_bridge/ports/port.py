@@ -19,6 +19,7 @@ READ_MAX_BYTES: Final = 4096
 FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
 """The exceptions of pyserial: TypeError when a port is closed during a call."""
 if os.name == "posix":
+    import fcntl
     import termios
 
     FAULTS += (termios.error,)
@@ -40,10 +41,11 @@ class PortFault(NeuroOneError):
 class SerialPort:
     """A serial port, or a pyserial URL (``socket://host:port``, ``rfc2217://host:port``).
 
-    ``device`` is its name for people: ``COM4``, ``/dev/ttyUSB0``, an address.
+    ``device`` is its name for people: ``COM4``, ``/dev/ttyUSB0``, an address. Where the system allows it, no other
+    program can open the port meanwhile. ``keeps_dtr``: closing it leaves the line DTR as it is, which resets Arduinos.
     """
 
-    def __init__(self, device: str, baud: int) -> None:
+    def __init__(self, device: str, baud: int, *, keeps_dtr: bool = False) -> None:
         self.device = device
         is_url = "://" in device
         is_tty = os.name == "posix" and not is_url
@@ -53,6 +55,10 @@ class SerialPort:
         self._port: Any = serial.serial_for_url(device, baud, timeout=0, **options)
         self._gives_single_bytes = device.startswith("rfc2217://")  # when it may not wait for more
         self._fd: int | None = self._port.fileno() if is_tty else None
+        if is_tty:
+            self._set_exclusive(termios.TIOCEXCL)
+            if keeps_dtr:
+                _keep_dtr(self._port.fileno())
 
     def read(self) -> bytes:
         """Return the bytes that have arrived, at most READ_MAX_BYTES, without waiting. Raises PortFault."""
@@ -76,8 +82,14 @@ class SerialPort:
 
     def close(self) -> None:
         """Give the port back."""
+        if self._fd is not None:
+            self._set_exclusive(termios.TIOCNXCL)  # a pseudo-terminal outlives us
         with suppress(*FAULTS):  # the device may be gone
             self._port.close()
+
+    def _set_exclusive(self, request: int) -> None:
+        with suppress(*FAULTS):  # not every device has this
+            fcntl.ioctl(self._port.fileno(), request)
 
 
 class FifoPort:
@@ -149,13 +161,21 @@ class PacedPort:
 Port: TypeAlias = SerialPort | FifoPort | PacedPort
 
 
-def open_port(device: str, baud: int) -> Port:
+def open_port(device: str, baud: int, *, keeps_dtr: bool = False) -> Port:
     """Open a serial port, a pyserial URL or a named pipe. Raises PortFault."""
     try:
         is_fifo = os.name == "posix" and Path(device).is_fifo()
-        return FifoPort(device) if is_fifo else SerialPort(device, baud)
+        return FifoPort(device) if is_fifo else SerialPort(device, baud, keeps_dtr=keeps_dtr)
     except FAULTS as error:
         raise fault_of(error, device) from error
+
+
+def _keep_dtr(fd: int) -> None:
+    """Let closing a port leave DTR as it is. Opening it the first time raises it: that is up to the system."""
+    with suppress(*FAULTS):
+        attributes = termios.tcgetattr(fd)
+        attributes[2] &= ~termios.HUPCL
+        termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
 
 def lost(device: str) -> PortFault:

@@ -1,7 +1,7 @@
 """Simulate a headset: seeded, without a clock or I/O of its own.
 
-The signals are plausible, not physiological: 1/f noise, alpha bursts, blinks, mains hum, eSense that follows them, and
-episodes of poor contact in which eSense freezes, as it does in real headsets.
+The signals are plausible, not physiological: 1/f noise, alpha bursts, blinks, mains hum, band powers computed from
+these samples, eSense, and episodes of poor contact in which eSense freezes, as it does in real headsets.
 """
 
 import math
@@ -9,7 +9,9 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
+from operator import mul
 from typing import Final
 
 from neuroone.contract.messages import BAND_MAX, OFF_SKIN, RAW_RATE_HZ
@@ -24,6 +26,12 @@ MAINS_HZ: Final = 60.0
 """Brazil; the simulated headset has no notch filter."""
 TYPICAL_BANDS: Final = (120_000, 32_000, 9_000, 7_000, 8_000, 6_500, 2_800, 2_200)
 """Medians of delta to mid gamma, near those of a real MindWave Mobile on a calm head."""
+BAND_BINS_HZ: Final = ((1, 2), (4, 6), (8, 9), (10, 11), (13, 16), (18, 29), (31, 39), (41, 49))
+"""First and last whole frequency of delta to mid gamma (ThinkGear Serial Stream Guide, ASIC_EEG_POWER)."""
+TYPICAL_POWERS: Final = (27.1e6, 8.69e6, 3.32e6, 3.64e6, 2.72e6, 5.9e6, 3.13e6, 2.56e6)
+"""Medians of the simulated head's own powers in these bands, by which they are scaled to TYPICAL_BANDS."""
+BAND_NOISE: Final = 0.1
+"""Standard deviation of the logarithm: a headset's band powers follow its raw samples, not exactly."""
 POOR_LEVELS: Final = (26, 51, 80, OFF_SKIN)
 
 
@@ -66,6 +74,7 @@ class Head:
         self._pink = [0.0, 0.0, 0.0]
         self._phase = self._rng.random()
         self._n = 0
+        self._second: list[int] = []
         self._blink_at = 2 * RAW_RATE_HZ
         self._relaxed = 0.5
         self._alert = 0.5
@@ -93,7 +102,9 @@ class Head:
                 self._blink_at = self._n + int(rng.expovariate(0.3) * RAW_RATE_HZ)
         if self._poor:
             value *= 2 + 8 * (self._poor == OFF_SKIN)
-        return max(thinkgear.RAW_LOW, min(thinkgear.RAW_HIGH, round(value)))
+        sample = max(thinkgear.RAW_LOW, min(thinkgear.RAW_HIGH, round(value)))
+        self._second.append(sample)
+        return sample
 
     def second(self) -> bytes:
         """Return the frame of the second that ends now."""
@@ -101,12 +112,11 @@ class Head:
         self._relaxed = min(1.0, max(0.0, self._relaxed + rng.gauss(0, 0.08)))
         self._alert = min(1.0, max(0.0, self._alert + rng.gauss(0, 0.08)))
         self._change_contact()
-        lift = (1.0, 1.0, 1 + 2 * self._relaxed, 1 + 2 * self._relaxed, 1 + self._alert, 1 + self._alert, 1.0, 1.0)
-        noise = 10 if self._poor else 1
         bands = tuple(
-            min(BAND_MAX, int(typical * up * noise * rng.lognormvariate(0, 0.6)))
-            for typical, up in zip(TYPICAL_BANDS, lift, strict=True)
+            min(BAND_MAX, round(power * usual / own * rng.lognormvariate(0, BAND_NOISE)))
+            for power, usual, own in zip(band_powers(self._second), TYPICAL_BANDS, TYPICAL_POWERS, strict=True)
         )
+        self._second = []
         warm = self._n > 3 * RAW_RATE_HZ
         if self._poor == OFF_SKIN or not warm:
             self.attention = self.meditation = 0
@@ -122,6 +132,28 @@ class Head:
         elif self._n > 10 * RAW_RATE_HZ and self._rng.random() < 0.02:
             self._poor = self._rng.choice(POOR_LEVELS)
             self._poor_left_s = self._rng.randint(1, 8)
+
+
+def band_powers(samples: list[int]) -> tuple[float, ...]:
+    """Return the powers of a second of raw samples in the eight bands, delta to mid gamma; the scale is free."""
+    n = len(samples)
+    windowed = [sample * weight for sample, weight in zip(samples, _hann(n), strict=True)]
+    powers = [
+        sum(sum(map(mul, windowed, wave)) ** 2 for wave in _waves(n, bin_hz))
+        for bin_hz in range(1, BAND_BINS_HZ[-1][1] + 1)
+    ]
+    return tuple(sum(powers[first - 1 : last]) for first, last in BAND_BINS_HZ)
+
+
+@cache
+def _hann(n: int) -> tuple[float, ...]:
+    return tuple(0.5 - 0.5 * math.cos(2 * math.pi * at / n) for at in range(n))
+
+
+@cache
+def _waves(n: int, bin_hz: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    turn = 2 * math.pi * bin_hz / n
+    return tuple(math.cos(turn * at) for at in range(n)), tuple(math.sin(turn * at) for at in range(n))
 
 
 class SimulatedHeadset:

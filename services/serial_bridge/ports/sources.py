@@ -29,7 +29,7 @@ class SerialSource:
     """A serial port, a pyserial URL or a named pipe; opening it again can bring a silent headset back.
 
     ``source_id`` is the headset's id in topics unless another one is given. A USB port that comes back under another
-    name is found again by its place on the USB.
+    name is found again by its place on the USB. ``keeps_dtr``: it may be no headset's port (see `SerialPort`).
     """
 
     can_reopen = True
@@ -40,7 +40,10 @@ class SerialSource:
         device: str,
         baud: int | None = None,
         present: Callable[[], Sequence[ListPortInfo]] = comports,
+        *,
+        keeps_dtr: bool = False,
     ) -> None:
+        self._keeps_dtr = keeps_dtr
         self.device = device
         self.source_id = id_from_text(device.rpartition("/")[2])
         self.speeds = BAUDS if baud is None and has_speed(device) else (baud or RAW_BAUD,)
@@ -55,7 +58,7 @@ class SerialSource:
             found = found or next((each for each in now if each.device == self.device), None)
             if found:
                 self._known, self.device = found, found.device
-        return port.open_port(self.device, baud)
+        return port.open_port(self.device, baud, keeps_dtr=self._keeps_dtr)
 
 
 @dataclass(slots=True)

@@ -1,11 +1,14 @@
 """The link's status, second by second."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from neuroone.contract.messages import Link, StreamStatus
 from serial_bridge.headsets.events import Event, Raw
 from serial_bridge.headsets.thinkgear import Decoder, encode
 from serial_bridge.link_monitor import LinkMonitor
+from serial_bridge.ports.simulated import SimulatedHeadset
 
 RAW: list[Event] = [Raw((1, 2, 3, 4))]
 
@@ -126,3 +129,54 @@ def test_damaged_line_has_a_hint(monitor):
     receive(monitor, 101)
     monitor.is_line_damaged = True
     assert "cable" in (monitor.status(101).hint or "")
+
+
+def test_no_speed_is_ruled_out_before_all_are_tried():
+    """Only where the last speed brought nothing either the hint says so."""
+    monitor = LinkMonitor("COM4")
+    for n, is_last in enumerate((False, False, True)):
+        monitor.on_open(10.0 * n, is_last_speed=is_last)
+        for tenth in range(1, 60):
+            monitor.on_bytes(10.0 * n + tenth / 10)
+        status = monitor.status(10.0 * n + 5.9)
+        assert status.link is Link.NO_FRAMES
+        assert ("none of those tried" in (status.hint or "")) == is_last
+
+
+def second_of(cut: Callable[[bytes], bytes], seed: int = 1) -> Iterator[list[Event]]:
+    """The events of each tenth of a second of a headset, of whose bytes some are missing."""
+    headset, decoder = SimulatedHeadset(seed), Decoder()
+    for tenth in range(1, 400):
+        yield decoder.feed(cut(headset.advance(tenth / 10)))
+
+
+@pytest.mark.parametrize(
+    ("cut", "is_shared"),
+    [
+        (lambda part: part, False),
+        (lambda part: part[: len(part) * 43 // 100], True),
+        (lambda part: b"".join(part[at : at + 30] for at in range(0, len(part), 50)), True),
+        (lambda part: b"" if part[5] % 50 == 0 else part, False),
+    ],
+    ids=["all", "43 %", "60 % in pieces", "2 % lost"],
+)
+def test_a_port_that_another_program_reads_too_has_a_hint(monitor, cut, is_shared):
+    """Where much of a headset's bytes are missing; some lost ones are no reason."""
+    for tenth, events in enumerate(second_of(cut), 1):
+        now_s = 100 + tenth / 10
+        monitor.on_bytes(now_s)
+        monitor.on_events(events, now_s)
+        monitor.on_reading(now_s)
+        monitor.status(now_s)
+    status = monitor.status(now_s)
+    assert status.link is Link.CONNECTED
+    assert ("another program" in (status.hint or "")) == is_shared
+
+
+def test_a_headset_that_sends_fewer_samples_shares_no_port(monitor):
+    """250 samples a second without a gap are all there are."""
+    for tenth in range(1, 400):
+        now_s = 100 + tenth / 10
+        monitor.on_bytes(now_s)
+        monitor.on_events([Raw((1,) * 25)], now_s)
+    assert monitor.status(now_s).hint is None

@@ -82,3 +82,15 @@ def test_an_unexpected_error_in_opening_is_an_os_error(connection, caplog):
     with pytest.raises(OSError, match="a bug"):
         opened(connection, 0.0)
     assert "a port cannot be opened" in caplog.text
+
+
+def test_the_last_speed_is_known(connection):
+    """It is the last one while every other has been tried without frames; frames begin it anew."""
+    last = []
+    for _ in range(4):
+        last.append(connection.is_last_speed)
+        open_and_close(connection, has_frames=False)
+    assert last == [False, False, True, True]
+    open_and_close(connection, has_frames=True)
+    assert not connection.is_last_speed
+    assert Connection(FaultySource(9600)).is_last_speed

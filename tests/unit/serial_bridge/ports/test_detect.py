@@ -76,3 +76,17 @@ def test_port_names_a_source(tmp_path):
         True,
     )
     assert open_source("socket://host:1", None, 1).source_id.startswith("host-1-")
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        listed_port("/dev/ttyACM0", "USB CDC", 0x1A86, 0x5722),
+        listed_port("/dev/cu.usbmodem2017_2_251", "n/a"),
+        listed_port("/dev/tty.MyndBand-SPP", "n/a"),
+        listed_port("COM7", "MindLink on Bluetooth"),
+    ],
+    ids=lambda port: port.device,
+)
+def test_further_receivers_and_headsets_are_looked_at(port):
+    assert detect.classify(port)[0] >= 3

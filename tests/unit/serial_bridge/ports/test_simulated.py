@@ -4,10 +4,11 @@ from collections import Counter
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 
 from neuroone.contract.messages import OFF_SKIN
-from serial_bridge.headsets.events import Frame
+from serial_bridge.headsets.events import Frame, Quantity, raw_samples
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import simulated
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
@@ -101,3 +102,24 @@ def test_bad_damage(text):
 def test_damage_from_text():
     """Damage is read from its text."""
     assert Damage.parse("drop=0.01,flip=0.5") == Damage(0.01, 0.5)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 7])
+def test_bands_belong_to_the_samples(seed):
+    """The band powers of a second rise and fall with those of its raw samples, and are as large as a real head's."""
+    seconds: list[list[float]] = []
+    bands: list[tuple[int, ...]] = []
+    samples: list[int] = []
+    for event in Decoder().feed(SimulatedHeadset(seed).advance(240)):
+        samples += raw_samples(event)
+        for row in event.rows if isinstance(event, Frame) else ():
+            if row.quantity is Quantity.BANDS:
+                power = np.abs(np.fft.rfft(np.array(samples) * np.hanning(512))) ** 2
+                seconds.append([power[first : last + 1].sum() for first, last in simulated.BAND_BINS_HZ])
+                bands.append(row.value)  # type: ignore[arg-type]
+                samples = []
+    ranks = [np.argsort(np.argsort(np.array(table), axis=0), axis=0) for table in (seconds, bands)]
+    for band in range(8):
+        assert np.corrcoef(ranks[0][:, band], ranks[1][:, band])[0, 1] > 0.9
+    medians = np.median(np.array(bands), axis=0)
+    assert all(0.4 < found / usual < 2.5 for found, usual in zip(medians, simulated.TYPICAL_BANDS, strict=True))
