@@ -6,10 +6,30 @@ from typing import Any, Final
 from msgspec.json import schema_components
 
 from neuroone.contract.checks import Message
-from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Reading, RecordedStream, StreamState
+from neuroone.contract.messages import (
+    GroupEvent,
+    LessonState,
+    RawBlock,
+    Reading,
+    RecordedStream,
+    StreamState,
+    Waiting,
+    WaitingStudent,
+)
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import first
-from ws_gateway.dialects.v1 import LESSON_KEYS, RECEIPT_KEYS, Hello, Marker, Stage, Watch
+from ws_gateway.dialects.v1 import (
+    KEPT_OUT,
+    LESSON_KEYS,
+    RECEIPT_KEYS,
+    DecisionRequest,
+    DoorRequest,
+    Hello,
+    Marker,
+    RemoveRequest,
+    Stage,
+    Watch,
+)
 
 Schema = dict[str, Any]
 
@@ -71,6 +91,10 @@ V1_FROM_CLIENT: Final[Mapping[str, Schema]] = {
     ),
     "marker": _request("marker", Marker),
     "watch": _request("watch", Watch),
+    "door": _request("door", DoorRequest),
+    "admit": _typed("admit", _properties(DecisionRequest, "decision")),
+    "refuse": _typed("refuse", _properties(DecisionRequest, "decision")),
+    "remove": _request("remove", RemoveRequest),
 }
 """Messages that clients of `neuroone.v1` send."""
 V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
@@ -87,6 +111,18 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),
     "lesson": _typed("lesson", {"group": _ID, **{name: _properties(LessonState)[name] for name in LESSON_KEYS}}),
+    "door": _typed("door", {"state": {"enum": list(KEPT_OUT)}}),
+    "waiting": _typed(
+        "waiting",
+        {
+            "students": {
+                "type": "array",
+                "items": _object({**_properties(WaitingStudent, "waits_s"), "since": _properties(Waiting)["time"]}),
+            },
+            "more": _WHOLE,
+            "removed": {"type": "array", "items": _object({"id": _TEXT, **_STREAM})},
+        },
+    ),
     "recorded": _typed(
         "recorded",
         {

@@ -34,6 +34,8 @@ GOLDEN_OF = {
     topics.SERVICE_STATE: "service_state",
     topics.HEALTH: "health",
     topics.RECORDED: "recorded",
+    topics.WAITING: "waiting",
+    topics.ADMISSION: "admission",
 }
 
 DIALECTS = {
@@ -70,6 +72,10 @@ programs.
   comes while it runs. For a group with a lesson of its own that one counts, and not the one of `{topics.ALL}`. A
   `session_start` with another name ends the lesson that runs and begins the next; with the same name the lesson goes
   on. Every gateway hears these events, whoever sends them, and publishes the retained [LessonState](#lessonstate).
+- **The door of a lesson** is `open`, `ask` or `closed` in its state. A newcomer to a door that asks is in the
+  [Waiting](#waiting) list of one gateway until an [Admission](#admission) there decides; no other topic has anything of
+  that student before. Of two states of one lesson that with the higher `revision` counts. No address of anybody is on
+  the broker.
 - **Payloads** are JSON objects in UTF-8 of at most {PAYLOAD_MAX_BYTES // 1024} KiB. Unknown keys are to be
   ignored: later versions may add some. A field whose type is "or null" is always there.
 - **Everything that matters is in the payload**, not in MQTT 5 properties: MQTT 3.1.1 is enough.

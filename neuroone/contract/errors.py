@@ -18,7 +18,8 @@
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
     ├── TokenFault          neuroone.service: the files of the tokens cannot be read or changed
     └── Refused             ws_gateway: too much waits for the broker; the client sends again later
-        └── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
+        ├── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
+        └── DoorIsFull      ws_gateway: too many students wait at the door; the client may come again
 """
 
 from collections.abc import Sequence

@@ -37,6 +37,12 @@ RECORDED_STREAMS_MAX: Final = 125
 """Streams in one receipt, below 64 KiB; a recorder with more changed streams sends several."""
 REMOVED_MAX: Final = 300
 """Students that a lesson's state lists as removed: ten classes, below 64 KiB."""
+WAITING_MAX: Final = 60
+"""Students that a gateway lists as waiting: two classes, below 64 KiB. The others are counted."""
+WAITS_MAX_S: Final = 7 * 24 * 3600
+"""How long a student may wait at the door, as it is said: a week."""
+SHORT_MAX_CHARS: Final = 64
+"""Names in lists for people: longer ones are cut."""
 MISSING_MAX: Final = 3
 """Gaps that a receipt lists for one stream: 125 streams with so many each stay below 64 KiB. Senders keep two minutes
 of readings, in which there is rarely more than one gap."""
@@ -99,6 +105,21 @@ class Door(StrEnum):
     OPEN = "open"
     ASK = "ask"
     CLOSED = "closed"
+
+
+class WaitingReason(StrEnum):
+    """Why a student has to wait at the door."""
+
+    NEW = "new"
+    WAS_HERE = "was_here"
+    REMOVED = "removed"
+
+
+class Decision(StrEnum):
+    """What a teacher says to a student who waits at the door."""
+
+    ADMIT = "admit"
+    REFUSE = "refuse"
 
 
 def about(doc: str, unit: str = "", **limits: Any) -> Meta:
@@ -225,6 +246,46 @@ class LessonState(Message, frozen=True, kw_only=True):
         Door.OPEN
     )
     removed: Annotated[tuple[Removed, ...], about("Students who were removed.", max_length=REMOVED_MAX)] = ()
+    revision: Annotated[
+        Count, about("Rises with each change of door and removed; of two states of one lesson the higher counts.")
+    ] = 0
+
+
+class WaitingStudent(Message, frozen=True, kw_only=True):
+    """A student who waits for a teacher's permission."""
+
+    id: Annotated[Label, about("Made by the gateway for this connection; a decision names it.")]
+    group: Id
+    name: Annotated[
+        Annotated[str, Meta(max_length=SHORT_MAX_CHARS)] | None, about("The name, cut if it is long; null: none.")
+    ]
+    code: Annotated[
+        Annotated[str, Meta(max_length=SHORT_MAX_CHARS)] | None, about("The class code, cut if it is long; null: none.")
+    ]
+    reason: Annotated[
+        WaitingReason,
+        about(
+            "new: not in this lesson yet. was_here: a student of this name was, with another code, or still sends. "
+            "removed: was removed from this lesson."
+        ),
+    ]
+    waits_s: Annotated[int, about("How long the student has waited.", "s", ge=0, le=WAITS_MAX_S)]
+
+
+class Waiting(Message, frozen=True, kw_only=True):
+    """The students who wait at the door of one gateway."""
+
+    time: Now
+    students: Annotated[tuple[WaitingStudent, ...], about("In the order in which they came.", max_length=WAITING_MAX)]
+    more: Annotated[Count, about("How many others wait, who are not listed.")] = 0
+
+
+class Admission(Message, frozen=True, kw_only=True):
+    """What a teacher says to one student who waits."""
+
+    time: Now
+    id: Annotated[Label, about("The waiting student's id.")]
+    decision: Annotated[Decision, about("admit: comes in. refuse: is kept out like one who was removed.")]
 
 
 class ServiceState(Message, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import Final
 
 from neuroone.contract.errors import BadTopic
 from neuroone.contract.messages import (
+    Admission,
     GroupEvent,
     Health,
     LessonState,
@@ -23,6 +24,7 @@ from neuroone.contract.messages import (
     Recorded,
     ServiceState,
     StreamState,
+    Waiting,
 )
 
 ROOT: Final = "neuroone/v1"
@@ -117,7 +119,23 @@ RECORDED: Final = TopicRule(
     retained=False,
     doc="How far each stream is safe on disk; at most once a second.",
 )
-TOPICS: Final = (READING, RAW, STREAM_STATE, EVENT, LESSON, SERVICE_STATE, HEALTH, RECORDED)
+WAITING: Final = TopicRule(
+    "services/ws_gateway/{instance}/waiting",
+    Waiting,
+    "ws_gateway",
+    qos=0,
+    retained=False,
+    doc="Who waits at the door of this gateway: at changes, at most once a second, and every 5 s while anybody waits.",
+)
+ADMISSION: Final = TopicRule(
+    "services/ws_gateway/{instance}/admission",
+    Admission,
+    "ws_gateway: the one that the teacher uses",
+    qos=1,
+    retained=False,
+    doc="A teacher's decision about a student who waits at the door of this gateway.",
+)
+TOPICS: Final = (READING, RAW, STREAM_STATE, EVENT, LESSON, SERVICE_STATE, HEALTH, RECORDED, WAITING, ADMISSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +238,16 @@ def health(site: str, service: str, instance: str) -> Topic:
 def recorded(site: str, instance: str) -> Topic:
     """Return the topic of one recorder's receipts."""
     return Topic(site, RECORDED, (instance,))
+
+
+def waiting(site: str, instance: str) -> Topic:
+    """Return the topic of those who wait at the door of a gateway."""
+    return Topic(site, WAITING, (instance,))
+
+
+def admission(site: str, instance: str) -> Topic:
+    """Return the topic of the decisions about those who wait at the door of a gateway."""
+    return Topic(site, ADMISSION, (instance,))
 
 
 def every(rule: TopicRule, site: str, **ids: str) -> str:

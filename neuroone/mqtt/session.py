@@ -152,6 +152,11 @@ class Session:
         return connection is not None and connection.is_accepted and connection.probe is None
 
     @property
+    def has_states(self) -> bool:
+        """True once the broker has sent the retained states: our birth, published after subscribing, has come back."""
+        return self._connection is not None and self._connection.birth_came_back
+
+    @property
     def waiting(self) -> int:
         """Messages that the broker has not acknowledged yet."""
         return len(self.publications.outbox)

@@ -104,7 +104,7 @@ class Access:
     def is_at_once(self, address: str) -> bool:
         """Return True if one more connection of this address is served at once now; False if it has to take turns."""
         # One that takes turns costs nothing of the rate: else those after a flood would take turns for long.
-        return self._allows_one(self._connects, _network(address), CONNECTS_RATE_HZ, CONNECTS_BURST)
+        return self._allows_one(self._connects, network_of(address), CONNECTS_RATE_HZ, CONNECTS_BURST)
 
     def may_mark(self, who: Hashable) -> bool:
         """Return True if this student or game may set one more marker now."""
@@ -122,7 +122,7 @@ class Access:
             connections: How many connections the address has, or None if this one was another student before: then
                 it keeps no place from students who come with a connection of their own.
         """
-        network = _network(address)
+        network = network_of(address)
         key = _hash(f"{network}\n{code}\n{name}")[:16]
         if key not in self._names:
             kind = (network, connections is None)
@@ -163,7 +163,7 @@ class Access:
         if not given:
             return False
         now_s = self._clock()
-        bucket = self._bucket(self._guesses, (_network(address), group), GUESSES_RATE_HZ, GUESSES_BURST)
+        bucket = self._bucket(self._guesses, (network_of(address), group), GUESSES_RATE_HZ, GUESSES_BURST)
         if len(wanted) < LONG_CODE_CHARS and not bucket.has_token(now_s):
             return False
         if hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
@@ -200,7 +200,7 @@ def _grant(token: Token) -> Grant:
     return Grant(group=None if token.code is None else topics.group_id(token.code), student=token.student)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what a limit counts for: an IPv4 address, or the network of an IPv6 address."""
     if ":" not in address:
         return address

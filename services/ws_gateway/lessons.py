@@ -8,11 +8,12 @@ what it missed, and does not bring back what it knew before.
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from neuroone.contract import topics
-from neuroone.contract.messages import EventType, GroupEvent, LessonState
-from neuroone.contract.topics import Topic
+from neuroone.contract.checks import replace
+from neuroone.contract.messages import REMOVED_MAX, SEQ_MAX, Door, EventType, GroupEvent, LessonState
+from neuroone.contract.topics import ALL, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 
@@ -45,6 +46,15 @@ class Lessons:
         """Return the lesson of a group, or of everybody; `NO_LESSON` if none runs."""
         return self._states[group][0] if group in self._states else NO_LESSON
 
+    def taking_in(self, group: str) -> tuple[str, LessonState]:
+        """Return the lesson that takes in the students of a group, after the group whose lesson it is."""
+        own = self.of(group)
+        return (group, own) if own.began is not None else (ALL, self.of(ALL))
+
+    def running(self) -> list[LessonState]:
+        """Return the lessons that run."""
+        return [state for state, _ in self._states.values() if state.began is not None]
+
     def on_event(self, topic: Topic, event: GroupEvent) -> None:
         """Begin or end a lesson, as an event says; another start with the same name lets the lesson go on."""
         group, name = topic["group"], event.text or None
@@ -62,6 +72,11 @@ class Lessons:
         self._note(group, state)
         self._publish(group)
 
+    def update(self, group: str, **changes: Any) -> None:
+        """Change the lesson that runs in a group, for all gateways."""
+        lesson = self.of(group)
+        self.change(group, replace(lesson, **changes, revision=min(lesson.revision + 1, SEQ_MAX)))
+
     def on_state(self, topic: Topic, state: LessonState | None) -> None:
         """Follow the state on the broker, None for one that was cleared there.
 
@@ -70,8 +85,12 @@ class Lessons:
         """
         group = topic["group"]
         self._unheard.discard(group)
+        ours = self.of(group)
+        if state is not None and state.began is not None and (state.began, state.name) == (ours.began, ours.name):
+            self._merge(group, ours, state)
+            return
         if group in self._on_its_way:
-            if state == self.of(group):
+            if state == ours:
                 self._show(group)
             return
         if state is None:
@@ -83,6 +102,19 @@ class Lessons:
         else:
             self._note(group, state)
             self._show(group)
+
+    def _merge(self, group: str, ours: LessonState, theirs: LessonState) -> None:
+        """Follow the newer of two states of one lesson; of two changes at one moment nobody's is lost."""
+        if theirs == ours or theirs.revision > ours.revision:
+            self._note(group, theirs)
+            self._show(group)
+        elif theirs.revision < ours.revision:
+            if group not in self._on_its_way:  # a gateway that was slow or away has published it
+                self._publish(group)
+        else:
+            stricter = max(ours.door, theirs.door, key=list(Door).index)
+            removed = tuple(sorted({*ours.removed, *theirs.removed}, key=lambda each: (each.group, each.source)))
+            self.update(group, door=stricter, removed=removed[:REMOVED_MAX])
 
     def on_link(self) -> None:
         """Expect the states of the broker anew: the connection has ended, or is there again."""

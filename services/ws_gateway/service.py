@@ -15,7 +15,17 @@ from prometheus_client.core import Metric
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.json import decode
-from neuroone.contract.messages import GroupEvent, LessonState, RawBlock, Reading, Recorded, ServiceState, StreamState
+from neuroone.contract.messages import (
+    Admission,
+    GroupEvent,
+    LessonState,
+    RawBlock,
+    Reading,
+    Recorded,
+    ServiceState,
+    StreamState,
+    Waiting,
+)
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
@@ -32,6 +42,7 @@ from ws_gateway.access import Access, join_codes_in
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.handlers import Hub
+from ws_gateway.door.entrance import Entrance
 from ws_gateway.http import metrics
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.pages import Downloads
@@ -97,11 +108,19 @@ class Service:
         self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
         self._replay.on_first_ack = self._ack_latency.observe
         self._loop_lag = Histogram(metrics.LOOP_LAG_BOUNDS_S)
+        entrance = Entrance(
+            self._client,
+            self._students,
+            Lessons(self._client, self._on_lesson, time.monotonic),
+            rate_hz=given.reading_rate,
+            now=_utc_now,
+            clock=time.monotonic,
+        )
         self._hub = Hub(
             self._students,
             self._dashboards,
             self._access,
-            Lessons(self._client, self._dashboards.on_lesson, time.monotonic),
+            entrance,
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
@@ -132,6 +151,8 @@ class Service:
                 topics.every(topics.RECORDED, given.site): 0,
                 topics.every(topics.EVENT, given.site): 1,
                 topics.every(topics.LESSON, given.site): 1,
+                topics.every(topics.WAITING, given.site): 0,
+                topics.every(topics.ADMISSION, given.site, instance=identity.instance): 1,
             },
             on_delivery=self._on_delivery,
             on_link=self._on_link,
@@ -163,10 +184,12 @@ class Service:
             asyncio.create_task(self._every(period_s, call))
             for period_s, call in (
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
+                (SEND_WAITING_PERIOD_S, self._hub.entrance.visit),
                 (CHECK_PERIOD_S, self._students.check_silence),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
-                (CLEAR_PERIOD_S, self._hub.lessons.check),
+                (CLEAR_PERIOD_S, self._hub.entrance.lessons.check),
                 (LISTENERS_PERIOD_S, self._dashboards.send_headset),
+                (LISTENERS_PERIOD_S, self._hub.entrance.publish),
                 (GC_PERIOD_S, collect_young),
                 (LINK_PERIOD_S, self._send_link),
                 (TOKENS_PERIOD_S, self._read_tokens),
@@ -206,7 +229,7 @@ class Service:
                 self._students.on_state_cleared(topic)
                 return
             if topic.rule is topics.LESSON and not delivery.payload:
-                self._hub.lessons.on_state(topic, None)
+                self._hub.entrance.lessons.on_state(topic, None)
                 return
             message = decode(topic.rule.message, delivery.payload)
         except ContractError:
@@ -222,15 +245,23 @@ class Service:
                 self._dashboards.on_state(topic, message)
             case GroupEvent():
                 self._dashboards.on_event(topic, message)
-                self._hub.lessons.on_event(topic, message)
+                self._hub.entrance.lessons.on_event(topic, message)
             case LessonState():
-                self._hub.lessons.on_state(topic, message)
+                self._hub.entrance.lessons.on_state(topic, message)
+            case Waiting():
+                self._hub.entrance.board.on_waiting(topic["instance"], message)
+            case Admission():
+                self._hub.entrance.on_admission(message)
             case ServiceState():
                 self._on_service(topic, message)
             case RawBlock():
                 self._dashboards.on_raw(topic, message)
             case Recorded():
                 self._dashboards.on_receipts(topic["instance"], message.streams)
+
+    def _on_lesson(self, group: str, state: LessonState) -> None:
+        self._dashboards.on_lesson(group, state)
+        self._hub.entrance.on_lesson(state)
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
@@ -251,7 +282,7 @@ class Service:
             self._hub.on_tokens_changed()
 
     def _on_link(self, up: bool) -> None:
-        self._hub.lessons.on_link()
+        self._hub.entrance.lessons.on_link()
         self._hub.send_link()
 
     def _send_link(self) -> None:
@@ -267,11 +298,18 @@ class Service:
 
     def _health(self) -> HealthReport:
         return HealthReport(
-            {**self._hub.counters, **self._students.counters, "kept_overflowed": self._replay.overflowed},
+            {
+                **self._hub.counters,
+                **self._students.counters,
+                **self._hub.entrance.door.counters,
+                "kept_overflowed": self._replay.overflowed,
+            },
             {
                 "clients": self._server.clients,
                 "students": len(self._students),
                 "dashboards": len(self._dashboards),
+                "waiting": len(self._hub.entrance.door),
+                "removed": sum(len(lesson.removed) for lesson in self._hub.entrance.lessons.running()),
                 "kept": len(self._replay),
                 "kept_bytes": self._replay.size_bytes,
             },

@@ -9,6 +9,8 @@ from msgspec import inspect
 from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import (
     BANDS,
+    Admission,
+    Decision,
     EventType,
     GroupEvent,
     Health,
@@ -24,6 +26,9 @@ from neuroone.contract.messages import (
     ServiceStatus,
     StreamState,
     StreamStatus,
+    Waiting,
+    WaitingReason,
+    WaitingStudent,
 )
 
 NOON = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)
@@ -77,6 +82,16 @@ GOLDEN: dict[str, Message] = {
     "stream_state": stream_state(),
     "group_event": GroupEvent(id="c0ffee", time=NOON, type=EventType.MARKER, text="olhos fechados", source=None),
     "lesson": LessonState(name="Ciências", began=NOON),
+    "waiting": Waiting(
+        time=NOON,
+        students=(
+            WaitingStudent(
+                id="5e0c", group="5KXPVN", name="Maria", code="5KXPVN", reason=WaitingReason.NEW, waits_s=12
+            ),
+        ),
+        more=0,
+    ),
+    "admission": Admission(time=NOON, id="5e0c", decision=Decision.ADMIT),
     "service_state": ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1),
     "stream_state_run": stream_state(run=RUN),
     "service_state_run": ServiceState(

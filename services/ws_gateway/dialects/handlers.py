@@ -13,9 +13,11 @@ from ws_gateway.access import Access, Grant
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first
 from ws_gateway.dialects.first import BadFrame
-from ws_gateway.lessons import Lessons
+from ws_gateway.door.entrance import Entrance
+from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.waiting import DoorIsFull, WaitingClient
 from ws_gateway.students.publisher import Refused
-from ws_gateway.students.student import Student, Taken
+from ws_gateway.students.student import Student, Taken, Who
 from ws_gateway.students.students import Students
 from ws_gateway.visitors import Page, Visitor
 from ws_gateway.websocket.connection import Connection
@@ -34,21 +36,31 @@ SILENT_AFTER_S: Final = 10.0
 SAID_EVERY_S: Final = 60.0
 """The log says no more often that a page hears nothing, or that one watches from a file."""
 
+VERDICTS: Final = {
+    Verdict.ASK: ("waiting", "", "a lesson runs: this student is let in when the teacher says so"),
+    Verdict.CLOSED: ("door_closed", "", "a lesson runs, and nobody is let in any more"),
+    Verdict.REMOVED: ("removed", "", "the teacher has removed this student from the lesson"),
+}
+"""Code, field and words of the error that tells a client that its student is not in."""
 REFUSALS: Final = (
     "bad_handshake",
     "bad_json",
     "bad_value",
+    "door_is_full",
     "no_hello",
     "no_join_code",
+    "no_lesson",
     "no_token",
     "not_a_student",
     "not_a_teacher",
+    "not_waiting",
     "silent_page",
     "stopping",
     "too_busy",
     "too_fast",
     "too_many_connections",
     "too_many_names",
+    "too_many_removed",
     "too_many_students",
     "wrong_origin",
 )
@@ -59,6 +71,8 @@ log = logging.getLogger(__name__)
 
 class TooManyNames(Refused):
     """One address brings many more names than it has connections; the client may come again."""
+
+    reason = "too_many_names"
 
 
 class NotAllowed(BadFrame):
@@ -76,13 +90,13 @@ class Hub:
         students: Students,
         dashboards: Dashboards,
         access: Access,
-        lessons: Lessons,
+        entrance: Entrance,
         link_frame: Callable[[], str],
     ) -> None:
         self.students = students
         self.dashboards = dashboards
         self.access = access
-        self.lessons = lessons
+        self.entrance = entrance
         self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
         self.watchers: set[ClientHandler] = set()
@@ -137,6 +151,7 @@ class ClientHandler:
         "_student",
         "_token",
         "_visitor",
+        "_waiting",
     )
     _error_frame: Callable[[BadFrame], str]
 
@@ -149,6 +164,7 @@ class ClientHandler:
         self._queue = SendQueue(connection)
         self._bad_in_a_row = 0
         self._student: Student | None = None
+        self._waiting: WaitingClient | None = None
 
     def on_message(self, message: bytes) -> None:
         """Handle one message."""
@@ -166,7 +182,7 @@ class ClientHandler:
             elif self._bad_in_a_row >= BAD_IN_A_ROW_MAX:
                 self._connection.close(CloseCode.POLICY_VIOLATION, "too many bad messages")
         except Refused as refused:
-            self._hub.count_refusal("too_many_names" if isinstance(refused, TooManyNames) else "too_busy")
+            self._hub.count_refusal(refused.reason)
             self._connection.close(CloseCode.TRY_AGAIN_LATER, "too busy")
         except Exception:  # a fault of ours ends this one connection only
             counters["faults"] += 1
@@ -184,23 +200,65 @@ class ClientHandler:
         if self._hub.access.grant_of(self._visitor, self._token) == self._grant:
             return
         self._grant = None
-        self._hub.watchers.discard(self)
-        self._hub.dashboards.remove(self._queue)
+        self._watch_no_longer()
         if self._student is None:
             self._say_revoked()
             self._connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
 
     def on_close(self) -> None:
         """Release everything: the connection is closed."""
-        self._hub.watchers.discard(self)
         self._queue.stop()
         self._hub.v1_clients.discard(self._queue)
-        self._hub.dashboards.remove(self._queue)
+        self._watch_no_longer()
+        self._stop_waiting()
         if self._student is not None:
             self._hub.students.leave(self._student)
             self._student = None
         self._hub.counters["frames_conflated"] += self._queue.conflated
         self._hub.counters["clients_evicted"] += self._queue.was_too_slow
+
+    def _watch_no_longer(self) -> None:
+        self._hub.watchers.discard(self)
+        self._hub.dashboards.remove(self._queue)
+        self._hub.entrance.board.remove(self._queue)
+
+    def _must_wait(self, who: Who, session: str | None = None) -> bool:
+        """Bring a student to the door; return True if it must wait there. Raises DoorIsFull."""
+        comer = Comer(who, self._visitor.address, session)
+        self._waiting = self._hub.entrance.door.knock(comer, self._on_verdict)
+        return self._waiting is not None
+
+    def _stop_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._hub.entrance.door.leave(waiting)
+
+    def _on_verdict(self) -> None:
+        """Do what the door says to the student who waits."""
+        waiting = self._waiting
+        if waiting is None:
+            return
+        if waiting.verdict is Verdict.COME_IN:
+            self._waiting = None
+            self._on_admitted(waiting)
+        elif waiting.verdict is Verdict.FULL:
+            self._waiting = None
+            self._hub.count_refusal(DoorIsFull.reason)
+            self._connection.close(CloseCode.TRY_AGAIN_LATER, "too many students wait")
+        else:
+            self._say_verdict(waiting.verdict)
+
+    def _on_removed(self, student: Student) -> None:
+        """Note from which address a student came whom a teacher has removed."""
+        self._hub.entrance.door.rules.on_removed(Comer(student.who, self._visitor.address))
+
+    @abstractmethod
+    def _on_admitted(self, waiting: WaitingClient) -> None:
+        """Let the student in."""
+
+    @abstractmethod
+    def _say_verdict(self, verdict: Verdict) -> None:
+        """Tell the client why its student is not in."""
 
     def _check_site_key(self) -> None:
         """Raise NotAllowed for a student whose address lacks the site's key, unless a token shows who it is."""
@@ -235,13 +293,14 @@ class ClientHandler:
 class FirstHandler(ClientHandler):
     """A client of the first dialect: silent at first, then a student, a dashboard, or both."""
 
-    __slots__ = ("_is_dashboard", "_joined", "_silence_timer")
+    __slots__ = ("_is_dashboard", "_joined", "_said", "_silence_timer")
     _error_frame = staticmethod(first.error_frame)
 
     def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
         super().__init__(hub, connection, visitor)
         self._joined = 0
         self._is_dashboard = False
+        self._said: Verdict | None = None
         self._silence_timer: asyncio.TimerHandle | None = None
         grant = self._get_grant()
         if grant is not None:
@@ -283,20 +342,51 @@ class FirstHandler(ClientHandler):
             self._is_dashboard = True
             return
         frame = first.student_frame(message)
-        student = self._student
-        if student is None or student.who != (frame.name, frame.code):
-            if self._joined >= STUDENTS_MAX:
-                raise NotAllowed("too_many_students", "", "one connection has sent the readings of too many students")
-            self._check_site_key()
-            if not hub.access.may_join(frame.code, self._token, self._visitor.address):
-                raise NotAllowed(
-                    "no_join_code", "Codigo", "this class wants a join code: add ?token=... to the address"
-                )
-            self._check_name(frame.name, frame.code, is_first=not self._joined)
-            self._joined += 1
-        self._student = hub.students.on_frame(student, frame)
+        who, student = (frame.name, frame.code), self._student
+        is_waiting = self._waiting is not None and self._waiting.comer.who == who
+        if not is_waiting and (student is None or student.who != who):
+            self._check_student(frame)
+            self._stop_waiting()
+            if self._must_wait(who) and student is not None:
+                hub.students.leave(student)
+                student = self._student = None
+        if self._waiting is not None:
+            hub.entrance.door.keep(self._waiting, frame)
+            self._say_verdict(self._waiting.verdict)
+            return
+        self._said = None
+        self._set_student(hub.students.on_frame(student, frame))
+
+    def _check_student(self, frame: first.StudentFrame) -> None:
+        """Raise NotAllowed or TooManyNames if this connection may not send a student's frames."""
+        if self._joined >= STUDENTS_MAX:
+            raise NotAllowed("too_many_students", "", "one connection has sent the readings of too many students")
+        self._check_site_key()
+        if not self._hub.access.may_join(frame.code, self._token, self._visitor.address):
+            raise NotAllowed("no_join_code", "Codigo", "this class wants a join code: add ?token=... to the address")
+        self._check_name(frame.name, frame.code, is_first=not self._joined)
+        self._joined += 1
+
+    def _set_student(self, student: Student) -> None:
         if self._student is not student:
-            self._student.on_taken = self._on_taken
+            self._student = student
+            student.on_taken = self._on_taken
+
+    def _on_admitted(self, waiting: WaitingClient) -> None:
+        self._said = None
+        kept = self._hub.entrance.door.kept(waiting)
+        if kept:
+            self._set_student(self._hub.students.admit(waiting.comer.who, kept))
+
+    def _say_verdict(self, verdict: Verdict) -> None:
+        # Once only: these clients expect no answer.
+        words = VERDICTS.get(verdict)
+        if verdict is not self._said and words is not None:
+            self._said = verdict
+            self._queue.send("error", first.error_frame(BadFrame(*words)))
 
     def _on_taken(self, why: Taken) -> None:
-        self._student = None
+        student, self._student = self._student, None
+        if why is Taken.BY_TEACHER and student is not None:
+            self._on_removed(student)
+            self._say_verdict(Verdict.REMOVED)

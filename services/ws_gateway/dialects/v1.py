@@ -4,7 +4,7 @@ Translate between the clients' JSON and the contract, without I/O.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -18,6 +18,8 @@ from neuroone.contract.messages import (
     NOTE_MAX_CHARS,
     SEQ_MAX,
     Code,
+    Decision,
+    Door,
     EventType,
     GroupEvent,
     Label,
@@ -26,7 +28,9 @@ from neuroone.contract.messages import (
     RawBlock,
     Reading,
     RecordedStream,
+    Removed,
     StreamState,
+    WaitingStudent,
     about,
 )
 from neuroone.contract.topics import ID_MAX_CHARS, Topic, is_id
@@ -37,6 +41,8 @@ SUBPROTOCOL: Final = "neuroone.v1"
 TOKEN_MAX_CHARS: Final = 256
 RECEIPT_KEYS: Final = ("group", "source", "session", "seq", "rows", "duplicates", "gaps")
 """What dashboards are told of a receipt."""
+KEPT_OUT: Final = ("ask", "closed", "removed")
+"""What students are told who may not come in: they wait for a teacher, or the door is closed, or they were removed."""
 LESSON_KEYS: Final = ("name", "began", "door")
 """What dashboards are told of a lesson."""
 
@@ -90,11 +96,33 @@ class Watch(Message, frozen=True, kw_only=True):
     source: Annotated[Label | None, about("The stream's source; null: no stream.")] = None
 
 
+class DoorRequest(Message, frozen=True, kw_only=True):
+    """A teacher opens or closes the door of a lesson."""
+
+    state: Annotated[Door, about("open: everybody comes in. ask: newcomers wait. closed: no newcomer comes in.")]
+    group: Annotated[Label | None, about("The lesson's group; null: the dashboard's own class, else everybody.")] = None
+
+
+class DecisionRequest(Message, frozen=True, kw_only=True):
+    """A teacher admits or refuses a student who waits, or admits one who was removed."""
+
+    id: Annotated[str, about("The student's id in `waiting`.", min_length=1, max_length=2 * ID_MAX_CHARS + 1)]
+    decision: Annotated[Decision, about("The type of the message.")]
+
+
+class RemoveRequest(Message, frozen=True, kw_only=True):
+    """A teacher removes a student from the lesson."""
+
+    group: Annotated[Label, about("The stream's group.")]
+    source: Annotated[Label, about("The stream's source.")]
+
+
+TeacherRequest = DoorRequest | DecisionRequest | RemoveRequest
 StudentReading = Mapping[str, Any]
 """A reading as the student's app sends it: the contract's without session, name and code. Not checked yet."""
 
 
-def parse(message: bytes) -> Hello | Marker | Watch | StudentReading:
+def parse(message: bytes) -> Hello | Marker | Watch | TeacherRequest | StudentReading:
     """Parse what a client sent. Raises BadFrame."""
     try:
         given = load_object(message)
@@ -112,7 +140,15 @@ def parse(message: bytes) -> Hello | Marker | Watch | StudentReading:
             return _checked(Marker, given)
         case "watch":
             return _checked(Watch, given)
-    raise BadFrame("bad_value", "type", "type must be one of hello, reading, marker, watch")
+        case "door":
+            return _checked(DoorRequest, given)
+        case "admit" | "refuse" as decision:
+            return _checked(DecisionRequest, {**given, "decision": decision})
+        case "remove":
+            return _checked(RemoveRequest, given)
+    raise BadFrame(
+        "bad_value", "type", "type must be one of hello, reading, marker, watch, door, admit, refuse, remove"
+    )
 
 
 def student_reading(
@@ -172,6 +208,28 @@ def lesson(group: str, state: LessonState) -> str:
     """Show on dashboards which lesson runs in a group, or of everybody; ``began`` is null when none does."""
     given = to_object(state)
     return _frame("lesson", {"group": group, **{key: given[key] for key in LESSON_KEYS}})
+
+
+def door(state: str) -> str:
+    """Tell a student that the door keeps it out, in one of the words of `KEPT_OUT`."""
+    return _frame("door", {"state": state})
+
+
+def waiting(students: Iterable[tuple[datetime, WaitingStudent]], more: int, removed: Iterable[Removed]) -> str:
+    """Show teachers who waits, and since when, how many more wait, and who was removed."""
+    shown = [
+        {
+            "id": student.id,
+            "group": student.group,
+            "name": student.name,
+            "code": student.code,
+            "since": since.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reason": student.reason,
+        }
+        for since, student in students
+    ]
+    blocked = [{"id": f"{each.group}/{each.source}", "group": each.group, "source": each.source} for each in removed]
+    return _frame("waiting", {"students": shown, "more": more, "removed": blocked})
 
 
 def recorded(streams: Sequence[RecordedStream]) -> str:

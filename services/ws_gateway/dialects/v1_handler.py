@@ -12,9 +12,21 @@ from neuroone.contract.messages import EventType
 from neuroone.contract.topics import ID_MAX_CHARS
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import BadFrame
-from ws_gateway.dialects.handlers import WATCH_REFUSED, ClientHandler, Hub, NotAllowed
-from ws_gateway.dialects.v1 import Hello, Marker, Role, Stage, Watch
-from ws_gateway.students.student import Taken
+from ws_gateway.dialects.handlers import VERDICTS, WATCH_REFUSED, ClientHandler, Hub, NotAllowed
+from ws_gateway.dialects.v1 import (
+    DecisionRequest,
+    DoorRequest,
+    Hello,
+    Marker,
+    RemoveRequest,
+    Role,
+    Stage,
+    TeacherRequest,
+    Watch,
+)
+from ws_gateway.door.rules import Verdict
+from ws_gateway.door.waiting import WaitingClient
+from ws_gateway.students.student import Student, Taken
 from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import Connection
 
@@ -23,8 +35,12 @@ HELLO_TIMEOUT_S: Final = 10.0
 MARKER_MESSAGES: Final = 100
 """A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second
 of one client, and 30 at once. More of them wait."""
-RESUMED_ELSEWHERE: Final = 4001
-"""Close code: another connection has resumed this session."""
+CLOSE_CODES: Final = {
+    Taken.BY_ANOTHER_CONNECTION: 4001,
+    Taken.BY_ANOTHER_STUDENT: CloseCode.TRY_AGAIN_LATER,
+    Taken.BY_TEACHER: CloseCode.POLICY_VIOLATION,
+}
+"""Close codes for a connection that has lost its student."""
 MARKER_HASH_CHARS: Final = 16
 """64 bits: no two markers of a school's year meet."""
 
@@ -58,6 +74,10 @@ class V1Handler(ClientHandler):
                 self._on_marker(request)
             case Watch():
                 self._hub.dashboards.watch(self._queue, request.group, request.source)
+            case DoorRequest() | DecisionRequest() | RemoveRequest():
+                self._on_teacher_request(request)
+            case _ if self._waiting is not None:
+                self._waiting.has_sent = True  # the app keeps it until it is acknowledged
             case _:
                 if self._student is None:
                     raise BadFrame("not_a_student", "type", "only students send readings")
@@ -76,18 +96,55 @@ class V1Handler(ClientHandler):
             if None not in (grant.group, group) and grant.group != group:
                 raise NotAllowed("no_token", "code", "this token is for another class")
             self._welcome(v1.welcome())
-            hub.dashboards.add_viewer(self._queue, replace(grant, group=grant.group or group))
+            grant = replace(grant, group=grant.group or group)
+            hub.dashboards.add_viewer(self._queue, grant)
+            if grant.is_teacher:
+                hub.entrance.board.add(self._queue, grant)
         else:
             self._check_site_key()
             if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             self._check_name(hello.name, hello.code)
-            student = self._student = hub.students.resume(hello.name, hello.code, hello.session)
-            student.on_taken = self._on_taken
-            student.on_progress = self._send_ack
-            self._welcome(v1.welcome(student.stream, student.acked + 1))
+            if self._must_wait((hello.name, hello.code), hello.session) and self._waiting is not None:
+                self._say_verdict(self._waiting.verdict)
+            else:
+                student = self._join(hello)
+                self._welcome(v1.welcome(student.stream, student.acked + 1))
         self._hello = hello
         self._hello_timer.cancel()
+
+    def _join(self, hello: Hello) -> Student:
+        student = self._student = self._hub.students.resume(hello.name, hello.code, hello.session)
+        student.on_taken = self._on_taken
+        student.on_progress = self._send_ack
+        return student
+
+    def _on_admitted(self, waiting: WaitingClient) -> None:
+        if self._hello is None:
+            return
+        student = self._join(self._hello)
+        self._hub.students.announce(student)  # so that every gateway knows from now on that it may come in
+        if waiting.has_sent:  # before its welcome: it sends all of that again on the next connection
+            self._connection.close(CloseCode.TRY_AGAIN_LATER, "admitted")
+        else:
+            self._welcome(v1.welcome(student.stream, student.acked + 1))
+
+    def _say_verdict(self, verdict: Verdict) -> None:
+        self._queue.send("door", v1.door(verdict))
+
+    def _on_teacher_request(self, request: TeacherRequest) -> None:
+        """Do what a teacher asks of the door. Raises BadFrame."""
+        if self._grant is None or not self._grant.is_teacher:
+            raise BadFrame("not_a_teacher", "type", "only teachers open and close the door, with the teacher's token")
+        requests = self._hub.entrance.requests
+        match request:
+            case DoorRequest():
+                own = None if self._hello is None or self._hello.code is None else topics.group_id(self._hello.code)
+                requests.set_door(request.group or own or topics.ALL, request.state)
+            case DecisionRequest():
+                requests.decide(request.id, request.decision)
+            case RemoveRequest():
+                requests.remove((request.group, request.source))
 
     def _welcome(self, frame: str) -> None:
         self._queue.send("welcome", frame)
@@ -126,9 +183,11 @@ class V1Handler(ClientHandler):
             self._queue.send(f"ack {stage}", v1.ack(stage, seq))
 
     def _on_taken(self, why: Taken) -> None:
-        self._student = None
-        code = RESUMED_ELSEWHERE if why is Taken.BY_ANOTHER_CONNECTION else CloseCode.TRY_AGAIN_LATER
-        self._connection.close(code, str(why))
+        student, self._student = self._student, None
+        if why is Taken.BY_TEACHER and student is not None:
+            self._on_removed(student)
+            self._queue.send("error", v1.error(BadFrame(*VERDICTS[Verdict.REMOVED])))
+        self._connection.close(CLOSE_CODES[why], str(why))
 
 
 def own_marker(session: str, marker: Marker) -> Marker:

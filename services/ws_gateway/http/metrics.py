@@ -23,6 +23,11 @@ COUNTERS: Final = {
     "readings_repeated": "Readings that a client sent again and that were left out.",
     "readings_refused": "Readings refused because too much waits for the broker.",
     "students_joined": "Streams of students that began.",
+    "door_waited": "Students who had to wait at the door of a lesson.",
+    "door_admitted": "Students who waited and were admitted by a teacher.",
+    "door_refused": "Students who waited and were refused by a teacher.",
+    "door_removed": "Students whom teachers removed by this gateway.",
+    "door_frames_lost": "Frames of waiting students of the first dialect that are not kept: too fast, or too many.",
     "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
 }
 GAUGES: Final = {
@@ -30,6 +35,8 @@ GAUGES: Final = {
     "clients": "WebSocket clients that are connected.",
     "students": "Students whose stream is open.",
     "dashboards": "Dashboards that are connected.",
+    "waiting": "Students who wait at the door of a lesson, or are kept out.",
+    "removed": "Students whom the lessons that run keep out.",
     "kept": "Readings that the broker has and no recorder has confirmed yet.",
     "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
 }

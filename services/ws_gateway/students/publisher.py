@@ -26,7 +26,12 @@ REPORT_FACTOR: Final = 10
 
 
 class Refused(NeuroOneError):
-    """Too much waits for the broker to accept a reading; the client must send it again later."""
+    """Too much waits for the broker to accept a reading; the client must send it again later.
+
+    ``reason`` is the name in the metrics.
+    """
+
+    reason = "too_busy"
 
 
 class StudentPublisher:

@@ -43,6 +43,7 @@ class StreamRegistry:
         self._ours = (identity.service, identity.instance)
         self._states: OrderedDict[Key, _State] = OrderedDict()
         self._by_session: dict[str, Key] = {}
+        self._by_name: dict[str, Key] = {}
         self._online = {self._ours}
 
     def __len__(self) -> int:
@@ -56,6 +57,8 @@ class StreamRegistry:
         key = (topic["group"], topic["source"])
         self._forget(key)
         self._by_session[state.session] = key
+        if state.kind is Kind.CLIENT and state.name is not None:
+            self._by_name[state.name] = key
         self._states[key] = _State(
             state.status,
             state.session,
@@ -103,6 +106,15 @@ class StreamRegistry:
         state = self._states.get(key)
         return None if state is None else state.who
 
+    def last_of(self, name: str) -> Key | None:
+        """Return the stream of this name whose state came last."""
+        return self._by_name.get(name)
+
+    def was_there(self, key: Key, since: datetime) -> bool:
+        """Return True if the student of a stream is there, or has left since a time."""
+        state = self._states.get(key)
+        return state is not None and (state.status is not StreamStatus.OFFLINE or state.time >= since)
+
     def outdated(self, now: datetime) -> Iterator[Key]:
         """Iterate over group and source of the students, of any gateway, whose states are to be cleared."""
         for key, state in self._states.items():
@@ -112,5 +124,9 @@ class StreamRegistry:
 
     def _forget(self, key: Key) -> None:
         state = self._states.pop(key, None)
-        if state is not None and self._by_session.get(state.session) == key:
+        if state is None:
+            return
+        if self._by_session.get(state.session) == key:
             del self._by_session[state.session]
+        if state.who is not None and state.who[0] is not None and self._by_name.get(state.who[0]) == key:
+            del self._by_name[state.who[0]]

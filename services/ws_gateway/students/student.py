@@ -20,6 +20,7 @@ class Taken(StrEnum):
 
     BY_ANOTHER_CONNECTION = "resumed elsewhere"
     BY_ANOTHER_STUDENT = "another student has this name"
+    BY_TEACHER = "removed by the teacher"
 
 
 def ignore(*event: object) -> None:

@@ -5,14 +5,14 @@ This half knows nothing of dashboards: ``on_reading`` gets every reading that go
 
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import count, islice
+from itertools import islice
 from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Link, Reading, StreamState, StreamStatus
-from neuroone.contract.topics import ID_MAX_CHARS, Topic
+from neuroone.contract.topics import Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer, Stream
@@ -20,9 +20,11 @@ from neuroone.service.stream_states import STALE_AFTER_S, clear_orphan, status_a
 from ws_gateway.dialects import v1
 from ws_gateway.dialects.first import BadFrame, StudentFrame
 from ws_gateway.dialects.v1 import Stage, StudentReading
+from ws_gateway.students.attendance import AttendanceList
 from ws_gateway.students.newcomers import HELD_MAX, Newcomers
 from ws_gateway.students.publisher import StudentPublisher
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
+from ws_gateway.students.sources import NAMESAKES_MAX, sources_of
 from ws_gateway.students.stream_registry import Key, StreamRegistry
 from ws_gateway.students.student import Student, Taken, Who
 
@@ -33,14 +35,10 @@ LEFT_MAX: Final = 5000
 """Sessions of the first dialect that have ended, of which the broker may still send readings back; about 1 MB."""
 LATE_S: Final = 1.0
 """A silence check later than this means that the gateway was busy, and messages of that time are not read yet."""
-NAMESAKES_MAX: Final = 100
-"""Free sources of a name that are passed over in search of a silent namesake."""
 ABSENT_MAX: Final = 1000
 """Readings that a connection of the new dialect may leave out and send later; apps leave out none."""
 CLEARED_AT_ONCE_MAX: Final = 500
 """States that are cleared on the broker at once: readings wait behind them."""
-ANONYMOUS: Final = "anonymous"
-"""The source of a student without a name."""
 
 
 class Students:
@@ -114,6 +112,14 @@ class Students:
         else:
             self.publisher.publish_arrival(student, arrival)
 
+    def admit(self, who: Who, arrivals: Sequence[Arrival]) -> Student:
+        """Begin a student of the first dialect with the frames that were kept while it waited."""
+        student = self._begin(who, self._clock())
+        for arrival in arrivals:
+            self._accept(student, arrival)
+        student.last_s = self._clock()
+        return student
+
     def _begin(self, who: Who, now_s: float) -> Student:
         """Begin a student of the first dialect, or give the new connection a silent namesake's stream.
 
@@ -122,7 +128,7 @@ class Students:
         group, session = topics.group_id(who[1]), uuid.uuid4().hex
         can_judge, has_name = self._can_judge(now_s), who[0] is not None
         free, rivals = None, list[Student | Key]()
-        sources = _sources(who[0])
+        sources = sources_of(who[0])
         for number, source in enumerate(sources, 1):
             key = (group, source)
             there = self._active.get(key)
@@ -207,8 +213,18 @@ class Students:
         self._sessions[session] = student
         return student
 
+    def attendance(self) -> AttendanceList:
+        """Make the list of who was here."""
+        sessions = (self._sessions, self._ended)
+        return AttendanceList(self._registry, self._active, sessions, clock=self._clock, can_judge=self._can_judge)
+
+    def announce(self, student: Student) -> None:
+        """Tell all gateways that a student is here, before the first reading."""
+        student.last_s = self._clock()
+        self.publisher.publish_state(student, StreamStatus.ONLINE)
+
     def _free_place(self, who: Who, session: str) -> Key:
-        group, sources = topics.group_id(who[1]), _sources(who[0])
+        group, sources = topics.group_id(who[1]), sources_of(who[0])
         key = (group, next(sources))
         while key in self._active or self._registry.is_elsewhere(key, session):
             key = (group, next(sources))
@@ -316,7 +332,7 @@ class Students:
             self.publisher.publish_arrival(student, student.limiter.waiting)
         self.publisher.report_coalesced(student, is_last=True)
         self._remove(student)
-        if student.seq:  # a student that never sent a reading was never announced
+        if student.seq or student.status is not StreamStatus.OFFLINE:  # otherwise it was never announced
             self.publisher.publish_state(student, StreamStatus.OFFLINE, Link.ENDED)
 
     def leave_all(self) -> None:
@@ -424,14 +440,6 @@ class Students:
         site = self._client.identity.site
         for group, source in islice(self._registry.outdated(self._now()), CLEARED_AT_ONCE_MAX):
             self._client.put(Outgoing(str(topics.stream_state(site, group, source)), b"", qos=1, retained=True))
-
-
-def _sources(name: str | None) -> Iterator[str]:
-    """Yield the sources that students of a name may have, in order."""
-    wanted = topics.id_from_text(name) if name else ANONYMOUS
-    yield wanted
-    for number in count(2):
-        yield f"{wanted[: ID_MAX_CHARS - 1 - len(str(number))]}-{number}"
 
 
 def _hand_over(student: Student) -> Student:

@@ -193,7 +193,7 @@ class Connection(PacedReader):
         return messages
 
     def _on_request(self, request: Request) -> None:
-        answer: Awaitable[Response] | Response | None
+        answer: Awaitable[Response | None] | Response | None
         try:
             answer = self._server.on_request(self, request)
         except Exception:  # a fault of ours ends this one connection only
@@ -205,7 +205,7 @@ class Connection(PacedReader):
         else:
             self._respond(request, answer)
 
-    async def _respond_later(self, request: Request, answer: Awaitable[Response]) -> None:
+    async def _respond_later(self, request: Request, answer: Awaitable[Response | None]) -> None:
         try:
             response = await answer
         except Exception:  # a fault of ours ends this one connection only

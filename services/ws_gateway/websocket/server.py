@@ -115,8 +115,8 @@ class Server:
             self._hub.count_refusal("too_many_connections")
             leaving.abort()
 
-    def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
-        """Answer a browser, or refuse a WebSocket client that is one too many; return None to accept it."""
+    def on_request(self, connection: Connection, request: Request) -> Awaitable[Response | None] | Response | None:
+        """Answer a browser, or refuse a WebSocket client that is one too many; None accepts it."""
         if not _is_clear(request):
             self._hub.count_refusal("bad_handshake")
             return connection.text_response(HTTPStatus.BAD_REQUEST, "This is no valid HTTP request.\n")
@@ -134,7 +134,7 @@ class Server:
             self._hub.counters["clients_refused"] += 1
             self._hub.count_refusal("too_many_connections")
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
-        return None
+        return None if self._hub.entrance.is_ready else self._hub.entrance.wait_until_ready()
 
     def on_bad_handshake(self, status: int) -> None:
         """Count a WebSocket handshake with faults, which the library refuses."""

@@ -77,6 +77,8 @@ def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
         "services/{service}/{instance}/state": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
         "services/{service}/{instance}/health": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
         "services/csv_recorder/{instance}/recorded": {"csv_recorder"},
+        "services/ws_gateway/{instance}/waiting": {"ws_gateway"},
+        "services/ws_gateway/{instance}/admission": {"ws_gateway"},
     }
     assert {name for name in IDENTITIES if owns(name, rule)} == owners[rule.shape]
 

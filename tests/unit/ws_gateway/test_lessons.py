@@ -1,5 +1,6 @@
 """Which lessons run, as every gateway knows them."""
 
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from neuroone.contract import topics
+from neuroone.contract.checks import replace
 from neuroone.contract.json import decode
-from neuroone.contract.messages import Door, EventType, GroupEvent, LessonState
+from neuroone.contract.messages import SEQ_MAX, Door, EventType, GroupEvent, LessonState, Removed
 from neuroone.mqtt.outbox import Outgoing
 from tests.support.messages import NOON
 from ws_gateway import lessons
@@ -16,6 +18,7 @@ from ws_gateway.lessons import NO_LESSON, Lessons
 
 START, STOP = EventType.SESSION_START, EventType.SESSION_STOP
 SCIENCE = LessonState(name="Ciências", began=NOON)
+RUI = Removed(group="5RUI", source="Rui")
 
 
 class Gateway:
@@ -225,3 +228,96 @@ def test_the_states_of_groups_without_a_lesson_do_not_pile_up(broker, monkeypatc
     broker.settle()
     assert gateway.lessons.of(topics.ALL) == NO_LESSON, "it is the oldest of more than so many"
     assert (topics.ALL, NO_LESSON) in gateway.shown
+
+
+def test_of_two_changes_at_one_moment_none_is_lost(broker):
+    """A teacher closes the door while another one removes a student at the other gateway."""
+    one, two = Gateway(broker), Gateway(broker)
+    broker.event(START, "Ciências")
+    broker.settle()
+    one.lessons.update(topics.ALL, removed=(RUI,))
+    two.lessons.update(topics.ALL, door=Door.CLOSED)
+    broker.settle()
+    assert broker.agree_on(replace(SCIENCE, door=Door.CLOSED, removed=(RUI,), revision=2))
+    two.lessons.update(topics.ALL, removed=())
+    one.lessons.update(topics.ALL, door=Door.ASK)
+    broker.settle()
+    assert broker.agree_on(replace(SCIENCE, door=Door.CLOSED, removed=(RUI,), revision=4)), "the stricter one counts"
+
+
+def test_a_gateway_that_is_slow_to_publish_the_start_does_not_open_the_door(broker):
+    """It stood still between hearing the event and its own state; the teacher has closed the door meanwhile."""
+    one, slow = Gateway(broker), Gateway(broker)
+    broker.event(START, "Ciências")
+    broker.take(one, *one.waiting.pop(0))
+    one.lessons.update(topics.ALL, door=Door.ASK)
+    broker.take(one, *one.waiting.pop(0))
+    assert slow.lessons.of(topics.ALL).door is Door.ASK
+    broker.settle()
+    assert broker.agree_on(replace(SCIENCE, door=Door.ASK, revision=1))
+    assert one.shown[-1][1].door is slow.shown[-1][1].door is Door.ASK
+
+
+def test_a_door_that_was_set_while_the_broker_was_away_is_set(broker):
+    one, two = Gateway(broker), Gateway(broker)
+    broker.event(START, "Ciências")
+    broker.settle()
+    one.unlink()
+    one.lessons.update(topics.ALL, door=Door.ASK)
+    assert one.lessons.of(topics.ALL).door is Door.ASK, "at once for those who come to this gateway"
+    one.link()
+    broker.settle()
+    assert broker.agree_on(replace(SCIENCE, door=Door.ASK, revision=1))
+    assert two.shown[-1][1].door is Door.ASK
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_gateways_agree_whatever_they_do_at_the_same_time(broker, seed):
+    """Three gateways with teachers who set the door and remove students, while links break and messages are late."""
+    rng = random.Random(seed)
+    gateways = [Gateway(broker) for _ in range(3)]
+    broker.event(START, "Ciências")
+    for number in range(15):
+        gateway = rng.choice(gateways)
+        if gateway.lessons.of(topics.ALL).began is None:
+            continue
+        match rng.randrange(4):
+            case 0:
+                gateway.lessons.update(topics.ALL, door=rng.choice(list(Door)))
+            case 1:
+                gateway.lessons.update(topics.ALL, removed=(Removed(group=f"G{number}", source="Rui"),))
+            case 2 if gateway.is_connected:
+                gateway.unlink()
+            case 2:
+                gateway.link()
+            case _ if gateway.is_connected and gateway.waiting:
+                broker.take(gateway, *gateway.waiting.pop(0))
+    for gateway in gateways:
+        if not gateway.is_connected:
+            gateway.link()
+    broker.settle()
+    for gateway in gateways:
+        gateway.after(lessons.RESTORE_AFTER_S)
+    assert broker.agree_on(gateways[0].lessons.of(topics.ALL))
+    assert len({gateway.shown[-1] for gateway in gateways}) == 1
+
+
+def test_a_revision_has_a_highest_value(broker):
+    gateway = Gateway(broker)
+    broker.event(START, "Ciências")
+    broker.settle()
+    broker.take(gateway, str(topics.lesson("local", topics.ALL)), replace(SCIENCE, revision=SEQ_MAX), None)
+    gateway.lessons.update(topics.ALL, door=Door.CLOSED)
+    broker.settle()
+    assert broker.agree_on(replace(SCIENCE, door=Door.CLOSED, revision=SEQ_MAX))
+
+
+def test_the_lesson_that_takes_a_student_in_is_its_groups_own_or_everybodys(broker):
+    gateway = Gateway(broker)
+    broker.event(START, "Ciências")
+    broker.event(START, "7B", group="A")
+    assert gateway.lessons.taking_in("A") == ("A", LessonState(name="7B", began=NOON))
+    assert gateway.lessons.taking_in("B") == (topics.ALL, SCIENCE)
+    broker.event(STOP, group="A")
+    assert gateway.lessons.taking_in("A") == (topics.ALL, SCIENCE)
+    assert gateway.lessons.running() == [SCIENCE]

@@ -10,11 +10,12 @@ import pytest
 
 from docs import message_schemas
 from neuroone.contract import topics
-from neuroone.contract.messages import EventType, GroupEvent, Kind, LessonState, RawBlock, Recorded
-from tests.support.messages import GOLDEN, SESSION, reading, stream_state
+from neuroone.contract.messages import EventType, GroupEvent, Kind, LessonState, RawBlock, Recorded, Removed, Waiting
+from tests.support.messages import GOLDEN, NOON, SESSION, reading, stream_state
 from ws_gateway.dialects import first, v1
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.dialects.v1 import Stage
+from ws_gateway.door.rules import Verdict
 from ws_gateway.websocket.server import MESSAGE_MAX_BYTES
 
 GOLDEN_FILES = Path(__file__).parents[3] / "golden"
@@ -22,11 +23,14 @@ STREAM = topics.reading("local", "ABC123", "Joao_Silva")
 FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
 BAD_READING = BadFrame("bad_value", "delta", "delta must be a whole number")
 BAD_READING.seq = 7
-EVENT, LESSON, RECORDED, BLOCK = (GOLDEN[name] for name in ("group_event", "lesson", "recorded", "raw"))
+EVENT, LESSON, RECORDED, BLOCK, WAITING = (
+    GOLDEN[name] for name in ("group_event", "lesson", "recorded", "raw", "waiting")
+)
 assert isinstance(EVENT, GroupEvent)
 assert isinstance(LESSON, LessonState)
 assert isinstance(RECORDED, Recorded)
 assert isinstance(BLOCK, RawBlock)
+assert isinstance(WAITING, Waiting)
 RECEIVED = {
     "welcome": [
         v1.welcome(("A", "Ana", SESSION), 0),
@@ -39,6 +43,11 @@ RECEIVED = {
     "state": [v1.state(1, topics.stream_state("local", "A", "Ana"), stream_state())],
     "event": [v1.event(topics.event("local", "A"), EVENT)],
     "lesson": [v1.lesson(topics.ALL, LESSON), v1.lesson("A", LessonState(name=None, began=None))],
+    "door": [v1.door(verdict) for verdict in (Verdict.ASK, Verdict.CLOSED, Verdict.REMOVED)],
+    "waiting": [
+        v1.waiting([], 0, []),
+        v1.waiting([(NOON, WAITING.students[0])], 3, [Removed(group="A", source="Ana")]),
+    ],
     "recorded": [v1.recorded(RECORDED.streams)],
     "raw": [v1.raw(topics.raw("local", "A", "Ana"), BLOCK)],
     "error": [v1.error(FAULT)],
@@ -56,6 +65,11 @@ SENT: list[dict[str, Any]] = [
     {"type": "marker", "id": "m1", "event": EventType.SESSION_START, "text": "7B", "code": None},
     {"type": "watch", "group": "A", "source": "Ana"},
     {"type": "watch"},
+    {"type": "door", "state": "ask"},
+    {"type": "door", "state": "closed", "group": "A"},
+    {"type": "admit", "id": "5e0c"},
+    {"type": "refuse", "id": "A/Ana"},
+    {"type": "remove", "group": "A", "source": "Ana"},
 ]
 
 
