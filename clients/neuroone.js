@@ -338,7 +338,7 @@ class NeuroOneClient extends EventTarget {
 
   /** The time at which the connection counts as dead, if nothing comes until then. */
   #deadAt() {
-    if (!this.isWelcome) return this.#openedAt + this.#welcomeWithin;
+    if (!this.isWelcome) return this.#heardAt + this.#welcomeWithin;
     const isAckDue = this.#hasBroker && this.#unackedSince !== null;
     const isWordDue = this.isToldOften || !this.#hasBroker;
     return Math.min(
@@ -359,6 +359,9 @@ class NeuroOneClient extends EventTarget {
     if (message.type === "welcome") {
       this.isWelcome = true;
       this.welcomed(message);
+    } else if (message.type === "door") { // comes every 5 s until the teacher lets the student in
+      this.#welcomeWithin = HEARD_WITHIN_MS;
+      this.keptOut();
     } else if (message.type === "ack") {
       this.#markers.delete(message.marker);
       this.acked(message);
@@ -437,6 +440,8 @@ class NeuroOneClient extends EventTarget {
   isPersistent = true;
 
   welcomed(_message) {}
+
+  keptOut() {}
 
   acked(_message) {}
 
@@ -532,6 +537,11 @@ class SessionClient extends NeuroOneClient {
 class Courier extends SessionClient {
   isPersistent = false;
 
+  /** Go, and try again later: no teacher is to be asked for somebody who is not there. */
+  keptOut() {
+    this.stop();
+  }
+
   acked(message) {
     super.acked(message);
     if (this.kept.size === 0) this.stop();
@@ -543,7 +553,10 @@ class Courier extends SessionClient {
   }
 }
 
-/** A student's app: send readings, and keep each until it is acknowledged. */
+/**
+ * A student's app: send readings, and keep each until it is acknowledged. While the door of a lesson keeps the student out,
+ * `door` events come instead of `welcome`, with `state` "ask", "closed" or "removed": show it to the student.
+ */
 export class NeuroOneStudent extends SessionClient {
   #url;
   #options;

@@ -68,6 +68,10 @@ class World {
   sessions = new Map();
   recorded = [];
   refused = 0;
+  /** What students who come are told while the door keeps them out; null: they come in. */
+  door = null;
+  /** Who waits at the door, and how each is let in. */
+  atDoor = new Map();
   #held = [];
 
   constructor() {
@@ -152,7 +156,16 @@ class World {
       end: () => {},
       hear: (message) => {
         if (peer.isOver) return;
-        if (message.type === "hello") {
+        if (message.type === "hello" && message.role === "student" && this.door !== null && !message.isAdmitted) {
+          const tell = () => {
+            if (!this.atDoor.has(socket) || socket.readyState > 1) return void this.atDoor.delete(socket);
+            say("door", { state: this.door });
+            this.clock.setTimeout(tell, LINK_PERIOD_MS);
+          };
+          this.atDoor.set(socket, { name: message.name, admit: () => peer.hear({ ...message, isAdmitted: true }) });
+          tell();
+        } else if (message.type === "hello") {
+          this.atDoor.delete(socket);
           say("welcome", {});
           say("link", { broker: this.broker, recorder: true });
           if (message.role === "dashboard") {
@@ -455,6 +468,60 @@ test("while the broker is away it stays, and the gateway's silence is still noti
   world.cutSilently();
   await world.clock.until(() => world.sockets.length === 2);
   student.stop();
+});
+
+test("a student who waits at the door stays connected, and sends everything once it is let in", async () => {
+  const world = new World();
+  world.door = "ask";
+  const student = world.student("Ana");
+  const told = [];
+  student.addEventListener("door", ({ detail }) => told.push(detail.state));
+  await student.start();
+  for (let delta = 0; delta < 120; delta += 1) {
+    student.send({ ...VALUES, delta });
+    await world.clock.advance(1000);
+  }
+  assert.deepEqual([world.sockets.length, world.recorded.length, student.isWelcome], [1, 0, false]);
+  assert.ok(told.length >= 20 && told.every((state) => state === "ask"));
+  world.atDoor.get(world.sockets[0]).admit();
+  await world.clock.until(() => student.waiting === 0);
+  assert.deepEqual(world.of("Ana"), range(0, 120));
+  student.stop();
+});
+
+test("a student who waits at the door notices that the connection is dead", async () => {
+  const world = new World();
+  world.door = "closed";
+  const student = world.student("Ana");
+  await student.start();
+  await world.clock.advance(20_000);
+  world.cutSilently();
+  await world.clock.until(() => world.sockets.length === 2);
+  world.door = null;
+  await world.clock.until(() => student.isWelcome);
+  student.stop();
+});
+
+test("what is left of another student asks no teacher, and is delivered once the door is open", async () => {
+  const world = new World();
+  const store = new MemoryStore();
+  world.network = "refusing";
+  const bia = world.student("Bia", { store });
+  await bia.start();
+  bia.send({ ...VALUES, delta: 7 });
+  await world.clock.advance(1000);
+  bia.stop();
+  world.network = "up";
+  world.door = "ask";
+  const ana = world.student("Ana", { store });
+  await ana.start();
+  await world.clock.until(() => world.atDoor.size > 0);
+  [...world.atDoor.values()].find(({ name }) => name === "Ana").admit();
+  await world.clock.advance(150_000);
+  assert.deepEqual([...world.atDoor.values()].map(({ name }) => name), []);
+  world.door = null;
+  await world.clock.until(() => world.of("Bia").length === 1, 120_000);
+  ana.stop();
 });
 
 test("a dashboard that hears nothing reconnects within 15 s", async () => {
