@@ -118,7 +118,8 @@ export class Bar {
     const values = { n: count, all: present.length, min: VALID_MIN, spread: spread === null ? "--" : number(spread) };
     write(at(`mean-${what}`), mean === null ? "--" : number(mean));
     const words = mean === null ? t("mean.few", values) : `${number(mean)}, ${t(`zone.${zoneOf(Math.round(mean))}`)}: ${t("mean.of", values)}`;
-    write(at(`mean-${what}-of`), words);
+    const unknown = with_unknown ? 0 : present.filter(({ contact }) => contact === "unknown").length;
+    write(at(`mean-${what}-of`), unknown ? `${words}. ${t("mean.uncounted", { n: unknown })}` : words);
     return mean;
   }
 }

@@ -4,7 +4,11 @@ import { fit, formsOf } from "./fit.js";
 import { t } from "./words.js";
 
 /** Tiles that are brought up to date in one frame, layout and paint below 20 ms; the rest waits for the next. */
-const CARDS_A_FRAME = 40;
+const CARDS_A_FRAME = 60;
+/** A tile outside of the screen is brought up to date for who searches the page or has it read aloud. */
+const UNSEEN_PERIOD_S = 5;
+/** Curves that are drawn anew in a second: those of a class; more take turns. */
+const SPARKS_A_SECOND = 40;
 /** What a tile's little chart shows. */
 const SPARK_S = 60;
 /** Readings so far apart are not joined by a line. */
@@ -32,6 +36,7 @@ export class Cards {
         if (isIntersecting) this.#seen.add(card);
         else this.#seen.delete(card);
         card.drawn = -1;
+        card.sparked_s = -Infinity;
       }
     }, { rootMargin: "200px" });
     list.addEventListener("click", ({ target }) => {
@@ -111,7 +116,7 @@ export class Cards {
     const { spark, lines } = makeSpark();
     const trouble = make("span", "trouble");
     root.append(top, values, spark, trouble);
-    const card = { student, root, open, name, code, badge, rows, lines, trouble, drawn: -1, said: "", label: null, form: 0 };
+    const card = { student, root, open, name, code, badge, rows, lines, trouble, drawn: -1, said: "", label: null, at_s: -Infinity, sparked_s: -Infinity };
     this.#cards.set(student.key, card);
     this.#observer.observe(root);
     return card;
@@ -132,9 +137,11 @@ export class Cards {
     const trouble = troubleOf(student, now_s);
     const said = `${student.presence(now_s)} ${trouble}`;
     if (card.drawn === student.version && card.said === said) return false;
-    const isFresh = card.drawn !== student.version;
+    const isSeen = this.#seen.has(card);
+    if (!isSeen && card.said === said && now_s - card.at_s < UNSEEN_PERIOD_S) return false;
     card.drawn = student.version;
     card.said = said;
+    card.at_s = now_s;
     this.#name(card);
     showBadge(card.badge, badgeOf(student, now_s));
     write(card.trouble, trouble);
@@ -143,7 +150,10 @@ export class Cards {
     mark(card.root, "data-doubtful", student.isDoubtful ? "" : null);
     mark(card.root, "data-trouble", trouble ? "" : null);
     for (const row of Object.values(card.rows)) write(row.value, esense(student.reading?.[row.name] ?? 0));
-    if (isFresh && this.#seen.has(card)) this.#spark(card);
+    if (isSeen && now_s - card.sparked_s > this.#seen.size / SPARKS_A_SECOND - 0.2) {
+      card.sparked_s = now_s;
+      this.#spark(card);
+    }
     return true;
   }
 

@@ -1,6 +1,6 @@
 /** One student's page: eSense over the session, bands, raw samples where there are any, and the events of the class. */
 import { ageOf, badgeOf, doubtOf, esense, labelOf, showBadge, write, zone } from "./badges.js";
-import { BANDS } from "./classroom.js";
+import { BANDS, EVERYBODY } from "./classroom.js";
 import { colour } from "./look.js";
 import { Ring } from "./ring.js";
 import { clock, number, t, tame } from "./words.js";
@@ -247,7 +247,7 @@ export class Detail {
   #showEvents(student) {
     this.#events = this.#room.version;
     const mine = this.#room.events.filter(
-      ({ group, source }) => group === student.group && (source === null || source === student.source),
+      ({ group, source }) => group === EVERYBODY || (group === student.group && (source === null || source === student.source)),
     );
     const items = mine.reverse().map(({ event, time, text }) => {
       const item = document.createElement("li");

@@ -56,7 +56,8 @@ export class Door {
     this.#shown = key;
     const count = students.length + more;
     box.toggleAttribute("data-waiting", count > 0);
-    write(at("door-state"), count ? t("door.waiting", { n: count }) : t(`door.${door}`));
+    write(at("door-what"), count ? t("door.waiting", { n: count }) : t("door.short"));
+    write(at("door-state"), count ? "" : t(`door.${door}`));
     for (const state of DOORS) box.querySelector(`[value="${state}"]`).checked = state === door;
     const focused = document.activeElement?.dataset ?? {};
     fill("door-waiting", students.map((each) => itemOf(each, [["admit", "main"], ["refuse", ""]])));

@@ -96,6 +96,15 @@ def test_both_languages_have_every_word():
         assert set(HOLES.findall(text)) == set(HOLES.findall(portuguese[key])), key
 
 
+def test_a_form_for_one_belongs_to_a_text_that_is_counted():
+    """A button's word under such a key would stand where one thing is counted."""
+    asking = "".join(file.read_text(encoding="utf-8") for file in [*PAGE.glob("*.html"), *PAGE.glob("*.js")])
+    known = words("en")
+    for key in (key for key in known if key.endswith(".one")):
+        assert key.removesuffix(".one") in known
+        assert f'"{key}"' not in asking, f"{key} is a word of its own"
+
+
 def test_every_link_has_its_hint():
     """A stream that ended in order needs none."""
     hints = {key for key in words("en") if key.startswith("hint.")}
