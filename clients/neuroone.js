@@ -24,8 +24,8 @@ const WELCOME_WITHIN_MS = 8000;
 const WELCOME_AFTER_SILENCE_MS = 2500;
 /** What was sent must be acknowledged, or at least some of it, in this time. */
 const ACKED_WITHIN_MS = 10_000;
-/** The gateway sends `link` to dashboards every 5 s, and to everybody while its broker is away. */
-const HEARD_WITHIN_MS = 12_000;
+/** The gateway sends `link` to dashboards every 5 s, at least every 10 s, and to everybody while its broker is away. */
+const HEARD_WITHIN_MS = 11_000;
 /** A connection that was heard this recently is not replaced when the page becomes visible. */
 const FRESH_MS = 2000;
 /** Readings of one session that may wait: three hours at one a second. Then the oldest is dropped and counted. */

@@ -540,6 +540,25 @@ test("a dashboard that hears nothing reconnects within 15 s", async () => {
   dashboard.stop();
 });
 
+test("a dashboard whose first try hangs reconnects within 15 s", async () => {
+  const world = new World();
+  const { clock, WebSocket } = world;
+  const dashboard = new NeuroOneDashboard("ws://gateway", { clock, WebSocket, random: () => 1 });
+  dashboard.start();
+  await clock.until(() => dashboard.isWelcome);
+  await clock.advance(10_000);
+  world.dashboard("link", { broker: true, recorder: true });
+  await clock.advance(100);
+  world.cutSilently();
+  world.network = "lost";
+  const since = clock.now();
+  await clock.until(() => world.sockets.length === 2);
+  world.network = "up";
+  await clock.until(() => world.sockets.length === 3 && dashboard.isWelcome);
+  assert.ok(clock.now() - since <= RECONNECTED_WITHIN_MS, `${clock.now() - since} ms`);
+  dashboard.stop();
+});
+
 test("what is not of the dialect is ignored", async () => {
   const world = new World();
   const student = world.student("Ana");
