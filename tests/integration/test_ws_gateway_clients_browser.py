@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from neuroone.up import brokers
-from tests.support.bad_network import recorded_stack, run_in_browser
+from tests.support.bad_network import recorded_stack, run_in_browser, wait_until_shown
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
@@ -112,6 +112,7 @@ def page(browser: Browser, school: School) -> Iterator[Page]:
 
 
 def load_client(page: Page) -> None:
+    wait_until_shown(page)
     page.evaluate(f"async () => {{ {CLIENT} }}")
 
 
@@ -179,6 +180,7 @@ def test_a_bad_network_loses_and_doubles_nothing(school, browser):
 def test_a_tablet_that_two_students_share(school, browser):
     """What the first one could not send is recorded as the first one's, while the second one works."""
     with opened(browser, school.url + "student") as page:
+        wait_until_shown(page)
         school.relay.refuse()
         try:
             page.locator("#delta").fill("1000")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import opened
@@ -132,10 +132,16 @@ def run_in_node(stack: RecordedStack, seconds: int) -> dict[str, Any]:
             client.kill()
 
 
+def wait_until_shown(page: Page) -> None:
+    """Wait until the student's page has loaded everything: it does not go on without its words."""
+    expect(page.locator("#connect")).not_to_be_empty()
+
+
 def run_in_browser(stack: RecordedStack, browser: Browser, seconds: int) -> dict[str, Any]:
     """Run the script in a page of the gateway; return its figures."""
     acts = acts_on(stack.relay)
     with opened(browser, stack.url.replace("ws", "http", 1) + "/student") as page:
+        wait_until_shown(page)
         script = (CLIENTS / "bad_network.mjs").read_text(encoding="utf-8")
         page.route("**/page/bad_network.mjs", lambda route: route.fulfill(body=script, content_type="text/javascript"))
         page.expose_function("relay", lambda what: acts[what]())

@@ -48,4 +48,4 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
         yield page
     finally:
         tab.close()
-    assert faults == []
+    assert not faults, faults
