@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,8 @@ def recorded_stack(broker: Broker, folder: Path) -> Iterator[RecordedStack]:
             yield RecordedStack(relay, folder)
         gateway.finish()
     finally:
+        if gateway.process is not None:  # after a failure
+            gateway.end(signal.SIGKILL)
         peer.bus.close()
 
 
