@@ -106,7 +106,7 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "ack": _typed("ack", {"stage": {"enum": [str(stage) for stage in Stage]}, "seq": _WHOLE}),
     "marker_ack": _typed("ack", {"stage": {"const": str(Stage.BROKER)}, "marker": _TEXT}),
     "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}),
-    "state": _typed("state", {**_NUMBERED, **_properties(StreamState, "run")}),
+    "state": _typed("state", {**_NUMBERED, **_properties(StreamState, "run")}, ("measured_hz",)),
     "event": _typed(
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),
@@ -132,7 +132,7 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
             }
         },
     ),
-    "raw": _typed("raw", {**_STREAM, **_properties(RawBlock)}),
+    "raw": _typed("raw", {**_STREAM, **_properties(RawBlock)}, ("measured_hz",)),
     "error": _typed("error", _FAULT),
     "reading_error": _typed("error", {**_FAULT, "seq": _properties(Reading)["seq"]}),
 }

@@ -155,6 +155,12 @@ PoorSignal = Annotated[
 ]
 ESense = Annotated[int, about("0: not computed. Valid only while poor_signal is 0.", "eSense", ge=0, le=ESENSE_MAX)]
 BandPower = Annotated[int, about("No physical unit: compare a source only with itself.", "a.u.", ge=0, le=BAND_MAX)]
+MeasuredRate = Annotated[
+    Annotated[int, Meta(ge=1, le=65535)] | None,
+    about(
+        "Raw samples between two of the headset's frames of a second; null: not steady yet. Absent: not measured.", "Hz"
+    ),
+]
 Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 
 
@@ -187,7 +193,7 @@ class RawBlock(Message, frozen=True, kw_only=True):
     seq: Seq
     time: Annotated[datetime, about("When the bytes of the last sample arrived, UTC.", tz=True)]
     first_sample: Annotated[Count, about("Number of the first sample here since the session began.")]
-    rate_hz: Annotated[int, about("Samples a second.", "Hz", ge=1, le=65535)]
+    rate_hz: Annotated[int, about("Samples a second: as measured, 512 before that.", "Hz", ge=1, le=65535)]
     samples: Annotated[
         tuple[Annotated[int, Meta(ge=-32768, le=32767)], ...],
         about(
@@ -197,6 +203,7 @@ class RawBlock(Message, frozen=True, kw_only=True):
             max_length=RAW_BLOCK_SAMPLES,
         ),
     ]
+    measured_hz: MeasuredRate | UnsetType = UNSET
 
 
 class StreamState(Message, frozen=True, kw_only=True):
@@ -216,6 +223,7 @@ class StreamState(Message, frozen=True, kw_only=True):
     epoch: Epoch
     counters: Counters
     run: Run | UnsetType = UNSET
+    measured_hz: MeasuredRate | UnsetType = UNSET
 
 
 class GroupEvent(Message, frozen=True, kw_only=True):

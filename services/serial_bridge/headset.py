@@ -242,6 +242,7 @@ class Headset:
     def _report(self, now_s: float) -> None:
         """Publish the stream's status if it changed, or was published long ago."""
         self._monitor.is_line_damaged = self._stream.is_withheld
+        self._monitor.watch.rate_hz = self._stream.rate.rate_hz
         before, self.link_status = self.link_status, self._monitor.status(now_s)
         is_repeated = self.link_status == self._publisher.published and now_s < self._report_due_s
         if self._probe is not None or is_repeated:

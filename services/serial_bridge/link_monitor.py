@@ -69,7 +69,7 @@ class LinkMonitor:
         """The headset that the dongle says it is linked to."""
         self.is_line_damaged = False
         """Whether readings are withheld because the line changes bytes."""
-        self._watch = SampleWatch()
+        self.watch = SampleWatch()
         self._asks_raw = asks_raw
         self._connect = bytes([DONGLE_CONNECT]) + headset_id if headset_id else DONGLE_AUTO_CONNECT
         self._port = OpenPort(0.0, 0.0, 0.0, is_open=False)
@@ -82,7 +82,7 @@ class LinkMonitor:
         ``is_last_speed``: no other speed is left to try.
         """
         self._port = OpenPort(now_s, now_s, now_s, is_last_speed)
-        self._watch.restart()
+        self.watch.restart()
 
     @property
     def opened_s(self) -> float:
@@ -101,12 +101,12 @@ class LinkMonitor:
 
     def on_paused(self, now_s: float) -> None:
         """Note that nothing is read because the broker is slow, which is not silence."""
-        self._watch.restart()
+        self.watch.restart()
         self._port.bytes_s = self._port.frame_s = now_s
 
     def on_events(self, events: list[Event], now_s: float) -> None:
         """Note the events that the bytes made."""
-        self._watch.on_events(events, now_s)
+        self.watch.on_events(events, now_s)
         for event in events:
             if isinstance(event, Skipped):
                 continue
@@ -160,7 +160,7 @@ class LinkMonitor:
         """Tell what is wrong with a line that brings frames."""
         if self.is_line_damaged:
             return hints.LINE_DAMAGED.text()
-        return hints.SAMPLES_MISSING.text(self.device) if self._watch.misses_samples else None
+        return hints.SAMPLES_MISSING.text(self.device) if self.watch.misses_samples else None
 
     def judge(self, now_s: float, *, is_final: bool = False) -> None:
         """Judge the open port; ``is_final``: it had all the time that a headset needs to show itself."""

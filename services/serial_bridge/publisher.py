@@ -207,6 +207,7 @@ class StreamPublisher:
             epoch=identity.epoch,
             run=identity.run,
             counters=counters,
+            measured_hz=stream.rate.measured_hz,
         )
         self._bus.publish(self._state, state, self._raw_backlog.mark())
 

@@ -18,6 +18,8 @@ class SampleWatch:
 
     def __init__(self) -> None:
         self.misses_samples = False
+        self.rate_hz = RAW_RATE_HZ
+        """What the headset sends a second."""
         self._began_s: float | None = None
         self._samples = self._cuts = 0
 
@@ -35,6 +37,6 @@ class SampleWatch:
             self._samples += len(raw_samples(event))
         elapsed_s = now_s - self._began_s
         if elapsed_s >= WINDOW_S:
-            is_short = 0 < self._samples < ENOUGH_SHARE * RAW_RATE_HZ * elapsed_s
+            is_short = 0 < self._samples < ENOUGH_SHARE * self.rate_hz * elapsed_s
             self.misses_samples = is_short and self._cuts >= CUTS_MIN
             self._began_s, self._samples, self._cuts = now_s, 0, 0

@@ -1,6 +1,7 @@
 """Make the messages of a stream from one headset's events. No I/O, no clock."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
@@ -10,7 +11,6 @@ from neuroone.contract.messages import (
     BANDS,
     ESENSE_MAX,
     RAW_BLOCK_SAMPLES,
-    RAW_RATE_HZ,
     Kind,
     RawBlock,
     Reading,
@@ -18,6 +18,7 @@ from neuroone.contract.messages import (
 from neuroone.service.wearers import Owner as Owner
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
+from serial_bridge.sampling_rate import SamplingRate
 
 TRIGGERS: Final[tuple[Quantity, ...]] = (
     Quantity.BANDS,
@@ -44,6 +45,19 @@ FRAME_UNIT_BYTES: Final = 4
 """A headset's frames have 8 or 36 bytes: if a multiple of 4 bytes was skipped, bytes were changed and none lost."""
 
 
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class NextBlock:
+    """The samples that do not fill a block yet, when the last of them arrived, and the numbers of their block."""
+
+    samples: list[int] = field(default_factory=list)
+    arrived: datetime = NEVER
+    seq: int = 0
+    first_sample: int = 0
+
+
 class Stream:
     """Make and number the readings and raw blocks of one session after the other.
 
@@ -58,18 +72,15 @@ class Stream:
             0,
         )
         self._blinks = BlinkEstimator()
-        self._samples: list[int] = []
-        self._arrived = datetime.min.replace(tzinfo=UTC)
-        """When the last of these samples arrived."""
         self._layouts: set[tuple[tuple[int, int], ...]] = set()
         self.begin()
 
     def begin(self) -> None:
         """Start a new session; call `end` for the last samples of the one before."""
         self.session = uuid4().hex
+        self.rate = SamplingRate()
         self._seq = 0
-        self._block_seq = 0
-        self._first_sample = 0
+        self._next = NextBlock()
         self._lost_bytes = 0
         self._damaged = False
         self._corrupt_share = 0.0
@@ -83,6 +94,7 @@ class Stream:
             self.counters["blinks_estimated"] += len(self._blinks.find_in(event))
             if isinstance(event, Skipped):
                 self._damaged = True
+                self.rate.on_damage()
                 self._lost_bytes += event.n_bytes
                 messages += self.end()
             elif isinstance(event, Raw):
@@ -103,11 +115,11 @@ class Stream:
         self._corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
         if not self._lost_bytes:
             return
-        if self._block_seq or self._samples:  # else the headset was joined in mid-frame
+        if self._next.seq or self._next.samples:  # else the headset was joined in mid-frame
             self._corrupt_share += (self._lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
             has_second_frame = self._lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
             lost_raw_bytes = self._lost_bytes - has_second_frame * min(SECOND_FRAME_BYTES, self._lost_bytes)
-            self._first_sample += round(lost_raw_bytes / RAW_FRAME_BYTES)
+            self._next.first_sample += round(lost_raw_bytes / RAW_FRAME_BYTES)
         self._lost_bytes = 0
 
     def end(self) -> list[Reading | RawBlock]:
@@ -115,29 +127,31 @@ class Stream:
 
         Their time is that of their last sample, not that of the end.
         """
-        return [self._block()] if self._samples else []
+        return [self._block()] if self._next.samples else []
 
     def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
-        self._samples += samples
-        self._arrived = now
+        self.rate.on_samples(len(samples))
+        self._next.samples += samples
+        self._next.arrived = now
         messages: list[Reading | RawBlock] = []
-        while len(self._samples) >= RAW_BLOCK_SAMPLES:
+        while len(self._next.samples) >= RAW_BLOCK_SAMPLES:
             messages.append(self._block())
         return messages
 
     def _block(self) -> RawBlock:
         block = RawBlock(
             session=self.session,
-            seq=self._block_seq,
-            time=self._arrived,
-            first_sample=self._first_sample,
-            rate_hz=RAW_RATE_HZ,
-            samples=tuple(self._samples[:RAW_BLOCK_SAMPLES]),
+            seq=self._next.seq,
+            time=self._next.arrived,
+            first_sample=self._next.first_sample,
+            rate_hz=self.rate.rate_hz,
+            samples=tuple(self._next.samples[:RAW_BLOCK_SAMPLES]),
+            measured_hz=self.rate.measured_hz,
         )
-        del self._samples[:RAW_BLOCK_SAMPLES]
-        self._block_seq += 1
-        self._first_sample += len(block.samples)
+        del self._next.samples[:RAW_BLOCK_SAMPLES]
+        self._next.seq += 1
+        self._next.first_sample += len(block.samples)
         self.counters["raw_blocks"] += 1
         return block
 
@@ -154,6 +168,8 @@ class Stream:
         for quantity in TRIGGERS:
             self._frames_without[quantity] = 0 if quantity in values else self._frames_without[quantity] + 1
         trigger = next((each for each in TRIGGERS if self._frames_without[each] < PATIENCE_FRAMES), None)
+        if trigger in values:
+            self.rate.on_second()
         if trigger in values and self.is_withheld:
             self.counters["withheld_readings"] += 1
         elif trigger in values:

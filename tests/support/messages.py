@@ -94,6 +94,10 @@ GOLDEN: dict[str, Message] = {
     "admission": Admission(time=NOON, id="5e0c", decision=Decision.ADMIT),
     "service_state": ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1),
     "stream_state_run": stream_state(run=RUN),
+    "stream_state_measured": stream_state(run=RUN, measured_hz=None),
+    "raw_measured": RawBlock(
+        session=SESSION, seq=3, time=NOON, first_sample=192, rate_hz=250, samples=(-2048, 2047), measured_hz=249
+    ),
     "service_state_run": ServiceState(
         status=ServiceStatus.OFFLINE,
         version="0.1.0",
@@ -110,7 +114,7 @@ GOLDEN: dict[str, Message] = {
         ),
     ),
 }
-"""A message of every kind, and of states with the id of their run, by the name of its file in tests/golden."""
+"""A message of every kind, and those with the keys that came later, by the name of its file in tests/golden."""
 
 
 def any_value(kind: inspect.Type) -> st.SearchStrategy[Any]:

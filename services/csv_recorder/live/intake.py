@@ -34,14 +34,24 @@ COUNTER_MAX: Final = 2**53 - 1
 
 
 @dataclass(slots=True)
+class RawChanges:
+    """What deliveries change of raw blocks: those of sessions without a reading yet, and which sessions got one.
+
+    ``seqs`` has the newest block of each session.
+    """
+
+    waiting: dict[Key, list[RawBlock]] = field(default_factory=dict)
+    claimed: list[Key] = field(default_factory=list)
+    seqs: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Batch:
     """What deliveries change: rows to write, and the new state of what they touch.
 
     ``progress`` is by session; ``sessions`` are copies of those of which more has changed. ``next_seqs`` has the seq
-    that each session expected before; ``raw_waiting`` are raw blocks of sessions without a reading yet, ``raw_claimed``
-    the sessions that have got their first one, ``raw_seqs`` the newest block of each. ``streams`` (group, source,
-    session) are to hear what became durable.
-    ``lessons`` are all of them, once one has ``changed``.
+    that each session expected before; ``streams`` (group, source, session) are to hear what became durable. ``lessons``
+    are all of them, once one has ``changed``.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -52,9 +62,7 @@ class Batch:
     changed: list[Lesson] = field(default_factory=list)
     streams: dict[tuple[str, str, str], None] = field(default_factory=dict)
     next_seqs: dict[int, int] = field(default_factory=dict)
-    raw_waiting: dict[Key, list[RawBlock]] = field(default_factory=dict)
-    raw_claimed: list[Key] = field(default_factory=list)
-    raw_seqs: dict[int, int] = field(default_factory=dict)
+    raw: RawChanges = field(default_factory=RawChanges)
     duplicates: dict[int, list[int]] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     faults: list[ContractError] = field(default_factory=list)
@@ -163,8 +171,8 @@ class Intake:
         about = session.about
         if about is None or not session.open or not about.kind:
             self._begin(self._own(session, batch), reading, before.seq + 1, batch)
-            batch.raw_claimed.append(key)
-            for block in [*self._raw_waiting.get(key, ()), *batch.raw_waiting.pop(key, ())]:
+            batch.raw.claimed.append(key)
+            for block in [*self._raw_waiting.get(key, ()), *batch.raw.waiting.pop(key, ())]:
                 self._write_raw(session.id, block, batch)
         counters = batch.counters
         counters["rows"] += 1
@@ -180,24 +188,24 @@ class Intake:
         if session is not None and session.is_recording:
             self._write_raw(session.id, block, batch)
         else:
-            batch.raw_waiting.setdefault(key, []).append(block)
+            batch.raw.waiting.setdefault(key, []).append(block)
 
     def _write_raw(self, session_id: int, block: RawBlock, batch: Batch) -> None:
         """Write a raw block, unless it has come before: they come in order, and again from the last one on."""
-        if block.seq <= batch.raw_seqs.get(session_id, self._raw_seqs.get(session_id, -1)):
+        if block.seq <= batch.raw.seqs.get(session_id, self._raw_seqs.get(session_id, -1)):
             return
-        batch.raw_seqs[session_id] = block.seq
+        batch.raw.seqs[session_id] = block.seq
         batch.rows.append(Row(session_id, Kind.RAW, -1, raw_row(block)))
         batch.counters["raw_blocks"] += 1
 
     def _keep_raw(self, batch: Batch) -> None:
         """Keep the newest raw blocks of the sessions that wait for their first reading."""
-        for key in batch.raw_claimed:
+        for key in batch.raw.claimed:
             self._raw_waiting.pop(key, None)
-        for key, blocks in batch.raw_waiting.items():
+        for key, blocks in batch.raw.waiting.items():
             waiting = [*self._raw_waiting.pop(key, ()), *blocks]
             self._raw_waiting[key] = waiting[-RAW_WAITING_MAX_BLOCKS:]
-        for session_id, seq in batch.raw_seqs.items():
+        for session_id, seq in batch.raw.seqs.items():
             self._raw_seqs.pop(session_id, None)
             self._raw_seqs[session_id] = seq
         while len(self._raw_seqs) > RAW_SEQS_MAX_SESSIONS:

@@ -14,10 +14,12 @@ from csv_recorder.offline.doubts import UNKNOWN, Integers
 from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
-from neuroone.contract.messages import BANDS
+from neuroone.contract.messages import BANDS, RAW_RATE_HZ
 
 RATE_MAX_HZ: Final = 65535
 """The contract's limit for a raw block."""
+UNMEASURED_MAX_S: Final = 10
+"""A headset's sampling rate is measured within 4 s; until then its blocks say 512 Hz. Later such blocks mean it."""
 MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
 """NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 _TYPES: Final[dict[str, Any]] = {
@@ -80,7 +82,19 @@ def raw(recording: Recording) -> pd.DataFrame:
         raise Unreadable(f"{recording.path}: raw samples: {error}") from None
     if not frame["rate_hz"].between(1, RATE_MAX_HZ).all():
         raise Unreadable(f"{recording.path}: rate_hz is not from 1 to {RATE_MAX_HZ}")
-    return frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object))
+    return _with_settled_rate(frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object)))
+
+
+def _with_settled_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give the first blocks of each session, which came before the rate was measured, the rate that was measured."""
+    rates = frame["rate_hz"].to_numpy(copy=True)
+    for rows in frame.groupby("session", sort=False).indices.values():
+        changed = np.flatnonzero(rates[rows] != RAW_RATE_HZ)
+        if len(changed) and changed[0]:
+            before = rows[: changed[0]]
+            if frame["samples"].iloc[before].map(len).sum() <= UNMEASURED_MAX_S * RAW_RATE_HZ:
+                rates[before] = rates[rows[changed[0]]]
+    return frame.assign(rate_hz=rates)
 
 
 def _table(recording: Recording, kind: str) -> tuple[pd.DataFrame, int]:

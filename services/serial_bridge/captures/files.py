@@ -6,12 +6,13 @@ bytes in hexadecimal. It can be cut, joined and read with any editor.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
 from neuroone.contract.errors import NeuroOneError
-from neuroone.contract.messages import RAW_RATE_HZ
+from serial_bridge.sampling_rate import SamplingRate
 
 SUFFIX: Final = ".capture"
 EXAMPLE: Final = Path(__file__).parent / "example.bytes"
@@ -20,13 +21,14 @@ PART_BYTES: Final = 64
 """A plain capture is replayed in parts of so many bytes: 16 ms of a stream with raw samples."""
 CONTENT_BYTES: Final = 256 * 1024
 """Read at once where only the bytes count: a decoder takes a raw frame 5 times faster in large parts than in small."""
-PROBE_BYTES: Final = 4096
-"""A plain capture without a raw sample in so many bytes, a second of a headset, has none."""
+PROBE_BYTES: Final = 64 * 1024
+"""A plain capture without a raw sample in so many bytes has none; they are enough to measure its samples a second."""
 LINE_MAX_CHARS: Final = 64 * 1024
 """An arrival is one read of at most 4096 bytes; a longer line is invalid."""
 
 _MAGIC: Final = b'{"format":"neuroone-capture"'
 _RAW_HEADER: Final = b"\xaa\xaa\x04\x80\x02"
+_OTHER_FRAME: Final = re.compile(rb"\xaa\xaa(?:[\x05-\xa9]|\x04(?!\x80))")
 
 
 class BadCapture(NeuroOneError):
@@ -107,13 +109,24 @@ def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
 
 
 def _plain_parts(path: Path) -> Iterator[tuple[float, bytes]]:
-    """Yield a plain capture at its stream's speed: 512 raw samples a second or, without any, one frame a second."""
+    """Yield a plain capture at its stream's speed: its samples a second or, without any, one frame a second."""
     with path.open("rb") as file:
-        has_raw = _RAW_HEADER in file.read(PROBE_BYTES)
-        header, rate_hz = (_RAW_HEADER, RAW_RATE_HZ) if has_raw else (_RAW_HEADER[:2], 1)
+        head = file.read(PROBE_BYTES)
+        header, rate_hz = (_RAW_HEADER, _rate_hz(head)) if _RAW_HEADER in head else (_RAW_HEADER[:2], 1)
         file.seek(0)
         n, tail = 0, b""
         while part := file.read(PART_BYTES):
             n += (tail + part).count(header)  # the tail is one byte short of a header: no header counts twice
             tail = (tail + part)[-len(header) + 1 :]
             yield n / rate_hz, part
+
+
+def _rate_hz(head: bytes) -> int:
+    """Return the samples a second of a stream: the commonest number between two other frames, 512 if there is none."""
+    seconds = [part.count(_RAW_HEADER) for part in _OTHER_FRAME.split(head)[1:-1]]
+    rate = SamplingRate()
+    rate.on_second()
+    for n in seconds:
+        rate.on_samples(n)
+        rate.on_second()
+    return rate.rate_hz

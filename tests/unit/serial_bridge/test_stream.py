@@ -13,6 +13,7 @@ from serial_bridge.headsets.events import Raw, Skipped
 from serial_bridge.headsets.thinkgear import Decoder, encode
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset, second_frame
 from serial_bridge.stream import PATIENCE_FRAMES, Owner, Stream
+from tests.support.captures import BASELINE, content, needs_captures
 
 NOW = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)
 BANDS = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -192,3 +193,38 @@ def test_the_last_block_has_the_time_of_its_last_sample(stream, gap):
     stream.on_events([Raw((1,) * 30)], NOW)
     (block,) = stream.on_events(gap, later) or stream.end()
     assert (block.time, len(block.samples)) == (NOW, 30)
+
+
+@pytest.mark.parametrize("rate_hz", [128, 250, 256, 300, 500, 512])
+def test_the_sampling_rate_is_measured_by_the_frames_of_a_second(stream, rate_hz):
+    """Until three seconds agree it is not known; then blocks carry it, also when one is damaged or a frame late."""
+    blocks = []
+    for second in range(12):
+        n = rate_hz + (3 if second == 6 else -3 if second == 7 else 0)
+        events = [Raw((1,) * n), *Decoder().feed(SECOND)]
+        if second == 9:
+            events[0:1] = [Raw((1,) * 50), Skipped(800), Raw((1,) * (n - 150))]
+        blocks += [message for message in stream.on_events(events, NOW) if isinstance(message, RawBlock)]
+    assert (blocks[0].rate_hz, blocks[0].measured_hz) == (512, None)
+    assert blocks[-1].rate_hz == rate_hz
+    assert blocks[-1].measured_hz == pytest.approx(rate_hz, rel=0.01)
+    known = next(n for n, block in enumerate(blocks) if block.measured_hz is not None)
+    assert known <= 4.2 * rate_hz / 64
+    assert {block.rate_hz for block in blocks[known:]} == {rate_hz}
+
+
+def test_a_rate_that_is_not_steady_is_not_told(stream):
+    """Seconds of very different lengths, as when another program takes some samples."""
+    rng = Random(1)
+    for _ in range(20):
+        stream.on_events([Raw((1,) * rng.randrange(200, 500)), *Decoder().feed(SECOND)], NOW)
+    assert (stream.rate.measured_hz, stream.rate.rate_hz) == (None, 512)
+    stream.begin()
+    assert stream.rate.measured_hz is None
+
+
+@needs_captures
+def test_real_captures_have_512_samples_a_second():
+    stream = Stream(Owner())
+    stream.on_events(Decoder().feed(content(BASELINE)), NOW)
+    assert (stream.rate.measured_hz, stream.rate.rate_hz) == (512, 512)

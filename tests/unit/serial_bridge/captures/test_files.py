@@ -8,8 +8,8 @@ import pytest
 
 from serial_bridge.captures import files
 from serial_bridge.captures.files import BadCapture, CaptureWriter
-from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.ports.simulated import SimulatedHeadset
+from serial_bridge.headsets.thinkgear import Decoder, encode_raw
+from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
 from tests.support.captures import content
 
 
@@ -88,3 +88,12 @@ def test_content_comes_in_large_parts(tmp_path):
         parts = list(files.content(path))
         assert b"".join(parts) == stream
         assert len(parts) <= 1 + len(stream) // files.CONTENT_BYTES + 1
+
+
+@pytest.mark.parametrize("rate_hz", [250, 256, 512])
+def test_a_plain_capture_is_replayed_at_its_own_rate(tmp_path, rate_hz):
+    """Whatever the headset's samples a second, ten seconds last ten seconds."""
+    path = tmp_path / "x.bytes"
+    second = b"".join(encode_raw(n % 100) for n in range(rate_hz)) + second_frame(0, (1,) * 8, 50, 60)
+    path.write_bytes(10 * second)
+    assert list(files.parts(path))[-1][0] == pytest.approx(10, abs=0.01)

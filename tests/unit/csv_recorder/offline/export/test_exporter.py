@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -183,6 +184,25 @@ def test_a_hole_that_the_headset_did_not_count(tmp_path):
     (run,) = edf.runs(find([tmp_path])[0])
     assert run.has_holes
     assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2, 10)]
+
+
+@pytest.mark.parametrize("rate_hz", [250, 256, 512])
+def test_a_headset_of_another_sampling_rate(tmp_path, rate_hz):
+    """A sine of 10 Hz has its peak at 10 Hz, and all of it is in one file: also what came before the rate was known."""
+    sine = [round(500 * math.sin(2 * math.pi * 10 * n / rate_hz)) for n in range(30 * rate_hz)]
+    rows, n = [], 0
+    for at in range(0, len(sine) - 63, 64):
+        known_hz = rate_hz if at > 4 * rate_hz else 512
+        time = time_text(NOON + timedelta(seconds=(at + 64) / rate_hz))
+        rows.append(checked([time, "5e55", n, at, known_hz, " ".join(map(str, sine[at : at + 64]))]))
+        n += 1
+    write_session(tmp_path / "r", readings=reading_rows(30), raw=rows)
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 0
+    (file,) = (tmp_path / "out").iterdir()
+    raw = mne.io.read_raw_edf(file, verbose="error")
+    spectrum = abs(np.fft.rfft(raw.get_data()[0][: 28 * rate_hz]))
+    assert raw.info["sfreq"] == rate_hz
+    assert np.fft.rfftfreq(28 * rate_hz, 1 / rate_hz)[spectrum.argmax()] == pytest.approx(10, abs=0.05)
 
 
 @pytest.mark.pty
