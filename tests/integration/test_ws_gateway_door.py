@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,13 +14,22 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import StreamState
-from tests.support.brokers import Broker
+from tests.support.brokers import LOOPBACK, Broker
 from tests.support.gateways import GatewayProgram, Peer, happens
 from tests.support.lesson_door import App, Phone, Teacher
 from tests.support.recorder_process import RecorderProcess
 
 pytestmark = pytest.mark.broker
 RECORDED_WITHIN_S = 30.0
+PATIENT_GATEWAY = """
+import sys
+import ws_gateway.door.entrance as entrance
+assert entrance.STARTING_MAX_S
+entrance.STARTING_MAX_S = 60.0
+from ws_gateway.__main__ import main
+sys.exit(main())
+"""
+"""The command, but it waits a minute for the broker before it lets anybody in."""
 
 
 @pytest.fixture
@@ -44,6 +55,16 @@ def rows(file: Path) -> list[str]:
 def sent_by(peer: Peer, code: str) -> list[int]:
     """The attention of each reading of a code on the broker."""
     return [each.attention for each in peer.readings() if each.code == code]
+
+
+def spawn(gateway: GatewayProgram) -> None:
+    """Start a gateway, and do not wait until it has reached the broker."""
+    gateway.process = subprocess.Popen(gateway.command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+
+
+def is_listening(gateway: GatewayProgram) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, gateway.port)) == 0
 
 
 def resident_bytes(gateway: GatewayProgram) -> int:
@@ -281,6 +302,29 @@ async def test_the_door_stays_as_it_is_when_the_gateway_is_killed_and_starts_aga
             await again.sees(("Rui", "5RUI", "removed"), ("Caio", "5CAIO", "new"))
             await again.until(lambda: again.door == "ask")
         assert sent_by(peer, "5RUI") == [1]
+
+
+async def test_nobody_slips_in_while_a_gateway_that_starts_does_not_know_the_lesson_yet(broker, peer, start_gateway):
+    """The broker hangs until the stranger has connected."""
+    gateway = start_gateway()
+    async with Teacher(gateway) as teacher:
+        await teacher.begin("ask")
+    gateway.end(signal.SIGKILL)
+    gateway.command[1:3] = ["-c", PATIENT_GATEWAY]
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        spawn(gateway)
+        await happens(lambda: is_listening(gateway))
+        stranger = Phone(gateway, "Maria", "5STRAN")
+        coming = asyncio.create_task(stranger.__aenter__())
+        await asyncio.wait([coming], timeout=0.3)  # that it is not let in takes time
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+    await coming
+    await stranger.send(1)
+    await stranger.is_told("waiting")
+    await stranger.__aexit__()
+    assert not peer.readings()
 
 
 @pytest.mark.timeout(120)
