@@ -210,6 +210,7 @@ async def test_who_is_removed_stays_out_for_the_lesson_unless_the_teacher_relent
         assert (app.connection.close_code, app.heard[-1]["code"]) == (1008, "removed")
         await rude.send(2)
         await rude.is_told("removed")
+        await rude.send(3)
         back = await clients.enter_async_context(App(gateway, "Tom", "5TOM", "session-of-tom"))
         await back.is_told("removed")
         other = await clients.enter_async_context(Phone(gateway, "Ana", "5ANA"))
@@ -226,6 +227,7 @@ async def test_who_is_removed_stays_out_for_the_lesson_unless_the_teacher_relent
         await teacher.say(type="admit", id="5TOM/Tom")
         await back.is_welcome()
         assert sent_by(peer, "5RUI") == [1]
+        assert [set(each) for each in rude.heard] == [{"error"}], "it is told once"
 
 
 async def test_only_teachers_use_the_door_and_only_while_a_lesson_runs(start_gateway):

@@ -240,7 +240,12 @@ class ClientHandler:
             return
         if waiting.verdict is Verdict.COME_IN:
             self._waiting = None
-            self._on_admitted(waiting)
+            try:
+                self._on_admitted(waiting)
+            except Exception:  # a fault of ours ends this one connection only
+                self._hub.counters["faults"] += 1
+                log.exception("a fault while letting a student in")
+                self._connection.close(CloseCode.INTERNAL_ERROR)
         elif waiting.verdict is Verdict.FULL:
             self._waiting = None
             self._hub.count_refusal(DoorIsFull.reason)
@@ -342,20 +347,29 @@ class FirstHandler(ClientHandler):
             self._is_dashboard = True
             return
         frame = first.student_frame(message)
-        who, student = (frame.name, frame.code), self._student
-        is_waiting = self._waiting is not None and self._waiting.comer.who == who
-        if not is_waiting and (student is None or student.who != who):
+        student = self._student
+        if (student is None or student.who != (frame.name, frame.code)) and not self._may_come_in(frame):
+            return
+        self._student = hub.students.on_frame(student, frame)
+        if self._student is not student:
+            self._student.on_taken = self._on_taken
+
+    def _may_come_in(self, frame: first.StudentFrame) -> bool:
+        """Return True if the student of a frame may come in; leave the frame at the door otherwise."""
+        who = (frame.name, frame.code)
+        if self._waiting is None or self._waiting.comer.who != who:
             self._check_student(frame)
             self._stop_waiting()
-            if self._must_wait(who) and student is not None:
-                hub.students.leave(student)
-                student = self._student = None
+            if not self._must_wait(who):
+                self._said = None
+                return True
+            if self._student is not None:
+                self._hub.students.leave(self._student)
+                self._student = None
         if self._waiting is not None:
-            hub.entrance.door.keep(self._waiting, frame)
+            self._hub.entrance.door.keep(self._waiting, frame)
             self._say_verdict(self._waiting.verdict)
-            return
-        self._said = None
-        self._set_student(hub.students.on_frame(student, frame))
+        return False
 
     def _check_student(self, frame: first.StudentFrame) -> None:
         """Raise NotAllowed or TooManyNames if this connection may not send a student's frames."""
@@ -367,16 +381,12 @@ class FirstHandler(ClientHandler):
         self._check_name(frame.name, frame.code, is_first=not self._joined)
         self._joined += 1
 
-    def _set_student(self, student: Student) -> None:
-        if self._student is not student:
-            self._student = student
-            student.on_taken = self._on_taken
-
     def _on_admitted(self, waiting: WaitingClient) -> None:
         self._said = None
         kept = self._hub.entrance.door.kept(waiting)
         if kept:
-            self._set_student(self._hub.students.admit(waiting.comer.who, kept))
+            self._student = self._hub.students.admit(waiting.comer.who, kept)
+            self._student.on_taken = self._on_taken
 
     def _say_verdict(self, verdict: Verdict) -> None:
         # Once only: these clients expect no answer.
