@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from sys import intern
 
 import msgspec
 
 from csv_recorder.live.lessons import Lesson, Lessons, Part
-from csv_recorder.offline.recordings import group_events
+from csv_recorder.offline.recordings import Recording, group_events
 from neuroone.contract.files import COLUMNS, EVENTS, checked_rows
 from neuroone.contract.messages import EventType
 
@@ -16,6 +18,8 @@ from neuroone.contract.messages import EventType
 def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:
     """Return the parts in lessons that a sidecar lists; those that cannot be read are left out."""
     listed = about.get("lessons")
+    if isinstance(listed, tuple):
+        return listed
     found = []
     for each in listed if isinstance(listed, list) else []:
         try:
@@ -23,6 +27,15 @@ def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:
         except msgspec.ValidationError:
             continue
     return tuple(found)
+
+
+def with_parts(recording: Recording) -> Recording:
+    """Return a recording that has its parts in lessons in few bytes, with texts that those of a lesson share."""
+    parts = tuple(
+        msgspec.structs.replace(part, group=intern(part.group), name=intern(part.name), began=intern(part.began))
+        for part in parts_of(recording.about)
+    )
+    return replace(recording, about={**recording.about, "lessons": parts}) if parts else recording
 
 
 def lessons_in_events(directory: Path) -> list[Lesson]:

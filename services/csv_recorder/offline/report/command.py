@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from csv_recorder.offline.export import spreadsheets
+from csv_recorder.offline.lessons import with_parts
 from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report import html, pages, text, texts
 from csv_recorder.offline.report.cache import FigureCache
@@ -21,7 +22,7 @@ def run(settings: ReportSettings, is_stopped: Callable[[], bool], show: Callable
     selection = _selection(settings)
     cache = FigureCache()
     try:
-        recordings = without_doubles(find(settings.chosen(), SIDECAR_USED))
+        recordings = [with_parts(each) for each in without_doubles(find(settings.chosen(), SIDECAR_USED))]
         with_curves = settings.html is not None
         report = make(recordings, selection, cache, by=settings.by, with_curves=with_curves, is_stopped=is_stopped)
     finally:

@@ -1,5 +1,7 @@
 """Reports on recordings: a row of figures for each student in each class, and for each class."""
 
+import math
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from csv_recorder.offline.report.presence import (
     presences,
     student_key,
 )
-from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, Curve, SessionFigures
+from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD, Curve, SessionFigures
 from csv_recorder.offline.report.texts import BY_LESSON, local
 from neuroone.contract.files import search_key
 
@@ -38,6 +40,13 @@ SIDECAR_USED: Final = ("group", "source", "name", "code", "class", "lessons", "s
 TREND_LESSONS_MIN: Final = 3
 TREND_DAYS_MIN: Final = 7
 """A trend over weeks needs as many lessons, and a week between the first and the last."""
+Columns = dict[str, "list[Any] | array[float]"]
+OF_CLASSES: Final = (
+    *("student", "sessions", "start", "end", "rows", "missing", "valid_share", "signal"),
+    *(f"{name}_{kind}" for name in ESENSE for kind in ("n", "mean", *LEVELS)),
+    *DOUBTFUL,
+)
+"""The columns of presences from which the figures of classes are computed."""
 WEEK_US: Final = 7 * 24 * 3600 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -136,10 +145,11 @@ def make(
 
     Figures of closed sessions come from the ``cache`` where it has them. Curves are only for pages.
     """
-    columns: defaultdict[str, list[Any]] = defaultdict(list)
+    columns: Columns = {}
     curves: dict[int, bytes] = {}
     faults: list[str] = []
     classes: list[ClassKey] = []
+    known: dict[ClassKey, ClassKey] = {}
     chosen = sorted(filter(selection.includes, recordings), key=lambda each: (*_order(each), each.label))
     pieces = filter(selection.includes_piece, (piece for each in chosen for piece in pieces_of(each, by)))
     for _, of_name in groupby(collect(pieces, cache, is_stopped), lambda each: _order(each[0].recording)):
@@ -155,25 +165,30 @@ def make(
             for each in several:
                 if with_curves:
                     curves[len(classes)] = each.curve
-                _add(columns, _about(each), each.figures)
-                classes.append(each.of)
+                of = known.setdefault(each.of, each.of)  # one text of each kind for all students
+                _add(columns, _about(each, of), each.figures)
+                classes.append(of)
             if len(several) > 1:
                 _add(columns, _about_all(several), session_figures.together([each.figures for each in several]))
                 classes.append(NO_CLASS)
-    if not columns["group"]:
+    if not columns:
         return Report(pd.DataFrame(), pd.DataFrame(), faults=tuple(dict.fromkeys(faults)))
     sessions = pd.DataFrame(
         {name: _times(each) if name in ("start", "end") else each for name, each in columns.items()}
     )
-    of_classes_, members = _classes(sessions, classes)
-    return Report(sessions, of_classes_, curves, members, tuple(dict.fromkeys(faults)))
+    columns.clear()  # a number in a list takes four times as much memory as in a table
+    of_all_classes, members = _classes(sessions, classes)
+    return Report(sessions, of_all_classes, curves, members, tuple(dict.fromkeys(faults)))
 
 
-def _add(columns: defaultdict[str, list[Any]], about: dict[str, Any], figures: SessionFigures) -> None:
-    """Add a row; what only rows of all sessions have is empty in the others."""
+def _add(columns: Columns, about: dict[str, Any], figures: SessionFigures) -> None:
+    """Add a row; the spread's figures go into arrays, which take a quarter of the memory of lists."""
     times = {"start": figures.start_us, "end": figures.end_us}
     for name, value in (about | times | session_figures.row(figures)).items():
-        columns[name].append(value)
+        column = columns.get(name)
+        if column is None:
+            column = columns[name] = array("d") if name.partition("_")[2] in SPREAD else []
+        column.append(math.nan if value is None and type(column) is array else value)
 
 
 def _within(selection: Selection, piece: Piece, of_all: Stored) -> Stored | None:
@@ -194,8 +209,8 @@ def _within(selection: Selection, piece: Piece, of_all: Stored) -> Stored | None
     return figures_of(found) if len(found) else None
 
 
-def _about(presence: Presence) -> dict[str, Any]:
-    recording, of = presence.pieces[0].recording, presence.of
+def _about(presence: Presence, of: ClassKey) -> dict[str, Any]:
+    recording = presence.pieces[0].recording
     return {
         "group": recording.group,
         "code": recording.about.get("code") or "",
@@ -215,7 +230,9 @@ def _about_all(several: Sequence[Presence]) -> dict[str, Any]:
     trends = {f"{name}_trend_per_week": _trend_per_week(several, at) for at, name in enumerate(ESENSE)}
     count = sum(len(each.pieces) for each in several)
     of_all = {"session": ALL, "class": "", "lesson_group": "", "lesson_began": "", "sessions": count}
-    return _about(several[-1]) | of_all | trends
+    abouts = [_about(each, each.of) for each in several]
+    different = {key: "" for key in ("group", "code", "source") if len({each[key] for each in abouts}) > 1}
+    return abouts[-1] | different | of_all | trends
 
 
 def _trend_per_week(several: Sequence[Presence], at: int) -> float | None:
@@ -229,7 +246,7 @@ def _trend_per_week(several: Sequence[Presence], at: int) -> float | None:
     return float(weeks @ (means - means.mean()) / (weeks @ weeks))
 
 
-def _times(times_us: Iterable[int | None]) -> "pd.Series[Any]":
+def _times(times_us: Iterable[float | None]) -> "pd.Series[Any]":
     known = [NO_TIME if each is None else each for each in times_us]
     return pd.Series(np.array(known, np.int64).view("datetime64[us]")).dt.tz_localize("UTC")
 
@@ -244,7 +261,7 @@ def _classes(sessions: pd.DataFrame, keys: Sequence[ClassKey]) -> tuple[pd.DataF
     """Compute the figures of classes, list their presences, and put the class's means beside each student's."""
     is_one = (sessions["session"] != ALL).to_numpy()
     own = pd.DataFrame(keys, columns=list(CLASS), index=sessions.index)[is_one]
-    in_class = sessions[is_one].assign(**{name: own[name] for name in CLASS})
+    in_class = sessions.loc[is_one, list(OF_CLASSES)].assign(**{name: own[name] for name in CLASS})
     numbers = in_class.groupby(list(CLASS), sort=True).ngroup()
     members: defaultdict[int, list[int]] = defaultdict(list)
     for number, row in zip(numbers, in_class.index, strict=True):
@@ -252,13 +269,13 @@ def _classes(sessions: pd.DataFrame, keys: Sequence[ClassKey]) -> tuple[pd.DataF
     classes = of_classes(in_class, list(CLASS))
     for name in ESENSE:
         sessions[f"{name}_class_mean"] = numbers.map(classes[f"{name}_mean"])
-    return classes, dict(members)
+    return classes.sort_values("lesson_began", kind="stable"), dict(members)  # lessons in the order of their times
 
 
 def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Compute the figures of classes, which ``keys`` tell apart; every student counts once."""
     numbers = {name: sessions[name].astype(float) for name in ("missing", "valid_share")}
-    sessions = sessions.assign(**numbers)
+    sessions = sessions[[*dict.fromkeys((*keys, *OF_CLASSES))]].assign(**numbers)
     classes = sessions.groupby(keys, sort=True).agg(
         students=("student", "nunique"),
         sessions=("sessions", "sum"),

@@ -81,10 +81,12 @@ def _foot(report: Report, words: Words) -> Iterator[str]:
 
 
 def _classes(report: Report, words: Words) -> Iterator[str]:
-    yield f"<h2>{escape(words('classes'))}</h2>\n"
+    yield f"<h2>{escape(words('lessons' if report.has_lessons else 'classes'))}</h2>\n"
     for number, row in zip(report.classes.index, report.classes.to_dict("records"), strict=True):
         group = class_group(row, words) or (words("no_group") if row["class"] or not row["date"] else "")
-        title = " · ".join(filter(None, (group, row["class"], class_date(row, words))))
+        name = (row["class"] or words("no_lesson_name"), class_date(row, words), group)
+        place = name if row["lesson_began"] else (group, row["class"], class_date(row, words))
+        title = " · ".join(filter(None, place))
         yield f'<section class="student"><h3>{escape(title)}</h3>\n'
         yield _esense(row, words, ("mean", "median", "sd", "min", "q1", "q3", "max"), "students")
         yield _levels(row, words)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from csv_recorder.offline.report.figures import ALL, Report, of_classes
+from csv_recorder.offline.report.figures import ALL, OF_CLASSES, Report, of_classes
 from csv_recorder.offline.report.texts import Words
 from neuroone.contract.topics import ALL as EVERYBODY
 from neuroone.contract.topics import NO_GROUP, id_from_text, with_hash
@@ -53,14 +53,15 @@ def titles(sessions: pd.DataFrame) -> "pd.Series[str]":
 
 def by_title(report: Report) -> pd.DataFrame:
     """Return the figures of each class over all of its days."""
-    sessions = report.sessions[report.sessions["session"] != ALL]
+    columns = [*OF_CLASSES, "group", "class", "lesson_group"]
+    sessions = report.sessions.loc[report.sessions["session"] != ALL, columns]
     return of_classes(sessions.assign(title=titles(sessions)), ["title"])
 
 
 def parts(report: Report) -> Iterator[Part]:
     """Divide a report into pages, those of students without a class last; no student is on two pages of one class."""
     of_all = report.sessions["session"] == ALL
-    sessions = report.sessions[~of_all]
+    sessions = report.sessions.loc[~of_all, ["group", "class", "lesson_group", "student"]]
     sessions = sessions.assign(title=titles(sessions))
     shared = {number for number, row in zip(report.classes.index, report.classes["students"], strict=True) if row > 1}
     class_titles = {number: sessions["title"][report.members[number][0]] for number in shared}

@@ -9,9 +9,10 @@ Values are kept with their counts, because medians cannot be added up.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
@@ -224,14 +225,17 @@ def row(figures: SessionFigures) -> dict[str, Any]:
 
 def _spread(counted: Counted) -> list[float | None]:
     """Return the figures of `SPREAD`: quartiles are interpolated between the values beside them."""
-    if not counted.n:
+    values, n = counted.values, counted.n
+    if not n:
         return [None] * len(SPREAD)
-    values, ends = np.array(counted.values, np.float64), np.cumsum(counted.counts)
-    places = (counted.n - 1) * np.array([0.25, 0.75])
-    lower, upper = (values[np.searchsorted(ends, each, side="right")] for each in (np.floor(places), np.ceil(places)))
-    low, up_to_medium = (float(ends[at - 1]) if at else 0.0 for at in np.searchsorted(values, (LOW_BELOW, HIGH_FROM)))
-    shares = [low / counted.n, (up_to_medium - low) / counted.n, 1 - up_to_medium / counted.n]
-    return [float(values[0]), *(lower + (places % 1) * (upper - lower)).tolist(), float(values[-1]), *shares]
+    ends = [*accumulate(counted.counts)]
+    quartiles = []
+    for place in ((n - 1) * 0.25, (n - 1) * 0.75):
+        lower, upper = (values[bisect_right(ends, at)] for at in (math.floor(place), math.ceil(place)))
+        quartiles.append(lower + place % 1 * (upper - lower))
+    places = [bisect_left(values, limit) for limit in (LOW_BELOW, HIGH_FROM)]
+    low, up_to_medium = (ends[at - 1] if at else 0 for at in places)
+    return [values[0], *quartiles, values[-1], low / n, (up_to_medium - low) / n, 1 - up_to_medium / n]
 
 
 def _counted(values: Integers, counts: Integers | None, trend_per_min: float | None) -> Counted:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.cache import FigureCache
@@ -261,3 +263,35 @@ def test_recordings_without_lessons_are_classes_of_their_codes_beside_lessons(tm
     write_session(tmp_path, "Bia", "7B", "bia", NOON, reading_rows(60), **about)
     assert classes(make(find([tmp_path]))) == [("Aula 3", "2026-11-22", 1), ("Ciências", "2026-11-22", 1)]
     assert pd.isna(make(find([tmp_path])).sessions["attention_trend_per_week"]).all()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        (
+            "en",
+            ["lessons", "everybody", "all sessions", "70 and more: ", "trend per week: attention +5.0", "class mean"],
+        ),
+        ("pt-BR", ["aulas", "todos", "todas as sessões", "70 ou mais: ", "tendência por semana: atenção +5,0"]),
+    ],
+)
+def test_the_page_shows_lessons_and_a_student_over_all_of_them(tmp_path, capsys, language, words):
+    """Names of lessons are text; the code stands small beside the lesson."""
+    hostile = "<b>Ciências</b>"
+    for week in range(3):
+        start = NOON + 7 * week * DAY
+        for name in ("Ana", "Bia"):
+            came(tmp_path / "r", name, f"5{week}{name}", start, [part(hostile, start)], 40 + 5 * week)
+    options = ["--html", str(tmp_path / "r.html"), "--csv", str(tmp_path / "r.csv"), "--language", language]
+    assert main(["report", str(tmp_path / "r"), "--timezone", "UTC", *options]) == 0
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "<b>" not in page
+    assert page.count(f"{escape(hostile)} · 2026-11-22 18:20") >= 3, "one for the class, one for each student"
+    assert page.count("<svg") == 3 + 6 + 2
+    assert "<small>" in page
+    for each in words:
+        assert each in page
+    assert hostile in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "r.csv")
+    assert [*table["session"]].count("all") == 2
+    assert {"student", "lesson_began", "attention_low", "attention_class_mean"} <= {*table.columns}
