@@ -193,7 +193,7 @@ async def test_a_phone_with_a_new_code_comes_in_by_itself_only_from_its_own_addr
         await teacher.sees(("Maria", "5OTHER", "was_here"), ("Ana", "5SHARE", "was_here"))
 
 
-async def test_who_is_removed_stays_out_for_the_lesson_unless_the_teacher_relents(peer, start_gateway):
+async def test_who_is_removed_stays_out_for_the_lesson_unless_the_teacher_changes_her_mind(peer, start_gateway):
     """A class behind the same address is not locked out, nor is another student of the same name."""
     gateway = start_gateway()
     async with Teacher(gateway) as teacher, contextlib.AsyncExitStack() as clients:

@@ -10,7 +10,7 @@ from neuroone.contract.messages import LessonState, Removed, StreamStatus
 from tests.support.messages import NOON
 from tests.support.student_world import World, elsewhere, frame
 from ws_gateway.door.door import Door
-from ws_gateway.door.rules import Comer, DoorRules, Verdict
+from ws_gateway.door.rules import Candidate, DoorRules, Verdict
 from ws_gateway.door.waiting import WaitingClient
 from ws_gateway.students.student import Student
 
@@ -34,7 +34,7 @@ class DoorWorld(World):
         self.door.on_lessons([self.lesson])
         self.door.visit()
 
-    def knock(self, name: str | None, code: str, address: str = "10.0.0.9", session: str | None = None) -> Verdict:
+    def verdict_on(self, name: str | None, code: str, address: str = "10.0.0.9", session: str | None = None) -> Verdict:
         """Let a student come to the door; return what it says."""
         waiting = self.wait(name, code, address, session)
         return Verdict.COME_IN if waiting is None else waiting.verdict
@@ -43,16 +43,16 @@ class DoorWorld(World):
         self, name: str | None, code: str, address: str = "10.0.0.9", session: str | None = None
     ) -> WaitingClient | None:
         """Let a student come to the door; return the client that waits, if it has to."""
-        waiting = self.door.knock(Comer((name, code), address, session), lambda: self._tell(waiting))
+        waiting = self.door.enter(Candidate((name, code), address, session), lambda: self._tell(waiting))
         return waiting
 
     def _tell(self, waiting: WaitingClient | None) -> None:
         assert waiting is not None
-        self.told.append((waiting.comer.who[0], waiting.verdict))
+        self.told.append((waiting.candidate.who[0], waiting.verdict))
 
     def join(self, name: str | None, code: str, address: str = "10.0.0.9") -> Student:
         """Let a phone come in and send a frame, whatever the door says."""
-        self.door.rules.on_join(Comer((name, code), address))
+        self.door.rules.on_join(Candidate((name, code), address))
         student = self.students.on_frame(None, frame(name, code))
         self._hear_state(student, StreamStatus.ONLINE)
         return student

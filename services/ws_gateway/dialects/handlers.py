@@ -14,7 +14,7 @@ from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.door.entrance import Entrance
-from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.door.waiting import DoorIsFull, WaitingClient
 from ws_gateway.students.publisher import Refused
 from ws_gateway.students.student import Student, Taken, Who
@@ -224,8 +224,8 @@ class ClientHandler:
 
     def _must_wait(self, who: Who, session: str | None = None) -> bool:
         """Bring a student to the door; return True if it must wait there. Raises DoorIsFull."""
-        comer = Comer(who, self._visitor.address, session)
-        self._waiting = self._hub.entrance.door.knock(comer, self._on_verdict)
+        candidate = Candidate(who, self._visitor.address, session)
+        self._waiting = self._hub.entrance.door.enter(candidate, self._on_verdict)
         return self._waiting is not None
 
     def _stop_waiting(self) -> None:
@@ -255,7 +255,7 @@ class ClientHandler:
 
     def _on_removed(self, student: Student) -> None:
         """Note from which address a student came whom a teacher has removed."""
-        self._hub.entrance.door.rules.on_removed(Comer(student.who, self._visitor.address))
+        self._hub.entrance.door.rules.on_removed(Candidate(student.who, self._visitor.address))
 
     @abstractmethod
     def _on_admitted(self, waiting: WaitingClient) -> None:
@@ -357,7 +357,7 @@ class FirstHandler(ClientHandler):
     def _may_come_in(self, frame: first.StudentFrame) -> bool:
         """Return True if the student of a frame may come in; leave the frame at the door otherwise."""
         who = (frame.name, frame.code)
-        if self._waiting is None or self._waiting.comer.who != who:
+        if self._waiting is None or self._waiting.candidate.who != who:
             self._check_student(frame)
             self._stop_waiting()
             if not self._must_wait(who):
@@ -385,7 +385,7 @@ class FirstHandler(ClientHandler):
         self._said = None
         kept = self._hub.entrance.door.kept(waiting)
         if kept:
-            self._student = self._hub.students.admit(waiting.comer.who, kept)
+            self._student = self._hub.students.admit(waiting.candidate.who, kept)
             self._student.on_taken = self._on_taken
 
     def _say_verdict(self, verdict: Verdict) -> None:

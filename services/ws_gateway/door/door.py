@@ -15,7 +15,7 @@ from neuroone.contract.messages import (
 )
 from neuroone.service.stream_states import STALE_AFTER_S
 from ws_gateway.dialects.first import StudentFrame
-from ws_gateway.door.rules import Comer, DoorRules, Verdict
+from ws_gateway.door.rules import Candidate, DoorRules, Verdict
 from ws_gateway.door.waiting import WaitingClient, WaitingList
 from ws_gateway.students.rate_limit import Arrival
 
@@ -57,17 +57,17 @@ class Door:
 
     # --- what clients do -------------------------------------------------------------------------
 
-    def knock(self, comer: Comer, on_verdict: Callable[[], None]) -> WaitingClient | None:
+    def enter(self, candidate: Candidate, on_verdict: Callable[[], None]) -> WaitingClient | None:
         """Return None for a student who may come in, else the client that waits now. Raises DoorIsFull."""
-        verdict, reason = self.rules.judge(comer)
+        verdict, reason = self.rules.judge(candidate)
         if verdict is Verdict.COME_IN:
-            self.rules.on_join(comer)
+            self.rules.on_join(candidate)
             return None
-        client = WaitingClient(comer, verdict, reason, self._now(), on_verdict)
+        client = WaitingClient(candidate, verdict, reason, self._now(), on_verdict)
         leaving = self._list.add(client)
         if leaving is not None:
             self._tell(leaving, Verdict.FULL)
-        self.rules.on_wait(comer)
+        self.rules.on_wait(candidate)
         client.told_s = self._clock()
         self._counters["door_waited"] += 1
         self._has_changed = True
@@ -103,7 +103,7 @@ class Door:
     def refuse(self, client: WaitingClient) -> None:
         """Keep a client out, as a teacher says, once the lesson lists it as removed."""
         self._counters["door_refused"] += 1
-        self.rules.on_removed(client.comer)
+        self.rules.on_removed(client.candidate)
         self._to_visit = len(self._list)
 
     def count_removed(self) -> None:
@@ -125,7 +125,7 @@ class Door:
             visits -= 1
             self._to_visit = max(0, self._to_visit - 1)
             client = self._list.next()
-            before, (verdict, client.reason) = client.verdict, self.rules.judge(client.comer)
+            before, (verdict, client.reason) = client.verdict, self.rules.judge(client.candidate)
             if verdict is Verdict.COME_IN:
                 self._admit(client)
             elif verdict is not before:
@@ -145,7 +145,7 @@ class Door:
         return Waiting(time=now, students=tuple(students), more=more)
 
     def _admit(self, client: WaitingClient) -> None:
-        self.rules.on_join(client.comer)
+        self.rules.on_join(client.candidate)
         self.leave(client)
         self._tell(client, Verdict.COME_IN)
 
@@ -162,10 +162,10 @@ def _is_listed(client: WaitingClient, now: datetime) -> bool:
 
 
 def _waiting_student(client: WaitingClient, now: datetime) -> WaitingStudent:
-    name, code = client.comer.who
+    name, code = client.candidate.who
     return WaitingStudent(
         id=client.id,
-        group=client.comer.group,
+        group=client.candidate.group,
         name=None if name is None else name[:SHORT_MAX_CHARS],
         code=None if code is None else code[:SHORT_MAX_CHARS],
         reason=client.reason,

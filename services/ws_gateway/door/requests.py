@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from neuroone.contract import topics
-from neuroone.contract.messages import REMOVED_MAX, Admission, Decision, LessonState, Removed
+from neuroone.contract.messages import REMOVED_MAX, Admission, Decision, Removed
 from neuroone.contract.messages import Door as DoorState
 from neuroone.mqtt.client import AsyncClient
 from ws_gateway.dialects.first import BadFrame
@@ -47,19 +47,16 @@ class DoorRequests:
 
     def remove(self, key: Key) -> None:
         """End a student's stream, and keep the student out for the rest of the lesson."""
-        group, lesson = self._lessons.taking_in(key[0])
-        if lesson.began is None:
-            raise BadFrame("no_lesson", "group", NO_LESSON)
         if self._who_has(key) is None:
             raise BadFrame("bad_value", "source", "no student has this source")
+        self._block(Removed(group=key[0], source=key[1]))
         self._door.count_removed()
-        self._add(group, lesson, Removed(group=key[0], source=key[1]))
 
     def decide(self, id: str, decision: Decision) -> None:
         """Admit or refuse a student who waits, at any gateway, or let one who was removed come again."""
         group, slash, source = id.partition("/")
         if slash:
-            self._forgive(group, lambda each: each.source == source)
+            self._unblock(group, lambda each: each.source == source)
         elif not self.on_decision(id, decision):
             instance = self._board.instance_of(id)
             if instance is None or instance == self._client.identity.instance:
@@ -72,24 +69,27 @@ class DoorRequests:
         waiting = self._door.find(id)
         if waiting is None:
             return False
-        comer = waiting.comer
+        candidate = waiting.candidate
         if decision is Decision.REFUSE:
-            source = next(sources_of(comer.who[0]))
-            self._add(*self._lessons.taking_in(comer.group), Removed(group=comer.group, source=source))
+            self._block(Removed(group=candidate.group, source=next(sources_of(candidate.who[0]))))
             self._door.refuse(waiting)
         else:
-            self._forgive(comer.group, lambda each: stem_of(each.source) == comer.stem)
+            self._unblock(candidate.group, lambda each: stem_of(each.source) == candidate.stem)
             self._door.admit(waiting)
         return True
 
-    def _add(self, group: str, lesson: LessonState, removed: Removed) -> None:
-        if removed in lesson.removed:
+    def _block(self, student: Removed) -> None:
+        """Put a student on the list of those who were removed."""
+        group, lesson = self._lessons.taking_in(student.group)
+        if lesson.began is None:
+            raise BadFrame("no_lesson", "group", NO_LESSON)
+        if student in lesson.removed:
             return
         if len(lesson.removed) >= REMOVED_MAX:
             raise BadFrame("too_many_removed", "", "too many students are removed: close the door instead")
-        self._lessons.update(group, removed=(*lesson.removed, removed))
+        self._lessons.update(group, removed=(*lesson.removed, student))
 
-    def _forgive(self, group: str, is_meant: Callable[[Removed], bool]) -> None:
+    def _unblock(self, group: str, is_meant: Callable[[Removed], bool]) -> None:
         """Remove these students of a group from the list of those who were removed."""
         lesson_group, lesson = self._lessons.taking_in(group)
         left = tuple(each for each in lesson.removed if each.group != group or not is_meant(each))

@@ -24,7 +24,6 @@ ADDRESSES_MAX: Final = 10_000
 """Addresses of which it is remembered who uses them; the one unused for longest is forgotten first. 2 MB."""
 REMOVED_ADDRESSES_MAX: Final = 10
 """Addresses that are remembered of one removed student: home, school, and a few of a phone network."""
-
 REMOVED_CACHED_MAX: Final = 100
 """Lessons whose removed students are ready to be looked up: a school has 100 classes. 8 MB at the very most."""
 
@@ -41,7 +40,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Comer:
+class Candidate:
     """A student at the door. ``session`` is what an app of the new dialect brings.
 
     ``stem`` is what all sources of the name have in common, ``network`` what limits of an address count for.
@@ -64,63 +63,61 @@ class DoorRules:
     """The rules of the door.
 
     Args:
-        lesson_of: Returns the lesson that takes in the students of a group, or None.
+        lesson_of: Returns the lesson that takes in the students of a group.
         attendance: Who was here.
     """
 
-    def __init__(
-        self,
-        lesson_of: Callable[[str], LessonState | None],
-        attendance: AttendanceList,
-    ) -> None:
+    def __init__(self, lesson_of: Callable[[str], LessonState], attendance: AttendanceList) -> None:
         self._lesson_of = lesson_of
         self._attendance = attendance
         self._users: OrderedDict[str, str | None] = OrderedDict()
         self._removed_addresses: dict[Key, list[str]] = {}
 
-    def judge(self, comer: Comer) -> tuple[Verdict, WaitingReason]:
+    def judge(self, candidate: Candidate) -> tuple[Verdict, WaitingReason]:
         """Return what the door says to a student, and why it has to wait if it has to."""
-        lesson = self._lesson_of(comer.group)
-        if lesson is None or lesson.began is None:
+        lesson = self._lesson_of(candidate.group)
+        if lesson.began is None:
             return Verdict.COME_IN, WaitingReason.NEW
         shut = Verdict.CLOSED if lesson.door is Door.CLOSED else Verdict.ASK
-        key, removed = (comer.group, comer.stem), _keys_of(lesson.removed)
+        key, removed = (candidate.group, candidate.stem), _keys_of(lesson.removed)
         if key in removed:
-            is_kept_out = comer.address in self._removed_addresses.get(key, ())
+            is_kept_out = candidate.address in self._removed_addresses.get(key, ())
             return Verdict.REMOVED if is_kept_out else shut, WaitingReason.REMOVED
-        has_removed_name = comer.who[0] is not None and comer.stem in _stems_of(lesson.removed)
+        has_removed_name = candidate.who[0] is not None and candidate.stem in _stems_of(lesson.removed)
         if lesson.door is Door.OPEN and not has_removed_name:
             return Verdict.COME_IN, WaitingReason.NEW
-        attendance = self._attendance.of(comer.who, lesson.began)
-        is_resuming = attendance is Attendance.PRESENT and self._attendance.has_session(comer.session, comer.who)
+        attendance = self._attendance.of(candidate.who, lesson.began)
+        is_resuming = attendance is Attendance.PRESENT and self._attendance.has_session(
+            candidate.session, candidate.who
+        )
         if attendance is Attendance.GONE or is_resuming:
             return Verdict.COME_IN, WaitingReason.WAS_HERE
         if has_removed_name:
             return shut, WaitingReason.REMOVED
-        if attendance is Attendance.NEVER and comer.who[0] is not None:
-            attendance = self._attendance.of_name(comer.who[0], lesson.began)
-            if attendance is Attendance.GONE and self._is_only_user(comer):
+        if attendance is Attendance.NEVER and candidate.who[0] is not None:
+            attendance = self._attendance.of_name(candidate.who[0], lesson.began)
+            if attendance is Attendance.GONE and self._is_only_user(candidate):
                 return Verdict.COME_IN, WaitingReason.WAS_HERE
         return shut, WaitingReason.NEW if attendance is Attendance.NEVER else WaitingReason.WAS_HERE
 
-    def on_wait(self, comer: Comer) -> None:
+    def on_wait(self, candidate: Candidate) -> None:
         """Note who is at an address, but not that it is that student's: anybody may wait under any name."""
-        if self._users.get(comer.address, comer.who[0]) != comer.who[0]:
-            self._users[comer.address] = None
+        if self._users.get(candidate.address, candidate.who[0]) != candidate.who[0]:
+            self._users[candidate.address] = None
 
-    def on_join(self, comer: Comer) -> None:
+    def on_join(self, candidate: Candidate) -> None:
         """Note that a student of this address came in; more than one of them make it nobody's."""
-        name = comer.who[0]
-        self._users[comer.address] = name if self._users.get(comer.address, name) == name else None
-        self._users.move_to_end(comer.address)
+        name = candidate.who[0]
+        self._users[candidate.address] = name if self._users.get(candidate.address, name) == name else None
+        self._users.move_to_end(candidate.address)
         if len(self._users) > ADDRESSES_MAX:
             self._users.popitem(last=False)
 
-    def on_removed(self, comer: Comer) -> None:
+    def on_removed(self, candidate: Candidate) -> None:
         """Note the address of a student who was removed."""
-        addresses = self._removed_addresses.setdefault((comer.group, comer.stem), [])
-        if comer.address not in addresses:
-            addresses.append(comer.address)
+        addresses = self._removed_addresses.setdefault((candidate.group, candidate.stem), [])
+        if candidate.address not in addresses:
+            addresses.append(candidate.address)
             del addresses[:-REMOVED_ADDRESSES_MAX]
 
     def forget_addresses(self, lessons: Iterable[LessonState]) -> None:
@@ -129,13 +126,13 @@ class DoorRules:
         for key in self._removed_addresses.keys() - removed:
             del self._removed_addresses[key]
 
-    def _is_only_user(self, comer: Comer) -> bool:
+    def _is_only_user(self, candidate: Candidate) -> bool:
         """Return True if this address is one phone's: of the local network, and used by no student of another name."""
         try:
-            is_local = ip_address(comer.address.partition("%")[0]).is_private
+            is_local = ip_address(candidate.address.partition("%")[0]).is_private
         except ValueError:
             return False
-        return is_local and self._users.get(comer.address) == comer.who[0]
+        return is_local and self._users.get(candidate.address) == candidate.who[0]
 
 
 @lru_cache(maxsize=REMOVED_CACHED_MAX)

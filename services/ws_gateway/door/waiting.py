@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from neuroone.contract.files import VALUES
 from neuroone.contract.messages import WaitingReason
 from ws_gateway.dialects.first import StudentFrame
-from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.students.publisher import Refused
 from ws_gateway.students.rate_limit import BACKLOG_MAX, Arrival, RateLimiter
 
@@ -42,7 +42,7 @@ class WaitingClient:
 
     __slots__ = (
         "came",
-        "comer",
+        "candidate",
         "has_sent",
         "id",
         "kept",
@@ -54,10 +54,15 @@ class WaitingClient:
     )
 
     def __init__(
-        self, comer: Comer, verdict: Verdict, reason: WaitingReason, came: datetime, on_verdict: Callable[[], None]
+        self,
+        candidate: Candidate,
+        verdict: Verdict,
+        reason: WaitingReason,
+        came: datetime,
+        on_verdict: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4().hex
-        self.comer = comer
+        self.candidate = candidate
         self.came = came
         self.on_verdict = on_verdict
         self.verdict = verdict
@@ -72,7 +77,7 @@ class WaitingClient:
         arrivals = []
         for packed in self.kept:
             time_s, *values = _FRAME.unpack(packed)
-            frame = StudentFrame(*self.comer.who, dict(zip(VALUES, values, strict=True)))
+            frame = StudentFrame(*self.candidate.who, dict(zip(VALUES, values, strict=True)))
             arrivals.append(Arrival(frame, datetime.fromtimestamp(time_s, UTC), now_s))
         if self.limiter is not None and self.limiter.waiting is not None:
             arrivals.append(self.limiter.waiting)
@@ -109,7 +114,7 @@ class WaitingList:
     def add(self, client: WaitingClient) -> WaitingClient | None:
         """Let a client wait; return the one that must go for it, of the network that has most. Raises DoorIsFull."""
         leaving = None
-        of_network = self._by_network.get(client.comer.network, {})
+        of_network = self._by_network.get(client.candidate.network, {})
         if len(self._all) >= WAITING_MAX:
             most = max(self._by_network.values(), key=len)
             if len(most) <= len(of_network) + 1:
@@ -117,17 +122,17 @@ class WaitingList:
             leaving = next(reversed(most))
             self.remove(leaving)
         self._all[client.id] = client
-        self._by_network.setdefault(client.comer.network, {})[client] = None
+        self._by_network.setdefault(client.candidate.network, {})[client] = None
         return leaving
 
     def remove(self, client: WaitingClient) -> None:
         """Let a client wait no longer. Idempotent."""
         if self._all.pop(client.id, None) is None:
             return
-        of_network = self._by_network[client.comer.network]
+        of_network = self._by_network[client.candidate.network]
         del of_network[client]
         if not of_network:
-            del self._by_network[client.comer.network]
+            del self._by_network[client.candidate.network]
         self._kept -= len(client.kept)
 
     def keep(self, client: WaitingClient, arrival: Arrival) -> None:

@@ -10,7 +10,7 @@ from tests.support.door_world import DoorWorld, removed
 from tests.support.student_world import frame
 from ws_gateway.door import door
 from ws_gateway.door.door import PUBLISH_PERIOD_S, RETURNS_WITHIN_S, TELL_PERIOD_S
-from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.rules import Candidate, Verdict
 
 
 @pytest.fixture
@@ -96,12 +96,12 @@ def test_a_crowd_is_visited_in_parts(world, monkeypatch):
     """A visit takes a few milliseconds at most, everybody is visited within 5 s, and soon after a teacher's tap."""
     for number in range(3000):
         world.wait(f"Flood-{number}", "5CROWD", f"10.0.{number >> 8}.{number & 255}")
-    visited: list[Comer] = []
-    judge: Callable[[Comer], tuple[Verdict, WaitingReason]] = world.door.rules.judge
+    visited: list[Candidate] = []
+    judge: Callable[[Candidate], tuple[Verdict, WaitingReason]] = world.door.rules.judge
 
-    def count_and_judge(comer: Comer) -> tuple[Verdict, WaitingReason]:
-        visited.append(comer)
-        return judge(comer)
+    def count_and_judge(candidate: Candidate) -> tuple[Verdict, WaitingReason]:
+        visited.append(candidate)
+        return judge(candidate)
 
     monkeypatch.setattr(world.door.rules, "judge", count_and_judge)
     world.door.visit()

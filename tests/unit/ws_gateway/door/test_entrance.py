@@ -29,7 +29,7 @@ from ws_gateway.access import TEACH, Grant
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.door.board import EXPIRES_S, GATEWAYS_MAX
 from ws_gateway.door.entrance import STARTING_MAX_S, Entrance
-from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.door.waiting import WaitingClient
 from ws_gateway.lessons import Lessons
 from ws_gateway.students.student import Taken
@@ -86,8 +86,8 @@ class Gateway(World):
         return dashboard
 
     def wait(self, name: str, code: str, address: str = "10.0.0.9") -> WaitingClient:
-        waiting = self.entrance.door.knock(
-            Comer((name, code), address), lambda: self.told.append(waiting.verdict if waiting else Verdict.FULL)
+        waiting = self.entrance.door.enter(
+            Candidate((name, code), address), lambda: self.told.append(waiting.verdict if waiting else Verdict.FULL)
         )
         assert waiting is not None
         self.pass_time()

@@ -9,14 +9,14 @@ from neuroone.contract.messages import WaitingReason
 from tests.support.messages import NOON
 from tests.support.student_world import frame
 from ws_gateway.door import waiting
-from ws_gateway.door.rules import Comer, Verdict
+from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.door.waiting import DoorIsFull, WaitingClient, WaitingList
 from ws_gateway.students.rate_limit import BACKLOG_MAX, Arrival
 
 
 def client(address: str = "10.0.0.1", name: str | None = "Ana", after_s: float = 0.0) -> WaitingClient:
     return WaitingClient(
-        Comer((name, "A"), address), Verdict.ASK, WaitingReason.NEW, NOON + timedelta(seconds=after_s), lambda: None
+        Candidate((name, "A"), address), Verdict.ASK, WaitingReason.NEW, NOON + timedelta(seconds=after_s), lambda: None
     )
 
 
@@ -108,7 +108,7 @@ def test_a_full_list_makes_room_for_another_network_at_the_cost_of_the_most_crow
 
 def shown(students: WaitingList, most: int) -> tuple[list[str | None], int]:
     listed, more = students.listed(lambda each: True, most)
-    return [each.comer.who[0] for each in listed], more
+    return [each.candidate.who[0] for each in listed], more
 
 
 def test_a_crowd_hides_neither_other_networks_nor_who_came_before_or_after_it():
@@ -137,8 +137,8 @@ def test_only_those_who_are_to_be_shown_are_listed_and_counted():
     students = WaitingList(5)
     for second in range(10):
         students.add(client("10.0.0.1", f"Ana-{second}", second))
-    listed, more = students.listed(lambda each: each.comer.who[0] in ("Ana-3", "Ana-7"), 1)
-    assert ([each.comer.who[0] for each in listed], more) == (["Ana-3"], 1)
+    listed, more = students.listed(lambda each: each.candidate.who[0] in ("Ana-3", "Ana-7"), 1)
+    assert ([each.candidate.who[0] for each in listed], more) == (["Ana-3"], 1)
 
 
 def test_everybody_is_visited_in_turn():
