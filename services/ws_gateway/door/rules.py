@@ -86,16 +86,14 @@ class DoorRules:
         has_removed_name = candidate.who[0] is not None and candidate.stem in _stems_of(lesson.removed)
         if lesson.door is Door.OPEN and not has_removed_name:
             return Verdict.COME_IN, WaitingReason.NEW
-        attendance = self._attendance.of(candidate.who, lesson.began)
-        is_resuming = attendance is Attendance.PRESENT and self._attendance.has_session(
-            candidate.session, candidate.who
-        )
+        who, attendance = candidate.who, self._attendance.of(candidate.who, lesson.began)
+        is_resuming = attendance is Attendance.PRESENT and self._attendance.has_session(candidate.session, who)
         if attendance is Attendance.GONE or is_resuming:
             return Verdict.COME_IN, WaitingReason.WAS_HERE
         if has_removed_name:
             return shut, WaitingReason.REMOVED
-        if attendance is Attendance.NEVER and candidate.who[0] is not None:
-            attendance = self._attendance.of_name(candidate.who[0], lesson.began)
+        if attendance is Attendance.NEVER and who[0] is not None:
+            attendance = self._attendance.of_name(who[0], lesson.began)
             if attendance is Attendance.GONE and self._is_only_user(candidate):
                 return Verdict.COME_IN, WaitingReason.WAS_HERE
         return shut, WaitingReason.NEW if attendance is Attendance.NEVER else WaitingReason.WAS_HERE

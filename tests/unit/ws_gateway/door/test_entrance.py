@@ -248,6 +248,15 @@ def test_the_end_of_the_lesson_opens_the_door(site):
     assert (one.told, one.teacher.names) == ([Verdict.COME_IN], [])
 
 
+def test_nobody_is_refused_in_a_lesson_that_has_just_ended(site):
+    one, _ = site.gateways
+    waiting = one.wait("Ana", "5ANA")
+    site.event(EventType.SESSION_STOP)
+    with pytest.raises(BadFrame, match="lesson"):
+        one.entrance.requests.decide(waiting.id, Decision.REFUSE)
+    assert one.entrance.lessons.of(topics.ALL) == LessonState(name=None, began=None)
+
+
 def test_a_second_decision_about_a_student_who_is_gone_does_nothing(site):
     _, two = site.gateways
     two.entrance.on_admission(Admission(time=NOON, id="gone", decision=Decision.ADMIT))
