@@ -1,6 +1,7 @@
 """Tell who is who: a student is the name; two students of one name at the same time are told apart by their codes.
 
-The production app makes a new code at each start, so that one student has many codes, and a code is no class.
+If both have the same code, the second one gets a number behind it. The production app makes a new code at each start,
+so that one student has many codes, and a code is no class.
 """
 
 import unicodedata
@@ -24,7 +25,7 @@ class Stay:
 
 @dataclass(slots=True)
 class _Person:
-    """One of those who have a name: the code of the first stay, all codes, and the end of the last stay."""
+    """One of those who have a name: what tells the person from the others, all codes, and the end of the last stay."""
 
     code: str
     codes: set[str] = field(default_factory=set)
@@ -47,7 +48,8 @@ def who_is_who(stays: Sequence[Stay]) -> list[tuple[str, str]]:
         same = [each for each in free if stay.code in each.codes]
         person = next(iter(same or free), None)
         if person is None:
-            person = _Person(stay.code)
+            namesakes = sum(stay.code in each.codes for each in of_name)
+            person = _Person(f"{stay.code}-{namesakes + 1}".lstrip("-") if namesakes else stay.code)
             of_name.append(person)
         person.codes.add(stay.code)
         person.end_s = max(person.end_s, stay.end_s)

@@ -8,6 +8,7 @@ came back; outside of lessons each session is one.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from csv_recorder.offline.lessons import parts_of
@@ -71,19 +72,29 @@ def presences(
         of_classes[_class_of(piece, figures, by, day_of)].append(number)
     stays = [_stay(piece, figures) for piece, figures, _ in found]
     name, group = (found[0][0].recording.name, student_key(found[0][0].recording)[1]) if found else ("", "")
-    needs_code = bool(group) or len(set(who_is_who(stays))) > 1
+    needs_code = bool(group) or len(set(who_is_who(_whole(found, stays)))) > 1
     made = []
     for of, numbers in of_classes.items():
         people: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for number, who in zip(numbers, who_is_who([stays[each] for each in numbers]), strict=True):
             people[who].append(number)
-        for of_person in people.values():
+        for (_, told_apart_by), of_person in people.items():
             of_person.sort(key=lambda each: stays[each].start_s)
-            code = stays[of_person[0]].code
+            code = told_apart_by or stays[of_person[0]].code
             for each in [of_person] if of.began else [[number] for number in of_person]:
                 student = f"{name} ({code})" if needs_code and code else name
                 made.append(_presence([found[number] for number in each], student, code, of))
     return sorted(made, key=lambda each: (each.figures.start_us or 0, each.of))
+
+
+def _whole(found: Sequence[tuple[Piece, SessionFigures, bytes]], stays: Sequence[Stay]) -> list[Stay]:
+    """Return the stay of each recording: its pieces may lie between each other."""
+    whole: dict[Path, Stay] = {}
+    for (piece, _, _), stay in zip(found, stays, strict=True):
+        other = whole.get(piece.recording.path, stay)
+        ends = (min(stay.start_s, other.start_s), max(stay.end_s, other.end_s))
+        whole[piece.recording.path] = Stay(stay.name, stay.code, *ends)
+    return [*whole.values()]
 
 
 def _presence(found: Sequence[tuple[Piece, SessionFigures, bytes]], student: str, code: str, of: ClassKey) -> Presence:

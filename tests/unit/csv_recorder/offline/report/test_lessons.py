@@ -145,6 +145,14 @@ def test_two_of_one_name_at_the_same_time_are_two_and_told_apart_by_their_codes(
     assert [*report.sessions["attention_mean"]] == [40, 40, 40, 80, 80, 80]
 
 
+def test_two_of_one_name_and_one_code_are_two(tmp_path):
+    for source in ("Ana", "Ana-2"):
+        lessons = [part("7B", NOON, group="7B")]
+        write_session(tmp_path, "Ana", "7B", source, NOON, rows_of(50, NOON), code="7B", lessons=lessons)
+    assert [students for _, _, students in classes(make(find([tmp_path])))] == [2]
+    assert [student for student, _, _ in rows(make(find([tmp_path])))] == ["Ana (7B)", "Ana (7B-2)"]
+
+
 def test_sources_without_a_name_are_not_one_student(tmp_path):
     for code in ("5AAAAA", "5BBBBB"):
         write_session(tmp_path, None, code, "anonymous", NOON, rows_of(50, NOON), lessons=[part("Ciências", NOON)])
