@@ -34,6 +34,7 @@ NAMES = (
 MORE_NAMES = [f"Aluna Segunda {number:02}" for number in range(1, 30)] + [
     "Ana Beatriz de Oliveira Nascimento Junqueira"
 ]
+LONG_LESSON = "Ciências da Natureza e suas Tecnologias"
 VIEWPORTS = {"laptop": (1366, 768), "projector": (1920, 1080), "tablet": (1024, 768), "phone": (390, 844)}
 FROZEN_MS = 30_000
 """Ten equal numbers are frozen after 10 s, and an alert then."""
@@ -114,15 +115,21 @@ def test_all_thirty_are_in_view_on_a_laptop(browser, url):
 @pytest.mark.parametrize("locale", ["pt-BR", "en"])
 @pytest.mark.parametrize("size", VIEWPORTS)
 def test_nothing_is_cut_or_overlaps(browser, url, room, size, locale):
-    """Long names, two of one name and one in trouble among them, in every size and language."""
+    """Long names, two of one name and one in trouble among them, in every size and language, while a lesson runs."""
     with page_of(browser, url, size, locale=locale) as page:
+        page.click("#start")
+        page.fill("#start-dialog [name=text]", LONG_LESSON)
+        page.keyboard.press("Enter")
+        expect(page.locator("#session")).to_have_text(LONG_LESSON)
         room[4].is_silent = True
         try:
             expect(page.locator('.card[data-presence="offline"]')).to_have_count(1, timeout=FROZEN_MS)
             expect(page.locator("#alarms")).to_be_visible(timeout=FROZEN_MS)
+            expect(page.locator("#toast")).to_be_hidden()
             assert layout_faults(page) == []
         finally:
             room[4].is_silent = False
+            page.click("#stop")
             expect(page.locator('.card[data-presence="offline"]')).to_have_count(0)
 
 
@@ -272,3 +279,39 @@ def test_a_lesson_of_everybody_is_known_to_a_page_opened_late(browser, url):
             expect(late.locator("#projected-good-what")).to_have_text("com sinal válido")
         page.click("#stop")
         expect(page.locator("#session")).to_have_text("nenhuma aula")
+
+
+def test_a_newcomer_waits_at_the_door_for_one_tap(browser, url, gateway):
+    """Whoever waits is not on the page; one tap lets in; who is removed goes, and may come back with another tap."""
+    with page_of(browser, url) as page:
+        expect(page.locator("#door")).to_be_hidden()
+        page.click("#start")
+        page.fill("#start-dialog [name=text]", "Química")
+        page.keyboard.press("Enter")
+        door = page.locator("#door")
+        expect(door.locator("summary")).to_have_text("Porta aberta")
+        door.locator("summary").click()
+        page.get_by_label("Pedir: você deixa cada um entrar").check()
+        expect(door.locator("summary")).to_have_text("Porta a pedido")
+        page.keyboard.press("Escape")
+        late = phone("<b>Nova</b> Aluna")
+        with SimulatedClass(gateway.url, [late]):
+            expect(door.locator("summary")).to_have_text(re.compile(r"1\s+espera"))
+            expect(page.locator(".card")).to_have_count(len(NAMES))
+            door.locator("summary").click()
+            expect(page.locator("#door-waiting bdi")).to_have_text(f"{late.name} · {late.code}")
+            assert layout_faults(page) == []
+            page.get_by_role("button", name="Deixar entrar").click()
+            expect(tile(page, late.name)).to_have_attribute("data-presence", "online")
+            expect(door.locator("summary")).to_have_text("Porta a pedido")
+            tile(page, late.name).locator(".open").click()
+            page.click("#remove")
+            expect(page.locator("#remove-who")).to_contain_text("sai desta aula")
+            page.locator("#remove-dialog button.main").click()
+            page.click("#back")
+            expect(tile(page, late.name)).to_have_attribute("data-presence", "offline")
+            door.locator("summary").click()
+            page.locator("#door-removed").get_by_role("button").click()
+            expect(page.locator("#door-removed li")).to_have_count(0)
+        page.click("#stop")
+        expect(door).to_be_hidden()

@@ -129,7 +129,7 @@ def _converted(chosen: Chosen, *words: str) -> Made:
         raise Busy
     folder = tempfile.TemporaryDirectory(prefix="neuroone-")
     try:
-        paths = [str(each) for folders in chosen.students.values() for each in folders]
+        paths = [str(each.absolute()) for folders in chosen.students.values() for each in folders]
         # The gateway's settings are not the command's.
         environ = {key: value for key, value in os.environ.items() if not key.startswith("NEUROONE_")}
         command = [sys.executable, "-m", "csv_recorder", *words, *paths]

@@ -1,6 +1,6 @@
 /** The line above the tiles and the lesson in the header: who is there, the recorder, and the figures of the class. */
 import { write } from "./badges.js";
-import { classMean, EVERYBODY, VALID_MIN, zoneOf } from "./classroom.js";
+import { classMean, VALID_MIN, zoneOf } from "./classroom.js";
 import { duration, number, t, tame } from "./words.js";
 
 /** The recorder marks what it has at least once a second while readings come. */
@@ -22,10 +22,11 @@ export class Bar {
     at("with-unknown").addEventListener("change", ({ target }) => localStorage.setItem(COUNTED, target.checked ? "on" : "off"));
   }
 
-  /** Whether those who send no signal quality count: as it was chosen, or where nobody sends any. */
+  /** Whether those who send no signal quality count: as it was chosen, or where nobody or too few for a figure send any. */
   withUnknown(present) {
     const chosen = localStorage.getItem(COUNTED);
-    const counts = chosen === null ? present.every(({ contact }) => contact === "unknown") : chosen === "on";
+    const known = present.filter(({ contact }) => contact !== "unknown").length;
+    const counts = chosen === null ? known < VALID_MIN : chosen === "on";
     at("with-unknown").checked = counts;
     return counts;
   }
@@ -54,10 +55,10 @@ export class Bar {
     this.#groups = key;
     const optionOf = ([group, { code }]) => new Option(code === null ? t("group.none") : tame(code, 30), group);
     if (this.#only !== undefined) {
-      const [its] = groups.filter(([group]) => group !== EVERYBODY);
-      at("group").replaceChildren(new Option(t("group.all"), "*"), new Option(tame(this.#only, 30), its?.[0] ?? ""));
-      at("group").value = its?.[0] ?? "";
-      return at("group").value;
+      const its = groups[0]?.[0] ?? ""; // unknown until somebody is there
+      at("group").replaceChildren(new Option(t("group.all"), "*"), new Option(tame(this.#only, 30), its));
+      at("group").value = its;
+      return its;
     }
     const alone = document.createElement("optgroup");
     alone.label = t("group.alone");

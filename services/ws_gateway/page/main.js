@@ -56,6 +56,7 @@ const link = new GatewayLink(only, {
   refused: askToken,
   up: () => {
     linked_s = clock();
+    door.takeWaiting({ students: [] }); // who waits is told after this, unless nobody does
     if (watched !== null) watch(watched);
   },
   down: () => say(t("link.down")),

@@ -1,13 +1,17 @@
 """How the gateway groups sessions into lessons and students, from sidecars that may hold anything."""
 
+import io
 import json
+import tempfile
+import zipfile
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.recordings import time_text, write_session
+from tests.support.recordings import reading_rows, time_text, write_session
 from tests.unit.ws_gateway.http.test_recordings import get
 from ws_gateway.http import formats
 from ws_gateway.http.recorded_lessons import About, about, lessons_of
@@ -132,6 +136,18 @@ def test_what_this_installation_cannot_make_is_not_offered(tmp_path, monkeypatch
     path = f"/recordings/lessons/{listed['lessons'][0]['key']}"
     assert get(tmp_path, f"{path}?format=xlsx").status_code == HTTPStatus.NOT_FOUND
     assert get(tmp_path, f"{path}?format=csv-ptbr").status_code == HTTPStatus.OK
+
+
+def test_a_workbook_is_made_of_a_directory_that_was_named_in_short(tmp_path, monkeypatch):
+    """The recorder's program works in a folder of its own. Nothing of the download stays behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_session(Path("kept"), "Ana", "5A", "Ana", BEGAN, reading_rows(2, BEGAN), lessons=[lesson()])
+    (listed,) = json.loads(get(Path("kept"), "/recordings?by=lesson").body)["lessons"]
+    made = get(Path("kept"), f"/recordings/lessons/{listed['key']}?format=xlsx")
+    assert made.status_code == HTTPStatus.OK
+    assert "xl/workbook.xml" in zipfile.ZipFile(io.BytesIO(made.body)).namelist()
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
 
 
 def test_one_workbook_is_made_at_a_time(tmp_path):
