@@ -292,6 +292,14 @@ def memory(available_bytes: int | None) -> Finding:
     return Finding(code, {"free_mb": str(available_bytes // 10**6)})
 
 
+def window(lacks: Collection[str] | None, install: str, has_screen: bool) -> Finding:
+    """Check whether Qt can open the monitor's window; None means that Qt is not installed."""
+    facts = {"libraries": ", ".join(lacks or ()), "install": install}
+    if not lacks:
+        return Finding("window_none" if lacks is None else "window_ok", facts)
+    return Finding("window_libraries" if has_screen else "window_libraries_skipped", facts)
+
+
 def values(states: Mapping[str, StreamState], readings: Mapping[str, Reading]) -> list[Finding]:
     """Check the newest values of each stream, by ``group/source``: no link, or a doubt that one reading shows."""
     findings = []

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from neuroone.contract import hints
 from neuroone.doctor import checks, machine, network
 from neuroone.doctor.checks import Finding, Status
+from neuroone.service import qt_libraries
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
 from neuroone.up.banner import local_ip
@@ -92,6 +93,9 @@ def examine(given: DoctorSettings, stop: Stop) -> Iterable[Finding]:
     yield checks.recordings(None if data is None else machine.directory(data.resolve()))
     yield from checks.units(machine.units(machine.run))
     yield checks.memory(machine.available_memory_bytes(ROOT))
+    lacks = qt_libraries.missing(os.environ)
+    install = qt_libraries.install_command(lacks or ())
+    yield checks.window(lacks, install, qt_libraries.has_screen(os.environ))
 
 
 def language_of(environ: Mapping[str, str]) -> str:

@@ -3,15 +3,25 @@
 import sys
 from collections.abc import Sequence
 
-from monitor_gui import service
 from monitor_gui.settings import Settings
+from monitor_gui.start_faults import explain
+from neuroone.contract.errors import NeuroOneError
 from neuroone.service import lifecycle
-from neuroone.service.lifecycle import Command
+from neuroone.service.lifecycle import Command, Stop
+
+
+def run(given: Settings, stop: Stop) -> int:
+    """Import Qt and show the window; return the exit code."""
+    try:
+        from monitor_gui import service
+    except ImportError as error:
+        raise NeuroOneError(explain(str(error), given.language)) from error
+    return service.run(given, stop)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    return lifecycle.main("monitor-gui", {"run": Command(Settings, service.run, "show live plots of a stream")}, argv)
+    return lifecycle.main("monitor-gui", {"run": Command(Settings, run, "show live plots of a stream")}, argv)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QLocale, QSettings, QTimer
+from PySide6.QtCore import QLocale, QMessageLogContext, QSettings, QTimer, QtMsgType, qInstallMessageHandler
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
@@ -19,6 +19,7 @@ from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Preferences
 from monitor_gui.settings import Settings
+from monitor_gui.start_faults import explain
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
@@ -46,7 +47,7 @@ def run(settings: Settings, stop: Stop) -> int:
 
 
 def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
-    app = QApplication([])
+    app = _new_application(settings.language)
     app.setStyle("Fusion")
     app.setApplicationName("neuroone-monitor")
     app.setWindowIcon(QIcon(str(ICON)))
@@ -77,6 +78,22 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     bridge.close()
     feed.close()
     return stop.exit_code
+
+
+def _new_application(language: str | None) -> QApplication:
+    """Make Qt's application. Where Qt would abort for want of a screen or a library, say so and exit."""
+
+    def on_message(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
+        if kind is QtMsgType.QtFatalMsg:  # Qt aborts as soon as this returns
+            log.critical("%s", explain(text, language))
+            logging.shutdown()
+            os._exit(FAILED)
+        log.debug("Qt: %s", text)
+
+    qInstallMessageHandler(on_message)
+    app = QApplication([])
+    qInstallMessageHandler(None)
+    return app
 
 
 def _new_client(settings: Settings, broker: BrokerAddress, **options: Any) -> ThreadedClient:

@@ -13,7 +13,9 @@ from tests.support.messages import stream_state
 
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
-KEY = re.compile(r"(window|toolbar|plots|axis|panel|marker|save|connection|broker|streams|headset|shortcuts)\.[a-z_]+")
+KEY = re.compile(
+    r"(window|toolbar|plots|axis|panel|marker|save|connection|broker|streams|headset|shortcuts|start)\.[a-z_]+"
+)
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:

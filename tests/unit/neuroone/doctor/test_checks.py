@@ -14,7 +14,7 @@ from neuroone.doctor.checks import (
     Instance,
     Status,
 )
-from neuroone.doctor.command import as_json, as_text
+from neuroone.doctor.command import as_json, as_text, sentences
 from tests.support.findings import codes
 from tests.support.messages import reading, stream_state
 
@@ -112,3 +112,15 @@ def test_a_login_that_may_not_read_and_an_old_broker_are_problems() -> None:
     assert codes(checks.broker(BrokerAnswer("a", may_read=False))) == ["broker_acl"]
     assert codes(checks.broker(BrokerAnswer("a", version="mosquitto version 1.6.9"))) == ["broker_old"]
     assert codes(checks.broker(BrokerAnswer("a", version="mosquitto version 2.1.2"))) == ["broker_ok"]
+
+
+def test_what_the_window_lacks_is_a_problem_where_there_is_a_screen() -> None:
+    lacks, install = ["libxcb-cursor.so.0"], "sudo apt install libxcb-cursor0"
+    found = checks.window(lacks, install, has_screen=True)
+    assert (found.code, found.status, found.check) == ("window_libraries", Status.PROBLEM, "window")
+    assert "libxcb-cursor0" in str(sentences(found, "pt-BR"))
+    without = checks.window(lacks, install, has_screen=False)
+    assert without.status is Status.SKIPPED
+    assert "libxcb-cursor0" in str(sentences(without, "en"))
+    assert checks.window([], "", has_screen=True).code == "window_ok"
+    assert checks.window(None, "", has_screen=True).code == "window_none"

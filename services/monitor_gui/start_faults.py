@@ -1,0 +1,26 @@
+"""Explain why the window cannot open. Works without Qt: a library that Qt needs may be what is missing."""
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from neuroone.service import qt_libraries
+
+FOLDER: Final = Path(__file__).parent / "translations"
+PORTUGUESE: Final = "pt"
+
+
+def explain(detail: str, language: str | None) -> str:
+    """Return what keeps the window from opening and what to do; ``detail`` is what Qt or the import says."""
+    wanted = language or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    name = "pt_BR" if wanted.lower().startswith(PORTUGUESE) else "en"
+    of = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    lacks = qt_libraries.missing(os.environ)
+    if lacks is None:
+        text: str = of["start.not_installed"]
+    elif lacks:
+        text = of["start.no_library"].format(", ".join(lacks), qt_libraries.install_command(lacks))
+    else:
+        text = of["start.no_screen"].format(" ".join(detail.split()))
+    return text
