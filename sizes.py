@@ -20,7 +20,7 @@ FUNCTION_LINES: Final = 60
 """Lines from ``def`` to the end of the body: one screen."""
 CLASS_ATTRIBUTES: Final = 15
 """Attributes of an object: more states than a reader holds in mind at once."""
-TOTAL_LINES: Final = 30_000
+TOTAL_LINES: Final = 33_000
 """Lines of the whole product: 18,000 as rebuilt in November 2026, and what its new commands, lessons and services need.
 """
 TOTAL: Final = "total"
