@@ -183,6 +183,10 @@ class HeadsetBox(QGroupBox):
         self.file_button = translated(QPushButton(), text="headset.file")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._file = ""
+        self._chosen: str | None = None
+        """The port that somebody chose; None before that."""
+        self._remembered = ""
+        self.port.setPlaceholderText(texts.of("headset.choose_port"))
         self.port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.port.setMinimumContentsLength(18)
         ports = QHBoxLayout()
@@ -198,6 +202,7 @@ class HeadsetBox(QGroupBox):
         self.refresh_button.clicked.connect(bridge.list_ports)
         self.file_button.clicked.connect(self._choose_file)
         self.start_button.clicked.connect(self._start_or_stop)
+        self.port.activated.connect(self._on_chosen)
         bridge.changed.connect(self.show_bridge)
         self.show_bridge()
 
@@ -209,14 +214,17 @@ class HeadsetBox(QGroupBox):
         if self._file:
             ports.append((self._file, self._file))
         if ports != [(self.port.itemData(n), self.port.itemText(n)) for n in range(self.port.count())]:
-            chosen = self.port.currentData()
             self.port.clear()
             for port, text in ports:
                 self.port.addItem(text, port)
-            self.choose_port(chosen or bridge.port or "")
+            # By itself only a real port is chosen, and none in place of one that was unplugged.
+            first = self._remembered if self._remembered in bridge.ports else next(iter(bridge.ports), "")
+            self.port.setCurrentIndex(self.port.findData(first if self._chosen is None else self._chosen))
+        self.port.setPlaceholderText(texts.of("headset.choose_port"))
         self.start_button.setText(texts.of("headset.stop" if is_running else "headset.start"))
         for widget in (self.port, self.name, self.code, self.file_button):
             widget.setEnabled(not is_running)
+        self.start_button.setEnabled(is_running or self.port.currentIndex() >= 0)
         if is_running:
             self.state.setText(texts.of("headset.running").format(bridge.port, bridge.last_line))
         elif bridge.exit_code is None:
@@ -226,10 +234,18 @@ class HeadsetBox(QGroupBox):
         else:
             self.state.setText(texts.of("headset.failed").format(bridge.last_line))
 
+    def remember_port(self, port: str) -> None:
+        """Prefer the serial port of the last run while nobody chooses another; a file or the simulator is not one."""
+        self._remembered = port
+
     def choose_port(self, port: str) -> None:
-        """Choose a port if it is listed."""
-        if (at := self.port.findData(port)) >= 0:
-            self.port.setCurrentIndex(at)
+        """Choose a port, now or as soon as it is listed."""
+        self._chosen = port
+        self.port.setCurrentIndex(self.port.findData(port))
+        self.show_bridge()
+
+    def _on_chosen(self) -> None:
+        self.choose_port(self.port.currentData())
 
     def _choose_file(self) -> None:
         file, _ = QFileDialog.getOpenFileName(self, texts.of("headset.choose_file"))

@@ -112,8 +112,8 @@ class MonitorWindow(QMainWindow):
         self.restoreGeometry(self.preferences.geometry())
         for timer in self.timers:
             timer.start()
+        self.broker_page.headset.remember_port(self.preferences.port())
         self.bridge.list_ports()
-        self.broker_page.headset.choose_port(self.preferences.port())
         self.show_page(page)
 
     def show_page(self, page: str) -> None:

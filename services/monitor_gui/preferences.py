@@ -39,7 +39,7 @@ class Preferences:
         return self._parsed("theme", one_of(*THEMES))
 
     def port(self) -> str:
-        """Return the port on which a headset was last started."""
+        """Return the serial port on which a headset was last started."""
         return self._text("port")
 
     def geometry(self) -> QByteArray:

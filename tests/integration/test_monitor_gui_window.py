@@ -519,3 +519,47 @@ def test_a_wrong_address_is_explained(
     page.broker.connect_button.click()
     assert window.feed.broker == BrokerAddress("127.0.0.1", broker.port)
     wait(qtbot, lambda: "Connected" in window.connection.text())
+
+
+def test_the_simulated_headset_is_chosen_by_nobody_but_a_person(
+    start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """A port that comes later is chosen by itself; one that goes is not replaced by another."""
+    window = open_monitor(start_broker("nats"))
+    window.show_page("connection")
+    headset, bridge = window.broker_page.headset, window.bridge
+    wait(qtbot, lambda: bridge._list.state() == bridge._list.ProcessState.NotRunning)
+
+    def list_ports(*ports: str) -> object:
+        bridge.ports = dict.fromkeys(ports, "USB serial")
+        bridge.changed.emit()
+        return headset.port.currentData()
+
+    assert list_ports() is None
+    assert not headset.start_button.isEnabled()
+    assert list_ports("COM3", "COM4") == "COM3"
+    assert headset.start_button.isEnabled()
+    headset.port.setCurrentIndex(1)
+    headset.port.activated.emit(1)
+    assert list_ports("COM3", "COM4", "COM5") == "COM4"
+    assert list_ports("COM3") is None
+    assert list_ports("COM3", "COM4") == "COM4"
+    headset.choose_port("sim")
+    assert list_ports("COM3") == "sim"
+
+
+def test_a_simulated_headset_of_the_last_run_is_not_chosen_again(
+    start_broker: Callable[[str], Broker], qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    broker = start_broker("nats")
+    open_monitor(broker).preferences.keep("port", "sim")
+    window = open_monitor(broker)
+    assert window.broker_page.headset.port.currentData() != "sim"
+    window.preferences.keep("port", "COM9")
+    headset = open_monitor(broker).broker_page.headset
+    headset.bridge.ports = {"COM3": "", "COM9": ""}
+    headset.bridge.changed.emit()
+    assert headset.port.currentData() == "COM9"
+    headset.bridge.ports = {"COM3": ""}
+    headset.bridge.changed.emit()
+    assert headset.port.currentData() == "COM3"
