@@ -234,7 +234,9 @@ class Headset:
             self._probe = None
         if self.listener is not None:
             self.listener(self, events)
-        messages = self._stream.on_events(events, datetime.now(UTC))
+        port = self._connection.port
+        at_s = port.position_s if isinstance(port, PacedPort) else now_s
+        messages = self._stream.on_events(events, datetime.now(UTC), at_s)
         if any(isinstance(message, Reading) for message in messages):
             self._monitor.on_reading(now_s)
         self._publisher.publish(messages)

@@ -10,6 +10,8 @@ SECONDS: Final = 6
 """Whole seconds, without damage, that are compared."""
 STEADY_SECONDS: Final = 3
 """So many of them must agree. A frame of a second may come some samples early or late."""
+CHANGE_SECONDS: Final = 5
+"""So many to change a rate that is known: where samples are missing, some seconds agree by chance."""
 TOLERANCE: Final = 0.01
 """Seconds that agree differ by at most so much from their median; 250 and 256 Hz differ by 2.4 %."""
 USUAL_HZ: Final = (RAW_RATE_HZ, 250, 256, 500)
@@ -24,6 +26,8 @@ class SamplingRate:
         """The rate to reckon with: the last steady one; before there is one, that of every ThinkGear chip."""
         self.measured_hz: int | None = None
         """The mean of the seconds that agree, as it is; None while they do not."""
+        self.is_known = False
+        """Whether the rate has been steady once."""
         self._seconds: deque[int] = deque(maxlen=SECONDS)
         self._samples = 0
         self._is_whole = False
@@ -46,9 +50,10 @@ class SamplingRate:
     def _measure(self) -> None:
         middle = median(self._seconds)
         agreeing = [n for n in self._seconds if abs(n - middle) <= TOLERANCE * middle]
-        if len(agreeing) < max(STEADY_SECONDS, len(self._seconds) / 2):
+        usual = min(USUAL_HZ, key=lambda usual_hz: abs(usual_hz - middle))
+        rate_hz = usual if abs(usual - middle) <= TOLERANCE * usual else round(middle)
+        is_other = self.is_known and rate_hz != self.rate_hz
+        if len(agreeing) < (CHANGE_SECONDS if is_other else max(STEADY_SECONDS, len(self._seconds) / 2)):
             self.measured_hz = None
             return
-        self.measured_hz = round(fmean(agreeing))
-        usual = min(USUAL_HZ, key=lambda usual_hz: abs(usual_hz - middle))
-        self.rate_hz = usual if abs(usual - middle) <= TOLERANCE * usual else round(middle)
+        self.measured_hz, self.rate_hz, self.is_known = round(fmean(agreeing)), rate_hz, True

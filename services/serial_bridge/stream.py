@@ -18,6 +18,7 @@ from neuroone.contract.messages import (
 from neuroone.service.wearers import Owner as Owner
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
+from serial_bridge.sample_clock import SampleClock
 from serial_bridge.sampling_rate import SamplingRate
 
 TRIGGERS: Final[tuple[Quantity, ...]] = (
@@ -68,7 +69,15 @@ class Stream:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.counters = dict.fromkeys(
-            ("readings", "raw_samples", "raw_blocks", "implausible_readings", "withheld_readings", "blinks_estimated"),
+            (
+                "readings",
+                "raw_samples",
+                "raw_samples_missing",
+                "raw_blocks",
+                "implausible_readings",
+                "withheld_readings",
+                "blinks_estimated",
+            ),
             0,
         )
         self._blinks = BlinkEstimator()
@@ -81,28 +90,42 @@ class Stream:
         self.rate = SamplingRate()
         self._seq = 0
         self._next = NextBlock()
+        self._clock = SampleClock()
+        self._held: list[tuple[tuple[int, ...], datetime, int]] = []
+        """Samples after a pause, when they arrived, and how many are missing before each part of them.
+
+        They are held while it is not known how many are missing before the first."""
         self._lost_bytes = 0
         self._damaged = False
         self._corrupt_share = 0.0
         self._latest: dict[Quantity, Value] = {}
         self._frames_without = dict.fromkeys(TRIGGERS, 0)
 
-    def on_events(self, events: list[Event], now: datetime) -> list[Reading | RawBlock]:
-        """Return the messages that these events complete, in order."""
-        messages: list[Reading | RawBlock] = []
+    def on_events(self, events: list[Event], now: datetime, at_s: float | None = None) -> list[Reading | RawBlock]:
+        """Return the messages that these events complete, in order.
+
+        ``at_s`` is the time of arrival on a steady clock, by which lost samples are counted; None: only by the bytes.
+        """
+        missing: int | None = 0
+        n = sum(len(raw_samples(event)) for event in events)
+        if at_s is not None and n and self.rate.is_known:
+            missing = self._clock.on_samples(n, self.rate.rate_hz, at_s)
+            self.counters["raw_samples_missing"] += missing or 0
+        holds = missing is None
+        messages = [] if missing is None else self._release(missing)
         for event in events:
             self.counters["blinks_estimated"] += len(self._blinks.find_in(event))
             if isinstance(event, Skipped):
                 self._damaged = True
                 self.rate.on_damage()
                 self._lost_bytes += event.n_bytes
-                messages += self.end()
+                messages += [] if self._held else self._end_block()
             elif isinstance(event, Raw):
-                self._count_damage(len(event.samples))
-                messages += self._raw(event.samples, now)
+                self._count_damage(len(event.samples), now)
+                messages += self._raw(event.samples, now, holds=holds)
             else:
-                self._count_damage(1)
-                messages += self._frame(event, now)
+                self._count_damage(1, now)
+                messages += self._frame(event, now, holds=holds)
         return messages
 
     @property
@@ -110,7 +133,7 @@ class Stream:
         """Whether the line changes so many bytes that readings are withheld."""
         return self._corrupt_share > CORRUPT_MAX_SHARE
 
-    def _count_damage(self, n_frames: int) -> None:
+    def _count_damage(self, n_frames: int, now: datetime) -> None:
         """Update the share of changed frames and the number of the next sample, before frames that may follow a gap."""
         self._corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
         if not self._lost_bytes:
@@ -119,7 +142,12 @@ class Stream:
             self._corrupt_share += (self._lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
             has_second_frame = self._lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
             lost_raw_bytes = self._lost_bytes - has_second_frame * min(SECOND_FRAME_BYTES, self._lost_bytes)
-            self._next.first_sample += round(lost_raw_bytes / RAW_FRAME_BYTES)
+            lost = round(lost_raw_bytes / RAW_FRAME_BYTES)
+            self._clock.on_lost(lost, self.rate.rate_hz)
+            if self._held:
+                self._held.append(((), now, lost))
+            else:
+                self._next.first_sample += lost
         self._lost_bytes = 0
 
     def end(self) -> list[Reading | RawBlock]:
@@ -127,11 +155,34 @@ class Stream:
 
         Their time is that of their last sample, not that of the end.
         """
+        return self._release(self._clock.decide(self.rate.rate_hz)) + self._end_block()
+
+    def _end_block(self) -> list[Reading | RawBlock]:
         return [self._block()] if self._next.samples else []
 
-    def _raw(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
+    def _release(self, lost: int) -> list[Reading | RawBlock]:
+        """Return the blocks of the samples that were held, before which ``lost`` others are missing."""
+        held, self._held = self._held, []
+        messages = self._skip(lost)
+        for samples, arrived, missing in held:
+            messages += self._skip(missing) + self._add(samples, arrived)
+        return messages
+
+    def _skip(self, lost: int) -> list[Reading | RawBlock]:
+        """Return the block before missing samples, and count these."""
+        messages = self._end_block() if lost else []
+        self._next.first_sample += lost
+        return messages
+
+    def _raw(self, samples: tuple[int, ...], now: datetime, *, holds: bool) -> list[Reading | RawBlock]:
         self.counters["raw_samples"] += len(samples)
         self.rate.on_samples(len(samples))
+        if holds:
+            self._held.append((samples, now, 0))
+            return []
+        return self._add(samples, now)
+
+    def _add(self, samples: tuple[int, ...], now: datetime) -> list[Reading | RawBlock]:
         self._next.samples += samples
         self._next.arrived = now
         messages: list[Reading | RawBlock] = []
@@ -155,9 +206,9 @@ class Stream:
         self.counters["raw_blocks"] += 1
         return block
 
-    def _frame(self, frame: Frame, now: datetime) -> list[Reading | RawBlock]:
+    def _frame(self, frame: Frame, now: datetime, *, holds: bool) -> list[Reading | RawBlock]:
         raw = raw_samples(frame)
-        messages = self._raw(raw, now) if raw else []
+        messages = self._raw(raw, now, holds=holds) if raw else []
         values = {row.quantity: row.value for row in frame.rows if row.quantity in TRIGGERS}
         if not values:
             return messages

@@ -129,6 +129,8 @@ class PacedPort:
         self._speed = speed
         self._began_s = clock()
         self._held_s: float | None = None
+        self.position_s = 0.0
+        """When the last part was due, since the beginning."""
         self._next = next(parts, None)
 
     def read(self) -> bytes:
@@ -143,6 +145,7 @@ class PacedPort:
         due = bytearray()
         while self._next is not None and self._next[0] <= played_s and len(due) < READ_MAX_BYTES:
             due += self._next[1]
+            self.position_s = self._next[0]
             self._next = next(self._parts, None)
         return bytes(due)
 

@@ -1,0 +1,100 @@
+"""Raw samples that never came are counted by the time, wherever the line is silent, stalls, or loses some."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from neuroone.contract.messages import RawBlock
+from serial_bridge.headsets.events import Event, Raw
+from serial_bridge.headsets.thinkgear import Decoder
+from serial_bridge.ports.simulated import second_frame
+from serial_bridge.stream import Owner, Stream
+
+BEGAN = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
+(SECOND,) = Decoder().feed(second_frame(0, (1,) * 8, 50, 60))
+
+
+class Line:
+    """What a headset sends in ten minutes: lost in dropouts, and late where the line stalls."""
+
+    def __init__(self, seed: int, rate_hz: int, *, dropouts: bool, stalls: bool, ppm: float = 0.0) -> None:
+        self._rng = Random(seed)
+        self._rate_hz = rate_hz * (1 + ppm * 1e-6)
+        self._dropouts, self._stalls = dropouts, stalls
+        self.lost = 0
+
+    def arrivals(self, until_s: float) -> Iterator[tuple[float, list[Event]]]:
+        """Give the seconds since the beginning, and the events that arrive then."""
+        rng, at_s, sent, seconds = self._rng, 0.0, 0, 0
+        silent_until_s = stalled_until_s = 0.0
+        next_dropout_s = 10.0 if self._dropouts else float("inf")
+        waiting: list[Event] = []
+        while at_s < until_s:
+            at_s += rng.choice((0.006, 0.009, 0.02))
+            n = int(at_s * self._rate_hz) - sent
+            sent += n
+            if at_s >= next_dropout_s:
+                silent_until_s = at_s + rng.uniform(0.3, 5)
+                next_dropout_s = silent_until_s + rng.uniform(1.5, 12)
+                next_dropout_s = next_dropout_s if next_dropout_s < until_s - 10 else float("inf")
+            if at_s < silent_until_s:
+                self.lost += n
+            else:
+                waiting.append(Raw((1,) * n))
+                if int(at_s) > seconds:
+                    waiting.append(SECOND)
+            seconds = int(at_s)
+            if self._stalls and rng.random() < 0.002 and at_s < until_s - 10:
+                stalled_until_s = at_s + rng.uniform(0.1, 1.5)
+            if waiting and at_s >= stalled_until_s:
+                yield at_s, waiting
+                waiting = []
+
+
+@pytest.mark.parametrize("rate_hz", [250, 512])
+@pytest.mark.parametrize(
+    ("dropouts", "stalls", "ppm"),
+    [(True, False, 0), (True, True, 0), (False, True, 0), (True, True, 100), (False, False, -100)],
+)
+def test_samples_that_never_came_are_counted(rate_hz, dropouts, stalls, ppm):
+    """Over ten minutes the number of the last sample says when it was measured, within 0.1 s."""
+    line, stream = Line(rate_hz + ppm, rate_hz, dropouts=dropouts, stalls=stalls, ppm=ppm), Stream(Owner())
+    blocks: list[RawBlock] = []
+    for at_s, events in line.arrivals(600):
+        messages = stream.on_events(events, BEGAN + timedelta(seconds=at_s), 5000 + at_s)
+        blocks += [message for message in messages if isinstance(message, RawBlock)]
+    blocks += [message for message in stream.end() if isinstance(message, RawBlock)]
+    last = blocks[-1]
+    assert (last.first_sample + len(last.samples)) / rate_hz == pytest.approx(600, abs=0.15)
+    assert [block.seq for block in blocks] == list(range(len(blocks)))
+    assert stream.counters["raw_samples_missing"] == pytest.approx(line.lost, abs=0.15 * rate_hz)
+    assert bool(line.lost) == dropouts
+    if not stalls:
+        ends = [(block.first_sample + len(block.samples)) / rate_hz for block in blocks]
+        times = [(block.time - BEGAN).total_seconds() for block in blocks]
+        assert max(abs(end - time) for end, time in zip(ends, times, strict=True)) < 0.15
+
+
+def test_samples_lost_one_by_one_are_counted():
+    """Now more, now fewer: there is no pause, but the time goes on."""
+    stream, rng = Stream(Owner()), Random(1)
+    blocks: list[RawBlock] = []
+    share = 0.0
+    for hundredth in range(6000):
+        at_s = hundredth / 100
+        share = rng.uniform(0.02, 0.3) if at_s > 20 and hundredth % 100 == 0 else share
+        events: list[Event] = [Raw((1,) * sum(rng.random() >= share for _ in range(5)))]
+        events += [SECOND] if hundredth % 100 == 99 else []
+        messages = stream.on_events(events, BEGAN + timedelta(seconds=at_s), at_s)
+        blocks += [message for message in messages if isinstance(message, RawBlock)]
+    last = blocks[-1]
+    assert (last.first_sample + len(last.samples)) / 500 == pytest.approx(60, abs=0.5)
+
+
+def test_without_a_steady_clock_only_the_bytes_count():
+    stream = Stream(Owner())
+    for _ in range(20):
+        stream.on_events([Raw((1,) * 512), SECOND], BEGAN)
+    assert stream.counters["raw_samples_missing"] == 0
