@@ -89,7 +89,8 @@ def test_samples_lost_one_by_one_are_counted():
         events += [SECOND] if hundredth % 100 == 99 else []
         messages = stream.on_events(events, BEGAN + timedelta(seconds=at_s), at_s)
         blocks += [message for message in messages if isinstance(message, RawBlock)]
-    last = blocks[-1]
+    last = [*blocks, *stream.end()][-1]
+    assert isinstance(last, RawBlock)
     assert (last.first_sample + len(last.samples)) / 500 == pytest.approx(60, abs=0.5)
 
 
