@@ -22,7 +22,7 @@ def run(settings: ReportSettings, is_stopped: Callable[[], bool], show: Callable
     selection = _selection(settings)
     cache = FigureCache()
     try:
-        recordings = [with_parts(each) for each in without_doubles(find(settings.chosen(), SIDECAR_USED))]
+        recordings = map(with_parts, without_doubles(find(settings.chosen(), SIDECAR_USED)))
         with_curves = settings.html is not None
         report = make(recordings, selection, cache, by=settings.by, with_curves=with_curves, is_stopped=is_stopped)
     finally:

@@ -150,8 +150,9 @@ def make(
     faults: list[str] = []
     classes: list[ClassKey] = []
     known: dict[ClassKey, ClassKey] = {}
-    chosen = sorted(filter(selection.includes, recordings), key=lambda each: (*_order(each), each.label))
-    pieces = filter(selection.includes_piece, (piece for each in chosen for piece in pieces_of(each, by)))
+    # No name holds the recordings, so that those that are done with leave the memory to the table.
+    ordered = iter(sorted(filter(selection.includes, recordings), key=lambda each: (*_order(each), each.label)))
+    pieces = filter(selection.includes_piece, (piece for each in ordered for piece in pieces_of(each, by)))
     for _, of_name in groupby(collect(pieces, cache, is_stopped), lambda each: _order(each[0].recording)):
         found: list[tuple[Piece, SessionFigures, bytes]] = []
         for piece, answer in of_name:

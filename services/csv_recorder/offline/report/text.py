@@ -10,7 +10,7 @@ from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.attendance import moment_of
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import by_title
-from csv_recorder.offline.report.session_figures import ESENSE, LEVELS, SPREAD
+from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration, local, printable
 from neuroone.contract.messages import BANDS
 from neuroone.contract.topics import ALL as EVERYBODY
@@ -30,7 +30,8 @@ Column = tuple[str, Callable[[Any], str]]
 
 def summary(report: Report, words: Words) -> Iterator[str]:
     """Yield the lines of a summary: what there is, the classes with the newest sessions, and the newest sessions."""
-    sessions = report.sessions[report.sessions["session"] != ALL]
+    # Of very many sessions each copy of all columns takes 20 MB.
+    sessions = report.sessions.loc[report.sessions["session"] != ALL, ["start", "student", "rows", *DOUBTFUL]]
     first, last = (words.time(each, "%Y-%m-%d") for each in (sessions["start"].min(), sessions["start"].max()))
     students = sessions["student"].nunique()
     yield words("summary", len(sessions), students, first, last, int(sessions["rows"].sum()))
@@ -43,7 +44,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
         yield words("more_classes", len(classes) - CLASSES_SHOWN)
     yield ""
     yield words("newest", min(len(sessions), NEWEST_SHOWN))
-    newest = sessions.sort_values("start", ascending=False, kind="stable").head(NEWEST_SHOWN)
+    newest = report.sessions.loc[sessions.sort_values("start", ascending=False, kind="stable").index[:NEWEST_SHOWN]]
     yield from _table(newest, _session_columns(words, with_lessons=report.has_lessons), 3)
     yield ""
     yield from doubtful.in_all(sessions, words)
