@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -15,6 +16,9 @@ from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import SIDECAR_USED, Report, Selection, make
 from csv_recorder.settings import ReportSettings
 from neuroone.contract.errors import SettingsError
+
+ROWS_AT_ONCE: Final = 1000
+"""Rows that are written at a time: a copy of a table of 25,000 takes 20 MB."""
 
 
 def run(settings: ReportSettings, is_stopped: Callable[[], bool], show: Callable[[Iterable[str]], None]) -> bool:
@@ -62,7 +66,9 @@ def _write_files(settings: ReportSettings, report: Report, words: texts.Words) -
         _write_pages(settings.html, report, words)
     if settings.csv:
         with settings.csv.open("w", encoding="utf-8", newline="") as file:
-            spreadsheets.guarded(report.sessions).to_csv(file, index=False, lineterminator="\n")
+            for at in range(0, max(1, len(report.sessions)), ROWS_AT_ONCE):
+                rows = spreadsheets.guarded(report.sessions.iloc[at : at + ROWS_AT_ONCE])
+                rows.to_csv(file, index=False, header=not at, lineterminator="\n")
     if settings.xlsx:
         spreadsheets.write_workbook(settings.xlsx, {"Sessions": report.sessions, "Classes": report.classes})
 
