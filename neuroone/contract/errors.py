@@ -9,7 +9,8 @@
     ├── SettingsError       flags or environment variables are wrong; lists all of them at once
     ├── BadPacket           neuroone.mqtt: the broker broke the rules of MQTT
     ├── ConnectionLost      neuroone.mqtt: the connection ended or is of no more use
-    │   └── HungUp          neuroone.mqtt: the broker closed it without giving a reason
+    │   ├── HungUp          neuroone.mqtt: the broker closed it without giving a reason
+    │   └── LoginRefused    neuroone.mqtt: the broker does not accept the user name and the password
     ├── Replaced            neuroone.mqtt: another living run of this service and instance is on the broker
     ├── PortFault           serial_bridge: a port cannot be opened, or was lost
     ├── BadCapture          serial_bridge: a line of a capture is invalid

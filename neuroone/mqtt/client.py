@@ -21,7 +21,8 @@ from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.packets import BadPacket, Decoder, Packet
 from neuroone.mqtt.presence import Replaced
-from neuroone.mqtt.session import CONNECT_TIMEOUT_S, ConnectionLost, HungUp, Sent, Session
+from neuroone.mqtt.reasons import ConnectionLost, HungUp
+from neuroone.mqtt.session import CONNECT_TIMEOUT_S, Sent, Session
 
 TICK_S: Final = 0.5
 """Bounds how late pings and health are."""
@@ -55,6 +56,8 @@ class AsyncClient:
         **options: Any,
     ) -> None:
         self.identity = identity
+        self.fault: NeuroOneError | None = None
+        """Why the last connection, or try to connect, ended."""
         self.session = Session(addresses, identity, wall_clock=time.time, **options)
         self.counters = self.session.counters
         self.counters.update(delivered_bad=0, faults=0)
@@ -149,6 +152,8 @@ class AsyncClient:
                 try:
                     await self._connect(attempt.address, v5=attempt.v5)
                 except (ConnectionLost, BadPacket) as fault:
+                    # That a broker hangs up says something about it only before it has accepted us.
+                    self.fault = ConnectionLost(str(fault)) if self.session.is_connected else fault
                     self.session.lost(fault)
         except Replaced as error:
             fatal: NeuroOneError = error
@@ -188,7 +193,7 @@ class AsyncClient:
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
         except OSError as error:  # TimeoutError is one
-            raise ConnectionLost(str(error) or "no answer") from None
+            raise ConnectionLost(str(error) or "no answer") from error
 
     def _on_packets(self, packets: list[Packet]) -> None:
         self.session.receive(packets, time.monotonic())

@@ -1,10 +1,14 @@
-"""Name the reason codes with which a broker refuses."""
+"""Say why a broker refuses or a connection to it ends."""
 
 from collections.abc import Mapping
 from typing import Final
 
+from neuroone.contract.errors import NeuroOneError
+
 TEXT_MAX: Final = 200
 """Characters of a broker's text that a log shows."""
+BAD_LOGIN: Final = (0x04, 0x05, 0x86, 0x87)
+"""Reasons of a CONNACK, in 3.1.1 and in 5, that a right user name and password would cure."""
 _NAMES: Final[Mapping[int, str]] = {
     0x00: "Normal disconnection",
     0x01: "Unacceptable protocol version",
@@ -41,6 +45,18 @@ _NAMES: Final[Mapping[int, str]] = {
     0x9F: "Connection rate exceeded",
 }
 """The names of MQTT 5.0, 2.4, and below 0x80 those of a CONNACK of 3.1.1."""
+
+
+class ConnectionLost(NeuroOneError):
+    """The connection ended or is of no more use; the text says why. An error of the system is its cause."""
+
+
+class HungUp(ConnectionLost):
+    """The broker closed the connection without giving a reason."""
+
+
+class LoginRefused(ConnectionLost):
+    """The broker does not accept the user name and the password."""
 
 
 def reason_name(reason: int, text: str = "") -> str:

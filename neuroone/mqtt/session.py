@@ -33,7 +33,7 @@ from neuroone.mqtt.packets import (
 )
 from neuroone.mqtt.presence import TWIN, HealthReport, Presence, Probe, Replaced
 from neuroone.mqtt.publications import Publications
-from neuroone.mqtt.reasons import reason_name
+from neuroone.mqtt.reasons import BAD_LOGIN, ConnectionLost, HungUp, LoginRefused, reason_name
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.subscriptions import Subscriptions
 
@@ -62,14 +62,6 @@ log = logging.getLogger(__name__)
 
 Sent = Connect | Disconnect | PingReq | PubAck | Publish | Subscribe | Unsubscribe
 """What a session sends."""
-
-
-class ConnectionLost(NeuroOneError):
-    """The connection ended or is of no more use; the text says why."""
-
-
-class HungUp(ConnectionLost):
-    """The broker closed the connection without giving a reason."""
 
 
 class _Again(ConnectionLost):
@@ -333,7 +325,8 @@ class Session:
         if smaller != self._will_qos_and_retain:
             self._will_qos_and_retain = smaller
             raise _Again("it does not accept this Last Will")
-        raise ConnectionLost(f"it refuses us: {reason_name(reason, answer.reason_text)}")
+        kind = LoginRefused if reason in BAD_LOGIN else ConnectionLost
+        raise kind(f"it refuses us: {reason_name(reason, answer.reason_text)}")
 
     def _greet(self, connection: _Connection, answer: ConnAck) -> None:
         """Subscribe, publish that we are here, and send again what the broker may not have."""

@@ -61,6 +61,11 @@ class ThreadedClient:
         return self._client.is_connected
 
     @property
+    def fault(self) -> NeuroOneError | None:
+        """Why the last connection, or try to connect, ended."""
+        return self._client.fault
+
+    @property
     def waiting(self) -> int:
         """Messages that the broker has not acknowledged yet."""
         return self._client.waiting

@@ -110,6 +110,11 @@ class Feed:
         """Return True while the broker answers."""
         return self._client is not None and self._client.is_connected
 
+    @property
+    def connection_fault(self) -> NeuroOneError | None:
+        """Return why the broker is not connected, as far as it is known."""
+        return None if self._client is None else self._client.fault
+
     def watch(self, *streams: StreamId) -> None:
         """Subscribe to the readings, raw samples and events of these streams only."""
         with self._lock:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QFileDialog, QInputDialog, QLabel, QMai
 from monitor_gui import texts, themes
 from monitor_gui.actions import WindowActions
 from monitor_gui.broker_page import BrokerPage
+from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.local_bridge import LocalBridge
@@ -309,8 +310,8 @@ class MonitorWindow(QMainWindow):
         elif is_connected:
             key = "connection.connected"
         else:
-            key = "connection.no_broker" if self.feed.broker is None else "connection.no_answer"
-        text = texts.of(key).format(self.feed.broker)
+            key = "connection.no_broker" if self.feed.broker is None else key_of(self.feed.connection_fault)
+        text = texts.of(key).format(self.feed.broker, self.feed.connection_fault)
         self.connection.setText(text)
         self.broker_page.broker.show_connection(text)
         self.plots_page.show_connection(is_connected)

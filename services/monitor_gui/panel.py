@@ -33,6 +33,8 @@ SAID_BY_THE_CONTACT: Final = (Doubt.POOR_CONTACT, Doubt.NO_QUALITY)
 """Doubts that the contact indicator tells already."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
+LINK_PERIOD_S: Final = 0.2
+"""How often the age of the last reading is written; no multiple of it is a second's beat that hides its growth."""
 
 
 class StreamPanel(QWidget):
@@ -52,7 +54,7 @@ class StreamPanel(QWidget):
         self.events: list[GroupEvent] = []
         self._drawn: tuple[View, int] | None = None
         """The view of the drawn lines, and how many readings had arrived."""
-        self._drawn_s = float("-inf")
+        self._drawn_s = self._linked_s = float("-inf")
         self._lay_out()
         self.restyle()
 

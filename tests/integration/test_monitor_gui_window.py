@@ -1,8 +1,10 @@
 """The monitor's window, driven offscreen against a real broker."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +24,9 @@ from neuroone.contract.messages import (
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support import messages
-from tests.support.brokers import Broker
+from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.bus_listener import identity, listening
+from tests.support.closed_broker import closed_broker
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -108,12 +111,12 @@ def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "Moni
     def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
         return ThreadedClient([broker], identity("monitor_gui"), **options)
 
-    def open_window(broker: Broker) -> MonitorWindow:
+    def open_window(broker: Broker | BrokerAddress) -> MonitorWindow:
         preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
         window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [])
         opened.append(window)
         qtbot.addWidget(window)
-        window.connect_to(BrokerAddress.parse(broker.url))
+        window.connect_to(broker if isinstance(broker, BrokerAddress) else BrokerAddress.parse(broker.url))
         window.start("monitor")
         window.show()
         return window
@@ -563,3 +566,37 @@ def test_a_simulated_headset_of_the_last_run_is_not_chosen_again(
     headset.bridge.ports = {"COM3": ""}
     headset.bridge.changed.emit()
     assert headset.port.currentData() == "COM3"
+
+
+def test_a_refused_login_is_told_from_a_broker_that_is_away(
+    qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"], tmp_path: Path
+) -> None:
+    """Also a port where nothing listens, a name that nobody has, and something that is no broker."""
+    with closed_broker(tmp_path) as (_, address), socket.create_server((LOOPBACK, 0)) as silent:
+        wrong = replace(address, user="doctor", password="wrong")
+        window = open_monitor(wrong)
+
+        def says(broker: BrokerAddress, words: str) -> None:
+            window.connect_to(broker)
+            wait(qtbot, lambda: words in window.connection.text())
+            assert window.broker_page.broker.state.text() == window.connection.text()
+
+        says(wrong, "refuses this user name and password")
+        says(replace(wrong, user=None, password=None), "refuses this user name and password")
+        window.choose_language("pt_BR")
+        assert "recusa este usuário e esta senha" in window.connection.text()
+        window.choose_language("en")
+        says(BrokerAddress(LOOPBACK, free_port()), "nothing listens there")
+        says(BrokerAddress("no-such-host.invalid", 1883), "no computer of this name")
+        says(replace(wrong, tls=True), "does not answer with TLS")
+        silent.settimeout(0)
+
+        def hang_up() -> bool:
+            try:
+                silent.accept()[0].close()
+            except BlockingIOError:
+                pass
+            return "does not speak MQTT" in window.connection.text()
+
+        window.connect_to(BrokerAddress(LOOPBACK, silent.getsockname()[1]))
+        wait(qtbot, hang_up)

@@ -27,6 +27,7 @@ from neuroone.mqtt.packets import (
     Unsubscribe,
 )
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, PROBE_ALIVE_S, PROBE_EMPTY_S, HealthReport, Replaced
+from neuroone.mqtt.reasons import ConnectionLost, HungUp
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.session import (
     ACK_TIMEOUT_S,
@@ -34,8 +35,6 @@ from neuroone.mqtt.session import (
     KEEPALIVE_S,
     STABLE_S,
     TWIN_LEAVES_S,
-    ConnectionLost,
-    HungUp,
     Sent,
     Session,
 )

@@ -11,8 +11,9 @@ from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.packets import BadPacket, ConnAck, Publish
 from neuroone.mqtt.presence import Replaced
+from neuroone.mqtt.reasons import ConnectionLost
 from neuroone.mqtt.replay import ReplayBuffer
-from neuroone.mqtt.session import ConnectionLost, Sent, Session
+from neuroone.mqtt.session import Sent, Session
 from tests.support.messages import GOLDEN, reading
 from tests.support.packet_strategies import FROM_BROKER
 
