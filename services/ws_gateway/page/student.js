@@ -91,7 +91,8 @@ function next() {
   }
   const poor_signal = new Map(SIGNALS).get(at("poor").value);
   const off = poor_signal === 200 ? { attention: 0, meditation: 0 } : {};
-  return { poor_signal, ...values, ...off };
+  const mid_gamma = values.mid_gamma + (sent % 10); // ten equal numbers for 10 s are taken for a headset that is gone
+  return { poor_signal, ...values, mid_gamma, ...off };
 }
 
 function clamp(value, low, high) {
