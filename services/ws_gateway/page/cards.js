@@ -8,7 +8,7 @@ const CARDS_A_FRAME = 60;
 /** A tile outside of the screen is brought up to date for who searches the page or has it read aloud. */
 const UNSEEN_PERIOD_S = 5;
 /** Curves that are drawn anew in a second: those of a class; more take turns. */
-const SPARKS_A_SECOND = 40;
+const SPARKS_A_SECOND = 25;
 /** What a tile's little chart shows. */
 const SPARK_S = 60;
 /** Readings so far apart are not joined by a line. */
@@ -38,7 +38,7 @@ export class Cards {
         card.drawn = -1;
         card.sparked_s = -Infinity;
       }
-    }, { rootMargin: "200px" });
+    }, { rootMargin: "60px" });
     list.addEventListener("click", ({ target }) => {
       const button = target.closest(".open");
       if (button) open(button.closest(".card").dataset.key);

@@ -8,7 +8,7 @@ const HEIGHT_MIN = 80;
 const WIDTH_MAX = 340;
 const HEIGHT_MAX = 170;
 /** Where not all tiles fit on the screen and the page is scrolled. */
-const SCROLLED_WIDTH = 160;
+const SCROLLED_WIDTH = 180;
 const SCROLLED_HEIGHT = 98;
 /** Width to height of a tile that is easily read. */
 const SHAPE = 1.75;
