@@ -1,5 +1,6 @@
 """One stream on the screen: contact, numbers, plots and counters."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -21,20 +22,22 @@ from monitor_gui.view import (
     bars_top,
     esense_of,
     is_recorded,
+    last_of,
     lines_of,
     signal_of,
+    status_at,
     status_of,
 )
-from neuroone.contract.doubt import Doubt
-from neuroone.contract.messages import GroupEvent, Reading, StreamState, StreamStatus
+from neuroone.contract.doubt import DOUBTS, Doubt
+from neuroone.contract.messages import GroupEvent, StreamState, StreamStatus
 
 NO_BREAK: Final = "\u00a0"
 SAID_BY_THE_CONTACT: Final = (Doubt.POOR_CONTACT, Doubt.NO_QUALITY)
 """Doubts that the contact indicator tells already."""
+LINK_PERIOD_S: Final = 0.2
+"""How often the age of the last reading is written: written only with a new reading it would always be 0."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
-LINK_PERIOD_S: Final = 0.2
-"""How often the age of the last reading is written; no multiple of it is a second's beat that hides its growth."""
 
 
 class StreamPanel(QWidget):
@@ -113,7 +116,7 @@ class StreamPanel(QWidget):
         edge_s = view.edge_s(now_s)
         with self.feed.watched(self.stream) as watched:
             history = watched.history
-            reading, doubt, age_s = history.latest, history.doubt, history.age_s(now_s)
+            reading, age_s = history.latest, history.age_s(now_s)
             drawn = (view, history.counters["readings"])
             is_due = drawn != self._drawn or now_s - self._drawn_s >= LINES_PERIOD_S
             edge_s += history.offset_s
@@ -126,16 +129,26 @@ class StreamPanel(QWidget):
         if span is not None:
             self.raw.draw(span, edge_s, view.raw_window_s, view.scale)
             self.raw.show_events(self._events_in(view.raw_window_s, edge_s))
+        is_paused = view.paused_at_s is not None
+        state, owner = self.feed.state(self.stream)
+        status = status_of(state, owner, age_s)
+        if not is_paused and (rows is not None or now_s - self._linked_s >= LINK_PERIOD_S):
+            self._linked_s = now_s
+            self._show_link(state, status, age_s, counters)
         if rows is None:
             return
         self._drawn, self._drawn_s = drawn, now_s
-        state, owner = self.feed.state(self.stream)
-        status = status_of(state, owner, age_s)
+        row = last_of(rows)
+        if is_paused:
+            status = status_at(row, edge_s)
+            moment = datetime.fromtimestamp(edge_s, UTC).astimezone()
+            self.link.setText(texts.of("panel.moment").format(moment.strftime("%H:%M:%S")))
         self._draw_lines(rows, edge_s, view)
-        self._draw_numbers(reading, doubt, status)
-        self._draw_bars(rows[-1] if len(rows) and status is not StreamStatus.OFFLINE else None, status, view)
-        self._show_link(state, status, age_s, counters)
-        if receipt is not None and is_recorded(reading, receipt, receipt_age_s):
+        self._draw_numbers(row, status)
+        self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
+        if is_paused:
+            self.recorded.setText("")
+        elif receipt is not None and is_recorded(reading, receipt, receipt_age_s):
             self.recorded.setText(texts.of("panel.recording").format(QLocale().toString(receipt.rows)))
         else:
             self.recorded.setText(texts.of("panel.not_recorded"))
@@ -152,12 +165,14 @@ class StreamPanel(QWidget):
         placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
         return [each for each in placed if -window_s <= each[0] <= 0]
 
-    def _draw_numbers(self, reading: Reading | None, doubt: Doubt | None, status: StreamStatus) -> None:
-        signal = signal_of(None if reading is None else reading.poor_signal)
+    def _draw_numbers(self, row: Floats | None, status: StreamStatus) -> None:
+        values = None if row is None else dict(zip(COLUMNS, row, strict=True))
+        doubt = None if values is None else DOUBTS[int(values["doubt"])]
+        signal = signal_of(None if values is None else values["poor_signal"])
         self.contact.show_signal(signal, status)
         colours = themes.colours()
         for name, label in self.numbers.items():
-            value, is_valid = esense_of(reading, doubt, name, status)
+            value, is_valid = esense_of(values, doubt, name, status)
             text = "--" if value is None else str(value)
             colour = colours[name if is_valid else "faint"]
             label.setText(f"{texts.of(f'line.{name}')} <b style='font-size:16pt;color:{colour}'>{text}</b>")

@@ -1,5 +1,6 @@
 """The chosen view and the arithmetic of what is drawn in it. No Qt, no clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -123,11 +124,24 @@ def status_of(state: StreamState | None, owner: ServiceState | None, age_s: floa
     return state.status if age_s is None else status_after(age_s)
 
 
-def esense_of(reading: Reading | None, doubt: Doubt | None, name: str, status: StreamStatus) -> tuple[int | None, bool]:
-    """Return attention or meditation of the latest reading, None if it is not known, and whether it is valid."""
-    if reading is None or status is StreamStatus.OFFLINE:
+def last_of(rows: Floats) -> Floats | None:
+    """Return the newest reading of rows, which may end with a gap; None if there is none."""
+    read = rows[~np.isnan(rows[:, COLUMNS.index("doubt")])]
+    return read[-1] if len(read) else None
+
+
+def status_at(row: Floats | None, edge_s: float) -> StreamStatus:
+    """Return a stream's status at a moment of the past, from the newest reading before it."""
+    return StreamStatus.OFFLINE if row is None else status_after(max(0.0, edge_s - float(row[0])))
+
+
+def esense_of(
+    values: Mapping[str, float] | None, doubt: Doubt | None, name: str, status: StreamStatus
+) -> tuple[int | None, bool]:
+    """Return attention or meditation of a reading, None if it is not known, and whether it is valid."""
+    if values is None or status is StreamStatus.OFFLINE:
         return None, False
-    value: int = getattr(reading, name)
+    value = int(values[name])
     is_doubtful = doubt is not None and doubt.touches_esense
     return value or None, value > 0 and not is_doubtful and status is StreamStatus.ONLINE
 

@@ -600,3 +600,57 @@ def test_a_refused_login_is_told_from_a_broker_that_is_away(
 
         window.connect_to(BrokerAddress(LOOPBACK, silent.getsockname()[1]))
         wait(qtbot, hang_up)
+
+
+def test_a_paused_window_shows_one_moment_everywhere(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Numbers, contact, doubt, bars and last line are of the moment at the plots' right edge, also scrolled back."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.plots_page.panels)
+        panel = window.plots_page.panels[0]
+        counters = panel.feed._watched[panel.stream].history.counters
+
+        def shown() -> list[object]:
+            panel._drawn_s = float("-inf")
+            window.draw()
+            words = [panel.numbers[name].text() for name in ("attention", "meditation")]
+            words += [panel.contact.text.text(), panel.doubt.text(), panel.link.text(), panel.recorded.text()]
+            return [*words, [float(each) for each in panel.bars.bars.opts["height"]]]
+
+        headset.publish_reading(ago_s=20, attention=33, poor_signal=26, delta=50)
+        read_until(qtbot, headset, lambda: ">77<" in panel.numbers["attention"].text(), attention=77)
+        window.window_actions.by_name["pause"].trigger()
+        before = shown()
+        assert ">77<" in str(before[0])
+        seen = counters["readings"]
+        headset.publish_reading(attention=11, poor_signal=200, delta=9)
+        headset.publish_state(StreamStatus.OFFLINE)
+        wait(qtbot, lambda: counters["readings"] > seen)
+        wait(qtbot, lambda: getattr(panel.feed.state(panel.stream)[0], "status", None) is StreamStatus.OFFLINE)
+        assert shown() == before
+        window.scroll_back(19)
+        back = shown()
+        assert ">33<" in str(back[0])
+        assert back[2] == "Adjusting"
+        assert back[4] != before[4]
+        window.window_actions.by_name["pause"].trigger()
+        wait(qtbot, lambda: panel.contact.text.text() == "offline")
+
+
+def test_the_age_of_the_last_reading_grows_until_the_next_one(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.plots_page.panels)
+        panel = window.plots_page.panels[0]
+        read_until(qtbot, headset, lambda: "last\u00a0reading\u00a00." in panel.link.text())
+        ages: set[str] = set()
+
+        def is_moving() -> bool:
+            ages.add(panel.link.text().replace("\u00a0", " ").partition("last reading ")[2].partition(" s")[0])
+            return len(ages & {f"0.{tenths}" for tenths in range(1, 10)}) >= 2
+
+        wait(qtbot, is_moving)

@@ -86,7 +86,10 @@ def test_esense_is_grey_when_not_valid_and_hidden_when_not_known(
 ) -> None:
     """Grey for a poor signal or a stale stream, "--" for 0 and offline."""
     reading = messages.reading(**changes)
-    assert views.esense_of(reading, Doubts().add(reading), "attention", status) == (value, valid)
+    assert views.esense_of({"attention": reading.attention}, Doubts().add(reading), "attention", status) == (
+        value,
+        valid,
+    )
 
 
 def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
