@@ -34,6 +34,10 @@ BANDS_FIXED: Final = (1.0, 7.5)
 """log10 of the powers that headsets send: 2**24 is 7.2."""
 RAW_FIXED: Final = 2048.0
 RAW_STEPS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2048.0, 8192.0, 32768.0)
+RAW_USUAL_QUANTILE: Final = 0.75
+"""Blinks fill up to a quarter of ten seconds; the other samples set the scale, and blinks reach beyond the plot."""
+RAW_USUAL_SHARE: Final = 3.0
+"""Three times the upper quartile is 3.5 standard deviations of noise, and 2.8 times the peak of a sine."""
 TOUCHES_ESENSE: Final = np.array([each is not None and each.touches_esense for each in DOUBTS])
 TOUCHES_BANDS: Final = np.array([each is not None and each.touches_bands for each in DOUBTS])
 """What a doubt touches, by its place in `DOUBTS`."""
@@ -243,8 +247,10 @@ def raw_range(counts: Floats, scale: Scale) -> float:
     seen = counts[np.isfinite(counts)]
     if scale is Scale.FIXED or not len(seen):
         return RAW_FIXED
-    peak = float(np.abs(seen).max())
-    return next((step for step in RAW_STEPS if step >= peak), RAW_STEPS[-1])
+    size = np.abs(seen)
+    usual = RAW_USUAL_SHARE * float(np.quantile(size, RAW_USUAL_QUANTILE))
+    wanted = min(float(size.max()), max(usual, RAW_STEPS[0]))
+    return next((step for step in RAW_STEPS if step >= wanted), RAW_STEPS[-1])
 
 
 def thinned(span: RawSpan, most: int) -> RawSpan:

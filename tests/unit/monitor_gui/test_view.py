@@ -166,3 +166,21 @@ def test_a_thinned_trace_keeps_its_extremes(count: int, most: int) -> None:
         newest = counts[count - count // size * size :] if count > most else counts
         assert thin.counts.max() == newest.max()
         assert thin.counts.min() == newest.min()
+
+
+@pytest.mark.parametrize("blinks", [0, 1, 4])
+@pytest.mark.parametrize("size", [20.0, 120.0, 600.0])
+def test_blinks_do_not_set_the_scale_of_the_raw_trace(size: float, blinks: int) -> None:
+    """The trace between the blinks fills at least an eighth of the plot's height, and is not cut."""
+    seconds = np.arange(5120) / 512
+    trace = size * np.sin(2 * np.pi * 10 * seconds)
+    for number in range(blinks):
+        trace[512 + 1024 * number : 712 + 1024 * number] += 1900
+    half = views.raw_range(trace, Scale.AUTO)
+    assert size <= half <= max(8 * size, 50)
+    dropped = np.where(seconds < 1, np.nan, trace)
+    assert views.raw_range(dropped, Scale.AUTO) == half
+
+
+def test_a_loose_electrode_all_the_time_is_seen_whole() -> None:
+    assert views.raw_range(np.tile([-2000.0, 2000.0], 2560), Scale.AUTO) == 2048
