@@ -126,7 +126,7 @@ class StreamsBox(QGroupBox):
         self.show_streams({}, {}, is_connected=False)
 
     def show_streams(
-        self, states: Mapping[StreamId, StreamState], status: Mapping[StreamId, StreamStatus], is_connected: bool
+        self, states: Mapping[StreamId, StreamState], status: Mapping[StreamId, StreamStatus | None], is_connected: bool
     ) -> None:
         """List the streams in the order of ``status``; keep the selection."""
         self.table.setHorizontalHeaderLabels([texts.of(f"streams.{column}") for column in COLUMNS])
@@ -136,7 +136,7 @@ class StreamsBox(QGroupBox):
             for row, stream in enumerate(streams):
                 state = states[stream]
                 kind = texts.of(f"streams.{state.kind}")
-                link, about = f"{kind}, {texts.of(f'link.{state.link}')}", texts.of(f"status.{status[stream]}")
+                link, about = f"{kind}, {texts.of(f'link.{state.link}')}", texts.of_status(status[stream])
                 for column, text in enumerate((str(stream), state.name or "", link, about)):
                     item = self.table.item(row, column)
                     if item is None or item.text() != text:

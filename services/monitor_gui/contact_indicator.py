@@ -51,10 +51,10 @@ class ContactIndicator(QWidget):
         row.addWidget(self.shape)
         row.addWidget(self.text)
 
-    def show_signal(self, signal: Signal, status: StreamStatus) -> None:
-        """Show the contact if the stream is online, else its status."""
+    def show_signal(self, signal: Signal, status: StreamStatus | None) -> None:
+        """Show the contact if the stream is online, else its status; None while the broker is away."""
         is_online = status is StreamStatus.ONLINE
         self.shape.signal = signal if is_online else Signal.UNKNOWN
         self.shape.update()
-        self.text.setText(texts.of(f"signal.{signal}" if is_online else f"status.{status}"))
+        self.text.setText(texts.of(f"signal.{signal}") if is_online else texts.of_status(status))
         self.setAccessibleName(self.text.text())

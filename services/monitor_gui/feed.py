@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from monitor_gui.history import History
+from monitor_gui.view import status_of
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.messages import (
@@ -26,6 +27,7 @@ from neuroone.contract.messages import (
     RecordedStream,
     ServiceState,
     StreamState,
+    StreamStatus,
 )
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.delivery import Delivery
@@ -71,6 +73,7 @@ class Feed:
         self._new_client = new_client
         self._client: ThreadedClient | None = None
         self._connection = 0
+        self._connected_at_s = float("-inf")
         self._closing: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._states: dict[StreamId, StreamState] = {}
@@ -95,6 +98,7 @@ class Feed:
             subscriptions=subscriptions,
             on_delivery=partial(self._on_delivery, connection),
             on_fatal=partial(self._on_fatal, connection),
+            on_link=partial(self._on_link, connection),
         )
         self._client.start()
 
@@ -139,6 +143,16 @@ class Feed:
             state = self._states.get(stream)
             return state, None if state is None else self._services.get((state.service, state.instance))
 
+    def status(self, stream: StreamId, age_s: float | None) -> StreamStatus | None:
+        """Return a stream's status by the age of its last reading; None while no broker tells it.
+
+        The time without a broker is none of the headset's silence.
+        """
+        if not self.is_connected:
+            return None
+        heard_s = self.clock() - self._connected_at_s
+        return status_of(*self.state(stream), None if age_s is None else min(age_s, heard_s))
+
     @contextmanager
     def watched(self, stream: StreamId) -> Iterator[WatchedStream]:
         """Lock and give what is kept of a stream that is watched. Be quick: the client's thread waits."""
@@ -172,6 +186,10 @@ class Feed:
         events = {topics.every(topics.EVENT, self.site, group=group): topics.EVENT.qos for group, _ in streams}
         rules = (topics.READING, topics.RAW)
         return events | {topics.every(rule, self.site, **each._asdict()): 0 for rule in rules for each in streams}
+
+    def _on_link(self, connection: int, is_up: bool) -> None:
+        if is_up and connection == self._connection:
+            self._connected_at_s = self.clock()
 
     def _on_fatal(self, connection: int, fault: NeuroOneError) -> None:
         if connection == self._connection:

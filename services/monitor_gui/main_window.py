@@ -20,7 +20,7 @@ from monitor_gui.preferences import Preferences
 from monitor_gui.settings import PAGES
 from monitor_gui.shortcuts import ShortcutsPage
 from monitor_gui.texts import retranslate, translated
-from monitor_gui.view import WINDOWS_S, Bars, Scale, View, status_of
+from monitor_gui.view import WINDOWS_S, Bars, Scale, View
 from neuroone.contract.messages import NOTE_MAX_CHARS, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
 
@@ -61,11 +61,11 @@ class StreamBar(QToolBar):
         self.addSeparator()
         self.addActions([actions.by_name[name] for name in ("pause", "marker", "connection", "monitor")])
 
-    def list_streams(self, status: dict[StreamId, StreamStatus], shown: list[StreamId]) -> None:
+    def list_streams(self, status: dict[StreamId, StreamStatus | None], shown: list[StreamId]) -> None:
         """Offer the streams, in this order, and choose the shown ones."""
-        status = {stream: StreamStatus.OFFLINE for stream in shown if stream not in status} | status
+        status = {stream: status.get(stream, StreamStatus.OFFLINE) for stream in shown if stream not in status} | status
         entries: list[tuple[str, StreamId | None]] = [
-            (f"{stream} - {texts.of(f'status.{each}')}", stream) for stream, each in status.items()
+            (f"{stream} - {texts.of_status(each)}", stream) for stream, each in status.items()
         ]
         first, second = (*shown, None, None)[:2]
         _fill(self.streams, entries, first)
@@ -151,8 +151,8 @@ class MonitorWindow(QMainWindow):
     def refresh(self) -> None:
         """Update the connection and the list of streams; show the first live one if none is shown."""
         states = self.feed.states()
-        status = {stream: status_of(*self.feed.state(stream), None) for stream in sorted(states)}
-        live = [stream for stream, each in status.items() if each is not StreamStatus.OFFLINE]
+        status = {stream: self.feed.status(stream, None) for stream in sorted(states)}
+        live = [stream for stream, each in status.items() if each not in (StreamStatus.OFFLINE, None)]
         status = {stream: status[stream] for stream in live} | status  # the live ones first
         if not self.plots_page.panels:
             remembered = [stream for stream in self.preferences.streams() if stream in live]
@@ -303,7 +303,9 @@ class MonitorWindow(QMainWindow):
             return
         self.preferences.keep("port", port)
 
-    def _show_connection(self, states: dict[StreamId, StreamState], status: dict[StreamId, StreamStatus]) -> None:
+    def _show_connection(
+        self, states: dict[StreamId, StreamState], status: dict[StreamId, StreamStatus | None]
+    ) -> None:
         is_connected = self.feed.is_connected
         if self.feed.fault is not None:
             key = "connection.replaced"

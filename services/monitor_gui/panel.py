@@ -26,7 +26,6 @@ from monitor_gui.view import (
     lines_of,
     signal_of,
     status_at,
-    status_of,
 )
 from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import GroupEvent, StreamState, StreamStatus
@@ -55,8 +54,8 @@ class StreamPanel(QWidget):
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
         self.events: list[GroupEvent] = []
-        self._drawn: tuple[View, int] | None = None
-        """The view of the drawn lines, and how many readings had arrived."""
+        self._drawn: tuple[View, int, bool] | None = None
+        """The view of the drawn lines, how many readings had arrived, and whether the broker was there."""
         self._drawn_s = self._linked_s = float("-inf")
         self._lay_out()
         self.restyle()
@@ -117,7 +116,7 @@ class StreamPanel(QWidget):
         with self.feed.watched(self.stream) as watched:
             history = watched.history
             reading, age_s = history.latest, history.age_s(now_s)
-            drawn = (view, history.counters["readings"])
+            drawn = (view, history.counters["readings"], self.feed.is_connected)
             is_due = drawn != self._drawn or now_s - self._drawn_s >= LINES_PERIOD_S
             edge_s += history.offset_s
             span = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
@@ -130,8 +129,8 @@ class StreamPanel(QWidget):
             self.raw.draw(span, edge_s, view.raw_window_s, view.scale)
             self.raw.show_events(self._events_in(view.raw_window_s, edge_s))
         is_paused = view.paused_at_s is not None
-        state, owner = self.feed.state(self.stream)
-        status = status_of(state, owner, age_s)
+        state, _ = self.feed.state(self.stream)
+        status = self.feed.status(self.stream, age_s)
         if not is_paused and (rows is not None or now_s - self._linked_s >= LINK_PERIOD_S):
             self._linked_s = now_s
             self._show_link(state, status, age_s, counters)
@@ -165,7 +164,7 @@ class StreamPanel(QWidget):
         placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
         return [each for each in placed if -window_s <= each[0] <= 0]
 
-    def _draw_numbers(self, row: Floats | None, status: StreamStatus) -> None:
+    def _draw_numbers(self, row: Floats | None, status: StreamStatus | None) -> None:
         values = None if row is None else dict(zip(COLUMNS, row, strict=True))
         doubt = None if values is None else DOUBTS[int(values["doubt"])]
         signal = signal_of(None if values is None else values["poor_signal"])
@@ -181,7 +180,7 @@ class StreamPanel(QWidget):
         self.doubt.setText("" if words is None else f"⚠ {words.word}")
         self.doubt.setToolTip("" if words is None else words.sentence)
 
-    def _draw_bars(self, row: Floats | None, status: StreamStatus, view: View) -> None:
+    def _draw_bars(self, row: Floats | None, status: StreamStatus | None, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
         is_doubtful = row is not None and bool(TOUCHES_BANDS[int(np.nan_to_num(row[COLUMNS.index("doubt")]))])
         self.bars.colour(is_faint=is_doubtful or status is not StreamStatus.ONLINE)
@@ -190,13 +189,13 @@ class StreamPanel(QWidget):
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
 
     def _show_link(
-        self, state: StreamState | None, status: StreamStatus, age_s: float | None, counters: dict[str, int]
+        self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]
     ) -> None:
         name = None if state is None else state.name
         self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
-        parts = [texts.of(f"status.{status}")]
+        parts = [texts.of_status(status)]
         reported = {} if state is None else state.counters
-        if state is not None:
+        if state is not None and status is not None:
             parts.append(texts.of(f"link.{state.link}") + (f" - {state.device}" if state.device else ""))
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(texts.of("panel.last_reading").format(age))
@@ -208,6 +207,6 @@ class StreamPanel(QWidget):
             parts.append(texts.of("panel.checksum_failures").format(int(reported["checksum_failures"])))
         if counters["raw_lost"]:
             parts.append(texts.of("panel.raw_lost").format(counters["raw_lost"]))
-        hint = None if state is None else texts.of_hint(state)
+        hint = None if state is None or status is None else texts.of_hint(state)
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
         self.link.setText(line if hint is None else f"{hint}\n{line}")

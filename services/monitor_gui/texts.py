@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTr
 
 from monitor_gui.settings import LANGUAGES
 from neuroone.contract import hints
-from neuroone.contract.messages import StreamState
+from neuroone.contract.messages import StreamState, StreamStatus
 
 FOLDER: Final = Path(__file__).parent / "translations"
 TEXTS: Final[dict[str, dict[str, str]]] = {
@@ -39,6 +39,11 @@ def choose(language: str) -> None:
 def of(key: str) -> str:
     """Return a text in the current language."""
     return TEXTS[language()][key]
+
+
+def of_status(status: StreamStatus | None) -> str:
+    """Return a stream's status in words; None while the broker is away."""
+    return of("status.no_broker" if status is None else f"status.{status}")
 
 
 def of_hint(state: StreamState) -> str | None:

@@ -140,7 +140,7 @@ def status_at(row: Floats | None, edge_s: float) -> StreamStatus:
 
 
 def esense_of(
-    values: Mapping[str, float] | None, doubt: Doubt | None, name: str, status: StreamStatus
+    values: Mapping[str, float] | None, doubt: Doubt | None, name: str, status: StreamStatus | None
 ) -> tuple[int | None, bool]:
     """Return attention or meditation of a reading, None if it is not known, and whether it is valid."""
     if values is None or status is StreamStatus.OFFLINE:

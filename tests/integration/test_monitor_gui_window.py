@@ -654,3 +654,35 @@ def test_the_age_of_the_last_reading_grows_until_the_next_one(
             return len(ages & {f"0.{tenths}" for tenths in range(1, 10)}) >= 2
 
         wait(qtbot, is_moving)
+
+
+def test_the_outage_of_a_broker_does_not_read_as_that_of_a_headset(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    """Panel, selector and list say that the broker is away; after it the headset's silence is counted anew."""
+    with headsets(broker.url, "h1") as (headset,):
+        window = open_monitor(broker)
+        wait(qtbot, lambda: window.plots_page.panels)
+        panel = window.plots_page.panels[0]
+        read_until(qtbot, headset, lambda: panel.contact.text.text() == "Good signal")
+        broker.kill()
+        wait(qtbot, lambda: panel.contact.text.text() == "broker away")
+        window.show_page("connection")
+        status = window.broker_page.streams.table.item(0, 3)
+        assert status is not None
+        assert status.text() == "broker away"
+        assert "broker away" in window.toolbar.streams.itemText(0)
+        window.show_page("monitor")
+        arrived_s = panel.feed._watched[panel.stream].history.arrived_s
+        assert arrived_s is not None
+        panel.feed._watched[panel.stream].history.arrived_s = arrived_s - 60  # a long outage
+        wait(qtbot, lambda: panel.link.text().startswith("broker\u00a0away"))
+        broker.start()
+        seen: set[str] = set()
+
+        def is_back() -> bool:
+            seen.add(panel.contact.text.text())
+            return "Good signal" in seen
+
+        wait(qtbot, is_back)
+        assert seen <= {"broker away", "Good signal"}

@@ -23,7 +23,9 @@ BROKER = BrokerAddress("nowhere", 1883)
 class Client:
     """A client that only notes its subscriptions and delivers what a test gives it."""
 
-    def __init__(self, broker: BrokerAddress, *, subscriptions: Any, on_delivery: Any, on_fatal: Any) -> None:
+    def __init__(
+        self, broker: BrokerAddress, *, subscriptions: Any, on_delivery: Any, on_fatal: Any, on_link: Any
+    ) -> None:
         self.subscriptions = dict(subscriptions)
         self.on_delivery = on_delivery
         self.is_connected = True

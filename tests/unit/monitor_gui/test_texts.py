@@ -42,7 +42,7 @@ def keys_in_tables() -> set[str]:
         "menu": (*MENUS, *CHOICES),
         "line": LINES,
         "signal": Signal,
-        "status": StreamStatus,
+        "status": (*StreamStatus, "no_broker"),
         "link": Link,
         "streams": (*COLUMNS, *Kind),
         "toolbar": ("stream", "compared", "window"),
