@@ -31,7 +31,7 @@ from neuroone.mqtt.address import BrokerAddress
 
 PLAIN: Final = Qt.TextFormat.PlainText
 SIMULATOR: Final = "sim"
-COLUMNS: Final = ("stream", "name", "link", "status")
+COLUMNS: Final = ("name", "stream", "link", "status")
 COMPARED_MAX: Final = 2
 """Streams beside each other; more are too narrow to read."""
 
@@ -108,6 +108,7 @@ class StreamsBox(QGroupBox):
         super().__init__()
         translated(self, title="streams.title")
         self.table = translated(QTableWidget(0, len(COLUMNS)), accessibleName="streams.title")
+        self.search = translated(QLineEdit(clearButtonEnabled=True), placeholderText="streams.search")
         self.show_button = translated(QPushButton(), text="streams.show")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._listed: list[StreamId] = []
@@ -117,10 +118,12 @@ class StreamsBox(QGroupBox):
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         column = QVBoxLayout(self)
+        column.addWidget(self.search)
         column.addWidget(self.table, 1)
         column.addWidget(self.state)
         column.addWidget(self.show_button)
         self.show_button.clicked.connect(self._choose)
+        self.search.textChanged.connect(self._hide_others)
         self.table.doubleClicked.connect(self._choose)
         self.table.itemSelectionChanged.connect(self._enable_button)
         self.show_streams({}, {}, is_connected=False)
@@ -137,7 +140,7 @@ class StreamsBox(QGroupBox):
                 state = states[stream]
                 kind = texts.of(f"streams.{state.kind}")
                 link, about = f"{kind}, {texts.of(f'link.{state.link}')}", texts.of_status(status[stream])
-                for column, text in enumerate((str(stream), state.name or "", link, about)):
+                for column, text in enumerate((state.name or "", str(stream), link, about)):
                     item = self.table.item(row, column)
                     if item is None or item.text() != text:
                         self.table.setItem(row, column, QTableWidgetItem(text))
@@ -148,14 +151,25 @@ class StreamsBox(QGroupBox):
                 for row, stream in enumerate(streams):
                     if stream in selected:
                         self.table.selectionModel().select(self.table.model().index(row, 0), select)
+        self._hide_others()
         if not is_connected:
             self.state.setText(texts.of("streams.not_connected"))
         else:
             self.state.setText(texts.of("streams.choose" if streams else "streams.none"))
         self._enable_button()
 
+    def _hide_others(self) -> None:
+        """Show the streams in whose name, id or state every searched word is; a hidden one is not chosen."""
+        words = self.search.text().casefold().split()
+        for row in range(self.table.rowCount()):
+            cells = (self.table.item(row, column) for column in range(len(COLUMNS)))
+            text = " ".join(cell.text() for cell in cells if cell is not None).casefold()
+            self.table.setRowHidden(row, not all(word in text for word in words))
+        self._enable_button()
+
     def _selected(self) -> list[StreamId]:
         rows = sorted({index.row() for index in self.table.selectedIndexes()})
+        rows = [row for row in rows if not self.table.isRowHidden(row)]
         return [self._listed[row] for row in rows if row < len(self._listed)]
 
     def _enable_button(self) -> None:

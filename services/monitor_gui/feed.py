@@ -51,6 +51,11 @@ class StreamId(NamedTuple):
         return f"{self.group}/{self.source}"
 
 
+def named(stream: StreamId, name: str | None) -> str:
+    """Return a stream for people: its name first, if it has one."""
+    return str(stream) if name is None else f"{name} ({stream})"
+
+
 @dataclass(slots=True)
 class WatchedStream:
     """What is kept of a stream that is shown. Use it under the feed's lock."""

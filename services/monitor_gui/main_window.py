@@ -13,7 +13,7 @@ from monitor_gui.actions import WindowActions
 from monitor_gui.broker_page import BrokerPage
 from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
-from monitor_gui.feed import Feed, StreamId
+from monitor_gui.feed import Feed, StreamId, named
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
@@ -61,11 +61,13 @@ class StreamBar(QToolBar):
         self.addSeparator()
         self.addActions([actions.by_name[name] for name in ("pause", "marker", "connection", "monitor")])
 
-    def list_streams(self, status: dict[StreamId, StreamStatus | None], shown: list[StreamId]) -> None:
-        """Offer the streams, in this order, and choose the shown ones."""
+    def list_streams(
+        self, status: dict[StreamId, StreamStatus | None], names: dict[StreamId, str | None], shown: list[StreamId]
+    ) -> None:
+        """Offer the streams, in this order and by their names, and choose the shown ones."""
         status = {stream: status.get(stream, StreamStatus.OFFLINE) for stream in shown if stream not in status} | status
         entries: list[tuple[str, StreamId | None]] = [
-            (f"{stream} - {texts.of_status(each)}", stream) for stream, each in status.items()
+            (f"{named(stream, names.get(stream))} - {texts.of_status(each)}", stream) for stream, each in status.items()
         ]
         first, second = (*shown, None, None)[:2]
         _fill(self.streams, entries, first)
@@ -151,7 +153,10 @@ class MonitorWindow(QMainWindow):
     def refresh(self) -> None:
         """Update the connection and the list of streams; show the first live one if none is shown."""
         states = self.feed.states()
-        status = {stream: self.feed.status(stream, None) for stream in sorted(states)}
+        status = {
+            stream: self.feed.status(stream, None)
+            for stream in sorted(states, key=lambda each: (states[each].name or "\uffff", each))
+        }
         live = [stream for stream, each in status.items() if each not in (StreamStatus.OFFLINE, None)]
         status = {stream: status[stream] for stream in live} | status  # the live ones first
         if not self.plots_page.panels:
@@ -159,7 +164,8 @@ class MonitorWindow(QMainWindow):
             if first := self._wanted or remembered or live[:1]:
                 self.show_streams(*first)
                 return
-        self.toolbar.list_streams(status, [panel.stream for panel in self.plots_page.panels])
+        names = {stream: state.name for stream, state in states.items()}
+        self.toolbar.list_streams(status, names, [panel.stream for panel in self.plots_page.panels])
         self._show_connection(states, status)
         for name in ("marker", "table", "pause"):
             self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels))

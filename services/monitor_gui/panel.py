@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVB
 from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.exports import Shown
-from monitor_gui.feed import Feed, StreamId
+from monitor_gui.feed import Feed, StreamId, named
 from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
@@ -192,7 +192,7 @@ class StreamPanel(QWidget):
         self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]
     ) -> None:
         name = None if state is None else state.name
-        self.title.setText(str(self.stream) if name is None else f"{name} ({self.stream})")
+        self.title.setText(named(self.stream, name))
         parts = [texts.of_status(status)]
         reported = {} if state is None else state.counters
         if state is not None and status is not None:

@@ -498,7 +498,7 @@ def test_starts_a_bridge_for_the_simulated_headset(
     wait(qtbot, lambda: window.bridge.is_running and window.plots_page.panels)
     panel = window.plots_page.panels[0]
     wait(qtbot, lambda: panel.feed._watched[panel.stream].history.latest)
-    name = page.streams.table.item(0, 1)
+    name = page.streams.table.item(0, 0)
     assert name is not None
     assert name.text() == "Ana"
     page.headset.start_button.click()
@@ -686,3 +686,28 @@ def test_the_outage_of_a_broker_does_not_read_as_that_of_a_headset(
 
         wait(qtbot, is_back)
         assert seen <= {"broker away", "Good signal"}
+
+
+def test_names_come_first_in_every_list_and_are_searched(
+    broker: Broker, qtbot: "QtBot", open_monitor: Callable[..., "MonitorWindow"]
+) -> None:
+    with headsets(broker.url, "h1", "h2", "h3") as (first, second, _):
+        first.publish_state(name="Zélia Ramos")
+        second.publish_state(name="Ana Souza")
+        window = open_monitor(broker)
+        window.show_page("connection")
+        streams = window.broker_page.streams
+
+        def rows() -> list[str]:
+            cells = [streams.table.item(row, 0) for row in range(streams.table.rowCount())]
+            shown = [cell for cell in cells if cell is not None and not streams.table.isRowHidden(cell.row())]
+            return [cell.text() for cell in shown]
+
+        wait(qtbot, lambda: len(rows()) == 3 and rows()[0] == "Ana Souza" and rows()[1] == "Zélia Ramos")
+        selector = [window.toolbar.streams.itemText(number) for number in range(3)]
+        assert selector[0].startswith("Ana Souza (TURMA/h2)")
+        streams.search.setText("zéLIA turma")
+        assert rows() == ["Zélia Ramos"]
+        streams.table.selectAll()
+        streams.show_button.click()
+        assert [str(panel.stream) for panel in window.plots_page.panels] == ["TURMA/h1"]
