@@ -9,6 +9,10 @@ const WIDTH_MAX = 340;
 const HEIGHT_MAX = 170;
 /** Where not all tiles fit on the screen and the page is scrolled. */
 const SCROLLED_WIDTH = 180;
+/** Of so many only few are in view anyway: larger tiles keep the work of the browser at that of a class. */
+const MANY = 100;
+const MANY_WIDTH = 240;
+const MANY_HEIGHT = 136;
 const SCROLLED_HEIGHT = 98;
 /** Width to height of a tile that is easily read. */
 const SHAPE = 1.75;
@@ -31,9 +35,10 @@ export function fit(count, width, height) {
     if (high >= HEIGHT_MIN && (best === null || scale > best.scale)) best = { columns, width: wide, height: high, scale };
   }
   if (best === null) {
-    const columns = roomFor(SCROLLED_WIDTH);
+    const columns = roomFor(count > MANY && width > 2 * MANY_WIDTH ? MANY_WIDTH : SCROLLED_WIDTH);
     const wide = Math.floor((width + GAP) / columns) - GAP;
-    best = { columns, width: wide, height: SCROLLED_HEIGHT, scale: Math.min(wide / SHAPE, SCROLLED_HEIGHT) };
+    const high = wide < MANY_WIDTH ? SCROLLED_HEIGHT : MANY_HEIGHT;
+    best = { columns, width: wide, height: high, scale: Math.min(wide / SHAPE, high) };
   }
   return { ...best, font: Math.min(FONT_MAX, Math.max(FONT_MIN, best.scale / LINES)) };
 }
