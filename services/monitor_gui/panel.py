@@ -54,9 +54,9 @@ class StreamPanel(QWidget):
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
         self.events: list[GroupEvent] = []
-        self._drawn: tuple[View, int, bool] | None = None
-        """The view of the drawn lines, how many readings had arrived, and whether the broker was there."""
-        self._drawn_s = self._linked_s = float("-inf")
+        self._drawn: tuple[float, tuple[View, int, bool]] | None = None
+        """When the lines were drawn; their view, how many readings had arrived, and whether the broker was there."""
+        self._linked_s = float("-inf")
         self._lay_out()
         self.restyle()
 
@@ -95,7 +95,7 @@ class StreamPanel(QWidget):
         """Use the current theme and language at once."""
         for plot in (self.bands, self.esense, self.raw, self.bars):
             plot.colour()
-        self._drawn_s = float("-inf")
+        self._drawn = None
 
     def shown(self, view: View, now_s: float) -> Shown:
         """Return the values behind the plots."""
@@ -117,7 +117,7 @@ class StreamPanel(QWidget):
             history = watched.history
             reading, age_s = history.latest, history.age_s(now_s)
             drawn = (view, history.counters["readings"], self.feed.is_connected)
-            is_due = drawn != self._drawn or now_s - self._drawn_s >= LINES_PERIOD_S
+            is_due = self._drawn is None or drawn != self._drawn[1] or now_s - self._drawn[0] >= LINES_PERIOD_S
             edge_s += history.offset_s
             span = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
             rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
@@ -136,7 +136,7 @@ class StreamPanel(QWidget):
             self._show_link(state, status, age_s, counters)
         if rows is None:
             return
-        self._drawn, self._drawn_s = drawn, now_s
+        self._drawn = now_s, drawn
         row = last_of(rows)
         if is_paused:
             status = status_at(row, edge_s)

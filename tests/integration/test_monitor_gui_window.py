@@ -613,7 +613,7 @@ def test_a_paused_window_shows_one_moment_everywhere(
         counters = panel.feed._watched[panel.stream].history.counters
 
         def shown() -> list[object]:
-            panel._drawn_s = float("-inf")
+            panel._drawn = None
             window.draw()
             words = [panel.numbers[name].text() for name in ("attention", "meditation")]
             words += [panel.contact.text.text(), panel.doubt.text(), panel.link.text(), panel.recorded.text()]
