@@ -3,6 +3,8 @@
 This half knows nothing of the students' connections, so it shows the students of all gateways alike.
 """
 
+import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ LESSONS_MAX: Final = 1000
 GROUPS_MAX: Final = 1000
 """Groups whose events are remembered; the one without an event for longest is forgotten first. A school's day; 20 MB.
 """
+
+log = logging.getLogger(__name__)
 
 
 class StreamNumbers:
@@ -93,6 +97,7 @@ class Dashboards:
         self._raw_viewers: dict[SendQueue, str] = {}
         self.first_dashboards: dict[SendQueue, Grant] = {}
         self.listeners: dict[SendQueue, Grant] = {}
+        self._own: list[tuple[Topic, Reading]] = []
 
     def __len__(self) -> int:
         return len(self.first_dashboards) + len(self._viewers)
@@ -162,6 +167,23 @@ class Dashboards:
         """Send the dashboards of the new dialect that the link is there: if this stops, it is not. Call often."""
         for viewer in self._viewers:
             viewer.send("link", frame)
+
+    def on_own_reading(self, topic: Topic, reading: Reading) -> None:
+        """Send a reading of this gateway, behind everything else that has come in this turn of the event loop.
+
+        So a dashboard that says `dash` just before a student sends hears it, in whatever order both are read.
+        """
+        if not self._own:
+            asyncio.get_running_loop().call_soon(self._send_own)
+        self._own.append((topic, reading))
+
+    def _send_own(self) -> None:
+        own, self._own = self._own, []
+        for topic, reading in own:
+            try:
+                self.on_reading(topic, reading)
+            except Exception:  # a fault of ours in one reading keeps no other from the dashboards
+                log.exception("a fault while showing a reading")
 
     def on_reading(self, topic: Topic, reading: Reading) -> None:
         """Send a reading to the dashboards; one of a headset without a name only to those of the new dialect."""

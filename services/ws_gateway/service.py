@@ -98,7 +98,7 @@ class Service:
             self._client,
             self._registry,
             self._replay,
-            self._dashboards.on_reading,
+            self._dashboards.on_own_reading,
             rate_hz=given.reading_rate,
             now=_utc_now,
             clock=time.monotonic,

@@ -116,6 +116,7 @@ def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kin
         print(f"ready after {time.monotonic() - began_s:.1f} s with {kind}")
         with listening(up.mqtt_url) as third_party, up.connect() as dashboard, up.connect() as silent:
             dashboard.send("dash")
+            assert dashboard.ping().wait(10)
             with up.connect() as student:
                 student.send(STUDENT)
                 frame = json.loads(dashboard.recv(10))
@@ -156,6 +157,7 @@ def test_a_server_for_others_requires_a_token(tmp_path: Path) -> None:
             token = up.dashboard_query.replace("#", "?")
             with up.connect(token) as dashboard, up.connect() as student:
                 dashboard.send("dash")
+                assert dashboard.ping().wait(10)
                 student.send(STUDENT)
                 assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
             games = next(line for line in up.banner if line.startswith("Jogos / Games: ws://"))
@@ -176,6 +178,7 @@ def test_a_server_for_this_machine_alone_is_open_to_its_own_programs(tmp_path: P
         assert f"Dashboard: http://127.0.0.1:{up.ws_port}/" in up.banner
         with up.connect() as dashboard, up.connect() as student:
             dashboard.send("dash")
+            assert dashboard.ping().wait(10)
             student.send(STUDENT)
             assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
         with connect(f"ws://127.0.0.1:{up.ws_port}", origin=Origin("http://evil.example"), proxy=None) as page:
@@ -202,6 +205,7 @@ def test_dashboards_can_be_opened(tmp_path: Path) -> None:
         assert not (tmp_path / ".token").exists()
         with up.connect() as dashboard, up.connect() as student:
             dashboard.send("dash")
+            assert dashboard.ping().wait(10)
             student.send(STUDENT)
             assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
 

@@ -106,6 +106,17 @@ async def test_a_dashboard_hears_each_reading_once_also_of_a_student_who_leaves_
     assert [(each["Nome"], each["Att"]) for each in heard] == [*(("Ana", n) for n in range(20)), ("Bia", 77)]
 
 
+async def test_a_dashboard_hears_a_student_who_sends_right_after_its_dash(client):
+    """Both are often read in one turn of the gateway's loop, in any order."""
+    for number in range(100):
+        dashboard, student = await client(), await client()
+        await dashboard.send("dash")
+        await student.send(frame(f"N{number}"))
+        assert (await hear(dashboard))["Nome"] == f"N{number}"
+        await dashboard.close()
+        await student.close()
+
+
 async def test_a_dashboard_hears_the_students_also_while_the_broker_is_away(client, broker):
     dashboard = await dashboard_of(client)
     student = await client(frame("Ana", Att=1))

@@ -448,6 +448,7 @@ async def test_students_need_the_sites_key_in_their_address(start):
             assert await close_code(new) == 1008
     async with come(gateway, TOKEN, **ELSEWHERE) as dashboard:
         await dashboard.send("dash")
+        await (await dashboard.ping())
         for path in ("/ws/of-the-school", "/ws/of-the-school?token=of-the-teacher"):
             async with to(path, **ELSEWHERE) as old, to(path, "neuroone.v1", **ELSEWHERE) as new:
                 await old.send(frame)
