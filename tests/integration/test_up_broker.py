@@ -235,9 +235,8 @@ def test_a_broker_that_hangs_is_restarted(tmp_path: Path, kind: str) -> None:
     with running_up(tmp_path / "D", kind, timeout_s=0.5) as up:
         hung = up.broker()
         hung.suspend()
-        up.wait_for_log(
-            f"the broker {kind} runs, but "
-        )  # that it does not answer, or, in a busy moment, accepts nothing
+        # That it does not answer, or, in a busy moment, that it accepts no messages.
+        up.wait_for_log(f"the broker {kind} runs, but ")
         up.wait_for_log(f"neuroone: the broker {kind} works again")
         assert not hung.is_running()
         up.check_rows()
