@@ -1,12 +1,14 @@
 """The first clients' dialect, frame by frame."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from neuroone.contract.checks import replace
 from neuroone.contract.messages import BANDS
 from tests.support.messages import reading
 from ws_gateway.dialects import first
@@ -100,6 +102,25 @@ def test_a_deeply_nested_frame_with_a_fractional_code_is_bad_json():
     with pytest.raises(first.BadFrame) as caught:
         first.student_frame(b'{"Codigo":1.5,"x":' + b"[" * 1010 + b"]" * 1010 + b"}")
     assert caught.value.code == "bad_json"
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
+"""Lone surrogates too."""
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["Nome", "Codigo", *first.VALUES, "x"]),
+        st.none() | st.booleans() | st.integers() | st.integers(0, 100) | st.floats() | ANY_TEXT,
+    )
+)
+@example({"Nome": "\ud800x", "Att": 101})
+@example({"Nome": "n" * 8192, "Codigo": 10**4000, "Att": 100, "Delta": 2**24 - 1})
+def test_what_is_accepted_makes_a_valid_reading(given_frame):
+    """The gateway makes it a reading without checking it once more."""
+    with contextlib.suppress(first.BadFrame):
+        student = first.student_frame(json.dumps(given_frame).encode())
+        assert replace(reading(), name=student.name, code=student.code, **student.values).attention <= 100
 
 
 def test_a_missing_code_is_none():
