@@ -14,6 +14,7 @@ from neuroone.contract import hints
 from neuroone.doctor import checks, machine, network
 from neuroone.doctor.checks import Finding, Status
 from neuroone.service import qt_libraries
+from neuroone.service.language import language_of
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
 from neuroone.up.banner import local_ip
@@ -96,12 +97,6 @@ def examine(given: DoctorSettings, stop: Stop) -> Iterable[Finding]:
     lacks = qt_libraries.missing(os.environ)
     install = qt_libraries.install_command(lacks or ())
     yield checks.window(lacks, install, qt_libraries.has_screen(os.environ))
-
-
-def language_of(environ: Mapping[str, str]) -> str:
-    """Return the language of the system's settings: pt-BR or, for all others, en."""
-    wanted = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
-    return "pt-BR" if wanted.lower().startswith("pt") else "en"
 
 
 @cache

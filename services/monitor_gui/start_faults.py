@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.service import qt_libraries
+from neuroone.service.language import language_of
 
 FOLDER: Final = Path(__file__).parent / "translations"
-PORTUGUESE: Final = "pt"
 
 
 def explain(detail: str, language: str | None) -> str:
     """Return what keeps the window from opening and what to do; ``detail`` is what Qt or the import says."""
-    wanted = language or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    name = "pt_BR" if wanted.lower().startswith(PORTUGUESE) else "en"
+    name = language or language_of(os.environ).replace("-", "_")
     of = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     lacks = qt_libraries.missing(os.environ)
     if lacks is None:

@@ -66,13 +66,6 @@ def test_the_command_finds_no_problem_until_a_service_ends(
         assert "O que fazer: Inicie o gateway" in shown
 
 
-def test_the_language_is_the_systems() -> None:
-    """Portuguese if the system speaks it, else English."""
-    assert doctor.language_of({"LANG": "pt_BR.UTF-8"}) == "pt-BR"
-    assert doctor.language_of({"LC_ALL": "C", "LANG": "pt_BR.UTF-8"}) == "en"
-    assert doctor.language_of({}) == "en"
-
-
 @pytest.mark.parametrize("given", ["http://x", "ws://", "x"])
 def test_a_faulty_websocket_address_is_refused_with_an_example(given: str) -> None:
     with pytest.raises(ValueError, match="must be like ws://"):
