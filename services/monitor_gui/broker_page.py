@@ -200,7 +200,6 @@ class HeadsetBox(QGroupBox):
         self._chosen: str | None = None
         """The port that somebody chose; None before that."""
         self._remembered = ""
-        self.port.setPlaceholderText(texts.of("headset.choose_port"))
         self.port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.port.setMinimumContentsLength(18)
         ports = QHBoxLayout()

@@ -23,7 +23,7 @@ def key_of(fault: NeuroOneError | None) -> str:
             key = "connection.no_ca"
         case _, ConnectionRefusedError():
             key = "connection.nothing_there"
-        case ((HungUp() | BadPacket()), _):
+        case HungUp() | BadPacket(), _:
             key = "connection.no_mqtt"
         case None, _:
             key = "connection.connecting"

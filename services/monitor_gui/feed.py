@@ -151,7 +151,7 @@ class Feed:
     def status(self, stream: StreamId, age_s: float | None) -> StreamStatus | None:
         """Return a stream's status by the age of its last reading; None while no broker tells it.
 
-        The time without a broker is none of the headset's silence.
+        The time without a broker does not count as silence of the headset.
         """
         if not self.is_connected:
             return None

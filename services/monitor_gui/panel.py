@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Final
 
-import numpy as np
 from PySide6.QtCore import QLocale, Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -15,7 +14,6 @@ from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
     ESENSES,
-    TOUCHES_BANDS,
     Bars,
     View,
     bars_of,
@@ -182,7 +180,8 @@ class StreamPanel(QWidget):
 
     def _draw_bars(self, row: Floats | None, status: StreamStatus | None, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
-        is_doubtful = row is not None and bool(TOUCHES_BANDS[int(np.nan_to_num(row[COLUMNS.index("doubt")]))])
+        doubt = None if row is None else DOUBTS[int(row[COLUMNS.index("doubt")])]
+        is_doubtful = doubt is not None and doubt.touches_bands
         self.bars.colour(is_faint=is_doubtful or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
         name = texts.of("axis.log_power" if view.bars is Bars.LOG else "axis.relative_power")

@@ -201,9 +201,7 @@ class Decoder:
         return self._skip(len(gap))
 
     def _raw_run(self, line: bytes, start: int, end: int, stride: int, events: list[Event]) -> int:
-        """Decode what look like raw frames, one each ``stride`` bytes, from ``start`` to ``end``.
-
-        It goes up to the first bad checksum.
+        """Decode what look like raw frames, one each ``stride`` bytes, up to ``end`` or the first bad checksum.
 
         A headset sends 512 of them a second and one other frame, so they are decoded in columns.
         Returns where the scan continues.
