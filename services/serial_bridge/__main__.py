@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
-    _check_wearers(settings, settings.port, named)
+    _check_wearers(settings, settings.port)
     found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
     owners, searched = wearers.owners(settings.port, settings.name, settings.code)
     return Service(settings, found, owners, stop, searched if AUTO in settings.port else None).run()
@@ -57,18 +57,18 @@ def run(settings: RunSettings, stop: Stop) -> int:
 
 def replay(settings: ReplaySettings, stop: Stop) -> int:
     """Replay a capture; returns 0 once the broker has all of it."""
-    file = str(settings.file)
-    _check_wearers(settings, [file], [file])
+    ports = [str(settings.file.absolute())]  # a capture named "auto" is no search
+    _check_wearers(settings, ports)
     source = sources.capture_source(settings.file, settings.speed, settings.loop)
-    owners, _ = wearers.owners([file], settings.name or (settings.file.stem,), settings.code)
+    owners, _ = wearers.owners(ports, settings.name or (settings.file.stem,), settings.code)
     return Service(settings, [source], owners, stop).run(ends=True)
 
 
-def _check_wearers(settings: StreamSettings, ports: Sequence[str], named: Sequence[str]) -> None:
+def _check_wearers(settings: StreamSettings, ports: Sequence[str]) -> None:
     """Raise SettingsError where it is not clear whose headset is on which port."""
     faults = wearers.faults(ports, settings.name, settings.code)
-    if len(settings.source) > len(named) and AUTO not in ports:
-        faults.append(f"--source: is given {len(settings.source)} times for {len(named)} --port")
+    if len(settings.source) > len(ports) and AUTO not in ports:
+        faults.append(f"--source: is given {len(settings.source)} times for {len(ports)} --port")
     if faults:
         raise SettingsError(faults)
 

@@ -14,6 +14,7 @@ import pytest
 
 from neuroone.contract.messages import BANDS, Health, Link, RawBlock, Reading, StreamState, StreamStatus
 from serial_bridge.__main__ import main
+from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import Listener, listening
 from tests.support.captures import BASELINE, needs_captures
@@ -93,6 +94,14 @@ def test_shipped_example(broker, listener):
     assert len(readings) == 10
     assert sum(len(block.samples) for block in blocks) == 5120
     check_numbers(readings, blocks)
+
+
+def test_a_capture_named_like_a_search_is_replayed(broker, listener, tmp_path, monkeypatch):
+    (tmp_path / "auto").write_bytes(EXAMPLE.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert main(["replay", "auto", "--speed", "20", "--broker", broker.url]) == 0
+    wait_for_state(listener, "auto", link=Link.ENDED)
+    assert {reading.name for reading in messages_of(listener, Reading, "auto")} == {"auto"}
 
 
 def test_simulated_headset_until_stopped(broker, listener):
