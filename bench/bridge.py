@@ -32,12 +32,12 @@ from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.wearers import Owner
 from serial_bridge.headset import Headset
 from serial_bridge.headsets.thinkgear import Decoder, encode_raw
 from serial_bridge.ports.simulated import SimulatedHeadset, second_frame
 from serial_bridge.ports.sources import PacedSource
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.stream import Owner
 from tests.support.brokers import Broker
 from tests.support.waiting import wait_for
 

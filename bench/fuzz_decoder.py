@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.wearers import Owner
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Frame, Raw
 from serial_bridge.headsets.thinkgear import FRAME_MAX_BYTES, OVERHEAD_BYTES, encode, encode_raw
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 
 BLOCK_BYTES = 65536
 RAW_FRAME_BYTES = 8

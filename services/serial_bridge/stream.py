@@ -15,7 +15,7 @@ from neuroone.contract.messages import (
     RawBlock,
     Reading,
 )
-from neuroone.service.wearers import Owner as Owner
+from neuroone.service.wearers import Owner
 from serial_bridge.blink import BlinkEstimator
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
 from serial_bridge.sample_clock import SampleClock

@@ -22,6 +22,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.service.wearers import Owner
 from serial_bridge.headset import Headset
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import serve_simulated
@@ -30,7 +31,6 @@ from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 from serial_bridge.ports.sources import SerialSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
-from serial_bridge.stream import Owner
 from tests.support.brokers import free_port
 from tests.support.bus_listener import identity
 from tests.support.serial_ports import listed_port

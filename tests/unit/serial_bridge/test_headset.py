@@ -9,6 +9,7 @@ import pytest
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.service.wearers import Owner
 from serial_bridge.captures.files import BadCapture
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
@@ -18,7 +19,6 @@ from serial_bridge.ports.simulated import SimulatedHeadset
 from serial_bridge.ports.sources import PacedSource
 from serial_bridge.publisher import BACKLOG_MAX_MESSAGES, StreamPublisher
 from serial_bridge.reader import HeadsetReader
-from serial_bridge.stream import Owner
 from tests.support.bus_listener import identity
 from tests.support.waiting import wait_for
 

@@ -9,12 +9,13 @@ import pytest
 
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamStatus
 from neuroone.contract.topics import Topic
+from neuroone.service.wearers import Owner
 from serial_bridge.headsets.events import Raw
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.ports.simulated import second_frame
 from serial_bridge.publisher import RAW_KEPT_MAX_BLOCKS, RAW_RESENT_BLOCKS, RECORDER_WAIT_S, StreamPublisher
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 from tests.support.bus_listener import identity
 
 NOW = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)

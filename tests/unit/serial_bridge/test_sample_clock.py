@@ -7,10 +7,11 @@ from random import Random
 import pytest
 
 from neuroone.contract.messages import RawBlock
+from neuroone.service.wearers import Owner
 from serial_bridge.headsets.events import Event, Raw
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports.simulated import second_frame
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 
 BEGAN = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 (SECOND,) = Decoder().feed(second_frame(0, (1,) * 8, 50, 60))

@@ -8,9 +8,9 @@ import pytest
 from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.messages import Link, StreamStatus
+from neuroone.service.wearers import Owner
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.reader import Search
-from serial_bridge.stream import Owner
 from tests.support.serial_ports import listed_port
 
 PROBE_TAKES_S = 10.5

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RawBlock, Reading
+from neuroone.service.wearers import Owner
 from serial_bridge.headsets.events import Raw, Skipped
 from serial_bridge.headsets.thinkgear import Decoder, encode
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset, second_frame
-from serial_bridge.stream import PATIENCE_FRAMES, Owner, Stream
+from serial_bridge.stream import PATIENCE_FRAMES, Stream
 from tests.support.captures import BASELINE, content, needs_captures
 
 NOW = datetime(2026, 11, 22, 18, 20, 31, 123456, UTC)

@@ -10,8 +10,9 @@ import pytest
 from neuroone.contract.doubt import ENGLISH, PORTUGUESE, Doubt
 from neuroone.contract.files import VALUES
 from neuroone.contract.messages import Reading
+from neuroone.service.wearers import Owner
 from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.stream import Owner, Stream
+from serial_bridge.stream import Stream
 from tests.support.captures import BASELINE, needs_captures
 from tests.support.doubts import NOON, Window, in_arrays, in_javascript, in_python, made, stream, windows
 
