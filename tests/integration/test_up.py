@@ -40,7 +40,6 @@ CSV = (
     b"85,72,123456,234567,345678,456789,567890,678901,789012,890123\n"
 )
 TEN_KEYS = ["Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"]
-READY_S = 30.0
 STOP_S = 30.0
 
 

@@ -27,7 +27,6 @@ from neuroone.mqtt.packets import (
 from tests.support import broker_packets
 from tests.support.broker_packets import ClientDecoder, Sent
 from tests.support.brokers import LOOPBACK
-from tests.support.waiting import wait_for
 
 P = TypeVar("P", bound=Sent)
 Answer = Packet | bytes | None
@@ -112,11 +111,6 @@ class FakeBroker:
     def accepted(self) -> list[Connection]:
         """The connections that have subscribed: their clients take the broker for a good one."""
         return [connection for connection in list(self.connections) if connection.of(Subscribe)]
-
-    def wait_for_connection(self, count: int = 1, timeout_s: float = 20.0) -> Connection:
-        """Return the connection with this number among the accepted ones."""
-        wait_for(lambda: len(self.accepted) >= count, f"connection {count} that subscribes", timeout_s)
-        return self.accepted[count - 1]
 
     def of(self, kind: type[P]) -> list[P]:
         """The packets of one kind on all connections so far."""
