@@ -156,7 +156,6 @@ class StreamsBox(QGroupBox):
             self.state.setText(texts.of("streams.not_connected"))
         else:
             self.state.setText(texts.of("streams.choose" if streams else "streams.none"))
-        self._enable_button()
 
     def _hide_others(self) -> None:
         """Show the streams in whose name, id or state every searched word is; a hidden one is not chosen."""
