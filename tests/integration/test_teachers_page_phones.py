@@ -11,13 +11,11 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
-from tests.support.gateways import GatewayProgram, Peer
+from tests.support.gateways import GatewayProgram, running_gateway
 from tests.support.layout import layout_faults, reds
-from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,
@@ -48,20 +46,9 @@ def phone(name: str) -> SimulatedStudent:
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProgram]:
-    kind = next(kind for kind in brokers.KINDS if brokers.find(kind))
-    broker = Broker(kind, tmp_path_factory.mktemp("broker"))
-    broker.start()
-    peer = Peer(broker)
-    program = GatewayProgram(broker)
-    try:
-        wait_for(lambda: peer.bus.is_connected, "connection", 10)
-        program.start(peer)
+def gateway(one_broker: Broker) -> Iterator[GatewayProgram]:
+    with running_gateway(one_broker) as (program, _):
         yield program
-        program.finish()
-    finally:
-        peer.bus.close()
-        broker.stop()
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 from neuroone.up import brokers
 from tests.support.bad_network import CLIENTS, node, recorded_stack, run_in_node
 from tests.support.brokers import Broker
-from tests.support.gateways import GatewayProgram, Peer
-from tests.support.waiting import wait_for
+from tests.support.gateways import GatewayProgram, running_gateway
 
 SIMULATED_S = 6 * 60
 """Each fault once, at one a minute. `python -m bench.client_network` runs three hours."""
@@ -17,15 +16,8 @@ SIMULATED_S = 6 * 60
 
 @pytest.fixture
 def gateway(broker: Broker) -> Iterator[GatewayProgram]:
-    peer = Peer(broker)
-    program = GatewayProgram(broker)
-    try:
-        wait_for(lambda: peer.bus.is_connected, "connection")
-        program.start(peer)
+    with running_gateway(broker) as (program, _):
         yield program
-        program.finish()
-    finally:
-        peer.bus.close()
 
 
 @pytest.mark.broker

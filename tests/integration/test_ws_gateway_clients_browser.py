@@ -13,7 +13,7 @@ from tests.support.bad_network import recorded_stack, run_in_browser, wait_until
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
-from tests.support.gateways import GatewayProgram, Peer
+from tests.support.gateways import Peer, running_gateway
 from tests.support.relay import Relay
 from tests.support.waiting import wait_for
 
@@ -80,21 +80,9 @@ class School:
 
 
 @pytest.fixture(scope="module")
-def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
-    kind = next(kind for kind in brokers.KINDS if brokers.find(kind))
-    broker = Broker(kind, tmp_path_factory.mktemp("broker"))
-    broker.start()
-    peer = Peer(broker)
-    gateway = GatewayProgram(broker)
-    try:
-        wait_for(lambda: peer.bus.is_connected, "connection")
-        gateway.start(peer)
-        with Relay(gateway.port) as relay:
-            yield School(relay, peer)
-        gateway.finish()
-    finally:
-        peer.bus.close()
-        broker.stop()
+def school(one_broker: Broker) -> Iterator[School]:
+    with running_gateway(one_broker) as (gateway, peer), Relay(gateway.port) as relay:
+        yield School(relay, peer)
 
 
 @pytest.fixture(scope="module")

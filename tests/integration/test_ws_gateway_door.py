@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import StreamState
-from tests.support.brokers import LOOPBACK, Broker
+from tests.support.brokers import LOOPBACK
 from tests.support.gateways import GatewayProgram, Peer, happens
 from tests.support.lesson_door import App, Phone, Teacher
 from tests.support.recorder_process import RecorderProcess
@@ -30,21 +29,6 @@ from ws_gateway.__main__ import main
 sys.exit(main())
 """
 """The command, but it waits a minute for the broker before it lets anybody in."""
-
-
-@pytest.fixture
-def start_gateway(broker: Broker, peer: Peer) -> Iterator[Callable[..., GatewayProgram]]:
-    started: list[GatewayProgram] = []
-
-    def start(instance: str = "one", *words: str) -> GatewayProgram:
-        program = GatewayProgram(broker, *words, instance=instance)
-        program.start(peer)
-        started.append(program)
-        return program
-
-    yield start
-    for program in started:
-        program.finish()
 
 
 def rows(file: Path) -> list[str]:
@@ -231,7 +215,7 @@ async def test_who_is_removed_stays_out_for_the_lesson_unless_the_teacher_change
 
 
 async def test_only_teachers_use_the_door_and_only_while_a_lesson_runs(start_gateway):
-    gateway = start_gateway("one", "--no-open-here", "--token", "T" * 20)
+    gateway = start_gateway("--no-open-here", "--token", "T" * 20)
     gateway.url += f"?token={'T' * 20}"
     async with Teacher(gateway) as teacher, App(gateway, "Ana", "5ANA", "session-1") as app:
         await app.is_welcome()
@@ -252,7 +236,7 @@ async def test_only_teachers_use_the_door_and_only_while_a_lesson_runs(start_gat
 
 async def test_the_door_is_one_for_all_gateways(peer, start_gateway):
     """A teacher at one gateway admits, refuses and removes students at the other."""
-    one, two = start_gateway("one"), start_gateway("two")
+    one, two = start_gateway(), start_gateway(instance="two")
     async with Teacher(one) as teacher, contextlib.AsyncExitStack() as clients:
         await teacher.begin("ask")
         ana, bia = [

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,22 +10,11 @@ from websockets.typing import Subprotocol
 
 from neuroone.contract import topics
 from neuroone.contract.messages import EventType, GroupEvent, LessonState
-from tests.support.brokers import Broker
 from tests.support.gateways import GatewayProgram, Peer, happens, hear
 from tests.support.messages import NOON
 
 pytestmark = pytest.mark.broker
 EVERYBODY = topics.lesson("local", topics.ALL)
-
-
-@pytest.fixture
-def gateways(broker: Broker, peer: Peer) -> Iterator[list[GatewayProgram]]:
-    programs = [GatewayProgram(broker, instance=name) for name in ("one", "two")]
-    for program in programs:
-        program.start(peer)
-    yield programs
-    for program in programs:
-        program.finish()
 
 
 class Dashboard:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,22 +13,11 @@ from websockets.typing import Subprotocol
 from neuroone.contract import topics
 from neuroone.contract.messages import StreamStatus
 from neuroone.up import brokers
-from tests.support.brokers import Broker
-from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, happens, hear, speak_until
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, happens, hear, speak_until
 from tests.support.messages import SESSION, stream_state
 
 BANDS = ("delta", "theta", "low_alpha", "high_alpha", "low_beta", "high_beta", "low_gamma", "mid_gamma")
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def gateways(broker: Broker, peer: Peer) -> Iterator[list[GatewayProgram]]:
-    programs = [GatewayProgram(broker, instance=name) for name in ("one", "two")]
-    for program in programs:
-        program.start(peer)
-    yield programs
-    for program in programs:
-        program.finish()
 
 
 @pytest.fixture

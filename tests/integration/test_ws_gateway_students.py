@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,6 @@ from tests.support.recorder_process import RecorderProcess
 
 pytestmark = pytest.mark.broker
 RECORDED_WITHIN_S = 30.0
-
-
-@pytest.fixture
-def start_gateway(broker: Broker, peer: Peer) -> Iterator[Callable[..., GatewayProgram]]:
-    started: list[GatewayProgram] = []
-
-    def start(instance: str, *words: str) -> GatewayProgram:
-        program = GatewayProgram(broker, *words, instance=instance)
-        program.start(peer)
-        started.append(program)
-        return program
-
-    yield start
-    for program in started:
-        program.finish()
 
 
 @pytest.fixture
@@ -77,7 +62,7 @@ async def dashboard_of(gateway: GatewayProgram) -> ClientConnection:
 async def test_a_half_open_phone_that_comes_back_is_the_same_student(peer, start_gateway, recordings, gateways):
     """Its old connections say nothing any more and do not end: all rows are in one file, under one ID."""
     await until_recording(peer)
-    programs = [start_gateway(name) for name in ("one", "two")[:gateways]]
+    programs = [start_gateway(instance=name) for name in ("one", "two")[:gateways]]
     dashboard = await dashboard_of(programs[-1])
     sent: list[str] = []
     async with contextlib.AsyncExitStack() as connections:
@@ -105,7 +90,7 @@ async def test_a_half_open_phone_that_comes_back_is_the_same_student(peer, start
 async def test_a_phone_that_comes_back_within_3_s_is_the_same_student(peer, start_gateway, recordings, gateways, end):
     """Its old connection ends after the new one has begun, or never: all rows are in one file, under one ID."""
     await until_recording(peer)
-    programs = [start_gateway(name) for name in ("one", "two")[:gateways]]
+    programs = [start_gateway(instance=name) for name in ("one", "two")[:gateways]]
     dashboard = await dashboard_of(programs[-1])
     count, old = 0, None
     async with contextlib.AsyncExitStack() as connections:
@@ -135,7 +120,7 @@ async def test_a_phone_that_comes_back_within_3_s_is_the_same_student(peer, star
 @pytest.mark.timeout(120)
 async def test_two_students_of_one_name_and_code_who_both_speak_have_two_files(peer, start_gateway, recordings):
     await until_recording(peer)
-    gateway = start_gateway("one")
+    gateway = start_gateway()
     async with connect(gateway.url) as first, connect(gateway.url) as second:
         files = [recordings / name for name in ("Ana.csv", "Ana__A.csv")]
         await first.send(frame(1))
@@ -150,7 +135,7 @@ async def test_two_students_of_one_name_and_code_who_both_speak_have_two_files(p
 async def test_what_was_coalesced_stands_in_the_events_of_the_session(peer, start_gateway, recordings):
     """An app that sends 513 frames at once: what is left out is said, once, in the files of its session."""
     await until_recording(peer)
-    gateway = start_gateway("one")
+    gateway = start_gateway()
     async with connect(gateway.url) as app:
         for attention in range(513):
             await app.send(frame(attention % 100))
@@ -171,7 +156,7 @@ async def test_what_was_coalesced_stands_in_the_events_of_the_session(peer, star
 
 
 async def test_other_programs_objects_are_answered_and_not_recorded(peer, start_gateway):
-    gateway = start_gateway("one")
+    gateway = start_gateway()
     async with connect(gateway.url) as client:
         for said in ("{}", '{"nome":"Ana","att":85}', '{"event":"start"}', '{"Nome":"Ana","Codigo":"A"}'):
             await client.send(said)
@@ -201,7 +186,7 @@ def numbered(seq: int) -> str:
 
 async def test_a_session_under_another_name_is_another_session(peer, start_gateway):
     """Two students on one tablet: nobody's readings are taken for the other's, and both are acknowledged."""
-    gateway = start_gateway("one")
+    gateway = start_gateway()
     ana = await say_hello(gateway.url, name="Ana", code="A", session="of-this-tablet")
     assert (await heard_of(ana, "welcome"))["session"] == "of-this-tablet"
     bruno = await say_hello(gateway.url, name="Bruno", code="A", session="of-this-tablet")
@@ -216,7 +201,7 @@ async def test_a_session_under_another_name_is_another_session(peer, start_gatew
 
 async def test_acks_wait_for_a_reading_that_was_left_out(peer, start_gateway):
     """`ack` 4 means that 0, 1, 2, 3 and 4 are there."""
-    gateway = start_gateway("one")
+    gateway = start_gateway()
     student = await say_hello(gateway.url, name="Ana", code="A", session="session-1")
     for seq in (0, 1, 3, 4):
         await student.send(numbered(seq))

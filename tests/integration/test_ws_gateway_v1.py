@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +14,13 @@ from websockets.typing import Subprotocol
 
 from neuroone.contract.messages import BANDS, GroupEvent, Reading
 from neuroone.up import brokers
-from tests.support.brokers import LOOPBACK, Broker
-from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
+from tests.support.brokers import LOOPBACK
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, close_code, happens, hear
 from tests.support.messages import SESSION
 
 pytestmark = pytest.mark.broker
 
 LINK_WITHIN_S = 10.0
-
-
-@pytest.fixture
-def start_gateway(broker: Broker, peer: Peer) -> Iterator[Callable[..., GatewayProgram]]:
-    started: list[GatewayProgram] = []
-
-    def start(*words: str) -> GatewayProgram:
-        program = GatewayProgram(broker, *words)
-        program.start(peer)
-        started.append(program)
-        return program
-
-    yield start
-    for program in started:
-        program.finish()
 
 
 @pytest.fixture

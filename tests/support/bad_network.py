@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import opened
-from tests.support.gateways import GatewayProgram, Peer
+from tests.support.gateways import running_gateway
 from tests.support.recorder_process import RecorderProcess
 from tests.support.relay import Relay
 from tests.support.waiting import wait_for
@@ -78,18 +77,13 @@ class RecordedStack:
 @contextmanager
 def recorded_stack(broker: Broker, folder: Path) -> Iterator[RecordedStack]:
     """Run a gateway behind a relay, and a recorder."""
-    peer, gateway = Peer(broker), GatewayProgram(broker)
-    try:
-        wait_for(lambda: peer.bus.is_connected, "connection")
-        gateway.start(peer)
-        with RecorderProcess(broker.url, folder), Relay(gateway.port) as relay:
-            wait_for(lambda: peer.services("csv_recorder"), "birth of the recorder")
-            yield RecordedStack(relay, folder)
-        gateway.finish()
-    finally:
-        if gateway.process is not None:  # after a failure
-            gateway.end(signal.SIGKILL)
-        peer.bus.close()
+    with (
+        running_gateway(broker) as (gateway, peer),
+        RecorderProcess(broker.url, folder),
+        Relay(gateway.port) as relay,
+    ):
+        wait_for(lambda: peer.services("csv_recorder"), "birth of the recorder")
+        yield RecordedStack(relay, folder)
 
 
 def acts_on(relay: Relay) -> Mapping[str, Callable[[], None]]:

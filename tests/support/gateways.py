@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -97,6 +97,21 @@ class GatewayProgram:
     def _births(self, peer: Peer) -> list[Message]:
         states = [message for topic, message in peer.heard if topic == self._birth]
         return [state for state in states if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE]
+
+
+@contextlib.contextmanager
+def running_gateway(broker: Broker) -> Iterator[tuple[GatewayProgram, Peer]]:
+    """Run a gateway and a peer on a broker; assert at the end that the gateway's log has no traceback."""
+    peer, gateway = Peer(broker), GatewayProgram(broker)
+    try:
+        wait_for(lambda: peer.bus.is_connected, "connection")
+        gateway.start(peer)
+        yield gateway, peer
+        gateway.finish()
+    finally:
+        if gateway.process is not None:  # after a failure
+            gateway.end(signal.SIGKILL)
+        peer.bus.close()
 
 
 async def hear(connection: ClientConnection) -> Any:
