@@ -93,7 +93,7 @@ class Downloads:
         try:
             match unquote(path, errors="strict").split("/")[2:]:
                 case []:
-                    return self._list(self._recordings, query)
+                    return self._list(self._recordings, asked)
                 case ["files", name] if asked.get("format") == Format.CSV_PTBR:
                     pieces = brazilian_csv.of_student_file(self._recordings.file_path(name))
                     return _made(Made("text/csv; charset=utf-8", name, pieces))
@@ -115,11 +115,8 @@ class Downloads:
             return responses.of_text(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
         return responses.of_text(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
 
-    def _list(self, recordings: Recordings, query: str) -> Response:
-        try:
-            of_page = wanted(query)
-        except ValueError as error:
-            return responses.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n")
+    def _list(self, recordings: Recordings, asked: Mapping[str, str]) -> Response:
+        of_page = wanted(asked)
         body = recordings.listing() if of_page is None else recordings.page(of_page)
         return responses.of_pieces("application/json", of_file(io.BytesIO(body), 0, len(body)), len(body))
 

@@ -16,7 +16,6 @@ from enum import StrEnum
 from os import DirEntry
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
-from urllib.parse import parse_qs
 
 from neuroone.contract.files import (
     CLOSED,
@@ -76,12 +75,11 @@ class Wanted:
     lesson: str = ""
 
 
-def wanted(query_string: str) -> Wanted | None:
+def wanted(given: Mapping[str, str]) -> Wanted | None:
     """Read what a client wants; None if it asks for no page. Raises ValueError with a sentence."""
-    given = {key: values[-1] for key, values in parse_qs(query_string).items()}
     if given.keys().isdisjoint({"q", "page", "files_page", "by", "lesson"}):
         return None
-    numbers = {key: _number(given, key, default) for key, default in (("page", 1), ("files_page", 1))}
+    numbers = {key: _number(given, key, 1) for key in ("page", "files_page")}
     if given.get("by", By.SESSION) not in list(By):
         raise ValueError(f"by must be one of {', '.join(By)}.")
     by = By(given.get("by", By.STUDENT if "lesson" in given else By.SESSION))
