@@ -99,8 +99,8 @@ def _stored(students: Mapping[str, Sequence[Path]]) -> dict[str, Content]:
     }
 
 
-def _brazilian(chosen: Chosen) -> dict[str, Content]:
-    made: dict[str, Content] = {}
+def _brazilian(chosen: Chosen) -> dict[str, Iterator[bytes]]:
+    made: dict[str, Iterator[bytes]] = {}
     for student, folders in chosen.students.items():
         for number, folder in enumerate(folders, 1):
             files = {kind: _parts(folder, kind) for kind in (READINGS, EVENTS)}
@@ -112,10 +112,10 @@ def _brazilian(chosen: Chosen) -> dict[str, Content]:
     return made
 
 
-def _alone_or_zip(title: str, contents: dict[str, Content]) -> Made:
+def _alone_or_zip(title: str, contents: Mapping[str, Iterator[bytes]]) -> Made:
     tables = [name for name in contents if not name.endswith("_eventos.csv")]
-    if len(tables) == 1 and not isinstance(alone := contents[tables[0]], Path):
-        return Made("text/csv; charset=utf-8", f"{safe_stem(title)}.csv", alone)
+    if len(tables) == 1:
+        return Made("text/csv; charset=utf-8", f"{safe_stem(title)}.csv", contents[tables[0]])
     return _zip(title, contents)
 
 
