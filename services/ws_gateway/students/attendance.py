@@ -85,8 +85,8 @@ class AttendanceList:
         if student is not None:
             now_s = self._clock()
             is_silent = self._can_judge(now_s) and now_s - student.last_s >= STALE_AFTER_S
-            has_left = student.newcomer is not None and student.newcomer.has_left
-            return Attendance.GONE if has_left or (is_silent and not student.is_resumable) else Attendance.PRESENT
+            is_gone = student.has_left or (is_silent and not student.is_resumable)
+            return Attendance.GONE if is_gone else Attendance.PRESENT
         if not self._registry.was_there(key, since):
             return Attendance.NEVER
         is_present = self._registry.is_elsewhere(key, "") and not self._registry.is_silent(key)

@@ -86,6 +86,11 @@ class Student:
         """Return the session's id."""
         return self.stream[2]
 
+    @property
+    def has_left(self) -> bool:
+        """Return True if the connection has ended before it was known whose phone it is."""
+        return self.newcomer is not None and self.newcomer.has_left
+
     def let_go(self, why: Taken | None = None) -> None:
         """Part from the connection, and tell it why if it does not know."""
         on_taken, self.on_taken, self.on_progress = self.on_taken, ignore, ignore

@@ -134,8 +134,7 @@ class Students:
             there = self._active.get(key)
             if there is not None:
                 if has_name and there.who == who and not there.is_resumable:
-                    has_left = there.newcomer is not None and there.newcomer.has_left
-                    if has_left or (can_judge and now_s - there.last_s >= STALE_AFTER_S):
+                    if there.has_left or (can_judge and now_s - there.last_s >= STALE_AFTER_S):
                         return _hand_over(there)
                     rivals.append(there)
             elif self._registry.is_elsewhere(key, session):
