@@ -222,11 +222,11 @@ class ClientHandler:
         self._hub.dashboards.remove(self._queue)
         self._hub.entrance.board.remove(self._queue)
 
-    def _must_wait(self, who: Who, session: str | None = None) -> bool:
-        """Bring a student to the door; return True if it must wait there. Raises DoorIsFull."""
+    def _enter(self, who: Who, session: str | None = None) -> WaitingClient | None:
+        """Bring a student to the door; return None if it may come in, else what waits there. Raises DoorIsFull."""
         candidate = Candidate(who, self._visitor.address, session)
         self._waiting = self._hub.entrance.door.enter(candidate, self._on_verdict)
-        return self._waiting is not None
+        return self._waiting
 
     def _stop_waiting(self) -> None:
         waiting, self._waiting = self._waiting, None
@@ -360,7 +360,7 @@ class FirstHandler(ClientHandler):
         if self._waiting is None or self._waiting.candidate.who != who:
             self._check_student(frame)
             self._stop_waiting()
-            if not self._must_wait(who):
+            if self._enter(who) is None:
                 self._said = None
                 return True
             if self._student is not None:

@@ -105,8 +105,9 @@ class V1Handler(ClientHandler):
             if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
             self._check_name(hello.name, hello.code)
-            if self._must_wait((hello.name, hello.code), hello.session) and self._waiting is not None:
-                self._say_verdict(self._waiting.verdict)
+            waiting = self._enter((hello.name, hello.code), hello.session)
+            if waiting is not None:
+                self._say_verdict(waiting.verdict)
             else:
                 student = self._join(hello)
                 self._welcome(v1.welcome(student.stream, student.acked + 1))
