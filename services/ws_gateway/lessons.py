@@ -94,7 +94,7 @@ class Lessons:
                 self._show(group)
             return
         if state is None:
-            if self.of(group).began is not None:
+            if ours.began is not None:
                 self._note(group, NO_LESSON)
                 self._show(group)
         elif state.began is not None and state.began == self._ended.get(group):

@@ -232,9 +232,8 @@ class Connection(PacedReader):
             log.info("a client took nothing of a download for %.0f s", PROGRESS_TIMEOUT_S)
             self.abort()
             return
-        except (
-            OSError
-        ) as error:  # a file that is gone, shorter or unreadable: the client notices that the end is missing
+        except OSError as error:
+            # A file that is gone, shorter or unreadable: the client notices that the end is missing.
             log.warning("a download ended early: %s", error.strerror or error)
             self.abort()
             return
