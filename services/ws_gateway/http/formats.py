@@ -17,12 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from neuroone.contract.files import EVENTS, PART, READINGS, safe_stem
+from neuroone.contract.files import EVENTS, PART, READINGS, file_key, safe_stem
+from neuroone.contract.topics import with_hash
 from ws_gateway.http import brazilian_csv, pieces
 from ws_gateway.http.pieces import Content
 
 CONVERT_TIMEOUT_S: Final = 300.0
 """A workbook of a class of forty takes 20 s on a slow machine."""
+EVENTS_ENDING: Final = "_eventos"
+"""What the name of a table of events ends in."""
 NEEDED: Final = ("csv_recorder", "pandas", "openpyxl")
 """What the recorder's program needs to make workbooks and reports."""
 
@@ -82,7 +85,7 @@ def make(chosen: Chosen) -> Made:
         case Format.STORED:
             return _zip(chosen.title, _stored(chosen.students))
         case Format.CSV_PTBR:
-            return _alone_or_zip(chosen.title, _brazilian(chosen))
+            return _brazilian(chosen)
         case Format.XLSX:
             return _converted(chosen, "export", "--to", "xlsx", "--out", ".")
         case Format.REPORT:
@@ -99,24 +102,36 @@ def _stored(students: Mapping[str, Sequence[Path]]) -> dict[str, Content]:
     }
 
 
-def _brazilian(chosen: Chosen) -> dict[str, Iterator[bytes]]:
+def _brazilian(chosen: Chosen) -> Made:
+    """Make a table of each session's readings and one of its events; the readings come alone if there is one table."""
     made: dict[str, Iterator[bytes]] = {}
-    for student, folders in chosen.students.items():
-        for number, folder in enumerate(folders, 1):
-            files = {kind: _parts(folder, kind) for kind in (READINGS, EVENTS)}
-            stem = student if len(folders) == 1 else f"{student}_{number}"
-            if files[READINGS]:
-                made[f"{stem}.csv"] = brazilian_csv.of_readings(files[READINGS], chosen.zone)
-            if files[EVENTS]:
-                made[f"{stem}_eventos.csv"] = brazilian_csv.of_events(files[EVENTS], chosen.zone)
-    return made
-
-
-def _alone_or_zip(title: str, contents: Mapping[str, Iterator[bytes]]) -> Made:
-    tables = [name for name in contents if not name.endswith("_eventos.csv")]
+    tables: list[Iterator[bytes]] = []
+    for stem, folder in _named(chosen.students):
+        readings, events = _parts(folder, READINGS), _parts(folder, EVENTS)
+        if readings:
+            made[f"{stem}.csv"] = brazilian_csv.of_readings(readings, chosen.zone)
+            tables.append(made[f"{stem}.csv"])
+        if events:
+            made[f"{stem}{EVENTS_ENDING}.csv"] = brazilian_csv.of_events(events, chosen.zone)
     if len(tables) == 1:
-        return Made("text/csv; charset=utf-8", f"{safe_stem(title)}.csv", contents[tables[0]])
-    return _zip(title, contents)
+        return Made("text/csv; charset=utf-8", f"{safe_stem(chosen.title)}.csv", tables[0])
+    return _zip(chosen.title, made)
+
+
+def _named(students: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
+    """Yield the name of each session's tables. No two sessions share one, even if students are called Ana and Ana_2."""
+    taken: set[str] = set()
+    for student, folders in students.items():
+        for number, folder in enumerate(folders, 1):
+            stem = student if len(folders) == 1 else f"{student}_{number}"
+            if not taken.isdisjoint(_keys(stem)):
+                stem = with_hash(stem, f"{folder.parent.name}/{folder.name}")
+            taken |= _keys(stem)
+            yield stem, folder
+
+
+def _keys(stem: str) -> set[str]:
+    return {file_key(stem), file_key(f"{stem}{EVENTS_ENDING}")}
 
 
 def _zip(title: str, contents: Mapping[str, Content]) -> Made:

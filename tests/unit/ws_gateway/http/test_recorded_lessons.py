@@ -157,3 +157,28 @@ def test_one_workbook_is_made_at_a_time(tmp_path):
         refused = get(tmp_path, f"/recordings/lessons/{listed['key']}?format=xlsx")
     assert refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE
     assert "Retry-After" in refused.headers
+
+
+@pytest.mark.parametrize("other", ["Ana_2", "ana_2", "Ana_1_eventos"])
+def test_no_table_of_a_lesson_takes_the_place_of_another_one(tmp_path, other):
+    """The second session of Ana is Ana_2, whatever another student is called."""
+    students: dict[str, list[Path]] = {"Ana": [], other: []}
+    for number, name in enumerate(["Ana", "Ana", other], 1):
+        start = BEGAN + timedelta(minutes=number)
+        students[name].append(write_session(tmp_path, name, "5A", name, start, reading_rows(number)))
+    names, tables = tables_of(students)
+    assert len({each.casefold() for each in names}) == 6
+    assert sorted(each.count(b"\r\n") for each in tables) == [2, 3, 4]
+
+
+def test_a_student_whose_name_looks_like_a_table_of_events_is_not_left_out(tmp_path):
+    students = {name: [write_session(tmp_path, name, source=name)] for name in ("Ana", "Ana_eventos")}
+    assert len(tables_of(students)[1]) == 2
+
+
+def tables_of(students: dict[str, list[Path]]) -> tuple[list[str], list[bytes]]:
+    """The names of all files of a lesson's Brazilian download, and what those with readings hold."""
+    made = formats.make(formats.Chosen("Ciências", students, formats.Format.CSV_PTBR, UTC, "UTC", "pt-BR"))
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(made.pieces)))
+    contents = [archive.read(each) for each in archive.namelist()]
+    return archive.namelist(), [each for each in contents if b"atencao" in each]
