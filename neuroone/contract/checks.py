@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 
 from msgspec import UNSET, Struct, StructMeta, ValidationError, convert, inspect, structs
 from msgspec.json import Encoder
@@ -34,9 +34,7 @@ class Checked(StructMeta):
     def __call__(cls, **given: Any) -> Any:
         """Return a message with these values. Raises BadMessage."""
         of: Any = cls
-        time = given.get("time")
-        if time is None:
-            time = given.get("began")
+        time = given.get(of.time_field)
         if time is None or (type(time) is datetime and time.tzinfo is UTC):
             try:
                 message = convert(given, of)
@@ -61,8 +59,11 @@ class Checked(StructMeta):
 class Message(Struct, frozen=True, kw_only=True, gc=False, metaclass=Checked):
     """The base of all messages. A message that exists is valid: making another one raises BadMessage.
 
-    ``gc=False``: a message holds texts and numbers only, so it is part of no cycle.
+    ``gc=False``: a message holds texts and numbers only, so it is part of no cycle. ``time_field`` names the field
+    that has the message's time, if there is one.
     """
+
+    time_field: ClassVar[str] = "time"
 
 
 M = TypeVar("M", bound=Message)

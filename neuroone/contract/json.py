@@ -13,7 +13,6 @@ import msgspec
 
 from neuroone.contract.checks import M, Message
 from neuroone.contract.errors import BadMessage
-from neuroone.contract.messages import LessonState, ServiceState
 from neuroone.contract.topics import TOPICS
 
 PAYLOAD_MAX_BYTES: Final = 64 * 1024
@@ -27,11 +26,9 @@ _DECODERS: Final = {rule.message: msgspec.json.Decoder(rule.message).decode for 
 def encode(message: Message) -> bytes:
     """Return the payload of a message, keys in the order of its fields."""
     payload = _to_json(message)
-    key, time = b'"time":', getattr(message, "time", None)
-    if type(message) is LessonState:
-        key, time = b'"began":', message.began
+    time = getattr(message, message.time_field, None)
     if time is not None and not time.microsecond:  # msgspec leaves out a fraction of zero
-        short = key + _to_json(time)
+        short = f'"{message.time_field}":'.encode() + _to_json(time)
         payload = payload.replace(short, short[:-2] + b'.000000Z"', 1)
     return payload
 
@@ -45,10 +42,8 @@ def decode(of: type[M], payload: bytes) -> M:
     if len(payload) <= PAYLOAD_MAX_BYTES:
         try:
             message: Any = _DECODERS[of](payload)
-            if _to_json(message) == payload and (
-                of is ServiceState
-                or (of is not LessonState and message.time.microsecond and message.time.tzinfo is UTC)
-            ):
+            time = getattr(message, of.time_field, None)
+            if _to_json(message) == payload and (time is None or (time.microsecond and time.tzinfo is UTC)):
                 own: M = message
                 return own
         except (ValueError, RecursionError):
@@ -74,11 +69,10 @@ def load_object(payload: bytes) -> dict[str, Any]:
 def from_object(of: type[M], given: Mapping[str, Any]) -> M:
     """Return the message of a JSON object; unknown keys are ignored. Raises BadMessage."""
     known = {name: given[name] for name in of.__struct_fields__ if name in given}
-    key = "began" if of is LessonState else "time"
-    text = known.get(key)
+    text = known.get(of.time_field)
     if type(text) is str and _TIME.fullmatch(text):
         try:
-            known[key] = datetime.fromisoformat(text)
+            known[of.time_field] = datetime.fromisoformat(text)
         except ValueError:  # the 30th of February: it stays a text, which is no time
             pass
     return of(**known)

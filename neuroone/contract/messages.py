@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from sys import float_info
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -246,6 +246,7 @@ class Removed(Message, frozen=True, kw_only=True):
 class LessonState(Message, frozen=True, kw_only=True):
     """The lesson that runs in a group, or of everybody; retained, for all who come while it runs."""
 
+    time_field: ClassVar[str] = "began"
     name: Annotated[Note | None, about("The lesson's name; null: it has none, or no lesson runs.")]
     began: Annotated[
         Annotated[datetime, Meta(tz=True)] | None, about("The time of its session_start, UTC; null: no lesson runs.")
