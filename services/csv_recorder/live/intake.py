@@ -22,7 +22,6 @@ from neuroone.contract.topics import ALL, Topic
 from neuroone.mqtt.delivery import Delivery
 
 COUNTERS: Final = ("rows", "raw_blocks", "events", "duplicates", "gaps", "unnamed", "dead_letters", "sessions_opened")
-START: Final = EventType.SESSION_START
 RAW_WAITING_MAX_BLOCKS: Final = 16
 """Raw blocks of a session without a reading yet: 2 s, where a headset sends a reading each second."""
 RAW_SEQS_MAX_SESSIONS: Final = 10_000
@@ -239,13 +238,13 @@ class Intake:
                 continue
             batch.rows.append(Row(session.id, Kind.EVENT, -1, content))
             if event.type is not EventType.MARKER:
-                self._take_part(session, session.about, batch, started=group if event.type is START else None)
+                started = group if event.type is EventType.SESSION_START else None
+                self._take_part(session, session.about, batch, started=started)
 
     def _change_lesson(self, group: str, event: GroupEvent, batch: Batch) -> None:
         """Begin or end a lesson."""
-        lessons, time = batch.lessons or self.lessons, time_text(event.time)
-        is_start = event.type is START
-        changed = lessons.on_start(group, event.text, time) if is_start else lessons.on_stop(group, time)
+        lessons = batch.lessons or self.lessons
+        changed = lessons.on_event(group, event.type, event.text, time_text(event.time))
         if changed:
             batch.lessons = batch.lessons or lessons.copy()
             batch.changed += changed

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from neuroone.contract.messages import EventType
 from neuroone.contract.topics import ALL
 
 PARTS_MAX: Final = 100
@@ -45,6 +46,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     first_seq: int
     last_seq: int | None = None
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return the key of its lesson."""
+        return self.group, self.began
+
 
 class Lessons:
     """The lessons that run, by group, and those that have ended lately."""
@@ -69,25 +75,22 @@ class Lessons:
         if len(self._recent) > RECENT_MAX:
             del self._recent[next(iter(self._recent))]
 
-    def running(self, group: str) -> Lesson | None:
-        """Return the lesson of exactly this group."""
-        return self._running.get(group)
-
     def of(self, group: str) -> Lesson | None:
         """Return the lesson that takes in a group: its own, or that of everybody."""
         return self._running.get(group) or self._running.get(ALL)
 
-    def on_start(self, group: str, name: str, time: str) -> list[Lesson]:
-        """Return what a start changes: the lesson that ends, and the one that begins; nothing for the same name."""
-        before = self.running(group)
-        if before is not None and before.name == name:
-            return []
-        return [*self.on_stop(group, time), Lesson(group, name, time)]
+    def on_event(self, group: str, event: str, name: str, time: str) -> list[Lesson]:
+        """Return what an event changes: the lesson that ends, and the one that begins.
 
-    def on_stop(self, group: str, time: str) -> list[Lesson]:
-        """Return the lesson that a stop ends, if one runs."""
-        before = self.running(group)
-        return [] if before is None else [msgspec.structs.replace(before, ended=time)]
+        A stop ends the lesson of exactly this group. A start with the name of the one that runs changes nothing.
+        """
+        running = self._running.get(group)
+        ended = [] if running is None else [msgspec.structs.replace(running, ended=time)]
+        if event == EventType.SESSION_STOP:
+            return ended
+        if event != EventType.SESSION_START or (running is not None and running.name == name):
+            return []
+        return [*ended, Lesson(group, name, time)]
 
     def first_parts(self, group: str, time: str) -> tuple[Part, ...]:
         """Return the parts of a session that begins with a reading of this time.
@@ -106,9 +109,9 @@ class Lessons:
         lesson = self.of(group)
         last = parts[-1] if parts else None
         if last is not None and last.last_seq is None:
-            if lesson is not None and (last.group, last.began) == lesson.key:
+            if lesson is not None and last.key == lesson.key:
                 return parts
-            ended = self._recent.get((last.group, last.began))
+            ended = self._recent.get(last.key)
             last = msgspec.structs.replace(last, last_seq=next_seq - 1, ended=ended and ended.ended)
             parts = (*parts[:-1], last)
         if lesson is not None:

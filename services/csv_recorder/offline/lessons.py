@@ -1,9 +1,9 @@
 """Lessons in recorded files: which parts of them a session has, and which there were."""
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from sys import intern
 
@@ -12,7 +12,6 @@ import msgspec
 from csv_recorder.live.lessons import Lesson, Lessons, Part
 from csv_recorder.offline.recordings import Recording, group_events
 from neuroone.contract.files import COLUMNS, EVENTS, checked_rows
-from neuroone.contract.messages import EventType
 
 
 def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:
@@ -44,21 +43,31 @@ def lessons_in_events(directory: Path) -> list[Lesson]:
     for path in group_events([directory]):  # in the order of the days
         group = path.stem.partition("_")[2]
         for time, event, text in _events(path):
-            starts, stops = event == EventType.SESSION_START, event == EventType.SESSION_STOP
-            changed = running.on_start(group, text, time) if starts else running.on_stop(group, time) if stops else []
-            for lesson in changed:
+            for lesson in running.on_event(group, event, text, time):
                 running.note(lesson)
                 found[lesson.key] = lesson
     return [*found.values()]
 
 
+def moment_of(text: object) -> datetime | None:
+    """Return the time of an event; None if it cannot be read."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def _events(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield time, type and text of the events in a file."""
+    """Yield time, type and text of the events in a file; rows that cannot be read are left out."""
     time, event, text = map(COLUMNS[EVENTS].index, ("time", "event", "text"))
     try:
         lines = checked_rows(path.read_bytes()).lines
     except OSError:
         return
-    for row in csv.reader(io.StringIO(b"\n".join(lines).decode(errors="replace"))):
+    for line in lines:
+        try:
+            row = next(csv.reader([line.decode(errors="replace")]))
+        except csv.Error:  # a field longer than any of ours
+            continue
         if len(row) == len(COLUMNS[EVENTS]):
             yield row[time], row[event], row[text]

@@ -5,7 +5,7 @@ late, after the lesson's end. Where a clock was set back, or an app's clock is w
 first and the last reading that were there while the lesson ran.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,6 +14,7 @@ import numpy as np
 
 from csv_recorder.live.lessons import Part
 from csv_recorder.offline.doubts import Flags, Integers
+from csv_recorder.offline.lessons import moment_of
 from csv_recorder.offline.readings import Readings
 from csv_recorder.offline.recordings import Recording
 from neuroone.contract.topics import ALL
@@ -38,7 +39,7 @@ class Piece:
         """Return those of the session's readings that belong to the piece."""
         if self.lesson is None:
             return found
-        return found.where(in_lesson(found, self.parts, (self.lesson.group, self.lesson.began)))
+        return found.where(in_lesson(found, self.parts, self.lesson.key))
 
 
 def in_lesson(found: Readings, parts: Sequence[Part], key: tuple[str, str]) -> Flags:
@@ -48,7 +49,7 @@ def in_lesson(found: Readings, parts: Sequence[Part], key: tuple[str, str]) -> F
         by_time = _by_time(found, parts)
         if _agree(places, by_time, len(parts)):
             places = by_time
-    wanted = [number for number, part in enumerate(parts) if (part.group, part.began) == key]
+    wanted = [number for number, part in enumerate(parts) if part.key == key]
     return np.isin(places, wanted)
 
 
@@ -62,7 +63,8 @@ def _by_seq(found: Readings, parts: Sequence[Part]) -> Integers:
 
 def _by_time(found: Readings, parts: Sequence[Part]) -> Integers:
     places = np.full(len(found), NOWHERE, np.int64)
-    for number, part in _everybodys_first(parts):
+    everybodys_first = sorted(enumerate(parts), key=lambda each: each[1].group != ALL)
+    for number, part in everybodys_first:  # the lesson of a class counts before one of everybody, so it comes later
         began_us, ended_us = time_us(part.began), NEVER_US if part.ended is None else time_us(part.ended)
         if began_us is None or ended_us is None:
             continue
@@ -73,24 +75,11 @@ def _by_time(found: Readings, parts: Sequence[Part]) -> Integers:
     return places
 
 
-def _everybodys_first(parts: Sequence[Part]) -> Iterator[tuple[int, Part]]:
-    """Yield parts with their numbers; a lesson of a class comes later, for it counts before one of everybody."""
-    yield from sorted(enumerate(parts), key=lambda each: each[1].group != ALL)
-
-
 def _agree(by_seq: Integers, by_time: Integers, count: int) -> bool:
     """Return True if of each part that has readings by seq at least half have times in it."""
     of_part = np.bincount(by_seq + 1, minlength=count + 1)
     both = np.bincount((by_seq + 1)[by_seq == by_time], minlength=count + 1)
     return bool((2 * both >= of_part)[1:].all())
-
-
-def moment_of(text: str) -> datetime | None:
-    """Return the time of an event; None if it cannot be read."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def time_us(text: str) -> int | None:

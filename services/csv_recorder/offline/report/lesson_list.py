@@ -5,14 +5,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from csv_recorder.live.lessons import Lesson
-from csv_recorder.offline.lessons import parts_of
+from csv_recorder.offline.lessons import moment_of, parts_of
 from csv_recorder.offline.recordings import Recording, find
 from csv_recorder.offline.report.texts import UNKNOWN, Words, local, printable
 from csv_recorder.offline.snapshot import snapshot
@@ -56,7 +55,7 @@ def find_lessons(paths: Iterable[Path]) -> list[Listed]:
             raise
         recordings = []
     for recording in recordings:
-        for part in {(each.group, each.began): each for each in parts_of(recording.about)}.values():
+        for part in {each.key: each for each in parts_of(recording.about)}.values():
             lesson = Lesson(part.group, part.name, part.began, part.ended)
             listed = found.setdefault(lesson.key, Listed(lesson))
             if listed.lesson.ended is None and lesson.ended is not None:
@@ -70,11 +69,11 @@ def lines(found: Iterable[Listed], words: Words) -> Iterator[str]:
     """Yield a line for people about each lesson."""
     for each in found:
         lesson = each.lesson
-        began, ended = (_seconds(time) for time in (lesson.began, lesson.ended))
-        begin = UNKNOWN if began is None else f"{local(datetime.fromtimestamp(began, UTC), words.zone):%Y-%m-%d %H:%M}"
+        began, ended = map(moment_of, (lesson.began, lesson.ended))
+        begin = UNKNOWN if began is None else f"{local(began, words.zone):%Y-%m-%d %H:%M}"
         end = words("runs") if each.is_running else UNKNOWN
         if ended is not None:
-            end = f"{local(datetime.fromtimestamp(ended, UTC), words.zone):%H:%M}"
+            end = f"{local(ended, words.zone):%H:%M}"
         where = words("everybody") if lesson.group == ALL else lesson.group
         name = printable(lesson.name) or words("no_lesson_name")
         yield f"{begin} - {end:<8}  {words('students')}: {each.students:<4}  {name}  ({where})"
@@ -89,13 +88,7 @@ def json_lines(found: Iterable[Listed]) -> Iterator[str]:
 
 def _stay(recording: Recording) -> Stay:
     about = recording.about
-    start_s, end_s = (_seconds(about.get(key)) for key in ("start", "end"))
-    start_s = float("-inf") if start_s is None else start_s
-    return Stay(recording.name, str(about.get("code") or ""), start_s, float("inf") if end_s is None else end_s)
-
-
-def _seconds(time: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(time)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    start, end = (moment_of(about.get(key)) for key in ("start", "end"))
+    start_s = float("-inf") if start is None else start.timestamp()
+    end_s = float("inf") if end is None else end.timestamp()
+    return Stay(recording.name, str(about.get("code") or ""), start_s, end_s)

@@ -56,7 +56,7 @@ def pieces_of(recording: Recording, by: str) -> Iterator[Piece]:
     parts = parts_of(recording.about) if by == BY_LESSON else ()
     if not parts:
         yield Piece(recording)
-    for lesson in {(part.group, part.began): part for part in parts}.values():
+    for lesson in {part.key: part for part in parts}.values():
         yield Piece(recording, parts, lesson)
 
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from csv_recorder.offline.lessons import moment_of
 from csv_recorder.offline.report import doubtful
-from csv_recorder.offline.report.attendance import moment_of
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import by_title
 from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD

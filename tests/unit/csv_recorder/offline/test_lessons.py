@@ -10,6 +10,7 @@ from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Recorder
 from neuroone.contract.files import INBOX_FILE
 from neuroone.contract.students import OVERLAP_MAX_S, Stay, who_is_who
+from tests.support.recordings import checked
 from tests.unit.csv_recorder.live.test_lessons import about, at, phone, start, stop
 from tests.unit.csv_recorder.live.test_sessions import record
 
@@ -77,6 +78,22 @@ def test_lessons_outlive_the_inbox(recorder, tmp_path, capsys, is_lost):
         before[0][:1],
         before[1],
     )
+    assert about(tmp_path, "Bia", "5BBBBB")["class"] == "Arte"
+    recorder.close()
+
+
+def test_a_row_of_events_that_is_too_long_stops_no_rebuild(recorder, tmp_path):
+    """The lessons of the other rows are found."""
+    record(recorder, start("Ciências"), phone("Ana", 0, "5AAAAA"), stop(minutes=50), start("Arte", minutes=60))
+    recorder.close()
+    (tmp_path / INBOX_FILE).unlink()
+    (events,) = tmp_path.glob("sessions/*/events__all.csv")
+    header, *others = events.read_bytes().splitlines(keepends=True)
+    long = checked([at(-1), "session_start", "", "", "x" * 2**18])
+    events.write_bytes(b"".join((header, long, *others)))
+    assert main(["rebuild", "--dir", str(tmp_path)]) == 0
+    recorder.open()
+    record(recorder, phone("Bia", 0, "5BBBBB", 62))
     assert about(tmp_path, "Bia", "5BBBBB")["class"] == "Arte"
     recorder.close()
 
