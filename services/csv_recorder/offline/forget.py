@@ -89,7 +89,7 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         sessions = []  # no recording is left; the inbox may still know the name
     owners = _owners(directory, sessions, inbox)
     of_student = [path for path, (stream, name) in owners.items() if student.is_of(stream, name)]
-    others = [each for each in sessions if each.path not in of_student]
+    others = [each for each in sessions if not student.is_of(*owners[each.path])]
     is_mentioned = mentions_of(student.name)
     streams = {owners[path][0] for path in of_student} | {student.stream or ""}
     names = {str(owners[path][1]) for path in of_student if owners[path][1]} | {student.name or ""}

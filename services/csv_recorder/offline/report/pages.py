@@ -65,8 +65,8 @@ def parts(report: Report) -> Iterator[Part]:
     sessions = sessions.assign(title=titles(sessions))
     shared = {number for number, row in zip(report.classes.index, report.classes["students"], strict=True) if row > 1}
     class_titles = {number: sessions["title"][report.members[number][0]] for number in shared}
-    of_students = report.sessions[of_all][["student"]].itertuples(name=None)
-    together = {str(student): int(number) for number, student in of_students}
+    of_students = report.sessions.loc[of_all, "student"]
+    together = {str(student): int(number) for number, student in zip(of_students.index, of_students, strict=True)}
     for title, of_title in sorted(sessions.groupby("title"), key=lambda each: (not each[0], each[0])):
         classes = report.classes.loc[sorted(number for number in shared if class_titles[number] == title)]
         found = list(_pages(of_title, together))
