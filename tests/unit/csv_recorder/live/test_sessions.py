@@ -266,6 +266,7 @@ def test_raw_blocks_have_a_file_of_their_own(recorder: Recorder, tmp_path: Path)
     record(recorder, delivered(topic, blocks[0]))
     record(recorder, delivered(topic, blocks[1]), delivery(0), delivered(topic, blocks[2]))
     record(recorder, delivered(topic, blocks[3]))
+    record(recorder, *(delivered(topic, each) for each in blocks))  # again, after an outage of the broker
     rows = table(only(tmp_path) / "raw.csv")
     assert [row["first_sample"] for row in rows] == ["0", "64", "128", "192"]
     assert tuple(map(int, rows[0]["samples"].split())) == RAW.samples
@@ -276,6 +277,8 @@ def test_raw_blocks_of_a_session_that_never_comes_are_bounded(recorder: Recorder
     topic = topics.raw("local", "ABC123", "Joao_Silva")
     for n in range(3 * RAW_WAITING_MAX_BLOCKS):
         record(recorder, delivered(topic, replace(RAW, seq=n, first_sample=64 * n)))
+    (kept,) = recorder._intake._raw_waiting.values()
+    assert [each.seq for each in kept] == [*range(2 * RAW_WAITING_MAX_BLOCKS, 3 * RAW_WAITING_MAX_BLOCKS)]
     others = (replace(RAW, session=f"s{n}") for n in range(RAW_WAITING_MAX_SESSIONS))
     record(recorder, *(delivered(topics.raw("local", "ABC123", other.session), other) for other in others))
     assert len(recorder._intake._raw_waiting) == RAW_WAITING_MAX_SESSIONS

@@ -208,19 +208,19 @@ def test_a_clock_that_was_set_back_in_a_lesson_loses_nothing(tmp_path):
 
 
 def test_stored_figures_are_those_of_the_lesson_and_change_with_it(tmp_path):
-    def with_cache() -> list[tuple[str, str, int]]:
+    def with_cache(hits: int) -> list[tuple[str, str, int]]:
         cache = FigureCache(lambda: 4e9)
-        try:
-            return rows(make(find([tmp_path]), cache=cache))
-        finally:
-            cache.close()
+        found = rows(make(find([tmp_path]), cache=cache))
+        cache.close()
+        assert cache.hits == hits
+        return found
 
     lessons = [part("Ciências", NOON, (0, 59), 1), part("Arte", NOON + MINUTE, (60, 119), 1)]
     came(tmp_path, "Ana", "5AAAAA", NOON, lessons, rows=rows_of(50, NOON, 120))
-    assert with_cache() == with_cache() == [("Ana", "Ciências", 60), ("Ana", "Arte", 60)]
+    assert with_cache(hits=0) == with_cache(hits=2) == [("Ana", "Ciências", 60), ("Ana", "Arte", 60)]
     (sidecar,) = tmp_path.rglob("session.json")
     sidecar.write_text(sidecar.read_text("utf-8").replace(lessons[1]["began"], lessons[0]["began"], 2), "utf-8")
-    assert with_cache() != [("Ana", "Ciências", 60), ("Ana", "Arte", 60)]
+    assert with_cache(hits=0) != [("Ana", "Ciências", 60), ("Ana", "Arte", 60)]
 
 
 def test_a_lesson_is_chosen_by_its_name(tmp_path):
