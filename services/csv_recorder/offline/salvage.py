@@ -109,7 +109,11 @@ def _read(db: sqlite3.Connection, found: Salvaged) -> None:
     for _, output, blob in tables["owed"]:
         found.owed.setdefault(str(output), []).extend(row.content for row in _unpacked(blob, found))
     found.places = [(stream, name, file) for stream, name, file, _ in tables["places"]]
-    found.lessons = [Lesson(*each) for _, *each in tables["lessons"]]
+    for _, *lesson in tables["lessons"]:
+        if all(map(isinstance, lesson, (str, str, str, str | None))):
+            found.lessons.append(Lesson(*lesson))
+        else:
+            found.unreadable += 1
     found.filters = {filter for (filter,) in tables["filters"]}
     found.events = dict(tables["events"])
     found.running_s = max([0.0, *(seconds for (seconds,) in tables["running"] if isinstance(seconds, float))])

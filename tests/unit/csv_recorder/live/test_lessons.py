@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from csv_recorder.live import inbox as inboxes
+from csv_recorder.live import lessons as lesson_rules
 from csv_recorder.live.descriptions import AFTER_END_S
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.recorder import Recorder
@@ -231,6 +232,18 @@ def test_only_so_many_lessons_are_listed(recorder: Recorder, tmp_path: Path, mon
     for number in range(5):
         record(recorder, start(f"L{number}", "7B", number))
     assert [name for _, name, _ in lessons(tmp_path)] == ["Feira", "L2", "L3", "L4"]
+
+
+def test_only_the_newest_lessons_are_remembered(
+    recorder: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a session that goes on for weeks, and of those that have ended."""
+    monkeypatch.setattr(lesson_rules, "PARTS_MAX", 3)
+    monkeypatch.setattr(lesson_rules, "RECENT_MAX", 2)
+    for number in range(5):
+        record(recorder, start(f"L{number}", minutes=number), phone("Ana", number, "A", number))
+    assert [name for name, _, _ in parts(tmp_path, "Ana", "A")] == ["L2", "L3", "L4"]
+    assert [each.name for each in recorder._intake.lessons._recent.values()] == ["L2", "L3"]
 
 
 def test_a_class_that_runs_in_an_inbox_of_the_version_before_goes_on(tmp_path: Path) -> None:

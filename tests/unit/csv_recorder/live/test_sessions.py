@@ -286,6 +286,16 @@ def test_raw_blocks_of_a_session_that_never_comes_are_bounded(recorder: Recorder
     assert not (only(tmp_path) / "raw.csv").exists()
 
 
+def test_only_so_many_sessions_are_known_by_their_newest_raw_block(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("csv_recorder.live.intake.RAW_SEQS_MAX_SESSIONS", 3)
+    for n in range(5):
+        block = replace(RAW, session=f"s{n}")
+        record(recorder, delivery(0, session=f"s{n}"), delivered(topics.raw("local", "ABC123", "Joao_Silva"), block))
+    assert len(recorder._intake._raw_seqs) == 3
+
+
 def test_old_style_files_can_be_turned_off(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, Options(csv=False))
     recorder.open()

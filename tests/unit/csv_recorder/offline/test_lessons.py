@@ -1,6 +1,7 @@
 """The list of lessons, who took part, and what survives a lost inbox."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,22 @@ def test_a_row_of_events_that_is_too_long_stops_no_rebuild(recorder, tmp_path):
     assert main(["rebuild", "--dir", str(tmp_path)]) == 0
     recorder.open()
     record(recorder, phone("Bia", 0, "5BBBBB", 62))
+    assert about(tmp_path, "Bia", "5BBBBB")["class"] == "Arte"
+    recorder.close()
+
+
+@pytest.mark.parametrize("damage", ["began = x'ff00'", "name = x'ff00'", "ended = x'00'"])
+def test_a_damaged_lesson_of_the_inbox_is_left_out_of_the_new_one(recorder, tmp_path, damage):
+    record(recorder, start("Ciências"), phone("Ana", 0, "5AAAAA"), stop(minutes=50), start("Arte", minutes=60))
+    recorder.close()
+    db = sqlite3.connect(tmp_path / INBOX_FILE)
+    with db:
+        db.execute(f"UPDATE lessons SET {damage} WHERE name = 'Ciências'")
+    db.close()
+    assert main(["rebuild", "--dir", str(tmp_path), "--force"]) == 0
+    recorder.open()
+    record(recorder, phone("Bia", 0, "5BBBBB", 62))
+    assert [each.name for each in recorder._inbox.all_lessons()] == ["Arte"]
     assert about(tmp_path, "Bia", "5BBBBB")["class"] == "Arte"
     recorder.close()
 
