@@ -43,17 +43,19 @@ server_name: neuroone
 host: "{host}"
 port: -1
 jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always, max_file: 1TB }}
-mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 500 }}
+mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 2000 }}
 log_file: "{folder}/nats.log"
 logfile_size_limit: 1000000
 logfile_max_num: 2
 """
 """``port: -1`` takes any free port for NATS's own protocol, which nothing uses here. NATS redelivers after ``ack_wait``
-and not at a reconnect: a recorder's batch takes far less than 5 s. NATS logs a lot, and logs an error for each MQTT 5
-connection, which every service tries first: its log goes to a file. ``sync_interval``: what is acknowledged outlives a
-power cut. ``max_file``: the disk is the limit. A NATS server that has reached its own limit refuses all connections,
-also that of the recorder, which would empty it; without this line the limit is 75 % of what is free at its start
-(docs/decisions/0011)."""
+and not at a reconnect: a recorder's batch takes far less than 5 s. ``max_ack_pending`` is what our clients say to other
+brokers (`RECEIVE_MAXIMUM`): NATS counts it over all subscriptions of a client, and what is beyond it comes late, after
+``ack_wait``; at 500, which is also what a publisher has in flight, a client that acknowledged at once met it. NATS logs
+a lot, and logs an error for each MQTT 5 connection, which every service tries first: its log goes to a file.
+``sync_interval``: what is acknowledged outlives a power cut. ``max_file``: the disk is the limit. A NATS server that
+has reached its own limit refuses all connections, also that of the recorder, which would empty it; without this line
+the limit is 75 % of what is free at its start (docs/decisions/0011)."""
 
 _CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"
