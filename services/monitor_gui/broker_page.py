@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 
 from monitor_gui import texts
 from monitor_gui.feed import StreamId
+from monitor_gui.layouts import FlowLayout, ScrolledColumn
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.texts import translated
 from neuroone.contract.messages import StreamState, StreamStatus
@@ -35,6 +36,9 @@ COLUMNS: Final = ("name", "stream", "link", "status")
 COMPARED_MAX: Final = 2
 """Streams beside each other; more are too narrow to read."""
 
+PORT_MIN_CHARS: Final = 12
+BUTTONS_SPACING_PX: Final = 6
+
 
 class BrokerPage(QWidget):
     """The three boxes of the page."""
@@ -42,12 +46,14 @@ class BrokerPage(QWidget):
     def __init__(self, bridge: LocalBridge) -> None:
         super().__init__()
         self.broker, self.streams, self.headset = BrokerBox(), StreamsBox(), HeadsetBox(bridge)
-        left = QVBoxLayout()
+        boxes = QWidget()
+        left = QVBoxLayout(boxes)
+        left.setContentsMargins(0, 0, 0, 0)
         left.addWidget(self.broker)
         left.addWidget(self.headset)
         left.addStretch(1)
         both = QHBoxLayout(self)
-        both.addLayout(left, 2)
+        both.addWidget(ScrolledColumn(boxes), 2)
         both.addWidget(self.streams, 3)
 
 
@@ -200,13 +206,13 @@ class HeadsetBox(QGroupBox):
         """The port that somebody chose; None before that."""
         self._remembered = ""
         self.port.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.port.setMinimumContentsLength(18)
-        ports = QHBoxLayout()
-        ports.addWidget(self.port, 1)
-        ports.addWidget(self.refresh_button)
-        ports.addWidget(self.file_button)
+        self.port.setMinimumContentsLength(PORT_MIN_CHARS)
+        buttons = FlowLayout(BUTTONS_SPACING_PX)
+        buttons.addWidget(self.refresh_button)
+        buttons.addWidget(self.file_button)
         form = QFormLayout(self)
-        _add_row(form, "headset.port", self.port, ports)
+        _add_row(form, "headset.port", self.port)
+        form.addRow("", buttons)
         _add_row(form, "headset.name", self.name)
         _add_row(form, "headset.code", self.code)
         form.addRow(self.start_button)
@@ -273,8 +279,8 @@ class HeadsetBox(QGroupBox):
             self.chosen.emit(self.port.currentData(), self.name.text(), self.code.text())
 
 
-def _add_row(form: QFormLayout, key: str, field: QWidget, row: QHBoxLayout | None = None) -> None:
-    """Add a field to a form, by itself or as part of a row, and its label with the text of ``key``."""
+def _add_row(form: QFormLayout, key: str, field: QWidget) -> None:
+    """Add a field to a form, and its label with the text of ``key``."""
     label = translated(QLabel(), text=key)
     label.setBuddy(field)
-    form.addRow(label, field if row is None else row)
+    form.addRow(label, field)

@@ -4,9 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QEvent, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QComboBox, QFileDialog, QInputDialog, QLabel, QMainWindow, QStackedWidget, QToolBar
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QInputDialog,
+    QLabel,
+    QMainWindow,
+    QSizePolicy,
+    QStackedWidget,
+    QToolBar,
+)
 
 from monitor_gui import texts, themes
 from monitor_gui.actions import WindowActions
@@ -14,6 +23,7 @@ from monitor_gui.broker_page import BrokerPage
 from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
 from monitor_gui.feed import Feed, StreamId, named
+from monitor_gui.layouts import ElidedLabel
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
@@ -30,6 +40,11 @@ REFRESH_PERIOD_MS: Final = 500
 """How often the list of streams and the state of the connection are updated."""
 SIZE_PX: Final = (1240, 720)
 """Size at the first start: fits a laptop's screen of 1366 x 768."""
+TITLE_PX: Final = 32
+FRAME_PX: Final = 8
+"""Title bar and frame that the desktop adds; Qt does not know them before the window is shown."""
+STREAM_MIN_CHARS: Final = 12
+"""Width of a selector of streams in a narrow window; it takes what the toolbar has left."""
 SCROLL_STEP_S: Final = 5.0
 MESSAGE_SHOWN_MS: Final = 8000
 """How long the status bar shows the result of an action."""
@@ -53,7 +68,8 @@ class StreamBar(QToolBar):
             self.addWidget(combo)
         for combo in (self.streams, self.compared):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(22)
+            combo.setMinimumContentsLength(STREAM_MIN_CHARS)
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             combo.activated.connect(self._choose_streams)
         for seconds in WINDOWS_S:
             self.window_s.addItem(f"{seconds} s", seconds)
@@ -96,14 +112,14 @@ class MonitorWindow(QMainWindow):
         self.toolbar = StreamBar(self.window_actions)
         self.plots_page, self.broker_page, self.shortcuts_page = PlotsPage(feed), BrokerPage(bridge), ShortcutsPage()
         self.pages = QStackedWidget()
-        self.connection = QLabel()
+        self.connection = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.timers = QTimer(self, interval=FRAME_PERIOD_MS), QTimer(self, interval=REFRESH_PERIOD_MS)
         for page in (self.plots_page, self.broker_page, self.shortcuts_page):
             self.pages.addWidget(page)
         self.addToolBar(self.toolbar)
         self.setCentralWidget(self.pages)
         self.statusBar().addWidget(self.connection, 1)
-        self.statusBar().addPermanentWidget(translated(QLabel(), text="window.notice"))
+        self.statusBar().addPermanentWidget(translated(ElidedLabel(), text="window.notice"))
         self._connect_widgets()
         self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
         self.show_view(self.view)
@@ -113,11 +129,23 @@ class MonitorWindow(QMainWindow):
         """Show a page and begin to draw."""
         self.resize(*SIZE_PX)
         self.restoreGeometry(self.preferences.geometry())
+        self._fit_screen()
         for timer in self.timers:
             timer.start()
         self.broker_page.headset.remember_port(self.preferences.port())
         self.bridge.list_ports()
         self.show_page(page)
+
+    def _fit_screen(self) -> None:
+        """Move and shrink the window into the free part of its screen: its size is of another screen or scale."""
+        free, frame = self.screen().availableGeometry(), QSize(FRAME_PX, TITLE_PX + FRAME_PX)
+        self.resize(self.size().boundedTo(free.size() - frame))
+        place = self.frameGeometry()
+        place.moveRight(min(place.right(), free.right()))
+        place.moveBottom(min(place.bottom(), free.bottom()))
+        place.moveLeft(max(place.left(), free.left()))
+        place.moveTop(max(place.top(), free.top()))
+        self.move(place.topLeft())
 
     def show_page(self, page: str) -> None:
         """Show one of PAGES."""

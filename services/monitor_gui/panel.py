@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from PySide6.QtCore import QLocale, Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId, named
 from monitor_gui.history import COLUMNS, Floats
+from monitor_gui.layouts import ElidedLabel, FlowLayout
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
 from monitor_gui.view import (
     ESENSES,
@@ -36,6 +37,12 @@ LINK_PERIOD_S: Final = 0.2
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
 
+HEAD_SPACING_PX: Final = 16
+DEVICE_MAX_CHARS: Final = 40
+"""Shown characters of a port's name: its end tells ports apart."""
+PLOT_MIN_PX: Final = (100, 44)
+"""Two panels of three rows of plots fit beside and above each other in a window of 500 x 400."""
+
 
 class StreamPanel(QWidget):
     """The contact, the numbers, the plots and the counters of one stream."""
@@ -43,13 +50,14 @@ class StreamPanel(QWidget):
     def __init__(self, feed: Feed, stream: StreamId) -> None:
         super().__init__()
         self.feed, self.stream = feed, stream
-        self.title = QLabel(textFormat=Qt.TextFormat.PlainText)
+        self.title = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.title.setStyleSheet("font-weight: bold")
         self.contact = ContactIndicator()
         self.numbers = {name: QLabel(textFormat=Qt.TextFormat.RichText) for name in ESENSES}
         self.doubt = QLabel(textFormat=Qt.TextFormat.PlainText)
         self.recorded = QLabel()
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+        self.link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
         self.events: list[GroupEvent] = []
         self._drawn: tuple[float, tuple[View, int, bool]] | None = None
@@ -59,16 +67,9 @@ class StreamPanel(QWidget):
         self.restyle()
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        head.addWidget(self.contact)
-        for number in self.numbers.values():
-            head.addSpacing(12)
-            head.addWidget(number)
-        head.addSpacing(12)
-        head.addWidget(self.doubt)
-        head.addStretch(1)
-        head.addWidget(self.recorded)
+        head = FlowLayout(HEAD_SPACING_PX)
+        for widget in (self.contact, *self.numbers.values(), self.doubt, self.recorded):
+            head.addWidget(widget)
         plots = QGridLayout()
         plots.setSpacing(4)
         plots.addWidget(self.bands, 0, 0, 1, 2)
@@ -80,7 +81,7 @@ class StreamPanel(QWidget):
         for row, stretch in enumerate((4, 3, 3)):
             plots.setRowStretch(row, stretch)
         for plot in (self.bands, self.esense, self.raw, self.bars):
-            plot.setMinimumSize(160, 90)
+            plot.setMinimumSize(*PLOT_MIN_PX)
             plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 4, 6, 4)
@@ -195,7 +196,9 @@ class StreamPanel(QWidget):
         parts = [texts.of_status(status)]
         reported = {} if state is None else state.counters
         if state is not None and status is not None:
-            parts.append(texts.of(f"link.{state.link}") + (f" - {state.device}" if state.device else ""))
+            parts.append(
+                texts.of(f"link.{state.link}") + (f" - {state.device[-DEVICE_MAX_CHARS:]}" if state.device else "")
+            )
         age = "--" if age_s is None else QLocale().toString(age_s, "f", 1)
         parts.append(texts.of("panel.last_reading").format(age))
         parts.append(texts.of("panel.readings").format(counters["readings"]))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 
 from monitor_gui import texts, themes
 from monitor_gui.history import Floats, RawSpan
@@ -22,6 +23,8 @@ ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 AXIS_WIDTH_PX = 58
 """One width for all plots, so that equal times are below each other."""
 BARS_AXIS_WIDTH_PX = 46
+NAMES_MIN_PX = 90
+"""Height of a plot that has room for the names of its axes."""
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
@@ -38,6 +41,26 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.hideButtons()
         self.disableAutoRange()
         self.getAxis("left").setWidth(axis_width_px)
+        self._names: dict[str, str] = {}
+
+    def name_axes(self, **names: str) -> None:
+        """Write the names of axes in their middle."""
+        self._names = names
+        for side, name in names.items():
+            self.getAxis(side).setLabel(name)
+        self._show_names()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
+        super().resizeEvent(event)
+        if event is not None:  # pyqtgraph calls it with None before the constructor is through
+            self._show_names()
+
+    def _show_names(self) -> None:
+        """Show the names of the axes where the plot is high enough for them and its values."""
+        for side in self._names:
+            axis = self.getAxis(side)
+            axis.showLabel(self.height() >= NAMES_MIN_PX)
+            axis.resizeEvent()  # pyqtgraph leaves a new name where the last one began
 
     def colour(self) -> None:
         """Use the colours of the theme."""
@@ -94,8 +117,7 @@ class TimePlot(Plot):
         if self._frame == frame:
             return
         self._frame = frame
-        for side, key in self._axes.items():
-            name_axis(self.getAxis(side), texts.of(key))
+        self.name_axes(**{side: texts.of(key) for side, key in self._axes.items()})
         self.setAccessibleName(self.getAxis("left").labelText)
         self.setRange(xRange=(-window_s, EDGE / 2 * window_s), yRange=(low, high), padding=0)
         moments = moments_of(window_s)
@@ -215,7 +237,7 @@ class BandBars(Plot):
         """Draw the bars on an axis from 0 to ``top`` with the name ``left``."""
         if self._frame != (top, left):
             self._frame = (top, left)
-            name_axis(self.getAxis("left"), left)
+            self.name_axes(left=left)
             self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
         self.bars.setOpts(height=heights)
 
@@ -223,9 +245,3 @@ class BandBars(Plot):
 def doubtful_pen() -> Any:
     """Return the pen of doubtful values."""
     return pg.mkPen(themes.colours()["faint"], width=1, style=Qt.PenStyle.DotLine)
-
-
-def name_axis(axis: pg.AxisItem, name: str) -> None:
-    """Write the name of an axis in its middle; pyqtgraph leaves a new name where the last one began."""
-    axis.setLabel(name)
-    axis.resizeEvent()

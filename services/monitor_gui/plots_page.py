@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayo
 
 from monitor_gui import texts, themes
 from monitor_gui.feed import Feed, StreamId
+from monitor_gui.layouts import FlowLayout
 from monitor_gui.panel import StreamPanel
 from monitor_gui.texts import translated
 from monitor_gui.view import LINES, View
@@ -15,6 +16,9 @@ CHECK_BOX: Final = (
     "QCheckBox {{ color: {0} }} QCheckBox::indicator:unchecked {{ border: 1px solid {0}; width: 11px; height: 11px }}"
 )
 """An empty box in the colour of its line: the dark theme's own box is too faint."""
+
+
+LINES_SPACING_PX: Final = 8
 
 
 class PlotsPage(QWidget):
@@ -34,11 +38,10 @@ class PlotsPage(QWidget):
         self.empty = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._panels_row = QHBoxLayout()
         self._panels_row.addWidget(self.empty)
-        choices, paused = QHBoxLayout(), QHBoxLayout()
+        choices, paused = FlowLayout(LINES_SPACING_PX), QHBoxLayout()
         for line, box in self.boxes.items():
             choices.addWidget(box)
             box.clicked.connect(lambda _, line=line: self.line_toggled.emit(line))
-        choices.addStretch(1)
         paused.addWidget(self.behind)
         paused.addWidget(self.back, 1)
         self.back.valueChanged.connect(lambda value: self.scrolled_to.emit(-value))

@@ -3,6 +3,7 @@
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from monitor_gui.layouts import ScrolledColumn
 from monitor_gui.texts import translated
 
 
@@ -17,7 +18,8 @@ class ShortcutsPage(QWidget):
         back.clicked.connect(self.closed)
         self.rows = QFormLayout()
         self.rows.setHorizontalSpacing(32)
-        column = QVBoxLayout(self)
+        shown = QWidget()
+        column = QVBoxLayout(shown)
         column.setContentsMargins(32, 24, 32, 24)
         column.setSpacing(16)
         column.addWidget(translated(QLabel(), text="shortcuts.title"))
@@ -25,6 +27,9 @@ class ShortcutsPage(QWidget):
         column.addWidget(translated(QLabel(wordWrap=True), text="shortcuts.notes"))
         column.addWidget(back, alignment=Qt.AlignmentFlag.AlignLeft)
         column.addStretch(1)
+        page = QVBoxLayout(self)
+        page.setContentsMargins(0, 0, 0, 0)
+        page.addWidget(ScrolledColumn(shown))
 
     def show_shortcuts(self, shortcuts: list[tuple[str, str]]) -> None:
         """Show the actions, given as (words, key)."""

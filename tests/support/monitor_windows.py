@@ -1,0 +1,125 @@
+"""A monitor's window without a broker: a test delivers the messages itself."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuroone.contract import topics
+from neuroone.contract.json import encode
+from neuroone.contract.messages import GroupEvent, Kind, Message, RawBlock
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.delivery import Delivery
+from tests.support import messages
+
+if TYPE_CHECKING:
+    from monitor_gui.main_window import MonitorWindow
+
+BROKER = BrokerAddress("nowhere", 1883)
+
+
+class Client:
+    """A client that notes what it is asked for, and delivers what a test gives it."""
+
+    def __init__(self, broker: BrokerAddress, **options: Any) -> None:
+        self.broker, self.options = broker, options
+        self.subscriptions: dict[str, int] = dict(options["subscriptions"])
+        self.published: list[tuple[str, Message]] = []
+        self.is_connected = True
+        self.fault: None = None
+
+    def start(self) -> None:
+        """It has no connection."""
+
+    def close(self, timeout_s: float) -> None:
+        """As above."""
+
+    def subscribe(self, filter: str, qos: int) -> None:
+        self.subscriptions[filter] = qos
+
+    def unsubscribe(self, filter: str) -> None:
+        del self.subscriptions[filter]
+
+    def publish(self, topic: Topic, message: Message) -> bool:
+        self.published.append((str(topic), message))
+        return True
+
+    def deliver(self, topic: Topic, message: Message) -> None:
+        """As if the broker had sent it."""
+        self.options["on_delivery"](Delivery(str(topic), encode(message), False, 0, 1))
+
+
+class Wearer:
+    """A student whose messages reach the window, with a site's topics."""
+
+    def __init__(self, window: "MonitorWindow", source: str, name: str | None, group: str = "TURMA") -> None:
+        self.window, self.group, self.source, self.name = window, group, source, name
+        self.seq = 0
+        self.publish_state()
+
+    def publish_state(self, **changes: Any) -> None:
+        """Deliver the stream's state."""
+        state = messages.stream_state(**{"name": self.name, "kind": Kind.HEADSET, **changes})
+        client_of(self.window).deliver(topics.stream_state(self.window.feed.site, self.group, self.source), state)
+
+    def publish_reading(self, ago_s: float = 0.0, **changes: Any) -> None:
+        """Deliver a reading of ``ago_s`` seconds ago; its numbers move, so that it is not frozen."""
+        values = {"poor_signal": 0, "mid_gamma": 1000 + self.seq, **changes}
+        values["time"] = datetime.now(UTC) - timedelta(seconds=ago_s)
+        reading = messages.reading(seq=self.seq, name=self.name, **values)
+        self.seq += 1
+        client_of(self.window).deliver(topics.reading(self.window.feed.site, self.group, self.source), reading)
+
+    def publish_raw(self) -> None:
+        """Deliver one raw block."""
+        block = RawBlock(
+            session=messages.SESSION, seq=0, time=datetime.now(UTC), first_sample=0, rate_hz=512, samples=(1, 2) * 32
+        )
+        client_of(self.window).deliver(topics.raw(self.window.feed.site, self.group, self.source), block)
+
+
+def client_of(window: "MonitorWindow") -> Client:
+    """Return the client of the window's present connection."""
+    client = window.feed._client
+    assert isinstance(client, Client)
+    return client
+
+
+def events_of(window: "MonitorWindow") -> list[GroupEvent]:
+    """Return the events that the window has published."""
+    return [message for _, message in client_of(window).published if isinstance(message, GroupEvent)]
+
+
+@contextmanager
+def monitor_window(folder: Path, language: str = "en", theme: str = "light") -> Iterator["MonitorWindow"]:
+    """Show a window that remembers nothing of other runs; it is connected to a `Client`."""
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui import texts, themes
+    from monitor_gui.feed import Feed
+    from monitor_gui.local_bridge import LocalBridge
+    from monitor_gui.main_window import MonitorWindow
+    from monitor_gui.preferences import Preferences
+
+    texts.choose(language)
+    themes.choose(theme)
+    preferences = Preferences(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
+    feed = Feed(Client, "local", time.monotonic)  # type: ignore[arg-type]
+    bridge = LocalBridge()
+    bridge.list_ports = lambda: None  # type: ignore[method-assign] # it is a program, and takes a second
+    window = MonitorWindow(feed, bridge, preferences, [])
+    try:
+        window.connect_to(BROKER)
+        window.start("monitor")
+        window.show()
+        yield window
+    finally:
+        window.close()
+        window.bridge.close()
+        window.feed.close()
+        window.deleteLater()
+        texts.choose("en")
+        themes.choose("system")
