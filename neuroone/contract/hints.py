@@ -92,6 +92,12 @@ NO_FRAMES_YET: Final = Hint(
     "What comes from {device} makes no sense so far: other speeds are being tried.",
     "O que chega de {device} ainda não faz sentido: outras velocidades estão sendo testadas.",
 )
+LEFT_ALONE: Final = Hint(
+    "What a port sent was not a headset's: it is tried again within ten minutes. To have it tried now, unplug it and "
+    "plug it in again, or choose it with --port.",
+    "O que uma porta enviou não era de um headset: ela será testada de novo em até dez minutos. Para testá-la agora, "
+    "desconecte e conecte de novo, ou escolha-a com --port.",
+)
 STANDBY: Final = Hint(
     "The dongle waits for its headset: switch the headset on.", "O dongle espera pelo headset: ligue o headset."
 )
@@ -133,7 +139,7 @@ GENERAL: Final[Mapping[Link, Hint]] = {
 SPECIFIC: Final[Mapping[Link, tuple[Hint, ...]]] = {
     Link.NO_PORT: (NO_PORT_FOUND, NO_ANSWER, NO_SERVER, NO_SUCH_PORT, NO_SUCH_PORT_USB),
     Link.UNPLUGGED: (PORT_LOST, PORT_LOST_USB),
-    Link.NO_FRAMES: (NO_FRAMES_YET,),
+    Link.NO_FRAMES: (NO_FRAMES_YET, LEFT_ALONE),
     Link.CONNECTED: (SAMPLES_MISSING,),
 }
 """What the bridge publishes where it knows more than the link."""

@@ -120,6 +120,11 @@ class Headset:
         return self._connection.port is not None
 
     @property
+    def baud(self) -> int:
+        """The speed of the port."""
+        return self._connection.baud
+
+    @property
     def is_probe(self) -> bool:
         """Whether the port has yet to show that a headset is there."""
         return self._probe is not None

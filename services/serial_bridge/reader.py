@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from serial.tools.list_ports import comports
@@ -14,7 +15,9 @@ from neuroone.contract.messages import Link, StreamStatus
 from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.headset import Headset
 from serial_bridge.link_monitor import LinkStatus
-from serial_bridge.ports import detect
+from serial_bridge.ports import detect, port
+from serial_bridge.ports.memory import PortMemory
+from serial_bridge.ports.sources import SerialSource
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.stream import Stream
 
@@ -77,21 +80,35 @@ def _step(headset: Headset) -> bool:
         return False
 
 
+@dataclass(slots=True)
+class Tries:
+    """When a port is tried, was tried, and will be: ``due_s`` is infinite while a try lasts."""
+
+    due_s: float
+    wait_s: float = TRY_AGAIN_S
+    n: int = 0
+    tried_s: float = 0.0
+    is_learned: bool = False
+
+
 class Search:
     """Search the computer's ports for headsets and add those found to the reader.
 
     ``new_headset`` makes a headset from its port, its id in topics and its probe (see `Headset`). ``owners`` are for
     the headsets in the order in which they are found, the last one for all that follow; ``used`` returns the ports that
-    others read. While there is no headset, the state of the source ``auto`` tells the reason.
+    others read. While there is no headset, the state of the source ``auto`` tells the reason. The ``memory`` knows what
+    answered in earlier runs.
     """
 
     def __init__(
         self,
         reader: HeadsetReader,
-        new_headset: Callable[[str, str, Callable[[], Owner]], Headset],
+        new_headset: Callable[[SerialSource, str, Callable[[], Owner]], Headset],
         publisher: StreamPublisher,
         owners: list[Owner],
         used: Callable[[], set[str]],
+        memory: PortMemory,
+        baud: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], Sequence[ListPortInfo]] = comports,
     ) -> None:
@@ -102,10 +119,12 @@ class Search:
         self._owners = owners
         self._clock = clock
         self._used = used
+        self._memory = memory
+        self._baud = baud
         self._present = present
         self._next_s = float("-inf")
-        self._tried_s: dict[str, float] = {}
-        self._waits_s: dict[str, float] = {}
+        self._is_first_listing = True
+        self._tries: dict[str, Tries] = {}
         self._found: dict[str, Headset] = {}
 
     def tick(self) -> None:
@@ -118,21 +137,36 @@ class Search:
         likely = detect.candidates(self._present())
         ports = {detect.source_id(port): port for port in likely if port.device not in used}
         self._found = {key: each for key, each in self._found.items() if key in ports or not each.has_ended}
-        for source_id, port in ports.items():
-            known = self._found.get(source_id)
-            if known is None:
-                self._waits_s[source_id] = TRY_AGAIN_S
-            if known is None or (known.has_ended and now_s - self._tried_s[source_id] >= self._waits_s[source_id]):
-                if known is not None and known.link_status.link is Link.NO_FRAMES:
-                    self._waits_s[source_id] = min(TRY_AGAIN_MAX_S, 2 * self._waits_s[source_id])
-                self._tried_s[source_id] = now_s
-                headset = self._new_headset(port.device, source_id, self._next_owner)
-                self._found[source_id] = self._reader.add(headset)
+        self._tries = {key: each for key, each in self._tries.items() if key in ports or key in self._found}
+        for source_id, listed in ports.items():
+            self._check(source_id, listed, now_s)
+        self._is_first_listing = False
         self._publish(self._status(bool(ports)))
 
     def close(self) -> None:
         """Publish that the search has ended."""
         self._publish(LinkStatus(StreamStatus.OFFLINE, Link.ENDED, None))
+
+    def _check(self, source_id: str, listed: ListPortInfo, now_s: float) -> None:
+        """Learn what answered on a port, and try it if it is time to: one that is plugged in now is tried at once."""
+        if source_id not in self._tries:
+            self._tries[source_id] = Tries(now_s + (self._memory.rest_s(listed) if self._is_first_listing else 0.0))
+        tries, headset = self._tries[source_id], self._found.get(source_id)
+        if headset is not None and not headset.is_probe and not tries.is_learned:
+            tries.is_learned = True
+            self._memory.on_headset(listed, headset.baud)
+        if headset is not None and headset.has_ended and tries.due_s == float("inf"):
+            tries.due_s = tries.tried_s + tries.wait_s
+            if headset.link_status.link is Link.NO_FRAMES:
+                tries.wait_s = min(TRY_AGAIN_MAX_S, 2 * tries.wait_s)
+                self._memory.on_other(listed)
+        if now_s >= tries.due_s:
+            baud = self._memory.baud(listed)
+            keeps_dtr = not port.KEEPS_DTR_LOW or (baud is None and tries.n % 2 == 0)
+            source = SerialSource(listed.device, self._baud, self._present, first_baud=baud, keeps_dtr=keeps_dtr)
+            tries.tried_s, tries.due_s, tries.n = now_s, float("inf"), tries.n + 1
+            headset = self._new_headset(source, source_id, self._next_owner)
+            self._found[source_id] = self._reader.add(headset)
 
     def _next_owner(self) -> Owner:
         return self._owners.pop(0) if len(self._owners) > 1 else self._owners[0]
@@ -145,6 +179,8 @@ class Search:
         for headset in self._found.values():
             if headset.link_status.link is not Link.SEARCHING:
                 return headset.link_status
+        if not self._found:
+            return LinkStatus(StreamStatus.OFFLINE, Link.NO_FRAMES, hints.LEFT_ALONE.text())
         return LinkStatus(StreamStatus.OFFLINE, Link.SEARCHING, hints.SEARCHING.text())
 
     def _publish(self, status: LinkStatus) -> None:

@@ -17,7 +17,9 @@ from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, RecordingFault, free_path, numbered
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.ports.sources import PortSource, SerialSource, devices_of, open_source
+from serial_bridge.ports.memory import PortMemory
+from serial_bridge.ports.memory import default_path as memory_path
+from serial_bridge.ports.sources import PortSource, devices_of, open_source
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import RecordSettings
@@ -122,11 +124,18 @@ class Recorder:
         def new_path() -> Path:
             return free_path(numbered(self._settings.file, next(self._found)))
 
-        def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
-            return self._add(SerialSource(device, self._settings.baud, keeps_dtr=True), source_id, probe, new_path)
+        def new_headset(source: PortSource, source_id: str, probe: Callable[[], Owner]) -> Headset:
+            return self._add(source, source_id, probe, new_path)
 
-        publisher = StreamPublisher(self._progress, "record", AUTO)
-        return Search(self._reader, new_headset, publisher, [Owner()], lambda: devices_of(self._sources))
+        return Search(
+            self._reader,
+            new_headset,
+            StreamPublisher(self._progress, "record", AUTO),
+            [Owner()],
+            lambda: devices_of(self._sources),
+            PortMemory(memory_path()),
+            self._settings.baud,
+        )
 
     @property
     def _has_failed(self) -> bool:

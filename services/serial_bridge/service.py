@@ -24,7 +24,9 @@ from serial_bridge.captures.record import Recording, path_in
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
-from serial_bridge.ports.sources import PortSource, SerialSource, devices_of
+from serial_bridge.ports.memory import PortMemory
+from serial_bridge.ports.memory import default_path as memory_path
+from serial_bridge.ports.sources import PortSource, devices_of
 from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import ReplaySettings, RunSettings
@@ -147,13 +149,19 @@ class Service:
         return Recording(lambda: path_in(directory, source_id), self._settings.headset, keeps_all=has_one_speed)
 
     def _search(self, owners: list[Owner]) -> Search:
-        def new_headset(device: str, source_id: str, probe: Callable[[], Owner]) -> Headset:
-            return self._new_headset(
-                SerialSource(device, self._settings.baud, keeps_dtr=True), source_id, owners[-1], probe
-            )
+        def new_headset(source: PortSource, source_id: str, probe: Callable[[], Owner]) -> Headset:
+            return self._new_headset(source, source_id, owners[-1], probe)
 
         publisher = StreamPublisher(self._bus, topics.group_id(owners[-1].code), AUTO)
-        return Search(self._reader, new_headset, publisher, owners, lambda: devices_of(self._sources))
+        return Search(
+            self._reader,
+            new_headset,
+            publisher,
+            owners,
+            lambda: devices_of(self._sources),
+            PortMemory(memory_path()),
+            self._settings.baud,
+        )
 
     def _on_recorded(self, stream: Stream, seq: int) -> None:
         if (publisher := self._publishers.get(stream[:2])) is not None:

@@ -26,6 +26,7 @@ from neuroone.service.wearers import Owner
 from serial_bridge.headset import Headset
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import serve_simulated
+from serial_bridge.ports.memory import PortMemory
 from serial_bridge.ports.serve_simulated import PtyLine, TcpLine
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 from serial_bridge.ports.sources import SerialSource
@@ -397,8 +398,7 @@ def searching(published: Published, ports: dict[Path, ListPortInfo], names: list
     def present() -> list[ListPortInfo]:
         return list(ports.values())
 
-    def new_headset(device, source_id, probe):
-        source = SerialSource(device, present=present)
+    def new_headset(source, source_id, probe):
         return Headset(source, publisher_of(published, source_id), Owner(), Decoder, clock, probe=probe)
 
     with running_reader() as reader:
@@ -408,6 +408,8 @@ def searching(published: Published, ports: dict[Path, ListPortInfo], names: list
             publisher_of(published, "auto"),
             [*map(Owner, names), Owner()],
             set,
+            PortMemory(Path("nowhere")),
+            None,
             clock,
             present,
         )

@@ -25,6 +25,8 @@ if os.name == "posix":
     FAULTS += (termios.error,)
 WINDOWS_TIMEOUT: Final = ", none, 121)"
 """ERROR_SEM_TIMEOUT as pyserial prints it: a paired Bluetooth headset that is switched off."""
+KEEPS_DTR_LOW = sys.platform == "win32"
+"""Where DTR stays low if a program wishes so. It was never run on Windows, only with this value set by a test."""
 WRITE_TIMEOUT_S: Final = 1.0
 """Commands are one to three bytes; a port that does not accept them is stuck."""
 
@@ -42,7 +44,8 @@ class SerialPort:
     """A serial port, or a pyserial URL (``socket://host:port``, ``rfc2217://host:port``).
 
     ``device`` is its name for people: ``COM4``, ``/dev/ttyUSB0``, an address. Where the system allows it, no other
-    program can open the port meanwhile. ``keeps_dtr``: closing it leaves the line DTR as it is, which resets Arduinos.
+    program can open the port meanwhile. ``keeps_dtr``: leave the line DTR alone, as its changes reset Arduinos: Linux
+    and macOS raise it all the same when a port is opened for the first time; Windows does as it is told.
     """
 
     def __init__(self, device: str, baud: int, *, keeps_dtr: bool = False) -> None:
@@ -52,7 +55,11 @@ class SerialPort:
         options: dict[str, Any] = {} if is_url else {"write_timeout": WRITE_TIMEOUT_S}
         if is_tty:
             options["exclusive"] = True
-        self._port: Any = serial.serial_for_url(device, baud, timeout=0, **options)
+            options["dsrdtr"] = keeps_dtr  # for pyserial: do not set DTR; there is no such handshake
+        self._port: Any = serial.serial_for_url(device, baud, timeout=0, do_not_open=True, **options)
+        if keeps_dtr and KEEPS_DTR_LOW:
+            self._port.dtr = False
+        self._port.open()
         self._gives_single_bytes = device.startswith("rfc2217://")  # when it may not wait for more
         self._fd: int | None = self._port.fileno() if is_tty else None
         if is_tty:

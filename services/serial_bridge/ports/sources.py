@@ -29,7 +29,8 @@ class SerialSource:
     """A serial port, a pyserial URL or a named pipe; opening it again can bring a silent headset back.
 
     ``source_id`` is the headset's id in topics unless another one is given. A USB port that comes back under another
-    name is found again by its place on the USB. ``keeps_dtr``: it may be no headset's port (see `SerialPort`).
+    name is found again by its place on the USB. Without ``baud`` all speeds are tried, ``first_baud`` first.
+    ``keeps_dtr``: it may be no headset's port (see `SerialPort`).
     """
 
     can_reopen = True
@@ -41,12 +42,14 @@ class SerialSource:
         baud: int | None = None,
         present: Callable[[], Sequence[ListPortInfo]] = comports,
         *,
+        first_baud: int | None = None,
         keeps_dtr: bool = False,
     ) -> None:
         self._keeps_dtr = keeps_dtr
         self.device = device
         self.source_id = id_from_text(device.rpartition("/")[2])
-        self.speeds = BAUDS if baud is None and has_speed(device) else (baud or RAW_BAUD,)
+        speeds = tuple(sorted(BAUDS, key=lambda speed: speed != first_baud))
+        self.speeds = speeds if baud is None and has_speed(device) else (baud or RAW_BAUD,)
         self._present = present
         self._known: ListPortInfo | None = None
 

@@ -1,13 +1,15 @@
 """Ports: the faults of real ones, and the one that replays a capture."""
 
 import errno
+import os
 from contextlib import suppress
 
 import pytest
-from serial import SerialException
+from serial import Serial, SerialException
 
 from neuroone.contract.messages import Link
-from serial_bridge.ports.port import PacedPort, PortFault, fault_of
+from serial_bridge.ports import port as ports
+from serial_bridge.ports.port import PacedPort, PortFault, SerialPort, fault_of
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,26 @@ def test_a_replay_goes_on_at_its_pace_after_a_hold_up():
     assert b"".join(part for _, part in came) == bytes(range(100))
     assert max(len(part) for _, part in came) <= 2
     assert came[-1][0] == pytest.approx(130 + 10 - 2, abs=0.2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")
+@pytest.mark.parametrize("keeps_dtr", [True, False])
+def test_a_port_of_an_unknown_device_is_opened_without_setting_dtr(monkeypatch, keeps_dtr):
+    calls: list[str] = []
+    monkeypatch.setattr(Serial, "_update_dtr_state", lambda self: calls.append("dtr"))
+    far, near = os.openpty()
+    SerialPort(os.ttyname(near), 57600, keeps_dtr=keeps_dtr).close()
+    os.close(far)
+    os.close(near)
+    assert bool(calls) != keeps_dtr
+
+
+def test_where_dtr_can_be_left_low_it_is_low_before_the_port_is_opened(monkeypatch):
+    """As on Windows, where nobody has run this."""
+    opened: list[bool] = []
+    monkeypatch.setattr(ports, "KEEPS_DTR_LOW", True)
+    monkeypatch.setattr(Serial, "open", lambda self: opened.append(self.dtr))
+    for keeps_dtr in (True, False):
+        with suppress(*ports.FAULTS):
+            SerialPort("COM4", 57600, keeps_dtr=keeps_dtr)
+    assert opened == [False, True]
