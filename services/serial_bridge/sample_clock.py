@@ -20,6 +20,9 @@ CREEP_S: Final = 0.15
 USUAL_S: Final = 30
 """The usual delay is the least one of so many seconds: a headset's clock runs apart by a few ms in this time."""
 RECENT_S: Final = 3
+EARLY_MAX_ARRIVALS: Final = 10_000
+"""Arrivals that are kept until the sampling rate is known: a minute of them, 6 ms apart; the rate takes some seconds.
+"""
 
 
 class SampleClock:
@@ -37,16 +40,38 @@ class SampleClock:
         """When the flow went on after the first pause that is not understood yet; None: there is none."""
         self._resumed_s = 0.0
         self._least_s = 0.0
+        self._early: deque[tuple[int, float | None]] = deque(maxlen=EARLY_MAX_ARRIVALS)
+        """Numbers of samples before the rate is known, and when they arrived; None: they are lost."""
+        self._lost_early = 0
 
-    def on_lost(self, n: int, rate_hz: int) -> None:
-        """Count samples that are known to be lost."""
-        self._counted_s += n / rate_hz
+    def on_lost(self, n: int, rate_hz: int | None) -> None:
+        """Count samples that are known to be lost; ``rate_hz`` is None while it is not known."""
+        if rate_hz is None:
+            self._early.append((n, None))
+        else:
+            self._counted_s += n / rate_hz
 
-    def on_samples(self, n: int, rate_hz: int, at_s: float) -> int | None:
+    def on_samples(self, n: int, rate_hz: int | None, at_s: float) -> int | None:
         """Count samples that arrived now; return how many are missing before those that are held and these.
 
-        None: it is not known yet, hold these too.
+        None: it is not known yet, hold these too. What is missing before the rate is known is counted once it is.
         """
+        if rate_hz is None:
+            self._early.append((n, at_s))
+            return 0
+        while self._early:
+            early, early_s = self._early.popleft()
+            if early_s is None:
+                self.on_lost(early, rate_hz)
+            else:
+                self._lost_early += self._count(early, rate_hz, early_s) or 0
+        missing = self._count(n, rate_hz, at_s)
+        if missing is None:
+            return None
+        lost_early, self._lost_early = self._lost_early, 0
+        return missing + lost_early
+
+    def _count(self, n: int, rate_hz: int, at_s: float) -> int | None:
         if self._began_s is None:
             self._began_s, self._last_s = at_s, at_s
             return 0
@@ -71,11 +96,12 @@ class SampleClock:
 
     def decide(self, rate_hz: int) -> int:
         """Return how many samples are missing before those that are held; no more come to tell."""
+        lost_early, self._lost_early = self._lost_early, 0
         if self._paused_s is None:
-            return 0
+            return lost_early
         self._paused_s = None
         late_s = self._least_s - min(self._delays)
-        return self._lose(late_s, rate_hz) if late_s > LOSS_MIN_S else 0
+        return lost_early + (self._lose(late_s, rate_hz) if late_s > LOSS_MIN_S else 0)
 
     def _lost_one_by_one(self, delay_s: float, rate_hz: int, at_s: float) -> int:
         if not self._delays or int(at_s) != self._second:

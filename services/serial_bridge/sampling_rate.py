@@ -26,8 +26,8 @@ class SamplingRate:
         """The rate to reckon with: the last steady one; before there is one, that of every ThinkGear chip."""
         self.measured_hz: int | None = None
         """The mean of the seconds that agree, as it is; None while they do not."""
-        self.is_known = False
-        """Whether the rate has been steady once."""
+        self.known_hz: int | None = None
+        """``rate_hz`` once it has been steady."""
         self._seconds: deque[int] = deque(maxlen=SECONDS)
         self._samples = 0
         self._is_whole = False
@@ -52,8 +52,9 @@ class SamplingRate:
         agreeing = [n for n in self._seconds if abs(n - middle) <= TOLERANCE * middle]
         usual = min(USUAL_HZ, key=lambda usual_hz: abs(usual_hz - middle))
         rate_hz = usual if abs(usual - middle) <= TOLERANCE * usual else round(middle)
-        is_other = self.is_known and rate_hz != self.rate_hz
+        is_other = self.known_hz not in (None, rate_hz)
         if len(agreeing) < (CHANGE_SECONDS if is_other else max(STEADY_SECONDS, len(self._seconds) / 2)):
             self.measured_hz = None
             return
-        self.measured_hz, self.rate_hz, self.is_known = round(fmean(agreeing)), rate_hz, True
+        self.measured_hz = round(fmean(agreeing))
+        self.rate_hz = self.known_hz = rate_hz

@@ -108,8 +108,8 @@ class Stream:
         """
         missing: int | None = 0
         n = sum(len(raw_samples(event)) for event in events)
-        if at_s is not None and n and self.rate.is_known:
-            missing = self._clock.on_samples(n, self.rate.rate_hz, at_s)
+        if at_s is not None and n:
+            missing = self._clock.on_samples(n, self.rate.known_hz, at_s)
             self.counters["raw_samples_missing"] += missing or 0
         holds = missing is None
         messages = [] if missing is None else self._release(missing)
@@ -143,7 +143,7 @@ class Stream:
             has_second_frame = self._lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
             lost_raw_bytes = self._lost_bytes - has_second_frame * min(SECOND_FRAME_BYTES, self._lost_bytes)
             lost = round(lost_raw_bytes / RAW_FRAME_BYTES)
-            self._clock.on_lost(lost, self.rate.rate_hz)
+            self._clock.on_lost(lost, self.rate.known_hz)
             if self._held:
                 self._held.append(((), now, lost))
             else:

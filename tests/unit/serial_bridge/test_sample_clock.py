@@ -20,17 +20,19 @@ BEGAN = datetime(2026, 11, 26, 9, 0, tzinfo=UTC)
 class Line:
     """What a headset sends in ten minutes: lost in dropouts, and late where the line stalls."""
 
-    def __init__(self, seed: int, rate_hz: int, *, dropouts: bool, stalls: bool, ppm: float = 0.0) -> None:
+    def __init__(
+        self, seed: int, rate_hz: int, *, dropouts: bool, stalls: bool, ppm: float = 0.0, first_s: float = 10.0
+    ) -> None:
         self._rng = Random(seed)
         self._rate_hz = rate_hz * (1 + ppm * 1e-6)
-        self._dropouts, self._stalls = dropouts, stalls
+        self._first_dropout_s, self._stalls = first_s if dropouts else float("inf"), stalls
         self.lost = 0
 
     def arrivals(self, until_s: float) -> Iterator[tuple[float, list[Event]]]:
         """Give the seconds since the beginning, and the events that arrive then."""
         rng, at_s, sent, seconds = self._rng, 0.0, 0, 0
         silent_until_s = stalled_until_s = 0.0
-        next_dropout_s = 10.0 if self._dropouts else float("inf")
+        next_dropout_s = self._first_dropout_s
         waiting: list[Event] = []
         while at_s < until_s:
             at_s += rng.choice((0.006, 0.009, 0.02))
@@ -76,6 +78,20 @@ def test_samples_that_never_came_are_counted(rate_hz, dropouts, stalls, ppm):
         ends = [(block.first_sample + len(block.samples)) / rate_hz for block in blocks]
         times = [(block.time - BEGAN).total_seconds() for block in blocks]
         assert max(abs(end - time) for end, time in zip(ends, times, strict=True)) < 0.15
+
+
+@pytest.mark.parametrize(("rate_hz", "first_s"), [(250, 0.4), (256, 3.2), (512, 1.7), (512, 5.1)])
+def test_samples_lost_before_the_rate_is_known_are_counted(rate_hz, first_s):
+    """A dropout in the first seconds is counted as soon as the rate is known."""
+    line, stream = Line(rate_hz, rate_hz, dropouts=True, stalls=False, first_s=first_s), Stream(Owner())
+    blocks: list[RawBlock] = []
+    for at_s, events in line.arrivals(60):
+        messages = stream.on_events(events, BEGAN + timedelta(seconds=at_s), 5000 + at_s)
+        blocks += [message for message in messages if isinstance(message, RawBlock)]
+    blocks += [message for message in stream.end() if isinstance(message, RawBlock)]
+    last = blocks[-1]
+    assert last.rate_hz == rate_hz
+    assert (last.first_sample + len(last.samples)) / rate_hz == pytest.approx(60, abs=0.15)
 
 
 def test_samples_lost_one_by_one_are_counted():
