@@ -39,7 +39,8 @@ class SampleClock:
         self._paused_s: float | None = None
         """When the flow went on after the first pause that is not understood yet; None: there is none."""
         self._resumed_s = 0.0
-        self._least_s = 0.0
+        self._leasts: list[float] = []
+        """The least delay after each pause since then."""
         self._early: deque[tuple[int, float | None]] = deque(maxlen=EARLY_MAX_ARRIVALS)
         """Numbers of samples before the rate is known, and when they arrived; None: they are lost."""
         self._lost_early = 0
@@ -51,57 +52,65 @@ class SampleClock:
         else:
             self._counted_s += n / rate_hz
 
-    def on_samples(self, n: int, rate_hz: int | None, at_s: float) -> int | None:
-        """Count samples that arrived now; return how many are missing before those that are held and these.
+    @property
+    def pauses(self) -> int:
+        """The number of pauses that are not understood yet."""
+        return len(self._leasts)
 
-        None: it is not known yet, hold these too. What is missing before the rate is known is counted once it is.
+    def on_samples(self, n: int, rate_hz: int | None, at_s: float) -> list[int] | None:
+        """Count samples that arrived now; return how many are missing at each pause that is not understood yet.
+
+        None: it is not known yet, hold these samples. What is missing before the rate is known is counted once it is.
         """
         if rate_hz is None:
             self._early.append((n, at_s))
-            return 0
+            return [0]
         while self._early:
             early, early_s = self._early.popleft()
             if early_s is None:
                 self.on_lost(early, rate_hz)
             else:
-                self._lost_early += self._count(early, rate_hz, early_s) or 0
+                self._lost_early += sum(self._count(early, rate_hz, early_s) or ())
         missing = self._count(n, rate_hz, at_s)
-        if missing is None:
-            return None
-        lost_early, self._lost_early = self._lost_early, 0
-        return missing + lost_early
+        return None if missing is None else self._with_early(missing)
 
-    def _count(self, n: int, rate_hz: int, at_s: float) -> int | None:
+    def decide(self, rate_hz: int) -> list[int]:
+        """Return how many samples are missing at each pause; no more come to tell."""
+        return self._with_early(self._decided(rate_hz))
+
+    def _with_early(self, missing: list[int]) -> list[int]:
+        lost_early, self._lost_early = self._lost_early, 0
+        return [lost_early + sum(missing[:1]), *missing[1:]]
+
+    def _count(self, n: int, rate_hz: int, at_s: float) -> list[int] | None:
         if self._began_s is None:
             self._began_s, self._last_s = at_s, at_s
-            return 0
+            return [0]
         self._counted_s += n / rate_hz
         delay_s = at_s - self._began_s - self._counted_s
         is_pause, self._last_s = at_s - self._last_s >= PAUSE_S, at_s
-        if is_pause:
+        if is_pause and self._delays:
             self._paused_s = at_s if self._paused_s is None else self._paused_s
-            self._resumed_s, self._least_s = at_s, delay_s
-        if self._paused_s is None or not self._delays:
-            self._paused_s = None
-            return self._lost_one_by_one(delay_s, rate_hz, at_s)
-        self._least_s = min(self._least_s, delay_s)
-        late_s = self._least_s - min(self._delays)
-        if late_s <= LOSS_MIN_S:
-            self._paused_s = None
-            return 0
-        if at_s - self._resumed_s < CONFIRM_S and at_s - self._paused_s < HELD_MAX_S:
-            return None
-        self._paused_s = None
-        return self._lose(late_s, rate_hz)
-
-    def decide(self, rate_hz: int) -> int:
-        """Return how many samples are missing before those that are held; no more come to tell."""
-        lost_early, self._lost_early = self._lost_early, 0
+            self._resumed_s = at_s
+            self._leasts.append(delay_s)
         if self._paused_s is None:
-            return lost_early
-        self._paused_s = None
-        late_s = self._least_s - min(self._delays)
-        return lost_early + (self._lose(late_s, rate_hz) if late_s > LOSS_MIN_S else 0)
+            return [self._lost_one_by_one(delay_s, rate_hz, at_s)]
+        self._leasts[-1] = min(self._leasts[-1], delay_s)
+        is_late = self._leasts[-1] - min(self._delays) > LOSS_MIN_S
+        if is_late and at_s - self._resumed_s < CONFIRM_S and at_s - self._paused_s < HELD_MAX_S:
+            return None
+        return self._decided(rate_hz)
+
+    def _decided(self, rate_hz: int) -> list[int]:
+        """Return how many samples are missing at each pause: of what is late after it, only what stays late."""
+        leasts, self._leasts, self._paused_s = self._leasts, [], None
+        usual_s = min(self._delays, default=0.0)
+        lost = []
+        for n in range(len(leasts)):
+            late_s = min(leasts[n:]) - usual_s
+            lost.append(self._lose(late_s, rate_hz) if late_s > LOSS_MIN_S else 0)
+            usual_s += late_s if lost[n] else 0
+        return lost
 
     def _lost_one_by_one(self, delay_s: float, rate_hz: int, at_s: float) -> int:
         if not self._delays or int(at_s) != self._second:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from neuroone.contract.messages import (
@@ -59,6 +59,15 @@ class NextBlock:
     first_sample: int = 0
 
 
+class Held(NamedTuple):
+    """Samples after so many ``pauses``, when they arrived, and how many are known to be missing before them."""
+
+    samples: tuple[int, ...]
+    arrived: datetime
+    missing: int
+    pauses: int
+
+
 class Stream:
     """Make and number the readings and raw blocks of one session after the other.
 
@@ -91,10 +100,8 @@ class Stream:
         self._seq = 0
         self._next = NextBlock()
         self._clock = SampleClock()
-        self._held: list[tuple[tuple[int, ...], datetime, int]] = []
-        """Samples after a pause, when they arrived, and how many are missing before each part of them.
-
-        They are held while it is not known how many are missing before the first."""
+        self._held: list[Held] = []
+        """Samples after a pause, while it is not known how many are missing at it."""
         self._lost_bytes = 0
         self._damaged = False
         self._corrupt_share = 0.0
@@ -106,11 +113,10 @@ class Stream:
 
         ``at_s`` is the time of arrival on a steady clock, by which lost samples are counted; None: only by the bytes.
         """
-        missing: int | None = 0
+        missing: list[int] | None = [0]
         n = sum(len(raw_samples(event)) for event in events)
         if at_s is not None and n:
             missing = self._clock.on_samples(n, self.rate.known_hz, at_s)
-            self.counters["raw_samples_missing"] += missing or 0
         holds = missing is None
         messages = [] if missing is None else self._release(missing)
         for event in events:
@@ -145,7 +151,7 @@ class Stream:
             lost = round(lost_raw_bytes / RAW_FRAME_BYTES)
             self._clock.on_lost(lost, self.rate.known_hz)
             if self._held:
-                self._held.append(((), now, lost))
+                self._held.append(Held((), now, lost, self._clock.pauses))
             else:
                 self._next.first_sample += lost
         self._lost_bytes = 0
@@ -160,13 +166,16 @@ class Stream:
     def _end_block(self) -> list[Reading | RawBlock]:
         return [self._block()] if self._next.samples else []
 
-    def _release(self, lost: int) -> list[Reading | RawBlock]:
-        """Return the blocks of the samples that were held, before which ``lost`` others are missing."""
+    def _release(self, lost: list[int]) -> list[Reading | RawBlock]:
+        """Return the blocks of the samples that were held; so many are ``lost`` at each pause before and among them."""
+        self.counters["raw_samples_missing"] += sum(lost)
         held, self._held = self._held, []
-        messages = self._skip(lost)
-        for samples, arrived, missing in held:
-            messages += self._skip(missing) + self._add(samples, arrived)
-        return messages
+        messages: list[Reading | RawBlock] = []
+        for each in held:
+            messages += self._skip(sum(lost[: each.pauses])) + self._skip(each.missing)
+            messages += self._add(each.samples, each.arrived)
+            lost = [0] * each.pauses + lost[each.pauses :]
+        return messages + self._skip(sum(lost))
 
     def _skip(self, lost: int) -> list[Reading | RawBlock]:
         """Return the block before missing samples, and count these."""
@@ -178,7 +187,7 @@ class Stream:
         self.counters["raw_samples"] += len(samples)
         self.rate.on_samples(len(samples))
         if holds:
-            self._held.append((samples, now, 0))
+            self._held.append(Held(samples, now, 0, self._clock.pauses))
             return []
         return self._add(samples, now)
 

@@ -1,9 +1,11 @@
 """Writes raw samples as EDF+, the format of EEG programs: one channel in microvolts, and annotations.
 
 A hole of the recording is filled with zeros and annotated "BAD_ACQ_SKIP", which MNE leaves out by itself; after a long
-hole another file begins. Times of poor signal are annotated "BAD_poor_signal", a marker with its text.
+hole another file begins. A hole is what the source counted or, where it did not, what the time shows. Times of poor
+signal are annotated "BAD_poor_signal", a marker with its text.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +18,7 @@ import pandas as pd
 from csv_recorder.offline import dataframes
 from csv_recorder.offline.recordings import Recording
 from neuroone.contract.files import RAW
+from neuroone.contract.messages import RAW_BLOCK_SAMPLES
 
 SKIP: Final = "BAD_ACQ_SKIP"
 POOR: Final = "BAD_poor_signal"
@@ -24,8 +27,11 @@ MARKED: Final = ("marker", "session_start", "session_stop")
 CHANNEL: Final = "Fp1"
 HOLE_MAX_S: Final = 600.0
 """A longer hole is not filled: ten minutes of zeros are 0.6 MB."""
-STEP_MIN_S: Final = 3.0
-"""A block that is so much later than its samples has a hole before it that the headset did not count."""
+LATE_MAX_S: Final = 5.0
+"""A line that stalls catches up within this time; the bridge waits no longer for it, either."""
+HOLE_MIN_S: Final = 0.2
+"""Samples that stay so much behind the time, all together, have a hole before them that nobody counted. The delays of
+Bluetooth are shorter; a headset's clock that is 100 ppm slow takes half an hour for it."""
 DIGITAL_RANGE: Final = (-32768, 32767)
 PHYSICAL_RANGE: Final = (
     DIGITAL_RANGE[0] * dataframes.MICROVOLTS_PER_COUNT,
@@ -103,22 +109,46 @@ def write(run: Run, file: Path, code: str) -> None:
 
 
 def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield the blocks between long holes; ``skipped`` are the samples missing before each block."""
-    length = blocks["samples"].map(len)
-    rate_hz = blocks["rate_hz"]
-    skipped = blocks["first_sample"] - (blocks["first_sample"] + length).shift()
-    step_s = blocks["time"].diff().dt.total_seconds() - (length + skipped) / rate_hz
-    uncounted = (step_s.where(step_s > STEP_MIN_S, 0) * rate_hz).round()
-    skipped = skipped + uncounted
-    is_new = (
-        (blocks["session"] != blocks["session"].shift())
-        | (rate_hz != rate_hz.shift())
-        | (skipped < 0)
-        | (skipped > HOLE_MAX_S * rate_hz)
-    )
+    """Yield the blocks between long holes, with the samples ``skipped`` before each and how ``late_s`` it came."""
+    first, length, rate_hz = blocks["first_sample"], blocks["samples"].map(len), blocks["rate_hz"]
+    skipped = first - (first + length).shift()
+    is_new = (blocks["session"] != blocks["session"].shift()) | (rate_hz != rate_hz.shift()) | (skipped < 0)
     blocks = blocks.assign(skipped=skipped.where(~is_new, 0).astype("int64"))
-    for _, of_run in blocks.groupby(is_new.cumsum(), sort=True):
-        yield of_run
+    for _, steady in blocks.groupby(is_new.cumsum(), sort=True):
+        timed = _with_uncounted(steady)
+        is_apart = timed["skipped"] > HOLE_MAX_S * timed["rate_hz"]
+        timed.loc[is_apart, "skipped"] = 0
+        for _, of_run in timed.groupby(is_apart.cumsum(), sort=True):
+            yield of_run
+
+
+def _with_uncounted(blocks: pd.DataFrame) -> pd.DataFrame:
+    """Add to ``skipped`` what only the time shows, summed over blocks: short holes add up.
+
+    A block is late by the least delay of those that follow it within LATE_MAX_S: what a stalled line held back has
+    caught up by then. Holes that the source counts later than the time showed them are not there twice.
+    """
+    rate_hz = int(blocks["rate_hz"].iloc[0])
+    end_s = (blocks["first_sample"] + blocks["samples"].map(len)) / rate_hz
+    delay_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds() - end_s
+    ahead = math.ceil(LATE_MAX_S * rate_hz / RAW_BLOCK_SAMPLES)
+    least_s = delay_s[::-1].rolling(ahead, min_periods=1).min()[::-1]
+    skipped = blocks["skipped"].to_numpy(copy=True)
+    usual_s, uncounted, twice = least_s.iloc[0], 0, 0
+    for n, each_s in enumerate(least_s.tolist()):
+        late = round((each_s - usual_s) * rate_hz)
+        if late > HOLE_MIN_S * rate_hz:
+            skipped[n] += late
+            uncounted += late
+            usual_s = each_s
+        elif late < 0:  # the source counts, within LATE_MAX_S, what the time showed before
+            twice += min(-late, uncounted)
+            uncounted -= min(-late, uncounted)
+            usual_s = each_s
+        counted = min(twice, int(skipped[n]))
+        skipped[n] -= counted
+        twice -= counted
+    return blocks.assign(skipped=skipped, late_s=delay_s - least_s)
 
 
 def _filled(blocks: pd.DataFrame) -> Run:
@@ -137,7 +167,7 @@ def _filled(blocks: pd.DataFrame) -> Run:
     if padding := -at % round(RECORD_S * rate_hz):
         annotations.append(Annotation(at / rate_hz, padding / rate_hz, SKIP))
         parts.append(np.zeros(padding, dtype=np.int16))
-    start = first["time"] - pd.Timedelta((len(first["samples"]) - 1) / rate_hz, unit="s")
+    start = first["time"] - pd.Timedelta((len(first["samples"]) - 1) / rate_hz + first["late_s"], unit="s")
     return Run(start.floor("us").to_pydatetime(), rate_hz, np.concatenate(parts), annotations, has_holes)
 
 

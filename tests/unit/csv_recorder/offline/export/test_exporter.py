@@ -186,6 +186,39 @@ def test_a_hole_that_the_headset_did_not_count(tmp_path):
     assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2, 10)]
 
 
+@pytest.mark.parametrize("counted", ["no", "at once", "7 s later"])
+def test_short_dropouts_add_up(tmp_path, counted):
+    """Two seconds lost in every ten: the last sample has its time, whether the source counts them or the clock tells.
+
+    The line stalls, too: what is late is not lost.
+    """
+    rows: list[bytes] = []
+    for at in range(60 * 8):
+        if at % 80 >= 64:
+            continue
+        stall_s = 0.4 if at % 40 == 3 else 0.0
+        lost = {"no": 0, "at once": 16 * (at // 80), "7 s later": 16 * max(0, (at - 56) // 80)}[counted]
+        time = time_text(NOON + timedelta(seconds=(at + 1) * BLOCK / RATE_HZ + stall_s))
+        rows.append(checked([time, "5e55", len(rows), (len(rows) + lost) * BLOCK, RATE_HZ, " ".join(["7"] * BLOCK)]))
+    write_session(tmp_path, readings=reading_rows(60), raw=rows)
+    (run,) = edf.runs(find([tmp_path])[0])
+    holes = [(each.onset_s, each.duration_s) for each in run.annotations if each.text == SKIP]
+    assert np.flatnonzero(run.counts)[-1] / RATE_HZ == pytest.approx(58, abs=0.2)
+    assert [onset_s for onset_s, _ in holes] == pytest.approx([8, 18, 28, 38, 48], abs=0.2)
+    assert [duration_s for _, duration_s in holes] == pytest.approx([2] * 5, abs=0.2)
+
+
+def test_the_time_of_the_first_sample_is_not_that_of_a_stalled_line(tmp_path):
+    """The first block came 1 s late, with those after it."""
+    cells = [row.decode().split(",") for row in raw_rows(8)]
+    late = time_text(NOON + timedelta(seconds=9 * BLOCK / RATE_HZ))
+    rows = [checked([late if n < 8 else each[0], *each[1:-1]]) for n, each in enumerate(cells)]
+    write_session(tmp_path, readings=reading_rows(8), raw=rows)
+    (run,) = edf.runs(find([tmp_path])[0])
+    assert abs(run.start - (NOON + timedelta(seconds=1 / RATE_HZ))) < timedelta(seconds=0.01)
+    assert not run.has_holes
+
+
 @pytest.mark.parametrize("rate_hz", [250, 256, 512])
 def test_a_headset_of_another_sampling_rate(tmp_path, rate_hz):
     """A sine of 10 Hz has its peak at 10 Hz, and all of it is in one file: also what came before the rate was known."""
