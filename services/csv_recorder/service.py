@@ -169,10 +169,11 @@ class Service:
         tick_due_s = loop.time()
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), max(0.0, tick_due_s - loop.time()))
+                await asyncio.wait_for(self._some.wait(), max(0.0, min(tick_due_s, self._receipts.due_s) - loop.time()))
             self._some.clear()
             count = len(self._arrived)
             await self._record_arrived(loop, tick_due_s)
+            self._receipts.send()
             if loop.time() >= tick_due_s:
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)
@@ -183,6 +184,7 @@ class Service:
         await self._record_arrived(loop, float("inf"))
         self._due.receipt_s = 0.0
         self._tick(loop)
+        self._receipts.send_all()
 
     async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
         """Make deliveries durable and acknowledge them. What the disk refuses is tried again after RETRY_S."""
@@ -220,10 +222,10 @@ class Service:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop.time() >= self._due.receipt_s:
             # The broker and each gateway handle every stream of a receipt, so fewer of them for thousands.
-            self._due.receipt_s = loop.time() + self._recorder.turn_s / 2
+            within_s = self._recorder.turn_s / 2
+            self._due.receipt_s = loop.time() + within_s
             with self._disk("read the inbox"):
-                self._receipts.add(self._recorder.receipts())
-            self._receipts.send()
+                self._receipts.add(self._recorder.receipts(), within_s)
         self._finish_sync()
         self._finish_describing()
         if loop.time() >= self._due.write_s:

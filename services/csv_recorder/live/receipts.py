@@ -1,8 +1,14 @@
-"""Publish receipts so that a lost connection loses none, not even the last one of a stream that has ended."""
+"""Publish receipts so that a lost connection loses none, not even the last one of a stream that has ended.
 
+They are spread over the time between two of a stream: a gateway that got those of thousands of streams at once would
+handle nothing else for 40 ms.
+"""
+
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from neuroone.contract.messages import RECORDED_STREAMS_MAX, Recorded, RecordedStream
@@ -20,14 +26,18 @@ class Receipts:
     """
 
     def __init__(self, publish: Callable[[Recorded], bool], clock: Callable[[], float]) -> None:
+        self.due_s = math.inf
+        """When the next message is due, by ``clock``; infinite while nothing waits."""
         self._publish = publish
         self._clock = clock
         self._newest: OrderedDict[tuple[str, str, str], tuple[float, RecordedStream]] = OrderedDict()
         """When each stream's newest receipt was added, and the receipt."""
         self._unsent: dict[tuple[str, str, str], None] = {}
+        self._within_s = 0.0
+        self._pause_s = 0.0
 
-    def add(self, receipts: Iterable[RecordedStream]) -> None:
-        """Note what has become durable; `send` publishes it."""
+    def add(self, receipts: Iterable[RecordedStream], within_s: float) -> None:
+        """Note what has become durable; `send`, called when it is due, publishes all within that time."""
         now_s = self._clock()
         for each in receipts:
             key = (each.group, each.source, each.session)
@@ -36,23 +46,44 @@ class Receipts:
             self._unsent[key] = None
         while self._newest and (len(self._newest) > STREAMS_MAX or self._is_carried(now_s)):
             self._unsent.pop(self._newest.popitem(last=False)[0], None)
+        self._within_s = within_s
+        self._spread()
 
     def on_link(self, up: bool) -> None:
         """Publish the receipts of the last minute again: the connection may have lost them."""
         if up:
             self._unsent.update(dict.fromkeys(self._newest))
+            self._spread()
 
     def send(self) -> None:
-        """Publish what waits, as far as there is a connection. Call about once a second."""
-        keys = list(self._unsent)
-        now = datetime.now(UTC)
-        for start in range(0, len(keys), RECORDED_STREAMS_MAX):
-            batch = keys[start : start + RECORDED_STREAMS_MAX]
-            streams = tuple(self._newest[key][1] for key in batch)
-            if not self._publish(Recorded(time=now, streams=streams)):
+        """Publish what is due, as far as there is a connection."""
+        while (now_s := self._clock()) >= self.due_s:
+            self.due_s = max(self.due_s, now_s - self._within_s) + self._pause_s
+            if not self._send_next():
+                self.due_s = now_s + self._within_s
                 return
-            for key in batch:
-                del self._unsent[key]
+
+    def send_all(self) -> None:
+        """Publish all that waits, as far as there is a connection."""
+        while self._unsent and self._send_next():
+            pass
+
+    def _spread(self) -> None:
+        """Space the messages so that all are sent in time, and the next is due at once."""
+        if self._unsent:
+            self.due_s = self._clock()
+            self._pause_s = self._within_s / math.ceil(len(self._unsent) / RECORDED_STREAMS_MAX)
+
+    def _send_next(self) -> bool:
+        """Publish one message; return False if it cannot be sent."""
+        keys = list(islice(self._unsent, RECORDED_STREAMS_MAX))
+        if not self._publish(Recorded(time=datetime.now(UTC), streams=tuple(self._newest[key][1] for key in keys))):
+            return False
+        for key in keys:
+            del self._unsent[key]
+        if not self._unsent:
+            self.due_s = math.inf
+        return True
 
     def _is_carried(self, now_s: float) -> bool:
         """Return True if the oldest receipt is published and older than a connection that would have lost it."""
