@@ -153,8 +153,9 @@ class ReplayBuffer:
         for each in receipt.streams:
             stream = (each.group, each.source, each.session)
             kept = self._kept.get(stream)
-            if kept is not None and len(kept) == 1 and kept[0].seq == each.seq and not each.gaps:  # nearly always
-                self._drop(kept[0])
+            if kept is not None and kept[-1].seq <= each.seq and not each.gaps:  # nearly always
+                self._length -= len(kept)
+                self._size_bytes -= sum(len(one.outgoing.payload) for one in kept)
                 del self._kept[stream]
                 kept = None
             elif kept is not None:
