@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QItemSelectionModel, QSignalBlocker, Qt, Signal
@@ -26,9 +27,11 @@ from monitor_gui import texts
 from monitor_gui.feed import StreamId
 from monitor_gui.layouts import FlowLayout, ScrolledColumn
 from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.settings import DEFAULT_SITE
 from monitor_gui.texts import translated
 from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.service.settings import topic_id
 
 PLAIN: Final = Qt.TextFormat.PlainText
 SIMULATOR: Final = "sim"
@@ -58,51 +61,70 @@ class BrokerPage(QWidget):
 
 
 class BrokerBox(QGroupBox):
-    """Address and login of the broker."""
+    """Address and login of the broker, its certificate authority, and the site."""
 
-    chosen = Signal(object)
+    chosen = Signal(object, str, object)
+    """Address, site, and the file with the certificate authority or None."""
 
     def __init__(self) -> None:
         super().__init__()
         translated(self, title="broker.title")
         self.address, self.user, self.password = QLineEdit(), QLineEdit(), QLineEdit()
+        self.site = translated(QLineEdit(), toolTip="broker.site_means")
+        self.ca_file = translated(QLineEdit(), placeholderText="broker.ca_placeholder", toolTip="broker.ca_means")
+        self.ca_button = translated(QPushButton(), text="broker.choose_ca")
         self.address.setPlaceholderText("mqtt://127.0.0.1:1883")
         self.connect_button = translated(QPushButton(), text="broker.connect")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
-        self._has_wrong_address = False
+        self._has_fault = False
         self.password.setEchoMode(QLineEdit.EchoMode.Password)
         form = QFormLayout(self)
         _add_row(form, "broker.address", self.address)
         _add_row(form, "broker.user", self.user)
         _add_row(form, "broker.password", self.password)
+        _add_row(form, "broker.ca", self.ca_file)
+        form.addRow("", self.ca_button)
+        _add_row(form, "broker.site", self.site)
         form.addRow(self.connect_button)
         form.addRow(self.state)
         self.connect_button.clicked.connect(self._choose)
-        for edit in (self.address, self.user, self.password):
+        self.ca_button.clicked.connect(self._choose_ca)
+        for edit in (self.address, self.user, self.password, self.ca_file, self.site):
             edit.returnPressed.connect(self._choose)
 
-    def show_address(self, broker: BrokerAddress) -> None:
-        """Fill in the broker's address and login."""
+    def show_address(self, broker: BrokerAddress, site: str, ca_file: Path | None) -> None:
+        """Fill in the broker's address and login, the site and the certificate authority."""
         self.address.setText(str(broker))
         self.user.setText(broker.user or "")
         self.password.setText(broker.password or "")
+        self.site.setText(site)
+        self.ca_file.setText("" if ca_file is None else str(ca_file))
 
     def show_connection(self, text: str) -> None:
-        """Show the state of the connection, unless a wrong address is being corrected."""
-        if not self._has_wrong_address:
+        """Show the state of the connection, unless a wrong address or site is being corrected."""
+        if not self._has_fault:
             self.state.setText(text)
 
     def _choose(self) -> None:
         text = self.address.text().strip() or self.address.placeholderText()
+        fault = "broker.wrong_address"
         try:
             address = BrokerAddress.parse(text if "://" in text else f"mqtt://{text}")
+            fault = "broker.wrong_site"
+            site = topic_id(self.site.text().strip() or DEFAULT_SITE)
         except ValueError:
-            self._has_wrong_address = True
-            self.state.setText(texts.of("broker.wrong_address"))
+            self._has_fault = True
+            self.state.setText(texts.of(fault))
             return
-        self._has_wrong_address = False
+        self._has_fault = False
         user, password = self.user.text() or address.user, self.password.text() or address.password
-        self.chosen.emit(replace(address, user=user, password=password))
+        ca_file = Path(path) if (path := self.ca_file.text().strip()) else None
+        self.chosen.emit(replace(address, user=user, password=password), site, ca_file)
+
+    def _choose_ca(self) -> None:
+        file, _ = QFileDialog.getOpenFileName(self, texts.of("broker.choose_ca_file"))
+        if file:
+            self.ca_file.setText(file)
 
 
 class StreamsBox(QGroupBox):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from monitor_gui.history import History
@@ -73,6 +74,7 @@ class Feed:
         self.site = site
         self.clock = clock
         self.broker: BrokerAddress | None = None
+        self.ca_file: Path | None = None
         self.fault: NeuroOneError | None = None
         self.counters = dict.fromkeys(("bad_messages", "streams_left_out"), 0)
         self._new_client = new_client
@@ -85,9 +87,13 @@ class Feed:
         self._services: dict[tuple[str, str], ServiceState] = {}
         self._watched: dict[StreamId, WatchedStream] = {}
 
-    def connect(self, broker: BrokerAddress) -> None:
-        """Connect to a broker and stay connected; forget everything that another broker sent."""
+    def connect(self, broker: BrokerAddress, site: str | None = None, ca_file: Path | None = None) -> None:
+        """Connect to a broker and stay connected; forget everything that another broker sent.
+
+        Without a ``site`` it stays the same. ``ca_file`` has the certificate authority of the broker.
+        """
         self._close_client()
+        self.site, self.ca_file = site or self.site, ca_file
         with self._lock:
             self._states.clear()
             self._services.clear()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
@@ -53,7 +54,15 @@ class LocalBridge(QObject):
         if program is not None and self._list.state() == QProcess.ProcessState.NotRunning:
             self._list.start(program[0], program[1:])
 
-    def start(self, port: str, broker: BrokerAddress, site: str, name: str = "", code: str = "") -> bool:
+    def start(
+        self,
+        port: str,
+        broker: BrokerAddress,
+        site: str,
+        name: str = "",
+        code: str = "",
+        ca_file: Path | None = None,
+    ) -> bool:
         """Start a bridge on a serial port, a capture file or "sim"; False if it is not installed."""
         program = command("run", "--port", port, "--site", site)
         if program is None or self.is_running:
@@ -64,6 +73,7 @@ class LocalBridge(QObject):
         # Not in the command line, which every user of the computer can read.
         environment.insert("NEUROONE_BROKER", broker.url)
         environment.insert(STOP_ON_EOF, "1")
+        environment.insert("NEUROONE_BROKER_CA", "" if ca_file is None else str(ca_file))
         self._run.setProcessEnvironment(environment)
         self.port, self.last_line, self.exit_code = port, "", None
         self._run.start(program[0], program[1:])

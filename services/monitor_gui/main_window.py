@@ -153,11 +153,11 @@ class MonitorWindow(QMainWindow):
         self.refresh()
         self.draw()
 
-    def connect_to(self, broker: BrokerAddress) -> None:
-        """Connect to a broker, and remember it."""
-        self.preferences.keep_broker(broker)
-        self.broker_page.broker.show_address(broker)
-        self.feed.connect(broker)
+    def connect_to(self, broker: BrokerAddress, site: str | None = None, ca_file: Path | None = None) -> None:
+        """Connect to a broker, and remember it. Without a ``site`` it stays the same."""
+        self.feed.connect(broker, site, ca_file)
+        self.preferences.keep_broker(broker, self.feed.site, ca_file)
+        self.broker_page.broker.show_address(broker, self.feed.site, ca_file)
         self.refresh()
 
     def show_view(self, view: View) -> None:
@@ -332,7 +332,8 @@ class MonitorWindow(QMainWindow):
         self.show_page("monitor")
 
     def _start_bridge(self, port: str, name: str, code: str) -> None:
-        if self.feed.broker is None or not self.bridge.start(port, self.feed.broker, self.feed.site, name, code):
+        broker, site, ca_file = self.feed.broker, self.feed.site, self.feed.ca_file
+        if broker is None or not self.bridge.start(port, broker, site, name, code, ca_file):
             self.show_message(texts.of("headset.cannot_start"))
             return
         self.preferences.keep("port", port)
@@ -347,7 +348,7 @@ class MonitorWindow(QMainWindow):
             key = "connection.connected"
         else:
             key = "connection.no_broker" if self.feed.broker is None else key_of(self.feed.connection_fault)
-        text = texts.of(key).format(self.feed.broker, self.feed.connection_fault)
+        text = texts.of(key).format(self.feed.broker, self.feed.connection_fault, self.feed.site, self.feed.ca_file)
         self.connection.setText(text)
         self.broker_page.broker.show_connection(text)
         self.plots_page.show_connection(is_connected)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings
@@ -10,7 +11,7 @@ from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
 from monitor_gui.view import LINES, WINDOWS_S, Bars, Scale, View
 from neuroone.mqtt.address import BrokerAddress
-from neuroone.service.settings import one_of
+from neuroone.service.settings import one_of, topic_id
 
 T = TypeVar("T")
 SEPARATOR: Final = ","
@@ -25,6 +26,14 @@ class Preferences:
     def broker(self) -> BrokerAddress | None:
         """Return the broker of the last run; its password is never written to disk."""
         return self._parsed("broker", BrokerAddress.parse)
+
+    def site(self) -> str | None:
+        """Return the site of the last run."""
+        return self._parsed("site", topic_id)
+
+    def broker_ca(self) -> Path | None:
+        """Return the file with the broker's certificate authority of the last run."""
+        return Path(text) if (text := self._text("broker_ca")) else None
 
     def streams(self) -> list[StreamId]:
         """Return the streams that were shown."""
@@ -57,9 +66,11 @@ class Preferences:
             bars=self._parsed("bars", Bars) or default.bars,
         )
 
-    def keep_broker(self, broker: BrokerAddress) -> None:
+    def keep_broker(self, broker: BrokerAddress, site: str, ca_file: Path | None) -> None:
         """Remember a broker and its user, not the password."""
         self.keep("broker", replace(broker, password=None).url)
+        self.keep("site", site)
+        self.keep("broker_ca", "" if ca_file is None else str(ca_file))
 
     def keep_view(self, view: View, streams: list[StreamId], geometry: QByteArray) -> None:
         """Remember the view, the streams in it and the window's place."""

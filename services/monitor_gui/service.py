@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from monitor_gui.feed import Feed
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Preferences
-from monitor_gui.settings import Settings
+from monitor_gui.settings import DEFAULT_SITE, Settings
 from monitor_gui.start_faults import explain
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.presence import HealthReport
@@ -54,11 +54,16 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     preferences, bridge = Preferences(stored), LocalBridge()
     texts.choose(settings.language or preferences.language() or texts.language(QLocale.system()))
     themes.choose(settings.theme or preferences.theme() or "system")
-    feed = Feed(partial(_new_client, settings), settings.site, time.monotonic)
+    site, ca_file = settings.site or preferences.site(), settings.broker_ca or preferences.broker_ca()
+
+    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        return _new_client(settings, feed, broker, **options)
+
+    feed = Feed(new_client, site or DEFAULT_SITE, time.monotonic)
     wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
     window = MonitorWindow(feed, bridge, preferences, wanted)
     broker = settings.broker[0] if settings.broker else preferences.broker()
-    window.connect_to(broker or DEFAULT_BROKER)
+    window.connect_to(broker or DEFAULT_BROKER, ca_file=ca_file)
     window.start(settings.page or ("connection" if broker is None else "monitor"))
 
     def fail(*fault: Any) -> None:
@@ -96,14 +101,15 @@ def _new_application(language: str | None) -> QApplication:
     return app
 
 
-def _new_client(settings: Settings, broker: BrokerAddress, **options: Any) -> ThreadedClient:
+def _new_client(settings: Settings, feed: Feed, broker: BrokerAddress, **options: Any) -> ThreadedClient:
     # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
-    identity = settings.identity(SERVICE, time.time(), f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}")
+    instance = f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}"
+    identity = replace(settings, site=feed.site).identity(SERVICE, time.time(), instance)
     return ThreadedClient(
         [broker],
         identity,
         health=lambda: HealthReport(memory_bytes=resident_bytes()),
-        ca_file=settings.broker_ca,
+        ca_file=feed.ca_file,
         health_file=settings.health_file,
         **options,
     )

@@ -8,6 +8,7 @@ from monitor_gui.feed import StreamId
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service.settings import SiteSettings, decimal, one_of, setting, topic_id
 
+DEFAULT_SITE: Final = "local"
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
 PAGES: Final = ("monitor", "connection", "shortcuts")
@@ -32,6 +33,12 @@ class Settings(SiteSettings):
         "Default: the one of the last run, or mqtt://127.0.0.1:1883.",
         secret=True,
         metavar="URL",
+    )
+    site: str = setting(
+        "",
+        topic_id,
+        "Id of the school or laboratory, second part of every topic. Default: that of the last run, or "
+        f"{DEFAULT_SITE}.",
     )
     stream: StreamId | None = setting(
         None, stream_id, "The stream to show. Default: the first that is live.", metavar="GROUP/SOURCE"

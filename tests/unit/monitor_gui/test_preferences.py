@@ -21,7 +21,7 @@ def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
     view = View(window_s=120, hidden=frozenset({"delta", "raw"}), scale=Scale.FIXED, bars=Bars.RELATIVE)
     streams = [StreamId("a", "b"), StreamId("c", "d")]
     preferences.keep_view(view, streams, QByteArray(b"somewhere"))
-    preferences.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"))
+    preferences.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"), "escola-2", Path("/etc/ca.crt"))
     preferences.keep("language", "pt_BR")
     preferences.keep("theme", "dark")
     del preferences
@@ -29,6 +29,7 @@ def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
     assert again.view() == view
     assert again.streams() == streams
     assert again.broker() == BrokerAddress("host", 1883, user="ana")
+    assert (again.site(), again.broker_ca()) == ("escola-2", Path("/etc/ca.crt"))
     assert (again.language(), again.theme()) == ("pt_BR", "dark")
     assert again.geometry() == QByteArray(b"somewhere")
     assert "secret" not in Path(file).read_text(encoding="utf-8")
@@ -42,11 +43,12 @@ def test_an_invalid_stored_value_counts_as_missing(tmp_path: Path) -> None:
     from monitor_gui.view import View
 
     settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
-    for key in ("broker", "streams", "language", "theme", "geometry", "window_s", "scale", "bars", "hidden"):
+    for key in ("broker", "site", "streams", "language", "theme", "geometry", "window_s", "scale", "bars", "hidden"):
         settings.setValue(key, "7 x")
     preferences = Preferences(settings)
     assert preferences.view() == View()
     assert preferences.broker() is None
+    assert (preferences.site(), preferences.broker_ca()) == (None, None)
     assert preferences.streams() == []
     assert preferences.language() is None
     assert preferences.theme() is None
