@@ -142,8 +142,8 @@ class Decoder:
     def flush(self) -> list[Event]:
         """Return the frames behind an unfinished header, discard the rest, and get ready for another stream."""
         events = self.idle()
-        if self._is_behind_frame and self._kept == self._trailer:
-            self._kept = b""
+        if self._is_behind_frame:
+            self._kept = self._kept.removeprefix(self._trailer)
         while self._kept:  # each round discards at least one byte of the unfinished header
             events += self._skip(1)
             self._kept, found = self._scan(self._kept[1:])
@@ -164,7 +164,7 @@ class Decoder:
                 sync = len(line) - line.endswith(_SYNC_PAIR[:1], at)
                 if self._is_behind_frame and sync - at <= TRAILER_MAX_BYTES:
                     return line[at:], events
-                events += self._skip(sync - at)
+                events += self._gap(line[at:sync])
                 return line[sync:], events
             if sync > at:
                 events += self._gap(line[at:sync])
@@ -190,15 +190,18 @@ class Decoder:
                 at = end
 
     def _gap(self, gap: bytes) -> tuple[Event, ...]:
-        """Skip what stands between two frames, unless it is the trailer of the first; learn that trailer."""
-        is_trailer = self._is_behind_frame and gap == self._trailer
-        if is_trailer or not self._is_behind_frame or len(gap) > TRAILER_MAX_BYTES:
-            return () if is_trailer else self._skip(len(gap))
-        before, n = self._gaps
-        self._gaps = gap, n + 1 if gap == before else 1
-        if self._gaps[1] >= TRAILER_PROOF:
-            self._trailer, self._trailed_run = gap, _trailed_run(gap)
-        return self._skip(len(gap))
+        """Skip what stands between two frames, but not the trailer of the first; learn that trailer."""
+        if not self._is_behind_frame:
+            return self._skip(len(gap))
+        if gap == self._trailer:
+            return ()
+        n_bytes = len(gap.removeprefix(self._trailer))
+        if len(gap) <= TRAILER_MAX_BYTES:
+            before, n = self._gaps
+            self._gaps = gap, n + 1 if gap == before else 1
+            if self._gaps[1] >= TRAILER_PROOF:
+                self._trailer, self._trailed_run = gap, _trailed_run(gap)
+        return self._skip(n_bytes)
 
     def _raw_run(self, line: bytes, start: int, end: int, stride: int, events: list[Event]) -> int:
         """Decode what look like raw frames, one each ``stride`` bytes, up to ``end`` or the first bad checksum.
@@ -220,7 +223,7 @@ class Decoder:
                 self.counters["implausible_values"] += sum(not RAW_LOW <= s <= RAW_HIGH for s in samples)
             self.counters["frames"] += n
             events.append(Raw(samples))
-            self._is_behind_frame = stride == _RAW_FRAME_BYTES
+            self._is_behind_frame = True
         return start + n * stride
 
     def _frame(self, payload: bytes) -> Event:
@@ -253,8 +256,8 @@ class Decoder:
 
 
 def _trailed_run(trailer: bytes) -> re.Pattern[bytes]:
-    """Return the pattern of consecutive raw frames that each have this trailer."""
-    return re.compile(rb"(?:%b%b)++" % (_RAW_FRAME, re.escape(trailer)), re.DOTALL)
+    """Return the pattern of consecutive raw frames that each have this trailer, and another frame behind it."""
+    return re.compile(rb"(?:%b%b(?=%b))++" % (_RAW_FRAME, re.escape(trailer), _SYNC_PAIR), re.DOTALL)
 
 
 def _value(quantity: Quantity, value: bytes) -> Value:
