@@ -21,6 +21,8 @@ NOTE_MAX_CHARS: Final = 1000
 """A marker's note: a paragraph, not a document."""
 RAW_RATE_HZ: Final = 512
 """Raw samples a second of every ThinkGear chip (ThinkGear Serial Stream Guide, CODE 0x80)."""
+MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
+"""NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 RAW_BLOCK_SAMPLES: Final = 64
 """Samples in a full raw block: 8 blocks a second keep a live trace smooth and a broker calm."""
 ESENSE_MAX: Final = 100

@@ -16,7 +16,7 @@ from neuroone.contract.messages import (
     Reading,
 )
 from neuroone.service.wearers import Owner
-from serial_bridge.blink import BlinkEstimator
+from serial_bridge.blink import HeadsetBlinks
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Skipped, Value, raw_samples
 from serial_bridge.sample_clock import SampleClock
 from serial_bridge.sampling_rate import SamplingRate
@@ -89,7 +89,7 @@ class Stream:
             ),
             0,
         )
-        self._blinks = BlinkEstimator()
+        self._blinks = HeadsetBlinks()
         self._layouts: set[tuple[tuple[int, int], ...]] = set()
         self.begin()
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Final
 
-from serial_bridge.blink import BlinkEstimator
+from serial_bridge.blink import HeadsetBlinks
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, raw_samples
 from serial_bridge.headsets.thinkgear import encode, encode_raw
 
@@ -177,7 +177,7 @@ class ThinkGearConnectorServer(threading.Thread):
         self._events: deque[Event] = deque(maxlen=WAITING_MAX_EVENTS)
         self._headset: object = None
         self._received_s = self._scanning_s = float("-inf")
-        self._blinks = BlinkEstimator()
+        self._blinks = HeadsetBlinks()
         self._clients: list[Client] = []
         self._closing = threading.Event()
 

@@ -20,8 +20,6 @@ RATE_MAX_HZ: Final = 65535
 """The contract's limit for a raw block."""
 UNMEASURED_MAX_S: Final = 10
 """A headset's sampling rate is measured within 4 s; until then its blocks say 512 Hz. Later such blocks mean it."""
-MICROVOLTS_PER_COUNT: Final = 1e6 * (1.8 / 4096) / 2000
-"""NeuroSky's ADC: 1.8 V over 4096 counts, behind a gain of 2000."""
 _TYPES: Final[dict[str, Any]] = {
     **dict.fromkeys(("time", "session", "event", "text", "samples", "check"), "str"),
     **dict.fromkeys(("seq", "first_sample", "rate_hz"), "int64"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuroone.contract.messages import BANDS
-from serial_bridge.blink import BlinkEstimator
+from serial_bridge.blink import HeadsetBlinks
 from serial_bridge.captures.files import content
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
@@ -26,7 +26,7 @@ def json_rows(found: Iterable[Event]) -> Iterator[dict[str, Any]]:
 
     Blinks that are estimated from raw samples come in between, as ``blink_estimated``.
     """
-    number, blinks = 0, BlinkEstimator()
+    number, blinks = 0, HeadsetBlinks()
     for event in found:
         if isinstance(event, Raw):
             for sample in event.samples:

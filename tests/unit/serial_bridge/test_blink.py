@@ -2,7 +2,7 @@
 
 from random import Random
 
-from serial_bridge.blink import BlinkEstimator
+from neuroone.contract.blinks import BlinkEstimator
 from serial_bridge.headsets.events import Raw
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports import simulated
@@ -17,9 +17,10 @@ def test_blinks_are_found_where_they_are():
         for n in range(205):
             signal[at + n] += 800 * simulated._blink(n / 512)
     blinks = BlinkEstimator()
-    found = [n for n in range(0, len(signal), 64) if blinks.find(tuple(map(round, signal[n : n + 64])))]
+    parts = range(0, len(signal), 64)
+    found = [each for n in parts for each in blinks.find(tuple(map(round, signal[n : n + 64])))]
     assert len(found) == 10
-    assert all(0 <= (n - 512) % 1024 < 205 for n in found)
+    assert all(40 <= (blink.peak_at - 512) % 1024 < 80 for blink in found)
     step = BlinkEstimator()
     assert step.find((0,) * 512 + (900,) * 2048) == []
 
@@ -27,6 +28,6 @@ def test_blinks_are_found_where_they_are():
 def test_blinks_do_not_depend_on_chunks():
     """A simulated head's blinks are few, strong, and found in any case."""
     raw = tuple(s for e in Decoder().feed(SimulatedHeadset(1).advance(20)) if isinstance(e, Raw) for s in e.samples)
-    strengths = BlinkEstimator().find(raw)
+    strengths = [blink.strength for blink in BlinkEstimator().find(raw)]
     assert 2 <= len(strengths) <= 12
     assert all(1 <= strength <= 255 for strength in strengths)

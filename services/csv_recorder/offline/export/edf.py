@@ -18,7 +18,7 @@ import pandas as pd
 from csv_recorder.offline import dataframes
 from csv_recorder.offline.recordings import Recording
 from neuroone.contract.files import RAW
-from neuroone.contract.messages import RAW_BLOCK_SAMPLES
+from neuroone.contract.messages import MICROVOLTS_PER_COUNT, RAW_BLOCK_SAMPLES
 
 SKIP: Final = "BAD_ACQ_SKIP"
 POOR: Final = "BAD_poor_signal"
@@ -34,8 +34,8 @@ HOLE_MIN_S: Final = 0.2
 Bluetooth are shorter; a headset's clock that is 100 ppm slow takes half an hour for it."""
 DIGITAL_RANGE: Final = (-32768, 32767)
 PHYSICAL_RANGE: Final = (
-    DIGITAL_RANGE[0] * dataframes.MICROVOLTS_PER_COUNT,
-    round(DIGITAL_RANGE[1] * dataframes.MICROVOLTS_PER_COUNT, 2),  # EDF allows eight characters
+    DIGITAL_RANGE[0] * MICROVOLTS_PER_COUNT,
+    round(DIGITAL_RANGE[1] * MICROVOLTS_PER_COUNT, 2),  # EDF allows eight characters
 )
 RECORD_S: Final = 1.0
 

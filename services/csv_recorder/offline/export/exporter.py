@@ -14,6 +14,7 @@ from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, wr
 from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import EVENTS, RAW, READINGS
+from neuroone.contract.messages import MICROVOLTS_PER_COUNT
 from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS
 from neuroone.contract.topics import id_from_text
 
@@ -147,7 +148,7 @@ def _samples(recording: Recording) -> pd.DataFrame:
             "session": samples["session"],
             "sample": samples["first_sample"] + within,
             "counts": counts,
-            "microvolts": (counts * dataframes.MICROVOLTS_PER_COUNT).astype("float32"),
+            "microvolts": (counts * MICROVOLTS_PER_COUNT).astype("float32"),
         }
     )
 
