@@ -21,15 +21,16 @@ KEYS: Final = {
     "marker": "M",
     "scale": "A",
     "bars": "B",
+    "signal": "S",
     "picture": "Ctrl+S",
     "table": "Ctrl+E",
     "quit": "Ctrl+Q",
 }
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
-SWITCHES: Final = ("pause", "scale", "bars")
+SWITCHES: Final = ("pause", "scale", "bars", "signal")
 MENUS: Final = {
     "monitor": ("monitor", "connection", "marker", "picture", "table", "quit"),
-    "view": ("pause", "back", "forth", "scale", "bars"),
+    "view": ("pause", "back", "forth", "scale", "bars", "signal"),
     "help": ("shortcuts",),
 }
 CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
@@ -72,6 +73,7 @@ class WindowActions(QObject):
         self.by_name["pause"].setChecked(is_paused)
         self.by_name["scale"].setChecked(view.scale is Scale.AUTO)
         self.by_name["bars"].setChecked(view.bars is Bars.RELATIVE)
+        self.by_name["signal"].setChecked(view.is_signal_only)
         for name in ("back", "forth"):
             self.by_name[name].setEnabled(is_paused)
 

@@ -21,6 +21,10 @@ COLUMNS: Final = ("time_s", "poor_signal", "attention", "meditation", *BANDS, "d
 """The columns of a row: times are seconds since 1970, a doubt is its place in `DOUBTS`, unknown values are NaN."""
 CLOCK_JUMP_S: Final = 2.0
 """A larger step of a sender's clock means that somebody has set it."""
+RAW_TAIL_MAX: Final = RAW_RATE_HZ * 120
+"""Samples that are given at once to be computed, about 10 ms of work: older ones come first, a frame later the next."""
+RATE_STEP: Final = 0.01
+"""A sampling rate that differs more is another receiver's: samples of both on one time axis would be out of place."""
 RAW_CLOCK_GAIN: Final = 0.05
 """How fast the sample clock follows the times of the blocks, which jitter with the network."""
 
@@ -63,6 +67,19 @@ class RawSpan:
     counts: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class RawTail:
+    """Consecutive raw samples, NaN where one is lost, and where they belong.
+
+    Samples are numbered from 0 in each ``series``; another series has another sampling rate.
+    """
+
+    series: int
+    rate_hz: float
+    first: int
+    counts: Floats
+
+
 class History:
     """One stream's readings and raw samples.
 
@@ -80,10 +97,13 @@ class History:
         self._readings = Ring(READINGS_MAX, len(COLUMNS))
         self._doubts = Doubts()
         self._raw = Ring(RAW_MAX, 1, np.float32)
+        self._raw_series = 0
         self._raw_session = ""
         self._raw_next = 0
         self._raw_end_s = 0.0
         self._raw_rate_hz = float(RAW_RATE_HZ)
+        self._is_raw_rate_known = False
+        self._known_rate_hz: float | None = None
 
     def add_reading(self, reading: Reading, arrived_s: float) -> None:
         """Keep a reading that arrived at ``arrived_s``. A repeated one is dropped and counted."""
@@ -114,23 +134,25 @@ class History:
         """Keep a raw block that arrived at ``arrived_s``; lost samples leave a gap."""
         end_s = block.time.timestamp()
         count = len(block.samples)
+        rate_hz = self._rate_of(block)
         if block.session == self._raw_session:
             lost = block.first_sample - self._raw_next
             if lost < 0:
                 return
             self.counters["raw_lost"] += lost
         elif self._raw_session:
-            lost = max(1, round((end_s - self._raw_end_s) * block.rate_hz) - count)
+            lost = max(1, round((end_s - self._raw_end_s) * rate_hz) - count)
         else:
             lost = 0
         if self.arrived_s is None:
             self._set_clock(end_s - arrived_s)
         hole = np.full((min(lost, RAW_MAX), 1), np.nan)
         self._raw.append(np.concatenate([hole, np.array(block.samples, np.float64)[:, np.newaxis]]))
-        counted_s = self._raw_end_s + (lost + count) / block.rate_hz
+        counted_s = self._raw_end_s + (lost + count) / rate_hz
         is_steady = block.session == self._raw_session and abs(end_s - counted_s) < CLOCK_JUMP_S
         self._raw_end_s = counted_s + RAW_CLOCK_GAIN * (end_s - counted_s) if is_steady else end_s
-        self._raw_session, self._raw_rate_hz = block.session, float(block.rate_hz)
+        self._raw_session, self._raw_rate_hz = block.session, rate_hz
+        self._is_raw_rate_known = block.measured_hz is not None
         self._raw_next = block.first_sample + count
 
     def age_s(self, now_s: float) -> float | None:
@@ -144,18 +166,47 @@ class History:
 
     def raw(self, from_s: float, to_s: float) -> RawSpan:
         """Return the samples of a period."""
+        first, stop, first_s = self.raw_numbers(from_s, to_s)
+        counts = self._raw.rows(first, stop)[:, 0].astype(np.float64)
+        return RawSpan(first_s + np.arange(len(counts)) / self._raw_rate_hz, counts)
+
+    def raw_tail(self, series: int, first: int) -> RawTail:
+        """Return the samples from number ``first`` on of this series; of the current one if it has ended."""
+        first = max(first if series == self._raw_series else 0, self._raw.total - RAW_MAX)
+        counts = self._raw.rows(first, first + RAW_TAIL_MAX)[:, 0].astype(np.float64)
+        return RawTail(self._raw_series, self._raw_rate_hz, first, counts)
+
+    @property
+    def raw_rate_hz(self) -> float | None:
+        """Return the headset's sampling rate; None while it is still being measured."""
+        return self._raw_rate_hz if self._is_raw_rate_known else None
+
+    def raw_numbers(self, from_s: float, to_s: float) -> tuple[int, int, float]:
+        """Return the first and the stop number of the samples of a period, and the time of the first one."""
         rate_hz, total = self._raw_rate_hz, self._raw.total
         first = total - 1 - int((self._raw_end_s - from_s) * rate_hz)
         stop = total - int((self._raw_end_s - to_s) * rate_hz)
         first = max(first, total - RAW_MAX, 0)
-        counts = self._raw.rows(first, stop)[:, 0].astype(np.float64)
-        numbers = np.arange(first, first + len(counts))
-        return RawSpan(self._raw_end_s - (total - 1 - numbers) / rate_hz, counts)
+        return first, max(first, min(stop, total)), self._raw_end_s - (total - 1 - first) / rate_hz
 
     def oldest_age_s(self, now_s: float) -> float:
         """Return the seconds from the oldest kept reading to ``now_s`` on this computer's clock; 0 before the first."""
         rows = self._readings.last(READINGS_MAX)
         return now_s + self.offset_s - float(rows[0, 0]) if len(rows) else 0.0
+
+    def _rate_of(self, block: RawBlock) -> float:
+        """Return the sampling rate by which to place a block; begin another series if it is another receiver's.
+
+        While a rate is measured anew, the last known one is the best guess.
+        """
+        if block.measured_hz is None:
+            return self._known_rate_hz or float(block.rate_hz)
+        if self._known_rate_hz is not None and abs(block.rate_hz / self._known_rate_hz - 1) > RATE_STEP:
+            self._raw = Ring(RAW_MAX, 1, np.float32)
+            self._raw_series += 1
+            self._raw_session = ""
+        self._known_rate_hz = float(block.rate_hz)
+        return self._known_rate_hz
 
     def _mark_frozen(self, count: int) -> None:
         """Doubt the last ``count`` readings, which are the same; there may be gaps between them."""

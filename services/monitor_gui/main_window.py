@@ -304,6 +304,7 @@ class MonitorWindow(QMainWindow):
                 "marker": lambda _: self.ask_for_marker(),
                 "scale": lambda on: self.show_view(replace(self.view, scale=Scale.AUTO if on else Scale.FIXED)),
                 "bars": lambda on: self.show_view(replace(self.view, bars=Bars.RELATIVE if on else Bars.LOG)),
+                "signal": lambda on: self.show_view(replace(self.view, is_signal_only=on)),
                 "picture": lambda _: self.ask_for_picture(),
                 "table": lambda _: self.ask_for_table(),
                 "quit": lambda _: self.close(),
@@ -321,6 +322,7 @@ class MonitorWindow(QMainWindow):
         self.toolbar.window_chosen.connect(lambda seconds: self.show_view(replace(self.view, window_s=seconds)))
         self.toolbar.streams_chosen.connect(lambda streams: self.show_streams(*streams))
         self.plots_page.line_toggled.connect(lambda line: self.show_view(self.view.toggled(line)))
+        self.plots_page.signal_bar.chosen.connect(lambda change: self.show_view(replace(self.view, **change)))
         self.plots_page.scrolled_to.connect(lambda back_s: self.scroll_back(back_s - self.view.back_s))
         self.broker_page.broker.chosen.connect(self.connect_to)
         self.broker_page.streams.chosen.connect(self._show_chosen)

@@ -1,10 +1,11 @@
 """One stream on the screen: contact, numbers, plots and counters."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from PySide6.QtCore import QLocale, Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
@@ -12,9 +13,11 @@ from monitor_gui.exports import Shown
 from monitor_gui.feed import Feed, StreamId, named
 from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.layouts import ElidedLabel, FlowLayout
-from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, RawPlot
+from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, Plot
+from monitor_gui.signal_plots import Pulled, SignalPlots
 from monitor_gui.view import (
     ESENSES,
+    SPECTROGRAM_S,
     Bars,
     View,
     bars_of,
@@ -27,7 +30,7 @@ from monitor_gui.view import (
     status_at,
 )
 from neuroone.contract.doubt import DOUBTS, Doubt
-from neuroone.contract.messages import GroupEvent, StreamState, StreamStatus
+from neuroone.contract.messages import BANDS, GroupEvent, RecordedStream, StreamState, StreamStatus
 
 NO_BREAK: Final = "\u00a0"
 SAID_BY_THE_CONTACT: Final = (Doubt.POOR_CONTACT, Doubt.NO_QUALITY)
@@ -36,12 +39,27 @@ LINK_PERIOD_S: Final = 0.2
 """How often the age of the last reading is written: written only with a new reading it would always be 0."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
-
+PARTS: Final = ("readings", "spectrum", "spectrogram")
+"""What is drawn once a second, in this order, each in a frame of its own: together they would take too long for one."""
 HEAD_SPACING_PX: Final = 16
 DEVICE_MAX_CHARS: Final = 40
 """Shown characters of a port's name: its end tells ports apart."""
 PLOT_MIN_PX: Final = (100, 44)
-"""Two panels of three rows of plots fit beside and above each other in a window of 500 x 400."""
+"""Two panels of four rows of plots fit beside and above each other in a window of 500 x 400."""
+
+
+@dataclass(slots=True)
+class Drawn:
+    """What a panel shows: of which readings and when they were taken, and which PARTS are still to be drawn.
+
+    ``shown`` are the view and whether the broker was there; ``readings`` are how many had arrived.
+    """
+
+    at_s: float
+    shown: tuple[View, bool]
+    readings: int
+    rows: Floats
+    due: list[str]
 
 
 class StreamPanel(QWidget):
@@ -58,10 +76,10 @@ class StreamPanel(QWidget):
         self.recorded = QLabel()
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.bands, self.esense, self.raw, self.bars = BandsPlot(), ESensePlot(), RawPlot(), BandBars()
+        self.bands, self.esense, self.bars = BandsPlot(), ESensePlot(), BandBars()
+        self.signal = SignalPlots()
         self.events: list[GroupEvent] = []
-        self._drawn: tuple[float, tuple[View, int, bool]] | None = None
-        """When the lines were drawn; their view, how many readings had arrived, and whether the broker was there."""
+        self._drawn: Drawn | None = None
         self._linked_s = float("-inf")
         self._lay_out()
         self.restyle()
@@ -70,17 +88,17 @@ class StreamPanel(QWidget):
         head = FlowLayout(HEAD_SPACING_PX)
         for widget in (self.contact, *self.numbers.values(), self.doubt, self.recorded):
             head.addWidget(widget)
-        plots = QGridLayout()
+        plots, trace, spectra = QVBoxLayout(), QHBoxLayout(), QHBoxLayout()
         plots.setSpacing(4)
-        plots.addWidget(self.bands, 0, 0, 1, 2)
-        plots.addWidget(self.esense, 1, 0, 1, 2)
-        plots.addWidget(self.raw, 2, 0)
-        plots.addWidget(self.bars, 2, 1)
-        plots.setColumnStretch(0, 7)
-        plots.setColumnStretch(1, 4)
-        for row, stretch in enumerate((4, 3, 3)):
-            plots.setRowStretch(row, stretch)
-        for plot in (self.bands, self.esense, self.raw, self.bars):
+        plots.addWidget(self.bands, 4)
+        plots.addWidget(self.esense, 3)
+        plots.addLayout(trace, 4)
+        plots.addLayout(spectra, 4)
+        trace.addWidget(self.signal.raw, 7)
+        trace.addWidget(self.bars, 4)
+        spectra.addWidget(self.signal.spectrum, 1)
+        spectra.addWidget(self.signal.spectrogram, 1)
+        for plot in self._plots():
             plot.setMinimumSize(*PLOT_MIN_PX)
             plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         column = QVBoxLayout(self)
@@ -92,9 +110,12 @@ class StreamPanel(QWidget):
 
     def restyle(self) -> None:
         """Use the current theme and language at once."""
-        for plot in (self.bands, self.esense, self.raw, self.bars):
+        for plot in self._plots():
             plot.colour()
         self._drawn = None
+
+    def _plots(self) -> tuple[Plot, ...]:
+        return (self.bands, self.esense, self.bars, *self.signal.by_name.values())
 
     def shown(self, view: View, now_s: float) -> Shown:
         """Return the values behind the plots."""
@@ -109,49 +130,82 @@ class StreamPanel(QWidget):
         with self.feed.watched(self.stream) as watched:
             return watched.history.oldest_age_s(now_s)
 
-    def draw(self, view: View, now_s: float) -> None:
-        """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second."""
-        edge_s = view.edge_s(now_s)
+    def draw(self, view: View, now_s: float, is_turn: bool = True) -> None:
+        """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second.
+
+        Another view, or one that was hidden, is drawn as a whole at once. Otherwise a panel draws one of PARTS in a
+        frame, if it is its turn.
+        """
+        edge_s, shown, drawn = view.edge_s(now_s), (view, self.feed.is_connected), self._drawn
+        is_other = drawn is None or drawn.shown != shown or now_s - drawn.at_s >= 2 * LINES_PERIOD_S
         with self.feed.watched(self.stream) as watched:
             history = watched.history
-            reading, age_s = history.latest, history.age_s(now_s)
-            drawn = (view, history.counters["readings"], self.feed.is_connected)
-            is_due = self._drawn is None or drawn != self._drawn[1] or now_s - self._drawn[0] >= LINES_PERIOD_S
+            reading, age_s, counters = history.latest, history.age_s(now_s), dict(history.counters)
             edge_s += history.offset_s
-            span = None if "raw" in view.hidden else history.raw(edge_s - view.raw_window_s, edge_s)
-            rows = history.readings(edge_s - view.window_s - 5, edge_s) if is_due else None
+            pulled = self.signal.pull(history, view, edge_s)
             self.events = list(watched.events)
             receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
-            counters = dict(history.counters)
-        self.raw.setVisible(span is not None)
-        if span is not None:
-            self.raw.draw(span, edge_s, view.raw_window_s, view.scale)
-            self.raw.show_events(self._events_in(view.raw_window_s, edge_s))
-        is_paused = view.paused_at_s is not None
+            is_new = drawn is None or is_other or counters["readings"] != drawn.readings
+            is_due = drawn is None or is_new or now_s - drawn.at_s >= LINES_PERIOD_S
+            if drawn is None or is_due:
+                longest_s = max(view.window_s, view.raw_window_s, SPECTROGRAM_S)
+                rows = history.readings(edge_s - longest_s - 5, edge_s)
+                waiting = [] if drawn is None else drawn.due
+                due = [*waiting, *(part for part in PARTS if part not in (*waiting, *view.hidden))]
+                drawn = self._drawn = Drawn(now_s, shown, counters["readings"], rows, due)
+        if is_other:
+            self._show_plots(view)
+        self.signal.draw_trace(pulled, drawn.rows, edge_s, view)
+        self.signal.raw.show_events(self._events_in(view.raw_window_s, edge_s))
         state, _ = self.feed.state(self.stream)
         status = self.feed.status(self.stream, age_s)
-        if not is_paused and (rows is not None or now_s - self._linked_s >= LINK_PERIOD_S):
+        if view.paused_at_s is None and (is_due or now_s - self._linked_s >= LINK_PERIOD_S):
             self._linked_s = now_s
             self._show_link(state, status, age_s, counters)
-        if rows is None:
-            return
-        self._drawn = now_s, drawn
+        if is_due:
+            self._show_recorded(view, is_recorded(reading, receipt, receipt_age_s), receipt)
+        while drawn.due and (is_other or is_turn):
+            self._draw_part(drawn.due.pop(0), drawn.rows, pulled, edge_s, view, status)
+            is_turn = False
+
+    def _show_plots(self, view: View) -> None:
+        """Show the plots of a view; one without lines takes no room."""
+        for name, plot in self.signal.by_name.items():
+            plot.setVisible(name not in view.hidden)
+        self.bands.setVisible(not view.is_signal_only and not view.hidden.issuperset(BANDS))
+        self.esense.setVisible(not view.is_signal_only and not view.hidden.issuperset(ESENSES))
+
+    def _draw_part(
+        self, part: str, rows: Floats, pulled: Pulled, edge_s: float, view: View, status: StreamStatus | None
+    ) -> None:
+        """Draw one of PARTS, if it is shown."""
+        if part == "readings":
+            self._draw_readings(rows, edge_s, view, status)
+        else:
+            draw = self.signal.draw_spectrum if part == "spectrum" else self.signal.draw_spectrogram
+            draw(pulled, rows, edge_s, view)
+
+    def _draw_readings(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
         row = last_of(rows)
-        if is_paused:
+        if view.paused_at_s is not None:
             status = status_at(row, edge_s)
             moment = datetime.fromtimestamp(edge_s, UTC).astimezone()
             self.link.setText(texts.of("panel.moment").format(moment.strftime("%H:%M:%S")))
         self._draw_lines(rows, edge_s, view)
         self._draw_numbers(row, status)
         self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
-        if is_paused:
+
+    def _show_recorded(self, view: View, is_recording: bool, receipt: RecordedStream | None) -> None:
+        if view.paused_at_s is not None:
             self.recorded.setText("")
-        elif receipt is not None and is_recorded(reading, receipt, receipt_age_s):
+        elif receipt is not None and is_recording:
             self.recorded.setText(texts.of("panel.recording").format(QLocale().toString(receipt.rows)))
         else:
             self.recorded.setText(texts.of("panel.not_recorded"))
 
     def _draw_lines(self, rows: Floats, edge_s: float, view: View) -> None:
+        if view.is_signal_only:
+            return
         lines = lines_of(rows, edge_s)
         self.bands.draw(lines, view.window_s, view.hidden, view.scale)
         self.esense.draw(lines, view.window_s, view.hidden)

@@ -6,16 +6,15 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QLabel
 
 from monitor_gui import texts, themes
-from monitor_gui.history import Floats, RawSpan
-from monitor_gui.view import ESENSES, Lines, Scale, bands_range, levels_between, moments_of, raw_range, thinned
+from monitor_gui.history import Floats
+from monitor_gui.view import ESENSES, Lines, Scale, bands_range, levels_between, moments_of
 from neuroone.contract.messages import BANDS
 
 DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine)
 """Low is solid, high is dashed, so that lines differ by more than colour."""
-RAW_POINTS_MAX = 2600
-"""Points of the raw trace: two for each screen column of a wide window."""
 EVENTS_SHOWN_MAX = 40
 """Events in one plot; more labels cover each other."""
 ESENSE_LEVELS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
@@ -25,6 +24,7 @@ AXIS_WIDTH_PX = 58
 BARS_AXIS_WIDTH_PX = 46
 NAMES_MIN_PX = 90
 """Height of a plot that has room for the names of its axes."""
+NOTE_MARGIN_PX = 4
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
@@ -42,6 +42,9 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.disableAutoRange()
         self.getAxis("left").setWidth(axis_width_px)
         self._names: dict[str, str] = {}
+        self.note = QLabel(self, textFormat=Qt.TextFormat.PlainText)
+        self.note.move(axis_width_px + NOTE_MARGIN_PX, 0)
+        self.note.hide()
 
     def name_axes(self, **names: str) -> None:
         """Write the names of axes in their middle."""
@@ -62,13 +65,33 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
             axis.showLabel(self.height() >= NAMES_MIN_PX)
             axis.resizeEvent()  # pyqtgraph leaves a new name where the last one began
 
+    def show_note(self, text: str) -> None:
+        """Write a note into the upper left corner."""
+        room_px = max(1, self.width() - self.note.x() - NOTE_MARGIN_PX)
+        if (text, room_px) != (self.note.text(), self.note.maximumWidth()):
+            self.note.setText(text)
+            self.note.setMaximumWidth(room_px)
+            is_long = self.note.fontMetrics().horizontalAdvance(text) > room_px
+            self.note.setWordWrap(is_long)
+            self.note.resize(room_px, self.note.heightForWidth(room_px)) if is_long else self.note.adjustSize()
+            self.note.setVisible(bool(text))
+
     def colour(self) -> None:
         """Use the colours of the theme."""
         colours = themes.colours()
         self.setBackground(colours["ground"])
+        self.note.setStyleSheet(f"color: {colours['ink']}; background: {colours['ground']}")
         for side in ("left", "bottom"):
             self.getAxis(side).setPen(colours["faint"])
             self.getAxis(side).setTextPen(colours["ink"])
+
+
+def add_curve(plot: Plot, z: int = 0, **options: Any) -> Any:
+    """Add an empty curve of pyqtgraph; one with a lower ``z`` is drawn below the others."""
+    curve = pg.PlotCurveItem(**options)
+    curve.setZValue(z)
+    plot.addItem(curve)
+    return curve
 
 
 class TimePlot(Plot):
@@ -82,22 +105,15 @@ class TimePlot(Plot):
         self.getAxis("left").enableAutoSIPrefix(False)
         self._axes = axes
         self._frame: tuple[str, float, float, float] | None = None
-        self.grid = self.add_curve(-10, connect="pairs")
-        self.shading = self.add_curve(-20, pen=None)
-        self.curves = {name: self.add_curve(connect="finite") for name in names}
+        self.grid = add_curve(self, -10, connect="pairs")
+        self.shading = add_curve(self, -20, pen=None)
+        self.curves = {name: add_curve(self, connect="finite") for name in names}
         self._events = [
             pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.96}) for _ in range(EVENTS_SHOWN_MAX)
         ]
         for line in self._events:
             line.hide()
             self.addItem(line, ignoreBounds=True)
-
-    def add_curve(self, z: int = 0, **options: Any) -> Any:
-        """Add an empty curve of pyqtgraph; one with a lower ``z`` is drawn below the others."""
-        curve = pg.PlotCurveItem(**options)
-        curve.setZValue(z)
-        self.addItem(curve)
-        return curve
 
     def colour(self) -> None:
         """Use the colours of the theme."""
@@ -152,7 +168,7 @@ class BandsPlot(TimePlot):
 
     def __init__(self) -> None:
         super().__init__(BANDS, left="axis.log_power")
-        self.doubtful = self.add_curve(connect="finite")
+        self.doubtful = add_curve(self, connect="finite")
         """All bands one after the other: eight more curves would cost more than the rest of the plot."""
 
     def colour(self) -> None:
@@ -180,7 +196,7 @@ class ESensePlot(TimePlot):
 
     def __init__(self) -> None:
         super().__init__(ESENSES, left="axis.esense", bottom="axis.time")
-        self.doubtful = {name: self.add_curve(connect="finite") for name in ESENSES}
+        self.doubtful = {name: add_curve(self, connect="finite") for name in ESENSES}
 
     def colour(self) -> None:
         """Use the colours of the theme."""
@@ -197,21 +213,6 @@ class ESensePlot(TimePlot):
                 curves[name].setVisible(name not in hidden)
                 if name not in hidden:
                     curves[name].setData(lines.x, values[name])
-
-
-class RawPlot(TimePlot):
-    """The raw trace of the last seconds."""
-
-    def __init__(self) -> None:
-        super().__init__(("raw",), left="axis.raw", bottom="axis.time")
-
-    def draw(self, span: RawSpan, edge_s: float, window_s: float, scale: Scale) -> None:
-        """Draw the samples of a window."""
-        high = raw_range(span.counts, scale)
-        levels = [-high, -high / 2, 0.0, high / 2, high]
-        self.frame(window_s, -1.15 * high, 1.15 * high, levels)
-        span = thinned(span, RAW_POINTS_MAX)
-        self.curves["raw"].setData(span.time_s - edge_s, span.counts)
 
 
 class BandBars(Plot):

@@ -9,6 +9,7 @@ from monitor_gui import texts, themes
 from monitor_gui.feed import Feed, StreamId
 from monitor_gui.layouts import FlowLayout
 from monitor_gui.panel import StreamPanel
+from monitor_gui.signal_bar import SignalBar
 from monitor_gui.texts import translated
 from monitor_gui.view import LINES, View
 
@@ -33,6 +34,8 @@ class PlotsPage(QWidget):
         self.feed = feed
         self.panels: list[StreamPanel] = []
         self.boxes = {line: translated(QCheckBox(), text=f"line.{line}") for line in LINES}
+        self.signal_bar = SignalBar()
+        self._turn = 0
         self.back = translated(QSlider(Qt.Orientation.Horizontal), accessibleName="plots.scroll_back")
         self.behind = QLabel()
         self.empty = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
@@ -47,6 +50,7 @@ class PlotsPage(QWidget):
         self.back.valueChanged.connect(lambda value: self.scrolled_to.emit(-value))
         column = QVBoxLayout(self)
         column.addLayout(choices)
+        column.addWidget(self.signal_bar)
         column.addLayout(self._panels_row, 1)
         column.addLayout(paused)
         self.restyle()
@@ -68,6 +72,7 @@ class PlotsPage(QWidget):
         is_paused = view.paused_at_s is not None
         for line, box in self.boxes.items():
             box.setChecked(line not in view.hidden)
+        self.signal_bar.show_view(view)
         with QSignalBlocker(self.back):
             self.back.setRange(-int(self.oldest_age_s(view)), 0)
             self.back.setPageStep(view.window_s)
@@ -82,8 +87,9 @@ class PlotsPage(QWidget):
     def draw(self, view: View) -> None:
         """Draw the newest data, or the moment at which the view is paused."""
         now_s = self.feed.clock()
-        for panel in self.panels:
-            panel.draw(view, now_s)
+        self._turn += 1
+        for number, panel in enumerate(self.panels):
+            panel.draw(view, now_s, is_turn=self._turn % len(self.panels) == number)
         if view.paused_at_s is not None:
             behind = QLocale().toString(view.behind_s(now_s), "f", 0)
             self.behind.setText(texts.of("plots.paused").format(behind))
@@ -99,5 +105,6 @@ class PlotsPage(QWidget):
         colours = themes.colours()
         for line, box in self.boxes.items():
             box.setStyleSheet(CHECK_BOX.format(colours[line]))
+        self.signal_bar.retranslate()
         for panel in self.panels:
             panel.restyle()

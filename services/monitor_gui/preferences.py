@@ -9,7 +9,8 @@ from PySide6.QtCore import QByteArray, QSettings
 
 from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
-from monitor_gui.view import LINES, WINDOWS_S, Bars, Scale, View
+from monitor_gui.signal.filters import MAINS_HZ, PASSBANDS_HZ
+from monitor_gui.view import GAINS_UV, LINES, RAW_WINDOWS_S, SPECTRA, WINDOWS_S, Bars, Density, Scale, View
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.settings import one_of, topic_id
 
@@ -61,9 +62,15 @@ class Preferences:
         default = View()
         return View(
             window_s=int(self._parsed("window_s", one_of(*map(str, WINDOWS_S))) or default.window_s),
-            hidden=frozenset(self._text("hidden").split(SEPARATOR)) & frozenset(LINES),
+            hidden=self._hidden(),
             scale=self._parsed("scale", Scale) or default.scale,
             bars=self._parsed("bars", Bars) or default.bars,
+            raw_window_s=self._one_of("raw_window_s", RAW_WINDOWS_S, default.raw_window_s),
+            gain_uv=self._one_of("gain_uv", GAINS_UV, default.gain_uv),
+            mains_hz=self._one_of("mains_hz", MAINS_HZ, default.mains_hz),
+            passband_hz=self._one_of("passband_hz", PASSBANDS_HZ, default.passband_hz),
+            density=self._parsed("density", Density) or default.density,
+            is_signal_only=bool(self._text("is_signal_only")),
         )
 
     def keep_broker(self, broker: BrokerAddress, site: str, ca_file: Path | None) -> None:
@@ -75,15 +82,26 @@ class Preferences:
     def keep_view(self, view: View, streams: list[StreamId], geometry: QByteArray) -> None:
         """Remember the view, the streams in it and the window's place."""
         self.keep("window_s", str(view.window_s))
-        self.keep("hidden", SEPARATOR.join(sorted(view.hidden)))
-        self.keep("scale", str(view.scale))
-        self.keep("bars", str(view.bars))
+        self.keep("hidden", SEPARATOR.join(sorted(view.hidden.difference(SPECTRA))))
+        self.keep("spectra", SEPARATOR.join(sorted(frozenset(SPECTRA) - view.hidden)))
+        for name in ("scale", "bars", "raw_window_s", "gain_uv", "mains_hz", "passband_hz", "density"):
+            self.keep(name, str(getattr(view, name)))
+        self.keep("is_signal_only", "yes" if view.is_signal_only else "")
         self.keep("streams", SEPARATOR.join(map(str, streams)))
         self._settings.setValue("geometry", geometry)
 
     def keep(self, key: str, text: str) -> None:
         """Remember a text."""
         self._settings.setValue(key, text)
+
+    def _hidden(self) -> frozenset[str]:
+        """Return the lines that were hidden, and the spectra that were not shown."""
+        hidden, shown = (frozenset(self._text(key).split(SEPARATOR)) for key in ("hidden", "spectra"))
+        return (hidden & frozenset(LINES)).difference(SPECTRA) | (frozenset(SPECTRA) - shown)
+
+    def _one_of(self, key: str, values: tuple[T, ...], default: T) -> T:
+        stored = self._text(key)
+        return next((value for value in values if str(value) == stored), default)
 
     def _text(self, key: str) -> str:
         stored: Any = self._settings.value(key, "")

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from monitor_gui.history import COLUMNS, Flags, Floats, RawSpan
+from monitor_gui.history import COLUMNS, Flags, Floats
+from monitor_gui.signal.filters import PASSBANDS_HZ, Filters
 from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import (
     BANDS,
@@ -22,22 +23,32 @@ from neuroone.contract.messages import (
 from neuroone.service.stream_states import status_after
 
 WINDOWS_S: Final = (10, 30, 50, 120)
-RAW_WINDOW_MAX_S: Final = 10
-"""A longer 512 Hz trace is only a black bar."""
+RAW_WINDOWS_S: Final = (5, 10, 30, 60)
+GAINS_UV: Final = (0, 25, 50, 100, 200, 500, 1000)
+"""Half the height of the raw trace; 0: by the samples themselves."""
+SPECTROGRAM_S: Final = 60
 ESENSES: Final = ("attention", "meditation")
-LINES: Final = (*BANDS, *ESENSES, "raw")
+SPECTRA: Final = ("spectrum", "spectrogram")
+LINES: Final = (*BANDS, *ESENSES, "raw", *SPECTRA)
 ADJUSTING_MAX: Final = 50
 """Up to here a contact needs adjusting; above, the signal is poor."""
 ARTEFACT_MIN: Final = 16_700_000
 """Band powers just below 2**24 are small negative numbers that lost their sign in the headset."""
 BANDS_FIXED: Final = (1.0, 7.5)
 """log10 of the powers that headsets send: 2**24 is 7.2."""
-RAW_FIXED: Final = 2048.0
-RAW_STEPS: Final = (50.0, 100.0, 200.0, 500.0, 1000.0, 2048.0, 8192.0, 32768.0)
+RAW_FIXED_UV: Final = 500.0
+"""A ThinkGear chip uses -2048 to 2047 counts: 450 uV."""
+RAW_STEPS_UV: Final = (25.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 8000.0)
+"""Ranges of an automatic scale; 16 bits of counts are 7200 uV."""
 RAW_USUAL_QUANTILE: Final = 0.75
 """Blinks fill up to a quarter of ten seconds; the other samples set the scale, and blinks reach beyond the plot."""
 RAW_USUAL_SHARE: Final = 3.0
 """Three times the upper quartile is 3.5 standard deviations of noise, and 2.8 times the peak of a sine."""
+DECIBELS_FIXED: Final = (-20.0, 40.0)
+"""From the noise of a headset to slow waves of a blink, in dB of 1 uV^2/Hz."""
+DECIBELS_SHOWN: Final = (0.05, 1.0)
+"""The weakest twentieth, the filter's end or the mean that is removed, does not set the scale."""
+DECIBELS_MAX: Final = 80.0
 TOUCHES_ESENSE: Final = np.array([each is not None and each.touches_esense for each in DOUBTS])
 TOUCHES_BANDS: Final = np.array([each is not None and each.touches_bands for each in DOUBTS])
 """What a doubt touches, by its place in `DOUBTS`."""
@@ -69,21 +80,34 @@ class Bars(StrEnum):
     RELATIVE = "relative"
 
 
+class Density(StrEnum):
+    """The unit of the spectrum."""
+
+    DECIBELS = "decibels"
+    LINEAR = "linear"
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What is shown of a stream. ``paused_at_s`` is on this computer's monotonic clock."""
 
     window_s: int = 50
-    hidden: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset(SPECTRA)
     scale: Scale = Scale.AUTO
-    bars: Bars = Bars.LOG
+    bars: Bars = Bars.RELATIVE
+    raw_window_s: int = 10
+    gain_uv: int = 0
+    mains_hz: int = 0
+    passband_hz: tuple[float, float] = PASSBANDS_HZ[0]
+    density: Density = Density.DECIBELS
+    is_signal_only: bool = False
     paused_at_s: float | None = None
     back_s: float = 0.0
 
     @property
-    def raw_window_s(self) -> int:
-        """Return the seconds of raw samples that are shown."""
-        return min(self.window_s, RAW_WINDOW_MAX_S)
+    def filters(self) -> Filters:
+        """Return the filters of the raw trace."""
+        return Filters(self.mains_hz, self.passband_hz)
 
     def edge_s(self, now_s: float) -> float:
         """Return the time at the right edge of the plots."""
@@ -242,28 +266,43 @@ def levels_between(low: float, high: float) -> list[float]:
     return [float(level) for level in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step]
 
 
-def raw_range(counts: Floats, scale: Scale) -> float:
-    """Return half the vertical range of the raw trace, in counts."""
-    seen = counts[np.isfinite(counts)]
+def raw_range(microvolts: Floats, scale: Scale, gain_uv: int) -> float:
+    """Return half the vertical range of the raw trace."""
+    seen = microvolts[np.isfinite(microvolts)]
+    if gain_uv:
+        return float(gain_uv)
     if scale is Scale.FIXED or not len(seen):
-        return RAW_FIXED
+        return RAW_FIXED_UV
     size = np.abs(seen)
     usual = RAW_USUAL_SHARE * float(np.quantile(size, RAW_USUAL_QUANTILE))
-    wanted = min(float(size.max()), max(usual, RAW_STEPS[0]))
-    return next((step for step in RAW_STEPS if step >= wanted), RAW_STEPS[-1])
+    wanted = min(float(size.max()), max(usual, RAW_STEPS_UV[0]))
+    return next((step for step in RAW_STEPS_UV if step >= wanted), RAW_STEPS_UV[-1])
 
 
-def thinned(span: RawSpan, most: int) -> RawSpan:
-    """Return the trace in about ``most`` points: the lowest and the highest of each group of samples.
+def thinned(times: Floats, values: Floats, first: int, most: int) -> tuple[Floats, Floats]:
+    """Return a trace in about ``most`` points: the lowest and the highest of each group of samples.
 
-    A group with a lost sample is a gap. A screen of ``most`` / 2 columns shows the same picture.
+    A group with a lost sample is a gap. A screen of ``most`` / 2 columns shows the same picture. Groups begin at round
+    numbers (``first`` is the number of the first sample), so that a moving trace does not flicker.
     """
-    size = 2 * -(-len(span.counts) // most)
-    if len(span.counts) <= most:
-        return span
-    groups = len(span.counts) // size
-    cut = len(span.counts) - groups * size
-    counts = span.counts[cut:].reshape(groups, size)
-    ends = np.stack([counts.min(axis=1), counts.max(axis=1)], axis=1)
-    times = span.time_s[cut:].reshape(groups, size)[:, [0, size // 2]]
-    return RawSpan(times.ravel(), ends.ravel())
+    if len(values) <= most:
+        return times, values
+    size = 2 * -(-len(values) // most)
+    cut = -first % size
+    groups = -(-(len(values) - cut) // size)
+    missing = cut + groups * size - len(values)
+    parts = np.pad(values[cut:], (0, missing), mode="edge").reshape(groups, size)
+    ends = np.stack([parts.min(axis=1), parts.max(axis=1)], axis=1).ravel()
+    begins = times[cut::size]
+    half = (times[1] - times[0]) * size / 2
+    return np.stack([begins, begins + half], axis=1).ravel(), ends
+
+
+def power_range(densities: Floats, scale: Scale) -> tuple[float, float]:
+    """Return the range of densities in dB; an automatic one has steps of 10, so that it seldom moves."""
+    seen = densities[np.isfinite(densities)]
+    if scale is Scale.FIXED or not len(seen):
+        return DECIBELS_FIXED
+    low, high = np.quantile(seen, DECIBELS_SHOWN)
+    low = max(float(np.floor(low / 10) * 10), float(high) - DECIBELS_MAX)
+    return low, max(low + 10, float(np.ceil(high / 10) * 10))

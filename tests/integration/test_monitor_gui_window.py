@@ -163,14 +163,14 @@ def test_shows_what_arrives_and_hides_what_is_unchecked(
         panel = window.plots_page.panels[0]
         read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]) > 2)
         headset.publish_raw()
-        wait(qtbot, lambda: points(panel.raw.curves["raw"]) > 2)
+        wait(qtbot, lambda: points(panel.signal.raw.curves["raw"]) > 2)
         assert str(panel.stream) == "TURMA/h1"
         assert points(panel.esense.curves["attention"]) > 2
         assert "85" in panel.numbers["attention"].text()
         window.plots_page.boxes["delta"].click()
         window.plots_page.boxes["raw"].click()
         assert not panel.bands.curves["delta"].isVisible()
-        assert not panel.raw.isVisible()
+        assert not panel.signal.raw.isVisible()
         assert panel.bands.curves["theta"].isVisible()
         window.plots_page.boxes["delta"].click()
         assert panel.bands.curves["delta"].isVisible()
@@ -427,7 +427,7 @@ def test_everything_can_be_reached_by_keyboard(
         assert window.view.paused_at_s is None
         qtbot.keyClick(window, Qt.Key.Key_B)
         qtbot.keyClick(window, Qt.Key.Key_A)
-        assert (window.view.bars, window.view.scale) == (Bars.RELATIVE, Scale.FIXED)
+        assert (window.view.bars, window.view.scale) == (Bars.LOG, Scale.FIXED)
         for key in (Qt.Key.Key_Question, Qt.Key.Key_F1):
             qtbot.keyClick(window, key)
             assert window.pages.currentWidget() is window.shortcuts_page

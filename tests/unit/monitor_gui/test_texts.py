@@ -14,7 +14,7 @@ from tests.support.messages import stream_state
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
 KEY = re.compile(
-    r"(window|toolbar|plots|axis|panel|marker|save|connection|broker|streams|headset|shortcuts|start)\.[a-z_]+"
+    r"(window|toolbar|plots|axis|raw|panel|marker|save|connection|broker|streams|headset|shortcuts|start)\.[a-z_]+"
 )
 
 
@@ -34,7 +34,8 @@ def keys_in_tables() -> set[str]:
     """The keys that the code makes of a prefix and a name."""
     from monitor_gui.actions import CHOICES, KEYS, MENUS
     from monitor_gui.broker_page import COLUMNS
-    from monitor_gui.view import LINES, Signal
+    from monitor_gui.signal_bar import CHOICES as RAW_CHOICES
+    from monitor_gui.view import LINES, Density, Signal
 
     choices = [f"{choice} {value}" for choice, values in CHOICES.items() for value in values]
     tables: dict[str, Iterable[str]] = {
@@ -45,6 +46,9 @@ def keys_in_tables() -> set[str]:
         "status": (*StreamStatus, "no_broker"),
         "link": Link,
         "streams": (*COLUMNS, *Kind),
+        "raw": RAW_CHOICES,
+        "about": RAW_CHOICES,
+        "axis": Density,
         "toolbar": ("stream", "compared", "window"),
     }
     return {f"{prefix}.{name}" for prefix, names in tables.items() for name in names}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numpy")
 from monitor_gui import view as views
-from monitor_gui.history import COLUMNS, Floats, RawSpan
+from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.view import Bars, Scale, Signal, View
 from neuroone.contract.doubt import DOUBTS, Doubt, Doubts
 from neuroone.contract.messages import BANDS, RecordedStream, ServiceState, ServiceStatus, StreamStatus
@@ -149,38 +149,46 @@ def test_fixed_ranges_stay_and_automatic_ones_hold_all_values() -> None:
     low, high = views.bands_range(lines, frozenset(), Scale.AUTO)
     assert low <= 1 <= 6 <= high
     assert views.bands_range(lines, frozenset(BANDS), Scale.AUTO) == views.BANDS_FIXED
-    assert views.raw_range(np.array([150.0, np.nan, -10.0]), Scale.AUTO) == 200
-    assert views.raw_range(np.array([150.0]), Scale.FIXED) == 2048
+    assert views.raw_range(np.array([150.0, np.nan, -10.0]), Scale.AUTO, 0) == 200
+    assert views.raw_range(np.array([150.0]), Scale.FIXED, 0) == 500
+    assert views.raw_range(np.array([150.0]), Scale.AUTO, 25) == 25
 
 
-@given(st.integers(0, 3000), st.integers(1, 400))
-def test_a_thinned_trace_keeps_its_extremes(count: int, most: int) -> None:
-    """However few points are drawn, the highest and the lowest of the newest samples are among them."""
-    counts = np.sin(np.arange(count, dtype=float)) * 100
-    span = RawSpan(np.arange(count, dtype=float), counts)
-    thin = views.thinned(span, most)
-    assert len(thin.counts) <= max(most, 2)
-    assert (np.diff(thin.time_s) > 0).all()
-    if len(thin.counts) > 2:
+@given(st.integers(2, 3000), st.integers(2, 400), st.integers(0, 10_000))
+def test_a_thinned_trace_keeps_its_extremes(count: int, most: int, first: int) -> None:
+    """However few points are drawn, the highest and the lowest samples are among them, but for a cut group at first."""
+    values = np.sin(np.arange(first, first + count, dtype=float)) * 100
+    times, thin = views.thinned(np.arange(count, dtype=float), values, first, most)
+    assert len(thin) == len(times) <= most + 2
+    assert (np.diff(times) > 0).all()
+    if count > most:
         size = 2 * -(-count // most)
-        newest = counts[count - count // size * size :] if count > most else counts
-        assert thin.counts.max() == newest.max()
-        assert thin.counts.min() == newest.min()
+        kept = values[-first % size :]
+        assert (thin.max(), thin.min()) == (kept.max(), kept.min())
+
+
+def test_a_thinned_trace_does_not_flicker_while_it_moves() -> None:
+    """A sample later, all points but those at the ends are the same."""
+    values = np.random.default_rng(1).normal(0, 30, 31_000)
+    times = np.arange(len(values)) / 512
+    _, before = views.thinned(times[:30_720], values[:30_720], 0, 2600)
+    _, after = views.thinned(times[1:30_721], values[1:30_721], 1, 2600)
+    assert set(after[2:-2]) <= set(before)
 
 
 @pytest.mark.parametrize("blinks", [0, 1, 4])
-@pytest.mark.parametrize("size", [20.0, 120.0, 600.0])
+@pytest.mark.parametrize("size", [10.0, 30.0, 120.0])
 def test_blinks_do_not_set_the_scale_of_the_raw_trace(size: float, blinks: int) -> None:
     """The trace between the blinks fills at least an eighth of the plot's height, and is not cut."""
     seconds = np.arange(5120) / 512
     trace = size * np.sin(2 * np.pi * 10 * seconds)
     for number in range(blinks):
-        trace[512 + 1024 * number : 712 + 1024 * number] += 1900
-    half = views.raw_range(trace, Scale.AUTO)
-    assert size <= half <= max(8 * size, 50)
+        trace[512 + 1024 * number : 712 + 1024 * number] += 400
+    half = views.raw_range(trace, Scale.AUTO, 0)
+    assert size <= half <= max(8 * size, 25)
     dropped = np.where(seconds < 1, np.nan, trace)
-    assert views.raw_range(dropped, Scale.AUTO) == half
+    assert views.raw_range(dropped, Scale.AUTO, 0) == half
 
 
 def test_a_loose_electrode_all_the_time_is_seen_whole() -> None:
-    assert views.raw_range(np.tile([-2000.0, 2000.0], 2560), Scale.AUTO) == 2048
+    assert views.raw_range(np.tile([-440.0, 440.0], 2560), Scale.AUTO, 0) == 500
