@@ -6,10 +6,10 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLabel
 
 from monitor_gui import texts, themes
 from monitor_gui.history import Floats
+from monitor_gui.layouts import ElidedLabel
 from monitor_gui.view import ESENSES, Lines, Scale, bands_range, levels_between, moments_of
 from neuroone.contract.messages import BANDS
 
@@ -24,7 +24,7 @@ AXIS_WIDTH_PX = 58
 BARS_AXIS_WIDTH_PX = 46
 NAMES_MIN_PX = 90
 """Height of a plot that has room for the names of its axes."""
-NOTE_MARGIN_PX = 4
+NOTE_PX = 17
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
@@ -42,9 +42,14 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.disableAutoRange()
         self.getAxis("left").setWidth(axis_width_px)
         self._names: dict[str, str] = {}
-        self.note = QLabel(self, textFormat=Qt.TextFormat.PlainText)
-        self.note.move(axis_width_px + NOTE_MARGIN_PX, 0)
+        self.note = ElidedLabel(self, textFormat=Qt.TextFormat.PlainText)
+        """What has to be said about the plot, above it."""
         self.note.hide()
+
+    def make_room_for_note(self) -> None:
+        """Leave a line above the plot for its note."""
+        self.getPlotItem().layout.setContentsMargins(1, NOTE_PX, 1, 1)
+        self.note.show()
 
     def name_axes(self, **names: str) -> None:
         """Write the names of axes in their middle."""
@@ -57,6 +62,8 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         super().resizeEvent(event)
         if event is not None:  # pyqtgraph calls it with None before the constructor is through
             self._show_names()
+            left_px = int(self.getAxis("left").width())
+            self.note.setGeometry(left_px, 0, self.width() - left_px, NOTE_PX)
 
     def _show_names(self) -> None:
         """Show the names of the axes where the plot is high enough for them and its values."""
@@ -65,22 +72,11 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
             axis.showLabel(self.height() >= NAMES_MIN_PX)
             axis.resizeEvent()  # pyqtgraph leaves a new name where the last one began
 
-    def show_note(self, text: str) -> None:
-        """Write a note into the upper left corner."""
-        room_px = max(1, self.width() - self.note.x() - NOTE_MARGIN_PX)
-        if (text, room_px) != (self.note.text(), self.note.maximumWidth()):
-            self.note.setText(text)
-            self.note.setMaximumWidth(room_px)
-            is_long = self.note.fontMetrics().horizontalAdvance(text) > room_px
-            self.note.setWordWrap(is_long)
-            self.note.resize(room_px, self.note.heightForWidth(room_px)) if is_long else self.note.adjustSize()
-            self.note.setVisible(bool(text))
-
     def colour(self) -> None:
         """Use the colours of the theme."""
         colours = themes.colours()
         self.setBackground(colours["ground"])
-        self.note.setStyleSheet(f"color: {colours['ink']}; background: {colours['ground']}")
+        self.note.setStyleSheet(f"color: {colours['ink']}; background: transparent")
         for side in ("left", "bottom"):
             self.getAxis(side).setPen(colours["faint"])
             self.getAxis(side).setTextPen(colours["ink"])

@@ -16,6 +16,7 @@ from neuroone.service.settings import one_of, topic_id
 
 T = TypeVar("T")
 SEPARATOR: Final = ","
+YES: Final = "yes"
 
 
 class Preferences:
@@ -70,7 +71,7 @@ class Preferences:
             mains_hz=self._one_of("mains_hz", MAINS_HZ, default.mains_hz),
             passband_hz=self._one_of("passband_hz", PASSBANDS_HZ, default.passband_hz),
             density=self._parsed("density", Density) or default.density,
-            is_signal_only=bool(self._text("is_signal_only")),
+            is_signal_only=self._text("is_signal_only") == YES,
         )
 
     def keep_broker(self, broker: BrokerAddress, site: str, ca_file: Path | None) -> None:
@@ -86,7 +87,7 @@ class Preferences:
         self.keep("spectra", SEPARATOR.join(sorted(frozenset(SPECTRA) - view.hidden)))
         for name in ("scale", "bars", "raw_window_s", "gain_uv", "mains_hz", "passband_hz", "density"):
             self.keep(name, str(getattr(view, name)))
-        self.keep("is_signal_only", "yes" if view.is_signal_only else "")
+        self.keep("is_signal_only", YES if view.is_signal_only else "")
         self.keep("streams", SEPARATOR.join(map(str, streams)))
         self._settings.setValue("geometry", geometry)
 

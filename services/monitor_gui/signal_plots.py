@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QLocale, QRectF
-from PySide6.QtWidgets import QSizePolicy
 
 from monitor_gui import texts, themes
 from monitor_gui.history import COLUMNS, Flags, Floats, History, RawTail
@@ -62,7 +61,7 @@ class Pulled:
 
 
 class RawPlot(TimePlot):
-    """The raw trace of the last seconds, with a mark at the top for each blink."""
+    """The raw trace of the last seconds, with a mark at the bottom for each blink."""
 
     def __init__(self) -> None:
         super().__init__(("raw",), left="axis.raw", bottom="axis.time")
@@ -78,7 +77,7 @@ class RawPlot(TimePlot):
         high = raw_range(microvolts, view.scale, view.gain_uv)
         self.frame(view.raw_window_s, -1.15 * high, 1.15 * high, [-high, -high / 2, 0.0, high / 2, high])
         self.curves["raw"].setData(*thinned(times, microvolts, first, RAW_POINTS_MAX))
-        ends = np.tile([1.15 * high, (1.15 - BLINK_SHARE) * high], len(blinks))
+        ends = np.tile([-1.15 * high, (BLINK_SHARE - 1.15) * high], len(blinks))
         self.blinks.setData(np.repeat(blinks, 2), ends)
         return 1.15 * high
 
@@ -185,8 +184,8 @@ class SignalPlots:
 
     def __init__(self) -> None:
         self.raw, self.spectrum, self.spectrogram = RawPlot(), SpectrumPlot(), SpectrogramPlot()
-        for plot in (self.spectrum, self.spectrogram):
-            plot.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        for plot in (self.raw, self.spectrum, self.spectrogram):
+            plot.make_room_for_note()
         self._trace, self._live = LiveTrace(), LiveSpectrum()
 
     @property
@@ -232,13 +231,13 @@ class SignalPlots:
         microvolts = self._trace.microvolts(period.first, period.stop)
         high = self.raw.draw(times, microvolts, period.first, blinks, view)
         self.raw.shade(readings_s, are_poor_s, -high, high)
-        self.raw.show_note(self._raw_note(pulled, view, len(blinks)))
+        self.raw.note.setText(self._raw_note(pulled, view, len(blinks)))
 
     def draw_spectrum(self, pulled: Pulled, rows: Floats, edge_s: float, view: View) -> None:
         """Draw the spectrum of the samples that the trace shows."""
         if pulled.spectrum is None or pulled.rate_hz is None:
             self.spectrum.draw(np.arange(2.0), None, view, is_grey=True, peak_hz=None)
-            self.spectrum.show_note(_missing_note(pulled))
+            self.spectrum.note.setText(_missing_note(pulled))
             return
         segments, is_poor, _ = self._segments(pulled, pulled.period, rows, edge_s)
         density, seconds, is_grey = mean_density(segments, is_poor)
@@ -251,20 +250,20 @@ class SignalPlots:
         else:
             peak = "--" if peak_hz is None else f"{QLocale().toString(peak_hz, 'f', 1)} Hz"
             note = texts.of("plots.alpha_peak").format(peak, seconds + SEGMENT_S - 1, f"{pulled.rate_hz:g}")
-        self.spectrum.show_note(note)
+        self.spectrum.note.setText(note)
 
     def draw_spectrogram(self, pulled: Pulled, rows: Floats, edge_s: float, view: View) -> None:
         """Draw the spectrogram of the last minute."""
         if pulled.spectrum is None or pulled.rate_hz is None:
             self.spectrogram.clear_image()
-            self.spectrogram.show_note(_missing_note(pulled))
+            self.spectrogram.note.setText(_missing_note(pulled))
             return
         segments, is_poor, begin_s = self._segments(pulled, pulled.minute, rows, edge_s)
         low, high = self.spectrogram.draw(segments, begin_s, is_poor, view.scale)
         notes = [texts.of("plots.grey_is_poor")] if is_poor.any() else []
         notes += [texts.of("plots.empty_is_lost")] if np.isnan(segments.densities).any() else []
         notes.append(texts.of("plots.colours").format(f"{low:g}", f"{high:g}"))
-        self.spectrogram.show_note("  ·  ".join(notes) if len(segments.densities) else texts.of("plots.no_spectrum"))
+        self.spectrogram.note.setText("  ·  ".join(notes) if len(segments.densities) else texts.of("plots.no_spectrum"))
 
     def _segments(self, pulled: Pulled, period: Period, rows: Floats, edge_s: float) -> tuple[Segments, Flags, float]:
         """Return the segments of a period, where contact is poor, and when the first begins, before the right edge."""

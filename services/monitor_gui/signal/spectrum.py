@@ -23,6 +23,8 @@ ALPHA_HZ: Final = (7.0, 13.5)
 BESIDE_ALPHA_HZ: Final = ((4.0, 6.5), (14.0, 20.0))
 PEAK_MIN: Final = 2.0
 """A peak is at least twice (3 dB) above the line between the spectrum's parts beside alpha."""
+GRAZE_S: Final = 0.05
+"""A shorter overlap of two seconds is one of rounding."""
 LEAST_DENSITY: Final = 1e-6
 """uV^2/Hz (-60 dB), far below a step of the ADC: the floor of logarithms."""
 
@@ -101,8 +103,9 @@ def are_poor(rows: Floats, begin_s: Floats) -> Flags:
     A reading is of the second before its time.
     """
     times = rows[rows[:, COLUMNS.index("poor_signal")] > 0, 0]
-    after = times > begin_s[:, np.newaxis]
-    return np.asarray((after & (times < begin_s[:, np.newaxis] + SEGMENT_S + 1)).any(axis=1))
+    begins = begin_s[:, np.newaxis]
+    is_in = (times > begins + GRAZE_S) & (times - 1 < begins + SEGMENT_S - GRAZE_S)
+    return np.asarray(is_in.any(axis=1))
 
 
 def mean_density(segments: Segments, is_doubtful: Flags) -> tuple[Floats | None, int, bool]:

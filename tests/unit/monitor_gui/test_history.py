@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numpy")
-from monitor_gui.history import COLUMNS, RAW_MAX, READINGS_MAX, History, Ring
+from monitor_gui.history import COLUMNS, RAW_MAX, RAW_TAIL_MAX, READINGS_MAX, History, Ring
 from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import RawBlock, Reading
 from tests.support import messages
@@ -21,15 +21,16 @@ def reading(seq: int, at_s: float | None = None, **changes: Any) -> Reading:
     return messages.reading(seq=seq, time=at, **changes)
 
 
-def block(first: int, end_s: float, count: int = 64, session: str = "a") -> RawBlock:
+def block(first: int, end_s: float, count: int = 64, session: str = "a", **changes: Any) -> RawBlock:
     """Samples numbered from ``first``, each with its number as value."""
+    changes = {"rate_hz": 512, **changes}
     return RawBlock(
         session=session,
         seq=first // 64,
         time=messages.NOON + timedelta(seconds=end_s),
         first_sample=first,
-        rate_hz=512,
         samples=tuple(n % 2000 for n in range(first, first + count)),
+        **changes,
     )
 
 
@@ -93,6 +94,48 @@ def test_raw_samples_have_their_own_times() -> None:
     assert span.counts[-1] == 1023
     assert span.time_s[-1] == pytest.approx(NOON_S + 2)
     assert np.diff(span.time_s) == pytest.approx(1 / 512)
+
+
+def test_the_sampling_rate_is_known_once_it_is_measured() -> None:
+    """It gives also the samples before it their times; a new session of the same headset keeps them."""
+    history = History()
+    history.add_raw(block(0, 0.25, measured_hz=None), 0.25)
+    assert history.raw_rate_hz is None
+    history.add_raw(block(64, 0.5, rate_hz=256, measured_hz=256), 0.5)
+    assert history.raw_rate_hz == 256
+    assert np.diff(history.raw(NOON_S, NOON_S + 1).time_s) == pytest.approx(1 / 256)
+    history.add_raw(block(0, 1.0, session="b", measured_hz=None), 1.0)
+    assert history.raw_rate_hz is None
+    assert np.isfinite(history.raw(NOON_S, NOON_S + 1).counts).sum() == 192
+    history.add_raw(block(64, 1.25, session="b", rate_hz=257, measured_hz=257), 1.25)
+    assert np.isfinite(history.raw(NOON_S, NOON_S + 2).counts).sum() == 256
+
+
+def test_a_rate_that_the_sender_does_not_measure_is_taken_as_it_says() -> None:
+    history = History()
+    assert history.raw_rate_hz is None
+    history.add_raw(block(0, 0.25, rate_hz=250), 0.25)
+    assert history.raw_rate_hz == 250
+
+
+def test_samples_of_another_sampling_rate_are_another_series() -> None:
+    history = History()
+    history.add_raw(block(0, 0.125, measured_hz=512), 0.125)
+    series = history.raw_tail(-1, 0).series
+    history.add_raw(block(64, 0.5, session="b", rate_hz=250, measured_hz=250), 0.5)
+    tail = history.raw_tail(series, 64)
+    assert (tail.series, tail.rate_hz, tail.first, tail.counts.tolist()) == (series + 1, 250, 0, list(range(64, 128)))
+
+
+def test_a_tail_has_what_came_since_and_begins_with_what_is_still_kept() -> None:
+    history = History()
+    history.add_raw(block(0, 0.125), 0.125)
+    history.add_raw(block(64, 0.25), 0.25)
+    tail = history.raw_tail(0, 100)
+    assert (tail.first, tail.counts.tolist()) == (100, list(range(100, 128)))
+    history.add_raw(block(10**9, 10.0), 10.0)
+    assert history.raw_tail(0, 100).first == 128
+    assert len(history.raw_tail(0, 0).counts) == RAW_TAIL_MAX
 
 
 def test_lost_raw_samples_leave_a_gap_and_are_counted() -> None:

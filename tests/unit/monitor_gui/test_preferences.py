@@ -13,12 +13,23 @@ def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
 
     from monitor_gui.feed import StreamId
     from monitor_gui.preferences import Preferences
-    from monitor_gui.view import Bars, Scale, View
+    from monitor_gui.view import Bars, Density, Scale, View
     from neuroone.mqtt.address import BrokerAddress
 
     file = str(tmp_path / "monitor.ini")
     preferences = Preferences(QSettings(file, QSettings.Format.IniFormat))
-    view = View(window_s=120, hidden=frozenset({"delta", "raw"}), scale=Scale.FIXED, bars=Bars.RELATIVE)
+    view = View(
+        window_s=120,
+        hidden=frozenset({"delta", "raw", "spectrum"}),
+        scale=Scale.FIXED,
+        bars=Bars.LOG,
+        raw_window_s=60,
+        gain_uv=200,
+        mains_hz=60,
+        passband_hz=(1.0, 40.0),
+        density=Density.LINEAR,
+        is_signal_only=True,
+    )
     streams = [StreamId("a", "b"), StreamId("c", "d")]
     preferences.keep_view(view, streams, QByteArray(b"somewhere"))
     preferences.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"), "escola-2", Path("/etc/ca.crt"))
@@ -45,6 +56,8 @@ def test_an_invalid_stored_value_counts_as_missing(tmp_path: Path) -> None:
     settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
     for key in ("broker", "site", "streams", "language", "theme", "geometry", "window_s", "scale", "bars", "hidden"):
         settings.setValue(key, "7 x")
+    for key in ("spectra", "raw_window_s", "gain_uv", "mains_hz", "passband_hz", "density", "is_signal_only"):
+        settings.setValue(key, "7 x")
     preferences = Preferences(settings)
     assert preferences.view() == View()
     assert preferences.broker() is None
@@ -53,3 +66,14 @@ def test_an_invalid_stored_value_counts_as_missing(tmp_path: Path) -> None:
     assert preferences.language() is None
     assert preferences.theme() is None
     assert preferences.geometry().isEmpty()
+
+
+def test_hidden_lines_of_an_earlier_version_show_no_spectra(tmp_path: Path) -> None:
+    """It did not know them; the choice of lines stays."""
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui.preferences import Preferences
+
+    settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
+    settings.setValue("hidden", "delta,raw")
+    assert Preferences(settings).view().hidden == {"delta", "raw", "spectrum", "spectrogram"}
