@@ -6,11 +6,13 @@ A real broker, `serial-bridge replay` at ten times the speed, and the monitor's 
 frames a second. The capture that is shipped is played in a loop; takes 6 minutes and 30 s.
 """
 
+import contextlib
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +39,30 @@ FRAME_MAX_MS = 100.0
 
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60 / SPEED
-    with tempfile.TemporaryDirectory() as folder:
+    headset = ["replay", "example", "--speed", str(SPEED), "--loop", "--source", "bench"]
+    watch(minutes, [StreamId("no-group", "bench")], [headset])
+
+
+def watch(minutes: float, streams: list[StreamId], headsets: list[list[str]], **view: Any) -> list[float]:
+    """Draw headsets of serial-bridge for so long; print and check the figures, and return the frames in ms."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         program = brokers.find()
         assert program is not None
         port = free_port()
-        broker = subprocess.Popen(program.command(Path(folder), "127.0.0.1", port), stderr=subprocess.DEVNULL)
         url = f"mqtt://127.0.0.1:{port}"
-        bridge = [sys.executable, "-m", "serial_bridge", "replay", "example", "--speed", str(SPEED), "--loop"]
-        headset = subprocess.Popen([*bridge, "--broker", url, "--source", "bench", "--log-level", "error"])
-        try:
-            watch(url, Path(folder), minutes)
-        finally:
-            for process in (headset, broker):
-                process.terminate()
-                process.wait()
+        bridge = [sys.executable, "-m", "serial_bridge"]
+        commands = [program.command(Path(folder), "127.0.0.1", port)]
+        commands += [[*bridge, *headset, "--broker", url, "--log-level", "error"] for headset in headsets]
+        for command in commands:
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        return draw(url, Path(folder), minutes, streams, **view)
 
 
-def watch(url: str, folder: Path, minutes: float) -> None:
-    """Draw for so long; print and check the figures."""
-    app = QApplication([])
+def draw(url: str, folder: Path, minutes: float, streams: list[StreamId], **view: Any) -> list[float]:
+    """Draw what the broker sends."""
+    app = QApplication.instance() or QApplication([])
     preferences = Preferences(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
     identity = Identity("local", "monitor_gui", "bench", "0", int(time.time() * 1000), "bench")
 
@@ -63,10 +70,10 @@ def watch(url: str, folder: Path, minutes: float) -> None:
         return ThreadedClient([broker], identity, **options)
 
     feed = Feed(new_client, "local", time.monotonic)
-    stream = StreamId("no-group", "bench")
-    window = MonitorWindow(feed, LocalBridge(), preferences, [stream])
+    window = MonitorWindow(feed, LocalBridge(), preferences, streams)
     window.connect_to(BrokerAddress.parse(url))
     window.start("monitor")
+    window.show_view(replace(window.view, **view))
     window.timers[0].stop()
     window.show()
     own = psutil.Process()
@@ -86,18 +93,20 @@ def watch(url: str, folder: Path, minutes: float) -> None:
             if len(spent) % 300 == 1:
                 sizes.append(own.memory_info().rss / 1e6)
         time.sleep(max(0.0, FRAME_PERIOD_MS - frame_ms) / 1000)
-    with feed.watched(stream) as watched:
-        counters = dict(watched.history.counters)
+    for stream in streams:
+        with feed.watched(stream) as watched:
+            counters = dict(watched.history.counters)
+        print(f"{stream}: {counters['readings']} readings in {minutes + WARM_UP_S / 60:.1f} minutes, {counters}")
     window.close()
     feed.close()
     ordered = sorted(spent)
-    print(f"input: {counters['readings']} readings in {minutes + WARM_UP_S / 60:.1f} minutes, {counters}")
     print(f"frames: {len(spent)}, median {ordered[len(spent) // 2]:.1f} ms, ", end="")
     print(f"99 % {ordered[int(len(spent) * 0.99)]:.1f} ms, longest {ordered[-1]:.1f} ms, ", end="")
     print(f"of which this program computed {max(own_cost):.1f} ms at most")
     print(f"memory: {sizes[0]:.1f} MB at first, {sizes[-1]:.1f} MB at last, {max(sizes):.1f} MB at most")
     assert max(sizes) - sizes[0] <= GROWTH_MAX_MB, "memory grows"
     assert max(own_cost) <= FRAME_MAX_MS, "a frame took too long"
+    return spent
 
 
 def free_port() -> int:
