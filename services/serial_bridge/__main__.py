@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from serial.tools.list_ports import comports
 
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.json import encode
 from neuroone.service import lifecycle, wearers
 from neuroone.service.lifecycle import Command, Stop
 from neuroone.service.wearers import AUTO
@@ -99,8 +100,11 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
 
 
 def print_capture(settings: DecodeSettings, stop: Stop) -> int:
-    """Print a capture's rows or its sums."""
+    """Print a capture's rows, its messages or its sums."""
     decoder = HEADSETS[settings.headset]()
+    if settings.messages:
+        sys.stdout.writelines(f"{encode(each).decode()}\n" for each in decode.messages(decoder, settings.file))
+        return lifecycle.OK
     found = decode.events(decoder, settings.file)
     if settings.summary:
         print(json.dumps(decode.summary(found, decoder)))

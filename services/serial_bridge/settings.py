@@ -111,6 +111,11 @@ class DecodeSettings:
     summary: bool = setting(False, switch, "Print one JSON object with counts and sums.")
     json: bool = setting(False, switch, "Print the rows, one JSON object a line. This is the default.")
     csv: bool = setting(False, switch, "Print the rows as a table of frame, quantity and value.")
+    messages: bool = setting(
+        False,
+        switch,
+        "Print the messages that a bridge publishes of it, one JSON object a line; times count from 1970-01-01.",
+    )
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
 
 

@@ -104,7 +104,7 @@ def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
             try:
                 microseconds, stream = line.split()
                 yield int(microseconds) / 1e6, bytes.fromhex(stream)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise BadCapture(f"{path}, line {number}: must be microseconds and hexadecimal bytes") from None
 
 

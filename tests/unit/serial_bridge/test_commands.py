@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from neuroone.contract.json import decode
+from neuroone.contract.messages import RawBlock, Reading
 from serial_bridge.__main__ import main
 from serial_bridge.headsets.thinkgear import encode
 from serial_bridge.ports.simulated import SimulatedHeadset
@@ -93,6 +95,27 @@ def test_bands_in_the_table(capsys):
     assert main(["decode", "example", "--csv"]) == 0
     quantities = [row[1] for row in csv.reader(io.StringIO(capsys.readouterr().out))]
     assert (quantities.count("delta"), quantities.count("mid_gamma"), quantities.count("raw")) == (10, 10, 5120)
+
+
+def test_messages_are_those_of_a_bridge(capsys):
+    """Their times are those of the capture, so that a program can play it without knowing headsets."""
+    assert main(["decode", "example", "--messages"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    blocks = [decode(RawBlock, line.encode()) for line in lines if '"samples":' in line]
+    readings = [decode(Reading, line.encode()) for line in lines if '"samples":' not in line]
+    assert (len(blocks), len(readings)) == (80, 10)
+    assert sum(len(block.samples) for block in blocks) == 5120
+    assert blocks[-1].time.timestamp() == pytest.approx(10, abs=0.1)
+    assert readings[0].time.year == 1970
+
+
+@pytest.mark.parametrize("time", ["-1", "9" * 400, str(10**15)])
+@pytest.mark.parametrize("printed", ["--messages", "--summary"])
+def test_a_time_that_cannot_be_is_damage(time, printed, tmp_path, capsys):
+    path = tmp_path / "b.capture"
+    path.write_text(f'{{"format":"neuroone-capture","version":1}}\n{time} aaaa\n', encoding="ascii")
+    assert main(["decode", str(path), printed]) == (0 if printed == "--summary" and len(time) < 20 else 1)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_record(tmp_path):
