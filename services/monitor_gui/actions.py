@@ -15,6 +15,8 @@ KEYS: Final = {
     "monitor": "F5",
     "connection": "F6",
     "shortcuts": "? F1",
+    "open": "Ctrl+O",
+    "open_folder": "Ctrl+Shift+O",
     "pause": "P",
     "back": "Ctrl+Left",
     "forth": "Ctrl+Right",
@@ -29,7 +31,7 @@ KEYS: Final = {
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
 SWITCHES: Final = ("pause", "scale", "bars", "signal")
 MENUS: Final = {
-    "monitor": ("monitor", "connection", "marker", "picture", "table", "quit"),
+    "monitor": ("monitor", "connection", "open", "open_folder", "marker", "picture", "table", "quit"),
     "view": ("pause", "back", "forth", "scale", "bars", "signal"),
     "help": ("shortcuts",),
 }

@@ -70,6 +70,9 @@ class WatchedStream:
 class Feed:
     """What the broker has sent. ``new_client`` makes a `ThreadedClient`; ``clock`` is monotonic, in seconds."""
 
+    is_live = True
+    """Whether this is what happens now, and no recording."""
+
     def __init__(self, new_client: Callable[..., ThreadedClient], site: str, clock: Callable[[], float]) -> None:
         self.site = site
         self.clock = clock

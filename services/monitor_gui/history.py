@@ -1,5 +1,6 @@
 """Keep the last readings and raw samples of one stream, in rings of fixed size. No Qt, no clock, no thread."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -27,6 +28,9 @@ RATE_STEP: Final = 0.01
 """A sampling rate that differs more is another receiver's: samples of both on one time axis would be out of place."""
 RAW_CLOCK_GAIN: Final = 0.05
 """How fast the sample clock follows the times of the blocks, which jitter with the network."""
+
+SERIES: Final = itertools.count()
+"""Numbers for series of raw samples: no two histories share one, so that nobody goes on with another's samples."""
 
 
 class Ring:
@@ -97,7 +101,7 @@ class History:
         self._readings = Ring(READINGS_MAX, len(COLUMNS))
         self._doubts = Doubts()
         self._raw = Ring(RAW_MAX, 1, np.float32)
-        self._raw_series = 0
+        self._raw_series = next(SERIES)
         self._raw_session = ""
         self._raw_next = 0
         self._raw_end_s = 0.0
@@ -203,7 +207,7 @@ class History:
             return self._known_rate_hz or float(block.rate_hz)
         if self._known_rate_hz is not None and abs(block.rate_hz / self._known_rate_hz - 1) > RATE_STEP:
             self._raw = Ring(RAW_MAX, 1, np.float32)
-            self._raw_series += 1
+            self._raw_series = next(SERIES)
             self._raw_session = ""
         self._known_rate_hz = float(block.rate_hz)
         return self._known_rate_hz

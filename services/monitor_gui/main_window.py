@@ -25,6 +25,7 @@ from monitor_gui.exports import save_picture, save_tables
 from monitor_gui.feed import Feed, StreamId, named
 from monitor_gui.layouts import ElidedLabel
 from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.playing.player_bar import PlayerBar
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
 from monitor_gui.settings import PAGES
@@ -86,9 +87,18 @@ class StreamBar(QToolBar):
             (f"{named(stream, names.get(stream))} - {texts.of_status(each)}", stream) for stream, each in status.items()
         ]
         first, second = (*shown, None, None)[:2]
+        for combo in (self.streams, self.compared):
+            combo.setEnabled(True)
         _fill(self.streams, entries, first)
         others = [each for each in entries if each[1] != first]
         _fill(self.compared, [(texts.of("toolbar.nothing"), None), *others], second)
+
+    def list_recording(self, stream: StreamId, name: str) -> None:
+        """Show which recording is played; streams of the broker cannot be chosen meanwhile."""
+        _fill(self.streams, [(texts.of("toolbar.recording").format(name), stream)], stream)
+        _fill(self.compared, [(texts.of("toolbar.nothing"), None)], None)
+        for combo in (self.streams, self.compared):
+            combo.setEnabled(False)
 
     def show_view(self, view: View) -> None:
         """Choose the view's window."""
@@ -111,6 +121,8 @@ class MonitorWindow(QMainWindow):
         self.window_actions = self._make_actions()
         self.toolbar = StreamBar(self.window_actions)
         self.plots_page, self.broker_page, self.shortcuts_page = PlotsPage(feed), BrokerPage(bridge), ShortcutsPage()
+        self.player = PlayerBar()
+        self.plots_page.column.insertWidget(0, self.player)
         self.pages = QStackedWidget()
         self.connection = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.timers = QTimer(self, interval=FRAME_PERIOD_MS), QTimer(self, interval=REFRESH_PERIOD_MS)
@@ -165,10 +177,12 @@ class MonitorWindow(QMainWindow):
         self.view = view
         for part in (self.window_actions, self.toolbar, self.plots_page):
             part.show_view(view)
+        self._show_playing()
         self.draw()
 
     def show_streams(self, *streams: StreamId) -> None:
         """Show these streams beside each other."""
+        self.player.close_recording()
         self.plots_page.show_streams(*streams)
         self.refresh()
         self.draw()
@@ -193,24 +207,34 @@ class MonitorWindow(QMainWindow):
                 self.show_streams(*first)
                 return
         names = {stream: state.name for stream, state in states.items()}
-        self.toolbar.list_streams(status, names, [panel.stream for panel in self.plots_page.panels])
+        if (playback := self.player.playback) is not None:
+            self.toolbar.list_recording(playback.stream, playback.recording.about.name)
+        else:
+            self.toolbar.list_streams(status, names, [panel.stream for panel in self.plots_page.panels])
         self._show_connection(states, status)
         for name in ("marker", "table", "pause"):
-            self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels))
+            is_meant = name != "marker" or self.player.playback is None
+            self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels) and is_meant)
 
     def pause(self, is_paused: bool) -> None:
-        """Hold the plots, or let them run; what arrives meanwhile is kept."""
+        """Hold the plots, or let them run; what arrives meanwhile is kept. A recording stands still."""
+        if self.player.playback is not None:
+            self.player.run(not is_paused)
+            return
         self.show_view(self.view.paused(self.feed.clock() if is_paused else None))
         if is_paused:
             self.plots_page.back.setFocus()
 
     def scroll_back(self, by_s: float) -> None:
-        """Scroll the paused plots back, or forth for less than 0."""
+        """Scroll the paused plots, or jump in a recording: back, or forth for less than 0."""
+        if self.player.playback is not None:
+            self.player.step(-by_s)
+            return
         self.show_view(self.view.scrolled(by_s, self.plots_page.oldest_age_s(self.view)))
 
     def ask_for_marker(self) -> QInputDialog | None:
         """Ask for the note of a marker; the marker's time is that of the key."""
-        if not self.plots_page.panels:
+        if not self.plots_page.panels or self.player.playback is not None:
             return None
         stream = self.plots_page.panels[0].stream
         time = self.feed.now(stream)
@@ -253,13 +277,23 @@ class MonitorWindow(QMainWindow):
 
     def save_table(self, path: Path) -> None:
         """Save the shown values."""
-        shown = [panel.shown(self.view, self.feed.clock()) for panel in self.plots_page.panels]
+        shown = [panel.shown(self.view, self.plots_page.feed.clock()) for panel in self.plots_page.panels]
         try:
             files = save_tables(shown, self.view.hidden, path)
         except OSError:
             self.show_message(texts.of("save.failed").format(path))
         else:
             self.show_message(texts.of("save.saved").format(", ".join(str(file) for file in files)))
+
+    def ask_for_recording(self, *, is_folder: bool) -> None:
+        """Ask for a recording, a file or a session's folder, and play it."""
+        if is_folder:
+            chosen = QFileDialog.getExistingDirectory(self, texts.of("play.choose_folder"))
+        else:
+            chosen, _ = QFileDialog.getOpenFileName(self, texts.of("play.choose"), "", texts.of("play.kinds"))
+        if chosen:
+            self.show_page("monitor")
+            self.player.open(Path(chosen))
 
     def show_message(self, text: str) -> None:
         """Show the result of an action in the status bar."""
@@ -288,6 +322,7 @@ class MonitorWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 (Qt's name)
         for timer in self.timers:
             timer.stop()
+        self.player.close_recording()
         self.preferences.keep_view(self.view, [panel.stream for panel in self.plots_page.panels], self.saveGeometry())
         super().closeEvent(event)
 
@@ -298,6 +333,8 @@ class MonitorWindow(QMainWindow):
                 "monitor": lambda _: self.show_page("monitor"),
                 "connection": lambda _: self.show_page("connection"),
                 "shortcuts": lambda _: self.show_page("shortcuts"),
+                "open": lambda _: self.ask_for_recording(is_folder=False),
+                "open_folder": lambda _: self.ask_for_recording(is_folder=True),
                 "pause": self.pause,
                 "back": lambda _: self.scroll_back(SCROLL_STEP_S),
                 "forth": lambda _: self.scroll_back(-SCROLL_STEP_S),
@@ -324,10 +361,39 @@ class MonitorWindow(QMainWindow):
         self.plots_page.line_toggled.connect(lambda line: self.show_view(self.view.toggled(line)))
         self.plots_page.signal_bar.chosen.connect(lambda change: self.show_view(replace(self.view, **change)))
         self.plots_page.scrolled_to.connect(lambda back_s: self.scroll_back(back_s - self.view.back_s))
+        self.player.opened.connect(self._play)
+        self.player.closed.connect(self._end_playing)
+        self.player.changed.connect(self._show_playing)
         self.broker_page.broker.chosen.connect(self.connect_to)
         self.broker_page.streams.chosen.connect(self._show_chosen)
         self.broker_page.headset.chosen.connect(self._start_bridge)
         self.shortcuts_page.closed.connect(lambda: self.show_page("monitor"))
+
+    def _play(self) -> None:
+        """Show the recording that was opened in place of the live streams."""
+        playback = self.player.playback
+        if playback is None:
+            return
+        if self.plots_page.feed.is_live:
+            self.player.shown_before = [panel.stream for panel in self.plots_page.panels]
+        self.plots_page.feed = playback
+        self.plots_page.show_streams(playback.stream)
+        self.show_view(self.view.paused(None))
+        self.refresh()
+
+    def _end_playing(self) -> None:
+        """Show the live streams again."""
+        self.plots_page.feed = self.feed
+        self.plots_page.show_streams(*self.player.shown_before)
+        self.show_view(self.view)
+        self.refresh()
+
+    def _show_playing(self) -> None:
+        """Let the actions show whether a recording runs."""
+        if (playback := self.player.playback) is not None:
+            self.window_actions.by_name["pause"].setChecked(not playback.is_running)
+            for name in ("back", "forth"):
+                self.window_actions.by_name[name].setEnabled(True)
 
     def _show_chosen(self, streams: list[StreamId]) -> None:
         self.show_streams(*streams)
@@ -351,7 +417,8 @@ class MonitorWindow(QMainWindow):
         else:
             key = "connection.no_broker" if self.feed.broker is None else key_of(self.feed.connection_fault)
         text = texts.of(key).format(self.feed.broker, self.feed.connection_fault, self.feed.site, self.feed.ca_file)
-        self.connection.setText(text)
+        is_played = self.player.playback is not None
+        self.connection.setText(texts.of("play.nothing_published") if is_played else text)
         self.broker_page.broker.show_connection(text)
         self.plots_page.show_connection(is_connected)
         if self.broker_page.isVisible():

@@ -10,9 +10,10 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWi
 from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.exports import Shown
-from monitor_gui.feed import Feed, StreamId, named
-from monitor_gui.history import COLUMNS, Floats
+from monitor_gui.feed import StreamId, named
+from monitor_gui.history import COLUMNS, Floats, History
 from monitor_gui.layouts import ElidedLabel, FlowLayout
+from monitor_gui.playing.playback import Source
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, Plot
 from monitor_gui.signal_plots import Pulled, SignalPlots
 from monitor_gui.view import (
@@ -52,11 +53,11 @@ PLOT_MIN_PX: Final = (100, 44)
 class Drawn:
     """What a panel shows: of which readings and when they were taken, and which PARTS are still to be drawn.
 
-    ``shown`` are the view and whether the broker was there; ``readings`` are how many had arrived.
+    ``shown`` are the view, whether the broker was there, and the history; ``readings`` are how many had arrived.
     """
 
     at_s: float
-    shown: tuple[View, bool]
+    shown: tuple[View, bool, History]
     readings: int
     rows: Floats
     due: list[str]
@@ -65,7 +66,7 @@ class Drawn:
 class StreamPanel(QWidget):
     """The contact, the numbers, the plots and the counters of one stream."""
 
-    def __init__(self, feed: Feed, stream: StreamId) -> None:
+    def __init__(self, feed: Source, stream: StreamId) -> None:
         super().__init__()
         self.feed, self.stream = feed, stream
         self.title = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
@@ -136,10 +137,11 @@ class StreamPanel(QWidget):
         Another view, or one that was hidden, is drawn as a whole at once. Otherwise a panel draws one of PARTS in a
         frame, if it is its turn.
         """
-        edge_s, shown, drawn = view.edge_s(now_s), (view, self.feed.is_connected), self._drawn
-        is_other = drawn is None or drawn.shown != shown or now_s - drawn.at_s >= 2 * LINES_PERIOD_S
+        edge_s, drawn = view.edge_s(now_s), self._drawn
         with self.feed.watched(self.stream) as watched:
             history = watched.history
+            shown = view, self.feed.is_connected, history
+            is_other = drawn is None or drawn.shown != shown or now_s - drawn.at_s >= 2 * LINES_PERIOD_S
             reading, age_s, counters = history.latest, history.age_s(now_s), dict(history.counters)
             edge_s += history.offset_s
             pulled = self.signal.pull(history, view, edge_s)
@@ -196,7 +198,7 @@ class StreamPanel(QWidget):
         self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
 
     def _show_recorded(self, view: View, is_recording: bool, receipt: RecordedStream | None) -> None:
-        if view.paused_at_s is not None:
+        if view.paused_at_s is not None or not self.feed.is_live:
             self.recorded.setText("")
         elif receipt is not None and is_recording:
             self.recorded.setText(texts.of("panel.recording").format(QLocale().toString(receipt.rows)))
@@ -247,9 +249,9 @@ class StreamPanel(QWidget):
     ) -> None:
         name = None if state is None else state.name
         self.title.setText(named(self.stream, name))
-        parts = [texts.of_status(status)]
+        parts = [texts.of_status(status) if self.feed.is_live else texts.of("panel.played")]
         reported = {} if state is None else state.counters
-        if state is not None and status is not None:
+        if state is not None and status is not None and self.feed.is_live:
             parts.append(
                 texts.of(f"link.{state.link}") + (f" - {state.device[-DEVICE_MAX_CHARS:]}" if state.device else "")
             )

@@ -6,9 +6,10 @@ from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
-from monitor_gui.feed import Feed, StreamId
+from monitor_gui.feed import StreamId
 from monitor_gui.layouts import FlowLayout
 from monitor_gui.panel import StreamPanel
+from monitor_gui.playing.playback import Source
 from monitor_gui.signal_bar import SignalBar
 from monitor_gui.texts import translated
 from monitor_gui.view import LINES, View
@@ -29,7 +30,7 @@ class PlotsPage(QWidget):
     scrolled_to = Signal(float)
     """Seconds before the moment of the pause."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Source) -> None:
         super().__init__()
         self.feed = feed
         self.panels: list[StreamPanel] = []
@@ -48,7 +49,7 @@ class PlotsPage(QWidget):
         paused.addWidget(self.behind)
         paused.addWidget(self.back, 1)
         self.back.valueChanged.connect(lambda value: self.scrolled_to.emit(-value))
-        column = QVBoxLayout(self)
+        self.column = column = QVBoxLayout(self)
         column.addLayout(choices)
         column.addWidget(self.signal_bar)
         column.addLayout(self._panels_row, 1)

@@ -64,7 +64,10 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     window = MonitorWindow(feed, bridge, preferences, wanted)
     broker = settings.broker[0] if settings.broker else preferences.broker()
     window.connect_to(broker or DEFAULT_BROKER, ca_file=ca_file)
-    window.start(settings.page or ("connection" if broker is None else "monitor"))
+    is_first = broker is None and settings.play is None
+    window.start(settings.page or ("connection" if is_first else "monitor"))
+    if settings.play is not None:
+        window.player.open(settings.play)
 
     def fail(*fault: Any) -> None:
         log.critical("unexpected error in the window", exc_info=fault)

@@ -46,6 +46,7 @@ class Settings(SiteSettings):
     compare: StreamId | None = setting(None, stream_id, "A second stream, to show beside it.", metavar="GROUP/SOURCE")
     language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
+    play: Path | None = setting(None, Path, "A capture, a session's folder or an EDF file to play.", metavar="PATH")
     page: str | None = setting(None, one_of(*PAGES), "The page to begin with: monitor, connection or shortcuts.")
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."

@@ -286,7 +286,7 @@ def test_pause_holds_the_plots_and_scrolls_back(
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
         panel = window.plots_page.panels[0]
-        counters = panel.feed._watched[panel.stream].history.counters
+        counters = window.feed._watched[panel.stream].history.counters
         headset_ready = window.feed._client
         assert headset_ready is not None
         read_until(qtbot, headset, lambda: counters["readings"], ago_s=40)
@@ -319,7 +319,7 @@ def test_a_hidden_window_catches_up_at_once(
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
         panel = window.plots_page.panels[0]
-        counters = panel.feed._watched[panel.stream].history.counters
+        counters = window.feed._watched[panel.stream].history.counters
         read_until(qtbot, headset, lambda: points(panel.bands.curves["delta"]), ago_s=30)
         window.hide()
         drawn = points(panel.bands.curves["delta"])
@@ -497,7 +497,7 @@ def test_starts_a_bridge_for_the_simulated_headset(
     page.headset.start_button.click()
     wait(qtbot, lambda: window.bridge.is_running and window.plots_page.panels)
     panel = window.plots_page.panels[0]
-    wait(qtbot, lambda: panel.feed._watched[panel.stream].history.latest)
+    wait(qtbot, lambda: window.feed._watched[panel.stream].history.latest)
     name = page.streams.table.item(0, 0)
     assert name is not None
     assert name.text() == "Ana"
@@ -610,7 +610,7 @@ def test_a_paused_window_shows_one_moment_everywhere(
         window = open_monitor(broker)
         wait(qtbot, lambda: window.plots_page.panels)
         panel = window.plots_page.panels[0]
-        counters = panel.feed._watched[panel.stream].history.counters
+        counters = window.feed._watched[panel.stream].history.counters
 
         def shown() -> list[object]:
             panel._drawn = None
@@ -673,9 +673,9 @@ def test_the_outage_of_a_broker_does_not_read_as_that_of_a_headset(
         assert status.text() == "broker away"
         assert "broker away" in window.toolbar.streams.itemText(0)
         window.show_page("monitor")
-        arrived_s = panel.feed._watched[panel.stream].history.arrived_s
+        arrived_s = window.feed._watched[panel.stream].history.arrived_s
         assert arrived_s is not None
-        panel.feed._watched[panel.stream].history.arrived_s = arrived_s - 60  # a long outage
+        window.feed._watched[panel.stream].history.arrived_s = arrived_s - 60  # a long outage
         wait(qtbot, lambda: panel.link.text().startswith("broker\u00a0away"))
         broker.start()
         seen: set[str] = set()

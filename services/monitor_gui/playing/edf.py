@@ -9,7 +9,14 @@ from typing import Any, Final
 from monitor_gui.feed import EVENTS_MAX, StreamId
 from monitor_gui.playing.recording import About, Unplayable
 from neuroone.contract import topics
-from neuroone.contract.messages import NOTE_MAX_CHARS, RAW_BLOCK_SAMPLES, EventType, GroupEvent, RawBlock
+from neuroone.contract.messages import (
+    MICROVOLTS_PER_COUNT,
+    NOTE_MAX_CHARS,
+    RAW_BLOCK_SAMPLES,
+    EventType,
+    GroupEvent,
+    RawBlock,
+)
 
 VERSION: Final = b"0       "
 """The first eight bytes of every EDF file."""
@@ -20,7 +27,6 @@ ANNOTATIONS_MAX_BYTES: Final = 4 * 1024 * 1024
 CHANNEL: Final = "Fp1"
 SKIP: Final = "BAD_ACQ_SKIP"
 """What an export writes over samples that never came."""
-MICROVOLTS_PER_COUNT: Final = 1.8 / 4096 / 2000 * 1e6
 SCALE_TOLERANCE: Final = 0.01
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
-from monitor_gui.feed import StreamId, WatchedStream
+from monitor_gui.feed import Feed, StreamId, WatchedStream
 from monitor_gui.playing.recording import Recording
 from monitor_gui.view import WINDOWS_S
 from neuroone.contract.messages import NOTE_MAX_CHARS, Kind, Link, Reading, ServiceState, StreamState, StreamStatus
@@ -138,3 +138,7 @@ class Playback:
             epoch=0,
             counters={},
         )
+
+
+Source: TypeAlias = Feed | Playback
+"""What a panel shows: what a broker sends, or a recording."""

@@ -131,11 +131,12 @@ def test_a_tail_has_what_came_since_and_begins_with_what_is_still_kept() -> None
     history = History()
     history.add_raw(block(0, 0.125), 0.125)
     history.add_raw(block(64, 0.25), 0.25)
-    tail = history.raw_tail(0, 100)
+    series = history.raw_tail(-1, 0).series
+    tail = history.raw_tail(series, 100)
     assert (tail.first, tail.counts.tolist()) == (100, list(range(100, 128)))
     history.add_raw(block(10**9, 10.0), 10.0)
-    assert history.raw_tail(0, 100).first == 128
-    assert len(history.raw_tail(0, 0).counts) == RAW_TAIL_MAX
+    assert history.raw_tail(series, 100).first == 128
+    assert len(history.raw_tail(series, 0).counts) == RAW_TAIL_MAX
 
 
 def test_lost_raw_samples_leave_a_gap_and_are_counted() -> None:

@@ -14,13 +14,14 @@ from tests.support.messages import stream_state
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
 KEY = re.compile(
-    r"(window|toolbar|plots|axis|raw|panel|marker|save|connection|broker|streams|headset|shortcuts|start)\.[a-z_]+"
+    r"(window|toolbar|plots|axis|raw|panel|marker|save|connection|broker|streams|headset|shortcuts|start|"
+    r"play|record|system)\.[a-z_]+"
 )
 
 
 def nodes() -> Iterator[tuple[str, ast.AST]]:
     """Every node in the code of the window, with the name of its file."""
-    for file in FOLDER.glob("*.py"):
+    for file in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             yield file.name, node
 

@@ -11,6 +11,7 @@ import pytest
 
 from csv_recorder.offline.export import edf as export
 from csv_recorder.offline.recordings import find
+from monitor_gui.feed import StreamId
 from monitor_gui.playing import capture as captures
 from monitor_gui.playing import recording as recordings
 from monitor_gui.playing import session as sessions
@@ -311,5 +312,5 @@ def test_two_tracks_stay_together_when_the_clock_is_set() -> None:
     assert list(itertools.islice(in_order(), 1)) == []
 
 
-def messages_stream() -> recordings.StreamId:
-    return recordings.StreamId("g", "s")
+def messages_stream() -> StreamId:
+    return StreamId("g", "s")
