@@ -121,6 +121,44 @@ SAMPLES_MISSING: Final = Hint(
     "Falta muito do que o headset envia em {device}. Se outro programa também usa essa porta, feche-o; se não, "
     "aproxime o headset e carregue-o.",
 )
+BLE_OFF: Final = Hint(
+    "This computer has no Bluetooth, or it is off: plug a Bluetooth adapter in, or switch it on. On Linux: "
+    "sudo systemctl start bluetooth.",
+    "Este computador não tem Bluetooth, ou ele está desligado: conecte um adaptador Bluetooth ou ligue-o. No Linux: "
+    "sudo systemctl start bluetooth.",
+)
+BLE_DENIED: Final = Hint(
+    "The system does not let this program use Bluetooth: allow it in the system's privacy settings.",
+    "O sistema não deixa este programa usar o Bluetooth: permita-o nas configurações de privacidade do sistema.",
+)
+BLE_STUCK: Final = Hint(
+    "The Bluetooth of this computer does not answer: switch it off and on again, or restart the computer.",
+    "O Bluetooth deste computador não responde: desligue-o e ligue-o de novo, ou reinicie o computador.",
+)
+BLE_NOT_IN_REACH: Final = Hint(
+    "No headset shows itself over Bluetooth LE at {device}: switch it off and on, keep it near, and disconnect it from "
+    "phones and other programs. serial-bridge ports lists what is in reach.",
+    "Nenhum headset aparece por Bluetooth LE em {device}: desligue-o e ligue-o, mantenha-o por perto e desconecte-o de "
+    "celulares e de outros programas. O comando serial-bridge ports lista o que está ao alcance.",
+)
+BLE_NO_ANSWER: Final = Hint(
+    "The headset at {device} does not accept the connection: switch it off and on, and keep it near.",
+    "O headset em {device} não aceita a conexão: desligue-o e ligue-o, e mantenha-o por perto.",
+)
+BLE_NO_HEADSET: Final = Hint(
+    "What answers at {device} is no headset of a known kind: choose with --port ble:ADDRESS. serial-bridge ports lists "
+    "what is in reach.",
+    "O que responde em {device} não é um headset de tipo conhecido: escolha com --port ble:ENDEREÇO. O comando "
+    "serial-bridge ports lista o que está ao alcance.",
+)
+BLE_LOST: Final = Hint(
+    "{device} went away: switch the headset on and keep it near.",
+    "{device} foi desconectado: ligue o headset e mantenha-o por perto.",
+)
+BLE_SILENT: Final = Hint(
+    "Nothing comes from {device}: is the headset switched on, charged and near?",
+    "Nada chega de {device}: o headset está ligado, carregado e por perto?",
+)
 
 GENERAL: Final[Mapping[Link, Hint]] = {
     Link.SEARCHING: SEARCHING,
@@ -137,9 +175,21 @@ GENERAL: Final[Mapping[Link, Hint]] = {
 }
 """For readers that know only the link. A link that ended in order needs no hint."""
 SPECIFIC: Final[Mapping[Link, tuple[Hint, ...]]] = {
-    Link.NO_PORT: (NO_PORT_FOUND, NO_ANSWER, NO_SERVER, NO_SUCH_PORT, NO_SUCH_PORT_USB),
-    Link.UNPLUGGED: (PORT_LOST, PORT_LOST_USB),
-    Link.NO_FRAMES: (NO_FRAMES_YET, LEFT_ALONE),
+    Link.NO_PORT: (
+        NO_PORT_FOUND,
+        NO_ANSWER,
+        NO_SERVER,
+        NO_SUCH_PORT,
+        NO_SUCH_PORT_USB,
+        BLE_OFF,
+        BLE_STUCK,
+        BLE_NOT_IN_REACH,
+        BLE_NO_ANSWER,
+    ),
+    Link.NO_PERMISSION: (BLE_DENIED,),
+    Link.SILENT: (BLE_SILENT,),
+    Link.UNPLUGGED: (PORT_LOST, PORT_LOST_USB, BLE_LOST),
+    Link.NO_FRAMES: (NO_FRAMES_YET, LEFT_ALONE, BLE_NO_HEADSET),
     Link.CONNECTED: (SAMPLES_MISSING,),
 }
 """What the bridge publishes where it knows more than the link."""

@@ -15,7 +15,8 @@ from neuroone.service.lifecycle import Command, Stop
 from neuroone.service.wearers import AUTO
 from serial_bridge.captures import decode
 from serial_bridge.headsets import HEADSETS
-from serial_bridge.ports import detect, sources
+from serial_bridge.ports import ble, detect, sources
+from serial_bridge.ports.port import PortFault
 from serial_bridge.ports.serve_simulated import Line, open_line, serve
 from serial_bridge.ports.simulated import SimulatedHeadset
 from serial_bridge.record_command import record
@@ -37,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "serial-bridge",
         {
             "run": Command(RunSettings, run, "read headsets and publish their data, until stopped"),
-            "ports": Command(PortsSettings, list_ports, "list the serial ports and what is probably connected to them"),
+            "ports": Command(
+                PortsSettings,
+                list_ports,
+                "list the serial ports and Bluetooth LE devices, and what they probably are",
+            ),
             "decode": Command(DecodeSettings, print_capture, "print the contents of a capture"),
             "record": Command(RecordSettings, record, "write headsets' bytes and their times into captures"),
             "replay": Command(ReplaySettings, replay, "publish a capture as if a headset sent it, then exit"),
@@ -51,6 +56,7 @@ def run(settings: RunSettings, stop: Stop) -> int:
     """Read every port until the program is stopped."""
     named = [port for port in settings.port if port != AUTO]
     _check_wearers(settings, settings.port)
+    ble.check(settings.port)
     found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
     owners, searched = wearers.owners(settings.port, settings.name, settings.code)
     return Service(settings, found, owners, stop, searched if AUTO in settings.port else None).run()
@@ -75,7 +81,7 @@ def _check_wearers(settings: StreamSettings, ports: Sequence[str]) -> None:
 
 
 def list_ports(settings: PortsSettings, stop: Stop) -> int:
-    """Print the serial ports, the likeliest first."""
+    """Print the serial ports and what is in reach over Bluetooth LE, the likeliest first."""
     rows = [
         {
             "port": port.device,
@@ -86,6 +92,7 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
         }
         for port in sorted(comports(), key=lambda port: detect.classify(port)[0], reverse=True)
     ]
+    rows += _ble_rows()
     if settings.json:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
@@ -97,6 +104,29 @@ def list_ports(settings: PortsSettings, stop: Stop) -> int:
     else:
         print("There is no serial port: plug the headset's adapter in, or pair the headset.")
     return lifecycle.OK
+
+
+def _ble_rows() -> list[dict[str, str]]:
+    """Return the rows of devices in reach that have a name or look like a headset; say what is missing."""
+    found: list[ble.InReach] = []
+    try:
+        if ble.is_installed():
+            found = ble.in_reach()
+        else:
+            print(ble.NOT_INSTALLED, file=sys.stderr)
+    except PortFault as fault:
+        print(fault, file=sys.stderr)
+    return [
+        {
+            "port": f"ble:{each.address}",
+            "vid_pid": "-",
+            "description": each.name,
+            "location": f"{each.rssi_dbm} dBm",
+            "looks_like": each.looks_like,
+        }
+        for each in found
+        if each.name or each.rank
+    ]
 
 
 def print_capture(settings: DecodeSettings, stop: Stop) -> int:

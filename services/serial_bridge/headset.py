@@ -132,7 +132,7 @@ class Headset:
     @property
     def counters(self) -> dict[str, float]:
         """Totals since the program started."""
-        parts = self._connection, self._decoder, self._stream, self._publisher, self.recording
+        parts = self._connection, self._connection.source, self._decoder, self._stream, self._publisher, self.recording
         return {name: count for part in parts if part is not None for name, count in part.counters.items()}
 
     def _receive(self, now_s: float) -> bytes:

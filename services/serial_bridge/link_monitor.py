@@ -167,7 +167,8 @@ class LinkMonitor:
         if not self._port.is_open:
             return
         if now_s - self._port.bytes_s >= SILENT_S:
-            self._judgement = (Link.SILENT, hints.SILENT.text(self.device))
+            hint = hints.BLE_SILENT if self.device.startswith("ble:") else hints.SILENT
+            self._judgement = (Link.SILENT, hint.text(self.device))
         elif is_final or now_s - self._port.frame_s >= NO_FRAMES_S:
             hint = hints.NO_FRAMES if self._port.is_last_speed else hints.NO_FRAMES_YET
             self._judgement = (Link.NO_FRAMES, hint.text(self.device))

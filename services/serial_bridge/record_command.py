@@ -17,6 +17,7 @@ from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, RecordingFault, free_path, numbered
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
+from serial_bridge.ports import ble
 from serial_bridge.ports.memory import PortMemory
 from serial_bridge.ports.memory import default_path as memory_path
 from serial_bridge.ports.sources import PortSource, devices_of, open_source
@@ -72,6 +73,7 @@ class Recorder:
         self._progress = Progress()
         self._reader = HeadsetReader()
         self._headsets: dict[str, Headset] = {}
+        ble.check(settings.port)
         named = [port for port in settings.port if port != AUTO]
         self._sources = [open_source(port, settings.baud, seed=1 + n) for n, port in enumerate(named)]
         self._paths = [numbered(settings.file, n + 1) for n in range(max(1, len(named)))]

@@ -22,7 +22,8 @@ from serial_bridge.headsets import HEADSETS
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 
 PORT_HELP = (
-    "Where a headset is: {}sim, a serial port, socket://host:port, rfc2217://host:port, a capture file or a named pipe"
+    "Where a headset is: {}sim, a serial port, ble, ble:NAME or ble:ADDRESS (Bluetooth LE), socket://host:port, "
+    "rfc2217://host:port, a capture file or a named pipe"
 )
 RAW_HELP = "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
 HEADSET_ID_HELP = "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."

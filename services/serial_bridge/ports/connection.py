@@ -8,6 +8,7 @@ from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
 from neuroone.mqtt.backoff import Backoff
+from serial_bridge.ports.ble_port import BleSource
 from serial_bridge.ports.port import Port
 from serial_bridge.ports.sources import BAUDS, PortSource
 
@@ -69,6 +70,8 @@ class Connection:
             return
         self.port.close()
         self.port = None
+        if isinstance(self.source, BleSource):
+            self.source.on_close(has_frames=has_frames)
         if has_frames:
             self._attempt = self._fruitless = 0
         else:

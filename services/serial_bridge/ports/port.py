@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol
 
 import serial
 
@@ -38,6 +38,21 @@ class PortFault(NeuroOneError):
         super().__init__(hint or str(link))
         self.link = link
         self.hint = hint
+
+
+class Port(Protocol):
+    """The open port of a headset; ``device`` is its name for people."""
+
+    device: str
+
+    def read(self) -> bytes:
+        """Return the bytes that have arrived, at most READ_MAX_BYTES, without waiting. Raises PortFault."""
+
+    def write(self, command: bytes) -> None:
+        """Send bytes to the headset. Raises PortFault."""
+
+    def close(self) -> None:
+        """Give the port back, without waiting."""
 
 
 class SerialPort:
@@ -166,9 +181,6 @@ class PacedPort:
 
     def close(self) -> None:
         """Do nothing: no resource is held."""
-
-
-Port: TypeAlias = SerialPort | FifoPort | PacedPort
 
 
 def open_port(device: str, baud: int, *, keeps_dtr: bool = False) -> Port:

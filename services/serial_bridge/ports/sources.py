@@ -3,11 +3,11 @@
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from serial.tools.list_ports import comports
 from serial.tools.list_ports_common import ListPortInfo
@@ -16,6 +16,8 @@ from neuroone.contract.topics import id_from_text
 from serial_bridge.captures import files
 from serial_bridge.headsets.thinkgear import DONGLE_BAUD, NORMAL_BAUD, RAW_BAUD
 from serial_bridge.ports import detect, port, simulated
+from serial_bridge.ports.ble import is_ble
+from serial_bridge.ports.ble_port import BleSource
 from serial_bridge.ports.port import PacedPort, Port
 
 BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
@@ -35,6 +37,7 @@ class SerialSource:
 
     can_reopen = True
     can_wait = False
+    counters: ClassVar[Mapping[str, float]] = {}
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class PacedSource:
 
     can_reopen = False
     speeds = (RAW_BAUD,)
+    counters: ClassVar[Mapping[str, float]] = {}
 
     device: str
     source_id: str
@@ -83,13 +87,15 @@ class PacedSource:
         return PacedPort(self.device, self.parts(), self.clock, self.speed)
 
 
-PortSource: TypeAlias = SerialSource | PacedSource
+PortSource: TypeAlias = SerialSource | PacedSource | BleSource
 
 
 def open_source(port: str, baud: int | None, seed: int) -> PortSource:
-    """Return the source that ``--port`` names: ``sim``, a capture file, or a serial port."""
+    """Return the source that ``--port`` names: ``sim``, ``ble``, a capture file, or a serial port."""
     if port == "sim":
         return PacedSource("sim", "sim", lambda: simulated.parts(seed))
+    if is_ble(port):
+        return BleSource(port)
     if not WINDOWS_PORT.match(port) and files.is_file(port):
         return capture_source(Path(port))
     return SerialSource(port, baud)
