@@ -39,8 +39,8 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   exec PROGRAM [...]     run a program of the environment, e.g. exec serial-bridge ports
 """
 
-TESTS = ["pytest", "--numprocesses=3", "--dist=loadfile", "--no-loadscope-reorder"]
-"""Every test, several files at a time: most of a test's time is waiting, so there are more processes than cores."""
+TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+"""Every test, four files at a time: three quarters of a test are waiting, so there are more processes than cores."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet"],

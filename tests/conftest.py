@@ -35,6 +35,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(qt_fault)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of the whole system: their files take longest, and the last one would run alone."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 @pytest.fixture
 def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """Give a function that starts a broker: its kind, and lines for its configuration. Stop them all after the test."""
