@@ -27,7 +27,9 @@ from monitor_gui import texts
 from monitor_gui.feed import StreamId
 from monitor_gui.layouts import FlowLayout, ScrolledColumn
 from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.local_system import LocalSystem
 from monitor_gui.settings import DEFAULT_SITE
+from monitor_gui.system_box import SystemBox
 from monitor_gui.texts import translated
 from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
@@ -44,16 +46,18 @@ BUTTONS_SPACING_PX: Final = 6
 
 
 class BrokerPage(QWidget):
-    """The three boxes of the page."""
+    """The four boxes of the page."""
 
-    def __init__(self, bridge: LocalBridge) -> None:
+    def __init__(self, bridge: LocalBridge, system: LocalSystem) -> None:
         super().__init__()
         self.broker, self.streams, self.headset = BrokerBox(), StreamsBox(), HeadsetBox(bridge)
+        self.system = SystemBox(system)
         boxes = QWidget()
         left = QVBoxLayout(boxes)
         left.setContentsMargins(0, 0, 0, 0)
         left.addWidget(self.broker)
         left.addWidget(self.headset)
+        left.addWidget(self.system)
         left.addStretch(1)
         both = QHBoxLayout(self)
         both.addWidget(ScrolledColumn(boxes), 2)
@@ -277,6 +281,11 @@ class HeadsetBox(QGroupBox):
     def remember_port(self, port: str) -> None:
         """Prefer the serial port of the last run while nobody chooses another; a file or the simulator is not one."""
         self._remembered = port
+
+    @property
+    def wanted_port(self) -> str | None:
+        """Return the port that somebody chose, now or in the last run; None if nobody did."""
+        return self._chosen or (self._remembered if self._remembered in self.bridge.ports else None)
 
     def choose_port(self, port: str) -> None:
         """Choose a port, now or as soon as it is listed."""

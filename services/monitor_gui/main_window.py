@@ -4,17 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QEvent, QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QInputDialog,
-    QLabel,
     QMainWindow,
-    QSizePolicy,
     QStackedWidget,
-    QToolBar,
 )
 
 from monitor_gui import texts, themes
@@ -22,18 +18,21 @@ from monitor_gui.actions import WindowActions
 from monitor_gui.broker_page import BrokerPage
 from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
-from monitor_gui.feed import Feed, StreamId, named
+from monitor_gui.feed import Feed, StreamId
 from monitor_gui.layouts import ElidedLabel
 from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.local_system import LocalSystem
 from monitor_gui.playing.player_bar import PlayerBar
 from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
 from monitor_gui.settings import PAGES
 from monitor_gui.shortcuts import ShortcutsPage
+from monitor_gui.stream_bar import StreamBar
 from monitor_gui.texts import retranslate, translated
-from monitor_gui.view import WINDOWS_S, Bars, Scale, View
+from monitor_gui.view import Bars, Scale, View
 from neuroone.contract.messages import NOTE_MAX_CHARS, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.service.wearers import AUTO
 
 FRAME_PERIOD_MS: Final = 33
 """30 frames a second: enough for a trace that scrolls."""
@@ -44,83 +43,30 @@ SIZE_PX: Final = (1240, 720)
 TITLE_PX: Final = 32
 FRAME_PX: Final = 8
 """Title bar and frame that the desktop adds; Qt does not know them before the window is shown."""
-STREAM_MIN_CHARS: Final = 12
-"""Width of a selector of streams in a narrow window; it takes what the toolbar has left."""
 SCROLL_STEP_S: Final = 5.0
 MESSAGE_SHOWN_MS: Final = 8000
 """How long the status bar shows the result of an action."""
 
 
-class StreamBar(QToolBar):
-    """Which streams are shown, how many seconds of them, and the most used actions."""
-
-    streams_chosen = Signal(list)
-    window_chosen = Signal(int)
-
-    def __init__(self, actions: WindowActions) -> None:
-        super().__init__(movable=False)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        self.streams, self.compared, self.window_s = QComboBox(), QComboBox(), QComboBox()
-        for name, combo in (("stream", self.streams), ("compared", self.compared), ("window", self.window_s)):
-            label = translated(QLabel(), text=f"toolbar.{name}")
-            label.setBuddy(combo)
-            label.setContentsMargins(8, 0, 4, 0)
-            self.addWidget(label)
-            self.addWidget(combo)
-        for combo in (self.streams, self.compared):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(STREAM_MIN_CHARS)
-            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            combo.activated.connect(self._choose_streams)
-        for seconds in WINDOWS_S:
-            self.window_s.addItem(f"{seconds} s", seconds)
-        self.window_s.currentIndexChanged.connect(lambda: self.window_chosen.emit(self.window_s.currentData()))
-        self.addSeparator()
-        self.addActions([actions.by_name[name] for name in ("pause", "marker", "connection", "monitor")])
-
-    def list_streams(
-        self, status: dict[StreamId, StreamStatus | None], names: dict[StreamId, str | None], shown: list[StreamId]
-    ) -> None:
-        """Offer the streams, in this order and by their names, and choose the shown ones."""
-        status = {stream: status.get(stream, StreamStatus.OFFLINE) for stream in shown if stream not in status} | status
-        entries: list[tuple[str, StreamId | None]] = [
-            (f"{named(stream, names.get(stream))} - {texts.of_status(each)}", stream) for stream, each in status.items()
-        ]
-        first, second = (*shown, None, None)[:2]
-        for combo in (self.streams, self.compared):
-            combo.setEnabled(True)
-        _fill(self.streams, entries, first)
-        others = [each for each in entries if each[1] != first]
-        _fill(self.compared, [(texts.of("toolbar.nothing"), None), *others], second)
-
-    def list_recording(self, stream: StreamId, name: str) -> None:
-        """Show which recording is played; streams of the broker cannot be chosen meanwhile."""
-        _fill(self.streams, [(texts.of("toolbar.recording").format(name), stream)], stream)
-        _fill(self.compared, [(texts.of("toolbar.nothing"), None)], None)
-        for combo in (self.streams, self.compared):
-            combo.setEnabled(False)
-
-    def show_view(self, view: View) -> None:
-        """Choose the view's window."""
-        with QSignalBlocker(self.window_s):
-            self.window_s.setCurrentIndex(WINDOWS_S.index(view.window_s))
-
-    def _choose_streams(self) -> None:
-        chosen = (self.streams.currentData(), self.compared.currentData())
-        self.streams_chosen.emit(list(dict.fromkeys(StreamId(*each) for each in chosen if each is not None)))
-
-
 class MonitorWindow(QMainWindow):
     """The monitor's only window. ``wanted`` are the streams to show first, even before they are live."""
 
-    def __init__(self, feed: Feed, bridge: LocalBridge, preferences: Preferences, wanted: list[StreamId]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        bridge: LocalBridge,
+        preferences: Preferences,
+        wanted: list[StreamId],
+        system: LocalSystem | None = None,
+    ) -> None:
         super().__init__()
         self.feed, self.bridge, self.preferences = feed, bridge, preferences
         self.view = preferences.view()
         self._wanted = wanted
         self.window_actions = self._make_actions()
         self.toolbar = StreamBar(self.window_actions)
-        self.plots_page, self.broker_page, self.shortcuts_page = PlotsPage(feed), BrokerPage(bridge), ShortcutsPage()
+        self.plots_page, self.shortcuts_page = PlotsPage(feed), ShortcutsPage()
+        self.broker_page = BrokerPage(bridge, system or LocalSystem())
         self.player = PlayerBar()
         self.plots_page.column.insertWidget(0, self.player)
         self.pages = QStackedWidget()
@@ -145,6 +91,7 @@ class MonitorWindow(QMainWindow):
         for timer in self.timers:
             timer.start()
         self.broker_page.headset.remember_port(self.preferences.port())
+        self.broker_page.system.show_folder(self.preferences.folder())
         self.bridge.list_ports()
         self.show_page(page)
 
@@ -311,6 +258,7 @@ class MonitorWindow(QMainWindow):
         retranslate(self)
         self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
         self.broker_page.headset.show_bridge()
+        self.broker_page.system.show_system()
         self.plots_page.restyle()
         self.refresh()
 
@@ -367,6 +315,10 @@ class MonitorWindow(QMainWindow):
         self.broker_page.broker.chosen.connect(self.connect_to)
         self.broker_page.streams.chosen.connect(self._show_chosen)
         self.broker_page.headset.chosen.connect(self._start_bridge)
+        self.broker_page.system.chosen.connect(self.start_system)
+        self.broker_page.system.stopped.connect(self._stop_system)
+        self.broker_page.system.folder_chosen.connect(self._keep_folder)
+        self.broker_page.system.system.ready.connect(self._use_system)
         self.shortcuts_page.closed.connect(lambda: self.show_page("monitor"))
 
     def _play(self) -> None:
@@ -399,6 +351,28 @@ class MonitorWindow(QMainWindow):
         self.show_streams(*streams)
         self.show_page("monitor")
 
+    def start_system(self) -> None:
+        """Start broker, gateway and recorder on this computer; the window connects to them when they run."""
+        box = self.broker_page.system
+        if (fault := box.system.start(box.folder, self.feed.site)) is not None:
+            box.show_fault(*fault)
+
+    def _use_system(self) -> None:
+        """Connect to the system of this computer, and read a headset for it: the chosen one, or any."""
+        headset, broker = self.broker_page.headset, self.broker_page.system.system.broker
+        if broker is not None:
+            self.bridge.close()
+            self.connect_to(broker)
+            self._start_bridge(headset.wanted_port or AUTO, headset.name.text(), headset.code.text())
+
+    def _stop_system(self) -> None:
+        self.bridge.close()
+        self.broker_page.system.system.stop()
+
+    def _keep_folder(self, folder: Path) -> None:
+        self.preferences.keep("folder", str(folder))
+        self.broker_page.system.show_folder(folder)
+
     def _start_bridge(self, port: str, name: str, code: str) -> None:
         broker, site, ca_file = self.feed.broker, self.feed.site, self.feed.ca_file
         if broker is None or not self.bridge.start(port, broker, site, name, code, ca_file):
@@ -423,14 +397,3 @@ class MonitorWindow(QMainWindow):
         self.plots_page.show_connection(is_connected)
         if self.broker_page.isVisible():
             self.broker_page.streams.show_streams(states, status, is_connected)
-
-
-def _fill(combo: QComboBox, entries: list[tuple[str, StreamId | None]], chosen: StreamId | None) -> None:
-    """Fill a combo box and choose an entry. Leave it alone while it shows that already or its list is open."""
-    if combo.view().isVisible():
-        return
-    if entries != [(combo.itemText(n), combo.itemData(n)) for n in range(combo.count())]:
-        combo.clear()
-        for text, stream in entries:
-            combo.addItem(text, stream)
-    combo.setCurrentIndex(next((n for n, (_, stream) in enumerate(entries) if stream == chosen), -1))

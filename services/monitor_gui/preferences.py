@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from PySide6.QtCore import QByteArray, QSettings
+from PySide6.QtCore import QByteArray, QSettings, QStandardPaths
 
 from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
@@ -52,6 +52,11 @@ class Preferences:
     def port(self) -> str:
         """Return the serial port on which a headset was last started."""
         return self._text("port")
+
+    def folder(self) -> Path:
+        """Return where recordings are written."""
+        documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+        return Path(self._text("folder") or Path(documents, "NeuroOne"))
 
     def geometry(self) -> QByteArray:
         """Return the position and size of the window."""

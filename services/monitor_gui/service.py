@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication
 from monitor_gui import texts, themes
 from monitor_gui.feed import Feed
 from monitor_gui.local_bridge import LocalBridge
+from monitor_gui.local_system import LocalSystem
 from monitor_gui.main_window import MonitorWindow
 from monitor_gui.preferences import Preferences
 from monitor_gui.settings import DEFAULT_SITE, Settings
@@ -52,6 +53,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     app.setApplicationName("neuroone-monitor")
     app.setWindowIcon(QIcon(str(ICON)))
     preferences, bridge = Preferences(stored), LocalBridge()
+    system = LocalSystem()
     texts.choose(settings.language or preferences.language() or texts.language(QLocale.system()))
     themes.choose(settings.theme or preferences.theme() or "system")
     site, ca_file = settings.site or preferences.site(), settings.broker_ca or preferences.broker_ca()
@@ -61,7 +63,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
 
     feed = Feed(new_client, site or DEFAULT_SITE, time.monotonic)
     wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
-    window = MonitorWindow(feed, bridge, preferences, wanted)
+    window = MonitorWindow(feed, bridge, preferences, wanted, system)
     broker = settings.broker[0] if settings.broker else preferences.broker()
     window.connect_to(broker or DEFAULT_BROKER, ca_file=ca_file)
     is_first = broker is None and settings.play is None
@@ -85,6 +87,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     sys.excepthook = sys.__excepthook__
     bridge.close()
     feed.close()
+    system.close()
     return stop.exit_code
 
 

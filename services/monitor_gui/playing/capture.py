@@ -1,4 +1,4 @@
-"""Read a capture of a headset: the program ``serial-bridge decode`` makes its messages. No Qt."""
+"""Read a capture of a headset: the program ``serial-bridge decode`` makes its messages."""
 
 import subprocess
 from collections.abc import Iterator

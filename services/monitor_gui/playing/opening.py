@@ -1,4 +1,4 @@
-"""Find out what a file or folder holds, and read it in a thread of its own. No Qt."""
+"""Find out what a file or folder holds, and read it in a thread of its own."""
 
 import threading
 from collections.abc import Iterator

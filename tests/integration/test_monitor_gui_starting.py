@@ -1,0 +1,126 @@
+"""The monitor's window starts the whole system of this computer, and ends it; offscreen, with real programs."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.threaded import ThreadedClient
+from tests.support.brokers import LOOPBACK, free_port
+from tests.support.bus_listener import identity
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from monitor_gui.main_window import MonitorWindow
+
+pytestmark = [pytest.mark.gui, pytest.mark.broker]
+WAIT_MS = 40_000
+
+
+@pytest.fixture
+def open_window(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[[int], "MonitorWindow"]]:
+    """Open a window that starts its gateway on this port."""
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui.feed import Feed
+    from monitor_gui.local_bridge import LocalBridge
+    from monitor_gui.local_system import LocalSystem
+    from monitor_gui.main_window import MonitorWindow
+    from monitor_gui.preferences import Preferences
+
+    opened = []
+
+    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        return ThreadedClient([broker], identity("monitor_gui"), **options)
+
+    def open_on(ws_port: int) -> MonitorWindow:
+        preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
+        preferences.keep("folder", str(tmp_path / "data"))
+        system = LocalSystem(ws_port, free_port())
+        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [], system)
+        opened.append(window)
+        qtbot.addWidget(window)
+        window.start("connection")
+        window.show()
+        return window
+
+    yield open_on
+    for window in opened:
+        window.close()
+        window.bridge.close()
+        window.feed.close()
+        window.broker_page.system.system.close()
+
+
+def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
+    """Let Qt run until the condition is true."""
+    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
+
+
+def test_start_here_starts_everything_shows_it_and_ends_it_with_the_window(
+    open_window: Callable[[int], "MonitorWindow"], qtbot: "QtBot", tmp_path: Path
+) -> None:
+    window = open_window(free_port())
+    box = window.broker_page.system
+    window.broker_page.headset.choose_port("sim")
+    window.broker_page.headset.name.setText("Ana")
+    box.start_button.click()
+    wait(qtbot, lambda: box.system.is_ready)
+    assert "IP Local:" in box.said.toPlainText()
+    assert box.state.text().startswith("Everything runs")
+    wait(qtbot, lambda: window.plots_page.panels)
+    (panel,) = window.plots_page.panels
+    wait(qtbot, lambda: window.feed._watched[panel.stream].recorded)
+    assert (tmp_path / "data" / "Ana.csv").exists()
+    started = psutil.Process(box.system._run.processId()).children(recursive=True)
+    assert len(started) >= 3
+    window.close()
+    window.bridge.close()
+    window.feed.close()
+    box.system.close()
+    assert box.system.exit_code == 0
+    psutil.wait_procs(started, timeout=10)
+    assert not any(each.is_running() for each in started)
+
+
+def test_what_keeps_it_from_starting_is_one_sentence(
+    open_window: Callable[[int], "MonitorWindow"], qtbot: "QtBot", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        window = open_window(other.getsockname()[1])
+        box = window.broker_page.system
+        box.start_button.click()
+        assert f"Port {other.getsockname()[1]} is used by another program" in box.state.text()
+        assert not box.system.is_running
+    (tmp_path / "data").write_text("no folder", encoding="ascii")
+    box.start_button.click()
+    wait(qtbot, lambda: not box.system.is_running)
+    assert "is not writable" in box.state.text()
+    assert "Traceback" not in box.said.toPlainText()
+    monkeypatch.setattr("monitor_gui.local_system.command_of", lambda *words: None)
+    box.start_button.click()
+    assert "not installed here" in box.state.text()
+
+
+def test_a_broker_that_is_there_already_does_not_keep_it_from_starting(qapp: object, tmp_path: Path) -> None:
+    from monitor_gui.local_system import LocalSystem
+
+    commands: list[list[str]] = []
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        system = LocalSystem(free_port(), taken)
+        system.run = lambda program, variables: commands.append(list(program))  # type: ignore[method-assign]
+        assert system.start(tmp_path, "local") is None
+    assert system.broker is not None
+    assert system.broker.port != taken
+    assert f"--mqtt-port={system.broker.port}" in commands[0]
