@@ -106,8 +106,8 @@ def lost(device: str) -> PortFault:
     return PortFault(Link.UNPLUGGED, hints.BLE_LOST.text(device))
 
 
-def fault_of(error: BaseException, device: str) -> PortFault:
-    """Return the fault for whatever bleak or the system raised, with a hint what to do about it."""
+def fault_of(error: BaseException, device: str | None) -> PortFault:
+    """Return the fault for whatever bleak or the system raised; without ``device`` no headset was asked for."""
     from bleak.exc import BleakBluetoothNotAvailableError
 
     if isinstance(error, BleakBluetoothNotAvailableError):
@@ -116,7 +116,8 @@ def fault_of(error: BaseException, device: str) -> PortFault:
         return PortFault(link, hint.text())
     if has_no_bluetooth(error):
         return PortFault(Link.NO_PORT, hints.BLE_OFF.text())
-    return PortFault(Link.NO_PORT, hints.BLE_NO_ANSWER.text(device))
+    hint = hints.BLE_STUCK if device is None else hints.BLE_NO_ANSWER
+    return PortFault(Link.NO_PORT, hint.text(device))
 
 
 def has_no_bluetooth(error: BaseException) -> bool:
@@ -164,7 +165,7 @@ def in_reach(seconds: float = LIST_S) -> list[InReach]:
     try:
         return done.result(seconds + ANSWER_S + HANG_S)
     except (Exception, asyncio.CancelledError) as error:
-        raise fault_of(error, "ble") from error
+        raise fault_of(error, None) from error
 
 
 async def _scan(seconds: float) -> list[InReach]:

@@ -96,8 +96,8 @@ RADIO: Final = Radio()
 class BleSource:
     """A headset over Bluetooth LE: ``ble`` is any one in reach, ``ble:NAME`` and ``ble:ADDRESS`` are certain ones.
 
-    A name is also matched by its beginning. Once frames have come, only this very headset is connected again: readings
-    of another one would be taken for its wearer's. Devices that brought no frames come last.
+    ``ble:MindWave*`` is one whose name begins so. Once frames have come, only this very headset is connected again:
+    readings of another one would be taken for its wearer's. Devices that brought no frames come last.
     """
 
     can_reopen = True
@@ -106,12 +106,14 @@ class BleSource:
 
     def __init__(self, port: str, radio: Radio = RADIO) -> None:
         self.device = port
-        wanted = port.partition(":")[2].strip()
+        text = port.partition(":")[2].strip()
+        wanted = text.removesuffix("*")
         is_address = ADDRESS.fullmatch(wanted) is not None
         self.source_id = id_from_text("ble-" + wanted.replace(":", "-") if is_address else wanted or "ble")
         self.address = wanted if is_address else ""
         """The only headset that is connected to; empty if any one of the name is."""
         self._name = "" if is_address else wanted.casefold()
+        self._is_beginning = text != wanted
         self.counters = {"ble_bytes_dropped": 0}
         self._radio = radio
         self._fruitless: Counter[str] = Counter()
@@ -148,12 +150,14 @@ class BleSource:
         """Return True if this device may be meant."""
         if self.address:
             return found.address.casefold() == self.address.casefold()
-        return found.name.casefold().startswith(self._name) if self._name else found.rank > 0
+        name = found.name.casefold()
+        if self._is_beginning and self._name:
+            return name.startswith(self._name)
+        return name == self._name if self._name else found.rank > 0
 
-    def order(self, found: InReach) -> tuple[int, bool, int, int]:
+    def order(self, found: InReach) -> tuple[int, int, int]:
         """Return the key by which the best of several devices sorts first."""
-        is_other = self._name not in ("", found.name.casefold())
-        return self._fruitless[found.address], is_other, -found.rank, -found.rssi_dbm
+        return self._fruitless[found.address], -found.rank, -found.rssi_dbm
 
 
 class BlePort(threading.Thread):
@@ -272,7 +276,8 @@ class BlePort(threading.Thread):
                     return device
         finally:
             with suppress(Exception):
-                await scanner.stop()
+                async with asyncio.timeout(DISCONNECT_S):
+                    await scanner.stop()
         if self._source.is_certain and (device := self._choose(await _connected())):
             return device
         raise PortFault(Link.NO_PORT, hints.BLE_NOT_IN_REACH.text(self._source.device))

@@ -144,14 +144,15 @@ def joined(events: list[Any]) -> list[Any]:
     ("port", "chosen"),
     [
         ("ble", "MindWave"),
-        ("ble:mindwave", "MindWave"),
-        ("ble:Brain", "BrainLink_Pro"),
-        ("ble:Kit", "Kit"),
+        ("ble:mindwave*", "MindWave"),
+        ("ble:Brain*", "BrainLink_Pro"),
+        ("ble:kit", "Kit"),
+        ("ble:*", "MindWave"),
         (f"ble:{ADDRESSES[2].lower()}", "Kit 2"),
     ],
 )
 def test_the_headset_that_is_meant_is_connected(air, source, port, chosen):
-    """The likeliest and nearest one without a name; by the beginning of a name, an equal one first; or by address."""
+    """The likeliest and nearest one without a name, or by name, by the beginning of a name, or by address."""
     air.add(ADDRESSES[0], None, HM_10, rssi=-20)
     air.add(ADDRESSES[1], "MindWave", NORDIC, rssi=-50)
     air.add(ADDRESSES[2], "Kit 2", HM_10, rssi=-30)
@@ -347,6 +348,13 @@ def test_a_device_that_is_no_headset_says_so(air, source):
     assert (fault.link, "no headset" in str(fault)) == (Link.NO_FRAMES, True)
 
 
+def test_a_headset_is_never_taken_for_one_of_a_similar_name(air, source):
+    """Its readings would come under another wearer's name."""
+    air.add(ADDRESSES[0], "Kit 2")
+    air.add(ADDRESSES[1], "A kit")
+    assert fault_of_opening(source("ble:Kit")).link is Link.NO_PORT
+
+
 # --- in the bridge ---------------------------------------------------------------------------------
 
 
@@ -456,7 +464,13 @@ def test_what_is_in_reach_is_listed(air, capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("port", "source_id"),
-    [("ble", "ble"), ("ble:Kit", "Kit"), (f"ble:{ADDRESSES[0]}", "ble-AA-BB-CC-DD-EE-00")],
+    [
+        ("ble", "ble"),
+        ("ble:Kit", "Kit"),
+        ("ble:Kit*", "Kit"),
+        ("ble:*", "ble"),
+        (f"ble:{ADDRESSES[0]}", "ble-AA-BB-CC-DD-EE-00"),
+    ],
 )
 def test_a_port_names_a_headset(port, source_id):
     assert open_source(port, None, 1).source_id == source_id
