@@ -14,6 +14,9 @@ from monitor_gui.view import Bars, Scale, View
 KEYS: Final = {
     "monitor": "F5",
     "connection": "F6",
+    "class": "F7",
+    "contact": "F2",
+    "full_screen": "F11",
     "shortcuts": "? F1",
     "open": "Ctrl+O",
     "open_folder": "Ctrl+Shift+O",
@@ -29,11 +32,14 @@ KEYS: Final = {
     "quit": "Ctrl+Q",
 }
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
-SWITCHES: Final = ("pause", "scale", "bars", "signal")
+MARKS: Final = tuple("123456789")
+"""Keys that mark at once; their texts are preferences."""
+SWITCHES: Final = ("pause", "scale", "bars", "signal", "full_screen")
 MENUS: Final = {
-    "monitor": ("monitor", "connection", "open", "open_folder", "marker", "picture", "table", "quit"),
-    "view": ("pause", "back", "forth", "scale", "bars", "signal"),
-    "help": ("shortcuts",),
+    "monitor": ("monitor", "class", "connection", "open", "open_folder", "marker", "picture", "table", "quit"),
+    "view": ("full_screen", "pause", "back", "forth", "scale", "bars", "signal"),
+    "help": ("contact", "shortcuts"),
+    "marks": (),
 }
 CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
 """Menus in the view menu, in which one value is chosen."""
@@ -42,7 +48,8 @@ CHOICES: Final = {"theme": THEMES, "language": LANGUAGES}
 class WindowActions(QObject):
     """The actions, by name, and their menus.
 
-    A handler is called with True when its action is switched on; that of a choice with the chosen value.
+    A handler is called with True when its action is switched on; that of a choice with the chosen value, that of a
+    mark with its key.
     """
 
     def __init__(self, window: QMainWindow, handlers: Mapping[str, Callable[[Any], object]]) -> None:
@@ -53,9 +60,15 @@ class WindowActions(QObject):
             action = self._add(name, QAction(window, checkable=name in SWITCHES))
             action.setShortcuts([QKeySequence(key) for key in keys.split()])
             action.triggered.connect(handlers[name])
+        for mark in MARKS:
+            action = self.by_name[f"mark {mark}"] = QAction(window)
+            action.setShortcut(QKeySequence(mark))
+            action.triggered.connect(lambda _, mark=mark: handlers["mark"](mark))
+            self.menus["marks"].addAction(action)
         for menu, names in MENUS.items():
             self.menus[menu].addActions([self.by_name[name] for name in names])
             window.menuBar().addMenu(self.menus[menu])
+        window.addActions(list(self.by_name.values()))  # so that the keys work while the menus are hidden
         for choice, values in CHOICES.items():
             self.menus["view"].addMenu(self.menus[choice])
             group = QActionGroup(window)
@@ -78,6 +91,11 @@ class WindowActions(QObject):
         self.by_name["signal"].setChecked(view.is_signal_only)
         for name in ("back", "forth"):
             self.by_name[name].setEnabled(is_paused)
+
+    def show_marks(self, notes: Mapping[str, str]) -> None:
+        """Show in the menu what each key from 1 to 9 marks."""
+        for mark in MARKS:
+            self.by_name[f"mark {mark}"].setText(notes[mark].replace("&", "&&"))
 
     def shortcuts(self) -> list[tuple[str, str]]:
         """Return what each key does, as (words, key)."""

@@ -31,6 +31,7 @@ from monitor_gui.local_system import LocalSystem
 from monitor_gui.settings import DEFAULT_SITE
 from monitor_gui.system_box import SystemBox
 from monitor_gui.texts import translated
+from neuroone.contract.files import search_key
 from neuroone.contract.messages import StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.settings import topic_id
@@ -140,7 +141,9 @@ class StreamsBox(QGroupBox):
         super().__init__()
         translated(self, title="streams.title")
         self.table = translated(QTableWidget(0, len(COLUMNS)), accessibleName="streams.title")
-        self.search = translated(QLineEdit(clearButtonEnabled=True), placeholderText="streams.search")
+        self.search = translated(
+            QLineEdit(clearButtonEnabled=True), placeholderText="streams.search", accessibleName="streams.search"
+        )
         self.show_button = translated(QPushButton(), text="streams.show")
         self.state = QLabel(wordWrap=True, textFormat=PLAIN)
         self._listed: list[StreamId] = []
@@ -191,10 +194,10 @@ class StreamsBox(QGroupBox):
 
     def _hide_others(self) -> None:
         """Show the streams in whose name, id or state every searched word is; a hidden one is not chosen."""
-        words = self.search.text().casefold().split()
+        words = search_key(self.search.text()).split()
         for row in range(self.table.rowCount()):
             cells = (self.table.item(row, column) for column in range(len(COLUMNS)))
-            text = " ".join(cell.text() for cell in cells if cell is not None).casefold()
+            text = search_key(" ".join(cell.text() for cell in cells if cell is not None))
             self.table.setRowHidden(row, not all(word in text for word in words))
         self._enable_button()
 

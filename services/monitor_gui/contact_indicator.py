@@ -1,5 +1,7 @@
 """The contact indicator: a shape and a word, readable without seeing its colour."""
 
+from typing import Final
+
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
@@ -7,6 +9,10 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 from monitor_gui import texts, themes
 from monitor_gui.view import Signal
 from neuroone.contract.messages import StreamStatus
+
+EDGE_SHARE: Final = 0.15
+PEN_SHARE: Final = 0.22
+"""Free edge and width of lines, as parts of the shape's width."""
 
 
 class Shape(QWidget):
@@ -18,25 +24,30 @@ class Shape(QWidget):
         self.setFixedSize(QSize(26, 26))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102 (Qt's name)
-        colour = QColor(themes.colours()[self.signal])
-        box = QRectF(self.rect()).adjusted(4, 4, -4, -4)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        is_line = self.signal in (Signal.UNKNOWN, Signal.OFF)
-        painter.setPen(QPen(colour, 4) if is_line else Qt.PenStyle.NoPen)
-        painter.setBrush(Qt.BrushStyle.NoBrush if is_line else colour)
-        match self.signal:
-            case Signal.GOOD | Signal.UNKNOWN:
-                painter.drawEllipse(box)
-            case Signal.ADJUSTING:
-                top = QPointF(box.center().x(), box.top())
-                painter.drawPolygon(QPolygonF([top, box.bottomRight(), box.bottomLeft()]))
-            case Signal.POOR:
-                painter.drawRect(box)
-            case Signal.OFF:
-                painter.drawLine(box.topLeft(), box.bottomRight())
-                painter.drawLine(box.topRight(), box.bottomLeft())
+        edge = self.width() * EDGE_SHARE
+        draw_shape(painter, QRectF(self.rect()).adjusted(edge, edge, -edge, -edge), self.signal)
         painter.end()
+
+
+def draw_shape(painter: QPainter, box: QRectF, signal: Signal) -> None:
+    """Draw the shape of a contact in a box."""
+    colour = QColor(themes.colours()[signal])
+    is_line = signal in (Signal.UNKNOWN, Signal.OFF)
+    painter.setPen(QPen(colour, box.width() * PEN_SHARE) if is_line else Qt.PenStyle.NoPen)
+    painter.setBrush(Qt.BrushStyle.NoBrush if is_line else colour)
+    match signal:
+        case Signal.GOOD | Signal.UNKNOWN:
+            painter.drawEllipse(box)
+        case Signal.ADJUSTING:
+            top = QPointF(box.center().x(), box.top())
+            painter.drawPolygon(QPolygonF([top, box.bottomRight(), box.bottomLeft()]))
+        case Signal.POOR:
+            painter.drawRect(box)
+        case Signal.OFF:
+            painter.drawLine(box.topLeft(), box.bottomRight())
+            painter.drawLine(box.topRight(), box.bottomLeft())
 
 
 class ContactIndicator(QWidget):

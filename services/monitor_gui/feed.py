@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from monitor_gui.classroom import Classmate, Tile, tile_of
 from monitor_gui.history import History
 from monitor_gui.view import status_of
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.files import search_key
 from neuroone.contract.messages import (
     EventType,
     GroupEvent,
@@ -57,6 +59,11 @@ def named(stream: StreamId, name: str | None) -> str:
     return str(stream) if name is None else f"{name} ({stream})"
 
 
+def place_of(stream: StreamId, name: str | None) -> tuple[bool, str, StreamId]:
+    """Return the place of a stream in lists: by name, without case and accents; nameless ones are last."""
+    return name is None, search_key(name or ""), stream
+
+
 @dataclass(slots=True)
 class WatchedStream:
     """What is kept of a stream that is shown. Use it under the feed's lock."""
@@ -77,7 +84,6 @@ class Feed:
         self.site = site
         self.clock = clock
         self.broker: BrokerAddress | None = None
-        self.ca_file: Path | None = None
         self.fault: NeuroOneError | None = None
         self.counters = dict.fromkeys(("bad_messages", "streams_left_out"), 0)
         self._new_client = new_client
@@ -89,6 +95,8 @@ class Feed:
         self._states: dict[StreamId, StreamState] = {}
         self._services: dict[tuple[str, str], ServiceState] = {}
         self._watched: dict[StreamId, WatchedStream] = {}
+        self._classmates: dict[StreamId, Classmate] | None = None
+        """None until the class view was opened: then the readings of every stream are received."""
 
     def connect(self, broker: BrokerAddress, site: str | None = None, ca_file: Path | None = None) -> None:
         """Connect to a broker and stay connected; forget everything that another broker sent.
@@ -96,16 +104,19 @@ class Feed:
         Without a ``site`` it stays the same. ``ca_file`` has the certificate authority of the broker.
         """
         self._close_client()
-        self.site, self.ca_file = site or self.site, ca_file
+        self.site = site or self.site
         with self._lock:
             self._states.clear()
             self._services.clear()
+            self._classmates = None if self._classmates is None else {}
             self._watched = {stream: WatchedStream() for stream in self._watched}
         self.broker, self.fault = broker, None
         rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
         subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
         subscriptions[str(topics.event(self.site, topics.ALL))] = topics.EVENT.qos
         subscriptions |= self._filters(*self._watched)
+        if self._classmates is not None:
+            subscriptions[topics.every(topics.READING, self.site)] = 0
         self._connection = connection = self._connection + 1
         self._client = self._new_client(
             broker,
@@ -113,6 +124,7 @@ class Feed:
             on_delivery=partial(self._on_delivery, connection),
             on_fatal=partial(self._on_fatal, connection),
             on_link=partial(self._on_link, connection),
+            **({} if ca_file is None else {"ca_file": ca_file}),
         )
         self._client.start()
 
@@ -145,6 +157,26 @@ class Feed:
             self._client.unsubscribe(filter)
         for filter in sorted(new.keys() - old.keys()):
             self._client.subscribe(filter, new[filter])
+
+    def watch_class(self) -> None:
+        """Subscribe to the readings of every stream, from now on."""
+        if self._classmates is None:
+            self._classmates = {}
+            if self._client is not None:
+                self._client.subscribe(topics.every(topics.READING, self.site), 0)
+
+    def tiles(self) -> list[Tile]:
+        """Return the tile of each stream that is live or was heard."""
+        now_s, tiles = self.clock(), []
+        with self._lock:
+            states = dict(self._states)
+            classmates = {stream: mate.copy() for stream, mate in (self._classmates or {}).items()}
+        for stream, state in states.items():
+            mate = classmates.get(stream)
+            age_s = None if mate is None or mate.arrived_s is None else max(0.0, now_s - mate.arrived_s)
+            if mate is not None or state.status is not StreamStatus.OFFLINE:
+                tiles.append(tile_of(stream, state, mate, self.status(stream, age_s), age_s))
+        return tiles
 
     def states(self) -> dict[StreamId, StreamState]:
         """Return the retained states of all streams."""
@@ -235,11 +267,17 @@ class Feed:
                     is_meant = topic["group"] in (stream.group, topics.ALL)
                     if is_meant and all(each.id != message.id for each in watched.events):
                         watched.events.append(message)
-            elif shown := self._watched.get(StreamId(topic["group"], topic["source"])):
-                if isinstance(message, Reading):
-                    shown.history.add_reading(message, now_s)
-                elif isinstance(message, RawBlock):
+            elif isinstance(message, Reading):
+                self._on_reading(StreamId(topic["group"], topic["source"]), message, now_s)
+            elif isinstance(message, RawBlock):
+                if shown := self._watched.get(StreamId(topic["group"], topic["source"])):
                     shown.history.add_raw(message, now_s)
+
+    def _on_reading(self, stream: StreamId, reading: Reading, now_s: float) -> None:
+        if shown := self._watched.get(stream):
+            shown.history.add_reading(reading, now_s)
+        if self._classmates is not None and stream in self._states:  # which are bounded
+            self._classmates.setdefault(stream, Classmate()).add(reading, now_s)
 
     def _on_stream_state(self, stream: StreamId, state: StreamState) -> None:
         if stream not in self._states and len(self._states) >= STREAMS_MAX:
@@ -255,6 +293,8 @@ class Feed:
             return
         with self._lock:
             if parsed.rule is topics.STREAM_STATE:
-                self._states.pop(StreamId(parsed["group"], parsed["source"]), None)
+                stream = StreamId(parsed["group"], parsed["source"])
+                self._states.pop(stream, None)
+                (self._classmates or {}).pop(stream, None)
             elif parsed.rule is topics.SERVICE_STATE:
                 self._services.pop((parsed["service"], parsed["instance"]), None)

@@ -1,32 +1,25 @@
 """The window: its pages and toolbar, and what its actions do."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import (
-    QFileDialog,
-    QInputDialog,
-    QMainWindow,
-    QStackedWidget,
-)
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 
 from monitor_gui import texts, themes
 from monitor_gui.actions import WindowActions
-from monitor_gui.broker_page import BrokerPage
 from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
-from monitor_gui.feed import Feed, StreamId
+from monitor_gui.feed import Feed, StreamId, place_of
 from monitor_gui.layouts import ElidedLabel
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.local_system import LocalSystem
+from monitor_gui.pages import Pages
 from monitor_gui.playing.player_bar import PlayerBar
-from monitor_gui.plots_page import PlotsPage
 from monitor_gui.preferences import Preferences
-from monitor_gui.settings import PAGES
-from monitor_gui.shortcuts import ShortcutsPage
 from monitor_gui.stream_bar import StreamBar
 from monitor_gui.texts import retranslate, translated
 from monitor_gui.view import Bars, Scale, View
@@ -65,21 +58,21 @@ class MonitorWindow(QMainWindow):
         self._wanted = wanted
         self.window_actions = self._make_actions()
         self.toolbar = StreamBar(self.window_actions)
-        self.plots_page, self.shortcuts_page = PlotsPage(feed), ShortcutsPage()
-        self.broker_page = BrokerPage(bridge, system or LocalSystem())
+        self.pages = Pages(feed, bridge, system or LocalSystem())
+        self.plots_page, self.broker_page = self.pages.plots, self.pages.broker
+        self.shortcuts_page = self.pages.shortcuts
         self.player = PlayerBar()
         self.plots_page.column.insertWidget(0, self.player)
-        self.pages = QStackedWidget()
         self.connection = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.timers = QTimer(self, interval=FRAME_PERIOD_MS), QTimer(self, interval=REFRESH_PERIOD_MS)
-        for page in (self.plots_page, self.broker_page, self.shortcuts_page):
-            self.pages.addWidget(page)
         self.addToolBar(self.toolbar)
         self.setCentralWidget(self.pages)
         self.statusBar().addWidget(self.connection, 1)
         self.statusBar().addPermanentWidget(translated(ElidedLabel(), text="window.notice"))
         self._connect_widgets()
         self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
+        self.shortcuts_page.show_marks(preferences.marks())
+        self.window_actions.show_marks(preferences.marks())
         self.show_view(self.view)
         translated(self, windowTitle="window.title")
 
@@ -107,8 +100,18 @@ class MonitorWindow(QMainWindow):
         self.move(place.topLeft())
 
     def show_page(self, page: str) -> None:
-        """Show one of PAGES."""
-        self.pages.setCurrentIndex(PAGES.index(page))
+        """Show one of PAGES; that of big numbers on the full screen."""
+        is_full = page == "full_screen"
+        if is_full and self.pages.name != page:
+            self.pages.before = self.pages.name
+        if is_full != self.isFullScreen():
+            self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
+        for bar in (self.menuBar(), self.toolbar, self.statusBar()):
+            bar.setVisible(not is_full)
+        self.window_actions.by_name["full_screen"].setChecked(is_full)
+        if page == "class":
+            self.feed.watch_class()
+        self.pages.open(page)
         self.refresh()
         self.draw()
 
@@ -126,6 +129,7 @@ class MonitorWindow(QMainWindow):
             part.show_view(view)
         self._show_playing()
         self.draw()
+        self._draw_numbers()
 
     def show_streams(self, *streams: StreamId) -> None:
         """Show these streams beside each other."""
@@ -139,12 +143,26 @@ class MonitorWindow(QMainWindow):
         if self.plots_page.isVisible() and not self.isMinimized():
             self.plots_page.draw(self.view)
 
+    def _draw_numbers(self) -> None:
+        """Draw the pages without plots, which change once a second."""
+        now_s, panels = self.plots_page.feed.clock(), self.plots_page.panels
+        match self.pages.name:
+            case "class":
+                self.pages.classroom.show_tiles(self.feed.tiles(), is_connected=self.feed.is_connected)
+            case "contact":
+                self.pages.contact.draw(panels, self.view, now_s)
+            case "full_screen":
+                behind_s = f"{self.view.behind_s(now_s):.0f}"
+                is_paused = self.view.paused_at_s is not None
+                state = texts.of("plots.paused").format(behind_s) if is_paused else self.connection.text()
+                self.pages.numbers.draw(panels, self.view, now_s, state)
+
     def refresh(self) -> None:
         """Update the connection and the list of streams; show the first live one if none is shown."""
         states = self.feed.states()
         status = {
             stream: self.feed.status(stream, None)
-            for stream in sorted(states, key=lambda each: (states[each].name or "\uffff", each))
+            for stream in sorted(states, key=lambda each: place_of(each, states[each].name))
         }
         live = [stream for stream, each in status.items() if each not in (StreamStatus.OFFLINE, None)]
         status = {stream: status[stream] for stream in live} | status  # the live ones first
@@ -159,17 +177,19 @@ class MonitorWindow(QMainWindow):
         else:
             self.toolbar.list_streams(status, names, [panel.stream for panel in self.plots_page.panels])
         self._show_connection(states, status)
+        self._draw_numbers()
         for name in ("marker", "table", "pause"):
             is_meant = name != "marker" or self.player.playback is None
             self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels) and is_meant)
 
     def pause(self, is_paused: bool) -> None:
-        """Hold the plots, or let them run; what arrives meanwhile is kept. A recording stands still."""
+        """Hold every page, or let them run; what arrives meanwhile is kept. A recording stands still."""
         if self.player.playback is not None:
             self.player.run(not is_paused)
             return
+        self.pages.classroom.pause(self.feed.tiles() if is_paused else None, datetime.now().astimezone())
         self.show_view(self.view.paused(self.feed.clock() if is_paused else None))
-        if is_paused:
+        if is_paused and self.plots_page.isVisible():
             self.plots_page.back.setFocus()
 
     def scroll_back(self, by_s: float) -> None:
@@ -192,13 +212,26 @@ class MonitorWindow(QMainWindow):
         dialog.setOkButtonText(texts.of("marker.mark"))
         dialog.setCancelButtonText(texts.of("marker.cancel"))
 
-        def publish(note: str) -> None:
-            is_sent = self.feed.publish_marker(stream, time, note[:NOTE_MAX_CHARS])
-            self.show_message(texts.of("marker.sent" if is_sent else "marker.not_sent"))
-
-        dialog.textValueSelected.connect(publish)
+        dialog.textValueSelected.connect(lambda note: self._publish_marker(stream, time, note))
         dialog.open()
         return dialog
+
+    def mark(self, key: str) -> None:
+        """Mark this moment at once, with the note of a key from 1 to 9."""
+        if not self.plots_page.panels or self.player.playback is not None:
+            self.show_message(texts.of("marker.no_stream"))
+            return
+        stream = self.plots_page.panels[0].stream
+        self._publish_marker(stream, self.feed.now(stream), self.preferences.marks()[key])
+
+    def _publish_marker(self, stream: StreamId, time: datetime, note: str) -> None:
+        is_sent = self.feed.publish_marker(stream, time, note[:NOTE_MAX_CHARS])
+        self.show_message(texts.of("marker.sent" if is_sent else "marker.not_sent").format(note))
+
+    def keep_mark(self, key: str, note: str) -> None:
+        """Use and remember the note of a key from 1 to 9."""
+        self.preferences.keep_mark(key, note)
+        self.window_actions.show_marks(self.preferences.marks())
 
     def ask_for_picture(self) -> None:
         """Ask for a file and save a picture to it."""
@@ -265,12 +298,14 @@ class MonitorWindow(QMainWindow):
     def changeEvent(self, event: QEvent) -> None:  # noqa: D102 (Qt's name)
         if event.type() == QEvent.Type.PaletteChange:
             self.plots_page.restyle()
+            self.pages.contact.restyle()
         super().changeEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 (Qt's name)
         for timer in self.timers:
             timer.stop()
         self.player.close_recording()
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowFullScreen)  # for the geometry
         self.preferences.keep_view(self.view, [panel.stream for panel in self.plots_page.panels], self.saveGeometry())
         super().closeEvent(event)
 
@@ -280,9 +315,13 @@ class MonitorWindow(QMainWindow):
             {
                 "monitor": lambda _: self.show_page("monitor"),
                 "connection": lambda _: self.show_page("connection"),
+                "class": lambda _: self.show_page("class"),
+                "contact": lambda _: self.show_page("contact"),
+                "full_screen": lambda on: self.show_page("full_screen" if on else self.pages.before),
                 "shortcuts": lambda _: self.show_page("shortcuts"),
                 "open": lambda _: self.ask_for_recording(is_folder=False),
                 "open_folder": lambda _: self.ask_for_recording(is_folder=True),
+                "mark": self.mark,
                 "pause": self.pause,
                 "back": lambda _: self.scroll_back(SCROLL_STEP_S),
                 "forth": lambda _: self.scroll_back(-SCROLL_STEP_S),
@@ -305,7 +344,7 @@ class MonitorWindow(QMainWindow):
         self.timers[0].timeout.connect(self.draw)
         self.timers[1].timeout.connect(self.refresh)
         self.toolbar.window_chosen.connect(lambda seconds: self.show_view(replace(self.view, window_s=seconds)))
-        self.toolbar.streams_chosen.connect(lambda streams: self.show_streams(*streams))
+        self.toolbar.streams_chosen.connect(self._show_beside)
         self.plots_page.line_toggled.connect(lambda line: self.show_view(self.view.toggled(line)))
         self.plots_page.signal_bar.chosen.connect(lambda change: self.show_view(replace(self.view, **change)))
         self.plots_page.scrolled_to.connect(lambda back_s: self.scroll_back(back_s - self.view.back_s))
@@ -320,6 +359,13 @@ class MonitorWindow(QMainWindow):
         self.broker_page.system.folder_chosen.connect(self._keep_folder)
         self.broker_page.system.system.ready.connect(self._use_system)
         self.shortcuts_page.closed.connect(lambda: self.show_page("monitor"))
+        self.shortcuts_page.mark_changed.connect(self.keep_mark)
+        self.pages.classroom.chosen.connect(self._show_chosen)
+        self.pages.numbers.closed.connect(lambda: self.show_page(self.pages.before))
+
+    def _show_beside(self, streams: list[StreamId]) -> None:
+        self.show_streams(*streams)
+        self.pages.open(self.pages.name)
 
     def _play(self) -> None:
         """Show the recording that was opened in place of the live streams."""
@@ -374,7 +420,7 @@ class MonitorWindow(QMainWindow):
         self.broker_page.system.show_folder(folder)
 
     def _start_bridge(self, port: str, name: str, code: str) -> None:
-        broker, site, ca_file = self.feed.broker, self.feed.site, self.feed.ca_file
+        broker, site, ca_file = self.feed.broker, self.feed.site, self.preferences.broker_ca()
         if broker is None or not self.bridge.start(port, broker, site, name, code, ca_file):
             self.show_message(texts.of("headset.cannot_start"))
             return
@@ -390,7 +436,8 @@ class MonitorWindow(QMainWindow):
             key = "connection.connected"
         else:
             key = "connection.no_broker" if self.feed.broker is None else key_of(self.feed.connection_fault)
-        text = texts.of(key).format(self.feed.broker, self.feed.connection_fault, self.feed.site, self.feed.ca_file)
+        feed, ca_file = self.feed, self.preferences.broker_ca()
+        text = texts.of(key).format(feed.broker, feed.connection_fault, feed.site, ca_file)
         is_played = self.player.playback is not None
         self.connection.setText(texts.of("play.nothing_published") if is_played else text)
         self.broker_page.broker.show_connection(text)

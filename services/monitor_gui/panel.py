@@ -20,6 +20,7 @@ from monitor_gui.view import (
     ESENSES,
     SPECTROGRAM_S,
     Bars,
+    Signal,
     View,
     bars_of,
     bars_top,
@@ -30,7 +31,7 @@ from monitor_gui.view import (
     signal_of,
     status_at,
 )
-from neuroone.contract.doubt import DOUBTS, Doubt
+from neuroone.contract.doubt import DOUBTS, Doubt, Words
 from neuroone.contract.messages import BANDS, GroupEvent, RecordedStream, StreamState, StreamStatus
 
 NO_BREAK: Final = "\u00a0"
@@ -61,6 +62,35 @@ class Drawn:
     readings: int
     rows: Floats
     due: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A reading as a row of `COLUMNS`, None before the first one, and the status of its stream."""
+
+    row: Floats | None
+    status: StreamStatus | None
+
+    @property
+    def values(self) -> dict[str, float] | None:
+        """Return the numbers by their names."""
+        return None if self.row is None else dict(zip(COLUMNS, self.row, strict=True))
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Return why the numbers are doubtful."""
+        return None if self.row is None else DOUBTS[int(self.row[COLUMNS.index("doubt")])]
+
+    @property
+    def signal(self) -> Signal:
+        """Return the contact of the headset."""
+        return signal_of(None if self.row is None else self.row[COLUMNS.index("poor_signal")])
+
+
+def words_of(moment: Moment) -> Words | None:
+    """Return the words for a doubt; None if there is none, or if the contact indicator tells it already."""
+    doubt, is_over = moment.doubt, moment.status is StreamStatus.OFFLINE
+    return None if doubt is None or is_over or doubt in SAID_BY_THE_CONTACT else doubt.words(texts.language())
 
 
 class StreamPanel(QWidget):
@@ -131,6 +161,23 @@ class StreamPanel(QWidget):
         with self.feed.watched(self.stream) as watched:
             return watched.history.oldest_age_s(now_s)
 
+    @property
+    def name(self) -> str:
+        """Return the stream for people: its name first."""
+        state, _ = self.feed.state(self.stream)
+        return named(self.stream, None if state is None else state.name)
+
+    def moment(self, view: View, now_s: float) -> Moment:
+        """Return the newest reading and the stream's status, or those of the moment of a pause."""
+        edge_s = view.edge_s(now_s)
+        with self.feed.watched(self.stream) as watched:
+            history = watched.history
+            edge_s += history.offset_s
+            row = last_of(history.readings(edge_s - view.window_s - 5, edge_s))
+            age_s = history.age_s(now_s)
+        is_paused = view.paused_at_s is not None
+        return Moment(row, status_at(row, edge_s) if is_paused else self.feed.status(self.stream, age_s))
+
     def draw(self, view: View, now_s: float, is_turn: bool = True) -> None:
         """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second.
 
@@ -194,7 +241,7 @@ class StreamPanel(QWidget):
             moment = datetime.fromtimestamp(edge_s, UTC).astimezone()
             self.link.setText(texts.of("panel.moment").format(moment.strftime("%H:%M:%S")))
         self._draw_lines(rows, edge_s, view)
-        self._draw_numbers(row, status)
+        self._draw_numbers(Moment(row, status))
         self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
 
     def _show_recorded(self, view: View, is_recording: bool, receipt: RecordedStream | None) -> None:
@@ -219,19 +266,15 @@ class StreamPanel(QWidget):
         placed = [(event.time.timestamp() - edge_s, event.text) for event in self.events]
         return [each for each in placed if -window_s <= each[0] <= 0]
 
-    def _draw_numbers(self, row: Floats | None, status: StreamStatus | None) -> None:
-        values = None if row is None else dict(zip(COLUMNS, row, strict=True))
-        doubt = None if values is None else DOUBTS[int(values["doubt"])]
-        signal = signal_of(None if values is None else values["poor_signal"])
-        self.contact.show_signal(signal, status)
+    def _draw_numbers(self, moment: Moment) -> None:
+        self.contact.show_signal(moment.signal, moment.status)
         colours = themes.colours()
         for name, label in self.numbers.items():
-            value, is_valid = esense_of(values, doubt, name, status)
+            value, is_valid = esense_of(moment.values, moment.doubt, name, moment.status)
             text = "--" if value is None else str(value)
             colour = colours[name if is_valid else "faint"]
             label.setText(f"{texts.of(f'line.{name}')} <b style='font-size:16pt;color:{colour}'>{text}</b>")
-        is_said = status is not StreamStatus.OFFLINE and doubt not in SAID_BY_THE_CONTACT
-        words = doubt.words(texts.language()) if is_said and doubt is not None else None
+        words = words_of(moment)
         self.doubt.setText("" if words is None else f"⚠ {words.word}")
         self.doubt.setToolTip("" if words is None else words.sentence)
 
@@ -247,8 +290,7 @@ class StreamPanel(QWidget):
     def _show_link(
         self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]
     ) -> None:
-        name = None if state is None else state.name
-        self.title.setText(named(self.stream, name))
+        self.title.setText(self.name)
         parts = [texts.of_status(status) if self.feed.is_live else texts.of("panel.played")]
         reported = {} if state is None else state.counters
         if state is not None and status is not None and self.feed.is_live:

@@ -7,10 +7,12 @@ from typing import Any, Final, TypeVar
 
 from PySide6.QtCore import QByteArray, QSettings, QStandardPaths
 
+from monitor_gui.actions import MARKS
 from monitor_gui.feed import StreamId
 from monitor_gui.settings import LANGUAGES, THEMES, stream_id
 from monitor_gui.signal.filters import MAINS_HZ, PASSBANDS_HZ
 from monitor_gui.view import GAINS_UV, LINES, RAW_WINDOWS_S, SPECTRA, WINDOWS_S, Bars, Density, Scale, View
+from neuroone.contract.messages import NOTE_MAX_CHARS
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.settings import one_of, topic_id
 
@@ -57,6 +59,14 @@ class Preferences:
         """Return where recordings are written."""
         documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
         return Path(self._text("folder") or Path(documents, "NeuroOne"))
+
+    def marks(self) -> dict[str, str]:
+        """Return the notes of the keys 1 to 9; the key itself where no text was given."""
+        return {mark: self._text(f"mark_{mark}").strip()[:NOTE_MAX_CHARS] or mark for mark in MARKS}
+
+    def keep_mark(self, mark: str, note: str) -> None:
+        """Remember the note of a key from 1 to 9."""
+        self.keep(f"mark_{mark}", note)
 
     def geometry(self) -> QByteArray:
         """Return the position and size of the window."""

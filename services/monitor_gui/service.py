@@ -59,7 +59,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     site, ca_file = settings.site or preferences.site(), settings.broker_ca or preferences.broker_ca()
 
     def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return _new_client(settings, feed, broker, **options)
+        return _new_client(replace(settings, site=feed.site), broker, **options)
 
     feed = Feed(new_client, site or DEFAULT_SITE, time.monotonic)
     wanted = [stream for stream in (settings.stream, settings.compare) if stream is not None]
@@ -107,15 +107,14 @@ def _new_application(language: str | None) -> QApplication:
     return app
 
 
-def _new_client(settings: Settings, feed: Feed, broker: BrokerAddress, **options: Any) -> ThreadedClient:
+def _new_client(settings: Settings, broker: BrokerAddress, **options: Any) -> ThreadedClient:
     # Each connection has an epoch of its own: the one that is being closed cannot replace the new one.
     instance = f"{host_id()[:HOST_MAX_CHARS]}-{os.getpid()}"
-    identity = replace(settings, site=feed.site).identity(SERVICE, time.time(), instance)
+    identity = settings.identity(SERVICE, time.time(), instance)
     return ThreadedClient(
         [broker],
         identity,
         health=lambda: HealthReport(memory_bytes=resident_bytes()),
-        ca_file=feed.ca_file,
         health_file=settings.health_file,
         **options,
     )

@@ -11,7 +11,7 @@ from neuroone.service.settings import SiteSettings, decimal, one_of, setting, to
 DEFAULT_SITE: Final = "local"
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
-PAGES: Final = ("monitor", "connection", "shortcuts")
+PAGES: Final = ("monitor", "connection", "shortcuts", "class", "contact", "full_screen")
 
 
 def stream_id(text: str) -> StreamId:
@@ -47,7 +47,7 @@ class Settings(SiteSettings):
     language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
     play: Path | None = setting(None, Path, "A capture, a session's folder or an EDF file to play.", metavar="PATH")
-    page: str | None = setting(None, one_of(*PAGES), "The page to begin with: monitor, connection or shortcuts.")
+    page: str | None = setting(None, one_of(*PAGES), f"The page to begin with: {', '.join(PAGES)}.")
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
     )

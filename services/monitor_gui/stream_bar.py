@@ -3,17 +3,60 @@
 from typing import Final
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolBar
+from PySide6.QtWidgets import QComboBox, QCompleter, QLabel, QLineEdit, QSizePolicy, QToolBar
 
 from monitor_gui import texts
 from monitor_gui.actions import WindowActions
 from monitor_gui.feed import StreamId, named
 from monitor_gui.texts import translated
 from monitor_gui.view import WINDOWS_S, View
+from neuroone.contract.files import search_key
 from neuroone.contract.messages import StreamStatus
 
 STREAM_MIN_CHARS: Final = 12
 """Width of a selector of streams in a narrow window; it takes what the toolbar has left."""
+SEARCHED: Final = Qt.ItemDataRole.UserRole + 1
+"""What the search looks at: the text, and the text without case and accents."""
+ACTIONS: Final = ("pause", "marker", "class", "connection", "monitor")
+
+
+class StreamSelector(QComboBox):
+    """A list of streams by name. Typing searches it, with or without accents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._edit = QLineEdit()
+        self.setLineEdit(self._edit)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(STREAM_MIN_CHARS)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        completer = QCompleter(self.model(), self)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setCompletionRole(SEARCHED)
+        self.setCompleter(completer)
+        self._edit.editingFinished.connect(self._restore)
+
+    @property
+    def is_used(self) -> bool:
+        """Return True while somebody chooses or searches: the list stays as it is."""
+        return self.view().isVisible() or (self._edit.isModified() and self._edit.hasFocus())
+
+    def list_entries(self, entries: list[tuple[str, StreamId | None]], chosen: StreamId | None) -> None:
+        """Offer the streams and choose one."""
+        if self.is_used:
+            return
+        if entries != [(self.itemText(n), self.itemData(n)) for n in range(self.count())]:
+            self.clear()
+            for row, (text, stream) in enumerate(entries):
+                self.addItem(text, stream)
+                self.setItemData(row, f"{text}\n{search_key(text)}", SEARCHED)
+        self.setCurrentIndex(next((n for n, (_, stream) in enumerate(entries) if stream == chosen), -1))
+
+    def _restore(self) -> None:
+        """Show the chosen stream again where what was typed is none."""
+        self.setEditText(self.itemText(self.currentIndex()))
 
 
 class StreamBar(QToolBar):
@@ -25,7 +68,7 @@ class StreamBar(QToolBar):
     def __init__(self, actions: WindowActions) -> None:
         super().__init__(movable=False)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        self.streams, self.compared, self.window_s = QComboBox(), QComboBox(), QComboBox()
+        self.streams, self.compared, self.window_s = StreamSelector(), StreamSelector(), QComboBox()
         for name, combo in (("stream", self.streams), ("compared", self.compared), ("window", self.window_s)):
             label = translated(QLabel(), text=f"toolbar.{name}")
             label.setBuddy(combo)
@@ -33,15 +76,12 @@ class StreamBar(QToolBar):
             self.addWidget(label)
             self.addWidget(combo)
         for combo in (self.streams, self.compared):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(STREAM_MIN_CHARS)
-            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             combo.activated.connect(self._choose_streams)
         for seconds in WINDOWS_S:
             self.window_s.addItem(f"{seconds} s", seconds)
         self.window_s.currentIndexChanged.connect(lambda: self.window_chosen.emit(self.window_s.currentData()))
         self.addSeparator()
-        self.addActions([actions.by_name[name] for name in ("pause", "marker", "connection", "monitor")])
+        self.addActions([actions.by_name[name] for name in ACTIONS])
 
     def list_streams(
         self, status: dict[StreamId, StreamStatus | None], names: dict[StreamId, str | None], shown: list[StreamId]
@@ -54,14 +94,14 @@ class StreamBar(QToolBar):
         first, second = (*shown, None, None)[:2]
         for combo in (self.streams, self.compared):
             combo.setEnabled(True)
-        _fill(self.streams, entries, first)
+        self.streams.list_entries(entries, first)
         others = [each for each in entries if each[1] != first]
-        _fill(self.compared, [(texts.of("toolbar.nothing"), None), *others], second)
+        self.compared.list_entries([(texts.of("toolbar.nothing"), None), *others], second)
 
     def list_recording(self, stream: StreamId, name: str) -> None:
         """Show which recording is played; streams of the broker cannot be chosen meanwhile."""
-        _fill(self.streams, [(texts.of("toolbar.recording").format(name), stream)], stream)
-        _fill(self.compared, [(texts.of("toolbar.nothing"), None)], None)
+        self.streams.list_entries([(texts.of("toolbar.recording").format(name), stream)], stream)
+        self.compared.list_entries([(texts.of("toolbar.nothing"), None)], None)
         for combo in (self.streams, self.compared):
             combo.setEnabled(False)
 
@@ -73,14 +113,3 @@ class StreamBar(QToolBar):
     def _choose_streams(self) -> None:
         chosen = (self.streams.currentData(), self.compared.currentData())
         self.streams_chosen.emit(list(dict.fromkeys(StreamId(*each) for each in chosen if each is not None)))
-
-
-def _fill(combo: QComboBox, entries: list[tuple[str, StreamId | None]], chosen: StreamId | None) -> None:
-    """Fill a combo box and choose an entry. Leave it alone while it shows that already or its list is open."""
-    if combo.view().isVisible():
-        return
-    if entries != [(combo.itemText(n), combo.itemData(n)) for n in range(combo.count())]:
-        combo.clear()
-        for text, stream in entries:
-            combo.addItem(text, stream)
-    combo.setCurrentIndex(next((n for n, (_, stream) in enumerate(entries) if stream == chosen), -1))

@@ -39,7 +39,7 @@ class PlayerBar(QFrame):
         self._opening: Opening | None = None
         self.title = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.fault = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
-        self.run_button = QPushButton()
+        self.run_button = translated(QPushButton(), text="play.run")
         self.slider = translated(QSlider(Qt.Orientation.Horizontal), accessibleName="play.position")
         self.position = QLabel()
         self.speed = translated(QComboBox(), accessibleName="play.speed", toolTip="play.speed")

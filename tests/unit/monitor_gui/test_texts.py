@@ -14,7 +14,7 @@ from tests.support.messages import stream_state
 pytestmark = pytest.mark.gui
 FOLDER = Path(__file__).parents[3] / "services" / "monitor_gui"
 KEY = re.compile(
-    r"(window|toolbar|plots|axis|raw|panel|marker|save|connection|broker|streams|headset|shortcuts|start|"
+    r"(window|toolbar|class|contact|big|plots|axis|raw|panel|marker|save|connection|broker|streams|headset|shortcuts|start|"
     r"play|record|system)\.[a-z_]+"
 )
 
@@ -35,14 +35,17 @@ def keys_in_tables() -> set[str]:
     """The keys that the code makes of a prefix and a name."""
     from monitor_gui.actions import CHOICES, KEYS, MENUS
     from monitor_gui.broker_page import COLUMNS
+    from monitor_gui.contact_guide import STEPS
     from monitor_gui.signal_bar import CHOICES as RAW_CHOICES
-    from monitor_gui.view import LINES, Density, Signal
+    from monitor_gui.view import ESENSES, LINES, Density, Signal
 
     choices = [f"{choice} {value}" for choice, values in CHOICES.items() for value in values]
     tables: dict[str, Iterable[str]] = {
         "action": (*KEYS, *choices),
         "menu": (*MENUS, *CHOICES),
         "line": LINES,
+        "contact": STEPS,
+        "class": ESENSES,
         "signal": Signal,
         "status": (*StreamStatus, "no_broker"),
         "link": Link,

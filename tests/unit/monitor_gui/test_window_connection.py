@@ -8,6 +8,7 @@ import pytest
 
 from neuroone.contract.messages import StreamState
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.monitor_windows import Wearer, client_of, monitor_window
 from tests.support.waiting import wait_for
 
@@ -72,7 +73,8 @@ def test_the_authority_of_the_broker_is_used_and_passed_to_the_bridge(
             box.site.setText("escola")
             box.connect_button.click()
             assert window.feed.broker == BrokerAddress("broker.school", 8883, tls=True)
-            assert str(window.feed.ca_file or "") == str(window.preferences.broker_ca() or "") == ca_file
+            assert str(client_of(window).options.get("ca_file", "")) == ca_file
+            assert str(window.preferences.broker_ca() or "") == ca_file
             window.broker_page.headset.chosen.emit("sim", "", "")
             assert window.bridge._run.waitForFinished(10_000)
             assert seen.read_text().splitlines() == ["run", "--port", "sim", "--site", "escola", ca_file]
@@ -85,10 +87,11 @@ def test_the_program_connects_with_the_chosen_site_and_authority(qapp: object, t
     from monitor_gui.settings import Settings
     from neuroone.service.settings import read
 
-    made = []
+    made: list[ThreadedClient] = []
 
     def new_client(broker: BrokerAddress, **options: object) -> object:
-        made.append(_new_client(read(Settings, [], {}, program="monitor-gui"), feed, broker, **options))
+        settings = read(Settings, [], {"NEUROONE_SITE": feed.site}, program="monitor-gui")
+        made.append(_new_client(settings, broker, **options))
         return made[-1]
 
     feed = Feed(new_client, "local", lambda: 0.0)  # type: ignore[arg-type]
