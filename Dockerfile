@@ -22,7 +22,7 @@ RUN /tools/bin/uv pip install --quiet --python /app/bin/python --require-hashes 
 # The layer of the project.
 COPY neuroone ./neuroone
 COPY services ./services
-COPY clients/neuroone.js ./clients/neuroone.js
+COPY clients/*.js ./clients/
 RUN /tools/bin/hatchling build -t wheel -d /dist \
  && /tools/bin/uv pip install --quiet --python /app/bin/python --no-deps /dist/*.whl \
  && ln -s "/app/bin/$SERVICE" /app/service

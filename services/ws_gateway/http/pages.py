@@ -24,9 +24,8 @@ from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import StreamedResponse
 
 PAGE: Final = Path(__file__).parents[1] / "page"
-CLIENT: Final = "neuroone.js"
-CHECKOUT: Final = Path(__file__).parents[3] / "clients"
-"""Folder of the client in a checkout; an installed package has it among the page's files."""
+CLIENTS: Final = Path(__file__).parents[3] / "clients"
+"""Folder of the clients in a checkout; an installed package has them among the page's files."""
 TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -49,7 +48,7 @@ class Pages:
 
     def __init__(self) -> None:
         files = {f"/page/{file.relative_to(PAGE).as_posix()}": file for file in PAGE.rglob("*") if file.suffix in TYPES}
-        files.setdefault(f"/page/{CLIENT}", CHECKOUT / CLIENT)
+        files |= {f"/page/{file.name}": file for file in CLIENTS.glob("*.js")}
         self._pages = {path: _page(file) for path, file in files.items()}
 
     def get(self, path: str, request: Request) -> Response | None:

@@ -9,7 +9,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from neuroone.contract.messages import Link
-from ws_gateway.http.pages import CHECKOUT, PAGE, Pages
+from ws_gateway.http.pages import CLIENTS, PAGE, Pages
 
 LANGUAGES = ("pt-BR", "en")
 HOLES = re.compile(r"\{\w+\}")
@@ -75,7 +75,7 @@ def test_a_part_of_a_page():
 def test_the_page_serves_the_client_of_this_checkout():
     page = get("/page/neuroone.js")
     assert page is not None
-    assert page.body == (CHECKOUT / "neuroone.js").read_bytes()
+    assert page.body == (CLIENTS / "neuroone.js").read_bytes()
     assert not (PAGE / "neuroone.js").exists()
 
 

@@ -1,0 +1,269 @@
+"""clients/headset.js in a real browser, with radio and port replaced at the browser's own interfaces."""
+
+import base64
+import functools
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from neuroone.contract.messages import BANDS, Reading
+from neuroone.service.wearers import Owner
+from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, Decoder, encode
+from serial_bridge.ports.simulated import SimulatedHeadset
+from serial_bridge.stream import Stream
+from tests.support.bad_network import CLIENTS
+from tests.support.browser import chromium, opened
+
+pytestmark = pytest.mark.timeout(90)
+
+KEYS: Final = ("poor_signal", "attention", "meditation", *BANDS)
+STANDBY: Final = encode(b"\xd4\x01\x00")
+RUBBISH: Final = bytes(range(0x80)) * 2
+FAKES: Final = """
+  const { BluetoothSource, chooseBluetooth, chooseSerial, Headset, waysToConnect } = await import("/headset.js");
+  const bytesOf = (text) => Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
+  const turn = () => new Promise((wake) => setTimeout(wake));
+
+  /** What a phone's radio brings: the parts of the scripts, one for each connection, in notifications of 20 bytes. */
+  class FakeDevice extends EventTarget {
+    name = "BrainLink_Lite";
+    gatt = { connect: async () => this.connect(), disconnect: () => (this.disconnects += 1) };
+    disconnects = 0;
+    written = [];
+
+    constructor(service, parts) {
+      super();
+      Object.assign(this, { service, parts });
+    }
+
+    connect() {
+      if (this.parts.length === 0) throw new DOMException("out of reach", "NetworkError");
+      const characteristic = new EventTarget();
+      characteristic.startNotifications = async () => void this.play(characteristic, this.parts.shift());
+      characteristic.writeValue = async (bytes) => void this.written.push(...bytes);
+      return {
+        getPrimaryService: async (id) => {
+          if (id !== this.service) throw new DOMException("no such service", "NotFoundError");
+          return { getCharacteristic: async () => characteristic };
+        },
+      };
+    }
+
+    async play(characteristic, bytes) {
+      for (let at = 0; at < bytes.length; at += 20) {
+        const padded = new Uint8Array([9, ...bytes.slice(at, at + 20), 9]); // a view into a larger buffer
+        characteristic.value = new DataView(padded.buffer, 1, padded.length - 2);
+        characteristic.dispatchEvent(new Event("characteristicvaluechanged"));
+        if (at % 4000 === 0) await turn();
+      }
+      this.dispatchEvent(new Event("gattserverdisconnected"));
+    }
+  }
+
+  /** A port that brings what `answer` gives for a speed and what was written, in chunks of 7 bytes. */
+  class FakePort {
+    opened = [];
+    written = [];
+
+    constructor(answer, isEndless = () => false) {
+      Object.assign(this, { answer, isEndless });
+    }
+
+    async open({ baudRate }) {
+      if (this.readable) throw new DOMException("it is open", "InvalidStateError");
+      this.opened.push(baudRate);
+      let feed;
+      this.readable = new ReadableStream({ start: (controller) => (feed = controller), cancel: () => (feed = null) });
+      const bring = async (bytes) => {
+        do {
+          for (let at = 0; feed !== null && at < bytes.length; at += 7) {
+            feed.enqueue(bytes.slice(at, at + 7));
+            if (at % 4200 === 0) await turn();
+          }
+        } while (feed !== null && this.isEndless(baudRate));
+      };
+      this.writable = new WritableStream({
+        write: (bytes) => {
+          this.written.push(...bytes);
+          bring(this.answer(baudRate, bytes));
+        },
+      });
+      this.unplug = () => {
+        feed?.error(new DOMException("The device has been lost.", "NetworkError"));
+        feed = this.readable = null;
+      };
+      bring(this.answer(baudRate, null));
+    }
+
+    async close() {
+      if (this.readable?.locked) throw new TypeError("it is locked");
+      this.readable = null;
+    }
+  }
+
+  /** Listen to a headset whose clock runs faster; return what it says. */
+  const listen = (source, speed) => {
+    const headset = new Headset(source, { clock: () => performance.now() * speed });
+    const heard = { readings: [], samples: 0, links: [], sessions: [] };
+    headset.addEventListener("reading", ({ detail }) => heard.readings.push(detail));
+    headset.addEventListener("raw", ({ detail }) => (heard.samples += detail.length));
+    headset.addEventListener("session", () => heard.sessions.push(heard.readings.length));
+    headset.addEventListener("state", ({ detail: { link } }) => heard.links.at(-1) !== link && heard.links.push(link));
+    heard.ended = headset.start();
+    return [headset, heard];
+  };
+  const until = async (holds) => { while (!holds()) await turn(); };
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[str]:
+    """Serve the clients on localhost: a secure context, as the browser's interfaces demand."""
+    handler = functools.partial(_Quiet, directory=str(CLIENTS))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def page(browser: Browser, home: str) -> Iterator[Page]:
+    with opened(browser, home) as page:
+        yield page
+
+
+def run(page: Page, script: str, **streams: bytes) -> Any:
+    """Run a script with the fakes; each of the ``streams`` is a name in it for bytes."""
+    names = "".join(f"const {name} = bytesOf(given.{name});" for name in streams)
+    given = {name: base64.b64encode(stream).decode() for name, stream in streams.items()}
+    return page.evaluate(f"async (given) => {{ {FAKES} {names} {script} }}", given)
+
+
+def readings_of(*streams: bytes) -> list[dict[str, Any]]:
+    """Return the readings that the bridge makes of the streams, each a connection of its own."""
+    found = []
+    for stream in streams:
+        maker, decoder = Stream(Owner()), Decoder()
+        for events in (decoder.feed(stream), decoder.flush()):
+            made = maker.on_events(events, datetime.now(UTC))
+            found += [{key: getattr(each, key) for key in KEYS} for each in made if isinstance(each, Reading)]
+    return found
+
+
+@pytest.mark.parametrize("service", ["0xffe0", "'6e400001-b5a3-f393-e0a9-e50e24dcca9e'"], ids=["HM-10", "Nordic UART"])
+def test_bluetooth_gives_every_reading_once_and_a_lost_link_is_a_new_session(page, service):
+    """Cut anywhere: the notifications have 20 bytes, the link breaks in the middle of a frame and comes back."""
+    line = SimulatedHeadset(1).advance(30)
+    first, second = line[:50_003], line[50_003:]
+    heard = run(
+        page,
+        f"""
+        const device = new FakeDevice({service}, [first, second]);
+        Object.defineProperty(navigator, "bluetooth", {{ value: {{ requestDevice: async () => device }} }});
+        const [headset, heard] = listen(await chooseBluetooth(), 1);
+        await until(() => heard.links.filter((link) => link === "no_port").length === 1); // out of reach after both
+        headset.stop();
+        await heard.ended;
+        return {{ ...heard, disconnects: device.disconnects }};
+        """,
+        first=first,
+        second=second,
+    )
+    assert heard["readings"] == readings_of(first, second)
+    assert heard["sessions"] == [len(readings_of(first)), len(heard["readings"])]
+    assert [link for link in heard["links"] if link != "connected"] == ["unplugged", "unplugged", "no_port", "ended"]
+    assert heard["disconnects"] == 3
+
+
+def test_a_dongle_at_its_speed_is_told_to_connect(page):
+    """57600 brings rubbish; at 115200 the dongle stands by until it gets the command; then its port is pulled out."""
+    line = SimulatedHeadset(2).advance(20)
+    heard = run(
+        page,
+        """
+        const port = new FakePort((baud, written) => (baud === 115200 ? (written === null ? standby : line) : rubbish),
+          (baud) => baud !== 115200);
+        Object.defineProperty(navigator, "serial", { value: { requestPort: async () => port } });
+        const [headset, heard] = listen(await chooseSerial(), 8);
+        await until(() => heard.readings.length === 20);
+        port.unplug();
+        await until(() => heard.links.includes("unplugged"));
+        headset.stop();
+        await heard.ended;
+        return { ...heard, opened: port.opened, written: port.written };
+        """,
+        standby=STANDBY * 2,
+        rubbish=RUBBISH,
+        line=line,
+    )
+    assert heard["readings"] == readings_of(line)
+    assert heard["opened"][:2] == [57600, 115200]
+    assert bytes(heard["written"][:1]) == DONGLE_AUTO_CONNECT
+    assert [link for link in heard["links"] if link != "connected"][:4] == [
+        "no_frames",
+        "standby",
+        "unplugged",
+        "ended",
+    ]
+
+
+def test_a_headset_that_falls_silent_is_opened_anew(page):
+    """Bluetooth gives no other sign; nothing is invented meanwhile."""
+    line = SimulatedHeadset(3).advance(5)
+    heard = run(
+        page,
+        """
+        const port = new FakePort(() => line);
+        const [headset, heard] = listen(await chooseSerial({ requestPort: async () => port }), 8);
+        await until(() => port.opened.length === 3);
+        headset.stop();
+        await heard.ended;
+        return { ...heard, opened: port.opened };
+        """,
+        line=line,
+    )
+    assert heard["opened"] == [57600] * 3
+    assert heard["readings"][:10] == readings_of(line, line)[:10]
+    assert "silent" in heard["links"]
+    assert "unplugged" not in heard["links"]
+
+
+def test_what_is_no_headset_or_cannot_be_opened_is_said_in_the_contracts_words(page):
+    links = run(
+        page,
+        """
+        const refused = (name) => ({ open: async () => { throw new DOMException("no", name); } });
+        const links = [];
+        for (const source of [
+          new BluetoothSource(new FakeDevice("battery_service", [line])),
+          await chooseSerial({ requestPort: async () => refused("InvalidStateError") }),
+          await chooseSerial({ requestPort: async () => refused("SecurityError") }),
+          await chooseSerial({ requestPort: async () => refused("NetworkError") }),
+        ]) {
+          const [headset, heard] = listen(source, 1);
+          await until(() => heard.links.length > 0);
+          headset.stop();
+          await heard.ended;
+          links.push(heard.links[0]);
+        }
+        return [links, waysToConnect({}), waysToConnect({ serial: {}, bluetooth: {} })];
+        """,
+        line=b"",
+    )
+    assert links == [["no_frames", "port_busy", "no_permission", "no_port"], [], ["bluetooth", "serial"]]
