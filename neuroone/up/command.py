@@ -86,7 +86,7 @@ class UpSettings(SiteSettings):
     port: tuple[str, ...] = setting(
         (),
         str,
-        "A headset: auto, a serial port, a capture file, or sim for a simulated one. May be given more than once.",
+        "A headset: auto, a serial port, ble (Bluetooth LE), a capture file, or sim. May be given more than once.",
         many=True,
     )
     name: tuple[str, ...] = setting(

@@ -11,6 +11,8 @@ from serial_bridge.headsets import thinkgear
 
 ESENSE, LOW_BANDS, HIGH_BANDS = 0xEA, 0xEB, 0xEC
 CODE_PLACES: Final = (0, 2)
+VALUE_PLACES: Final = {ESENSE: (6, 8, 10), LOW_BANDS: (5, 9, 13, 17), HIGH_BANDS: (5, 9, 13, 17)}
+"""Of poor signal, attention and meditation, one byte each; of bands, three bytes each."""
 PACKET_BYTES: Final = 20
 RAW_LIMIT: Final = 2048
 """Samples are of a 12-bit ADC; others prove that a packet is not raw."""
@@ -26,7 +28,7 @@ class Translator:
 
     def feed(self, packet: bytes) -> bytes:
         """Return the frames that this packet completes, or the packet itself if it is of another kind."""
-        code = next((packet[place] for place in CODE_PLACES if packet[place:] and packet[place] in _PLACES), None)
+        code = next((packet[place] for place in CODE_PLACES if packet[place:] and packet[place] in VALUE_PLACES), None)
         values = None if code is None or len(packet) != PACKET_BYTES else _values(code, packet)
         if code is not None and values is not None:
             self._parts[code] = values
@@ -38,7 +40,7 @@ class Translator:
 
     def _frame(self) -> bytes:
         parts, self._parts = self._parts, {}
-        if set(parts) != set(_PLACES):
+        if set(parts) != set(VALUE_PLACES):
             return b""
         self._is_proven = True
         poor_signal, attention, meditation = parts[ESENSE]
@@ -46,12 +48,9 @@ class Translator:
         return thinkgear.encode(bytes([0x02, poor_signal, 0x83, len(bands), *bands, 0x04, attention, 0x05, meditation]))
 
 
-_PLACES: Final = {ESENSE: (6, 8, 10), LOW_BANDS: (5, 9, 13, 17), HIGH_BANDS: (5, 9, 13, 17)}
-
-
 def _values(code: int, packet: bytes) -> bytes | None:
     """Return the values of a packet; None if they cannot be such values."""
     if code != ESENSE:
-        return b"".join(packet[place : place + 3] for place in _PLACES[code])
-    poor_signal, *esense = values = bytes(packet[place] for place in _PLACES[code])
+        return b"".join(packet[place : place + 3] for place in VALUE_PLACES[code])
+    poor_signal, *esense = values = bytes(packet[place] for place in VALUE_PLACES[code])
     return values if poor_signal <= POOR_SIGNAL_MAX and max(esense) <= ESENSE_MAX else None
