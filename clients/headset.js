@@ -4,7 +4,7 @@
  *
  *     const headset = new Headset(await chooseBluetooth()); // in a click: the browser asks the user
  *     headset.addEventListener("reading", ({ detail }) => student.send(detail));
- *     headset.addEventListener("session", () => student.begin()); // after a lost link: a gap, no invented value
+ *     headset.addEventListener("session", () => beginAnew()); // the link was lost: a gap, no invented value
  *     headset.addEventListener("state", ({ detail }) => show(detail.status, detail.link));
  *     headset.start();
  */
@@ -29,7 +29,7 @@ const ANSWER_WITHIN_MS = 5000;
  * One headset: opens its source, and again whenever the link is lost, until `stop`.
  *
  * Events: `reading`; `raw` (samples, signed ADC counts); `state` (`{ status, link, isWithheld }`, when it changes);
- * `session` before the first reading after a link that was lost.
+ * `session` when a link that brought readings was lost: those that follow belong to a new session.
  */
 export class Headset extends EventTarget {
   #source;
