@@ -229,9 +229,10 @@ class BlePort(threading.Thread):
                 log.debug("%s", self.device, exc_info=True)
         finally:
             self._radio.remove(self)
-            self._fault = self._fault or fault
-            if not self._opened.done():
-                self._opened.set_exception(self._fault)
+            if self._opened.done():
+                self._fault = self._fault or fault
+            else:
+                self._opened.set_exception(fault)
 
     async def _talk(self) -> None:
         from bleak import BleakClient

@@ -324,6 +324,20 @@ def test_a_headset_that_goes_away_is_lost_and_connected_again(air, source):
     assert kit.open(57600).address == ADDRESSES[0]
 
 
+def test_a_connection_that_breaks_while_it_is_made_is_a_headset_that_does_not_answer(air, source):
+    """Systems report the end of a connection that never was."""
+    kit = air.add(ADDRESSES[0], "Kit")
+
+    async def break_off() -> None:
+        kit.vanish()
+        await asyncio.sleep(0)
+        raise BleakError("le-connection-abort-by-local")
+
+    kit.faults["start_notify"] = break_off
+    fault = fault_of_opening(source("ble:Kit"))
+    assert (fault.link, "does not accept" in str(fault)) == (Link.NO_PORT, True)
+
+
 def test_commands_reach_the_headset(air, source):
     headset = air.add(ADDRESSES[0], "Kit")
     port = source("ble").open(57600)
