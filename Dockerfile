@@ -1,5 +1,8 @@
 # One image per service: docker build --build-arg SERVICE=ws-gateway .
-# SERVICE is both the extra of pyproject.toml and the command: serial-bridge, ws-gateway or csv-recorder.
+# SERVICE is the command: serial-bridge, ws-gateway or csv-recorder. EXTRAS are those of pyproject.toml, by default
+# SERVICE alone. Images with the same extras share all layers but the last: they are built and stored once.
+ARG SERVICE
+ARG EXTRAS=$SERVICE
 
 FROM python:3.13-slim AS build
 WORKDIR /build
@@ -13,26 +16,28 @@ RUN python -m venv /tools \
     --require-hashes -r - --constraints requirements.lock
 RUN python -m venv --without-pip /app
 
-# The layer of the lock: only what this service needs, in the locked versions, hashes verified.
-ARG SERVICE
+# The layer of the lock: only what these extras need, in the locked versions, hashes verified.
+ARG EXTRAS
 COPY pyproject.toml ./
-RUN /tools/bin/uv pip install --quiet --python /app/bin/python --require-hashes \
-    -r pyproject.toml --extra "$SERVICE" --constraints requirements.lock
+RUN for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
+ && /tools/bin/uv pip install --quiet --python /app/bin/python --require-hashes \
+    -r pyproject.toml "$@" --constraints requirements.lock
 
 # The layer of the project.
 COPY neuroone ./neuroone
 COPY services ./services
 COPY clients/*.js ./clients/
 RUN /tools/bin/hatchling build -t wheel -d /dist \
- && /tools/bin/uv pip install --quiet --python /app/bin/python --no-deps /dist/*.whl \
- && ln -s "/app/bin/$SERVICE" /app/service
+ && /tools/bin/uv pip install --quiet --python /app/bin/python --no-deps /dist/*.whl
 
 FROM python:3.13-slim
 COPY --from=build /app /app
 # A service writes to /data; a named volume mounted there gets the same owner.
 RUN install -d -o 10001 -g 10001 /data && install -d -m 755 /secrets
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1
+# A link instead of a shell: SIGTERM reaches the service itself.
+ARG SERVICE
+RUN ln -s "/app/bin/$SERVICE" /app/service
 USER 10001:10001
 WORKDIR /data
-# A link instead of a shell: SIGTERM reaches the service itself.
 ENTRYPOINT ["/app/service"]

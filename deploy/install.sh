@@ -81,7 +81,7 @@ programs() {
   fi
   install_here() { "$tools/bin/uv" pip install --quiet --python "$version/bin/python" "$@"; }
   install_here --require-hashes -r "$source/pyproject.toml" --constraints "$source/requirements.lock" \
-    --extra ws-gateway --extra csv-recorder --extra serial-bridge
+    --extra ws-gateway --extra ws-gateway-downloads --extra csv-recorder --extra serial-bridge
   grep -o '^hatchling==[^ ]*' "$source/requirements.lock" >"$tools/builder.txt"
   "$tools/bin/uv" venv --quiet --clear --python "$version/bin/python" "$tools/builder"
   "$tools/bin/uv" pip install --quiet --python "$tools/builder/bin/python" --require-hashes -r "$tools/builder.txt" \

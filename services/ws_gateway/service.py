@@ -302,6 +302,7 @@ class Service:
                 **self._hub.counters,
                 **self._students.counters,
                 **self._hub.entrance.door.counters,
+                **self._server.http.counters,
                 "kept_overflowed": self._replay.overflowed,
             },
             {

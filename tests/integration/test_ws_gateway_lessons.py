@@ -82,6 +82,22 @@ async def test_a_lesson_of_one_class_is_shown_to_that_class(gateways, peer):
         assert (await other.hear_of("event"))["group"] == topics.ALL
         for each in (teacher, other, everybody):
             assert await each.lesson() == (topics.ALL, "Feira", True)
-        await everybody.say("marker", id="t3", text="sem código")
-        event = topics.event("local", topics.NO_GROUP)
-        await happens(lambda: any(topic == event for topic, _ in peer.heard))
+
+
+async def test_a_mark_without_a_code_is_one_event_of_everybody(gateways, peer):
+    """Thirty phones with thirty codes get one mark at one time; one of a dashboard of a class stays that class's."""
+    one, two = gateways
+    async with Dashboard(one, code="A") as of_a, Dashboard(two, code="B") as of_b, Dashboard(one) as everybody:
+        await of_a.say("marker", id="m1", text="A")
+        assert (await of_a.hear_of("event"))["group"] == "A"
+        await everybody.say("marker", id="m2", text="olhos fechados")
+        for each in (of_a, of_b):
+            assert (await each.hear_of("event"))["group"] == topics.ALL
+        await happens(lambda: len(marks_on(peer)) == 2)
+        assert sorted(marks_on(peer)) == [("A", "A"), (topics.ALL, "olhos fechados")]
+
+
+def marks_on(peer: Peer) -> list[tuple[str, str]]:
+    """Groups and texts of the marks that are on the broker."""
+    events = [(topic["group"], message) for topic, message in peer.heard if isinstance(message, GroupEvent)]
+    return [(group, event.text) for group, event in events if event.type is EventType.MARKER]

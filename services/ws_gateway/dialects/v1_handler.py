@@ -173,11 +173,11 @@ class V1Handler(ClientHandler):
         publisher.publish_marker(group, source, marker, lambda: self._queue.send(f"marker {marker.id}", frame))
 
     def _group_of(self, marker: Marker) -> str:
-        """Return the group of a dashboard's marker: the one of its code, the dashboard's own, or everybody's lesson."""
+        """Return the group of a dashboard's marker: the one of its code, the dashboard's own, or everybody's."""
         code = marker.code or (self._hello.code if self._hello is not None else None)
         if code is None and self._grant is not None and self._grant.group is not None:
             return self._grant.group
-        return topics.ALL if code is None and marker.event is not EventType.MARKER else topics.group_id(code)
+        return topics.ALL if code is None else topics.group_id(code)
 
     def _send_ack(self, stage: Stage, seq: int) -> None:
         if self._hello is not None and stage in (Stage.BROKER, self._hello.acks):

@@ -13,7 +13,7 @@ from typing import Final
 
 from neuroone.contract.doubt import Doubt, Doubts
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, READINGS, STUDENT_HEADER, VALUES, checked_rows
-from neuroone.contract.messages import Kind, Reading
+from neuroone.contract.messages import EventType, Kind, Reading
 from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS, guarded
 from ws_gateway.http.pieces import PIECE_BYTES
 
@@ -53,6 +53,11 @@ def of_events(files: Sequence[Path], zone: tzinfo) -> Iterator[bytes]:
     yield _encode([[TIME, *(PORTUGUESE_COLUMNS.get(each, each) for each in EVENT_SHOWN)]], BOM)
     for rows in _rows(files, EVENTS):
         yield _encode([[_local(row[0], zone), *map(guarded, row[1:-1])] for row in rows])
+
+
+def has_marks(files: Sequence[Path]) -> bool:
+    """Return True if somebody marked a moment of a session. Raises OSError."""
+    return any(row[1] == EventType.MARKER for rows in _rows(files, EVENTS) for row in rows)
 
 
 def of_student_file(file: Path) -> Iterator[bytes]:

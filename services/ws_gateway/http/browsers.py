@@ -32,6 +32,7 @@ class HttpHandler:
     ) -> None:
         self._pages = Pages()
         self._downloads = downloads
+        self.counters = downloads.converter.counters
         self._readiness = readiness
         self._metrics = metrics
         self._loading = 0
@@ -57,6 +58,10 @@ class HttpHandler:
         if path.split("/", 2)[1:2] == ["recordings"]:
             return self._downloads.refuse(visitor) or self._load(request)
         return self._pages.get(path, request) or responses.of_text(HTTPStatus.NOT_FOUND, "There is no such page.\n")
+
+    def close(self) -> None:
+        """End what is being made for downloads: nobody waits for it."""
+        self._downloads.converter.close()
 
     async def _load(self, request: Request) -> Response:
         if self._loading + len(self._streaming) >= DOWNLOADS_MAX:

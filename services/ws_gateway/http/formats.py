@@ -1,33 +1,25 @@
 """Make the downloads of a lesson or of one student in it, in the format that somebody chose.
 
 ``stored`` and ``csv-ptbr`` are made here, in pieces. ``xlsx`` and ``report`` are made by the recorder's program, where
-it is installed with what it needs: one at a time, in a process of its own.
+it is installed with what it needs.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from neuroone.contract.files import EVENTS, PART, READINGS, file_key, safe_stem
 from neuroone.contract.topics import with_hash
 from ws_gateway.http import brazilian_csv, pieces
+from ws_gateway.http.converter import Converter, is_available
 from ws_gateway.http.pieces import Content
 
-CONVERT_TIMEOUT_S: Final = 300.0
-"""A workbook of a class of forty takes 20 s on a slow machine."""
 EVENTS_ENDING: Final = "_eventos"
 """What the name of a table of events ends in."""
-NEEDED: Final = ("csv_recorder", "pandas", "openpyxl")
-"""What the recorder's program needs to make workbooks and reports."""
 
 
 class Format(StrEnum):
@@ -60,24 +52,13 @@ class Made:
     pieces: Iterator[bytes]
 
 
-class Busy(Exception):
-    """Another workbook or report is being made."""
-
-
-class Failed(OSError):
-    """The recorder's program could not make it."""
-
-
-_converting = threading.Lock()
-
-
 def available() -> list[Format]:
     """Return the formats that this installation can make."""
-    made_elsewhere = all(find_spec(each) for each in NEEDED)
-    return [each for each in Format if made_elsewhere or each in (Format.STORED, Format.CSV_PTBR)]
+    is_converted = is_available()
+    return [each for each in Format if is_converted or each in (Format.STORED, Format.CSV_PTBR)]
 
 
-def make(chosen: Chosen) -> Made:
+def make(chosen: Chosen, converter: Converter) -> Made:
     """Make a download. Raises Busy, KeyError for a format that cannot be made here, and OSError."""
     if chosen.format not in available():
         raise KeyError(chosen.format)
@@ -87,10 +68,10 @@ def make(chosen: Chosen) -> Made:
         case Format.CSV_PTBR:
             return _brazilian(chosen)
         case Format.XLSX:
-            return _converted(chosen, "export", "--to", "xlsx", "--out", ".")
+            return _converted(chosen, converter, "export", "--to", "xlsx", "--out", ".")
         case Format.REPORT:
             words = ("report", "--html", "report.html", "--timezone", chosen.zone_name, "--language", chosen.language)
-            return _converted(chosen, *words)
+            return _converted(chosen, converter, *words)
 
 
 def _stored(students: Mapping[str, Sequence[Path]]) -> dict[str, Content]:
@@ -103,9 +84,13 @@ def _stored(students: Mapping[str, Sequence[Path]]) -> dict[str, Content]:
 
 
 def _brazilian(chosen: Chosen) -> Made:
-    """Make a table of each session's readings and one of its events; the readings come alone if there is one table."""
+    """Make a table of each session's readings and one of its events.
+
+    The readings of a single session come alone if nobody set a mark in it: its events say no more than its times.
+    """
     made: dict[str, Iterator[bytes]] = {}
     tables: list[Iterator[bytes]] = []
+    has_marks = False
     for stem, folder in _named(chosen.students):
         readings, events = _parts(folder, READINGS), _parts(folder, EVENTS)
         if readings:
@@ -113,7 +98,8 @@ def _brazilian(chosen: Chosen) -> Made:
             tables.append(made[f"{stem}.csv"])
         if events:
             made[f"{stem}{EVENTS_ENDING}.csv"] = brazilian_csv.of_events(events, chosen.zone)
-    if len(tables) == 1:
+            has_marks = has_marks or brazilian_csv.has_marks(events)
+    if len(tables) == 1 and not has_marks:
         return Made("text/csv; charset=utf-8", f"{safe_stem(chosen.title)}.csv", tables[0])
     return _zip(chosen.title, made)
 
@@ -138,29 +124,10 @@ def _zip(title: str, contents: Mapping[str, Content]) -> Made:
     return Made("application/zip", f"{safe_stem(title)}.zip", pieces.of_zip(contents))
 
 
-def _converted(chosen: Chosen, *words: str) -> Made:
-    """Let the recorder's program make files in a folder of its own, which goes when the download has ended."""
-    if not _converting.acquire(blocking=False):
-        raise Busy
-    folder = tempfile.TemporaryDirectory(prefix="neuroone-")
-    try:
-        paths = [str(each.absolute()) for folders in chosen.students.values() for each in folders]
-        # The gateway's settings are not the command's.
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("NEUROONE_")}
-        command = [sys.executable, "-m", "csv_recorder", *words, *paths]
-        done = subprocess.run(
-            command, cwd=folder.name, env=environ, capture_output=True, timeout=CONVERT_TIMEOUT_S, check=False
-        )
-        files = sorted(each for each in Path(folder.name).rglob("*") if each.is_file())
-        if not files:
-            raise Failed(None, done.stderr.decode(errors="replace").strip()[-300:] or "nothing to write")
-    except BaseException as error:
-        folder.cleanup()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise Failed(None, "it takes too long") from None
-        raise
-    finally:
-        _converting.release()
+def _converted(chosen: Chosen, converter: Converter, *words: str) -> Made:
+    """Let the recorder's program make files, which go when the download has ended."""
+    folder = converter.convert(words, [each for folders in chosen.students.values() for each in folders])
+    files = sorted(each for each in Path(folder.name).rglob("*") if each.is_file())
     if len(files) == 1:
         name = f"{safe_stem(chosen.title)}{files[0].suffix}"
         kind = "text/html; charset=utf-8" if files[0].suffix == ".html" else "application/octet-stream"

@@ -28,6 +28,8 @@ COUNTERS: Final = {
     "door_refused": "Students who waited and were refused by a teacher.",
     "door_removed": "Students whom teachers removed by this gateway.",
     "door_frames_lost": "Frames of waiting students of the first dialect that are not kept: too fast, or too many.",
+    "conversions": "Workbooks and reports that were begun for a download.",
+    "conversions_failed": "Workbooks and reports that could not be made: too slow, killed, or nothing can be read.",
     "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
 }
 GAUGES: Final = {

@@ -5,7 +5,6 @@ import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta, timezone, tzinfo
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -17,7 +16,8 @@ from websockets.http11 import Request, Response
 from ws_gateway.access import Grant
 from ws_gateway.http import brazilian_csv, responses
 from ws_gateway.http.conditions import Version
-from ws_gateway.http.formats import Busy, Chosen, Format, Made, make
+from ws_gateway.http.converter import Busy, Converter, Failed
+from ws_gateway.http.formats import Chosen, Format, Made, make
 from ws_gateway.http.pieces import of_file
 from ws_gateway.http.recordings import Recordings, utc_offset_min, wanted
 from ws_gateway.visitors import Visitor
@@ -72,6 +72,7 @@ class Downloads:
     def __init__(self, recordings: Recordings | None, grant_of: Callable[[Visitor], Grant | None]) -> None:
         self._recordings = recordings
         self._grant_of = grant_of
+        self.converter = Converter()
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
@@ -99,7 +100,7 @@ class Downloads:
                 case ["files", name]:
                     return _file(request, name, *self._recordings.file(name))
                 case ["lessons", key]:
-                    return _made(make(_chosen(self._recordings, key, asked)))
+                    return _made(make(_chosen(self._recordings, key, asked), self.converter))
                 case ["sessions", date, name] if name.endswith(".zip"):
                     return _made(Made("application/zip", f"{date}_{name}", self._recordings.session(date, name[:-4])))
         except (KeyError, UnicodeDecodeError):
@@ -108,8 +109,11 @@ class Downloads:
             return responses.of_text(HTTPStatus.BAD_REQUEST, f"{error}\n")
         except Busy:
             later = {"Retry-After": "10"}
-            text = "Another workbook or report is being made: try again.\n"
+            text = "Other workbooks and reports are being made: try again.\n"
             return responses.of_text(HTTPStatus.SERVICE_UNAVAILABLE, text, later)
+        except Failed as error:
+            text = f"The workbook or report could not be made: {error.strerror}.\n"
+            return responses.of_text(HTTPStatus.INTERNAL_SERVER_ERROR, text)
         except OSError as error:
             return responses.of_text(HTTPStatus.INTERNAL_SERVER_ERROR, f"It cannot be read ({error.strerror}).\n")
         return responses.of_text(HTTPStatus.NOT_FOUND, "There is no such recording.\n")
@@ -145,9 +149,9 @@ def _chosen(recordings: Recordings, key: str, asked: Mapping[str, str]) -> Chose
     lesson, students = recordings.of_lesson(key, asked.get("student", ""), offset_min)
     name = asked.get("tz", "UTC")
     try:
-        zone: tzinfo = ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # a system without the names of zones, or no such name
-        zone, name = timezone(timedelta(minutes=offset_min)), "UTC"
+        zone = ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("tz must be a time zone like America/Sao_Paulo or UTC.") from None
     title = " ".join([lesson.day, lesson.name or "", *(students if asked.get("student") else ())])
     language = "pt-BR" if asked.get("language", "").startswith("pt") else "en"
     wanted = asked.get("format", Format.STORED)

@@ -69,13 +69,6 @@ export class Bar {
     return chosen;
   }
 
-  /** The codes of the class that is shown, or of all of them. */
-  codes(chosen) {
-    const groups = this.#room.groups();
-    if (chosen) return [groups.get(chosen)?.code ?? null];
-    return groups.size ? [...groups.values()].map(({ code }) => code) : [null];
-  }
-
   /** Say on the closed filters what they leave. */
   showFilters({ group, search, show }) {
     const which = [group ? at("group").selectedOptions[0]?.textContent : "", search, show === "all" ? "" : t(`show.${show}`)];

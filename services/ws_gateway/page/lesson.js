@@ -6,31 +6,36 @@ const at = (id) => document.getElementById(id);
 
 export class Lesson {
   #room;
-  #bar;
   #link;
   #group = "";
 
-  constructor(room, bar, link) {
+  constructor(room, link) {
     this.#room = room;
-    this.#bar = bar;
     this.#link = link;
     onSubmit("start-dialog", ({ text, code }) => {
       const typed = code.value.trim();
       this.#link.mark("session_start", text.value.trim(), [typed === "" ? undefined : typed]);
     });
-    onSubmit("mark-dialog", ({ text }) => this.#link.mark("marker", text.value.trim(), this.#bar.codes(this.#group)));
+    onSubmit("mark-dialog", ({ text }) => {
+      const group = this.#group;
+      this.#link.mark("marker", text.value.trim(), [group ? (this.#codeOf(group) ?? group) : undefined]);
+    });
   }
 
   /** Ask for the name of a lesson to start, or end the one that runs. */
   startOrStop(group) {
     const running = [...this.#room.lessonsOf(group).keys()];
     if (running.length) {
-      const groups = this.#room.groups();
-      this.#link.mark("session_stop", "", running.map((each) => (each === EVERYBODY ? undefined : (groups.get(each)?.code ?? each))));
+      this.#link.mark("session_stop", "", running.map((each) => (each === EVERYBODY ? undefined : (this.#codeOf(each) ?? each))));
       return;
     }
     open("start-dialog");
-    if (group) at("start-dialog").querySelector('[name="code"]').value = this.#bar.codes(group)[0] ?? "";
+    if (group) at("start-dialog").querySelector('[name="code"]').value = this.#codeOf(group) ?? "";
+  }
+
+  /** The code of a class; students without a code are a class too. */
+  #codeOf(group) {
+    return this.#room.groups().get(group)?.code;
   }
 
   mark(group) {

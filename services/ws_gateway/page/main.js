@@ -61,7 +61,7 @@ const link = new GatewayLink(only, {
   },
   down: () => say(t("link.down")),
 });
-const lesson = new Lesson(room, bar, link);
+const lesson = new Lesson(room, link);
 const door = new Door(room, link);
 
 let linked_s = clock();

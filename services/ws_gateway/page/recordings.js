@@ -8,6 +8,8 @@ const TYPED_MS = 300;
 /** Rows of a page, as the server cuts it. */
 const PAGE = 50;
 const FORMATS = ["stored", "csv-ptbr", "xlsx", "report"];
+/** What the recorder's program makes. */
+const CONVERTED = ["xlsx", "report"];
 const KEPT_FORMAT = "neuroone.format";
 /** Why the server does not deliver something. */
 const FAULTS = { 401: "token.title", 403: "recordings.watch", 404: "recordings.absent", 503: "recordings.busy" };
@@ -178,7 +180,7 @@ export class RecordingsView {
   #addressOf(lesson, student) {
     const wanted = new URLSearchParams({
       format: at("format").value, utc_offset_min: offset_min(), language: document.documentElement.lang,
-      tz: Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC",
+      tz: Intl.DateTimeFormat().resolvedOptions().timeZone?.replace("Etc/Unknown", "UTC") ?? "UTC",
     });
     if (student !== undefined) wanted.set("student", student);
     return `recordings/lessons/${lesson}?${wanted}`;
@@ -201,7 +203,7 @@ export class RecordingsView {
     try {
       const answer = await fetch(path, { headers: credentials() });
       if (answer.status === 401) this.#askToken();
-      if (!answer.ok) throw new Error(FAULTS[answer.status] ?? "recordings.fault");
+      if (!answer.ok) throw new Error(FAULTS[answer.status] ?? (CONVERTED.includes(at("format").value) ? "recordings.not_made" : "recordings.fault"));
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await answer.blob());
       link.download = decodeURIComponent(/filename\*=UTF-8''(\S+)/.exec(answer.headers.get("Content-Disposition"))?.[1] ?? "");

@@ -53,7 +53,7 @@ class Server:
         visitors: Visitors,
     ) -> None:
         self._hub = hub
-        self._http = http
+        self.http = http
         self._visitors = visitors
         self._turns = Turns()
         self._admission = Admission(clients_per_address, time.monotonic)
@@ -82,6 +82,7 @@ class Server:
     def stop_accepting(self) -> None:
         """Refuse new clients, and ignore messages from the present ones."""
         self.is_stopping = True
+        self.http.close()
         for connection in self._admission:
             connection.is_ignoring = True
 
@@ -122,7 +123,7 @@ class Server:
             return connection.text_response(HTTPStatus.BAD_REQUEST, "This is no valid HTTP request.\n")
         visitor = self._visitor(connection, request)
         if not _is_handshake(request.headers):
-            return self._http.on_request(request, visitor)
+            return self.http.on_request(request, visitor)
         if self.is_stopping:
             self._hub.count_refusal("stopping")
             return connection.text_response(HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n")

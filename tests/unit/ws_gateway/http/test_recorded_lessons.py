@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.recordings import reading_rows, time_text, write_session
+from tests.support.recordings import EVENTS, event_row, reading_rows, time_text, write_session
 from tests.unit.ws_gateway.http.test_recordings import get
-from ws_gateway.http import formats
+from ws_gateway.http import converter, formats
+from ws_gateway.http.converter import Converter
 from ws_gateway.http.recorded_lessons import About, about, lessons_of
 
 BEGAN = datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
@@ -128,9 +129,9 @@ def test_a_list_that_nobody_has_is_refused_with_a_sentence(tmp_path, query):
 
 
 def test_what_this_installation_cannot_make_is_not_offered(tmp_path, monkeypatch):
-    """The gateway's own image has no pandas."""
+    """An installation of the gateway alone has no pandas."""
     write_session(tmp_path, "Ana", "5A", "Ana", BEGAN, lessons=[lesson()])
-    monkeypatch.setattr(formats, "NEEDED", ("csv_recorder", "a_library_that_is_missing"))
+    monkeypatch.setattr(converter, "NEEDED", ("csv_recorder", "a_library_that_is_missing"))
     listed = json.loads(get(tmp_path, "/recordings?by=lesson").body)
     assert listed["formats"] == ["stored", "csv-ptbr"]
     path = f"/recordings/lessons/{listed['lessons'][0]['key']}"
@@ -150,13 +151,17 @@ def test_a_workbook_is_made_of_a_directory_that_was_named_in_short(tmp_path, mon
     assert [each.name for each in tmp_path.iterdir()] == ["kept"]
 
 
-def test_one_workbook_is_made_at_a_time(tmp_path):
-    write_session(tmp_path, "Ana", "5A", "Ana", BEGAN, lessons=[lesson()])
-    (listed,) = json.loads(get(tmp_path, "/recordings?by=lesson").body)["lessons"]
-    with formats._converting:
-        refused = get(tmp_path, f"/recordings/lessons/{listed['key']}?format=xlsx")
-    assert refused.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "Retry-After" in refused.headers
+@pytest.mark.parametrize("event", ["online", "session_start", "gap", "marker"])
+def test_readings_of_one_session_come_alone_if_nobody_set_a_mark(tmp_path, event):
+    """Marks are in the table of events, and a download without it has lost them."""
+    session = write_session(tmp_path, "Ana", "5A", "Ana", BEGAN, reading_rows(2, BEGAN))
+    (session / "events.csv").write_bytes(f"{EVENTS}\n".encode() + event_row(BEGAN, event, "olhos fechados"))
+    made = formats.make(csv_of({"Ana": [session]}), Converter())
+    assert made.name == ("Ciências.zip" if event == "marker" else "Ciências.csv")
+    if event == "marker":
+        archive = zipfile.ZipFile(io.BytesIO(b"".join(made.pieces)))
+        assert archive.namelist() == ["Ana.csv", "Ana_eventos.csv"]
+        assert b"olhos fechados" in archive.read("Ana_eventos.csv")
 
 
 @pytest.mark.parametrize("other", ["Ana_2", "ana_2", "Ana_1_eventos"])
@@ -178,7 +183,12 @@ def test_a_student_whose_name_looks_like_a_table_of_events_is_not_left_out(tmp_p
 
 def tables_of(students: dict[str, list[Path]]) -> tuple[list[str], list[bytes]]:
     """The names of all files of a lesson's Brazilian download, and what those with readings hold."""
-    made = formats.make(formats.Chosen("Ciências", students, formats.Format.CSV_PTBR, UTC, "UTC", "pt-BR"))
+    made = formats.make(csv_of(students), Converter())
     archive = zipfile.ZipFile(io.BytesIO(b"".join(made.pieces)))
     contents = [archive.read(each) for each in archive.namelist()]
     return archive.namelist(), [each for each in contents if b"atencao" in each]
+
+
+def csv_of(students: dict[str, list[Path]]) -> formats.Chosen:
+    """The Brazilian CSV files of these students."""
+    return formats.Chosen("Ciências", students, formats.Format.CSV_PTBR, UTC, "UTC", "pt-BR")
