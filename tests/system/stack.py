@@ -266,9 +266,9 @@ def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Cli
         client.loop_stop()
 
 
-def recordings_listed(server: str, token: str) -> str:
+def recordings_listed(server: str, token: str, query: str = "") -> str:
     """Return the gateway's list of recordings, read with the token."""
-    with urllib.request.urlopen(f"{server}/recordings?token={token}", timeout=WAIT_S) as answer:
+    with urllib.request.urlopen(f"{server}/recordings?token={token}&{query}", timeout=WAIT_S) as answer:
         return str(answer.read().decode("utf-8"))
 
 

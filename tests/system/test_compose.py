@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +104,24 @@ def test_the_teachers_page_lists_what_was_recorded(stack: Stack, token: str) -> 
     assert "Joao_Silva.csv" in recordings_listed(server, token)
     with pytest.raises(urllib.error.HTTPError, match=r"40[13]"):
         recordings_listed(server, "guessed")
+
+
+def test_a_teacher_downloads_workbooks_and_reports(stack: Stack, token: str) -> None:
+    """Through the proxy, from recordings that the gateway may only read; nothing of them stays in the container."""
+    server = f"http://127.0.0.1:{stack.ws_port}"
+    listed = json.loads(recordings_listed(server, token, "by=lesson"))
+    assert listed["formats"] == ["stored", "csv-ptbr", "xlsx", "report"]
+    lesson = f"{server}/recordings/lessons/{listed['lessons'][0]['key']}?token={token}&tz=America/Sao_Paulo&format="
+    for format, begins in (("xlsx", b"PK"), ("report", b"<!doctype html>")):
+        with urllib.request.urlopen(lesson + format, timeout=WAIT_S) as answer:
+            assert answer.read().startswith(begins)
+    assert stack.compose("exec", "-T", "ws_gateway", "ls", "/tmp").split() == ["healthy"]
+    image = "docker", "inspect", "-f", "{{json .RootFS.Layers}}"
+    layers = [
+        json.loads(subprocess.check_output([*image, f"{stack.project}-{service}"]))
+        for service in ("ws_gateway", "csv_recorder")
+    ]
+    assert layers[0][:-2] == layers[1][:-2], "both images are stored once"
 
 
 @pytest.mark.parametrize("token", [None, "guessed"])
