@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -104,12 +105,16 @@ class Headset:
         return len(arrived) >= READ_MAX_BYTES
 
     def close(self) -> None:
-        """Give the port back and publish that the stream has ended."""
-        self._close_port()
-        if self.recording is not None:
-            self.recording.close()
+        """Give the port back and publish that the stream has ended: each of them, also if another one fails."""
+        with ExitStack() as last_first:
+            last_first.callback(self._report_end)
+            last_first.callback(self._publisher.close)
+            if self.recording is not None:
+                last_first.callback(self.recording.close)
+            last_first.callback(self._close_port)
+
+    def _report_end(self) -> None:
         self.has_ended = True
-        self._publisher.close()
         if self._probe is None:
             self._monitor.on_fault(Link.ENDED, None)
             self._report(self._clock())
@@ -218,10 +223,13 @@ class Headset:
                 self.close()
 
     def _close_port(self) -> None:
-        if self.is_open:
-            self._idle_at_s = float("inf")
+        if not self.is_open:
+            return
+        self._idle_at_s = float("inf")
+        try:
             self._on_events(self._decoder.flush(), self._clock())
             self._publisher.publish(self._stream.end())
+        finally:
             if self.recording is not None:
                 self.recording.discard_waiting()
             self._connection.close(has_frames=self._monitor.has_frames)

@@ -51,9 +51,13 @@ class HeadsetReader(threading.Thread):
         return headset
 
     def close(self, timeout_s: float) -> None:
-        """Stop reading, and let every stream end."""
+        """Stop reading, let every stream end, and wait for the disk of their recordings."""
+        until_s = time.monotonic() + timeout_s
         self._stopping.set()
         self.join(timeout_s)
+        for headset in self.headsets:
+            if headset.recording is not None:
+                headset.recording.join(max(0.0, until_s - time.monotonic()))
 
     def run(self) -> None:
         """Read until `close` is called."""
@@ -67,7 +71,7 @@ class HeadsetReader(threading.Thread):
                 self._sleep(max(0.0, round_s - self._clock()))
         for headset in self.headsets:
             if not headset.has_ended:
-                headset.close()
+                _close(headset)
 
 
 def _step(headset: Headset) -> bool:
@@ -76,8 +80,19 @@ def _step(headset: Headset) -> bool:
         return headset.step()
     except Exception as error:
         log.exception("a headset is given up")
-        headset.fault, headset.has_ended = error, True
+        headset.fault = error
+        _close(headset)
         return False
+
+
+def _close(headset: Headset) -> None:
+    """Close one headset; a fault in it keeps no other one open."""
+    try:
+        headset.close()
+    except Exception as error:
+        log.exception("a headset cannot be closed in order")
+        headset.fault = headset.fault or error
+        headset.has_ended = True
 
 
 @dataclass(slots=True)
@@ -124,15 +139,29 @@ class Search:
         self._present = present
         self._next_s = float("-inf")
         self._is_first_listing = True
+        self._fault: str | None = None
         self._tries: dict[str, Tries] = {}
         self._found: dict[str, Headset] = {}
 
     def tick(self) -> None:
-        """Search if it is time to; call it often."""
+        """Search if it is time to; call it often. A system that cannot list its ports is asked again."""
         now_s = self._clock()
         if now_s < self._next_s:
             return
         self._next_s = now_s + SEARCH_PERIOD_S
+        try:
+            self._search(now_s)
+        except Exception as error:  # a listing runs code of drivers, and reads what devices call themselves
+            if str(error) != self._fault:
+                log.exception("the computer's ports cannot be searched; trying again each second")
+            self._fault = str(error)
+            if not any(not headset.has_ended for headset in self._found.values()):
+                hint = f"the computer's ports cannot be searched: {error}"
+                self._publish(LinkStatus(StreamStatus.OFFLINE, Link.NO_PORT, hint))
+        else:
+            self._fault = None
+
+    def _search(self, now_s: float) -> None:
         used = self._used()
         likely = detect.candidates(self._present())
         ports = {detect.source_id(port): port for port in likely if port.device not in used}

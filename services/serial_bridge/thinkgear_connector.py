@@ -148,8 +148,10 @@ class Client:
             if REQUEST_KEYS & request.keys():
                 self.requests = self.requests[found.end() :]
                 return request
-        # Half a request waits for the rest of it.
+        # Half a request waits for the rest of it, without the whole objects before it, which are none.
         half = 0 if _HTTP_METHOD.match(self.requests) else self.requests.find("{")
+        while half >= 0 and (whole := _FLAT_OBJECT.match(self.requests, half)):
+            half = self.requests.find("{", whole.end())
         self.requests = self.requests[half:] if half >= 0 else ""
         if len(self.requests) > REQUEST_MAX_CHARS:
             self.requests = ""

@@ -1,6 +1,5 @@
 """Decode a capture for people and other programs: to rows, to messages, or to sums."""
 
-from array import array
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -13,7 +12,7 @@ from neuroone.service.wearers import Owner
 from serial_bridge.blink import HeadsetBlinks
 from serial_bridge.captures.files import BadCapture, content, parts
 from serial_bridge.headsets import Decoder
-from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row
+from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, raw_samples
 from serial_bridge.stream import Stream
 
 BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,24 +73,25 @@ def csv_rows(found: Iterable[Event]) -> Iterator[tuple[object, ...]]:
 
 def summary(found: Iterable[Event], decoder: Decoder) -> dict[str, Any]:
     """Count and sum up the values of all events that the decoder finds."""
-    raw = array("h")
+    raw: dict[str, Any] = {"n": 0, "sum": 0, "min": None, "max": None}
     esense: dict[Quantity, list[Any]] = {Quantity.POOR_SIGNAL: [], Quantity.ATTENTION: [], Quantity.MEDITATION: []}
     bands = [0] * len(BANDS)
     for event in found:
-        if isinstance(event, Raw):
-            raw.extend(event.samples)
-        elif isinstance(event, Frame):
+        if samples := raw_samples(event):
+            raw["n"] += len(samples)
+            raw["sum"] += sum(samples)
+            raw["min"] = min(samples) if raw["min"] is None else min(raw["min"], min(samples))
+            raw["max"] = max(samples) if raw["max"] is None else max(raw["max"], max(samples))
+        if isinstance(event, Frame):
             for row in event.rows:
                 value: Any = row.value
-                if row.quantity is Quantity.RAW:
-                    raw.append(value)
-                elif row.quantity is Quantity.BANDS:
+                if row.quantity is Quantity.BANDS:
                     bands = list(map(add, bands, value))
                 elif row.quantity in esense:
                     esense[row.quantity].append(value)
     return {
         **{name: decoder.counters[name] for name in ("frames", "checksum_failures", "skipped_bytes")},
-        "raw": {"n": len(raw), "sum": sum(raw), "min": min(raw, default=None), "max": max(raw, default=None)},
+        "raw": raw,
         **{str(quantity): {"n": len(values), "sum": sum(values)} for quantity, values in esense.items()},
         "bands": bands,
     }

@@ -2,16 +2,21 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from queue import SimpleQueue
+from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
 from serial_bridge.captures.files import SUFFIX, CaptureWriter
 
 WAITING_MAX_BYTES: Final = 256 * 1024
 """What a port sends at one speed before it has shown a headset: 5 s at 115200 baud are 58 kB."""
+BACKLOG_MAX_BYTES: Final = 2 * 1024 * 1024
+"""What waits for a disk that does not answer: seven minutes of a headset with raw samples."""
+HANGS: Final = "the disk does not answer"
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +29,9 @@ class Recording:
     """Write one headset's bytes into a capture; the file is made when the first ones are there.
 
     ``new_path`` returns the file's path. The bytes of a port that tries several speeds wait until a headset has shown
-    itself, so that noise of a wrong speed is left out; with ``keeps_all`` everything is written. A fault of the disk
-    ends the recording, not the headset: it stays in ``fault``.
+    itself, so that noise of a wrong speed is left out; with ``keeps_all`` everything is written. A thread of its own
+    writes, so that a disk that hangs holds up no headset. A fault of the disk ends the recording, not the headset: it
+    stays in ``fault``.
     """
 
     def __init__(self, new_path: Callable[[], Path], headset: str, *, keeps_all: bool) -> None:
@@ -37,8 +43,9 @@ class Recording:
         self._keeps_all = keeps_all
         self._waiting: list[tuple[bytes, float]] = []
         self._waiting_bytes = 0
-        self._file: TextIO | None = None
-        self._writer: CaptureWriter | None = None
+        self._passed_bytes = self._flushed_bytes = 0
+        self._passed: SimpleQueue[list[tuple[bytes, float]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def on_bytes(self, arrived: bytes, now_s: float, *, has_frames: bool) -> None:
         """Write bytes that arrived now; ``has_frames``: this port has shown a headset since it was opened."""
@@ -47,54 +54,62 @@ class Recording:
         self._waiting.append((arrived, now_s))
         self._waiting_bytes += len(arrived)
         if has_frames or self._keeps_all:
-            self._write()
+            self._pass_on()
         while self._waiting_bytes > WAITING_MAX_BYTES:
             self._waiting_bytes -= len(self._waiting.pop(0)[0])
 
     def discard_waiting(self) -> None:
         """Forget bytes that no headset sent: the port was closed."""
-        self._waiting.clear()
+        self._waiting = []
         self._waiting_bytes = 0
 
     def flush(self) -> None:
         """Hand what was written to the system: a killed program loses no more than what came since."""
-        if self._file is not None:
-            self._guarded(self._file.flush)
+        if self._flushed_bytes != self._passed_bytes:
+            self._flushed_bytes = self._passed_bytes
+            self._passed.put([])
 
     def close(self) -> None:
-        """End the file; one without bytes does not stay."""
-        if self._file is None:
-            return
-        self._guarded(self._file.close)
-        self._file = self._writer = None
-        if self.path is not None and not self.counters["recorded_bytes"]:
-            self.path.unlink(missing_ok=True)
+        """End the file; `join` waits until it is whole."""
+        self._passed.put(None)
 
-    def _write(self) -> None:
-        self._guarded(self._write_waiting)
+    def join(self, timeout_s: float) -> None:
+        """Wait until everything is written."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                self._fail(HANGS)
+
+    def _pass_on(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
+            self._thread.start()
+        self._passed_bytes += self._waiting_bytes
+        self._passed.put(self._waiting)
         self.discard_waiting()
+        if self._passed_bytes - self.counters["recorded_bytes"] > BACKLOG_MAX_BYTES:
+            self._fail(HANGS)
 
-    def _write_waiting(self) -> None:
-        if self._writer is None:
-            path = self._new_path()
-            self._file = path.open("x", encoding="ascii", newline="\n")
-            self.path = path
-            self._writer = CaptureWriter(self._file, self._headset)
-            log.info("recording into %s", path)
-        for arrived, at_s in self._waiting:
-            self._writer.write(arrived, at_s)
-            self.counters["recorded_bytes"] += len(arrived)
-
-    def _guarded(self, call: Callable[[], object]) -> None:
+    def _run(self) -> None:
         try:
-            call()
-        except OSError as error:
-            if self.fault is None:
-                self.counters["recordings_failed"] += 1
-                self.fault = RecordingFault(
-                    f"the capture {self.path or ''} cannot be written: {error.strerror or error}"
-                )
-                log.error("%s; the recording ends here", self.fault)
+            self.path = self._new_path()
+            with self.path.open("x", encoding="ascii", newline="\n") as file:
+                log.info("recording into %s", self.path)
+                writer = CaptureWriter(file, self._headset)
+                while self.fault is None and (parts := self._passed.get()) is not None:
+                    for arrived, at_s in parts:
+                        writer.write(arrived, at_s)
+                        self.counters["recorded_bytes"] += len(arrived)
+                    if not parts:
+                        file.flush()
+        except (OSError, ValueError) as error:
+            self._fail(getattr(error, "strerror", None) or str(error))
+
+    def _fail(self, reason: str) -> None:
+        if self.fault is None:
+            self.counters["recordings_failed"] += 1
+            self.fault = RecordingFault(f"the capture {self.path or ''} cannot be written: {reason}")
+            log.error("%s; the recording ends here", self.fault)
 
 
 def path_in(directory: Path, source_id: str) -> Path:

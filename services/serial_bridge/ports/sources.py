@@ -1,5 +1,6 @@
 """The sources of a headset's bytes, made from the value of ``--port``."""
 
+import logging
 import os
 import re
 import time
@@ -25,6 +26,8 @@ BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 
 WINDOWS_PORT: Final = re.compile(r"(?:\\\\[.?]\\)?(?:com|lpt)\d+:?\Z", re.IGNORECASE)
 """Windows has such a file in every directory: to ask for it asks the device."""
+
+log = logging.getLogger(__name__)
 
 
 class SerialSource:
@@ -59,12 +62,20 @@ class SerialSource:
     def open(self, baud: int) -> Port:
         """Open the port under its present name. Raises PortFault."""
         if "://" not in self.device:
-            now = self._present()
+            now = self._listed()
             found = detect.again(self._known, now) if self._known else None
             found = found or next((each for each in now if each.device == self.device), None)
             if found:
                 self._known, self.device = found, found.device
         return port.open_port(self.device, baud, keeps_dtr=self._keeps_dtr)
+
+    def _listed(self) -> Sequence[ListPortInfo]:
+        """List the ports; of a system that cannot, the port is tried under the name that it had."""
+        try:
+            return self._present()
+        except Exception:  # a listing runs code of drivers, and reads what devices call themselves
+            log.debug("the computer's ports cannot be listed", exc_info=True)
+            return ()
 
 
 @dataclass(slots=True)

@@ -25,6 +25,8 @@ DIES_FIRST: Final = "1000"
 """Linux's badness of a program, from -1000 to 1000: without memory this one is ended, not the gateway."""
 WORDS_MAX_BYTES: Final = 300
 """What is logged of the last words of a program that failed."""
+MADE: Final = "made"
+"""The folder in which a program works, beside its temporary files."""
 COULD_NOT_READ_ALL: Final = 1
 """Its exit code for sessions that cannot be read, with nothing in its log: the others have been written."""
 NEEDED: Final = ("csv_recorder", "filelock", "openpyxl", "pandas", "tqdm")
@@ -51,9 +53,9 @@ class Converter:
         self._is_closed = False
 
     def convert(self, words: Sequence[str], sessions: Sequence[Path]) -> tempfile.TemporaryDirectory[str]:
-        """Return a folder with what the program made of the sessions. Raises Busy and Failed.
+        """Return a folder; what the program made of the sessions is in its folder MADE. Raises Busy and Failed.
 
-        ``words`` name the command and its options; the program works in the folder.
+        ``words`` name the command and its options, which writes into the folder in which it works.
         """
         if not self._places.acquire(blocking=False):
             raise Busy
@@ -81,12 +83,15 @@ class Converter:
             program.kill()
 
     def _run(self, words: Sequence[str], folder: str) -> None:
-        # The gateway's settings are not the command's.
+        # The gateway's settings are not the command's; its unfinished files go with the folder.
         environ = {key: value for key, value in os.environ.items() if not key.startswith("NEUROONE_")}
+        environ |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
         command = [sys.executable, "-m", "csv_recorder", *words]
+        made = Path(folder, MADE)
+        made.mkdir()
         with (
             tempfile.TemporaryFile() as said,  # a pipe that nobody reads would hold the program up
-            subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=said) as program,
+            subprocess.Popen(command, cwd=made, env=environ, stdout=subprocess.DEVNULL, stderr=said) as program,
         ):
             self._programs.add(program)
             try:
@@ -104,7 +109,7 @@ class Converter:
         if exit_code > COULD_NOT_READ_ALL or (exit_code and words_said):
             log.warning("the recorder's program ended with exit code %d: %s", exit_code, words_said)
             raise Failed(None, "its program failed")
-        if not any(Path(folder).iterdir()):
+        if not any(made.iterdir()):
             raise Failed(None, "none of the sessions can be read")
 
 

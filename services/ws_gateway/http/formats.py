@@ -15,7 +15,7 @@ from typing import Final
 from neuroone.contract.files import EVENTS, PART, READINGS, file_key, safe_stem
 from neuroone.contract.topics import with_hash
 from ws_gateway.http import brazilian_csv, pieces
-from ws_gateway.http.converter import Converter, is_available
+from ws_gateway.http.converter import MADE, Converter, is_available
 from ws_gateway.http.pieces import Content
 
 EVENTS_ENDING: Final = "_eventos"
@@ -127,12 +127,12 @@ def _zip(title: str, contents: Mapping[str, Content]) -> Made:
 def _converted(chosen: Chosen, converter: Converter, *words: str) -> Made:
     """Let the recorder's program make files, which go when the download has ended."""
     folder = converter.convert(words, [each for folders in chosen.students.values() for each in folders])
-    files = sorted(each for each in Path(folder.name).rglob("*") if each.is_file())
+    files = sorted(each for each in Path(folder.name, MADE).rglob("*") if each.is_file())
     if len(files) == 1:
         name = f"{safe_stem(chosen.title)}{files[0].suffix}"
         kind = "text/html; charset=utf-8" if files[0].suffix == ".html" else "application/octet-stream"
         return Made(kind, name, _then_removed(pieces.of_file(files[0].open("rb"), 0, files[0].stat().st_size), folder))
-    made = _zip(chosen.title, {each.relative_to(folder.name).as_posix(): each for each in files})
+    made = _zip(chosen.title, {each.relative_to(Path(folder.name, MADE)).as_posix(): each for each in files})
     return Made(made.kind, made.name, _then_removed(made.pieces, folder))
 
 

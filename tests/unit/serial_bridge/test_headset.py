@@ -1,8 +1,10 @@
 """A headset driven by hand: a captured stream to its last frame, a broker that is slow, faults."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from neuroone.contract.messages import Link, Message, RawBlock, Reading, StreamState, StreamStatus
 from neuroone.contract.topics import Topic
 from neuroone.service.wearers import Owner
-from serial_bridge.captures.files import BadCapture
+from serial_bridge.captures import files, record
+from serial_bridge.captures.files import BadCapture, CaptureWriter
+from serial_bridge.captures.record import Recording
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.headsets.events import Event
@@ -180,6 +184,83 @@ def test_own_fault_ends_one_headset():
     assert isinstance(one.fault, RuntimeError)
     assert two.fault is None
     assert two.counters["readings"] == 2
+
+
+def test_a_headset_that_is_given_up_gives_everything_back(tmp_path):
+    """Its port, its capture and its state: all are ended, whatever else of it fails."""
+    published, clock = Published(), Clock()
+    recording = Recording(lambda: tmp_path / "x.capture", "thinkgear", keeps_all=True)
+    headset = make(parts_of(SimulatedHeadset(1).advance(5)), published, clock, recording=recording)
+    headset.listener = lambda *_: 1 / 0
+    reader = HeadsetReader(clock, lambda _: None)
+    reader.add(headset)
+    reader.start()
+    clock.now_s += 3
+    wait_for(lambda: headset.has_ended, "end")
+    reader.close(10)
+    assert isinstance(headset.fault, ZeroDivisionError)
+    assert not headset.is_open
+    assert (published.of(StreamState)[-1].status, published.of(StreamState)[-1].link) == (
+        StreamStatus.OFFLINE,
+        Link.ENDED,
+    )
+    assert recording.counters["recorded_bytes"] == sum(len(part) for _, part in files.parts(tmp_path / "x.capture"))
+
+
+def test_a_headset_that_cannot_be_closed_keeps_no_other_one_open():
+    published, clock = Published(), Clock()
+    headsets: list[Any] = [make(parts_of(SimulatedHeadset(1).advance(5)), published, clock) for _ in range(3)]
+    headsets[0]._publisher.close = headsets[1]._decoder.flush = lambda: 1 / 0
+    reader = HeadsetReader(clock, lambda _: None)
+    for each in headsets:
+        reader.add(each)
+    reader.start()
+    reader.close(10)
+    assert [each.is_open for each in headsets] == [False] * 3
+    assert [each.has_ended for each in headsets] == [True] * 3
+    ended = [state for state in published.of(StreamState) if state.link is Link.ENDED]
+    assert len(ended) == 3, "each says that it has ended"
+
+
+@pytest.mark.parametrize("hangs_at", ["open", "write"])
+def test_a_disk_that_hangs_holds_up_no_headset(tmp_path, monkeypatch, hangs_at):
+    """Neither another one nor its own readings; the recording ends with a fault, and nobody waits for the disk."""
+    disk = threading.Event()
+    write = CaptureWriter.write
+
+    def hang(writer: CaptureWriter, *given: Any) -> None:
+        disk.wait(30)
+        write(writer, *given)
+
+    def new_path() -> Path:
+        if hangs_at == "open":
+            disk.wait(30)
+        return Path(tmp_path, "x.capture")
+
+    if hangs_at == "write":
+        monkeypatch.setattr(CaptureWriter, "write", hang)
+    monkeypatch.setattr(record, "BACKLOG_MAX_BYTES", 100_000)
+    published, clock = Published(), Clock()
+    recording = Recording(new_path, "thinkgear", keeps_all=True)
+    options: list[dict[str, Any]] = [{"recording": recording}, {}]
+    one, two = (make(parts_of(SimulatedHeadset(1).advance(60)), published, clock, **each) for each in options)
+    reader = HeadsetReader(clock, lambda _: None)
+    reader.add(one)
+    reader.add(two)
+    reader.start()
+    try:
+        for _ in range(62):
+            clock.now_s += 1
+            wait_for(lambda: one.has_ended or one.counters["bytes"] == two.counters["bytes"], "both")
+        wait_for(lambda: one.has_ended and two.has_ended, "the ends")
+        reader.close(0.2)
+        assert (one.counters["readings"], two.counters["readings"]) == (60, 60)
+        assert str(recording.fault).endswith("the disk does not answer")
+        assert recording.counters["recordings_failed"] == 1
+    finally:
+        disk.set()
+        recording.join(10)
+    assert recording._passed.qsize() * 64 < 2 * 100_000
 
 
 def test_odd_file_names():

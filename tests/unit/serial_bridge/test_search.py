@@ -1,6 +1,6 @@
 """The search for headsets: how often it opens a port that is not a headset's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -186,3 +186,31 @@ def test_where_dtr_can_be_left_low_every_second_try_raises_it(bench, monkeypatch
     bench.start()
     bench.run(1)
     assert not bench.sources[-1]._keeps_dtr
+
+
+@pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd")])
+def test_a_system_that_cannot_list_its_ports_is_asked_again(tmp_path, caplog, fault):
+    """The search says so once and goes on, and so does the bridge with its other headsets."""
+
+    class Unlistable(list[ListPortInfo]):
+        def __iter__(self) -> Iterator[ListPortInfo]:
+            raise fault
+
+    bench = Bench(Link.SILENT, tmp_path / "memory.json")
+    bench.run(5, ports=Unlistable())
+    assert bench.opened_s == []
+    assert bench.states[-1].link is Link.NO_PORT
+    assert "cannot be searched" in str(bench.states[-1].hint)
+    assert sum("cannot be searched" in record.message for record in caplog.records) == 1
+    bench.run(1)
+    assert len(bench.opened_s) == 1
+
+
+def test_a_named_port_is_opened_although_no_list_can_be_had(monkeypatch):
+    def present() -> list[ListPortInfo]:
+        raise ValueError("an odd device")
+
+    opened: list[str] = []
+    monkeypatch.setattr(port, "open_port", lambda device, *_, **__: opened.append(device))
+    SerialSource("/dev/ttyUSB0", present=present).open(115200)
+    assert opened == ["/dev/ttyUSB0"]

@@ -293,3 +293,20 @@ def test_requests_in_pieces():
     assert b"".join(client.waiting) == b'{"isAuthorized":true}\r'
     here.close()
     there.close()
+
+
+@pytest.mark.parametrize(
+    "filler", [b'{"x":"%b"}' % (b"y" * 8000), b'{"x":1}' * 1100, b'{"enableRawOutput": tru}' * 350]
+)
+def test_whole_objects_that_are_no_requests_are_not_kept(filler):
+    """A request that comes in pieces behind them is obeyed."""
+    here, there = socket.socketpair()
+    client = Client(here)
+    client.on_received(filler)
+    assert client.requests == ""
+    request = b'{"enableRawOutput": true, "format": "Json", "note": "%b"}' % (b"{}" * 100)
+    for piece in (filler + request[:90], request[90:]):
+        client.on_received(piece)
+    assert client.format == "Json"
+    here.close()
+    there.close()

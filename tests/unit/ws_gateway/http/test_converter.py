@@ -22,7 +22,7 @@ from ws_gateway.http.recordings import Recordings
 from ws_gateway.websocket.connection import StreamedResponse
 
 ROOT = Path(__file__).parents[4]
-HALF = "import os, signal, sys, time\nopen('half.xlsx', 'w').write('half')\n"
+HALF = "import os, signal, sys, tempfile, time\nopen('half.xlsx', 'w').write('half')\ntempfile.mkstemp()\n"
 LASTS = f"{HALF}open(os.environ['IS_RUNNING'], 'w').close()\ntime.sleep(600)\n"
 UNREADABLE = "open('whole.xlsx', 'w').write('whole')\nraise SystemExit(1)"
 """As the recorder's program does: a session cannot be read, the others are there."""
@@ -37,6 +37,7 @@ class Served:
         self.made = folder / "made"
         self.made.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(self.made))
+        monkeypatch.setenv("TMPDIR", str(self.made))
         monkeypatch.setenv("PYTHONPATH", str(self._program.parent))
         self.is_running = folder / "running"
         monkeypatch.setenv("IS_RUNNING", str(self.is_running))
