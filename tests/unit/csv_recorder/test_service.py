@@ -101,11 +101,14 @@ async def test_receipts_and_files_go_on_while_the_inbox_refuses(service: Any, mo
         real(recorder, deliveries)
 
     monkeypatch.setattr(Recorder, "accept", refuse)
+    monkeypatch.setattr(service_module, "RETRY_S", 600)  # the second try waits until the receipt has been looked at
     service._on_delivery(delivery(1))
     client = await run_until(service, lambda client: client.receipts)
     assert (len(tries), client.acked) == (1, [])
     assert client.receipts[0].streams[0].rows == 1
     assert (service._settings.dir / "Joao_Silva.csv").is_file()
+    monkeypatch.setattr(service_module, "RETRY_S", 0.1)
+    service._due.record_s = 0.0
     service._stop = Stop()
     client = await run_until(service, lambda client: client.acked)
     assert client.acked == [delivery(1)]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import socket
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 
@@ -22,6 +23,7 @@ from ws_gateway.websocket import connection as edge
 from ws_gateway.websocket import paced_reading
 
 PING_FRAME = frame(PING, bytes(125))
+SEND_BUFFER_BYTES = 128 * 1024
 
 
 @pytest_asyncio.fixture
@@ -110,6 +112,8 @@ async def test_a_client_that_takes_nothing_is_not_read(listening, monkeypatch):
     monkeypatch.setattr(edge, "PING_PERIOD_S", 600)  # a busy machine takes long, and this client answers no ping
     server, port = listening
     reader, writer = await open_raw(port)
+    for transport in (writer.transport, server.connection.transport):  # the system would buffer megabytes of pongs
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     flood = 0
 
     def is_read_no_more() -> bool:
