@@ -6,8 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,8 @@ from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import wait_for
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 EXPOSURE_MAX = 2.0
 """Of 10; what systemd-analyze calls "OK" ends at 5. An ordinary unit has 9.2."""
@@ -215,3 +217,11 @@ def test_the_health_check_ends_a_broker_that_hangs(start_broker: Callable[[str],
     process.suspend()
     assert (check(), check()) == (1, 1)
     broker.wait()
+
+
+def test_what_the_package_includes_of_clients_reaches_the_builds_of_images():
+    """.dockerignore leaves the rest of the clone out."""
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    for file in wheel["wheel"]["force-include"]:
+        assert any(PurePath(file).match(line[1:]) for line in ignored if line.startswith("!")), file
