@@ -129,8 +129,9 @@ def test_nothing_recorded_is_told_and_leaves_no_file(tmp_path, port):
     """Without a headset: Ctrl-C ends at once, the reason is told, and the next try is not hindered."""
     path = tmp_path / "r.capture"
     program = start("record", str(path), "--port", port, "--log-level", "debug", cwd=tmp_path)
-    began_s = time.monotonic()
-    code, out, err, took_s = stop_when(program, lambda: time.monotonic() - began_s > 3, "some seconds")
+    assert program.stdout is not None
+    told = program.stdout
+    code, out, err, took_s = stop_when(program, lambda: told.readline().startswith("    3 s"), "some seconds")
     assert took_s < 3
     assert code == 1
     assert "No headset was recorded" in err
