@@ -41,7 +41,7 @@ LINK_PERIOD_S: Final = 0.2
 """How often the age of the last reading is written: written only with a new reading it would always be 0."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
-PARTS: Final = ("readings", "spectrum", "spectrogram")
+PARTS: Final = ("bands", "esense", "last reading", "spectrum", "spectrogram")
 """What is drawn once a second, in this order, each in a frame of its own: together they would take too long for one."""
 HEAD_SPACING_PX: Final = 16
 DEVICE_MAX_CHARS: Final = 40
@@ -179,10 +179,10 @@ class StreamPanel(QWidget):
         return Moment(row, status_at(row, edge_s) if is_paused else self.feed.status(self.stream, age_s))
 
     def draw(self, view: View, now_s: float, is_turn: bool = True) -> None:
-        """Draw the newest data, or the moment of a pause: the raw trace each time, the rest once a second.
+        """Draw the newest data, or the moment of a pause: the raw trace as often as it moves, the rest once a second.
 
-        Another view, or one that was hidden, is drawn as a whole at once. Otherwise a panel draws one of PARTS in a
-        frame, if it is its turn.
+        Another view, or one that was hidden, is drawn as a whole at once. Otherwise a panel draws one thing in a frame,
+        if it is its turn: one of PARTS, or the raw trace.
         """
         edge_s, drawn = view.edge_s(now_s), self._drawn
         with self.feed.watched(self.stream) as watched:
@@ -204,8 +204,9 @@ class StreamPanel(QWidget):
                 drawn = self._drawn = Drawn(now_s, shown, counters["readings"], rows, due)
         if is_other:
             self._show_plots(view)
-        self.signal.draw_trace(pulled, drawn.rows, edge_s, view)
-        self.signal.raw.show_events(self._events_in(view.raw_window_s, edge_s))
+        self.signal.follow(pulled)
+        if is_other or (is_turn and not drawn.due):
+            self.signal.draw_trace(pulled, drawn.rows, edge_s, view, self._events_in(view.raw_window_s, edge_s))
         state, _ = self.feed.state(self.stream)
         status = self.feed.status(self.stream, age_s)
         if view.paused_at_s is None and (is_due or now_s - self._linked_s >= LINK_PERIOD_S):
@@ -228,19 +229,23 @@ class StreamPanel(QWidget):
         self, part: str, rows: Floats, pulled: Pulled, edge_s: float, view: View, status: StreamStatus | None
     ) -> None:
         """Draw one of PARTS, if it is shown."""
-        if part == "readings":
-            self._draw_readings(rows, edge_s, view, status)
-        else:
-            draw = self.signal.draw_spectrum if part == "spectrum" else self.signal.draw_spectrogram
-            draw(pulled, rows, edge_s, view)
+        if part == "last reading":
+            self._draw_last_reading(rows, edge_s, view, status)
+        elif part == "spectrum":
+            self.signal.draw_spectrum(pulled, rows, edge_s, view)
+        elif part == "spectrogram":
+            self.signal.draw_spectrogram(pulled, rows, edge_s, view)
+        elif not view.is_signal_only:
+            plot = self.bands if part == "bands" else self.esense
+            plot.draw(lines_of(rows, edge_s), view.window_s, view.hidden, view.scale)
+            plot.show_events(self._events_in(view.window_s, edge_s))
 
-    def _draw_readings(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
+    def _draw_last_reading(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
         row = last_of(rows)
         if view.paused_at_s is not None:
             status = status_at(row, edge_s)
             moment = datetime.fromtimestamp(edge_s, UTC).astimezone()
             self.link.setText(texts.of("panel.moment").format(moment.strftime("%H:%M:%S")))
-        self._draw_lines(rows, edge_s, view)
         self._draw_numbers(Moment(row, status))
         self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
 
@@ -251,15 +256,6 @@ class StreamPanel(QWidget):
             self.recorded.setText(texts.of("panel.recording").format(QLocale().toString(receipt.rows)))
         else:
             self.recorded.setText(texts.of("panel.not_recorded"))
-
-    def _draw_lines(self, rows: Floats, edge_s: float, view: View) -> None:
-        if view.is_signal_only:
-            return
-        lines = lines_of(rows, edge_s)
-        self.bands.draw(lines, view.window_s, view.hidden, view.scale)
-        self.esense.draw(lines, view.window_s, view.hidden)
-        for plot in (self.bands, self.esense):
-            plot.show_events(self._events_in(view.window_s, edge_s))
 
     def _events_in(self, window_s: float, edge_s: float) -> list[tuple[float, str]]:
         """Return the events of a window: seconds before its right edge, and the note."""
@@ -282,10 +278,10 @@ class StreamPanel(QWidget):
         """Draw the bars of the last reading in the plots."""
         doubt = None if row is None else DOUBTS[int(row[COLUMNS.index("doubt")])]
         is_doubtful = doubt is not None and doubt.touches_bands
-        self.bars.colour(is_faint=is_doubtful or status is not StreamStatus.ONLINE)
         heights = bars_of(row, view.bars)
         name = texts.of("axis.log_power" if view.bars is Bars.LOG else "axis.relative_power")
-        self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name)
+        is_faint = is_doubtful or status is not StreamStatus.ONLINE
+        self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name, is_faint)
 
     def _show_link(
         self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]

@@ -151,10 +151,10 @@ class TimePlot(Plot):
 
     def shade(self, x: Floats, where: Any, low: float, high: float) -> None:
         """Shade the second before each reading ``where`` it is doubtful, from ``low`` to ``high``."""
-        self.shading.setFillLevel(low)
+        self.shading.setVisible(bool(where.any()))
         if not where.any():
-            self.shading.setData([0.0, 0.0], [low], stepMode="center")
             return
+        self.shading.setFillLevel(low)
         edges = np.concatenate([[x[0] - 1.0], x])
         self.shading.setData(edges, np.where(where, high, low), stepMode="center")
 
@@ -200,8 +200,8 @@ class ESensePlot(TimePlot):
         for curve in self.doubtful.values():
             curve.setPen(doubtful_pen())
 
-    def draw(self, lines: Lines, window_s: float, hidden: frozenset[str]) -> None:
-        """Draw the readings of a window."""
+    def draw(self, lines: Lines, window_s: float, hidden: frozenset[str], scale: Scale) -> None:
+        """Draw the readings of a window; eSense has the same scale always."""
         self.frame(window_s, -4.0, 104.0, ESENSE_LEVELS)
         self.shade(lines.x, lines.is_doubtful[1], -4.0, 104.0)
         for name in ESENSES:
@@ -220,22 +220,26 @@ class BandBars(Plot):
         self.getAxis("bottom").setTicks([list(enumerate(SHORT))])
         self.getAxis("left").setStyle(maxTickLevel=0)
         self._frame: tuple[float, str] | None = None
+        self._is_faint: bool | None = None
         self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
         self.addItem(self.bars)
 
-    def colour(self, is_faint: bool = False) -> None:
-        """Use the colours of the theme, faint ones for doubtful bands."""
+    def colour(self) -> None:
+        """Use the colours of the theme."""
         super().colour()
-        colours = themes.colours()
-        pens = [colours["faint"] if is_faint else colours[band] for band in BANDS]
-        self.bars.setOpts(brushes=pens, pens=pens)
+        self._is_faint = None
 
-    def draw(self, heights: Floats, top: float, left: str) -> None:
-        """Draw the bars on an axis from 0 to ``top`` with the name ``left``."""
+    def draw(self, heights: Floats, top: float, left: str, is_faint: bool) -> None:
+        """Draw the bars on an axis from 0 to ``top`` with the name ``left``, faint ones for doubtful bands."""
         if self._frame != (top, left):
             self._frame = (top, left)
             self.name_axes(left=left)
             self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
+        if self._is_faint != is_faint:
+            self._is_faint = is_faint
+            colours = themes.colours()
+            pens = [colours["faint"] if is_faint else colours[band] for band in BANDS]
+            self.bars.setOpts(brushes=pens, pens=pens)
         self.bars.setOpts(height=heights)
 
 

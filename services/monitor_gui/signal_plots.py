@@ -25,8 +25,8 @@ from monitor_gui.signal.spectrum import (
 from monitor_gui.signal.trace import LiveTrace
 from monitor_gui.view import SPECTROGRAM_S, Density, Scale, View, moments_of, power_range, raw_range, thinned
 
-RAW_POINTS_MAX: Final = 2600
-"""Points of the raw trace: two for each screen column of a wide window."""
+MOVE_MIN_PX: Final = 0.5
+"""A trace that has moved less is left as it is: a minute in 400 pixels is drawn 13 times a second."""
 BLINK_SHARE: Final = 0.12
 """Part of half the plot's height that the mark of a blink takes."""
 SPECTRUM_HZ: Final = 64.0
@@ -76,7 +76,8 @@ class RawPlot(TimePlot):
         """Draw samples; ``first`` is the number of the first one, ``times`` are before the right edge."""
         high = raw_range(microvolts, view.scale, view.gain_uv)
         self.frame(view.raw_window_s, -1.15 * high, 1.15 * high, [-high, -high / 2, 0.0, high / 2, high])
-        self.curves["raw"].setData(*thinned(times, microvolts, first, RAW_POINTS_MAX))
+        self.curves["raw"].setData(*thinned(times, microvolts, first, 2 * self.width()))
+        self.blinks.setVisible(len(blinks) > 0)
         ends = np.tile([-1.15 * high, (BLINK_SHARE - 1.15) * high], len(blinks))
         self.blinks.setData(np.repeat(blinks, 2), ends)
         return 1.15 * high
@@ -187,6 +188,8 @@ class SignalPlots:
         for plot in (self.raw, self.spectrum, self.spectrogram):
             plot.make_room_for_note()
         self._trace, self._live = LiveTrace(), LiveSpectrum()
+        self._traced: tuple[object, ...] = ()
+        """The right edge with which the trace was drawn, in steps of MOVE_MIN_PX, and all else that it depends on."""
 
     @property
     def by_name(self) -> dict[str, Any]:
@@ -215,14 +218,26 @@ class SignalPlots:
             period(SPECTROGRAM_S),
         )
 
-    def draw_trace(self, pulled: Pulled, rows: Floats, edge_s: float, view: View) -> None:
-        """Draw the raw trace, if it is shown, and follow the samples of the spectra."""
+    def follow(self, pulled: Pulled) -> None:
+        """Compute what comes of new samples."""
         if pulled.spectrum is not None:
             self._live.follow(pulled.spectrum)
-        if pulled.trace is None:
-            return
+        if pulled.trace is not None:
+            self._trace.follow(pulled.trace, pulled.filters)
+
+    def draw_trace(
+        self, pulled: Pulled, rows: Floats, edge_s: float, view: View, events: list[tuple[float, str]]
+    ) -> None:
+        """Draw the raw trace, if it is shown and has moved. ``rows`` are readings, ``events`` are in its window."""
         tail, period = pulled.trace, pulled.period
-        self._trace.follow(tail, pulled.filters)
+        if tail is None:
+            return
+        step = edge_s * self.raw.width() // (view.raw_window_s * MOVE_MIN_PX)
+        caught_up = 0 if view.paused_at_s is None else tail.first
+        traced = (step, view, self.raw.width(), texts.language(), pulled.filters, caught_up)
+        if traced == self._traced:
+            return
+        self._traced = traced
         times = period.begin_s + np.arange(period.stop - period.first) / tail.rate_hz
         readings_s, are_poor_s = rows[:, 0] - edge_s, rows[:, COLUMNS.index("poor_signal")] > 0
         poor_s = readings_s[are_poor_s]
@@ -232,6 +247,7 @@ class SignalPlots:
         high = self.raw.draw(times, microvolts, period.first, blinks, view)
         self.raw.shade(readings_s, are_poor_s, -high, high)
         self.raw.note.setText(self._raw_note(pulled, view, len(blinks)))
+        self.raw.show_events(events)
 
     def draw_spectrum(self, pulled: Pulled, rows: Floats, edge_s: float, view: View) -> None:
         """Draw the spectrum of the samples that the trace shows."""

@@ -70,7 +70,8 @@ def draw(plots: "SignalPlots", history: "History", **changes: Any) -> "View":
     edge_s = NOON_S + END_S
     pulled = plots.pull(history, view, edge_s)
     rows = history.readings(NOON_S, edge_s)
-    plots.draw_trace(pulled, rows, edge_s, view)
+    plots.follow(pulled)
+    plots.draw_trace(pulled, rows, edge_s, view, [])
     plots.draw_spectrum(pulled, rows, edge_s, view)
     plots.draw_spectrogram(pulled, rows, edge_s, view)
     return view
