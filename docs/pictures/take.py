@@ -2,7 +2,7 @@
 
     python3 run.py exec python docs/pictures/take.py
 
-Starts a broker, two simulated headsets and a recorder; takes 90 s, most of it waiting for the plots to fill.
+Starts a broker, two simulated headsets and a recorder; takes three minutes, most of it waiting for the plots to fill.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 PAGES = {
     "monitor": (55, []),
     "compare": (55, ["--compare", "TURMA-1/bia"]),
+    "signal": (65, ["--page", "signal"]),
     "connection": (6, ["--page", "connection"]),
     "shortcuts": (4, ["--page", "shortcuts"]),
 }
@@ -45,7 +46,7 @@ def main() -> None:
         for headset in (ANA, BIA):
             bridge = [sys.executable, "-m", "serial_bridge", "run", "--port", "sim", "--broker", url, *headset]
             start(stack, bridge, folder)
-        for looks in (["monitor"], ["compare"], ["connection", "shortcuts"]):
+        for looks in (["monitor"], ["compare"], ["signal"], ["connection", "shortcuts"]):
             pictures = [
                 subprocess.Popen(monitor(url, *which)) for which in product(looks, ("en", "pt_BR"), ("light", "dark"))
             ]

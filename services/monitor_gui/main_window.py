@@ -20,6 +20,7 @@ from monitor_gui.local_system import LocalSystem
 from monitor_gui.pages import Pages
 from monitor_gui.playing.player_bar import PlayerBar
 from monitor_gui.preferences import Preferences
+from monitor_gui.settings import SIGNAL
 from monitor_gui.stream_bar import StreamBar
 from monitor_gui.texts import retranslate, translated
 from monitor_gui.view import Bars, Scale, View
@@ -86,7 +87,9 @@ class MonitorWindow(QMainWindow):
         self.broker_page.headset.remember_port(self.preferences.port())
         self.broker_page.system.show_folder(self.preferences.folder())
         self.bridge.list_ports()
-        self.show_page(page)
+        if page == SIGNAL:
+            self.show_view(self.view.signal_only(True))
+        self.show_page("monitor" if page == SIGNAL else page)
 
     def _fit_screen(self) -> None:
         """Move and shrink the window into the free part of its screen: its size is of another screen or scale."""
@@ -328,7 +331,7 @@ class MonitorWindow(QMainWindow):
                 "marker": lambda _: self.ask_for_marker(),
                 "scale": lambda on: self.show_view(replace(self.view, scale=Scale.AUTO if on else Scale.FIXED)),
                 "bars": lambda on: self.show_view(replace(self.view, bars=Bars.RELATIVE if on else Bars.LOG)),
-                "signal": lambda on: self.show_view(replace(self.view, is_signal_only=on)),
+                "signal": lambda on: self.show_view(self.view.signal_only(on)),
                 "picture": lambda _: self.ask_for_picture(),
                 "table": lambda _: self.ask_for_table(),
                 "quit": lambda _: self.close(),

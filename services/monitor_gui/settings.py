@@ -12,6 +12,8 @@ DEFAULT_SITE: Final = "local"
 LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
 PAGES: Final = ("monitor", "connection", "shortcuts", "class", "contact", "full_screen")
+SIGNAL: Final = "signal"
+"""The monitor's page with nothing but the plots of raw samples."""
 
 
 def stream_id(text: str) -> StreamId:
@@ -47,7 +49,9 @@ class Settings(SiteSettings):
     language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
     play: Path | None = setting(None, Path, "A capture, a session's folder or an EDF file to play.", metavar="PATH")
-    page: str | None = setting(None, one_of(*PAGES), f"The page to begin with: {', '.join(PAGES)}.")
+    page: str | None = setting(
+        None, one_of(*PAGES, SIGNAL), f"The page to begin with: {', '.join(PAGES)}, or {SIGNAL}: only plots of raw samples."
+    )
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
     )

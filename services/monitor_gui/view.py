@@ -121,6 +121,11 @@ class View:
         """Return this view with one line shown or hidden."""
         return replace(self, hidden=self.hidden ^ {line})
 
+    def signal_only(self, is_on: bool) -> "View":
+        """Return this view with only the plots of raw samples, all of them, or with the other plots too."""
+        hidden = self.hidden.difference(("raw", *SPECTRA)) if is_on else self.hidden
+        return replace(self, hidden=hidden, is_signal_only=is_on)
+
     def paused(self, now_s: float | None) -> "View":
         """Return this view held at ``now_s``, or running again for None."""
         return replace(self, paused_at_s=now_s, back_s=0.0)

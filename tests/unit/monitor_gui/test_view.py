@@ -143,6 +143,19 @@ def test_a_paused_view_stays_and_scrolls_back_to_the_oldest_reading() -> None:
     assert view.paused(None).edge_s(160.0) == 160
 
 
+def test_only_the_signal_means_all_of_its_plots() -> None:
+    view = View(hidden=frozenset({"raw", "spectrum", "delta"})).signal_only(True)
+    assert (view.hidden, view.is_signal_only) == (frozenset({"delta"}), True)
+    assert view.signal_only(False) == View(hidden=frozenset({"delta"}))
+
+
+def test_the_range_of_decibels_has_steps_and_a_bound() -> None:
+    levels = np.concatenate([np.linspace(-12.0, 23.0, 100), [-60.0, np.nan]])
+    assert views.power_range(levels, Scale.AUTO) == (-20, 30)
+    assert views.power_range(levels, Scale.FIXED) == views.power_range(np.array([]), Scale.AUTO) == (-20, 40)
+    assert views.power_range(np.full(9, -60.0), Scale.AUTO) == (-60, -50)
+
+
 def test_fixed_ranges_stay_and_automatic_ones_hold_all_values() -> None:
     lines = views.lines_of(rows(time_s=[0, 1], poor_signal=[0, 0], delta=[10, 10**6]), 1)
     assert views.bands_range(lines, frozenset(), Scale.FIXED) == views.BANDS_FIXED
