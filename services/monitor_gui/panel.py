@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from PySide6.QtCore import QLocale, Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
@@ -41,8 +42,11 @@ LINK_PERIOD_S: Final = 0.2
 """How often the age of the last reading is written: written only with a new reading it would always be 0."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
-PARTS: Final = ("bands", "esense", "last reading", "spectrum", "spectrogram")
-"""What is drawn once a second, in this order, each in a frame of its own: together they would take too long for one."""
+PARTS: Final = ("lines", "last reading", "spectrum", "spectrogram")
+"""What is drawn once a second, in this order, each in a frame of its own: together they would take too long for one.
+
+All are drawn from the same readings; newer ones are taken when all are through.
+"""
 HEAD_SPACING_PX: Final = 16
 DEVICE_MAX_CHARS: Final = 40
 """Shown characters of a port's name: its end tells ports apart."""
@@ -145,6 +149,10 @@ class StreamPanel(QWidget):
             plot.colour()
         self._drawn = None
 
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 (Qt's name)
+        self._drawn = None  # what was drawn is old
+        super().showEvent(event)
+
     def _plots(self) -> tuple[Plot, ...]:
         return (self.bands, self.esense, self.bars, *self.signal.by_name.values())
 
@@ -194,13 +202,12 @@ class StreamPanel(QWidget):
             pulled = self.signal.pull(history, view, edge_s)
             self.events = list(watched.events)
             receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
-            is_new = drawn is None or is_other or counters["readings"] != drawn.readings
-            is_due = drawn is None or is_new or now_s - drawn.at_s >= LINES_PERIOD_S
+            is_new = drawn is None or counters["readings"] != drawn.readings
+            is_due = drawn is None or is_other or (not drawn.due and (is_new or now_s - drawn.at_s >= LINES_PERIOD_S))
             if drawn is None or is_due:
                 longest_s = max(view.window_s, view.raw_window_s, SPECTROGRAM_S)
                 rows = history.readings(edge_s - longest_s - 5, edge_s)
-                waiting = [] if drawn is None else drawn.due
-                due = [*waiting, *(part for part in PARTS if part not in (*waiting, *view.hidden))]
+                due = [part for part in PARTS if part not in view.hidden]
                 drawn = self._drawn = Drawn(now_s, shown, counters["readings"], rows, due)
         if is_other:
             self._show_plots(view)
@@ -236,9 +243,9 @@ class StreamPanel(QWidget):
         elif part == "spectrogram":
             self.signal.draw_spectrogram(pulled, rows, edge_s, view)
         elif not view.is_signal_only:
-            plot = self.bands if part == "bands" else self.esense
-            plot.draw(lines_of(rows, edge_s), view.window_s, view.hidden, view.scale)
-            plot.show_events(self._events_in(view.window_s, edge_s))
+            for plot in (self.bands, self.esense):
+                plot.draw(lines_of(rows, edge_s), view.window_s, view.hidden, view.scale)
+                plot.show_events(self._events_in(view.window_s, edge_s))
 
     def _draw_last_reading(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
         row = last_of(rows)

@@ -234,7 +234,7 @@ class SignalPlots:
             return
         step = edge_s * self.raw.width() // (view.raw_window_s * MOVE_MIN_PX)
         caught_up = 0 if view.paused_at_s is None else tail.first
-        traced = (step, view, self.raw.width(), texts.language(), pulled.filters, caught_up)
+        traced = (step, view, self.raw.width(), texts.language(), pulled.filters, tail.series, caught_up)
         if traced == self._traced:
             return
         self._traced = traced
