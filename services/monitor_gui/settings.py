@@ -50,7 +50,9 @@ class Settings(SiteSettings):
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
     play: Path | None = setting(None, Path, "A capture, a session's folder or an EDF file to play.", metavar="PATH")
     page: str | None = setting(
-        None, one_of(*PAGES, SIGNAL), f"The page to begin with: {', '.join(PAGES)}, or {SIGNAL}: only plots of raw samples."
+        None,
+        one_of(*PAGES, SIGNAL),
+        f"The page to begin with: {', '.join(PAGES)}, or {SIGNAL}: only plots of raw samples.",
     )
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
