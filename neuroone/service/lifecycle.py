@@ -21,6 +21,8 @@ USAGE: Final = 2
 STOP_ON_EOF: Final = "NEUROONE_STOP_ON_EOF"
 """Set by a parent program: stop when standard input ends. It works without signals (Windows), and when the parent is
 killed."""
+LINE_MAX_BYTES: Final = 8192
+"""A line from the parent program: a word and a path, of which most systems allow 4096 bytes."""
 _WINDOWS_SLICE_S: Final = 0.2
 """On Windows a waiting main thread sees Ctrl-C only between two waits."""
 
@@ -35,6 +37,8 @@ class Stop:
         self._lock = threading.Lock()
         self._calls: list[Callable[[], object]] = []
         self.exit_code = OK
+        self.on_line: Callable[[str], object] = lambda line: None
+        """Called, in a thread of its own, with each line that a parent program writes (see `STOP_ON_EOF`)."""
 
     def set(self, exit_code: int = OK) -> None:
         """Request the program's end with this exit code. The first caller's code counts."""
@@ -137,6 +141,9 @@ def _stop_on_signals(stop: Stop) -> None:
 
 
 def _stop_on_eof(stop: Stop) -> None:
-    while os.read(0, 1024):
-        pass
+    waiting = b""
+    while arrived := os.read(0, 1024):
+        *lines, waiting = (waiting + arrived)[-LINE_MAX_BYTES:].split(b"\n")
+        for line in lines:
+            stop.on_line(line.decode("utf-8", "replace").strip())
     stop.set()

@@ -24,6 +24,7 @@ KEYS: Final = {
     "back": "Ctrl+Left",
     "forth": "Ctrl+Right",
     "marker": "M",
+    "record": "R",
     "scale": "A",
     "bars": "B",
     "signal": "S",
@@ -34,9 +35,20 @@ KEYS: Final = {
 """Space, arrows and letters with Alt stay with the widgets, for people who work without a mouse."""
 MARKS: Final = tuple("123456789")
 """Keys that mark at once; their texts are preferences."""
-SWITCHES: Final = ("pause", "scale", "bars", "signal", "full_screen")
+SWITCHES: Final = ("pause", "record", "scale", "bars", "signal", "full_screen")
 MENUS: Final = {
-    "monitor": ("monitor", "class", "connection", "open", "open_folder", "marker", "picture", "table", "quit"),
+    "monitor": (
+        "monitor",
+        "class",
+        "connection",
+        "open",
+        "open_folder",
+        "record",
+        "marker",
+        "picture",
+        "table",
+        "quit",
+    ),
     "view": ("full_screen", "pause", "back", "forth", "scale", "bars", "signal"),
     "help": ("contact", "shortcuts"),
     "marks": (),

@@ -24,11 +24,13 @@ from neuroone.contract.files import search_key
 from neuroone.contract.messages import (
     EventType,
     GroupEvent,
+    LessonState,
     RawBlock,
     Reading,
     Recorded,
     RecordedStream,
     ServiceState,
+    ServiceStatus,
     StreamState,
     StreamStatus,
 )
@@ -74,11 +76,17 @@ class WatchedStream:
     recorded_at_s: float = 0.0
 
 
+@dataclass(slots=True)
+class Retained:
+    """The states that the broker keeps: of streams, of services and of the groups' lessons."""
+
+    streams: dict[StreamId, StreamState] = field(default_factory=dict)
+    services: dict[tuple[str, str], ServiceState] = field(default_factory=dict)
+    lessons: dict[str, LessonState] = field(default_factory=dict)
+
+
 class Feed:
     """What the broker has sent. ``new_client`` makes a `ThreadedClient`; ``clock`` is monotonic, in seconds."""
-
-    is_live = True
-    """Whether this is what happens now, and no recording."""
 
     def __init__(self, new_client: Callable[..., ThreadedClient], site: str, clock: Callable[[], float]) -> None:
         self.site = site
@@ -92,8 +100,7 @@ class Feed:
         self._connected_at_s = float("-inf")
         self._closing: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._states: dict[StreamId, StreamState] = {}
-        self._services: dict[tuple[str, str], ServiceState] = {}
+        self._retained = Retained()
         self._watched: dict[StreamId, WatchedStream] = {}
         self._classmates: dict[StreamId, Classmate] | None = None
         """None until the class view was opened: then the readings of every stream are received."""
@@ -106,12 +113,11 @@ class Feed:
         self._close_client()
         self.site = site or self.site
         with self._lock:
-            self._states.clear()
-            self._services.clear()
+            self._retained = Retained()
             self._classmates = None if self._classmates is None else {}
             self._watched = {stream: WatchedStream() for stream in self._watched}
         self.broker, self.fault = broker, None
-        rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED)
+        rules = (topics.STREAM_STATE, topics.SERVICE_STATE, topics.RECORDED, topics.LESSON)
         subscriptions = {topics.every(rule, self.site): rule.qos for rule in rules}
         subscriptions[str(topics.event(self.site, topics.ALL))] = topics.EVENT.qos
         subscriptions |= self._filters(*self._watched)
@@ -134,6 +140,11 @@ class Feed:
         for thread in self._closing:
             thread.join()
         self._closing.clear()
+
+    @property
+    def is_live(self) -> bool:
+        """Return True: this is what happens now, and no recording."""
+        return True
 
     @property
     def is_connected(self) -> bool:
@@ -169,7 +180,7 @@ class Feed:
         """Return the tile of each stream that is live or was heard."""
         now_s, tiles = self.clock(), []
         with self._lock:
-            states = dict(self._states)
+            states = dict(self._retained.streams)
             classmates = {stream: mate.copy() for stream, mate in (self._classmates or {}).items()}
         for stream, state in states.items():
             mate = classmates.get(stream)
@@ -181,13 +192,13 @@ class Feed:
     def states(self) -> dict[StreamId, StreamState]:
         """Return the retained states of all streams."""
         with self._lock:
-            return dict(self._states)
+            return dict(self._retained.streams)
 
     def state(self, stream: StreamId) -> tuple[StreamState | None, ServiceState | None]:
         """Return the state of a stream and of the service that owns it."""
         with self._lock:
-            state = self._states.get(stream)
-            return state, None if state is None else self._services.get((state.service, state.instance))
+            state = self._retained.streams.get(stream)
+            return state, None if state is None else self._retained.services.get((state.service, state.instance))
 
     def status(self, stream: StreamId, age_s: float | None) -> StreamStatus | None:
         """Return a stream's status by the age of its last reading; None while no broker tells it.
@@ -207,10 +218,32 @@ class Feed:
 
     def publish_marker(self, stream: StreamId, time: datetime, note: str) -> bool:
         """Publish a marker to the stream's group; False if it can neither be sent nor kept for sending."""
+        return self.publish_event(stream.group, EventType.MARKER, time, note, stream.source)
+
+    def publish_event(self, group: str, kind: EventType, time: datetime, text: str, source: str | None = None) -> bool:
+        """Publish an event of a group; False if it can neither be sent nor kept for sending."""
         if self._client is None:
             return False
-        event = GroupEvent(id=uuid.uuid4().hex, time=time, type=EventType.MARKER, text=note, source=stream.source)
-        return self._client.publish(topics.event(self.site, stream.group), event)
+        event = GroupEvent(id=uuid.uuid4().hex, time=time, type=kind, text=text, source=source)
+        return self._client.publish(topics.event(self.site, group), event)
+
+    def has_service(self, service: str) -> bool:
+        """Return True if an instance of this service is online."""
+        with self._lock:
+            found = [state for (name, _), state in self._retained.services.items() if name == service]
+        return any(state.status is ServiceStatus.ONLINE for state in found)
+
+    def lesson(self, group: str) -> str | None:
+        """Return the name of the lesson that runs in a group, or of everybody; None if none runs."""
+        with self._lock:
+            found = [self._retained.lessons[each] for each in (group, topics.ALL) if each in self._retained.lessons]
+        return next((state.name or "" for state in found if state.began is not None), None)
+
+    def receipt(self, stream: StreamId) -> RecordedStream | None:
+        """Return the recorder's last receipt for a stream that is watched."""
+        with self._lock:
+            watched = self._watched.get(stream)
+            return None if watched is None else watched.recorded
 
     def now(self, stream: StreamId) -> datetime:
         """Return the current time of the clock that stamps a watched stream's readings, for markers to match them."""
@@ -257,7 +290,10 @@ class Feed:
             if isinstance(message, StreamState):
                 self._on_stream_state(StreamId(topic["group"], topic["source"]), message)
             elif isinstance(message, ServiceState):
-                self._services[topic["service"], topic["instance"]] = message
+                self._retained.services[topic["service"], topic["instance"]] = message
+            elif isinstance(message, LessonState):
+                if topic["group"] in self._retained.lessons or len(self._retained.lessons) < STREAMS_MAX:
+                    self._retained.lessons[topic["group"]] = message
             elif isinstance(message, Recorded):
                 for receipt in message.streams:
                     if recorded := self._watched.get(StreamId(receipt.group, receipt.source)):
@@ -276,14 +312,14 @@ class Feed:
     def _on_reading(self, stream: StreamId, reading: Reading, now_s: float) -> None:
         if shown := self._watched.get(stream):
             shown.history.add_reading(reading, now_s)
-        if self._classmates is not None and stream in self._states:  # which are bounded
+        if self._classmates is not None and stream in self._retained.streams:  # which are bounded
             self._classmates.setdefault(stream, Classmate()).add(reading, now_s)
 
     def _on_stream_state(self, stream: StreamId, state: StreamState) -> None:
-        if stream not in self._states and len(self._states) >= STREAMS_MAX:
+        if stream not in self._retained.streams and len(self._retained.streams) >= STREAMS_MAX:
             self.counters["streams_left_out"] += 1
         else:
-            self._states[stream] = state
+            self._retained.streams[stream] = state
 
     def _on_cleared(self, topic: str) -> None:
         """Forget a state: an empty retained message clears it."""
@@ -294,7 +330,9 @@ class Feed:
         with self._lock:
             if parsed.rule is topics.STREAM_STATE:
                 stream = StreamId(parsed["group"], parsed["source"])
-                self._states.pop(stream, None)
+                self._retained.streams.pop(stream, None)
                 (self._classmates or {}).pop(stream, None)
+            elif parsed.rule is topics.LESSON:
+                self._retained.lessons.pop(parsed["group"], None)
             elif parsed.rule is topics.SERVICE_STATE:
-                self._services.pop((parsed["service"], parsed["instance"]), None)
+                self._retained.services.pop((parsed["service"], parsed["instance"]), None)

@@ -6,6 +6,9 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QLabel, QLayout, QLayoutItem, QScrollArea, QWidget
 
+TITLE_PX: Final = 32
+FRAME_PX: Final = 8
+"""Title bar and frame that the desktop adds; Qt does not know them before the window is shown."""
 LEFT_MIN_PX: Final = 24
 """What is left of an elided text in the smallest window: a letter and the dots."""
 
@@ -113,3 +116,15 @@ class ScrolledColumn(QScrollArea):
     def minimumSizeHint(self) -> QSize:  # noqa: D102 (Qt's name)
         width_px = self._column.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
         return QSize(width_px, super().minimumSizeHint().height())
+
+
+def fit_screen(window: QWidget) -> None:
+    """Move and shrink a window into the free part of its screen: its size is of another screen or scale."""
+    free, frame = window.screen().availableGeometry(), QSize(FRAME_PX, TITLE_PX + FRAME_PX)
+    window.resize(window.size().boundedTo(free.size() - frame))
+    place = window.frameGeometry()
+    place.moveRight(min(place.right(), free.right()))
+    place.moveBottom(min(place.bottom(), free.bottom()))
+    place.moveLeft(max(place.left(), free.left()))
+    place.moveTop(max(place.top(), free.top()))
+    window.move(place.topLeft())

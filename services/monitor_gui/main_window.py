@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QEvent, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QFileDialog, QInputDialog, QMainWindow
 
@@ -14,12 +14,13 @@ from monitor_gui.actions import WindowActions
 from monitor_gui.connection import key_of
 from monitor_gui.exports import save_picture, save_tables
 from monitor_gui.feed import Feed, StreamId, place_of
-from monitor_gui.layouts import ElidedLabel
+from monitor_gui.layouts import ElidedLabel, fit_screen
 from monitor_gui.local_bridge import LocalBridge
 from monitor_gui.local_system import LocalSystem
 from monitor_gui.pages import Pages
 from monitor_gui.playing.player_bar import PlayerBar
 from monitor_gui.preferences import Preferences
+from monitor_gui.record_bar import RecordBar
 from monitor_gui.settings import SIGNAL
 from monitor_gui.stream_bar import StreamBar
 from monitor_gui.texts import retranslate, translated
@@ -34,9 +35,6 @@ REFRESH_PERIOD_MS: Final = 500
 """How often the list of streams and the state of the connection are updated."""
 SIZE_PX: Final = (1240, 720)
 """Size at the first start: fits a laptop's screen of 1366 x 768."""
-TITLE_PX: Final = 32
-FRAME_PX: Final = 8
-"""Title bar and frame that the desktop adds; Qt does not know them before the window is shown."""
 SCROLL_STEP_S: Final = 5.0
 MESSAGE_SHOWN_MS: Final = 8000
 """How long the status bar shows the result of an action."""
@@ -63,7 +61,9 @@ class MonitorWindow(QMainWindow):
         self.plots_page, self.broker_page = self.pages.plots, self.pages.broker
         self.shortcuts_page = self.pages.shortcuts
         self.player = PlayerBar()
-        self.plots_page.column.insertWidget(0, self.player)
+        self.record_bar = RecordBar(bridge, feed)
+        for bar in (self.player, self.record_bar):
+            self.plots_page.column.insertWidget(0, bar)
         self.connection = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
         self.timers = QTimer(self, interval=FRAME_PERIOD_MS), QTimer(self, interval=REFRESH_PERIOD_MS)
         self.addToolBar(self.toolbar)
@@ -81,7 +81,7 @@ class MonitorWindow(QMainWindow):
         """Show a page and begin to draw."""
         self.resize(*SIZE_PX)
         self.restoreGeometry(self.preferences.geometry())
-        self._fit_screen()
+        fit_screen(self)
         for timer in self.timers:
             timer.start()
         self.broker_page.headset.remember_port(self.preferences.port())
@@ -90,17 +90,6 @@ class MonitorWindow(QMainWindow):
         if page == SIGNAL:
             self.show_view(self.view.signal_only(True))
         self.show_page("monitor" if page == SIGNAL else page)
-
-    def _fit_screen(self) -> None:
-        """Move and shrink the window into the free part of its screen: its size is of another screen or scale."""
-        free, frame = self.screen().availableGeometry(), QSize(FRAME_PX, TITLE_PX + FRAME_PX)
-        self.resize(self.size().boundedTo(free.size() - frame))
-        place = self.frameGeometry()
-        place.moveRight(min(place.right(), free.right()))
-        place.moveBottom(min(place.bottom(), free.bottom()))
-        place.moveLeft(max(place.left(), free.left()))
-        place.moveTop(max(place.top(), free.top()))
-        self.move(place.topLeft())
 
     def show_page(self, page: str) -> None:
         """Show one of PAGES; that of big numbers on the full screen."""
@@ -184,6 +173,9 @@ class MonitorWindow(QMainWindow):
         for name in ("marker", "table", "pause"):
             is_meant = name != "marker" or self.player.playback is None
             self.window_actions.by_name[name].setEnabled(bool(self.plots_page.panels) and is_meant)
+        record = self.window_actions.by_name["record"]
+        record.setChecked(self.record_bar.is_recording)
+        record.setEnabled(self.record_bar.is_recording or self.player.playback is None)
 
     def pause(self, is_paused: bool) -> None:
         """Hold every page, or let them run; what arrives meanwhile is kept. A recording stands still."""
@@ -268,6 +260,15 @@ class MonitorWindow(QMainWindow):
         else:
             self.show_message(texts.of("save.saved").format(", ".join(str(file) for file in files)))
 
+    def record(self, is_on: bool) -> None:
+        """Begin or end a recording of what is shown."""
+        folder, stream = self.preferences.folder(), next((panel.stream for panel in self.plots_page.panels), None)
+        if not is_on:
+            self.record_bar.end()
+        elif (fault := self.record_bar.begin(folder, stream)) is not None:
+            self.show_message(texts.of(fault).format(folder))
+            self.window_actions.by_name["record"].setChecked(False)
+
     def ask_for_recording(self, *, is_folder: bool) -> None:
         """Ask for a recording, a file or a session's folder, and play it."""
         if is_folder:
@@ -295,6 +296,7 @@ class MonitorWindow(QMainWindow):
         self.shortcuts_page.show_shortcuts(self.window_actions.shortcuts())
         self.broker_page.headset.show_bridge()
         self.broker_page.system.show_system()
+        self.record_bar.show_recording()
         self.plots_page.restyle()
         self.refresh()
 
@@ -307,6 +309,7 @@ class MonitorWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102 (Qt's name)
         for timer in self.timers:
             timer.stop()
+        self.record_bar.end()
         self.player.close_recording()
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowFullScreen)  # for the geometry
         self.preferences.keep_view(self.view, [panel.stream for panel in self.plots_page.panels], self.saveGeometry())
@@ -326,6 +329,7 @@ class MonitorWindow(QMainWindow):
                 "open_folder": lambda _: self.ask_for_recording(is_folder=True),
                 "mark": self.mark,
                 "pause": self.pause,
+                "record": self.record,
                 "back": lambda _: self.scroll_back(SCROLL_STEP_S),
                 "forth": lambda _: self.scroll_back(-SCROLL_STEP_S),
                 "marker": lambda _: self.ask_for_marker(),
@@ -351,6 +355,7 @@ class MonitorWindow(QMainWindow):
         self.plots_page.line_toggled.connect(lambda line: self.show_view(self.view.toggled(line)))
         self.plots_page.signal_bar.chosen.connect(lambda change: self.show_view(replace(self.view, **change)))
         self.plots_page.scrolled_to.connect(lambda back_s: self.scroll_back(back_s - self.view.back_s))
+        self.record_bar.changed.connect(self.refresh)
         self.player.opened.connect(self._play)
         self.player.closed.connect(self._end_playing)
         self.player.changed.connect(self._show_playing)
@@ -358,7 +363,8 @@ class MonitorWindow(QMainWindow):
         self.broker_page.streams.chosen.connect(self._show_chosen)
         self.broker_page.headset.chosen.connect(self._start_bridge)
         self.broker_page.system.chosen.connect(self.start_system)
-        self.broker_page.system.stopped.connect(self._stop_system)
+        for stop in (self.bridge.close, self.broker_page.system.system.stop):
+            self.broker_page.system.stopped.connect(stop)
         self.broker_page.system.folder_chosen.connect(self._keep_folder)
         self.broker_page.system.system.ready.connect(self._use_system)
         self.shortcuts_page.closed.connect(lambda: self.show_page("monitor"))
@@ -372,8 +378,7 @@ class MonitorWindow(QMainWindow):
 
     def _play(self) -> None:
         """Show the recording that was opened in place of the live streams."""
-        playback = self.player.playback
-        if playback is None:
+        if (playback := self.player.playback) is None:
             return
         if self.plots_page.feed.is_live:
             self.player.shown_before = [panel.stream for panel in self.plots_page.panels]
@@ -413,10 +418,6 @@ class MonitorWindow(QMainWindow):
             self.bridge.close()
             self.connect_to(broker)
             self._start_bridge(headset.wanted_port or AUTO, headset.name.text(), headset.code.text())
-
-    def _stop_system(self) -> None:
-        self.bridge.close()
-        self.broker_page.system.system.stop()
 
     def _keep_folder(self, folder: Path) -> None:
         self.preferences.keep("folder", str(folder))

@@ -17,7 +17,7 @@ STREAM_MIN_CHARS: Final = 12
 """Width of a selector of streams in a narrow window; it takes what the toolbar has left."""
 SEARCHED: Final = Qt.ItemDataRole.UserRole + 1
 """What the search looks at: the text, and the text without case and accents."""
-ACTIONS: Final = ("pause", "marker", "class", "connection", "monitor")
+ACTIONS: Final = ("pause", "record", "marker", "class", "connection", "monitor")
 
 
 class StreamSelector(QComboBox):

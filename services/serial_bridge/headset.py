@@ -11,7 +11,7 @@ from typing import Final
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Link, Reading, StreamStatus
 from neuroone.service.wearers import Owner
-from serial_bridge.captures.record import Recording
+from serial_bridge.captures.record import Recording, Recordings
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event
 from serial_bridge.headsets.thinkgear import TGAM_RAW_MODE
@@ -66,7 +66,7 @@ class Headset:
         asks_raw: bool = False,
         probe: Callable[[], Owner] | None = None,
         listener: Callable[["Headset", list[Event]], object] | None = None,
-        recording: Recording | None = None,
+        recording: Recording | Recordings | None = None,
     ) -> None:
         self.listener = listener
         self.has_ended = False

@@ -6,7 +6,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Final
 
 from neuroone.contract import topics
@@ -20,7 +22,7 @@ from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
 from neuroone.service.wearers import AUTO, Owner
-from serial_bridge.captures.record import Recording, path_in
+from serial_bridge.captures.record import Recording, Recordings, path_in
 from serial_bridge.headset import Headset
 from serial_bridge.headsets import HEADSETS
 from serial_bridge.orphaned_states import OrphanedStates
@@ -62,6 +64,9 @@ class Service:
         self._sources = sources
         self._owners = owners
         self._searched = searched
+        self._record, self._record_number = settings.record, int(settings.record is not None)
+        """Where captures are written, and which recording this is; 0: none is wanted."""
+        self._records_begun = 1
         self._stop = stop
         self._source_ids = unique(
             [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
@@ -103,6 +108,7 @@ class Service:
             except OSError as error:
                 raise SettingsError([f"--tgc: port {self._settings.tgc} cannot be used: {error.strerror}"]) from None
         sys.setswitchinterval(THREAD_SWITCH_S)
+        self._stop.on_line = self.on_line
         self._bus.start()
         for source, source_id, owner in zip(self._sources, self._source_ids, self._owners, strict=True):
             self._reader.add(self._new_headset(source, source_id, owner))
@@ -139,14 +145,26 @@ class Service:
             asks_raw=self._settings.raw,
             probe=probe,
             listener=None if self._tgc is None else self._tgc.on_events,
-            recording=self._recording(source_id, has_one_speed=len(source.speeds) == 1 and probe is None),
+            recording=self._recordings(source_id, has_one_speed=len(source.speeds) == 1 and probe is None),
         )
 
-    def _recording(self, source_id: str, *, has_one_speed: bool) -> Recording | None:
-        directory = self._settings.record
-        if directory is None:
-            return None
-        return Recording(lambda: path_in(directory, source_id), self._settings.headset, keeps_all=has_one_speed)
+    def _recordings(self, source_id: str, *, has_one_speed: bool) -> Recordings:
+        return Recordings(
+            lambda: Recording(
+                partial(path_in, self._record or Path(), source_id), self._settings.headset, keeps_all=has_one_speed
+            ),
+            lambda: self._record_number,
+        )
+
+    def on_line(self, line: str) -> None:
+        """Do what a parent program asks: ``record DIRECTORY`` begins captures of all headsets, ``record`` ends them."""
+        word, _, directory = line.partition(" ")
+        if word == "record" and directory:
+            self._record = Path(directory)
+            self._records_begun += 1
+            self._record_number = self._records_begun
+        elif word == "record":
+            self._record_number = 0
 
     def _search(self, owners: list[Owner]) -> Search:
         def new_headset(source: PortSource, source_id: str, probe: Callable[[], Owner]) -> Headset:

@@ -3,12 +3,14 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from monitor_gui.playing.opening import Opening
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import LOOPBACK, free_port
@@ -63,6 +65,11 @@ def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
     qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
 
 
+def at_least(counters: dict[str, int], readings: int) -> bool:
+    """Return True once so many readings have come."""
+    return counters["readings"] >= readings
+
+
 def test_start_here_starts_everything_shows_it_and_ends_it_with_the_window(
     open_window: Callable[[int], "MonitorWindow"], qtbot: "QtBot", tmp_path: Path
 ) -> None:
@@ -78,6 +85,31 @@ def test_start_here_starts_everything_shows_it_and_ends_it_with_the_window(
     (panel,) = window.plots_page.panels
     wait(qtbot, lambda: window.feed._watched[panel.stream].recorded)
     assert (tmp_path / "data" / "Ana.csv").exists()
+    window.record(True)
+    bar = window.record_bar
+    wait(qtbot, lambda: "capture sim_" in bar.said.text() and ": 0 rows" not in bar.said.text())
+    (capture,) = bar.files()
+    assert capture.parent == tmp_path / "data" / "captures"
+    assert f"capture {capture.name} (" in bar.said.text()
+    wait(qtbot, lambda: window.feed.lesson(panel.stream.group) is not None)
+    size_bytes = capture.stat().st_size
+    wait(qtbot, lambda: capture.stat().st_size > size_bytes + 20_000)
+    assert window.window_actions.by_name["record"].isChecked()
+    bar.stop_button.click()
+    wait(qtbot, lambda: window.feed.lesson(panel.stream.group) is None)
+    assert not window.window_actions.by_name["record"].isChecked()
+    counters = window.feed._watched[panel.stream].history.counters
+    sizes = []
+    for _ in range(2):  # the bridge ends the file within a quarter of a second
+        wanted = counters["readings"] + 2
+        qtbot.waitUntil(partial(at_least, counters, wanted), timeout=WAIT_MS)
+        sizes.append(capture.stat().st_size)
+    assert sizes[0] == sizes[1]
+    recording = Opening(capture)
+    recording.run()
+    assert recording.recording is not None
+    assert recording.recording.fault is None
+    assert recording.recording.duration_s > 1
     started = psutil.Process(box.system._run.processId()).children(recursive=True)
     assert len(started) >= 3
     window.close()

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -110,6 +111,74 @@ class Recording:
             self.counters["recordings_failed"] += 1
             self.fault = RecordingFault(f"the capture {self.path or ''} cannot be written: {reason}")
             log.error("%s; the recording ends here", self.fault)
+
+
+class Recordings:
+    """Write one headset's captures, one after the other. Use it like a `Recording`.
+
+    ``number`` tells which one is wanted now: another number begins another file, which ``new`` makes; 0 ends the last.
+    """
+
+    def __init__(self, new: Callable[[], Recording], number: Callable[[], int]) -> None:
+        self._new, self._number = new, number
+        self._of = 0
+        self._all: list[Recording] = []
+        """One for each press of a button."""
+
+    @property
+    def _last(self) -> Recording | None:
+        return self._all[-1] if self._all else None
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Totals of all captures; nothing before the first."""
+        totals: Counter[str] = Counter()
+        for each in self._all:
+            totals.update(each.counters)
+        return dict(totals)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file of the last capture."""
+        return None if self._last is None else self._last.path
+
+    @property
+    def fault(self) -> RecordingFault | None:
+        """Return what ended the last capture."""
+        return None if self._last is None else self._last.fault
+
+    def on_bytes(self, arrived: bytes, now_s: float, *, has_frames: bool) -> None:
+        """Write bytes that arrived now, if a capture is wanted."""
+        if (recording := self._wanted()) is not None:
+            recording.on_bytes(arrived, now_s, has_frames=has_frames)
+
+    def discard_waiting(self) -> None:
+        """Forget bytes that no headset sent: the port was closed."""
+        if self._last is not None:
+            self._last.discard_waiting()
+
+    def flush(self) -> None:
+        """Hand what was written to the system, and end a capture that is not wanted any more."""
+        if (recording := self._wanted()) is not None:
+            recording.flush()
+
+    def close(self) -> None:
+        """End the file; `join` waits until it is whole."""
+        if self._last is not None:
+            self._last.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until everything is written."""
+        if self._last is not None:
+            self._last.join(timeout_s)
+
+    def _wanted(self) -> Recording | None:
+        if (number := self._number()) != self._of:
+            self._of = number
+            self.close()
+            if number:
+                self._all.append(self._new())
+        return self._last if number else None
 
 
 def path_in(directory: Path, source_id: str) -> Path:
