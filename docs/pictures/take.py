@@ -22,12 +22,20 @@ PAGES = {
     "monitor": (55, []),
     "compare": (55, ["--compare", "TURMA-1/bia"]),
     "signal": (65, ["--page", "signal"]),
+    "class": (55, ["--page", "class"]),
+    "full_screen": (8, ["--page", "full_screen"]),
+    "contact": (8, ["--page", "contact"]),
     "connection": (6, ["--page", "connection"]),
     "shortcuts": (4, ["--page", "shortcuts"]),
 }
 """Seconds to wait, and options, by the picture's name."""
 ANA = ["--source", "ana", "--name", "Ana Souza", "--code", "TURMA-1", "--seed", "3"]
 BIA = ["--source", "bia", "--name", "Bia Lima", "--code", "TURMA-1", "--seed", "11"]
+CLASS = [
+    ["--source", f"s{seed}", "--name", name, "--code", "TURMA-1", "--seed", str(seed)]
+    for seed, name in enumerate(("Caio Reis", "Davi Nunes", "Íris Alves", "João Silva"), start=21)
+]
+"""Further students, for the class view."""
 
 
 def main() -> None:
@@ -43,10 +51,18 @@ def main() -> None:
         while not brokers.answers("127.0.0.1", port):
             time.sleep(0.1)
         start(stack, [sys.executable, "-m", "csv_recorder", "--broker", url], folder)
-        for headset in (ANA, BIA):
+        for headset in (ANA, BIA, *CLASS):
             bridge = [sys.executable, "-m", "serial_bridge", "run", "--port", "sim", "--broker", url, *headset]
             start(stack, bridge, folder)
-        for looks in (["monitor"], ["compare"], ["signal"], ["connection", "shortcuts"]):
+        runs = (
+            ["monitor"],
+            ["compare"],
+            ["signal"],
+            ["class"],
+            ["full_screen", "contact"],
+            ["connection", "shortcuts"],
+        )
+        for looks in runs:
             pictures = [
                 subprocess.Popen(monitor(url, *which)) for which in product(looks, ("en", "pt_BR"), ("light", "dark"))
             ]

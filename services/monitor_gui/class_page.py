@@ -17,6 +17,8 @@ from neuroone.contract.messages import StreamStatus
 
 CONTROLS_SPACING_PX: Final = 10
 SEARCH_PX: Final = 200
+SLACK_PX: Final = 6
+"""Qt begins another row a few pixels before the width is used up."""
 
 
 class TilesView(QListView):
@@ -36,7 +38,7 @@ class TilesView(QListView):
     def fit(self) -> None:
         """Give the tiles the largest size with which all are in view."""
         bar_px, frame_px = self.verticalScrollBar().sizeHint().width(), 2 * self.frameWidth()
-        width_px, height_px = self.width() - bar_px - frame_px, self.height() - frame_px
+        width_px, height_px = self.width() - bar_px - frame_px - SLACK_PX, self.height() - frame_px
         size = QSize(*tile_size(max(1, len(self.tiles.tiles)), width_px, height_px))
         if size != self.delegate.size:
             self.delegate.size = size

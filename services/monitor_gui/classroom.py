@@ -74,7 +74,8 @@ class Tile:
     status: StreamStatus | None
     signal: Signal
     doubt: Doubt | None
-    age_s: float | None
+    age_s: int | None
+    """Whole seconds since the last reading; 0 while the student is online, None before the first."""
     attention: int | None
     meditation: int | None
     points: tuple[Point, ...]
@@ -99,8 +100,11 @@ class Tile:
 
     def fits(self, words: list[str]) -> bool:
         """Return True if every searched word is in the name, the code or the ids."""
-        text = search_key(f"{self.name or ''} {self.code or ''} {self.group} {self.source}")
-        return all(word in text for word in words)
+        return not words or all(word in self._searched for word in words)
+
+    @property
+    def _searched(self) -> str:
+        return search_key(f"{self.name or ''} {self.code or ''} {self.group} {self.source}")
 
 
 def tile_of(
@@ -120,7 +124,7 @@ def tile_of(
         status=status,
         signal=signal_of(None if reading is None else reading.poor_signal),
         doubt=mate.doubt,
-        age_s=age_s,
+        age_s=None if age_s is None else floor(age_s) if status is not StreamStatus.ONLINE else 0,
         attention=None if reading is None else reading.attention or None,
         meditation=None if reading is None else reading.meditation or None,
         points=tuple(mate.points),
@@ -136,7 +140,7 @@ def arranged(tiles: Iterable[Tile], group: str | None, search: str, *, help_firs
     here = {each.name for each in shown if each.name is not None and each.status is not StreamStatus.OFFLINE}
     shown = [each for each in shown if each.status is not StreamStatus.OFFLINE or each.name not in here]
     names = Counter(each.name for each in shown)
-    shown = [replace(each, is_apart=each.name is not None and names[each.name] > 1) for each in shown]
+    shown = [replace(each, is_apart=True) if each.name and names[each.name] > 1 else each for each in shown]
     words = search_key(search).split()
     return sorted(
         (each for each in shown if each.fits(words)),

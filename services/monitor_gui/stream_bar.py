@@ -53,6 +53,7 @@ class StreamSelector(QComboBox):
                 self.addItem(text, stream)
                 self.setItemData(row, f"{text}\n{search_key(text)}", SEARCHED)
         self.setCurrentIndex(next((n for n, (_, stream) in enumerate(entries) if stream == chosen), -1))
+        self._edit.setCursorPosition(0)  # of a text that is too long the name is seen
 
     def _restore(self) -> None:
         """Show the chosen stream again where what was typed is none."""

@@ -96,7 +96,8 @@ def events_of(window: "MonitorWindow") -> list[GroupEvent]:
 @contextmanager
 def monitor_window(folder: Path, language: str = "en", theme: str = "light") -> Iterator["MonitorWindow"]:
     """Show a window that remembers nothing of other runs; it is connected to a `Client`."""
-    from PySide6.QtCore import QSettings
+    from PySide6.QtCore import QEvent, QSettings
+    from PySide6.QtWidgets import QApplication
 
     from monitor_gui import texts, themes
     from monitor_gui.feed import Feed
@@ -121,5 +122,6 @@ def monitor_window(folder: Path, language: str = "en", theme: str = "light") -> 
         window.bridge.close()
         window.feed.close()
         window.deleteLater()
+        QApplication.sendPostedEvents(window, QEvent.Type.DeferredDelete)  # else it is restyled with each later one
         texts.choose("en")
         themes.choose("system")
