@@ -19,6 +19,7 @@ from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, Plot
 from monitor_gui.signal_plots import Pulled, SignalPlots
 from monitor_gui.view import (
     ESENSES,
+    SPECTRA,
     SPECTROGRAM_S,
     Bars,
     Signal,
@@ -123,12 +124,14 @@ class StreamPanel(QWidget):
         head = FlowLayout(HEAD_SPACING_PX)
         for widget in (self.contact, *self.numbers.values(), self.doubt, self.recorded):
             head.addWidget(widget)
-        plots, trace, spectra = QVBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        plots, trace, row = QVBoxLayout(), QHBoxLayout(), QWidget()
+        spectra = QHBoxLayout(row)
+        spectra.setContentsMargins(0, 0, 0, 0)
         plots.setSpacing(4)
         plots.addWidget(self.bands, 4)
         plots.addWidget(self.esense, 3)
         plots.addLayout(trace, 4)
-        plots.addLayout(spectra, 4)
+        plots.addWidget(row, 4)
         trace.addWidget(self.signal.raw, 7)
         trace.addWidget(self.bars, 4)
         spectra.addWidget(self.signal.spectrum, 1)
@@ -229,6 +232,9 @@ class StreamPanel(QWidget):
         """Show the plots of a view; one without lines takes no room."""
         for name, plot in self.signal.by_name.items():
             plot.setVisible(name not in view.hidden)
+        row = self.signal.spectrum.parentWidget()
+        if row is not None:
+            row.setVisible(not view.hidden.issuperset(SPECTRA))  # an empty row would take room
         self.bands.setVisible(not view.is_signal_only and not view.hidden.issuperset(BANDS))
         self.esense.setVisible(not view.is_signal_only and not view.hidden.issuperset(ESENSES))
 

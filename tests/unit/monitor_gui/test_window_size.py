@@ -88,3 +88,14 @@ def test_the_window_opens_within_its_screen_at_any_scale() -> None:
         [sys.executable, "-c", STARTS], env=environ, capture_output=True, encoding="utf-8", timeout=60, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_plots_that_are_not_shown_take_no_room(window: "MonitorWindow") -> None:
+    """The bands are as high as they can be: without spectra they get their row."""
+    window.resize(900, 700)
+    window.show_page("monitor")
+    window.draw()
+    window.grab()
+    panel = window.plots_page.panels[0]
+    lowest = max(each.mapTo(panel, each.rect().bottomLeft()).y() for each in (panel.signal.raw, panel.bars))
+    assert panel.link.y() - lowest < 20
