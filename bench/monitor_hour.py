@@ -7,6 +7,7 @@ frames a second. The capture that is shipped is played in a loop; takes 6 minute
 """
 
 import contextlib
+import gc
 import socket
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def draw(url: str, folder: Path, minutes: float, streams: list[StreamId], **view
     feed = Feed(new_client, "local", time.monotonic)
     window = MonitorWindow(feed, LocalBridge(), preferences, streams)
     window.connect_to(BrokerAddress.parse(url))
+    gc.freeze()  # as monitor-gui does
     window.start("monitor")
     window.show_view(replace(window.view, **view))
     window.timers[0].stop()

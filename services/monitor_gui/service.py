@@ -1,5 +1,6 @@
 """Wire the monitor and run it: one window, one connection to a broker, one event loop of Qt."""
 
+import gc
 import logging
 import os
 import sys
@@ -67,6 +68,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     broker = settings.broker[0] if settings.broker else preferences.broker()
     window.connect_to(broker or DEFAULT_BROKER, ca_file=ca_file)
     is_first = broker is None and settings.play is None
+    gc.freeze()  # as in scipy_loading: what has been loaded so far stays
     window.start(settings.page or ("connection" if is_first else "monitor"))
     if settings.play is not None:
         window.player.open(settings.play)

@@ -1,5 +1,6 @@
 """Load scipy.signal beside the window: the start must not wait for it, nor must a frame."""
 
+import gc
 import threading
 from functools import cache
 from importlib import import_module
@@ -7,9 +8,14 @@ from importlib import import_module
 
 @cache
 def _loading() -> threading.Thread:
-    thread = threading.Thread(target=import_module, args=("scipy.signal",), name="scipy")
+    thread = threading.Thread(target=_load, name="scipy")
     thread.start()
     return thread
+
+
+def _load() -> None:
+    import_module("scipy.signal")
+    gc.freeze()  # what is loaded stays: to look through it for garbage again and again costs a frame 60 ms each time
 
 
 def is_loaded() -> bool:
