@@ -15,6 +15,7 @@
     ├── PortFault           serial_bridge: a port cannot be opened, or was lost
     ├── BadCapture          serial_bridge: a line of a capture is invalid
     ├── RecordingFault      serial_bridge: no headset was recorded, or a capture cannot be written
+    ├── Unplayable          monitor_gui: a recording cannot be played
     ├── BadFrame            ws_gateway: a client's frame does not follow its dialect
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
     ├── TokenFault          neuroone.service: the files of the tokens cannot be read or changed
