@@ -70,7 +70,7 @@ def test_a_session_is_played_as_it_was_live_and_marked_as_a_recording(
     assert not window.window_actions.by_name["marker"].isEnabled()
     assert window.ask_for_marker() is None
     window.player.slider.setValue(300)
-    wait(qtbot, lambda: points(panel.bands.curves["delta"]) >= 29 and points(panel.signal.raw.curves["raw"]) > 1000)
+    wait(qtbot, lambda: points(panel.bands.curves["delta"]) >= 29 and points(panel.signal.raw.curves["raw"]) > 500)
     assert panel.link.text().startswith("recording")
     assert panel.recorded.text() == ""
     window.window_actions.by_name["pause"].trigger()
