@@ -87,7 +87,9 @@ _FAULT: Final = {"code": _TEXT, "field": _TEXT, "message": _TEXT}
 V1_FROM_CLIENT: Final[Mapping[str, Schema]] = {
     "hello": _request("hello", Hello),
     "reading": _typed(
-        "reading", _properties(Reading, "session", "name", "code", "kind"), optional=("time", "poor_signal")
+        "reading",
+        _properties(Reading, "session", "name", "code", "kind", "simulated"),
+        optional=("time", "poor_signal"),
     ),
     "marker": _request("marker", Marker),
     "watch": _request("watch", Watch),
@@ -105,8 +107,8 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "link": _typed("link", {"broker": {"type": "boolean"}, "recorder": {"type": "boolean"}}),
     "ack": _typed("ack", {"stage": {"enum": [str(stage) for stage in Stage]}, "seq": _WHOLE}),
     "marker_ack": _typed("ack", {"stage": {"const": str(Stage.BROKER)}, "marker": _TEXT}),
-    "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}),
-    "state": _typed("state", {**_NUMBERED, **_properties(StreamState, "run")}, ("measured_hz",)),
+    "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}, ("simulated",)),
+    "state": _typed("state", {**_NUMBERED, **_properties(StreamState, "run")}, ("measured_hz", "simulated")),
     "event": _typed(
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),

@@ -236,6 +236,8 @@ def _type(kind: inspect.Type) -> str:
     match kind:
         case inspect.IntType(ge=low, le=high):
             return f"whole number, {low} to {high}"
+        case inspect.BoolType():
+            return "true or false"
         case inspect.UnionType():
             return "number, at least 0"
         case inspect.StrType(min_length=low, max_length=high):

@@ -96,7 +96,7 @@ _ROW_ENDS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 SCHEMA: Final = 1
 SIDECAR_FIELDS: Final[Mapping[str, type]] = {
     **{"schema": int, "software": str, "site": str, "group": str, "source": str, "session": str},
-    **{"kind": str, "name": str, "code": str, "class": str, "start": str, "end": str, "status": str},
+    **{"simulated": bool, "kind": str, "name": str, "code": str, "class": str, "start": str, "end": str, "status": str},
     "lessons": list,
     **{"rates_hz": dict, "counts": dict, "files": dict, "columns": dict, "bids": dict},
 }
@@ -118,6 +118,8 @@ BIDS: Final[Mapping[str, str | int]] = {
     "RecordingType": "continuous",
 }
 """Named as in BIDS-EEG 1.10, section "Electroencephalography", ``*_eeg.json``."""
+SIMULATED_BIDS: Final = {"Manufacturer": "n/a", "ManufacturersModelName": "simulated by NeuroOne: measured on nobody"}
+"""What differs where a simulator made the signals."""
 _DESCRIPTIONS: Final = {
     "valid": "1: good contact (poor_signal 0). 0: poor contact. Empty: the source does not say.",
     "samples": "Signed 16-bit ADC counts, separated by spaces; volts = count * (1.8 / 4096) / 2000.",

@@ -163,6 +163,7 @@ MeasuredRate = Annotated[
         "Raw samples between two of the headset's frames of a second; null: not steady yet. Absent: not measured.", "Hz"
     ),
 ]
+Simulated = Annotated[bool, about("true: invented by a simulator, measured on nobody. Absent: measured.")]
 Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 
 
@@ -186,6 +187,7 @@ class Reading(Message, frozen=True, kw_only=True):
     high_beta: BandPower
     low_gamma: BandPower
     mid_gamma: BandPower
+    simulated: Simulated | UnsetType = UNSET
 
 
 class RawBlock(Message, frozen=True, kw_only=True):
@@ -226,6 +228,7 @@ class StreamState(Message, frozen=True, kw_only=True):
     counters: Counters
     run: Run | UnsetType = UNSET
     measured_hz: MeasuredRate | UnsetType = UNSET
+    simulated: Simulated | UnsetType = UNSET
 
 
 class GroupEvent(Message, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ PORTUGUESE_COLUMNS: Final[Mapping[str, str]] = {
     "first_seq": "primeiro_seq",
     "last_seq": "ultimo_seq",
     "text": "texto",
+    "simulated": "simulado",
 }
 
 

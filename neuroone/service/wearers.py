@@ -8,6 +8,8 @@ from neuroone.contract.messages import NAME_MAX_CHARS
 
 AUTO: Final = "auto"
 """The port, and the source id, of a search for headsets."""
+SIMULATED: Final = "sim"
+"""The port of a simulated headset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,20 @@ def faults(ports: Sequence[str], names: Sequence[str], codes: Sequence[str]) -> 
     return found
 
 
-def owners(ports: Sequence[str], names: Sequence[str], codes: Sequence[str]) -> tuple[list[Owner], list[Owner]]:
+def owners(
+    ports: Sequence[str], names: Sequence[str], codes: Sequence[str], sim_name: str | None = None
+) -> tuple[list[Owner], list[Owner]]:
     """Return the owners of the ports that are named, and those of headsets that a search finds, in order.
 
-    The last one of a search is without a name, for all further headsets.
+    The last one of a search is without a name, for all further headsets. Where no names are given, simulated headsets
+    have ``sim_name``, from the second one on with a number.
     """
+    named_so_far = [ports[: n + 1].count(SIMULATED) for n in range(len(ports))]
+    demo = [f"{sim_name} {n}" if n > 1 else sim_name for n in named_so_far]
+    unnamed = [name if port == SIMULATED else None for port, name in zip(ports, demo, strict=True)]
+    given: Sequence[str | None] = names or unnamed
     codes = list(codes) * len(ports) if len(codes) == 1 else list(codes)
-    pairs = [(port, Owner(names[n] if names else None, codes[n] if codes else None)) for n, port in enumerate(ports)]
+    pairs = [(port, Owner(given[n], codes[n] if codes else None)) for n, port in enumerate(ports)]
     named = [owner for port, owner in pairs if port != AUTO]
     searched = [owner for port, owner in pairs if port == AUTO and owner.name is not None]
     code = next((owner.code for port, owner in pairs if port == AUTO), None)

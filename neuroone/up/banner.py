@@ -2,7 +2,7 @@
 
 import io
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
@@ -15,8 +15,19 @@ GAMES: Final = "games"
 ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (phones)
 
 
-def banner(host: str, port: int, tokens: Mapping[str, str], data: Path, broker: str, out: TextIO) -> str:
-    """Return the first server's banner to the letter, then the lines that are new; ``tokens`` are those to print."""
+def banner(
+    host: str,
+    port: int,
+    tokens: Mapping[str, str],
+    data: Path,
+    broker: str,
+    out: TextIO,
+    simulated: Sequence[Path] = (),
+) -> str:
+    """Return the first server's banner to the letter, then the lines that are new; ``tokens`` are those to print.
+
+    ``simulated`` are the files of simulated headsets.
+    """
     ip = local_ip()
     return "\n".join(
         (
@@ -28,6 +39,7 @@ def banner(host: str, port: int, tokens: Mapping[str, str], data: Path, broker: 
             "=" * 40,
             *_dashboard_lines(ip if host in ANY_ADDRESS else host, port, tokens, out),
             f"Arquivos CSV: {data}",
+            *(f"Headset simulado / Simulated headset: {file}" for file in simulated),
             f"MQTT: {broker}",
             "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
         )

@@ -18,6 +18,7 @@ from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
+from neuroone.contract.files import safe_stem, student_file_name
 from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
@@ -39,6 +40,8 @@ READY_TIMEOUT_S: Final = 30.0
 """A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
 CHECK_PERIOD_S: Final = 0.2
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (phones)
+DEMO: Final = "Demo"
+"""Name of a simulated headset that is given none: with a name it is recorded like a student."""
 RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)
@@ -95,6 +98,11 @@ class UpSettings(SiteSettings):
     code: tuple[str, ...] = setting(
         (), typed, "Class code of the headset of --port: one for all, or one for each --port, in order.", many=True
     )
+    scenario: str | None = setting(
+        None,
+        str,
+        "What a simulated headset shows, as `serial-bridge run --help` lists it. Default: a bit of everything.",
+    )
     gui: bool = setting(False, switch, "Open the monitor window too.")
 
 
@@ -138,7 +146,14 @@ def run(given: UpSettings, stop: Stop) -> int:
             return ready
         broker_text = f"{addresses} ({program.kind})" if program else str(addresses)
         tokens = _tokens(given, token_file)
-        print(banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout), flush=True)
+        owners, _ = wearers.owners(given.port, given.name, given.code, DEMO)
+        named = [port for port in given.port if port != wearers.AUTO]
+        simulated = [
+            data / student_file_name(safe_stem(owner.name))
+            for port, owner in zip(named, owners, strict=True)
+            if port == wearers.SIMULATED and owner.name is not None
+        ]
+        print(banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout, simulated), flush=True)
         while not stop.wait(CHECK_PERIOD_S):
             for child in children:
                 child.restart_if_dead(RESTART, rng)
@@ -257,6 +272,7 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
         words = [word for port in given.port for word in ("--port", port)]
         # One word each: a name may begin with a dash.
         words += [f"--name={name}" for name in given.name] + [f"--code={code}" for code in given.code]
+        words += [f"--sim-name={DEMO}"] + ([f"--scenario={given.scenario}"] if given.scenario else [])
         children.append(service("serial_bridge", "run", *words, may_end=True))
     if given.gui:
         children.append(service("monitor_gui", may_end=True))

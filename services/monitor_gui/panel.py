@@ -300,7 +300,8 @@ class StreamPanel(QWidget):
         self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]
     ) -> None:
         self.title.setText(self.name)
-        parts = [texts.of_status(status) if self.feed.is_live else texts.of("panel.played")]
+        parts = [texts.of("panel.simulated")] if state is not None and state.simulated is True else []
+        parts.append(texts.of_status(status) if self.feed.is_live else texts.of("panel.played"))
         reported = {} if state is None else state.counters
         if state is not None and status is not None and self.feed.is_live:
             parts.append(

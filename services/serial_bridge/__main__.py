@@ -57,8 +57,10 @@ def run(settings: RunSettings, stop: Stop) -> int:
     named = [port for port in settings.port if port != AUTO]
     _check_wearers(settings, settings.port)
     ble.check(settings.port)
-    found = [sources.open_source(port, settings.baud, settings.seed + n) for n, port in enumerate(named)]
-    owners, searched = wearers.owners(settings.port, settings.name, settings.code)
+    found = [
+        sources.open_source(port, settings.baud, settings.seed + n, settings.scenario) for n, port in enumerate(named)
+    ]
+    owners, searched = wearers.owners(settings.port, settings.name, settings.code, settings.sim_name)
     return Service(settings, found, owners, stop, searched if AUTO in settings.port else None).run()
 
 
@@ -154,7 +156,9 @@ def simulate(settings: SimulateSettings, stop: Stop) -> int:
                 line = lines.enter_context(closing(open_line(settings, n)))
             except OSError as error:
                 raise SettingsError([f"headset {n + 1} has no port: {error.strerror or error}"]) from None
-            headsets.append((SimulatedHeadset(settings.seed + n, settings.mode, settings.damage), line))
+            headsets.append(
+                (SimulatedHeadset(settings.seed + n, settings.mode, settings.damage, settings.scenario), line)
+            )
         for _, line in headsets:
             print(line.device, flush=True)
         serve(headsets, stop)

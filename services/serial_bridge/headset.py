@@ -75,7 +75,7 @@ class Headset:
         self._connection = Connection(source)
         self._publisher = publisher
         self._decoder = new_decoder()
-        self._stream = Stream(owner)
+        self._stream = Stream(owner, is_simulated=source.is_simulated)
         self._monitor = LinkMonitor(source.device, headset_id, asks_raw)
         self._clock = clock
         self.recording = recording

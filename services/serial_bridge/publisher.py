@@ -208,6 +208,7 @@ class StreamPublisher:
             run=identity.run,
             counters=counters,
             measured_hz=stream.rate.measured_hz,
+            simulated=stream.simulated,
         )
         self._bus.publish(self._state, state, self._raw_backlog.mark())
 

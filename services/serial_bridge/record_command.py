@@ -117,7 +117,12 @@ class Recorder:
             headset_id=self._settings.headset_id,
             asks_raw=self._settings.raw,
             probe=probe,
-            recording=Recording(new_path, self._settings.headset, keeps_all=len(source.speeds) == 1 and probe is None),
+            recording=Recording(
+                new_path,
+                self._settings.headset,
+                keeps_all=len(source.speeds) == 1 and probe is None,
+                is_simulated=source.is_simulated,
+            ),
         )
         self._headsets[source_id] = headset
         return self._reader.add(headset)

@@ -145,13 +145,16 @@ class Service:
             asks_raw=self._settings.raw,
             probe=probe,
             listener=None if self._tgc is None else self._tgc.on_events,
-            recording=self._recordings(source_id, has_one_speed=len(source.speeds) == 1 and probe is None),
+            recording=self._recordings(source, source_id, has_one_speed=len(source.speeds) == 1 and probe is None),
         )
 
-    def _recordings(self, source_id: str, *, has_one_speed: bool) -> Recordings:
+    def _recordings(self, source: PortSource, source_id: str, *, has_one_speed: bool) -> Recordings:
         return Recordings(
             lambda: Recording(
-                partial(path_in, self._record or Path(), source_id), self._settings.headset, keeps_all=has_one_speed
+                partial(path_in, self._record or Path(), source_id),
+                self._settings.headset,
+                keeps_all=has_one_speed,
+                is_simulated=source.is_simulated,
             ),
             lambda: self._record_number,
         )

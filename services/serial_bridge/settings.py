@@ -19,6 +19,7 @@ from neuroone.service.settings import (
 from neuroone.service.wearers import typed
 from serial_bridge.captures.files import EXAMPLE, SUFFIX, is_file
 from serial_bridge.headsets import HEADSETS
+from serial_bridge.ports.scenarios import EVERYDAY, SCENARIOS
 from serial_bridge.ports.simulated import Damage, SimulatedHeadset
 
 PORT_HELP = (
@@ -89,6 +90,10 @@ class RunSettings(StreamSettings):
     raw: bool = setting(False, switch, RAW_HELP)
     headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP)
     seed: int = setting(1, whole(0, 2**32), "Seed of the simulated headset (--port sim).")
+    scenario: str = setting(EVERYDAY, one_of(*SCENARIOS), f"What the simulated headset shows: {', '.join(SCENARIOS)}.")
+    sim_name: str | None = setting(
+        None, typed, "Name of simulated headsets where no --name is given; further ones have it with a number."
+    )
     record: Path | None = setting(
         None, directory, f"Directory to record what arrives into, too: a capture (*{SUFFIX}) for each headset."
     )
@@ -163,6 +168,7 @@ class SimulateSettings:
         Damage(), Damage.parse, "Damage on the line, like drop=0.01,flip=0.01 (shares of the bytes)."
     )
     seed: int = setting(1, whole(0, 2**32), "Seed of the first headset, the next ones follow.")
+    scenario: str = setting(EVERYDAY, one_of(*SCENARIOS), f"What the headsets show: {', '.join(SCENARIOS)}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from uuid import uuid4
 
+from msgspec import UNSET, UnsetType
+
 from neuroone.contract.messages import (
     BAND_MAX,
     BANDS,
@@ -75,8 +77,9 @@ class Stream:
     while the line changes so many bytes that the checksum, eight bits, proves nothing.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, is_simulated: bool = False) -> None:
         self.owner = owner
+        self.simulated: bool | UnsetType = is_simulated or UNSET
         self.counters = dict.fromkeys(
             (
                 "readings",
@@ -264,6 +267,7 @@ class Stream:
             poor_signal=latest.get(Quantity.POOR_SIGNAL),  # type: ignore[arg-type]
             attention=latest.get(Quantity.ATTENTION, 0),  # type: ignore[arg-type]
             meditation=latest.get(Quantity.MEDITATION, 0),  # type: ignore[arg-type]
+            simulated=self.simulated,
             **dict(zip(BANDS, map(round, bands), strict=True)),  # type: ignore[arg-type]
         )
         self._seq += 1

@@ -274,7 +274,9 @@ class Dashboards:
 
     def _number_of(self, name: str, whose: Reading | StreamState) -> int | None:
         """Return the number of a stream; None for a headset without a name, which dashboards do not show."""
-        return None if whose.kind is Kind.HEADSET and whose.name is None else self._numbers.number_of(name)
+        is_demo = whose.simulated is True and whose.code is None  # frames of the first dialect cannot say so
+        is_nameless = whose.kind is Kind.HEADSET and whose.name is None
+        return None if is_demo or is_nameless else self._numbers.number_of(name)
 
     def _stream(self, name: str, topic: Topic) -> _Stream:
         stream = self._streams.get(name)

@@ -122,7 +122,16 @@ def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kin
                 assert frame == {"ID": 1, "Nome": "Joao_Silva", "Codigo": "ABC123", "Att": 85, "Med": 72}
                 file = tmp_path / "D" / "Joao_Silva.csv"
                 wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the seed's file")
+            demo = tmp_path / "D" / "Demo.csv"
+            assert f"Headset simulado / Simulated headset: {demo}" in up.banner
+            wait_for(lambda: demo.exists() and demo.read_bytes().count(b"\n") >= 2, "the simulated headset's file", 20)
             assert list(json.loads(silent.recv(10))) == list(json.loads(silent.recv(10))) == TEN_KEYS
+            assert {reading.simulated for topic, reading in third_party.of(Reading) if topic["source"] == "sim"} == {
+                True
+            }
+            assert {state.simulated for topic, state in third_party.of(StreamState) if topic["source"] == "sim"} == {
+                True
+            }
             topics = {delivery.topic for delivery in third_party.deliveries}
             assert {
                 "neuroone/v1/local/streams/ABC123/Joao_Silva/reading",

@@ -94,6 +94,8 @@ GOLDEN: dict[str, Message] = {
     "admission": Admission(time=NOON, id="5e0c", decision=Decision.ADMIT),
     "service_state": ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1),
     "stream_state_run": stream_state(run=RUN),
+    "reading_simulated": reading(simulated=True),
+    "stream_state_simulated": stream_state(simulated=True),
     "stream_state_measured": stream_state(run=RUN, measured_hz=None),
     "raw_measured": RawBlock(
         session=SESSION, seq=3, time=NOON, first_sample=192, rate_hz=250, samples=(-2048, 2047), measured_hz=249
@@ -122,6 +124,8 @@ def any_value(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case inspect.IntType(ge=low, le=high):
             return st.integers(low, high)
+        case inspect.BoolType():
+            return st.booleans()
         case inspect.StrType(min_length=low, max_length=high):
             return st.text(min_size=low or 0, max_size=min(high or 40, 40))
         case inspect.EnumType(cls=of):

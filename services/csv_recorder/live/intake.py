@@ -279,7 +279,8 @@ class Intake:
             session.about = msgspec.structs.replace(about, class_=class_, lessons=parts)
         elif about is not None:  # an inbox that was rebuilt without a sidecar does not know whose it is
             kind, name, code = str(reading.kind), reading.name, reading.code
-            session.about = msgspec.structs.replace(about, kind=kind, name=name, code=code)
+            simulated = reading.simulated is True
+            session.about = msgspec.structs.replace(about, kind=kind, name=name, code=code, simulated=simulated)
         else:
             batch.counters["sessions_opened"] += 1
             start = time_text(reading.time)
@@ -291,6 +292,7 @@ class Intake:
                 start=start,
                 class_=parts[-1].name if parts else None,
                 lessons=parts,
+                simulated=reading.simulated is True,
             )
         batch.described[session.id] = session
 

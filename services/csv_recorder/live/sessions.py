@@ -37,6 +37,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     lessons: tuple[Part, ...] = ()
     directory: str | None = None
     parts: dict[str, int] = {}
+    simulated: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

@@ -29,6 +29,7 @@ from neuroone.contract.files import (
     SCHEMA,
     SIDECAR,
     SIDECAR_FIELDS,
+    SIMULATED_BIDS,
     described_columns,
     part_name,
 )
@@ -78,6 +79,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
         "source": source,
         "session": session.session,
         "kind": about.kind,
+        "simulated": about.simulated,
         "name": about.name,
         "code": about.code,
         "class": about.class_,
@@ -99,7 +101,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
             name: {"rows": each.rows, "bytes": each.size_bytes, "sha256": each.sha256} for name, each in files.items()
         },
         "columns": _columns(),
-        "bids": BIDS,
+        "bids": {**BIDS, **(SIMULATED_BIDS if about.simulated else {})},
     }
 
 

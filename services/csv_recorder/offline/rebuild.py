@@ -375,6 +375,7 @@ def _about(recording: Recording, old: Session | None, folder: str, parts: dict[s
             directory=folder,
             parts=parts,
             lessons=parts_of(about),
+            simulated=about.get("simulated") is True,
         ),
         f"{group or '_'}/{source or '_'}",
     )

@@ -54,6 +54,11 @@ class Recording:
         return str(self.about.get("name") or (self.path.stem if self.is_legacy else self.source))
 
     @property
+    def is_simulated(self) -> bool:
+        """Return True if a simulator made the signals: they were measured on nobody."""
+        return self.about.get("simulated") is True
+
+    @property
     def label(self) -> str:
         """A unique name for files made from the recording: date, time, group and source."""
         return self.path.stem if self.is_legacy else f"{self.path.parent.name}_{self.path.name}"

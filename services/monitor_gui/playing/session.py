@@ -119,7 +119,7 @@ def _reading(cells: list[str]) -> Reading:
         name=None,
         code=None,
         poor_signal=int(poor) if poor else None,
-        **values,
+        **values,  # type: ignore[arg-type]
     )
 
 

@@ -8,6 +8,7 @@ bytes in hexadecimal. It can be cut, joined and read with any editor.
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -43,13 +44,22 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def is_simulated(path: Path) -> bool:
+    """Return True if a simulator made this capture, as far as it says so."""
+    with suppress(OSError, ValueError, RecursionError), path.open("rb") as file:
+        head = file.readline(LINE_MAX_CHARS)
+        return head.startswith(_MAGIC) and json.loads(head).get("simulated") is True
+    return False
+
+
 class CaptureWriter:
     """Write a timed capture."""
 
-    def __init__(self, file: TextIO, headset: str) -> None:
+    def __init__(self, file: TextIO, headset: str, *, is_simulated: bool = False) -> None:
         self._file = file
         self._began_s: float | None = None
-        head = {"format": "neuroone-capture", "version": 1, "headset": headset}
+        head: dict[str, object] = {"format": "neuroone-capture", "version": 1, "headset": headset}
+        head |= {"simulated": True} if is_simulated else {}
         file.write(json.dumps(head, separators=(",", ":")) + "\n")
 
     def write(self, arrived: bytes, at_s: float) -> None:

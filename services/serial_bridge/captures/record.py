@@ -35,13 +35,16 @@ class Recording:
     stays in ``fault``.
     """
 
-    def __init__(self, new_path: Callable[[], Path], headset: str, *, keeps_all: bool) -> None:
+    def __init__(
+        self, new_path: Callable[[], Path], headset: str, *, keeps_all: bool, is_simulated: bool = False
+    ) -> None:
         self.path: Path | None = None
         self.fault: RecordingFault | None = None
         self.counters = {"recorded_bytes": 0, "recordings_failed": 0}
         self._new_path = new_path
         self._headset = headset
         self._keeps_all = keeps_all
+        self._is_simulated = is_simulated
         self._waiting: list[tuple[bytes, float]] = []
         self._waiting_bytes = 0
         self._passed_bytes = self._flushed_bytes = 0
@@ -96,7 +99,7 @@ class Recording:
             self.path = self._new_path()
             with self.path.open("x", encoding="ascii", newline="\n") as file:
                 log.info("recording into %s", self.path)
-                writer = CaptureWriter(file, self._headset)
+                writer = CaptureWriter(file, self._headset, is_simulated=self._is_simulated)
                 while self.fault is None and (parts := self._passed.get()) is not None:
                     for arrived, at_s in parts:
                         writer.write(arrived, at_s)

@@ -102,6 +102,7 @@ class BleSource:
 
     can_reopen = True
     can_wait = False
+    is_simulated = False
     speeds = (RAW_BAUD,)
 
     def __init__(self, port: str, radio: Radio = RADIO) -> None:

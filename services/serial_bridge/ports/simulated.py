@@ -1,7 +1,7 @@
 """Simulate a headset: seeded, without a clock or I/O of its own.
 
-The signals are plausible, not physiological: 1/f noise, alpha bursts, blinks, mains hum, band powers computed from
-these samples, eSense, and episodes of poor contact in which eSense freezes, as it does in real headsets.
+The signals are plausible, not physiological: 1/f noise, rhythms that follow a scenario, blinks, mains hum, band powers
+and eSense computed from these samples, and episodes of poor contact in which eSense freezes, as in real headsets.
 """
 
 import math
@@ -17,6 +17,7 @@ from typing import Final
 from neuroone.contract.messages import BAND_MAX, OFF_SKIN, RAW_RATE_HZ
 from serial_bridge.headsets import thinkgear
 from serial_bridge.headsets.thinkgear import encode, encode_raw
+from serial_bridge.ports.scenarios import EVERYDAY, SCENARIOS
 
 SCAN_S: Final = 2.0
 """Time that the simulated dongle scans for its headset; a real one needs up to 10 s."""
@@ -32,6 +33,11 @@ TYPICAL_POWERS: Final = (27.1e6, 8.69e6, 3.32e6, 3.64e6, 2.72e6, 5.9e6, 3.13e6, 
 """Medians of the simulated head's own powers in these bands, by which they are scaled to TYPICAL_BANDS."""
 BAND_NOISE: Final = 0.1
 """Standard deviation of the logarithm: a headset's band powers follow its raw samples, not exactly."""
+ESENSE_SHARE: Final = 0.2
+"""Of each second in eSense: it follows in about 5 s, as a headset's does."""
+ESENSE_SLOPE: Final = 2.5
+STEP_S: Final = 0.55
+"""Time of a step of a walking person."""
 POOR_LEVELS: Final = (26, 51, 80, OFF_SKIN)
 
 
@@ -67,21 +73,30 @@ class Damage:
 
 
 class Head:
-    """The signals of one simulated person."""
+    """The signals of one simulated person in a scenario: bands and eSense are computed from the raw samples."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, scenario: str = EVERYDAY) -> None:
         self._rng = random.Random(seed)
+        self._scenario = SCENARIOS[scenario]
+        self._phase = self._scenario.phase(0)
         self._pink = [0.0, 0.0, 0.0]
-        self._phase = self._rng.random()
+        self._turn = self._rng.random()
         self._n = 0
         self._second: list[int] = []
         self._blink_at = 2 * RAW_RATE_HZ
-        self._relaxed = 0.5
-        self._alert = 0.5
+        self._rhythms = self._phase.rhythms
+        """Amplitudes of delta, theta, alpha and beta, as they follow the scenario."""
+        self._waves: tuple[tuple[float, float], ...] = ()
+        """Amplitude and frequency of each in this second."""
+        self._moods = (1.0, 1.0)
+        """How relaxed and how alert the person is, by chance."""
+        self._powers = [0.0] * len(BAND_BINS_HZ)
+        """Logarithms of the last seconds' band powers, from which eSense is made."""
         self._poor_left_s = 0
         self._poor = 0
         self.attention = 0
         self.meditation = 0
+        self._begin_second()
 
     def sample(self) -> int:
         """Return the next raw sample, 512 a second."""
@@ -92,14 +107,15 @@ class Head:
         pink[0] = 0.99765 * pink[0] + white * 0.0990460
         pink[1] = 0.96300 * pink[1] + white * 0.2965164
         pink[2] = 0.57000 * pink[2] + white * 1.0526913
-        alpha = self._relaxed * max(0.0, math.sin(2 * math.pi * (0.13 * t_s + self._phase)))
-        value = 55 * (pink[0] + pink[1] + pink[2] + white * 0.1848)
-        value += 70 * alpha * math.sin(2 * math.pi * 10.2 * t_s) + 4 * math.sin(2 * math.pi * MAINS_HZ * t_s)
+        value = 55 * (pink[0] + pink[1] + pink[2] + white * 0.1848) + 4 * math.sin(2 * math.pi * MAINS_HZ * t_s)
+        value += sum(amplitude * math.sin(2 * math.pi * hz * t_s) for amplitude, hz in self._waves)
         since_blink_s = (self._n - self._blink_at) / RAW_RATE_HZ
         if since_blink_s >= 0:
             value += 700 * _blink(since_blink_s)
             if since_blink_s > 1:
-                self._blink_at = self._n + int(rng.expovariate(0.3) * RAW_RATE_HZ)
+                self._blink_at = self._n + int(rng.expovariate(self._phase.blinks_hz) * RAW_RATE_HZ)
+        if self._phase.step:
+            value += self._phase.step * _blink(t_s % STEP_S)
         if self._poor:
             value *= 2 + 8 * (self._poor == OFF_SKIN)
         sample = max(thinkgear.RAW_LOW, min(thinkgear.RAW_HIGH, round(value)))
@@ -108,28 +124,55 @@ class Head:
 
     def second(self) -> bytes:
         """Return the frame of the second that ends now."""
-        rng = self._rng
-        self._relaxed = min(1.0, max(0.0, self._relaxed + rng.gauss(0, 0.08)))
-        self._alert = min(1.0, max(0.0, self._alert + rng.gauss(0, 0.08)))
-        self._change_contact()
+        rng, powers = self._rng, band_powers(self._second)
+        self._second = []
         bands = tuple(
             min(BAND_MAX, round(power * usual / own * rng.lognormvariate(0, BAND_NOISE)))
-            for power, usual, own in zip(band_powers(self._second), TYPICAL_BANDS, TYPICAL_POWERS, strict=True)
+            for power, usual, own in zip(powers, TYPICAL_BANDS, TYPICAL_POWERS, strict=True)
         )
-        self._second = []
         warm = self._n > 3 * RAW_RATE_HZ
+        if not self._poor:
+            share = ESENSE_SHARE if warm else 1.0
+            logs = [math.log(1 + power / own) for power, own in zip(powers, TYPICAL_POWERS, strict=True)]
+            self._powers = [old + share * (new - old) for old, new in zip(self._powers, logs, strict=True)]
         if self._poor == OFF_SKIN or not warm:
             self.attention = self.meditation = 0
         elif not self._poor:
-            self.attention = max(1, min(100, round(100 * self._alert + rng.gauss(0, 5))))
-            self.meditation = max(1, min(100, round(100 * self._relaxed + rng.gauss(0, 5))))
-        return second_frame(self._poor, bands, self.attention, self.meditation)
+            _, theta, low_alpha, high_alpha, low_beta, high_beta, _, _ = self._powers
+            alpha, beta = (low_alpha + high_alpha) / 2, (low_beta + high_beta) / 2
+            self.attention = _esense(beta - (alpha + theta) / 2 + 0.2)
+            self.meditation = _esense(alpha - (beta + theta) / 2)
+        frame = second_frame(self._poor, bands, self.attention, self.meditation)
+        self._begin_second()
+        return frame
+
+    def _begin_second(self) -> None:
+        rng, scenario = self._rng, self._scenario
+        self._phase = scenario.phase(self._n / RAW_RATE_HZ)
+        if scenario.wanders:
+            self._moods = tuple(min(2.0, max(0.0, mood + rng.gauss(0, 0.16))) for mood in self._moods)  # type: ignore[assignment]
+        relaxed, alert = self._moods
+        delta, theta, alpha, beta = (
+            now + (then - now) / scenario.settles_s
+            for now, then in zip(self._rhythms, self._phase.rhythms, strict=True)
+        )
+        self._rhythms = delta, theta, alpha, beta
+        swing = max(0.0, math.sin(2 * math.pi * (0.13 * self._n / RAW_RATE_HZ + self._turn)))
+        # Whole frequencies go on without a step at the second's border.
+        self._waves = (
+            (delta * rng.lognormvariate(0, 0.4), 2),
+            (theta * rng.lognormvariate(0, 0.4), rng.choice((5, 6))),
+            (alpha * relaxed * (0.5 + swing) * rng.lognormvariate(0, 0.2), 10),
+            (0.3 * alpha * relaxed * rng.lognormvariate(0, 0.4), 9),
+            (beta * alert * rng.lognormvariate(0, 0.2), rng.randint(14, 26)),
+        )
+        self._change_contact()
 
     def _change_contact(self) -> None:
         if self._poor_left_s:
             self._poor_left_s -= 1
             self._poor = self._poor if self._poor_left_s else 0
-        elif self._n > 10 * RAW_RATE_HZ and self._rng.random() < 0.02:
+        elif self._n > 10 * RAW_RATE_HZ and self._rng.random() < self._phase.poor_share:
             self._poor = self._rng.choice(POOR_LEVELS)
             self._poor_left_s = self._rng.randint(1, 8)
 
@@ -165,12 +208,12 @@ class SimulatedHeadset:
 
     MODES: Final = ("headset", "normal", "dongle")
 
-    def __init__(self, seed: int, mode: str = "headset", damage: Damage = Damage()) -> None:
+    def __init__(self, seed: int, mode: str = "headset", damage: Damage = Damage(), scenario: str = EVERYDAY) -> None:
         self.headset_id = (seed * 257 + 0x0505).to_bytes(8)[-2:]
         self._is_dongle = mode == "dongle"
         self.is_linked = not self._is_dongle
         self.sends_raw = mode != "normal"
-        self._head = Head(seed)
+        self._head = Head(seed, scenario)
         self._line = random.Random(seed)
         self._damage = damage
         self._samples = 0
@@ -222,16 +265,21 @@ class SimulatedHeadset:
                 self.sends_raw = True
 
 
-def parts(seed: int) -> Iterator[tuple[float, bytes]]:
+def parts(seed: int, scenario: str = EVERYDAY) -> Iterator[tuple[float, bytes]]:
     """Yield a simulated headset's bytes for ever, each part with the seconds since the beginning at which it is due."""
-    headset = SimulatedHeadset(seed)
+    headset = SimulatedHeadset(seed, scenario=scenario)
     for n in count(1):
         due_s = n * PART_SAMPLES / RAW_RATE_HZ
         yield due_s, headset.advance(due_s)
 
 
+def _esense(balance: float) -> int:
+    """Return 1 to 100 for a balance of rhythms, 0 being the usual one."""
+    return max(1, min(100, round(100 / (1 + math.exp(-ESENSE_SLOPE * balance)))))
+
+
 def _blink(t_s: float) -> float:
-    """Return the shape of an eye blink in raw samples: up to 1, down below 0, back; about 0.4 s."""
+    """Return the shape of an eye blink, or of a step, in raw samples: up to 1, down below 0, back; about 0.4 s."""
     if t_s > 0.4:
         return 0.0
     return math.exp(-(((t_s - 0.1) / 0.045) ** 2)) - 0.6 * math.exp(-(((t_s - 0.24) / 0.06) ** 2))

@@ -14,12 +14,14 @@ from serial.tools.list_ports import comports
 from serial.tools.list_ports_common import ListPortInfo
 
 from neuroone.contract.topics import id_from_text
+from neuroone.service.wearers import SIMULATED
 from serial_bridge.captures import files
 from serial_bridge.headsets.thinkgear import DONGLE_BAUD, NORMAL_BAUD, RAW_BAUD
 from serial_bridge.ports import detect, port, simulated
 from serial_bridge.ports.ble import is_ble
 from serial_bridge.ports.ble_port import BleSource
 from serial_bridge.ports.port import PacedPort, Port
+from serial_bridge.ports.scenarios import EVERYDAY
 
 BAUDS: Final = (RAW_BAUD, DONGLE_BAUD, NORMAL_BAUD)
 """Bluetooth headsets and TGAM modules with raw; RF dongles; TGAM modules in normal mode. Tried in this order."""
@@ -41,6 +43,7 @@ class SerialSource:
     can_reopen = True
     can_wait = False
     counters: ClassVar[Mapping[str, float]] = {}
+    is_simulated = False
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class PacedSource:
     parts: Callable[[], Iterator[tuple[float, bytes]]]
     speed: float = 1.0
     can_wait: bool = False
+    is_simulated: bool = False
     clock: Callable[[], float] = time.monotonic
 
     def open(self, baud: int) -> Port:
@@ -101,10 +105,10 @@ class PacedSource:
 PortSource: TypeAlias = SerialSource | PacedSource | BleSource
 
 
-def open_source(port: str, baud: int | None, seed: int) -> PortSource:
+def open_source(port: str, baud: int | None, seed: int, scenario: str = EVERYDAY) -> PortSource:
     """Return the source that ``--port`` names: ``sim``, ``ble``, a capture file, or a serial port."""
-    if port == "sim":
-        return PacedSource("sim", "sim", lambda: simulated.parts(seed))
+    if port == SIMULATED:
+        return PacedSource(port, port, lambda: simulated.parts(seed, scenario), is_simulated=True)
     if is_ble(port):
         return BleSource(port)
     if not WINDOWS_PORT.match(port) and files.is_file(port):
@@ -127,4 +131,11 @@ def has_speed(device: str) -> bool:
 def capture_source(path: Path, speed: float = 1.0, loop: bool = False) -> PacedSource:
     """Return the source that replays a capture file."""
     play = files.looped if loop else files.parts
-    return PacedSource(str(path), id_from_text(path.stem), lambda: play(path), speed=speed, can_wait=True)
+    return PacedSource(
+        str(path),
+        id_from_text(path.stem),
+        lambda: play(path),
+        speed=speed,
+        can_wait=True,
+        is_simulated=path == files.EXAMPLE or files.is_simulated(path),
+    )

@@ -20,9 +20,9 @@ export function labelOf(student) {
   return student.name === null ? t("label.nameless", { n: student.id ?? tame(student.source) }) : tame(student.name);
 }
 
-/** What tells a student apart from others of the same name, and the seat; empty where neither is needed. */
+/** The seat, what tells a student apart from others of the same name, and that it is simulated; empty where none is needed. */
 export function codeOf(student) {
-  return [tame(student.seat), tame(student.apart, 12)].filter((each) => each).join(" · ");
+  return [tame(student.seat), tame(student.apart, 12), student.isSimulated ? t("simulated") : ""].filter((each) => each).join(" · ");
 }
 
 /** The name with what tells it apart. */

@@ -68,6 +68,8 @@ export class Student {
   heard_s = -Infinity;
   /** What tells this student apart from another one of the same name: the code, or the number; empty where there is none. */
   apart = "";
+  /** A simulator invents the values. */
+  isSimulated = false;
   /** The student is here again under another code. */
   isReplaced = false;
   rows = null;
@@ -100,6 +102,7 @@ export class Student {
     this.name = reading.name;
     this.code = reading.code;
     this.session = reading.session;
+    this.isSimulated = reading.simulated === true;
     this.reading = reading;
     this.heard_s = now_s;
     this.since_s = Math.min(this.since_s, now_s);
@@ -122,6 +125,7 @@ export class Student {
     this.name = state.name;
     this.code = state.code;
     this.status = state.status;
+    this.isSimulated = state.simulated === true;
     this.link = { code: state.link, hint: state.hint, device: state.device };
     this.version += 1;
   }

@@ -118,7 +118,8 @@ export class Detail {
     showBadge(at("student-contact"), badgeOf(student, now_s));
     write(at("student-age"), ageOf(student, now_s));
     const doubt = student.doubt === null ? null : doubtOf(student.doubt).sentence;
-    const notes = [hintOf(student.link), student.name === null ? t("nameless.note") : null, doubt];
+    const simulated = student.isSimulated ? t("simulated.note") : null;
+    const notes = [simulated, hintOf(student.link), student.name === null ? t("nameless.note") : null, doubt];
     write(at("student-hint"), notes.filter(Boolean).join(" "));
     const isHidden = student.presence(now_s) !== "online" || student.isDoubtful;
     at("student-attention").closest(".facts").toggleAttribute("data-held", isHidden);

@@ -58,6 +58,7 @@ class Run:
     counts: "np.ndarray[Any, np.dtype[np.int16]]"
     annotations: list[Annotation] = field(default_factory=list)
     has_holes: bool = False
+    is_simulated: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -77,6 +78,7 @@ def runs(recording: Recording) -> Iterator[Run]:
     events = dataframes.events(recording)
     for of_run in _split(blocks):
         run = _filled(of_run)
+        run.is_simulated = recording.is_simulated
         _annotate(run, readings, events)
         yield run
 
@@ -93,13 +95,15 @@ def write(run: Run, file: Path, code: str) -> None:
         physical_dimension="uV",
         physical_range=PHYSICAL_RANGE,
         digital_range=DIGITAL_RANGE,
-        transducer_type="dry electrode",
+        transducer_type="simulated" if run.is_simulated else "dry electrode",
         prefiltering="n/a",
     )
     edf = Edf(
         [signal],
         patient=Patient(code=code),
-        recording=EdfRecording(startdate=run.start.date(), equipment_code="ThinkGear"),
+        recording=EdfRecording(
+            startdate=run.start.date(), equipment_code="simulated" if run.is_simulated else "ThinkGear"
+        ),
         starttime=run.start.time(),
         data_record_duration=RECORD_S,
         annotations=[EdfAnnotation(each.onset_s, each.duration_s, each.text) for each in run.annotations],

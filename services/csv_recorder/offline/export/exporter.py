@@ -91,7 +91,8 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
             part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
             file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
             times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
-            part.assign(time=times).rename(columns=PORTUGUESE_COLUMNS).to_csv(
+            said = part["simulated"].map({True: "sim", False: "não"})
+            part.assign(time=times, simulated=said).rename(columns=PORTUGUESE_COLUMNS).to_csv(
                 file, sep=";", decimal=",", encoding="utf-8-sig", index=False, lineterminator="\r\n"
             )
             files.append(file)
@@ -149,6 +150,7 @@ def _samples(recording: Recording) -> pd.DataFrame:
             "sample": samples["first_sample"] + within,
             "counts": counts,
             "microvolts": (counts * MICROVOLTS_PER_COUNT).astype("float32"),
+            "simulated": recording.is_simulated,
         }
     )
 
@@ -156,7 +158,8 @@ def _samples(recording: Recording) -> pd.DataFrame:
 def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
     """Add the owner to a table, and the seconds since its first row."""
     seconds = (frame["time"] - frame["time"].min()).dt.total_seconds()
-    whose = {"group": recording.group, "source": recording.source, "name": recording.name}
+    whose: dict[str, object] = {"group": recording.group, "source": recording.source, "name": recording.name}
+    whose |= {"simulated": recording.is_simulated}
     first = pd.DataFrame({"time": frame["time"], "seconds": seconds, **whose}, index=frame.index)
     return first.join(frame.drop(columns="time"))
 

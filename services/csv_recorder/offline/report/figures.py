@@ -35,7 +35,7 @@ from neuroone.contract.files import search_key
 CLASS: Final = ("group", "class", "date", "lesson_began")
 ALL: Final = "all"
 """The session in the row of all sessions or lessons of a student who has several."""
-SIDECAR_USED: Final = ("group", "source", "name", "code", "class", "lessons", "status")
+SIDECAR_USED: Final = ("group", "source", "name", "code", "class", "lessons", "status", "simulated")
 """The fields of a sidecar that a report needs."""
 TREND_LESSONS_MIN: Final = 3
 TREND_DAYS_MIN: Final = 7
@@ -223,6 +223,7 @@ def _about(presence: Presence, of: ClassKey) -> dict[str, Any]:
         "lesson_group": of.group if of.began else "",
         "lesson_began": of.began,
         "sessions": len(presence.pieces),
+        "simulated": any(each.recording.is_simulated for each in presence.pieces),
         **dict.fromkeys(f"{name}_{figure}" for figure in ("trend_per_week", "class_mean") for name in ESENSE),
     }
 
@@ -233,6 +234,7 @@ def _about_all(several: Sequence[Presence]) -> dict[str, Any]:
     of_all = {"session": ALL, "class": "", "lesson_group": "", "lesson_began": "", "sessions": count}
     abouts = [_about(each, each.of) for each in several]
     different = {key: "" for key in ("group", "code", "source") if len({each[key] for each in abouts}) > 1}
+    of_all |= {"simulated": any(each["simulated"] for each in abouts)}
     return abouts[-1] | different | of_all | trends
 
 

@@ -167,6 +167,8 @@ def _through(rows: list[Any], key: str) -> str:
 
 
 def _warnings(row: Any, words: Words) -> Iterator[str]:
+    if row["simulated"]:
+        yield words("simulated")
     if row["signal"] != "known":
         yield words("quality_unknown" if row["signal"] == "unknown" else "quality_partly")
     if row["missing"] and row["missing"] == row["missing"]:

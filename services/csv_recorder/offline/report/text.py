@@ -21,6 +21,8 @@ CLASSES_SHOWN: Final = 20
 NEWEST_SHOWN: Final = 20
 FAULTS_SHOWN: Final = 20
 """Lines of each kind in a summary, which fits on three screens."""
+SIMULATED: Final = "* "
+"""Stands behind the name where a simulator made the values, and before the sentence that says so."""
 NAME_MAX_CHARS: Final = 30
 """Characters of a name in a table; a longer name would push the figures off the screen."""
 
@@ -48,6 +50,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     yield from _table(newest, _session_columns(words, with_lessons=report.has_lessons), 3)
     yield ""
     yield from doubtful.in_all(sessions, words)
+    yield from _simulated(report.sessions, words)
     yield words("notice")
     yield words("more")
     for fault in report.faults[:FAULTS_SHOWN]:
@@ -68,6 +71,7 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield ""
         yield from _table(report.sessions, _session_columns(words, with_lessons=report.has_lessons), 3)
         yield from doubtful.in_all(report.sessions[report.sessions["session"] != ALL], words)
+        yield from _simulated(report.sessions, words)
         if report.has_lessons:
             yield words("only_lessons")
         yield ""
@@ -104,6 +108,12 @@ def class_date(row: Any, words: Words) -> str:
     return str(row["date"]) if began is None else f"{local(began, words.zone):%Y-%m-%d %H:%M}"
 
 
+def _simulated(sessions: Any, words: Words) -> Iterator[str]:
+    """Yield what the mark of simulated sessions means, if there are any."""
+    if sessions["simulated"].any():
+        yield f"{SIMULATED}{words('simulated')}"
+
+
 def _class_columns(words: Words) -> list[Column]:
     return [
         (words("group"), lambda row: _short(class_group(row, words) or UNKNOWN)),
@@ -128,7 +138,7 @@ def _title_columns(words: Words) -> list[Column]:
 
 def _session_columns(words: Words, *, with_lessons: bool) -> list[Column]:
     return [
-        (words("name"), lambda row: _short(row["student"])),
+        (words("name"), lambda row: _short(row["student"]) + (SIMULATED.rstrip() if row["simulated"] else "")),
         (words("lesson" if with_lessons else "group"), lambda row: _short(lesson_or_group(row)) or UNKNOWN),
         (words("start"), lambda row: start(row, words)),
         (words("duration"), lambda row: duration(row["duration_s"])),

@@ -104,22 +104,69 @@ def test_damage_from_text():
     assert Damage.parse("drop=0.01,flip=0.5") == Damage(0.01, 0.5)
 
 
+class Seconds:
+    """What a simulated headset sends in each second, and the band powers of its raw samples."""
+
+    def __init__(self, headset: SimulatedHeadset, seconds: int) -> None:
+        rows: list[list[int]] = []
+        powers: list[list[float]] = []
+        samples: list[int] = []
+        for event in Decoder().feed(headset.advance(seconds)):
+            samples += raw_samples(event)
+            if isinstance(event, Frame) and len(event.rows) > 1:
+                values = {row.quantity: row.value for row in event.rows}
+                esense = (values[each] for each in (Quantity.POOR_SIGNAL, Quantity.ATTENTION, Quantity.MEDITATION))
+                rows.append([*esense, *values[Quantity.BANDS]])  # type: ignore[list-item, misc]
+                power = np.abs(np.fft.rfft(np.array(samples) * np.hanning(512))) ** 2
+                powers.append([power[first : last + 1].sum() for first, last in simulated.BAND_BINS_HZ])
+                samples = []
+        self.values = np.array(rows)
+        """Poor signal, attention, meditation and the eight bands, a row for each second."""
+        self.powers = np.array(powers)
+
+    def check_bands(self, at_least: float) -> None:
+        """Compare the ranks of the bands with those of the samples' powers, where contact is good."""
+        good = self.values[:, 0] == 0
+        for band in range(8):
+            one, other = (np.argsort(np.argsort(table[good, band])) for table in (self.values[:, 3:], self.powers))
+            assert np.corrcoef(one, other)[0, 1] > at_least
+
+
 @pytest.mark.parametrize("seed", [1, 2, 7])
 def test_bands_belong_to_the_samples(seed):
     """The band powers of a second rise and fall with those of its raw samples, and are as large as a real head's."""
-    seconds: list[list[float]] = []
-    bands: list[tuple[int, ...]] = []
-    samples: list[int] = []
-    for event in Decoder().feed(SimulatedHeadset(seed).advance(240)):
-        samples += raw_samples(event)
-        for row in event.rows if isinstance(event, Frame) else ():
-            if row.quantity is Quantity.BANDS:
-                power = np.abs(np.fft.rfft(np.array(samples) * np.hanning(512))) ** 2
-                seconds.append([power[first : last + 1].sum() for first, last in simulated.BAND_BINS_HZ])
-                bands.append(row.value)  # type: ignore[arg-type]
-                samples = []
-    ranks = [np.argsort(np.argsort(np.array(table), axis=0), axis=0) for table in (seconds, bands)]
-    for band in range(8):
-        assert np.corrcoef(ranks[0][:, band], ranks[1][:, band])[0, 1] > 0.9
-    medians = np.median(np.array(bands), axis=0)
+    seconds = Seconds(SimulatedHeadset(seed), 240)
+    seconds.check_bands(0.9)
+    medians = np.median(seconds.values[:, 3:], axis=0)
     assert all(0.4 < found / usual < 2.5 for found, usual in zip(medians, simulated.TYPICAL_BANDS, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "before", "after", "what", "factor"),
+    [
+        ("eyes-closed", slice(8, 30), slice(35, 60), 3 + 3, 3),
+        ("eyes-closed", slice(8, 30), slice(35, 60), 2, 1.4),
+        ("attention-task", slice(10, 30), slice(45, 90), 1, 1.4),
+        ("falling-asleep", slice(30, 90), slice(300, 330), 3 + 0, 2),
+        ("falling-asleep", slice(30, 90), slice(300, 330), 3 + 1, 2),
+        ("walking", slice(5, 20), slice(22, 60), 3 + 1, 2),
+    ],
+)
+def test_what_a_scenario_shows(scenario, before, after, what, factor):
+    """Alpha with closed eyes, attention in a task, slow waves in sleep, steps: in bands, eSense and samples alike."""
+    seconds = Seconds(SimulatedHeadset(3, scenario=scenario), after.stop)
+    assert np.median(seconds.values[after, what]) > factor * np.median(seconds.values[before, what])
+    seconds.check_bands(0.9)
+    good = seconds.values[:, 0] == 0
+    balance = 0.0
+    expected = []
+    for _, theta, low_alpha, high_alpha, low_beta, high_beta, _, _ in np.log(seconds.powers[good]):
+        balance += 0.2 * ((low_alpha + high_alpha - theta - (low_beta + high_beta) / 2) / 2 - balance)
+        expected.append(balance)
+    assert np.corrcoef(expected[25:], seconds.values[good, 2][25:])[0, 1] > 0.6
+
+
+def test_bad_contact_comes_and_goes():
+    seconds = Seconds(SimulatedHeadset(3, scenario="bad-contact"), 60)
+    seconds.check_bands(0.9)
+    assert 0.2 < (seconds.values[:, 0] > 0).mean() < 0.8
