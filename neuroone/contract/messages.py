@@ -163,6 +163,8 @@ MeasuredRate = Annotated[
         "Raw samples between two of the headset's frames of a second; null: not steady yet. Absent: not measured.", "Hz"
     ),
 ]
+DEMO: Final = "Demo"
+"""Name of the simulated headset of `neuroone up --port sim` if it is given none; the second one is "Demo 2"."""
 Simulated = Annotated[bool, about("true: invented by a simulator, measured on nobody. Absent: measured.")]
 Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 

@@ -19,7 +19,7 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
 from neuroone.contract.files import safe_stem, student_file_name
-from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.contract.messages import DEMO, ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.delivery import Delivery
@@ -40,8 +40,6 @@ READY_TIMEOUT_S: Final = 30.0
 """A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
 CHECK_PERIOD_S: Final = 0.2
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (phones)
-DEMO: Final = "Demo"
-"""Name of a simulated headset that is given none: with a name it is recorded like a student."""
 RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from neuroone.contract.messages import (
+    DEMO,
     EventType,
     GroupEvent,
     Kind,
@@ -273,8 +274,8 @@ class Dashboards:
         return None if stream is None else stream.name
 
     def _number_of(self, name: str, whose: Reading | StreamState) -> int | None:
-        """Return the number of a stream; None for a headset without a name, which dashboards do not show."""
-        is_demo = whose.simulated is True and whose.code is None  # frames of the first dialect cannot say so
+        """Return the number of a stream; None for a headset that nobody named, which old dashboards do not show."""
+        is_demo = whose.simulated is True and (whose.name or "").partition(" ")[0] == DEMO
         is_nameless = whose.kind is Kind.HEADSET and whose.name is None
         return None if is_demo or is_nameless else self._numbers.number_of(name)
 

@@ -59,6 +59,17 @@ def test_a_headset_without_a_name_is_not_shown(world):
     assert [each["Nome"] for each in world.dashboard.heard] == ["Ana"]
 
 
+def test_the_demo_that_nobody_named_is_not_shown_by_old_dashboards(world):
+    """Their frames cannot say that it is simulated; a simulated headset that somebody named is shown as ever."""
+    for source, name in (("sim", "Demo"), ("sim-2", "Demo 2"), ("named", "Ana")):
+        world.hear(source, kind=Kind.HEADSET, name=name, simulated=True)
+    world.hear("student", name="Demo")
+    assert [each["Nome"] for each in world.dashboard.heard] == ["Ana", "Demo"]
+    assert len(world.listener.heard) == 0  # it hears the headset once a second
+    world.dashboards.send_headset()
+    assert len(world.listener.heard) == 1
+
+
 def test_only_dashboards_of_the_new_dialect_hear_that_the_link_is_there(world):
     viewer = viewer_of(world.dashboards, None)
     world.dashboards.send_link(v1.link(broker=True, recorder=True))
