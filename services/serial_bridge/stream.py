@@ -61,6 +61,18 @@ class NextBlock:
     first_sample: int = 0
 
 
+@dataclass(slots=True)
+class LineDamage:
+    """What the line has done: bytes lost since the last frame, whether frames since are doubtful, and changed frames.
+
+    ``corrupt_share`` is the share of frames whose bytes were changed.
+    """
+
+    lost_bytes: int = 0
+    is_recent: bool = False
+    corrupt_share: float = 0.0
+
+
 class Held(NamedTuple):
     """Samples after so many ``pauses``, when they arrived, and how many are known to be missing before them."""
 
@@ -105,9 +117,7 @@ class Stream:
         self._clock = SampleClock()
         self._held: list[Held] = []
         """Samples after a pause, while it is not known how many are missing at it."""
-        self._lost_bytes = 0
-        self._damaged = False
-        self._corrupt_share = 0.0
+        self._damage = LineDamage()
         self._latest: dict[Quantity, Value] = {}
         self._frames_without = dict.fromkeys(TRIGGERS, 0)
 
@@ -125,9 +135,9 @@ class Stream:
         for event in events:
             self.counters["blinks_estimated"] += len(self._blinks.find_in(event))
             if isinstance(event, Skipped):
-                self._damaged = True
+                self._damage.is_recent = True
                 self.rate.on_damage()
-                self._lost_bytes += event.n_bytes
+                self._damage.lost_bytes += event.n_bytes
                 messages += [] if self._held else self._end_block()
             elif isinstance(event, Raw):
                 self._count_damage(len(event.samples), now)
@@ -140,24 +150,26 @@ class Stream:
     @property
     def is_withheld(self) -> bool:
         """Whether the line changes so many bytes that readings are withheld."""
-        return self._corrupt_share > CORRUPT_MAX_SHARE
+        return self._damage.corrupt_share > CORRUPT_MAX_SHARE
 
     def _count_damage(self, n_frames: int, now: datetime) -> None:
         """Update the share of changed frames and the number of the next sample, before frames that may follow a gap."""
-        self._corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
-        if not self._lost_bytes:
+        self._damage.corrupt_share *= (1 - 1 / CORRUPT_WINDOW_FRAMES) ** n_frames
+        if not self._damage.lost_bytes:
             return
         if self._next.seq or self._next.samples:  # else the headset was joined in mid-frame
-            self._corrupt_share += (self._lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
-            has_second_frame = self._lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
-            lost_raw_bytes = self._lost_bytes - has_second_frame * min(SECOND_FRAME_BYTES, self._lost_bytes)
+            self._damage.corrupt_share += (self._damage.lost_bytes % FRAME_UNIT_BYTES == 0) / CORRUPT_WINDOW_FRAMES
+            has_second_frame = self._damage.lost_bytes % RAW_FRAME_BYTES == SECOND_FRAME_BYTES % RAW_FRAME_BYTES
+            lost_raw_bytes = self._damage.lost_bytes - has_second_frame * min(
+                SECOND_FRAME_BYTES, self._damage.lost_bytes
+            )
             lost = round(lost_raw_bytes / RAW_FRAME_BYTES)
             self._clock.on_lost(lost, self.rate.known_hz)
             if self._held:
                 self._held.append(Held((), now, lost, self._clock.pauses))
             else:
                 self._next.first_sample += lost
-        self._lost_bytes = 0
+        self._damage.lost_bytes = 0
 
     def end(self) -> list[Reading | RawBlock]:
         """Return the samples that do not fill a block, before a gap or the end of the session.
@@ -241,8 +253,8 @@ class Stream:
 
     def _is_plausible(self, frame: Frame, values: Mapping[Quantity, Value]) -> bool:
         layout = tuple((row.code, row.level) for row in frame.rows)
-        is_new, is_damaged = layout not in self._layouts, self._damaged
-        self._damaged = False
+        is_new, is_damaged = layout not in self._layouts, self._damage.is_recent
+        self._damage.is_recent = False
         if is_new and len(self._layouts) < LAYOUTS_MAX:
             self._layouts.add(layout)
         if is_new and is_damaged and len(self._layouts) > 1:

@@ -365,20 +365,18 @@ def _about(recording: Recording, old: Session | None, folder: str, parts: dict[s
     texts = {key: about[key] if isinstance(about.get(key), str) else None for key in ("name", "code", "class", "start")}
     start = texts["start"] or f"{recording.path.parent.name}T00:00:00.000000Z"
     kind = str(about.get("kind") or "")  # unknown: the next reading says it, and whose it is
-    return (
-        About(
-            kind=kind,
-            name=texts["name"],
-            code=texts["code"],
-            start=start,
-            class_=texts["class"],
-            directory=folder,
-            parts=parts,
-            lessons=parts_of(about),
-            simulated=about.get("simulated") is True,
-        ),
-        f"{group or '_'}/{source or '_'}",
+    known = About(
+        kind=kind,
+        name=texts["name"],
+        code=texts["code"],
+        start=start,
+        class_=texts["class"],
+        directory=folder,
+        parts=parts,
+        lessons=parts_of(about),
+        simulated=about.get("simulated") is True,
     )
+    return known, f"{group or '_'}/{source or '_'}"
 
 
 def _end_at_last_row(path: Path, waiting: Collection[bytes] | None = None) -> int:

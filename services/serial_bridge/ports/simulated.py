@@ -92,11 +92,15 @@ class Head:
         """How relaxed and how alert the person is, by chance."""
         self._powers = [0.0] * len(BAND_BINS_HZ)
         """Logarithms of the last seconds' band powers, from which eSense is made."""
-        self._poor_left_s = 0
-        self._poor = 0
+        self._contact = 0, 0
+        """Poor signal, and for how many seconds more."""
         self.attention = 0
         self.meditation = 0
         self._begin_second()
+
+    @property
+    def _poor(self) -> int:
+        return self._contact[0]
 
     def sample(self) -> int:
         """Return the next raw sample, 512 a second."""
@@ -169,12 +173,11 @@ class Head:
         self._change_contact()
 
     def _change_contact(self) -> None:
-        if self._poor_left_s:
-            self._poor_left_s -= 1
-            self._poor = self._poor if self._poor_left_s else 0
+        poor, left_s = self._contact
+        if left_s:
+            self._contact = (poor if left_s > 1 else 0), left_s - 1
         elif self._n > 10 * RAW_RATE_HZ and self._rng.random() < self._phase.poor_share:
-            self._poor = self._rng.choice(POOR_LEVELS)
-            self._poor_left_s = self._rng.randint(1, 8)
+            self._contact = self._rng.choice(POOR_LEVELS), self._rng.randint(1, 8)
 
 
 def band_powers(samples: list[int]) -> tuple[float, ...]:
