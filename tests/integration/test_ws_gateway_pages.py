@@ -44,7 +44,7 @@ def gateway(start_broker, tmp_path: Path) -> Iterator[DownloadsProgram]:
     (recordings / "Big.csv").write_bytes(os.urandom(1024) * (BIG_BYTES // 1024))
     session = recordings / "sessions" / SESSION
     session.mkdir(parents=True)
-    (session / "events.csv").write_bytes(os.urandom(1024) * (BIG_BYTES // 2048))
+    (session / "events.csv").write_bytes(os.urandom(BIG_BYTES // 2))  # a ZIP makes it no smaller
     (session / "raw.csv").write_bytes(b"raw")
     program = DownloadsProgram(recordings, broker, "--token", "secret", "--no-open-here")
     try:
