@@ -15,7 +15,7 @@ from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
 from tests.support.gateways import GatewayProgram, running_gateway
-from tests.support.layout import layout_faults, reds
+from tests.support.layout import layout_faults, reds, wait_for_layout
 
 pytestmark = [
     pytest.mark.broker,
@@ -128,6 +128,7 @@ def test_nothing_is_cut_or_overlaps_with_sixty(browser, url, gateway):
     with SimulatedClass(gateway.url, [phone(name) for name in MORE_NAMES], period_s=1.0):
         for size in VIEWPORTS:
             with page_of(browser, url, size, 2 * len(NAMES)) as page:
+                wait_for_layout(page)
                 assert layout_faults(page) == [], size
                 if size in ("laptop", "projector"):
                     assert max(bottom for _, bottom in heights(page)) <= VIEWPORTS[size][1]

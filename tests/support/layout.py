@@ -1,6 +1,8 @@
 """Look at a page as it is drawn: what is cut, what lies over something else, and what is red."""
 
-from playwright.sync_api import Page
+from contextlib import suppress
+
+from playwright.sync_api import Page, TimeoutError
 
 _COMMON = """
 const isSeen = (each) => each.checkVisibility({ checkVisibilityCSS: true }) && each.getClientRects().length > 0
@@ -68,6 +70,12 @@ for (const each of document.querySelectorAll("body *")) {{
 }}
 return [...found];
 }}"""
+
+
+def wait_for_layout(page: Page) -> None:
+    """Wait until nothing is wrong: tiles are fitted anew when a value of another length has come."""
+    with suppress(TimeoutError):
+        page.wait_for_function(f"() => ({_FAULTS})().length === 0")
 
 
 def layout_faults(page: Page) -> list[str]:

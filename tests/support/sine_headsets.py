@@ -93,7 +93,8 @@ class SineHeadset:
         late_s = [(time - self.true_time(last)).total_seconds() for last, time in times]
         catch_up = round(CATCH_UP_S * self.rate_hz / RAW_BLOCK_SAMPLES)
         for n in range(len(late_s)):
-            assert min(late_s[n : n + catch_up]) == pytest.approx(0, abs=LATE_MAX_S), (self.rate_hz, times[n])
+            least_s = min(late_s[n : n + catch_up])
+            assert least_s == pytest.approx(0, abs=LATE_MAX_S), (self.rate_hz, times[n], late_s[n : n + catch_up])
         last = times[-1][0]
         assert abs(last - self.samples) <= LATE_MAX_S * self.rate_hz
         assert int(rows[-1]["rate_hz"]) == self.rate_hz
