@@ -41,7 +41,9 @@ export class Headset extends EventTarget {
   #failures = 0;
   #hadReadings = false;
   #isStopped = true;
+  #running = null;
   #isOpen = false;
+  #connections = 0;
   #state = "";
   #wake = () => {};
 
@@ -58,23 +60,29 @@ export class Headset extends EventTarget {
     return { ...this.#decoder.counters, ...this.#readings.counters };
   }
 
-  /** Connect, and stay connected. Returns when `stop` is called and the source is closed. */
-  async start() {
+  /** Connect, and stay connected. Returns when `stop` is called and the source is closed; `start` before that undoes it. */
+  start() {
     this.#isStopped = false;
-    while (!this.#isStopped) {
-      this.#monitor.onFault(await this.#connection());
-      this.#report();
-      if (!this.#isStopped) await this.#sleep(Math.min(REOPEN_LONGEST_MS, REOPEN_FIRST_MS * 2 ** this.#failures));
-      this.#failures += 1;
-    }
-    this.#monitor.onFault("ended");
-    this.#report();
+    this.#running ??= this.#stayConnected();
+    return this.#running;
   }
 
   /** Close the link and do not open it again. */
   stop() {
     this.#isStopped = true;
     this.#wake();
+  }
+
+  async #stayConnected() {
+    while (!this.#isStopped) {
+      this.#monitor.onFault(await this.#connection());
+      this.#report();
+      if (!this.#isStopped) await this.#sleep(Math.min(REOPEN_LONGEST_MS, REOPEN_FIRST_MS * 2 ** this.#failures));
+      this.#failures += 1;
+    }
+    this.#running = null;
+    this.#monitor.onFault("ended");
+    this.#report();
   }
 
   /** Carry one connection from its opening to its end; return the link's state after it. */
@@ -102,7 +110,9 @@ export class Headset extends EventTarget {
   }
 
   async #open() {
-    const opening = this.#source.open(this.#speeds[0], (bytes) => this.#onBytes(bytes));
+    const connection = ++this.#connections;
+    const onBytes = (bytes) => connection === this.#connections && this.#onBytes(bytes); // an old one may hang and send on
+    const opening = this.#source.open(this.#speeds[0], onBytes);
     try {
       return await within(opening, OPEN_WITHIN_MS);
     } catch (fault) {

@@ -70,6 +70,7 @@ export class SerialSource {
       throw new LinkFault(LINK_OF_ERROR[error.name] ?? "no_port", `${error}`);
     }
     let reader = null;
+    let writer = null;
     let isClosing = false;
     const pump = async () => {
       while (port.readable && !isClosing) {
@@ -91,7 +92,7 @@ export class SerialSource {
     return {
       closed,
       write: async (bytes) => {
-        const writer = port.writable.getWriter();
+        writer = port.writable.getWriter();
         try {
           await writer.write(bytes);
         } finally {
@@ -100,6 +101,7 @@ export class SerialSource {
       },
       close: async () => {
         isClosing = true;
+        writer?.releaseLock(); // a port is not closed while a write that hangs holds it
         await reader?.cancel().catch(() => {});
         await closed;
         await port.close();
@@ -113,6 +115,7 @@ export class BluetoothSource {
   kind = "bluetooth";
   speeds = [RAW_BAUD];
   #device;
+  #listening = null;
 
   constructor(device) {
     this.#device = device;
@@ -127,6 +130,7 @@ export class BluetoothSource {
   async open(_baudRate, onBytes) {
     const device = this.#device;
     const listening = new AbortController();
+    this.#listening = listening;
     const closed = new Promise((_, reject) => {
       const onLost = () => reject(new LinkFault("unplugged", "the headset went away"));
       device.addEventListener("gattserverdisconnected", onLost, { signal: listening.signal });
@@ -134,7 +138,7 @@ export class BluetoothSource {
     closed.catch(() => {}); // it may be lost before anybody waits
     const close = async () => {
       listening.abort();
-      device.gatt.disconnect();
+      if (this.#listening === listening) device.gatt.disconnect(); // else the device belongs to a later opening
     };
     try {
       const server = await device.gatt.connect();

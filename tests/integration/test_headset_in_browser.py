@@ -263,3 +263,106 @@ def test_what_is_no_headset_or_cannot_be_opened_is_said_in_the_contracts_words(p
         line=b"",
     )
     assert links == [["no_frames", "port_busy", "no_permission", "no_port"], [], ["bluetooth", "serial"]]
+
+
+def test_a_headset_that_is_started_again_has_one_connection(page):
+    """Twice, and right after a stop, while the link is open and while it waits."""
+    line = SimulatedHeadset(4).advance(5)
+    heard = run(
+        page,
+        """
+        const port = new FakePort(() => line);
+        const [headset, heard] = listen(await chooseSerial({ requestPort: async () => port }), 1);
+        const again = () => [headset.start(), headset.stop(), headset.start()].length;
+        again();
+        await until(() => heard.readings.length === 5);
+        port.unplug();
+        await until(() => heard.links.includes("unplugged"));
+        again();
+        await until(() => heard.readings.length === 10);
+        again();
+        headset.stop();
+        await heard.ended;
+        return { ...heard, opened: port.opened };
+        """,
+        line=line,
+    )
+    assert heard["readings"] == readings_of(line, line)
+    assert len(heard["opened"]) == 2
+    assert "port_busy" not in heard["links"]
+
+
+def test_a_connection_that_hangs_brings_nothing_into_the_next_one(page):
+    """Its closing fails, and it sends on."""
+    line = SimulatedHeadset(5).advance(5)
+    heard = run(
+        page,
+        """
+        const opened = [];
+        const source = { speeds: [57600], open: async (_speed, onBytes) => {
+          let lose;
+          const closed = new Promise((resolve) => (lose = resolve));
+          opened.push({ onBytes, lose });
+          return { closed, close: async () => { throw new Error("it hangs"); } };
+        } };
+        const [headset, heard] = listen(source, 1);
+        await until(() => opened.length === 1);
+        opened[0].onBytes(line.slice(0, 10_003));
+        opened[0].lose();
+        await until(() => opened.length === 2);
+        for (let at = 0; at < line.length; at += 20) {
+          opened[0].onBytes(line.slice(at, at + 20));
+          opened[1].onBytes(line.slice(at, at + 20));
+        }
+        headset.stop();
+        await heard.ended;
+        return heard;
+        """,
+        line=line,
+    )
+    assert heard["readings"] == readings_of(line[:10_003], line)
+
+
+def test_a_bluetooth_opening_that_comes_too_late_leaves_the_next_one_alone(page):
+    counted = run(
+        page,
+        """
+        const device = new FakeDevice(0xffe0, [line, line]);
+        const connect = device.gatt.connect;
+        let answer;
+        device.gatt.connect = () => new Promise((resolve) => (answer = resolve));
+        const source = new BluetoothSource(device);
+        const late = source.open(57600, () => {});
+        device.gatt.connect = connect;
+        const port = await source.open(57600, () => {});
+        answer(connect());
+        await (await late).close();
+        const before = device.disconnects;
+        await port.close();
+        return [before, device.disconnects];
+        """,
+        line=b"",
+    )
+    assert counted == [0, 1]
+
+
+def test_a_serial_port_is_closed_while_a_write_hangs(page):
+    is_closed = run(
+        page,
+        """
+        const port = new FakePort(() => line);
+        const source = await chooseSerial({ requestPort: async () => port });
+        const link = await source.open(57600, () => {});
+        port.writable = new WritableStream({ write: () => new Promise(() => {}) });
+        const close = port.close.bind(port);
+        port.close = async () => {
+          if (port.writable.locked) throw new TypeError("it is locked");
+          await close();
+        };
+        link.write(line);
+        await link.close();
+        return port.readable === null;
+        """,
+        line=b"\xc2",
+    )
+    assert is_closed
