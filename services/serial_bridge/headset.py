@@ -91,6 +91,7 @@ class Headset:
         now_s = self._clock()
         arrived = self._receive(now_s)
         if arrived:
+            now_s = self._clock()  # not before the read: bytes must not seem early if the processor was away meanwhile
             self._idle_at_s = now_s + IDLE_S
             self._monitor.on_bytes(now_s)
             self._on_events(self._decoder.feed(arrived), now_s)

@@ -293,3 +293,45 @@ def test_odd_fault_of_a_port_is_tried_again():
     assert headset.link_status.hint == "COM4 cannot be used: odd"
     play(headset, clock)
     assert len(published.of(Reading)) == 2
+
+
+@pytest.mark.parametrize(("stalls_at_s", "stall_s"), [(10.0, 1.0), (13.05, 0.3)])
+def test_a_stall_of_the_bridge_itself_loses_no_sample(stall_s, stalls_at_s):
+    """A bridge without processor just before a read takes no sample for early, nor those that follow for missing."""
+    published, clock = Published(), Clock()
+
+    class StallingPort:
+        """A serial port: the processor is away between the bridge's look at the clock and one of the reads."""
+
+        device = "COM4"
+        sent_s = 0.0
+        has_stalled = False
+        headset = SimulatedHeadset(1)
+
+        def read(self) -> bytes:
+            if not self.has_stalled and clock.now_s - 1000 >= stalls_at_s:
+                self.has_stalled = True
+                clock.now_s += stall_s
+            before_s, self.sent_s = self.sent_s, clock.now_s - 1000
+            arrived = self.headset.advance(self.sent_s)
+            return b"" if 10.2 < before_s < 13 else arrived
+
+        def write(self, command: bytes) -> None:
+            """Drop the command."""
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    class StallingSource(PacedSource):
+        def open(self, baud: int) -> Port:
+            return StallingPort()
+
+    source = StallingSource("COM4", "COM4", lambda: iter(()), clock=clock)
+    headset = Headset(source, publisher_of(published, "s"), Owner(), HEADSETS["thinkgear"], clock)
+    wait_for(lambda: headset.step() or headset.is_open, "open port")
+    while clock.now_s < 1020:
+        headset.step()
+        clock.now_s += 0.01
+    headset.close()
+    last = published.of(RawBlock)[-1]
+    assert (last.first_sample + len(last.samples)) / 512 == pytest.approx(20, abs=0.15)
