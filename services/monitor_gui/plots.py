@@ -29,6 +29,10 @@ EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
 """The bands' Greek letters, the same in every language."""
+SHORTER = ((0.0, "δ"), (1.0, "θ"), (2.5, "α"), (4.5, "β"), (6.5, "γ"))
+"""Bars and letters in a narrow plot: one letter between low and high."""
+SHORT_MIN_PX = 210
+"""Width of a plot of bars that has room for all of SHORT beside each other."""
 
 
 class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
@@ -217,7 +221,6 @@ class BandBars(Plot):
     def __init__(self) -> None:
         super().__init__(BARS_AXIS_WIDTH_PX)
         self.getAxis("bottom").setStyle(tickLength=0)
-        self.getAxis("bottom").setTicks([list(enumerate(SHORT))])
         self.getAxis("left").setStyle(maxTickLevel=0)
         self._frame: tuple[float, str] | None = None
         self._is_faint: bool | None = None
@@ -228,6 +231,11 @@ class BandBars(Plot):
         """Use the colours of the theme."""
         super().colour()
         self._is_faint = None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
+        super().resizeEvent(event)
+        if event is not None:
+            self.getAxis("bottom").setTicks([SHORTER if self.width() < SHORT_MIN_PX else list(enumerate(SHORT))])
 
     def draw(self, heights: Floats, top: float, left: str, is_faint: bool) -> None:
         """Draw the bars on an axis from 0 to ``top`` with the name ``left``, faint ones for doubtful bands."""
