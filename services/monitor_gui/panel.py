@@ -249,9 +249,10 @@ class StreamPanel(QWidget):
         elif part == "spectrogram":
             self.signal.draw_spectrogram(pulled, rows, edge_s, view)
         elif not view.is_signal_only:
+            lines, events = lines_of(rows, edge_s), self._events_in(view.window_s, edge_s)
             for plot in (self.bands, self.esense):
-                plot.draw(lines_of(rows, edge_s), view.window_s, view.hidden, view.scale)
-                plot.show_events(self._events_in(view.window_s, edge_s))
+                plot.draw(lines, view.window_s, view.hidden, view.scale)
+                plot.show_events(events)
 
     def _draw_last_reading(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
         row = last_of(rows)
@@ -259,8 +260,9 @@ class StreamPanel(QWidget):
             status = status_at(row, edge_s)
             moment = datetime.fromtimestamp(edge_s, UTC).astimezone()
             self.link.setText(texts.of("panel.moment").format(moment.strftime("%H:%M:%S")))
-        self._draw_numbers(Moment(row, status))
-        self._draw_bars(row if status is not StreamStatus.OFFLINE else None, status, view)
+        shown = Moment(row, status)
+        self._draw_numbers(shown)
+        self._draw_bars(shown, view)
 
     def _show_recorded(self, view: View, is_recording: bool, receipt: RecordedStream | None) -> None:
         if view.paused_at_s is not None or not self.feed.is_live:
@@ -287,13 +289,12 @@ class StreamPanel(QWidget):
         self.doubt.setText("" if words is None else f"⚠ {words.word}")
         self.doubt.setToolTip("" if words is None else words.sentence)
 
-    def _draw_bars(self, row: Floats | None, status: StreamStatus | None, view: View) -> None:
+    def _draw_bars(self, moment: Moment, view: View) -> None:
         """Draw the bars of the last reading in the plots."""
-        doubt = None if row is None else DOUBTS[int(row[COLUMNS.index("doubt")])]
-        is_doubtful = doubt is not None and doubt.touches_bands
-        heights = bars_of(row, view.bars)
+        is_doubtful = moment.doubt is not None and moment.doubt.touches_bands
+        heights = bars_of(None if moment.status is StreamStatus.OFFLINE else moment.row, view.bars)
         name = texts.of("axis.log_power" if view.bars is Bars.LOG else "axis.relative_power")
-        is_faint = is_doubtful or status is not StreamStatus.ONLINE
+        is_faint = is_doubtful or moment.status is not StreamStatus.ONLINE
         self.bars.draw(heights, bars_top(heights, view.bars, view.scale), name, is_faint)
 
     def _show_link(
