@@ -295,7 +295,7 @@ def test_odd_fault_of_a_port_is_tried_again():
     assert len(published.of(Reading)) == 2
 
 
-@pytest.mark.parametrize(("stalls_at_s", "stall_s"), [(10.0, 1.0), (13.05, 0.3)])
+@pytest.mark.parametrize(("stalls_at_s", "stall_s"), [(10.0, 1.0), (14.5, 0.3)])
 def test_a_stall_of_the_bridge_itself_loses_no_sample(stall_s, stalls_at_s):
     """A bridge without processor just before a read takes no sample for early, nor those that follow for missing."""
     published, clock = Published(), Clock()
