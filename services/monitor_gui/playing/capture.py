@@ -1,6 +1,8 @@
 """Read a capture of a headset: the program ``serial-bridge decode`` makes its messages."""
 
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -29,28 +31,34 @@ def messages_of(path: Path) -> Iterator[Played]:
     program = command("decode", "--messages", "--", str(path.absolute()))
     if program is None:
         raise Unplayable("play.no_bridge")
-    try:
-        decoder = subprocess.Popen(
-            program,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows a console would open
-        )
-    except OSError as error:
-        raise Unplayable("play.unreadable", program[0], error.strerror or error) from None
-    with decoder:
-        assert decoder.stdout is not None and decoder.stderr is not None  # noqa: S101, PT018 (they are pipes)
+    with tempfile.TemporaryFile() as said:  # a pipe that nobody reads yet would hold the program up
         try:
-            while line := decoder.stdout.readline(PAYLOAD_MAX_BYTES):
-                is_block = b'"samples":' in line
-                yield decode(RawBlock, line) if is_block else decode(Reading, line)
-        except BaseException as error:  # also where nobody wants the rest
-            decoder.kill()
-            if isinstance(error, ContractError):
-                raise Unplayable("play.damaged", path, error) from None
-            raise
-        said = decoder.stderr.read(SAID_MAX_BYTES).decode("utf-8", "replace").strip()
-        if decoder.wait():
-            last = said.splitlines()[-1] if said else ""
+            decoder = subprocess.Popen(
+                program,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # on Windows a console would open
+            )
+        except OSError as error:
+            raise Unplayable("play.unreadable", program[0], error.strerror or error) from None
+        with decoder:
+            yield from _messages_from(decoder, path)
+            code = decoder.wait()
+        if code:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - SAID_MAX_BYTES))
+            last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise Unplayable("play.damaged", path, last.partition(": ")[2] or last)
+
+
+def _messages_from(decoder: "subprocess.Popen[bytes]", path: Path) -> Iterator[Played]:
+    assert decoder.stdout is not None  # noqa: S101 (it is a pipe)
+    try:
+        while line := decoder.stdout.readline(PAYLOAD_MAX_BYTES):
+            is_block = b'"samples":' in line
+            yield decode(RawBlock, line) if is_block else decode(Reading, line)
+    except BaseException as error:  # also where nobody wants the rest
+        decoder.kill()
+        if isinstance(error, ContractError):
+            raise Unplayable("play.damaged", path, error) from None
+        raise

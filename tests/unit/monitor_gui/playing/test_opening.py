@@ -314,3 +314,13 @@ def test_two_tracks_stay_together_when_the_clock_is_set() -> None:
 
 def messages_stream() -> StreamId:
     return StreamId("g", "s")
+
+
+@pytest.mark.timeout(30)
+def test_a_decoder_that_says_very_much_is_not_held_up(tmp_path, monkeypatch):
+    """Its last line is the sentence; a pipe that is read only afterwards would stop it for ever."""
+    flood = "import sys; sys.stderr.write('x' * 10**6 + '\\ndecode: the file is bad\\n'); sys.exit(1)"
+    monkeypatch.setattr(captures, "command", lambda *arguments: [sys.executable, "-c", flood])
+    with pytest.raises(recordings.Unplayable) as fault:
+        list(captures.messages_of(tmp_path / "a.bytes"))
+    assert "the file is bad" in str(fault.value)
