@@ -119,8 +119,10 @@ def test_nothing_is_cut_or_overlaps(browser, url, room, locale):
                 assert layout_faults(page) == [], size
         finally:
             room[4].is_silent = False
+            expect(first.locator("body")).not_to_have_attribute("data-link", "down")
             first.click("#stop")
             for page in pages.values():
+                expect(page.locator("#session")).not_to_have_text(LONG_LESSON)
                 expect(page.locator('.card[data-presence="offline"]')).to_have_count(0)
 
 

@@ -171,9 +171,10 @@ class Recordings:
             self._last.close()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until everything is written."""
-        if self._last is not None:
-            self._last.join(timeout_s)
+        """Wait until everything is written, that of captures that ended before, too."""
+        until_s = time.monotonic() + timeout_s
+        for each in self._all:
+            each.join(max(0.0, until_s - time.monotonic()))
 
     def _wanted(self) -> Recording | None:
         if (number := self._number()) != self._of:
