@@ -122,11 +122,12 @@ export class Cards {
     return card;
   }
 
-  /** Write who this is; the names that changed are fitted again. */
+  /** Write who this is; names are fitted again if one, or the code beside one, has changed. */
   #name(card) {
     const label = labelOf(card.student);
-    write(card.code, codeOf(card.student));
-    if (card.label === label) return;
+    const code = codeOf(card.student);
+    if (card.label === label && card.code.textContent === code) return;
+    write(card.code, code);
     card.label = label;
     this.#fitted = "";
   }
@@ -161,7 +162,7 @@ export class Cards {
     for (const [what, line] of Object.entries(lines)) line.setAttribute("d", outlineOf(student, what));
   }
 
-  /** Give the tiles the size with which all are in view, and each name the longest form that its tile has room for. */
+  /** Give the tiles the size with which all are in view; a code that leaves its name no room goes below it. */
   #fit() {
     const top = this.#list.getBoundingClientRect().top + scrollY;
     const below = Number.parseFloat(getComputedStyle(this.#list).getPropertyValue("--below")) || 0;
@@ -175,8 +176,17 @@ export class Cards {
     this.#list.style.gridTemplateColumns = `repeat(${size.columns}, ${size.width}px)`;
     this.#list.style.setProperty("--height", `${size.height}px`);
     this.#list.style.fontSize = `${size.font}px`;
-    let cards = this.#order;
+    for (const card of this.#order) mark(card.root, "data-code-below", null);
+    const cut = this.#writeNames(this.#order).filter((card) => card.code.textContent);
+    for (const card of cut) mark(card.root, "data-code-below", "");
+    this.#writeNames(cut);
+  }
+
+  /** Give each name the longest form that its tile has room for; return the tiles that have room for none. */
+  #writeNames(cards) {
+    const cut = [];
     for (let form = 0; cards.length; form += 1) {
+      cut.push(...cards.filter((card) => form >= formsOf(card.label).length));
       cards = cards.filter((card) => form < formsOf(card.label).length);
       for (const card of cards) {
         write(card.name, formsOf(card.label)[form]);
@@ -184,6 +194,7 @@ export class Cards {
       }
       cards = cards.filter(({ open }) => open.scrollHeight > open.clientHeight + 1 || open.scrollWidth > open.clientWidth);
     }
+    return cut;
   }
 
   #walk(event) {
