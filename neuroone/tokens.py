@@ -8,10 +8,10 @@ from urllib.parse import quote
 from neuroone.contract.errors import SettingsError
 from neuroone.service import token_files
 from neuroone.service.lifecycle import OK, Stop
+from neuroone.service.local_address import host_in_url, local_ip
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import one_of, port_number, setting
 from neuroone.service.token_files import FIRST, NAME_MAX_CHARS, Role, Token
-from neuroone.up.banner import host_in_url, local_ip
 
 ACTIONS: Final = ("list", "make", "revoke")
 

@@ -16,8 +16,8 @@ from neuroone.doctor.checks import Finding, Status
 from neuroone.service import qt_libraries
 from neuroone.service.language import language_of
 from neuroone.service.lifecycle import FAILED, OK, Stop
+from neuroone.service.local_address import local_ip
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
-from neuroone.up.banner import local_ip
 
 LISTEN_S: Final = 12.0
 """A service publishes its health every 10 s."""

@@ -1,15 +1,14 @@
 """The lines that `neuroone up` prints when everything runs."""
 
 import io
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
+from neuroone.service.local_address import host_in_url, local_ip
 from neuroone.service.token_files import FIRST
 
-LOOPBACK: Final = "127.0.0.1"
 GAMES: Final = "games"
 """The name of the token to watch that the first start makes."""
 ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (phones)
@@ -63,11 +62,6 @@ def _dashboard_lines(host: str, port: int, tokens: Mapping[str, str], out: TextI
     return lines
 
 
-def host_in_url(host: str) -> str:
-    """Return a host as addresses have it: IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
-
-
 def qr_code(url: str, out: TextIO) -> tuple[str, ...]:
     """Draw the address for the camera of a phone; draw nothing outside a terminal or without the extra `up`."""
     if not out.isatty():
@@ -81,13 +75,3 @@ def qr_code(url: str, out: TextIO) -> tuple[str, ...]:
     except (ImportError, UnicodeEncodeError):
         return ()
     return tuple(drawn.getvalue().splitlines())
-
-
-def local_ip() -> str:
-    """Return this machine's address in the local network, or 127.0.0.1 without one. Send nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("10.254.254.254", 1))
-        except OSError:
-            return LOOPBACK
-        return str(probe.getsockname()[0])

@@ -27,12 +27,13 @@ from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import token_files, wearers
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
+from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
 from neuroone.service.token_files import Role
 from neuroone.service.wearers import typed
 from neuroone.up import brokers, preflight
-from neuroone.up.banner import GAMES, LOOPBACK, banner
+from neuroone.up.banner import GAMES, banner
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
 

@@ -1,0 +1,21 @@
+"""This machine's address in the local network, and how addresses write a host."""
+
+import socket
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def host_in_url(host: str) -> str:
+    """Return a host as addresses have it: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def local_ip() -> str:
+    """Return this machine's address in the local network, or 127.0.0.1 without one. Send nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.254.254.254", 1))
+        except OSError:
+            return LOOPBACK
+        return str(probe.getsockname()[0])
