@@ -84,6 +84,13 @@ class UpSettings(SiteSettings):
         secret=True,
         metavar="KEY",
     )
+    public_url: str | None = setting(
+        None,
+        str,
+        "Address of this server for students, in invitations, like https://school.example. Default: the one by which "
+        "the teacher reaches it, or this machine's address in the local network.",
+        metavar="URL",
+    )
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
     port: tuple[str, ...] = setting(
         (),
@@ -256,6 +263,7 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
     watching += ["--token-file", str(token_file)] if token_file else []
     watching += [] if given.open_here else ["--no-open-here"]
     watching += ["--recordings", str(data)]
+    watching += ["--public-url", given.public_url] if given.public_url else []
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]

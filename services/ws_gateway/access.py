@@ -171,6 +171,10 @@ class Access:
         bucket.spend(now_s)
         return False
 
+    def join_code(self, code: str | None) -> str | None:
+        """Return the join code of a class; None if it needs none."""
+        return self._join_codes.get(topics.group_id(code))
+
     def _allows_one(
         self, buckets: OrderedDict[Hashable, TokenBucket], key: Hashable, rate_hz: float, burst: float
     ) -> bool:

@@ -45,6 +45,7 @@ from ws_gateway.dialects.handlers import Hub
 from ws_gateway.door.entrance import Entrance
 from ws_gateway.http import metrics
 from ws_gateway.http.browsers import HttpHandler
+from ws_gateway.http.invitations import Invitations, Site
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.readiness import Readiness
 from ws_gateway.http.recordings import Recordings
@@ -127,6 +128,7 @@ class Service:
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
             Downloads(recordings, self._access.grant_of),
+            Invitations(_site(given), self._access, given.site_key),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
@@ -361,6 +363,11 @@ def _access(given: Settings, files: TokenFiles) -> Access:
         raise SettingsError((f"--token-file: {fault}",)) from None
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
     return Access(tokens, codes, time.monotonic, open_here=given.open_here, open_dashboards=given.open_dashboards)
+
+
+def _site(given: Settings) -> Site:
+    """Return how others reach this gateway."""
+    return Site(given.host, given.ws_port, getattr(given, "tls_port", None), given.public_url)
 
 
 def _utc_now() -> datetime:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
-from ws_gateway.visitors import Network, key_in_path, networks
+from ws_gateway.visitors import Network, key_in_path, networks, public_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,13 @@ class Settings(BusSettings):
         str,
         "Origin of web pages that may connect beside the gateway's own, like https://school.example. Default: all.",
         many=True,
+    )
+    public_url: str | None = setting(
+        None,
+        public_url,
+        "Address of this server for students, in invitations, like https://school.example. Default: the one by which "
+        "the teacher reaches it, or this machine's address in the local network.",
+        metavar="URL",
     )
     clients_per_address: int = setting(
         20_000, whole(1, 1_000_000), "Connections that one address may have; a school is behind one."

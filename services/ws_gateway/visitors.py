@@ -20,7 +20,11 @@ FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwa
 """Headers that proxies add: a connection with one of them comes from elsewhere, whoever the peer is."""
 PRIVATE_DOMAINS: Final = ("localhost", "local", "internal", "home.arpa")
 """Domains that nobody on the internet can own (RFC 6761, 6762, 8375, ICANN 2024)."""
-_FORWARDED_FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;]*)', re.IGNORECASE)
+_PARAMETER: Final = r'(?:^|;)\s*{}\s*=\s*("[^"]*"|[^;]*)'
+_FORWARDED_FOR: Final = re.compile(_PARAMETER.format("for"), re.IGNORECASE)
+_FORWARDED_HOST: Final = re.compile(_PARAMETER.format("host"), re.IGNORECASE)
+_FORWARDED_PROTO: Final = re.compile(_PARAMETER.format("proto"), re.IGNORECASE)
+_HOST: Final = re.compile(r"[a-z0-9._:-]+")
 _SITE_KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """Eight random characters are not guessed at 500 tries a second."""
 _PORT: Final = re.compile(r":\d{1,5}")
@@ -48,7 +52,8 @@ class Visitor:
     """Who connects.
 
     ``address`` is what limits count for; ``is_here`` is True for this machine itself; ``may_connect`` is False for a
-    web page that --origin leaves out, ``has_site_key`` for an address without the key that students need.
+    web page that --origin leaves out, ``has_site_key`` for an address without the key that students need;
+    ``is_proxied`` is True if a trusted proxy brings it.
     """
 
     address: str
@@ -57,6 +62,7 @@ class Visitor:
     page: Page = Page.NONE
     may_connect: bool = True
     has_site_key: bool = True
+    is_proxied: bool = False
 
 
 class Visitors:
@@ -80,7 +86,8 @@ class Visitors:
         page, may_connect = self._page_of(headers, here)
         token = token_given(path, _only(headers, "Authorization"))
         address = client_address(peer, headers, self._trusted_proxies)
-        return Visitor(address, token, here, page, may_connect, self._has_site_key(path))
+        is_proxied = _is_among(_ip(peer), self._trusted_proxies)
+        return Visitor(address, token, here, page, may_connect, self._has_site_key(path), is_proxied)
 
     def _has_site_key(self, path: str) -> bool:
         if self._site_key is None:
@@ -106,7 +113,7 @@ class Visitors:
             return Page.ALLOWED, True
         if _is_same(site, host):
             return Page.FOREIGN if is_rebound else Page.OWN, True
-        if here and site[0] in ("http", "https") and _is_local(site[1]):
+        if here and site[0] in ("http", "https") and is_local(site[1]):
             return Page.OWN, not self._origins
         return Page.FOREIGN, not self._origins
 
@@ -129,7 +136,7 @@ def is_here(peer: str, headers: Headers) -> bool:
     if address is None or not address.is_loopback or any(name in headers for name in FORWARDED):
         return False
     host = _only(headers, "Host")
-    return host is None or _is_program(headers) or _is_local(_site(f"http://{host}")[1])
+    return host is None or _is_program(headers) or is_local(_site(f"http://{host}")[1])
 
 
 def key_in_path(text: str) -> str:
@@ -137,6 +144,15 @@ def key_in_path(text: str) -> str:
     if not _SITE_KEY.fullmatch(text):
         raise ValueError("must have 8 to 64 of the characters A-Z a-z 0-9 _ -")
     return text
+
+
+def public_url(text: str) -> str:
+    """Parse the address of a server or of a folder on it; the result ends with a slash. Raises ValueError."""
+    scheme, host, _ = _site(text)
+    is_plain = "@" not in text and "?" not in text and "#" not in text and text.isascii() and text.isprintable()
+    if scheme not in ("http", "https") or not _HOST.fullmatch(host) or not is_plain or " " in text:
+        raise ValueError("must be an address like https://school.example or http://192.168.0.10:8080/")
+    return text.rstrip("/") + "/"
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -156,14 +172,39 @@ def client_address(peer: str, headers: Headers, trusted: Sequence[Network]) -> s
     address = _ip(peer)
     if address is None:
         return peer
-    if any(address in network for network in trusted):
+    if _is_among(address, trusted):
         hops = _hops(headers)
-        while hops and any(address in network for network in trusted):
+        while hops and _is_among(address, trusted):
             before = _ip(hops.pop())
             if before is None:
                 break
             address = before
     return str(address)
+
+
+def site_asked(headers: Headers, *, is_proxied: bool) -> tuple[str, str, int | None]:
+    """Return scheme, host and port by which a client reached the gateway, as it or a trusted proxy says.
+
+    The host is empty where nobody says it in a form that a name or an address has.
+    """
+    host, scheme = _only(headers, "Host"), "http"
+    if is_proxied:
+        first = next((value.partition(",")[0] for value in headers.get_all("Forwarded")), "")
+        proxied_host, proxied_scheme = _FORWARDED_HOST.search(first), _FORWARDED_PROTO.search(first)
+        host = _first(headers, "X-Forwarded-Host") or (proxied_host and proxied_host[1].strip('" ')) or host
+        given = _first(headers, "X-Forwarded-Proto") or (proxied_scheme and proxied_scheme[1].strip('" ')) or ""
+        scheme = "https" if given.lower() in ("https", "wss") else "http"
+    site = _site(f"{scheme}://{host or ''}")
+    return site if _HOST.fullmatch(site[1]) else (scheme, "", None)
+
+
+def _first(headers: Headers, name: str) -> str:
+    """Return the first of the values that proxies have put in a row: what the client asked the outermost one."""
+    return next((value.partition(",")[0].strip() for value in headers.get_all(name)), "")
+
+
+def _is_among(address: IPv4Address | IPv6Address | None, within: Sequence[Network]) -> bool:
+    return address is not None and any(address in network for network in within)
 
 
 def _hops(headers: Headers) -> list[str]:
@@ -223,7 +264,8 @@ def _is_same(origin: tuple[str, str, int | None], host: tuple[str, str, int | No
     return scheme in ("http", "https") and bool(name) and name == host[1] and host[2] in (port, 80)
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Return True for a name or an address by which only this machine is reached."""
     address = _ip(host)
     return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
 

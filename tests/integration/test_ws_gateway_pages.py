@@ -91,7 +91,10 @@ def test_faulty_requests_are_answered(gateway):
         assert ask(gateway, path, "HEAD")[2] == b"", path
 
 
-PATHS = ("/", "/student", "/page/main.js", "/healthz", "/readyz", "/metrics", "/none", "/recordings", "/recordings/x")
+PATHS = (
+    *("/", "/student", "/page/main.js", "/healthz", "/readyz", "/metrics", "/none", "/recordings", "/recordings/x"),
+    "/invitation?code=A",
+)
 FILES = ("/recordings/files/Ana.csv", "/recordings/files/Big.csv", f"/recordings/sessions/{SESSION}.zip")
 
 

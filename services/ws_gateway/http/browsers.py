@@ -11,6 +11,7 @@ from websockets.http11 import Request, Response
 
 from neuroone.service.metrics import CONTENT_TYPE
 from ws_gateway.http import responses
+from ws_gateway.http.invitations import Invitations
 from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import StreamedResponse
@@ -26,12 +27,16 @@ class HttpHandler:
     def __init__(
         self,
         downloads: Downloads,
+        invitations: Invitations,
         *,
         readiness: Callable[[], tuple[HTTPStatus, str]],
         metrics: Callable[[], bytes],
     ) -> None:
         self._pages = Pages()
         self._downloads = downloads
+        self._invitations = invitations
+        self._drawing = asyncio.Lock()
+        """One QR code is drawn at a time: it takes 50 ms of CPU, a very long one 600 ms."""
         self.counters = downloads.converter.counters
         self._readiness = readiness
         self._metrics = metrics
@@ -57,11 +62,17 @@ class HttpHandler:
             return responses.of_bytes(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
         if path.split("/", 2)[1:2] == ["recordings"]:
             return self._downloads.refuse(visitor) or self._load(request)
+        if path == "/invitation":
+            return self._invitations.refuse(visitor) or self._invite(request, visitor)
         return self._pages.get(path, request) or responses.of_text(HTTPStatus.NOT_FOUND, "There is no such page.\n")
 
     def close(self) -> None:
         """End what is being made for downloads: nobody waits for it."""
         self._downloads.converter.close()
+
+    async def _invite(self, request: Request, visitor: Visitor) -> Response:
+        async with self._drawing:
+            return await asyncio.to_thread(self._invitations.make, request, visitor)
 
     async def _load(self, request: Request) -> Response:
         if self._loading + len(self._streaming) >= DOWNLOADS_MAX:

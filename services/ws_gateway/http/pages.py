@@ -76,13 +76,7 @@ class Downloads:
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
-        grant = self._grant_of(visitor)
-        if grant is None:
-            more = {"WWW-Authenticate": "Bearer"}
-            return responses.of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
-        if not grant.is_teacher:
-            return responses.of_text(HTTPStatus.FORBIDDEN, "Only the teacher's token opens recordings.\n")
-        return None
+        return responses.unless_teacher(self._grant_of(visitor), "Only the teacher's token opens recordings.\n")
 
     def load(self, request: Request) -> Response:
         """Return what a client that may download asks for. Reads files: call it in a thread."""

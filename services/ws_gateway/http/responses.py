@@ -9,6 +9,7 @@ from typing import Final
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from ws_gateway.access import Grant
 from ws_gateway.http.conditions import Version, select
 from ws_gateway.websocket.connection import StreamedResponse
 
@@ -33,6 +34,14 @@ def of_bytes(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str]
 def of_text(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None) -> Response:
     """Answer with a text for people."""
     return of_bytes(status, "text/plain; charset=utf-8", text.encode(), more)
+
+
+def unless_teacher(grant: Grant | None, denied: str) -> Response | None:
+    """Return the answer to a client that is no teacher: ``denied`` to one that only watches; None to a teacher."""
+    if grant is None:
+        more = {"WWW-Authenticate": "Bearer"}
+        return of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
+    return None if grant.is_teacher else of_text(HTTPStatus.FORBIDDEN, denied)
 
 
 def of_pieces(
