@@ -192,7 +192,7 @@ def run(browser: Browser, url: str, given: argparse.Namespace) -> None:
         if name == "page":
             page.goto(url)
         else:
-            page.goto(url + "student")
+            page.goto(url + "student?test")
             page.evaluate(NAIVE, url.replace("http", "ws"))
         expect(page.locator(".card")).to_have_count(given.students, timeout=60_000)
         measure(name, page, given.seconds)

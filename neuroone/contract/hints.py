@@ -159,6 +159,26 @@ BLE_SILENT: Final = Hint(
     "Nothing comes from {device}: is the headset switched on, charged and near?",
     "Nada chega de {device}: o headset está ligado, carregado e por perto?",
 )
+PAGE_NO_ANSWER: Final = Hint(
+    "{device} does not answer: switch it off and on, and keep it near.",
+    "{device} não responde: desligue-o e ligue-o, e mantenha-o por perto.",
+)
+PAGE_DENIED: Final = Hint(
+    "The browser may not use {device}: allow it in the settings of this page, at the icon beside the address.",
+    "O navegador não pode usar {device}: permita-o nas configurações desta página, no ícone ao lado do endereço.",
+)
+PAGE_BUSY: Final = Hint(
+    "Another program or page uses {device}: close it.",
+    "Outro programa ou outra página está usando {device}: feche-o.",
+)
+PAGE_LOST: Final = Hint(
+    "{device} went away: switch it on and keep it near. If it has a cable or an adapter, plug that in again.",
+    "{device} foi desconectado: ligue-o e mantenha-o por perto. Se tiver cabo ou adaptador, conecte-o de novo.",
+)
+PAGE_NO_FRAMES: Final = Hint(
+    "What comes from {device} is not what a headset sends. If this stays, end and choose another one.",
+    "O que chega de {device} não é o que um headset envia. Se continuar assim, encerre e escolha outro.",
+)
 
 GENERAL: Final[Mapping[Link, Hint]] = {
     Link.SEARCHING: SEARCHING,
@@ -193,6 +213,17 @@ SPECIFIC: Final[Mapping[Link, tuple[Hint, ...]]] = {
     Link.CONNECTED: (SAMPLES_MISSING,),
 }
 """What the bridge publishes where it knows more than the link."""
+
+IN_PAGE: Final[Mapping[Link, Hint]] = {
+    **GENERAL,
+    Link.NO_PORT: PAGE_NO_ANSWER,
+    Link.NO_PERMISSION: PAGE_DENIED,
+    Link.PORT_BUSY: PAGE_BUSY,
+    Link.UNPLUGGED: PAGE_LOST,
+    Link.SILENT: BLE_SILENT,
+    Link.NO_FRAMES: PAGE_NO_FRAMES,
+}
+"""What the student's page says of the headset that it reads itself, with the headset's name as the device."""
 
 
 def of_state(state: StreamState, language: str) -> str | None:

@@ -4,107 +4,24 @@ import base64
 import functools
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from neuroone.contract.messages import BANDS, Reading
-from neuroone.service.wearers import Owner
-from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, Decoder, encode
+from serial_bridge.headsets.thinkgear import DONGLE_AUTO_CONNECT, encode
 from serial_bridge.ports.simulated import SimulatedHeadset
-from serial_bridge.stream import Stream
 from tests.support.bad_network import CLIENTS
 from tests.support.browser import chromium, opened
+from tests.support.fake_headsets import FAKES, readings_of
 
 pytestmark = pytest.mark.timeout(90)
 
-KEYS: Final = ("poor_signal", "attention", "meditation", *BANDS)
 STANDBY: Final = encode(b"\xd4\x01\x00")
 RUBBISH: Final = bytes(range(0x80)) * 2
-FAKES: Final = """
+LISTEN: Final = """
   const { BluetoothSource, chooseBluetooth, chooseSerial, Headset, waysToConnect } = await import("/headset.js");
-  const bytesOf = (text) => Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
-  const turn = () => new Promise((wake) => setTimeout(wake));
-
-  /** What a phone's radio brings: the parts of the scripts, one for each connection, in notifications of 20 bytes. */
-  class FakeDevice extends EventTarget {
-    name = "BrainLink_Lite";
-    gatt = { connect: async () => this.connect(), disconnect: () => (this.disconnects += 1) };
-    disconnects = 0;
-    written = [];
-
-    constructor(service, parts) {
-      super();
-      Object.assign(this, { service, parts });
-    }
-
-    connect() {
-      if (this.parts.length === 0) throw new DOMException("out of reach", "NetworkError");
-      const characteristic = new EventTarget();
-      characteristic.startNotifications = async () => void this.play(characteristic, this.parts.shift());
-      characteristic.writeValue = async (bytes) => void this.written.push(...bytes);
-      return {
-        getPrimaryService: async (id) => {
-          if (id !== this.service) throw new DOMException("no such service", "NotFoundError");
-          return { getCharacteristic: async () => characteristic };
-        },
-      };
-    }
-
-    async play(characteristic, bytes) {
-      for (let at = 0; at < bytes.length; at += 20) {
-        const padded = new Uint8Array([9, ...bytes.slice(at, at + 20), 9]); // a view into a larger buffer
-        characteristic.value = new DataView(padded.buffer, 1, padded.length - 2);
-        characteristic.dispatchEvent(new Event("characteristicvaluechanged"));
-        if (at % 4000 === 0) await turn();
-      }
-      this.dispatchEvent(new Event("gattserverdisconnected"));
-    }
-  }
-
-  /** A port that brings what `answer` gives for a speed and what was written, in chunks of 7 bytes. */
-  class FakePort {
-    opened = [];
-    written = [];
-
-    constructor(answer, isEndless = () => false) {
-      Object.assign(this, { answer, isEndless });
-    }
-
-    async open({ baudRate }) {
-      if (this.readable) throw new DOMException("it is open", "InvalidStateError");
-      this.opened.push(baudRate);
-      let feed;
-      this.readable = new ReadableStream({ start: (controller) => (feed = controller), cancel: () => (feed = null) });
-      const bring = async (bytes) => {
-        do {
-          for (let at = 0; feed !== null && at < bytes.length; at += 7) {
-            feed.enqueue(bytes.slice(at, at + 7));
-            if (at % 4200 === 0) await turn();
-          }
-        } while (feed !== null && this.isEndless(baudRate));
-      };
-      this.writable = new WritableStream({
-        write: (bytes) => {
-          this.written.push(...bytes);
-          bring(this.answer(baudRate, bytes));
-        },
-      });
-      this.unplug = () => {
-        feed?.error(new DOMException("The device has been lost.", "NetworkError"));
-        feed = this.readable = null;
-      };
-      bring(this.answer(baudRate, null));
-    }
-
-    async close() {
-      if (this.readable?.locked) throw new TypeError("it is locked");
-      this.readable = null;
-    }
-  }
 
   /** Listen to a headset whose clock runs faster; return what it says. */
   const listen = (source, speed) => {
@@ -152,18 +69,7 @@ def run(page: Page, script: str, **streams: bytes) -> Any:
     """Run a script with the fakes; each of the ``streams`` is a name in it for bytes."""
     names = "".join(f"const {name} = bytesOf(given.{name});" for name in streams)
     given = {name: base64.b64encode(stream).decode() for name, stream in streams.items()}
-    return page.evaluate(f"async (given) => {{ {FAKES} {names} {script} }}", given)
-
-
-def readings_of(*streams: bytes) -> list[dict[str, Any]]:
-    """Return the readings that the bridge makes of the streams, each a connection of its own."""
-    found = []
-    for stream in streams:
-        maker, decoder = Stream(Owner()), Decoder()
-        for events in (decoder.feed(stream), decoder.flush()):
-            made = maker.on_events(events, datetime.now(UTC))
-            found += [{key: getattr(each, key) for key in KEYS} for each in made if isinstance(each, Reading)]
-    return found
+    return page.evaluate(f"async (given) => {{ {FAKES} {LISTEN} {names} {script} }}", given)
 
 
 @pytest.mark.parametrize("service", ["0xffe0", "'6e400001-b5a3-f393-e0a9-e50e24dcca9e'"], ids=["HM-10", "Nordic UART"])

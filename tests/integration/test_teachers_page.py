@@ -463,7 +463,7 @@ def test_nothing_serious_for_axe(browser, school, theme, size):
                 page.keyboard.press("Escape")
             page.keyboard.press("p")
             _is_sound(page)
-            page.goto(school.url + "student")
+            page.goto(school.url + "student?test")
             expect(page.locator("#connect")).to_be_visible()
             _is_sound(page)
     finally:
@@ -546,7 +546,7 @@ def test_the_students_page(school, browser, tmp_path):
         "low_gamma,mid_gamma,check\n" + "x,s,1,0,1,77,33,1,2,3,4,5,6,7,8,abcd\n" * 3 + "torn,row\n",
         encoding="utf-8",
     )
-    with opened(browser, school.url + "student") as page, opened(browser, school.url + "?code=TESTE") as teacher:
+    with opened(browser, school.url + "student?test") as page, opened(browser, school.url + "?code=TESTE") as teacher:
         page.fill("[name=name]", "Técnica")
         page.fill("[name=code]", "TESTE")
         page.locator("#attention").fill("42")
@@ -593,7 +593,7 @@ def test_the_client_keeps_readings_over_a_reload(school, browser):
       student.stop();
       return true;
     }"""
-    with opened(browser, school.url + "student") as page:
+    with opened(browser, school.url + "student?test") as page:
         session = page.evaluate(begin, [school.gateway.url, False])
         assert page.evaluate(fill) == 5
         page.reload()

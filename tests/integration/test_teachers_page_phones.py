@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -75,7 +76,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def page_of(
-    browser: Browser, url: str, size: str = "laptop", count: int = len(NAMES), **context: object
+    browser: Browser, url: str, size: str = "laptop", count: int = len(NAMES), **context: Any
 ) -> Iterator[Page]:
     width, height = VIEWPORTS[size]
     with opened(browser, url, viewport={"width": width, "height": height}, **context) as page:

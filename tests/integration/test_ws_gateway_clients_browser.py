@@ -93,7 +93,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, school: School) -> Iterator[Page]:
-    with opened(browser, school.url + "student") as page:
+    with opened(browser, school.url + "student?test") as page:
         load_client(page)
         yield page
     school.relay.heal()
@@ -125,7 +125,7 @@ def test_the_teachers_page_notices_a_dead_connection(school, browser):
 
 def test_the_students_page_notices_a_dead_connection(school, browser):
     """Half-open: what was sent is not acknowledged. The page connects again and sends it again."""
-    with opened(browser, school.url + "student") as page:
+    with opened(browser, school.url + "student?test") as page:
         page.clock.install()
         page.reload()
         page.fill("[name=name]", "Meia")
@@ -146,7 +146,7 @@ def test_a_bad_network_loses_and_doubles_nothing(school, browser):
     """Silent, dropping, refusing, slow, deaf, half-open; the browser's clock runs ahead of the network's."""
     relay = school.relay
     faults = (relay.hold, relay.cut, relay.refuse, lambda: relay.delay(DELAY_S), relay.deafen, relay.freeze)
-    with opened(browser, school.url + "student") as page:
+    with opened(browser, school.url + "student?test") as page:
         page.clock.install()
         page.reload()
         load_client(page)
@@ -167,7 +167,7 @@ def test_a_bad_network_loses_and_doubles_nothing(school, browser):
 
 def test_a_tablet_that_two_students_share(school, browser):
     """What the first one could not send is recorded as the first one's, while the second one works."""
-    with opened(browser, school.url + "student") as page:
+    with opened(browser, school.url + "student?test") as page:
         wait_until_shown(page)
         school.relay.refuse()
         try:
@@ -192,12 +192,12 @@ def test_a_tablet_that_two_students_share(school, browser):
 def test_two_tabs_of_one_student(school, browser, has_locks):
     """Each has its own session. What a closed tab could not send, the other tab sends in the closed one's."""
     name = f"Abas {has_locks}"
-    with opened(browser, school.url + "student") as first:
+    with opened(browser, school.url + "student?test") as first:
         if not has_locks:
             first.context.add_init_script(WITHOUT_LOCKS)
             first.reload()
         second = first.context.new_page()
-        second.goto(school.url + "student")
+        second.goto(school.url + "student?test")
         for tab in (first, second):
             load_client(tab)
         school.relay.refuse()

@@ -130,14 +130,14 @@ def run_in_node(stack: RecordedStack, seconds: int) -> dict[str, Any]:
 
 
 def wait_until_shown(page: Page) -> None:
-    """Wait until the student's page has loaded everything: it does not go on without its words."""
+    """Wait until the test page has loaded everything: it does not go on without its words."""
     expect(page.locator("#connect")).not_to_be_empty()
 
 
 def run_in_browser(stack: RecordedStack, browser: Browser, seconds: int) -> dict[str, Any]:
     """Run the script in a page of the gateway; return its figures."""
     acts = acts_on(stack.relay)
-    with opened(browser, stack.url.replace("ws", "http", 1) + "/student") as page:
+    with opened(browser, stack.url.replace("ws", "http", 1) + "/student?test") as page:
         wait_until_shown(page)
         script = (CLIENTS / "bad_network.mjs").read_text(encoding="utf-8")
         page.route("**/page/bad_network.mjs", lambda route: route.fulfill(body=script, content_type="text/javascript"))

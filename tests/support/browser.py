@@ -32,8 +32,11 @@ def chromium(*flags: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """Open a page with an empty storage. An error in it fails the test, and so does a request to another server."""
+def opened(browser: Browser, url: str, script: str = "", **context: Any) -> Iterator[Page]:
+    """Open a page with an empty storage. An error in it fails the test, and so does a request to another server.
+
+    ``script`` runs before those of the page, at each load.
+    """
     faults: list[str] = []
     home = url[: url.index("/", len("http://"))] + "/"
     with_words = {"locale": "pt-BR", "viewport": {"width": 1280, "height": 800}} | context
@@ -44,6 +47,7 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
         page.on("pageerror", lambda error: faults.append(f"{error}\n{error.stack}"))
         page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         page.on("request", lambda asked: None if asked.url.startswith((home, "blob:")) else faults.append(asked.url))
+        page.add_init_script(script)
         page.goto(url)
         yield page
     finally:

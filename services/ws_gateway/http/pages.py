@@ -1,14 +1,16 @@
-"""Serve the teacher's page, the student's test page and downloads of recordings."""
+"""Serve the pages of teachers and students and downloads of recordings."""
 
 import hashlib
 import io
+import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from websockets.http11 import Request, Response
@@ -32,8 +34,16 @@ TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
 }
-ENTRANCES: Final = {"/": "/page/index.html", "/student": "/page/student.html"}
+WORKER: Final = "/page/student-worker.js"
+ENTRANCES: Final = {"/": "/page/index.html", "/student": "/page/student.html", "/student-worker.js": WORKER}
+TRY: Final = "/page/try.html"
+"""What `/student?test` shows."""
+_PARTS: Final = re.compile(rb'''(?:src|href)="page/([^"]+)"|\b(?:from|import) "\./([^"]+)"''')
+"""What a page or a module loads from the folder of the pages."""
+_LANGUAGES: Final = ("/page/en.json", "/page/pt-BR.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,10 @@ class _Page:
     body: bytes
     version: Version
 
+    @property
+    def hash(self) -> str:
+        return self.version.etag.strip('"')
+
 
 class Pages:
     """The page's files, in memory. An unchanged one is not sent again: its ETag is its hash."""
@@ -49,11 +63,13 @@ class Pages:
     def __init__(self) -> None:
         files = {f"/page/{file.relative_to(PAGE).as_posix()}": file for file in PAGE.rglob("*") if file.suffix in TYPES}
         files |= {f"/page/{file.name}": file for file in CLIENTS.glob("*.js")}
-        self._pages = {path: _page(file) for path, file in files.items()}
+        self._pages = {path: _page(path, file.read_bytes(), file.stat().st_mtime) for path, file in files.items()}
+        self._pages[WORKER] = self._worker()
 
     def get(self, path: str, request: Request) -> Response | None:
         """Return what a request gets of the page at a path; None if there is no such page."""
-        page = self._pages.get(ENTRANCES.get(path, path))
+        is_test = path == "/student" and "test" in parse_qs(urlsplit(request.path).query, keep_blank_values=True)
+        page = self._pages.get(TRY if is_test else ENTRANCES.get(path, path))
         if page is None:
             return None
 
@@ -61,6 +77,23 @@ class Pages:
             return responses.of_bytes(status, page.kind, page.body[part], headers)
 
         return responses.of_version(request, page.version, answer, {"Cache-Control": "no-cache"})
+
+    def _worker(self) -> _Page:
+        """Fill in which files the student's page consists of: with another file the worker is another one too."""
+        entrance = ENTRANCES["/student"]
+        files: dict[str, _Page] = {}
+        waiting = [entrance, *_LANGUAGES]
+        while waiting:
+            path = waiting.pop()
+            if path not in files:
+                files[path] = self._pages[path]
+                parts = (b"".join(found) for found in _PARTS.findall(files[path].body))
+                waiting += [f"/page/{part.decode()}" for part in parts]
+        hashes = {"student" if path == entrance else path[1:]: files[path].hash for path in sorted(files)}
+        worker = self._pages[WORKER]
+        body = worker.body.replace(b"FILES = {}", b"FILES = " + json.dumps(hashes).encode(), 1)
+        body = body.replace(b'VERSION = ""', b'VERSION = "%b"' % _hash(body).encode(), 1)
+        return _page(WORKER, body, max(each.version.changed_s for each in (worker, *files.values())))
 
 
 class Downloads:
@@ -118,10 +151,13 @@ class Downloads:
         return responses.of_pieces("application/json", of_file(io.BytesIO(body), 0, len(body)), len(body))
 
 
-def _page(file: Path) -> _Page:
-    body = file.read_bytes()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-    return _Page(TYPES[file.suffix], body, Version(etag, len(body), file.stat().st_mtime, time.time()))
+def _page(path: str, body: bytes, modified_s: float) -> _Page:
+    etag = f'"{_hash(body)}"'
+    return _Page(TYPES[PurePosixPath(path).suffix], body, Version(etag, len(body), modified_s, time.time()))
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _file(request: Request, name: str, version: Version, opened: BinaryIO) -> Response:

@@ -1,184 +1,351 @@
-/** A student's app for trying the system: sliders or a recorded file instead of a headset. */
-import { write } from "./badges.js";
-import { BANDS } from "./classroom.js";
+/** The student's page: who, a headset, and readings that are recorded once, in that order. */
+import { esense, mark, write } from "./badges.js";
+import { contactOf, STALE_AFTER_S } from "./classroom.js";
+import { Doubts, touchesESense, wordsOf } from "./doubt.js";
+import { Headset, waysToConnect } from "./headset.js";
+import { install, watchOtherTabs } from "./install.js";
 import { dress } from "./look.js";
-import { IndexedDbStore, NeuroOneStudent } from "./neuroone.js";
-import { MissingColumn, readingsOf } from "./replay.js";
+import { Recording } from "./recording.js";
 import { gatewayUrl } from "./token.js";
-import { number, t } from "./words.js";
+import { keepAwake, letSleep } from "./wake.js";
+import { choose, findAgain, forgetWay, lastWay } from "./ways.js";
+import { forget, leaveAddress, remember, remembered, takeWho } from "./who.js";
+import { clock, duration, number, t, tame } from "./words.js";
 
-const PERIOD_MS = 1000;
-const BAND_START = 200_000;
-const BAND_MAX = 16_777_215;
-/** What the choices of signal quality send; null: nothing. */
-const SIGNALS = [["good", 0], ["adjusting", 26], ["poor", 100], ["off", 200], ["unsaid", null]];
+const VIEWS = ["who", "connect", "live", "ended"];
+/** Who uses this tab: a reload asks nobody. */
+const NOW = "neuroone.student";
+/** So often what is shown is judged anew. */
+const DRAW_MS = 1000;
+/** Students in the list below the form. */
+const KNOWN_SHOWN = 6;
+/** A few readings always wait: a recorder confirms in batches. */
+const WAITING_SHOWN = 10;
 
 const at = (id) => document.getElementById(id);
-const values = { attention: 60, meditation: 50, ...Object.fromEntries(BANDS.map((band) => [band, BAND_START])) };
 
-let student = null;
-let link = "off";
-let recorder = null;
-let acked = { broker: -1, recorded: -1 };
-let sent = 0;
-let fault = "";
-let timer = null;
-let rows = [];
-let row = 0;
-let file = null;
-let marks = 0;
+let who = null;
+let view = "who";
+let recording = null;
+let headset = null;
+let source = null;
+/** When the present headset is closed, and when the one before is: a link is not opened while it is being closed. */
+let running = Promise.resolve();
+let closing = running;
+let link = { link: "searching", isWithheld: false };
+let doubts = new Doubts();
+let doubt = null;
+let reading = null;
+let readingMs = -Infinity;
+let isAwake = true;
+let where = null;
 
-function connect({ name, code, join }) {
-  student = new NeuroOneStudent(gatewayUrl(), {
-    name: name.value.trim() || null, code: code.value.trim() || null, token: join.value.trim() || undefined,
-    acks: "recorded", store: new IndexedDbStore(),
-  });
-  acked = { broker: -1, recorded: -1 };
-  sent = 0;
-  fault = "";
-  const mine = student;
-  const hear = (type, take) => mine.addEventListener(type, ({ detail }) => {
-    if (mine !== student) return;
-    take(detail);
-    show();
-  });
-  hear("welcome", () => (link = "on"));
-  hear("door", ({ state }) => (link = `door.${state}`));
-  hear("close", ({ code: why }) => {
-    if (link !== "refused") link = why === 4001 ? "taken" : "trying";
-  });
-  hear("link", (said) => (recorder = said.recorder));
-  hear("ack", ({ stage, seq }) => {
-    if (seq !== undefined) acked[stage] = Math.max(acked[stage], seq);
-  });
-  hear("error", ({ code, field, message }) => {
-    fault = field ? `${field}: ${message}` : message;
-    if (code === "no_join_code") {
-      link = "refused";
-      mine.stop(); // until somebody enters another one
-    }
-  });
-  hear("storefault", (why) => (fault = String(why)));
-  link = "trying";
-  mine.start().catch((why) => (fault = String(why)));
-  timer = setInterval(send, PERIOD_MS);
-  show();
+function show(next) {
+  view = next;
+  for (const each of VIEWS) at(`view-${each}`).hidden = each !== view;
+  at(`${view}-title`).focus();
+  draw();
 }
 
-function disconnect() {
-  clearInterval(timer);
-  student.stop();
-  student = null;
-  link = "off";
-  show();
+/** Ask who is there, with what is known of one filled in. */
+function askWho({ name, code, key }, fault = "") {
+  const { elements } = at("who");
+  Object.assign(elements.name, { value: name });
+  Object.assign(elements.code, { value: code });
+  Object.assign(elements.key, { value: key });
+  write(at("who-fault"), fault);
+  listKnown();
+  show("who");
 }
 
-function send() {
-  const reading = next();
-  if (reading !== null) {
-    sent += student.send(reading) !== null;
-  }
-  show();
-}
-
-/** The next reading; null when there is none to send. */
-function next() {
-  const what = document.querySelector('[name="what"]:checked').value;
-  if (what === "replay") return rows.length ? rows[row++ % rows.length] : null;
-  if (what === "wander") {
-    for (const name of ["attention", "meditation"]) set(name, Math.round(clamp(values[name] + 16 * Math.random() - 8, 1, 100)));
-    for (const band of BANDS) set(band, Math.round(clamp(values[band] * (0.7 + 0.6 * Math.random()), 1000, BAND_MAX)));
-  }
-  const poor_signal = new Map(SIGNALS).get(at("poor").value);
-  const off = poor_signal === 200 ? { attention: 0, meditation: 0 } : {};
-  const mid_gamma = values.mid_gamma + (sent % 10); // ten equal numbers for 10 s are taken for a headset that is gone
-  return { poor_signal, ...values, mid_gamma, ...off };
-}
-
-function clamp(value, low, high) {
-  return Math.min(high, Math.max(low, value));
-}
-
-function set(name, value) {
-  values[name] = value;
-  at(name).value = value;
-  at(`${name}-value`).textContent = number(value);
-}
-
-function show() {
-  const isOn = student !== null;
-  at("connect").disabled = isOn;
-  at("disconnect").disabled = !isOn;
-  at("mark").disabled = link !== "on";
-  for (const field of at("who").querySelectorAll("input")) field.disabled = isOn;
-  write(at("link"), t(`try.link.${link}`));
-  write(at("recorder"), recorder === null || !isOn ? "--" : t(recorder ? "try.recorder.yes" : "try.recorder.no"));
-  write(at("session"), student?.session ?? "--");
-  write(at("sent"), number(sent));
-  write(at("acked"), acked.broker < 0 ? "--" : number(acked.broker));
-  write(at("recorded"), acked.recorded < 0 ? "--" : number(acked.recorded));
-  write(at("waiting"), number(student?.waiting ?? 0));
-  write(at("fault"), fault || "--");
-  at("fault").classList.toggle("fault", fault !== "");
-}
-
-function showFile() {
-  let words = t("try.file.none");
-  if (file?.missing) words = t("try.file.bad", { column: file.missing });
-  else if (file) words = t("try.file.state", { n: rows.length });
-  write(at("file-state"), words);
-}
-
-function showChoices() {
-  const chosen = at("poor").value || "good";
-  at("poor").replaceChildren(...SIGNALS.map(([name, poor]) => {
-    const words = name === "unsaid" ? t("try.signal.unsaid") : `${t(`contact.${name}`)} (${poor})`;
-    return new Option(words, name);
+function listKnown() {
+  const known = remembered();
+  at("known").hidden = known.length === 0;
+  at("known-list").replaceChildren(...known.slice(0, KNOWN_SHOWN).map((each) => {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = labelOf(each);
+    button.addEventListener("click", () => enter(each));
+    item.append(button);
+    return item;
   }));
-  at("poor").value = chosen;
-  for (const name of Object.keys(values)) {
-    at(`${name}-label`).textContent = t(name);
-    at(`${name}-value`).textContent = number(values[name]);
+}
+
+function labelOf({ name, code }) {
+  return [tame(name), tame(code, 20)].filter((each) => each).join(" · ");
+}
+
+/** Go on as this student: connect to the server, which may have readings of before to get. */
+function enter(student) {
+  who = student;
+  remember(who);
+  sessionStorage.setItem(NOW, JSON.stringify(who));
+  connectToServer();
+  for (const each of document.querySelectorAll(".its-name")) write(each, labelOf(who));
+  offerWays();
+}
+
+function connectToServer() {
+  recording?.stop();
+  recording = new Recording(gatewayUrl(), who);
+  recording.addEventListener("changed", onRecording);
+  recording.start();
+}
+
+function onRecording() {
+  if (recording?.state === "refused" && view === "connect") {
+    leaveServer();
+    askWho(who, t("student.refused"));
+    return;
   }
-  showFile();
-  show();
+  if (view === "ended" && recording?.waiting === 0) leaveServer();
+  draw();
 }
 
-for (const name of Object.keys(values)) {
-  const line = document.createElement("div");
-  line.className = "slider";
-  const label = document.createElement("label");
-  label.htmlFor = name;
-  label.id = `${name}-label`;
-  const slider = document.createElement("input");
-  Object.assign(slider, { type: "range", id: name, min: 0, max: BANDS.includes(name) ? 2_000_000 : 100, value: values[name] });
-  slider.addEventListener("input", () => set(name, slider.valueAsNumber));
-  const output = document.createElement("output");
-  output.id = `${name}-value`;
-  output.htmlFor = name;
-  line.append(label, slider, output);
-  at("sliders").append(line);
+function leaveServer() {
+  recording?.stop();
+  recording = null;
 }
 
-at("who").addEventListener("submit", (event) => {
-  event.preventDefault();
-  connect(event.target.elements);
-});
-at("disconnect").addEventListener("click", disconnect);
-at("mark").addEventListener("click", () => student.mark({ id: `${student.session}-${(marks += 1)}`, text: "" }));
-at("file").addEventListener("change", async ({ target }) => {
-  rows = [];
-  row = 0;
-  file = target.files[0] ? {} : null;
+/** Show a button for each way that this browser has, or say what works instead. */
+function offerWays() {
+  const ways = waysToConnect();
+  for (const button of document.querySelectorAll("[data-way]")) button.hidden = !ways.includes(button.dataset.way);
+  const last = lastWay();
+  at("again").hidden = last === null;
+  write(at("again-what"), last === null ? "" : (tame(last.name) || t(`student.${last.way}`)));
+  at("ways").hidden = ways.length === 0;
+  at("no-way").hidden = ways.length > 0;
+  if (ways.length === 0) sayWhatWorks();
+  write(at("connect-fault"), "");
+  show("connect");
+}
+
+function sayWhatWorks() {
+  const { userAgent, maxTouchPoints } = navigator;
+  const isOfApple = /iPhone|iPad|iPod/.test(userAgent) || (/Macintosh/.test(userAgent) && maxTouchPoints > 1);
+  const why = isOfApple ? "student.none.apple" : isSecureContext ? "student.none.browser" : "student.none.http";
+  write(at("no-way-why"), t(why));
+  const isSecureKnown = !isSecureContext && !isOfApple && where?.https;
+  write(at("no-way-what"), t(isSecureKnown ? "student.none.https" : "student.none.what"));
+  at("secure").hidden = !isSecureKnown;
+  if (isSecureKnown) at("secure").href = secureAddress(where.https);
+  at("trust").hidden = !(isSecureKnown && where.ca === true);
+  if (where?.https) at("trust").href = "trust";
+}
+
+/** Return this page's address on https, for the same student. */
+function secureAddress(https) {
+  const address = new URL("student", https);
+  const { name, code, key } = who;
+  if (name) address.searchParams.set("name", name);
+  if (code) address.searchParams.set("code", code);
+  if (key) address.hash = new URLSearchParams({ key });
+  return address.protocol === "https:" ? address.href : "";
+}
+
+async function connect(way) {
+  write(at("connect-fault"), "");
   try {
-    if (file) rows = readingsOf(await target.files[0].text());
-    if (rows.length) document.querySelector('[name="what"][value="replay"]').checked = true;
-  } catch (why) {
-    if (!(why instanceof MissingColumn)) throw why;
-    file.missing = why.message;
+    begin(await choose(way));
+  } catch (error) {
+    const isOff = way === "bluetooth" && (await navigator.bluetooth.getAvailability?.().catch(() => true)) === false;
+    const why = error.name === "NotFoundError" ? (isOff ? "student.bluetooth.off" : "student.nothing_chosen") : "headset.no_permission";
+    write(at("connect-fault"), t(why, { device: t("student.headset") }));
   }
-  showFile();
-});
+}
 
-await dress(showChoices);
-showChoices();
+async function connectAgain() {
+  const { way } = lastWay();
+  const found = await findAgain().catch(() => null);
+  if (found === null) await connect(way);
+  else begin(found);
+}
+
+/** Read a headset, and send what it measures. */
+async function begin(chosen) {
+  source = chosen;
+  const mine = new Headset(source);
+  headset = mine;
+  link = { link: "searching", isWithheld: false };
+  reading = doubt = null;
+  doubts = new Doubts();
+  if (recording === null) connectToServer();
+  const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => {
+    if (mine !== headset) return;
+    handle(detail);
+    draw();
+  });
+  hear("reading", onReading);
+  hear("session", () => recording.breakOff());
+  hear("state", (state) => (link = state));
+  show("live");
+  await closing;
+  if (mine !== headset) return; // ended meanwhile
+  running = mine.start();
+  isAwake = await keepAwake();
+  draw();
+}
+
+function onReading(values) {
+  reading = recording.send(values);
+  readingMs = performance.now();
+  doubt = doubts.add(reading);
+}
+
+/** End the link to the headset; the next one begins a new session. */
+function leaveHeadset() {
+  headset?.stop();
+  headset = null;
+  closing = running;
+  recording?.breakOff();
+}
+
+function end() {
+  leaveHeadset();
+  forgetWay();
+  letSleep();
+  show("ended");
+  onRecording();
+}
+
+function switchStudent() {
+  leaveHeadset();
+  forgetWay();
+  letSleep();
+  leaveServer();
+  sessionStorage.removeItem(NOW);
+  leaveAddress();
+  askWho({ name: "", code: who.code, key: who.key });
+}
+
+function draw() {
+  if (view === "live") drawLive();
+  if (view === "connect") write(at("still-here"), recording?.waiting > 0 ? t("student.waiting", { n: recording.waiting }) : "");
+  if (view === "ended") write(at("left"), leftWords());
+}
+
+function leftWords() {
+  const n = recording?.waiting ?? 0;
+  if (n === 0) return t("student.left.none");
+  return t(recording.isStoreBroken ? "student.left.broken" : "student.left", { n: number(n) });
+}
+
+function drawLive() {
+  const isFresh = performance.now() - readingMs < 1000 * STALE_AFTER_S;
+  const isLinked = link.link === "connected" && isFresh;
+  drawContact(isLinked);
+  const isDoubtful = !isLinked || touchesESense(doubt);
+  mark(at("values"), "data-doubtful", isDoubtful ? "" : null);
+  for (const name of ["attention", "meditation"]) write(at(name), esense(reading?.[name]));
+  write(at("doubt"), reading === null ? "" : doubtWords(isFresh));
+  const { beganMs, recordedMs } = recording;
+  write(at("time"), duration(beganMs === null ? 0 : (Date.now() - beganMs) / 1000));
+  write(at("recorded"), recordedMs === null ? t("student.recorded.none") : clock(recordedMs));
+  drawNotices();
+}
+
+function drawContact(isLinked) {
+  const device = tame(source.name ?? "") || t("student.headset");
+  const contact = isLinked ? contactOf(reading.poor_signal) : "unknown";
+  mark(at("contact"), "data-contact", contact);
+  const isFirst = reading === null && ["searching", "connected"].includes(link.link);
+  write(at("contact-words"), isLinked ? t(`contact.${contact}`) : t(isFirst ? "student.searching" : "student.lost"));
+  const isSaid = !isLinked && link.link !== "connected" && link.link !== "ended";
+  const hint = isSaid || link.isWithheld ? t(`headset.${link.link}`, { device }) : isLinked ? t(`student.advice.${contact}`) : "";
+  write(at("contact-hint"), hint);
+}
+
+function doubtWords(isFresh) {
+  if (!isFresh) return t("presence.stale");
+  if (doubt === null || doubt === "no_quality") return "";
+  const { word, sentence } = wordsOf(doubt, document.documentElement.lang);
+  return `${word}: ${sentence}`;
+}
+
+function drawNotices() {
+  const { state, waiting, hasRecorder, isStoreBroken, dropped, fault } = recording;
+  const notices = [];
+  if (state === "trying") notices.push(t("student.trying"));
+  else if (state !== "on") notices.push(t(`student.${state}`));
+  else if (hasRecorder === false) notices.push(t("student.no_recorder"));
+  if (waiting > (state === "on" ? WAITING_SHOWN : 0)) notices.push(t("student.waiting", { n: number(waiting) }));
+  if (isStoreBroken) notices.push(t("student.store_broken"));
+  if (dropped > 0) notices.push(t("student.dropped", { n: number(dropped) }));
+  if (fault) notices.push(t("student.fault", { message: tame(fault, 200) }));
+  if (!isAwake) notices.push(t("student.not_awake"));
+  const shown = Array.from(at("notices").children, (each) => each.textContent);
+  if (notices.join("\n") !== shown.join("\n")) {
+    at("notices").replaceChildren(...notices.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  }
+  at("resume").hidden = state !== "taken";
+}
+
+/** Return who used this tab before it was loaded anew; null: nobody, or the address names somebody else. */
+function fromReload(given) {
+  try {
+    const before = JSON.parse(sessionStorage.getItem(NOW));
+    const isSame = (!given.name || given.name === before.name) && (!given.code || given.code === before.code);
+    return typeof before.name === "string" && isSame ? { ...before, key: given.key || before.key } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Return a student of the address with what this device remembers of it; without a name, the latest one. */
+function filledIn({ name, code, key }) {
+  const isMeant = (each) => (!name || each.name === name) && (!code || each.code === code);
+  const known = remembered().find(isMeant) ?? { name: "", code: "", key: "" };
+  return { name: name || known.name, code: code || known.code, key: key || known.key };
+}
+
+function listen() {
+  at("who").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const { name, code, key } = event.target.elements;
+    const student = { name: name.value.trim(), code: code.value.trim(), key: key.value.trim() };
+    if (student.name) enter(student);
+    else write(at("who-fault"), t("student.no_name"));
+  });
+  at("forget").addEventListener("click", () => {
+    forget();
+    listKnown();
+    at("who").elements.name.focus();
+  });
+  for (const button of document.querySelectorAll("[data-way]")) button.addEventListener("click", () => connect(button.dataset.way));
+  for (const button of document.querySelectorAll(".switch")) button.addEventListener("click", switchStudent);
+  at("again").addEventListener("click", connectAgain);
+  at("anew").addEventListener("click", offerWays);
+  at("end").addEventListener("click", end);
+  at("resume").addEventListener("click", () => recording.resume());
+  setInterval(draw, DRAW_MS);
+}
+
+/** Ask the server for its secure address, where this one is not. */
+async function askWhere() {
+  if (isSecureContext) return;
+  const answer = await fetch("page/where.json").catch(() => null);
+  where = answer?.ok ? await answer.json().catch(() => null) : null;
+  if (view === "connect") sayWhatWorks();
+}
+
+const given = takeWho();
+await dress(() => {
+  listKnown();
+  if (view === "connect" && waysToConnect().length === 0) sayWhatWorks();
+  draw();
+});
+document.querySelector("main").hidden = false;
+listen();
+watchOtherTabs((isOpenTwice) => (at("other-tab").hidden = !isOpenTwice));
+const before = fromReload(given);
+if (before === null) {
+  askWho(filledIn(given));
+} else {
+  enter(before);
+  const found = lastWay() === null ? null : await findAgain().catch(() => null);
+  if (found !== null) begin(found);
+}
+askWhere();
+install(() => headset !== null).catch(() => {}); // the page works without

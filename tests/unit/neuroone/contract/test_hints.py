@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,12 @@ def test_both_languages_name_the_device(name: str) -> None:
     assert set(re.findall(r"\{.*?\}", english)) == set(re.findall(r"\{.*?\}", portuguese)) <= {"{device}"}
 
 
-def test_the_page_says_the_same() -> None:
+@pytest.mark.parametrize(("key", "table"), [("hint.", hints.GENERAL), ("headset.", hints.IN_PAGE)])
+def test_the_pages_of_teachers_and_students_say_the_same(key: str, table: Mapping[Link, Hint]) -> None:
     for language in ("en", "pt-BR"):
         words = json.loads((PAGE / f"{language}.json").read_text(encoding="utf-8"))
-        on_page = {key.removeprefix("hint."): text for key, text in words.items() if key.startswith("hint.")}
-        assert on_page == {str(link): hint.text("{device}", language) for link, hint in hints.GENERAL.items()}
+        on_page = {name.removeprefix(key): text for name, text in words.items() if name.startswith(key)}
+        assert on_page == {str(link): hint.text("{device}", language) for link, hint in table.items()}
 
 
 @pytest.mark.parametrize(("link", "hint"), [(link, each) for link, known in hints.SPECIFIC.items() for each in known])
