@@ -7,9 +7,7 @@ gateways run; a gateway reads them again when they have changed.
 
 import contextlib
 import json
-import os
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
+from neuroone.service.private_files import private, replace
 
 TOKEN_BYTES: Final = 16
 """128 random bits: nobody guesses them, so wrong tokens need no limit."""
@@ -68,7 +67,7 @@ def list_beside(file: Path) -> Path:
 def ensure_first(file: Path) -> None:
     """Make the first file with a new token, if it does not exist. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=_private) as new:
+    with contextlib.suppress(FileExistsError), open(file, "x", encoding="ascii", opener=private) as new:
         new.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
 
 
@@ -111,7 +110,7 @@ def add(file: Path, token: Token) -> None:
 def revoke(file: Path, name: str) -> None:
     """Remove a token from the list; replace the first one by a new one. Raises TokenFault and OSError."""
     if name == FIRST:
-        _replace(file, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n", file)
+        replace(file, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode("ascii"), file)
         return
     known = read_list(file)
     left = tuple(each for each in known if each.name != name)
@@ -160,25 +159,8 @@ def _parse(file: Path, number: int, line: bytes) -> Token:
 
 
 def _write_list(file: Path, tokens: Sequence[Token]) -> None:
-    _replace(list_beside(file), "".join(json.dumps(asdict(each)) + "\n" for each in tokens), file)
-
-
-def _replace(file: Path, text: str, owned_like: Path) -> None:
-    """Write a file completely or not at all, for the owner of another one if that is possible."""
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    with open(new, "x", encoding="ascii", opener=_private) as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and owned_like.exists():
-        owner = owned_like.stat()
-        shutil.chown(new, owner.st_uid, owner.st_gid)
-    new.replace(file)
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
+    content = "".join(json.dumps(asdict(each)) + "\n" for each in tokens)
+    replace(list_beside(file), content.encode("ascii"), file)
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
