@@ -44,6 +44,9 @@ INTERRUPTED: Final = {RESTORING: "restore", REBUILDING_INBOX: "rebuild", REBUILT
 """What stands in a directory that a command has left half done, with the command; no recorder may start in it."""
 REPLACED: Final = ".replaced-"
 """Begins the names of folders with what a restore replaced; their time follows."""
+CERTIFICATES: Final = ".tls"
+"""The folder of the authority that devices trust, made by `neuroone up --tls`. It holds no recording: a backup leaves
+it out, and a restore leaves it where it is."""
 INDEX: Final = "names.csv"
 """Lists each name and its file; a student with this name gets a hash."""
 INDEX_COLUMNS: Final = ("name", "file")

@@ -33,6 +33,7 @@ from csv_recorder.live.inbox import Inbox, check_whole, words_of_damage
 from csv_recorder.offline.snapshot import copy_inbox
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
+    CERTIFICATES,
     CLOSED,
     DAMAGED_INBOX,
     INBOX_FILE,
@@ -227,8 +228,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def _is_internal(name: str) -> bool:
-    """Return True for what is left out: the inbox, which is copied, and what commands left behind."""
-    return name.startswith((INBOX_FILE, LOCK_FILE, REPORT_CACHE_FILE, DAMAGED_INBOX, REPLACED, *INTERRUPTED))
+    """Return True for what is left out: the inbox, which is copied, what commands left behind, and keys for https."""
+    return name == CERTIFICATES or name.startswith(
+        (INBOX_FILE, LOCK_FILE, REPORT_CACHE_FILE, DAMAGED_INBOX, REPLACED, *INTERRUPTED)
+    )
 
 
 def _closed_with(content: bytes) -> tuple[bool, int]:

@@ -23,7 +23,7 @@ from csv_recorder.offline.backup import PIECE_BYTES, STANDARD, sync_folder, unus
 from csv_recorder.offline.lock import locked
 from csv_recorder.offline.snapshot import BESIDE, LOG, beside, problem_of
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import INBOX_FILE, LOCK_FILE, REPLACED, RESTORING
+from neuroone.contract.files import CERTIFICATES, INBOX_FILE, LOCK_FILE, REPLACED, RESTORING
 
 FILES_MAX: Final = 5_000_000
 """Files in an archive: 200 times 25,000 sessions."""
@@ -40,8 +40,9 @@ TAIL_MAX_BYTES: Final = 2**20
 """Behind the last file: two empty blocks, and padding."""
 TIME_MAX_S: Final = 2**33
 """The year 2242: a later time of a file is damage."""
-IGNORED: Final = frozenset({"lost+found", LOCK_FILE})
-"""What an empty directory may hold: a file system has the first, and the second says nothing."""
+IGNORED: Final = frozenset({"lost+found", LOCK_FILE, CERTIFICATES})
+"""What an empty directory may hold: a file system has the first, the second says nothing, and the third is of the
+machine: devices trust it."""
 
 
 class Refused(Exception):
@@ -205,6 +206,8 @@ def _path_of(entry: tarfile.TarInfo) -> PurePosixPath | None:
         raise Refused(f"{name!r} in it leads out of the directory")
     if path.parts[:1] == (RESTORING,):
         raise Refused(f"{name!r} in it is of an interrupted restore")
+    if path.parts[:1] == (CERTIFICATES,):
+        raise Refused(f"{name!r} in it is a key or a certificate, and no recording")
     return path if path.parts else None
 
 
