@@ -70,6 +70,7 @@ def markdown() -> str:
         dict.fromkeys(REFUSALS, 0),
         Histogram(gateway.ACK_LATENCY_BOUNDS_S),
         Histogram(gateway.LOOP_LAG_BOUNDS_S),
+        0.0,
     )
     recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {})
     every = Metrics(identity, lambda: True, tuple).collect()

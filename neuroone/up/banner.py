@@ -22,12 +22,14 @@ def banner(
     broker: str,
     out: TextIO,
     simulated: Sequence[Path] = (),
+    tls_port: int | None = None,
 ) -> str:
     """Return the first server's banner to the letter, then the lines that are new; ``tokens`` are those to print.
 
-    ``simulated`` are the files of simulated headsets.
+    ``simulated`` are the files of simulated headsets; ``tls_port`` is the port of https, if there is one.
     """
     ip = local_ip()
+    shown = ip if host in ANY_ADDRESS else host
     return "\n".join(
         (
             "=== Servidor WebSocket Headless ===",
@@ -36,7 +38,8 @@ def banner(
             f"URL WebSocket: ws://{ip}:{port}",
             f"URL WebSocket (público): ws://{host}:{port}",
             "=" * 40,
-            *_dashboard_lines(ip if host in ANY_ADDRESS else host, port, tokens, out),
+            *_dashboard_lines(shown, port, tokens, out),
+            *(() if tls_port is None else _https_lines(shown, port, tls_port, out)),
             f"Arquivos CSV: {data}",
             *(f"Headset simulado / Simulated headset: {file}" for file in simulated),
             f"MQTT: {broker}",
@@ -60,6 +63,17 @@ def _dashboard_lines(host: str, port: int, tokens: Mapping[str, str], out: TextI
         "--open-dashboards lets all in."
     )
     return lines
+
+
+def _https_lines(host: str, port: int, tls_port: int, out: TextIO) -> list[str]:
+    url = f"https://{host_in_url(host)}:{tls_port}/student"
+    trust = f"http://{host_in_url(host)}:{port}/trust"
+    return [
+        f"HTTPS: {url}",
+        *qr_code(url, out),
+        f"Cada aparelho confia uma vez neste servidor / Each device trusts this server once: {trust}",
+        f"Nesta máquina não é preciso / Not needed on this machine: http://localhost:{port}/student",
+    ]
 
 
 def qr_code(url: str, out: TextIO) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from neuroone.up import brokers, preflight
 from neuroone.up.banner import GAMES, banner
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
+from neuroone.up.https import Https
 
 READY_TIMEOUT_S: Final = 30.0
 """A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
@@ -63,6 +64,13 @@ class UpSettings(SiteSettings):
         "Address that the WebSocket server listens on. Default: all addresses of this machine.",
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
+    tls: bool = setting(
+        False,
+        switch,
+        "Serve https and wss too, with a certificate for this machine's names and addresses; devices must trust its "
+        "authority once, and /trust says how.",
+    )
+    tls_port: int = setting(8443, port_number, "Port of https and wss.")
     token: str | None = setting(
         None, str, "The teacher's token, for dashboards and clients that only listen.", secret=True
     )
@@ -117,6 +125,7 @@ def run(given: UpSettings, stop: Stop) -> int:
     data = given.data.resolve()
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
+    https = _https(given, data)
     addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
     online: set[str] = set()
     client = ThreadedClient(
@@ -141,7 +150,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         running.callback(client.close)
         client.start()
         token_file = _token_file(given, data)
-        for child in (services := _services(given, data, addresses, token_file)):
+        for child in (services := _services(given, data, addresses, token_file, https)):
             running.callback(child.stop)
             child.start()
             children.append(child)
@@ -159,12 +168,17 @@ def run(given: UpSettings, stop: Stop) -> int:
             for port, owner in zip(named, owners, strict=True)
             if port == wearers.SIMULATED and owner.name is not None
         ]
-        print(banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout, simulated), flush=True)
+        tls_port = given.tls_port if https else None
+        print(
+            banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout, simulated, tls_port), flush=True
+        )
         while not stop.wait(CHECK_PERIOD_S):
             for child in children:
                 child.restart_if_dead(RESTART, rng)
             if check is not None:
                 check.step(time.monotonic())
+            if https is not None:
+                https.step(time.monotonic())
     return stop.exit_code
 
 
@@ -186,7 +200,10 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
             "or name a running one with --broker"
         )
     mqtt = [] if given.broker else [("--mqtt-port", LOOPBACK, given.mqtt_port)]
-    faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port)])
+    tls = [("--tls-port", _host(given), given.tls_port)] if given.tls else []
+    faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port), *tls])
+    if given.tls and given.tls_port == given.ws_port:
+        faults.append(f"--tls-port: port {given.tls_port} is that of --ws-port; choose another")
     faults += preflight.directory_faults(data)
     if faults:
         raise SettingsError(faults)
@@ -212,6 +229,18 @@ def _start_broker(
         if stop.wait(0.05):
             break
     return broker
+
+
+def _https(given: UpSettings, data: Path) -> Https | None:
+    """Make the certificate, if https is wanted. Raises SettingsError."""
+    if not given.tls:
+        return None
+    https = Https(data, given.tls_port)
+    try:
+        https.prepare()
+    except (NeuroOneError, OSError) as error:
+        raise SettingsError((f"--tls: {error}",)) from None
+    return https
 
 
 def _host(given: UpSettings) -> str:
@@ -252,7 +281,9 @@ def _tokens(given: UpSettings, file: Path | None) -> Mapping[str, str]:
     return {token_files.FIRST: first} | {each.name: each.token for each in token_files.read_list(file)}
 
 
-def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_file: Path | None) -> list[Child]:
+def _services(
+    given: UpSettings, data: Path, addresses: BrokerAddresses, token_file: Path | None, https: Https | None
+) -> list[Child]:
     # Every user here can read a command line; the address may hold a password, so it goes by the environment.
     environment = {"NEUROONE_BROKER": addresses.url}
     if given.token is not None:
@@ -264,6 +295,7 @@ def _services(given: UpSettings, data: Path, addresses: BrokerAddresses, token_f
     watching += [] if given.open_here else ["--no-open-here"]
     watching += ["--recordings", str(data)]
     watching += ["--public-url", given.public_url] if given.public_url else []
+    watching += https.flags if https else []
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]

@@ -49,11 +49,13 @@ from ws_gateway.http.invitations import Invitations, Site
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.readiness import Readiness
 from ws_gateway.http.recordings import Recordings
+from ws_gateway.http.trust import Trust
 from ws_gateway.lessons import Lessons
 from ws_gateway.settings import Settings
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
 from ws_gateway.visitors import Visitors
+from ws_gateway.websocket.certificate import of_settings
 from ws_gateway.websocket.server import Server
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
@@ -70,6 +72,8 @@ LINK_PERIOD_S: Final = 5.0
 """Dashboards get something at least every 10 s: then one or two that come late do not look like a dead connection."""
 TOKENS_PERIOD_S: Final = 2.0
 """A revoked token is worth nothing after this time."""
+CERTIFICATE_PERIOD_S: Final = 2.0
+"""`neuroone up` notices a new address of this machine within 10 s; phones should not wait much longer."""
 GC_THRESHOLDS: Final = (1_000_000, 10, 10)
 """New objects (100 MB) before the garbage collector runs by itself; while it runs, everybody waits.
 Neither readings nor connections create reference cycles (docs/decisions/0008)."""
@@ -125,10 +129,12 @@ class Service:
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
+        https = of_settings(given.tls_port, given.tls_cert, given.tls_key, given.tls_ca)
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
             Downloads(recordings, self._access.grant_of),
             Invitations(_site(given), self._access, given.site_key),
+            Trust(_site(given), https.authority),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
@@ -137,6 +143,7 @@ class Service:
             http,
             clients_per_address=given.clients_per_address,
             visitors=Visitors(given.trusted_proxies, given.origin, given.site_key),
+            https=https,
         )
 
     def _new_client(self, identity: Identity) -> AsyncClient:
@@ -195,6 +202,7 @@ class Service:
                 (GC_PERIOD_S, collect_young),
                 (LINK_PERIOD_S, self._send_link),
                 (TOKENS_PERIOD_S, self._read_tokens),
+                (CERTIFICATE_PERIOD_S, self._server.https.refresh),
             )
         ]
         await stopped.wait()
@@ -305,6 +313,7 @@ class Service:
                 **self._students.counters,
                 **self._hub.entrance.door.counters,
                 **self._server.http.counters,
+                **self._server.https.counters,
                 "kept_overflowed": self._replay.overflowed,
             },
             {
@@ -328,6 +337,7 @@ class Service:
             self._hub.refusals,
             self._ack_latency,
             self._loop_lag,
+            self._server.https.left_s(time.time()),
         )
 
 
@@ -367,7 +377,7 @@ def _access(given: Settings, files: TokenFiles) -> Access:
 
 def _site(given: Settings) -> Site:
     """Return how others reach this gateway."""
-    return Site(given.host, given.ws_port, getattr(given, "tls_port", None), given.public_url)
+    return Site(given.host, given.ws_port, given.tls_port, given.public_url)
 
 
 def _utc_now() -> datetime:

@@ -18,6 +18,21 @@ class Settings(BusSettings):
         many=True,
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
+    tls_port: int | None = setting(
+        None, port_number, "Port of https and wss, beside the other. Needs --tls-cert. Default: none."
+    )
+    tls_cert: Path | None = setting(
+        None,
+        Path,
+        "File with the certificate for --tls-port and its chain (PEM). A renewed one is noticed.",
+        metavar="FILE",
+    )
+    tls_key: Path | None = setting(
+        None, Path, "File with the key of that certificate, without a password. Default: --tls-cert's.", metavar="FILE"
+    )
+    tls_ca: Path | None = setting(
+        None, Path, "File with the authority that devices must trust first; shown at /ca.crt.", metavar="FILE"
+    )
     reading_rate: float = setting(
         5.0, decimal(0.1, 1000), "Readings a second that one student may send; faster ones are coalesced to this rate."
     )

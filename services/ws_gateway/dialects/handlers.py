@@ -45,6 +45,7 @@ VERDICTS: Final = {
 REFUSALS: Final = (
     "bad_handshake",
     "bad_json",
+    "bad_tls",
     "bad_value",
     "door_is_full",
     "no_hello",
@@ -54,6 +55,7 @@ REFUSALS: Final = (
     "not_a_student",
     "not_a_teacher",
     "not_waiting",
+    "plain_on_tls",
     "silent_page",
     "stopping",
     "too_busy",

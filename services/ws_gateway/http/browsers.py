@@ -13,6 +13,7 @@ from neuroone.service.metrics import CONTENT_TYPE
 from ws_gateway.http import responses
 from ws_gateway.http.invitations import Invitations
 from ws_gateway.http.pages import Downloads, Pages
+from ws_gateway.http.trust import Trust
 from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import StreamedResponse
 from ws_gateway.websocket.handshake import METHODS
@@ -28,6 +29,7 @@ class HttpHandler:
         self,
         downloads: Downloads,
         invitations: Invitations,
+        trust: Trust,
         *,
         readiness: Callable[[], tuple[HTTPStatus, str]],
         metrics: Callable[[], bytes],
@@ -35,6 +37,7 @@ class HttpHandler:
         self._pages = Pages()
         self._downloads = downloads
         self._invitations = invitations
+        self._trust = trust
         self._drawing = asyncio.Lock()
         """One QR code is drawn at a time: it takes 50 ms of CPU, a very long one 600 ms."""
         self.counters = downloads.converter.counters
@@ -64,6 +67,9 @@ class HttpHandler:
             return self._downloads.refuse(visitor) or self._load(request)
         if path == "/invitation":
             return self._invitations.refuse(visitor) or self._invite(request, visitor)
+        about_https = self._trust.get(path, request, visitor)
+        if about_https is not None:
+            return about_https
         return self._pages.get(path, request) or responses.of_text(HTTPStatus.NOT_FOUND, "There is no such page.\n")
 
     def close(self) -> None:

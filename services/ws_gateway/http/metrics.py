@@ -30,6 +30,7 @@ COUNTERS: Final = {
     "door_frames_lost": "Frames of waiting students of the first dialect that are not kept: too fast, or too many.",
     "conversions": "Workbooks and reports that were begun for a download.",
     "conversions_failed": "Workbooks and reports that could not be made: too slow, killed, or nothing can be read.",
+    "certificate_faults": "Renewed certificates that could not be used; the one before stays.",
     "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
 }
 GAUGES: Final = {
@@ -42,6 +43,7 @@ GAUGES: Final = {
     "kept": "Readings that the broker has and no recorder has confirmed yet.",
     "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
 }
+CERTIFICATE: Final = {"certificate_left_seconds": "Seconds until the certificate for https ends; only with --tls-port."}
 ACK_LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Half of the readings take about 1 ms; those that waited for a broker that was away take up to a minute or more."""
 LOOP_LAG_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -54,6 +56,7 @@ def own_metrics(
     refusals: Mapping[str, float],
     ack_latency: Histogram,
     loop_lag: Histogram,
+    certificate_left_s: float | None,
 ) -> Iterator[Metric]:
     """Yield the gateway's metrics."""
     yield from counters(PREFIX, COUNTERS, totals)
@@ -65,3 +68,5 @@ def own_metrics(
         PREFIX + "ack_latency_seconds", "Time from the arrival of a student's reading to the broker's first ack."
     )
     yield loop_lag.metric(PREFIX + "event_loop_lag_seconds", "How late the timers of the event loop were.")
+    if certificate_left_s is not None:
+        yield from gauges(PREFIX, CERTIFICATE, {"certificate_left_seconds": certificate_left_s})

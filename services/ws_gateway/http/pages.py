@@ -38,7 +38,12 @@ TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 WORKER: Final = "/page/student-worker.js"
-ENTRANCES: Final = {"/": "/page/index.html", "/student": "/page/student.html", "/student-worker.js": WORKER}
+ENTRANCES: Final = {
+    "/": "/page/index.html",
+    "/student": "/page/student.html",
+    "/student-worker.js": WORKER,
+    "/trust": "/page/trust.html",
+}
 TRY: Final = "/page/try.html"
 """What `/student?test` shows."""
 _PARTS: Final = re.compile(rb'''(?:src|href)="page/([^"]+)"|\b(?:from|import) "\./([^"]+)"''')

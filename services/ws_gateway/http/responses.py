@@ -1,5 +1,6 @@
 """Make responses, all with the same headers."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -23,6 +24,7 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Nothing from elsewhere, nothing inline, and the token in the address is sent nowhere."""
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
 def of_bytes(status: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] | None = None) -> Response:
@@ -42,6 +44,15 @@ def unless_teacher(grant: Grant | None, denied: str) -> Response | None:
         more = {"WWW-Authenticate": "Bearer"}
         return of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
     return None if grant.is_teacher else of_text(HTTPStatus.FORBIDDEN, denied)
+
+
+def to_https(request: Request) -> Response:
+    """Lead a browser that spoke http to the port of https; tell everybody else what is spoken there."""
+    text = "This port speaks https and wss: write https:// or wss:// in the address.\n"
+    host = request.headers.get_all("Host")
+    if "Upgrade" in request.headers or len(host) != 1 or not _HOST.fullmatch(host[0]):
+        return of_text(HTTPStatus.BAD_REQUEST, text)
+    return of_text(HTTPStatus.PERMANENT_REDIRECT, text, {"Location": f"https://{host[0]}{request.path}"})
 
 
 def of_pieces(

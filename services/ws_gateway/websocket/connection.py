@@ -49,7 +49,10 @@ class StreamedResponse(Response):
 
 
 class Connection(PacedReader):
-    """One TCP connection of the server, in asyncio's callbacks. While ``is_ignoring``, messages are dropped."""
+    """One TCP connection of the server, in asyncio's callbacks. While ``is_ignoring``, messages are dropped.
+
+    ``is_plain_on_tls`` is True for a client that speaks plain HTTP where TLS is spoken.
+    """
 
     __slots__ = (
         "_answer",
@@ -63,6 +66,7 @@ class Connection(PacedReader):
         "_timer",
         "_unsent_bytes",
         "is_ignoring",
+        "is_plain_on_tls",
         "is_silent",
     )
 
@@ -75,6 +79,7 @@ class Connection(PacedReader):
         self._answer: asyncio.Task[None] | None = None
         self._drained: asyncio.Event | None = None
         self.is_ignoring = False
+        self.is_plain_on_tls = False
         self.is_silent = True
         self._is_closing = False
         self._is_pinged = False
@@ -129,6 +134,10 @@ class Connection(PacedReader):
     def abort(self) -> None:
         """Drop the connection at once."""
         self._transport.abort()
+
+    def on_bad_tls(self) -> None:
+        """Count that the handshake of TLS failed."""
+        self._server.on_bad_tls()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         super().connection_made(transport)

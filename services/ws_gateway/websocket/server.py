@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import socket
+import ssl
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,12 +19,15 @@ from neuroone.contract.errors import SettingsError
 from ws_gateway.dialects.handlers import ClientHandler, FirstHandler, Hub
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.dialects.v1_handler import V1Handler
+from ws_gateway.http import responses
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.admission import FILES_RESERVED, Admission
+from ws_gateway.websocket.certificate import Https
 from ws_gateway.websocket.connection import CLOSE_TIMEOUT_S, Connection
 from ws_gateway.websocket.handshake import Dialects
 from ws_gateway.websocket.paced_reading import Turns
+from ws_gateway.websocket.tls import TlsTransport
 
 MESSAGE_MAX_BYTES: Final = 8 * 1024
 """A reading has 200 bytes; the rest is room for a long name."""
@@ -42,7 +47,7 @@ _LIBRARY_LOG.setLevel(logging.CRITICAL)  # below that it would log what clients 
 
 
 class Server:
-    """The WebSocket server. ``visitors`` judges who connects."""
+    """The WebSocket server. ``visitors`` judges who connects; ``https`` has the port and the certificate of TLS."""
 
     def __init__(
         self,
@@ -51,9 +56,11 @@ class Server:
         *,
         clients_per_address: int,
         visitors: Visitors,
+        https: Https,
     ) -> None:
         self._hub = hub
         self.http = http
+        self.https = https
         self._visitors = visitors
         self._turns = Turns()
         self._admission = Admission(clients_per_address, time.monotonic)
@@ -69,15 +76,26 @@ class Server:
         return self._admission.clients
 
     async def listen(self, hosts: Sequence[str], port: int, files_max: int) -> None:
-        """Start to accept connections; each is one open file. Raises SettingsError if an address cannot be used."""
+        """Start to accept connections, each of which is one open file, and on another port those over TLS.
+
+        Raises SettingsError if an address cannot be used.
+        """
         self._admission.connections_max = max(1, files_max - FILES_RESERVED)
-        for each in listening_sockets(hosts, port):
-            listener = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self, Dialects(max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG), self._turns),
-                sock=each,
-                backlog=ACCEPT_QUEUE_MAX,
-            )
+        wanted: list[tuple[socket.socket, Callable[[], asyncio.BaseProtocol]]] = [
+            (each, self._accept) for each in listening_sockets(hosts, port)
+        ]
+        if self.https.port is not None and self.https.certificate is not None:
+            accept_tls = partial(self._accept_tls, self.https.certificate.context)
+            wanted += [(each, accept_tls) for each in listening_sockets(hosts, self.https.port, "--tls-port")]
+        for each, accept in wanted:
+            listener = await asyncio.get_running_loop().create_server(accept, sock=each, backlog=ACCEPT_QUEUE_MAX)
             self._listeners.append(listener)
+
+    def _accept(self) -> Connection:
+        return Connection(self, Dialects(max_size=MESSAGE_MAX_BYTES, logger=_LIBRARY_LOG), self._turns)
+
+    def _accept_tls(self, context: Callable[[], ssl.SSLContext]) -> TlsTransport:
+        return TlsTransport(self._accept(), context, self._turns)
 
     def stop_accepting(self) -> None:
         """Refuse new clients, and ignore messages from the present ones."""
@@ -121,6 +139,9 @@ class Server:
         if not _is_clear(request):
             self._hub.count_refusal("bad_handshake")
             return connection.text_response(HTTPStatus.BAD_REQUEST, "This is no valid HTTP request.\n")
+        if connection.is_plain_on_tls:
+            self._hub.count_refusal("plain_on_tls")
+            return responses.to_https(request)
         visitor = self._visitor(connection, request)
         if not _is_handshake(request.headers):
             return self.http.on_request(request, visitor)
@@ -140,6 +161,10 @@ class Server:
     def on_bad_handshake(self, status: int) -> None:
         """Count a WebSocket handshake with faults, which the library refuses."""
         self._hub.count_refusal("wrong_origin" if status == HTTPStatus.FORBIDDEN else "bad_handshake")
+
+    def on_bad_tls(self) -> None:
+        """Count a handshake of TLS that failed: other bytes, or a device without trust in it."""
+        self._hub.count_refusal("bad_tls")
 
     def on_open(self, connection: Connection, request: Request) -> ClientHandler:
         """Make the handler of a WebSocket client that was accepted."""
@@ -173,7 +198,7 @@ class Server:
         return self._visitors.identify(connection.peer, request.path, request.headers)
 
 
-def listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+def listening_sockets(hosts: Sequence[str], port: int, flag: str = "--ws-port") -> list[socket.socket]:
     """Open the sockets to listen on; ``::`` listens on all IPv4 addresses too. Raises SettingsError."""
     sockets: list[socket.socket] = []
     host = ""
@@ -198,9 +223,7 @@ def listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
         for each in sockets:
             each.close()
         reason = error.strerror or str(error)
-        raise SettingsError(
-            (f"--ws-port: cannot listen on port {port} of {host} ({reason}); choose another",)
-        ) from None
+        raise SettingsError((f"{flag}: cannot listen on port {port} of {host} ({reason}); choose another",)) from None
     return sockets
 
 
