@@ -7,6 +7,7 @@ import { Classroom } from "./classroom.js";
 import { Detail } from "./detail.js";
 import { Door } from "./door.js";
 import { closeDrops } from "./drops.js";
+import { Invite } from "./invite.js";
 import { Lesson, onSubmit, open } from "./lesson.js";
 import { GatewayLink } from "./link.js";
 import { dress } from "./look.js";
@@ -45,6 +46,7 @@ const bar = new Bar(room, only);
 const projection = new Projection();
 const detail = new Detail(room, (key) => watch(key), (student, seat) => seats.keep(student, seat));
 const recordings = new RecordingsView(askToken);
+const invite = new Invite(room, askToken);
 const link = new GatewayLink(only, {
   reading: (said) => room.takeReading(said, clock()),
   state: (said) => room.takeState(said, clock()),
@@ -192,6 +194,7 @@ function show() {
   if (view === "student") {
     detail.open(student);
     door.offer(student);
+    at("invite-student").hidden = student.name === null;
   }
   if (view !== "student" && before === "student") detail.close();
   if (view === "projection") cards.arrange([]);
@@ -231,11 +234,24 @@ function acknowledge(keys) {
   again();
 }
 
+/** Invite the class on the screen: the chosen one, the one of the address, or the only one. */
+function inviteClass() {
+  const codes = [...room.groups()].filter(([group, { count }]) => (chosen.group ? group === chosen.group : count !== 1));
+  invite.open({ code: only ?? (codes.length === 1 ? codes[0][1].code : null) });
+}
+
+function inviteStudent() {
+  invite.open(room.of("").find((each) => location.hash === `#student/${encodeURIComponent(each.key)}`) ?? {});
+}
+
 const acts = {
   start: () => lesson.startOrStop(chosen.group),
   stop: () => lesson.startOrStop(chosen.group),
   mark: () => lesson.mark(chosen.group),
   help: () => open("help-dialog"),
+  invite: inviteClass,
+  "invite-too": inviteClass,
+  "invite-student": inviteStudent,
   project,
   "project-too": project,
   leave: project,
@@ -266,6 +282,7 @@ const KEYS = {
   s: acts.start,
   m: acts.mark,
   a: () => acknowledge(alerts.open.filter(isShown).map(({ key }) => key)),
+  i: inviteClass,
   p: project,
   c: () => at("with-curve").click(),
   1: () => go("class"),
@@ -322,6 +339,7 @@ function speakAgain() {
   bar.repaint();
   detail.repaint();
   recordings.repaint();
+  invite.repaint();
   link.show();
   again();
 }
