@@ -26,8 +26,10 @@ from ws_gateway.dialects.v1 import (
     DoorRequest,
     Hello,
     Marker,
+    RawRequest,
     RemoveRequest,
     Stage,
+    StudentRaw,
     Watch,
 )
 
@@ -91,12 +93,14 @@ V1_FROM_CLIENT: Final[Mapping[str, Schema]] = {
         _properties(Reading, "session", "name", "code", "kind", "simulated"),
         optional=("time", "poor_signal"),
     ),
+    "raw": _request("raw", StudentRaw),
     "marker": _request("marker", Marker),
     "watch": _request("watch", Watch),
     "door": _request("door", DoorRequest),
     "admit": _typed("admit", _properties(DecisionRequest, "decision")),
     "refuse": _typed("refuse", _properties(DecisionRequest, "decision")),
     "remove": _request("remove", RemoveRequest),
+    "raw_wanted": _request("raw_wanted", RawRequest),
 }
 """Messages that clients of `neuroone.v1` send."""
 V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
@@ -112,7 +116,11 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
     "event": _typed(
         "event", {"group": _ID, "event": _properties(GroupEvent)["type"], **_properties(GroupEvent, "type")}
     ),
-    "lesson": _typed("lesson", {"group": _ID, **{name: _properties(LessonState)[name] for name in LESSON_KEYS}}),
+    "lesson": _typed(
+        "lesson",
+        {"group": _ID, **{name: _properties(LessonState)[name] for name in LESSON_KEYS}, "raw": {"type": "boolean"}},
+    ),
+    "raw_wanted": _typed("raw_wanted", {"wanted": {"type": "boolean"}}),
     "door": _typed("door", {"state": {"enum": list(KEPT_OUT)}}),
     "waiting": _typed(
         "waiting",

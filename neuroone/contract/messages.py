@@ -163,6 +163,17 @@ MeasuredRate = Annotated[
         "Raw samples between two of the headset's frames of a second; null: not steady yet. Absent: not measured.", "Hz"
     ),
 ]
+FirstSample = Annotated[Count, about("Number of the first sample here since the session began.")]
+SamplingRate = Annotated[int, about("Samples a second: as measured, 512 before that.", "Hz", ge=1, le=65535)]
+Samples = Annotated[
+    tuple[Annotated[int, Meta(ge=-32768, le=32767)], ...],
+    about(
+        "Signed 16-bit; a ThinkGear chip uses -2048 to 2047, volts = count * (1.8 / 4096) / 2000.",
+        "ADC counts",
+        min_length=1,
+        max_length=RAW_BLOCK_SAMPLES,
+    ),
+]
 DEMO: Final = "Demo"
 """Name of the simulated headset of `neuroone up --port sim` if it is given none; the second one is "Demo 2"."""
 Simulated = Annotated[bool, about("true: invented by a simulator, measured on nobody. Absent: measured.")]
@@ -198,17 +209,9 @@ class RawBlock(Message, frozen=True, kw_only=True):
     session: Session
     seq: Seq
     time: Annotated[datetime, about("When the bytes of the last sample arrived, UTC.", tz=True)]
-    first_sample: Annotated[Count, about("Number of the first sample here since the session began.")]
-    rate_hz: Annotated[int, about("Samples a second: as measured, 512 before that.", "Hz", ge=1, le=65535)]
-    samples: Annotated[
-        tuple[Annotated[int, Meta(ge=-32768, le=32767)], ...],
-        about(
-            "Signed 16-bit; a ThinkGear chip uses -2048 to 2047, volts = count * (1.8 / 4096) / 2000.",
-            "ADC counts",
-            min_length=1,
-            max_length=RAW_BLOCK_SAMPLES,
-        ),
-    ]
+    first_sample: FirstSample
+    rate_hz: SamplingRate
+    samples: Samples
     measured_hz: MeasuredRate | UnsetType = UNSET
 
 
@@ -263,8 +266,9 @@ class LessonState(Message, frozen=True, kw_only=True):
     )
     removed: Annotated[tuple[Removed, ...], about("Students who were removed.", max_length=REMOVED_MAX)] = ()
     revision: Annotated[
-        Count, about("Rises with each change of door and removed; of two states of one lesson the higher counts.")
+        Count, about("Rises with each change of door, removed and raw; of two states of one lesson the higher counts.")
     ] = 0
+    raw: Annotated[bool, about("true: students' apps send raw samples, too. Absent: they do not.")] | UnsetType = UNSET
 
 
 class WaitingStudent(Message, frozen=True, kw_only=True):

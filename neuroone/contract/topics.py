@@ -66,7 +66,7 @@ READING: Final = TopicRule(
 RAW: Final = TopicRule(
     "streams/{group}/{source}/raw",
     RawBlock,
-    "serial_bridge",
+    "serial_bridge or ws_gateway",
     qos=0,
     retained=False,
     doc="A block of raw samples, 8 a second.",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from neuroone.contract import topics
 from neuroone.contract.messages import (
     DEMO,
     EventType,
@@ -84,10 +85,12 @@ class Dashboards:
     """All clients that watch, and what each may see. ``clock`` is a steady clock in seconds.
 
     ``first_dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one.
+    ``on_watched`` is told of a stream (group/source) when a dashboard wants its raw samples, and when none does.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.on_watched: Callable[[str, bool], None] = lambda stream, is_watched: None
         self._numbers = StreamNumbers()
         self._headsets: dict[str, tuple[str, Reading, float]] = {}
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -127,16 +130,28 @@ class Dashboards:
         self.first_dashboards.pop(client, None)
         self.listeners.pop(client, None)
         self._viewers.pop(client, None)
-        self._raw_viewers.pop(client, None)
+        self._show_raw(client, None)
 
     def watch(self, viewer: SendQueue, group: str | None, source: str | None) -> None:
         """Send a dashboard the raw samples of one stream from now on, or of none."""
-        self._raw_viewers.pop(viewer, None)
         grant = self._viewers.get(viewer)
-        if group is None or source is None or grant is None:
+        stream = None
+        if group is not None and source is not None and topics.is_id(group) and topics.is_id(source):
+            is_shown = grant is not None and grant.includes(group, self._name_of_source(group, source))
+            stream = f"{group}/{source}" if is_shown else None
+        self._show_raw(viewer, stream)
+
+    def _show_raw(self, viewer: SendQueue, stream: str | None) -> None:
+        """Send a dashboard the raw samples of this stream, or of none."""
+        if self._raw_viewers.get(viewer) == stream:
             return
-        if grant.includes(group, self._name_of_source(group, source)):
-            self._raw_viewers[viewer] = f"{group}/{source}"
+        before = set(self._raw_viewers.values())
+        self._raw_viewers.pop(viewer, None)
+        if stream is not None:
+            self._raw_viewers[viewer] = stream
+        after = set(self._raw_viewers.values())
+        for each in before ^ after:
+            self.on_watched(each, each in after)
 
     def is_watched(self, topic: Topic) -> bool:
         """Return True if a dashboard wants the raw samples of this stream."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
 from neuroone.contract.messages import REMOVED_MAX, SEQ_MAX, Door, EventType, GroupEvent, LessonState
@@ -114,7 +116,8 @@ class Lessons:
         else:
             stricter = max(ours.door, theirs.door, key=list(Door).index)
             removed = tuple(sorted({*ours.removed, *theirs.removed}, key=lambda each: (each.group, each.source)))
-            self.update(group, door=stricter, removed=removed[:REMOVED_MAX])
+            raw = True if True in (ours.raw, theirs.raw) else UNSET
+            self.update(group, door=stricter, removed=removed[:REMOVED_MAX], raw=raw)
 
     def on_link(self) -> None:
         """Expect the states of the broker anew: the connection has ended, or is there again."""

@@ -26,7 +26,7 @@ from neuroone.contract.messages import (
     StreamState,
     Waiting,
 )
-from neuroone.contract.topics import Topic
+from neuroone.contract.topics import RAW, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
@@ -52,6 +52,7 @@ from ws_gateway.http.recordings import Recordings
 from ws_gateway.http.trust import Trust
 from ws_gateway.lessons import Lessons
 from ws_gateway.settings import Settings
+from ws_gateway.students.raw_samples import RawSamples
 from ws_gateway.students.stream_registry import StreamRegistry
 from ws_gateway.students.students import Students
 from ws_gateway.visitors import Visitors
@@ -95,6 +96,7 @@ class Service:
         self._given = given
         self._stop = stop
         self._dashboards = Dashboards(time.monotonic)
+        self._dashboards.on_watched = self._on_watched
         self._replay = ReplayBuffer(time.monotonic)
         self._had_recorder = False
         self._registry = StreamRegistry(identity)
@@ -113,19 +115,24 @@ class Service:
         self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
         self._replay.on_first_ack = self._ack_latency.observe
         self._loop_lag = Histogram(metrics.LOOP_LAG_BOUNDS_S)
+        lessons = Lessons(self._client, self._on_lesson, time.monotonic)
         entrance = Entrance(
             self._client,
             self._students,
-            Lessons(self._client, self._on_lesson, time.monotonic),
+            lessons,
             rate_hz=given.reading_rate,
             now=_utc_now,
             clock=time.monotonic,
+        )
+        raw = RawSamples(
+            self._client, lessons, self._students.announce, self._on_own_raw, now=_utc_now, clock=time.monotonic
         )
         self._hub = Hub(
             self._students,
             self._dashboards,
             self._access,
             entrance,
+            raw,
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
@@ -154,7 +161,6 @@ class Service:
             subscriptions={
                 # A dashboard that misses a reading gets the next one; those of this gateway it has already.
                 topics.every(topics.READING, given.site): NO_LOCAL | 0,
-                topics.every(topics.RAW, given.site): 0,
                 topics.every(topics.STREAM_STATE, given.site): 1,
                 topics.every(topics.SERVICE_STATE, given.site): 1,
                 topics.every(topics.RECORDED, given.site): 0,
@@ -265,13 +271,27 @@ class Service:
             case ServiceState():
                 self._on_service(topic, message)
             case RawBlock():
-                self._dashboards.on_raw(topic, message)
+                if not self._hub.raw.has_sent(topic, message):
+                    self._dashboards.on_raw(topic, message)
             case Recorded():
                 self._dashboards.on_receipts(topic["instance"], message.streams)
 
     def _on_lesson(self, group: str, state: LessonState) -> None:
         self._dashboards.on_lesson(group, state)
         self._hub.entrance.on_lesson(state)
+        self._hub.raw.on_lesson(group)
+
+    def _on_own_raw(self, topic: Topic, block: RawBlock) -> None:
+        if self._dashboards.is_watched(topic):
+            self._dashboards.on_raw(topic, block)
+
+    def _on_watched(self, stream: str, is_watched: bool) -> None:
+        """Subscribe to raw samples while a dashboard wants them: of all students they would be too many."""
+        filter = str(topics.raw(self._given.site, *stream.split("/")))
+        if is_watched:
+            self._client.session.subscribe(filter, NO_LOCAL | RAW.qos)
+        else:
+            self._client.session.unsubscribe(filter)
 
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
@@ -312,6 +332,7 @@ class Service:
                 **self._hub.counters,
                 **self._students.counters,
                 **self._hub.entrance.door.counters,
+                **self._hub.raw.counters,
                 **self._server.http.counters,
                 **self._server.https.counters,
                 "kept_overflowed": self._replay.overflowed,

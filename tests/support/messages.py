@@ -82,6 +82,7 @@ GOLDEN: dict[str, Message] = {
     "stream_state": stream_state(),
     "group_event": GroupEvent(id="c0ffee", time=NOON, type=EventType.MARKER, text="olhos fechados", source=None),
     "lesson": LessonState(name="Ciências", began=NOON),
+    "lesson_raw": LessonState(name="Ciências", began=NOON, revision=1, raw=True),
     "waiting": Waiting(
         time=NOON,
         students=(

@@ -45,7 +45,8 @@ class FakeClient:
             return True
         topic = topics.parse(outgoing.topic)
         self.sent.append((topic, decode(topic.rule.message, outgoing.payload)))
-        self.on_acked(outgoing)
+        if outgoing.qos:
+            self.on_acked(outgoing)
         return True
 
     def readings(self) -> list[Reading]:

@@ -17,6 +17,7 @@ from ws_gateway.door.entrance import Entrance
 from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.door.waiting import DoorIsFull, WaitingClient
 from ws_gateway.students.publisher import Refused
+from ws_gateway.students.raw_samples import RawSamples
 from ws_gateway.students.student import Student, Taken, Who
 from ws_gateway.students.students import Students
 from ws_gateway.visitors import Page, Visitor
@@ -93,12 +94,14 @@ class Hub:
         dashboards: Dashboards,
         access: Access,
         entrance: Entrance,
+        raw: RawSamples,
         link_frame: Callable[[], str],
     ) -> None:
         self.students = students
         self.dashboards = dashboards
         self.access = access
         self.entrance = entrance
+        self.raw = raw
         self.link_frame = link_frame
         self.v1_clients: set[SendQueue] = set()
         self.watchers: set[ClientHandler] = set()
@@ -214,6 +217,7 @@ class ClientHandler:
         self._watch_no_longer()
         self._stop_waiting()
         if self._student is not None:
+            self._hub.raw.leave(self._student)
             self._hub.students.leave(self._student)
             self._student = None
         self._hub.counters["frames_conflated"] += self._queue.conflated

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from neuroone.contract.checks import M, Message
 from neuroone.contract.errors import BadMessage
@@ -18,17 +18,22 @@ from neuroone.contract.messages import (
     NOTE_MAX_CHARS,
     SEQ_MAX,
     Code,
+    Count,
     Decision,
     Door,
     EventType,
+    FirstSample,
     GroupEvent,
     Label,
     LessonState,
+    MeasuredRate,
     Name,
     RawBlock,
     Reading,
     RecordedStream,
     Removed,
+    Samples,
+    SamplingRate,
     StreamState,
     WaitingStudent,
     about,
@@ -44,7 +49,7 @@ RECEIPT_KEYS: Final = ("group", "source", "session", "seq", "rows", "duplicates"
 KEPT_OUT: Final = ("ask", "closed", "removed")
 """What students are told who may not come in: they wait for a teacher, or the door is closed, or they were removed."""
 LESSON_KEYS: Final = ("name", "began", "door")
-"""What dashboards are told of a lesson."""
+"""What dashboards are told of a lesson, beside whether students send raw samples."""
 
 
 class Role(StrEnum):
@@ -117,12 +122,35 @@ class RemoveRequest(Message, frozen=True, kw_only=True):
     source: Annotated[Label, about("The stream's source.")]
 
 
-TeacherRequest = DoorRequest | DecisionRequest | RemoveRequest
+class RawRequest(Message, frozen=True, kw_only=True):
+    """A teacher asks the apps of a lesson's students for raw samples, or for none."""
+
+    wanted: Annotated[bool, about("true: apps send raw samples until the lesson ends. false: they send none.")]
+    group: Annotated[Label | None, about("The lesson's group; null: the dashboard's own class, else everybody.")] = None
+
+
+class StudentRaw(Message, frozen=True, kw_only=True):
+    """A block of raw samples, as a student's app sends it: the contract's without session."""
+
+    seq: Annotated[
+        Count | None, about("Rises by one with each block of a session; null: the gateway numbers the blocks.")
+    ] = None
+    time: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        about("When the bytes of the last sample arrived, UTC; null: when the block arrives."),
+    ] = None
+    first_sample: FirstSample
+    rate_hz: SamplingRate
+    samples: Samples
+    measured_hz: MeasuredRate | UnsetType = UNSET
+
+
+TeacherRequest = DoorRequest | DecisionRequest | RemoveRequest | RawRequest
 StudentReading = Mapping[str, Any]
 """A reading as the student's app sends it: the contract's without session, name and code. Not checked yet."""
 
 
-def parse(message: bytes) -> Hello | Marker | Watch | TeacherRequest | StudentReading:
+def parse(message: bytes) -> Hello | Marker | Watch | TeacherRequest | StudentRaw | StudentReading:
     """Parse what a client sent. Raises BadFrame."""
     try:
         given = load_object(message)
@@ -136,6 +164,8 @@ def parse(message: bytes) -> Hello | Marker | Watch | TeacherRequest | StudentRe
             return hello
         case "reading":
             return given
+        case "raw":
+            return _checked(StudentRaw, given)
         case "marker":
             return _checked(Marker, given)
         case "watch":
@@ -146,8 +176,12 @@ def parse(message: bytes) -> Hello | Marker | Watch | TeacherRequest | StudentRe
             return _checked(DecisionRequest, {**given, "decision": decision})
         case "remove":
             return _checked(RemoveRequest, given)
+        case "raw_wanted":
+            return _checked(RawRequest, given)
     raise BadFrame(
-        "bad_value", "type", "type must be one of hello, reading, marker, watch, door, admit, refuse, remove"
+        "bad_value",
+        "type",
+        "type must be one of hello, reading, raw, marker, watch, door, admit, refuse, remove, raw_wanted",
     )
 
 
@@ -207,12 +241,18 @@ def event(topic: Topic, message: GroupEvent) -> str:
 def lesson(group: str, state: LessonState) -> str:
     """Show on dashboards which lesson runs in a group, or of everybody; ``began`` is null when none does."""
     given = to_object(state)
-    return _frame("lesson", {"group": group, **{key: given[key] for key in LESSON_KEYS}})
+    shown = {key: given[key] for key in LESSON_KEYS}
+    return _frame("lesson", {"group": group, **shown, "raw": state.raw is True})
 
 
 def door(state: str) -> str:
     """Tell a student that the door keeps it out, in one of the words of `KEPT_OUT`."""
     return _frame("door", {"state": state})
+
+
+def raw_wanted(*, wanted: bool) -> str:
+    """Tell a student's app whether the lesson wants raw samples."""
+    return _frame("raw_wanted", {"wanted": wanted})
 
 
 def waiting(students: Iterable[tuple[datetime, WaitingStudent]], more: int, removed: Iterable[Removed]) -> str:

@@ -18,9 +18,11 @@ from ws_gateway.dialects.v1 import (
     DoorRequest,
     Hello,
     Marker,
+    RawRequest,
     RemoveRequest,
     Role,
     Stage,
+    StudentRaw,
     TeacherRequest,
     Watch,
 )
@@ -74,14 +76,24 @@ class V1Handler(ClientHandler):
                 self._on_marker(request)
             case Watch():
                 self._hub.dashboards.watch(self._queue, request.group, request.source)
-            case DoorRequest() | DecisionRequest() | RemoveRequest():
+            case DoorRequest() | DecisionRequest() | RemoveRequest() | RawRequest():
                 self._on_teacher_request(request)
+            case StudentRaw():
+                self._on_raw(request)
             case _ if self._waiting is not None:
                 self._waiting.has_sent = True  # the app keeps it until it is acknowledged
             case _:
                 if self._student is None:
                     raise BadFrame("not_a_student", "type", "only students send readings")
                 self._hub.students.on_reading(self._student, request)
+
+    def _on_raw(self, block: StudentRaw) -> None:
+        if self._waiting is not None:  # the door keeps this student out
+            self._hub.raw.counters["raw_blocks_unwanted"] += 1
+        elif self._student is None:
+            raise BadFrame("not_a_student", "type", "only students send raw samples")
+        else:
+            self._hub.raw.on_block(self._student, block)
 
     def _on_hello(self, hello: Hello) -> None:
         hub = self._hub
@@ -95,7 +107,8 @@ class V1Handler(ClientHandler):
             group = None if hello.code is None else topics.group_id(hello.code)
             if None not in (grant.group, group) and grant.group != group:
                 raise NotAllowed("no_token", "code", "this token is for another class")
-            self._welcome(v1.welcome())
+            self._queue.send("welcome", v1.welcome())
+            self._show_link()
             grant = replace(grant, group=grant.group or group)
             hub.dashboards.add_viewer(self._queue, grant)
             if grant.is_teacher:
@@ -109,8 +122,7 @@ class V1Handler(ClientHandler):
             if waiting is not None:
                 self._say_verdict(waiting.verdict)
             else:
-                student = self._join(hello)
-                self._welcome(v1.welcome(student.stream, student.acked + 1))
+                self._welcome_student(self._join(hello))
         self._hello = hello
         self._hello_timer.cancel()
 
@@ -128,27 +140,33 @@ class V1Handler(ClientHandler):
         if waiting.has_sent:  # before its welcome: it sends all of that again on the next connection
             self._connection.close(CloseCode.TRY_AGAIN_LATER, "admitted")
         else:
-            self._welcome(v1.welcome(student.stream, student.acked + 1))
+            self._welcome_student(student)
 
     def _say_verdict(self, verdict: Verdict) -> None:
         self._queue.send("door", v1.door(verdict))
 
     def _on_teacher_request(self, request: TeacherRequest) -> None:
-        """Do what a teacher asks of the door. Raises BadFrame."""
+        """Do what a teacher asks of the lesson that runs. Raises BadFrame."""
         if self._grant is None or not self._grant.is_teacher:
             raise BadFrame("not_a_teacher", "type", "only teachers open and close the door, with the teacher's token")
         requests = self._hub.entrance.requests
+        own = None if self._hello is None or self._hello.code is None else topics.group_id(self._hello.code)
         match request:
             case DoorRequest():
-                own = None if self._hello is None or self._hello.code is None else topics.group_id(self._hello.code)
                 requests.set_door(request.group or own or topics.ALL, request.state)
+            case RawRequest():
+                self._hub.raw.set_wanted(request.group or own or topics.ALL, wanted=request.wanted)
             case DecisionRequest():
                 requests.decide(request.id, request.decision)
             case RemoveRequest():
                 requests.remove((request.group, request.source))
 
-    def _welcome(self, frame: str) -> None:
-        self._queue.send("welcome", frame)
+    def _welcome_student(self, student: Student) -> None:
+        self._queue.send("welcome", v1.welcome(student.stream, student.acked + 1))
+        self._hub.raw.join(student, lambda wanted: self._queue.send("raw_wanted", v1.raw_wanted(wanted=wanted)))
+        self._show_link()
+
+    def _show_link(self) -> None:
         self._hub.v1_clients.add(self._queue)
         self._queue.send("link", self._hub.link_frame())
 
@@ -185,6 +203,8 @@ class V1Handler(ClientHandler):
 
     def _on_taken(self, why: Taken) -> None:
         student, self._student = self._student, None
+        if student is not None:
+            self._hub.raw.leave(student)
         if why is Taken.BY_TEACHER and student is not None:
             self._on_removed(student)
             self._queue.send("error", v1.error(BadFrame(*VERDICTS[Verdict.REMOVED])))

@@ -8,6 +8,7 @@ from neuroone.contract.messages import StreamStatus
 from neuroone.mqtt.replay import Stream
 from ws_gateway.dialects.v1 import Stage
 from ws_gateway.students.rate_limit import Arrival, RateLimiter
+from ws_gateway.token_bucket import TokenBucket
 
 Who = tuple[str | None, str | None]
 """A student's name and class code, as they were typed."""
@@ -41,6 +42,14 @@ class Newcomer:
     has_left: bool = False
 
 
+@dataclass(slots=True)
+class RawProgress:
+    """How far the raw blocks of a session have come: the seq of the next one, and how many more the rate allows."""
+
+    bucket: TokenBucket
+    next_seq: int = 0
+
+
 @dataclass(eq=False, slots=True)
 class Student:
     """A student: one stream, one session of it, and one connection at a time, told by ``on_progress`` and ``on_taken``.
@@ -49,6 +58,7 @@ class Student:
     the time of its last message. The new dialect's session ``is_resumable``. In the new dialect ``absent`` are the seqs
     below ``seq`` that have not come and may come yet, and ``has_begun`` is True from the present connection's first
     reading on. While it is not known whether this is the phone of a namesake, it is a ``newcomer``.
+    ``raw`` is None until it sends raw samples.
     """
 
     who: Who
@@ -65,6 +75,7 @@ class Student:
     newcomer: "Newcomer | None" = None
     absent: frozenset[int] = frozenset()
     has_begun: bool = False
+    raw: RawProgress | None = None
 
     @property
     def key(self) -> tuple[str, str]:

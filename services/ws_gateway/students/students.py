@@ -208,7 +208,7 @@ class Students:
         student = self._join(who, (*key, session), self._clock(), is_resumable=True)
         if known is not None:
             del self._ended[session]
-            student.seq, student.acked, student.absent = known.seq, known.acked, known.absent
+            student.seq, student.acked, student.absent, student.raw = known.seq, known.acked, known.absent, known.raw
         self._sessions[session] = student
         return student
 

@@ -70,7 +70,7 @@ def test_a_password_line_is_what_mosquitto_passwd_writes(tmp_path: Path) -> None
 def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
     owners = {
         "streams/{group}/{source}/reading": {"ws_gateway", "serial_bridge"},
-        "streams/{group}/{source}/raw": {"serial_bridge"},
+        "streams/{group}/{source}/raw": {"ws_gateway", "serial_bridge"},
         "streams/{group}/{source}/state": {"ws_gateway", "serial_bridge"},
         "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui"},
         "groups/{group}/lesson": {"ws_gateway"},

@@ -231,3 +231,25 @@ def test_the_running_lesson_stays_known_among_many_markers_and_groups(shown, mon
     for number in range(dashboards.EVENTS_MAX):
         shown.on_event(topics.event("local", "A"), replace(marker, id=f"n{number}"))
     assert {each["event"] for each in viewer_of(shown, "A").heard} == {"marker"}
+
+
+def test_raw_samples_are_subscribed_to_from_the_first_dashboard_to_the_last(shown):
+    """And never those of more streams than one: a wildcard names no stream."""
+    asked: list[tuple[str, bool]] = []
+    shown.on_watched = lambda stream, is_watched: asked.append((stream, is_watched))
+    first, second = viewer_of(shown, "A"), viewer_of(shown, "A")
+    for viewer, source in (
+        (first, "bench"),
+        (first, "bench"),
+        (second, "bench"),
+        (first, "+"),
+        (first, "#"),
+        (first, ""),
+    ):
+        shown.watch(viewer, "A", source)
+    assert asked == [("A/bench", True)]
+    shown.watch(second, "A", "other")
+    assert sorted(asked[1:]) == [("A/bench", False), ("A/other", True)]
+    shown.remove(second)
+    shown.remove(first)
+    assert asked[3:] == [("A/other", False)]

@@ -23,11 +23,12 @@ STREAM = topics.reading("local", "ABC123", "Joao_Silva")
 FAULT = BadFrame("bad_value", "Att", "Att must be a whole number from 0 to 100")
 BAD_READING = BadFrame("bad_value", "delta", "delta must be a whole number")
 BAD_READING.seq = 7
-EVENT, LESSON, RECORDED, BLOCK, WAITING = (
-    GOLDEN[name] for name in ("group_event", "lesson", "recorded", "raw", "waiting")
+EVENT, LESSON, LESSON_RAW, RECORDED, BLOCK, WAITING = (
+    GOLDEN[name] for name in ("group_event", "lesson", "lesson_raw", "recorded", "raw", "waiting")
 )
 assert isinstance(EVENT, GroupEvent)
 assert isinstance(LESSON, LessonState)
+assert isinstance(LESSON_RAW, LessonState)
 assert isinstance(RECORDED, Recorded)
 assert isinstance(BLOCK, RawBlock)
 assert isinstance(WAITING, Waiting)
@@ -42,7 +43,12 @@ RECEIVED = {
     "reading": [v1.reading(1, STREAM, reading()), v1.reading(None, STREAM, reading(kind=Kind.HEADSET))],
     "state": [v1.state(1, topics.stream_state("local", "A", "Ana"), stream_state())],
     "event": [v1.event(topics.event("local", "A"), EVENT)],
-    "lesson": [v1.lesson(topics.ALL, LESSON), v1.lesson("A", LessonState(name=None, began=None))],
+    "lesson": [
+        v1.lesson(topics.ALL, LESSON),
+        v1.lesson("A", LessonState(name=None, began=None)),
+        v1.lesson("A", LESSON_RAW),
+    ],
+    "raw_wanted": [v1.raw_wanted(wanted=True)],
     "door": [v1.door(verdict) for verdict in (Verdict.ASK, Verdict.CLOSED, Verdict.REMOVED)],
     "waiting": [
         v1.waiting([], 0, []),
@@ -70,6 +76,9 @@ SENT: list[dict[str, Any]] = [
     {"type": "admit", "id": "5e0c"},
     {"type": "refuse", "id": "A/Ana"},
     {"type": "remove", "group": "A", "source": "Ana"},
+    {"type": "raw_wanted", "wanted": True},
+    {"type": "raw_wanted", "wanted": False, "group": "A"},
+    {"type": "raw", "first_sample": 64, "rate_hz": 512, "samples": [0]},
 ]
 
 
