@@ -1,11 +1,13 @@
 // Run by tests/unit/serial_bridge/headsets/test_clients.py, which compares the answers with the bridge's own parts.
 // A line of the input is {"hex" or "path", "sizes": bytes of one piece after the other}: the answer is the events,
 // neighbours of a kind in one, the readings, and the counters. Or it is {"steps": what happens to a link, when in ms}:
-// the answer is the link's state, what is to be done and what to send, whenever a step asks for it.
+// the answer is the link's state, what is to be done and what to send, whenever a step asks for it. Or it is
+// {"arrivals": [ms, hex; null: the session ends]}: the answer is the blocks of raw samples and their counters.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { LinkMonitor } from "./link_monitor.js";
+import { RawBlocks } from "./raw_blocks.js";
 import { HeadsetReadings } from "./readings.js";
 import { ThinkGearDecoder } from "./thinkgear.js";
 
@@ -66,7 +68,26 @@ function follow({ steps }) {
   return answers;
 }
 
+function cut({ arrivals }) {
+  const maker = new HeadsetReadings();
+  const blocks = new RawBlocks();
+  const answer = [];
+  let decoder = new ThinkGearDecoder();
+  for (const [ms, text] of arrivals) {
+    const events = text === null ? decoder.flush() : decoder.push(bytesOf(text));
+    maker.push(events);
+    answer.push(...blocks.push(events, maker.seconds, ms, ms));
+    if (text !== null) continue;
+    answer.push(...blocks.end());
+    blocks.begin();
+    maker.begin();
+    decoder = new ThinkGearDecoder();
+  }
+  return [answer, blocks.counters];
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
   const asked = JSON.parse(line);
-  console.log(JSON.stringify(asked.steps === undefined ? decode(asked) : follow(asked)));
+  const answer = asked.steps !== undefined ? follow : asked.arrivals !== undefined ? cut : decode;
+  console.log(JSON.stringify(answer(asked)));
 }

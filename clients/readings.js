@@ -24,6 +24,8 @@ const FRAME_UNIT_BYTES = 4;
 
 /** Make readings from a decoder's events. */
 export class HeadsetReadings {
+  /** The frames of a second among the events that were pushed last. */
+  seconds = [];
   counters = { readings: 0, implausible_readings: 0, withheld_readings: 0, raw_samples: 0 };
 
   #layouts = new Set();
@@ -57,6 +59,7 @@ export class HeadsetReadings {
   /** Return the readings that these events complete: `poor_signal` (null: not sent), eSense 0 to 100, eight bands. */
   push(events) {
     const readings = [];
+    this.seconds = [];
     for (const event of events) {
       if (event.type === "skipped") {
         this.#isDamaged = true;
@@ -67,7 +70,7 @@ export class HeadsetReadings {
       } else {
         this.#onFrames(1);
         this.#onSamples(event.rows.filter(({ quantity }) => quantity === "raw").length);
-        const reading = this.#onRows(event.rows);
+        const reading = this.#onFrame(event);
         if (reading !== null) readings.push(reading);
       }
     }
@@ -88,7 +91,8 @@ export class HeadsetReadings {
     this.#lostBytes = 0;
   }
 
-  #onRows(rows) {
+  #onFrame(event) {
+    const { rows } = event;
     const values = {};
     for (const { quantity, value } of rows) if (TRIGGERS.includes(quantity)) values[quantity] = value;
     if (Object.keys(values).length === 0) return null;
@@ -102,6 +106,7 @@ export class HeadsetReadings {
     }
     const trigger = TRIGGERS.find((quantity) => this.#framesWithout[quantity] < PATIENCE_FRAMES);
     if (!(trigger in values)) return null;
+    this.seconds.push(event);
     if (this.isWithheld) {
       this.counters.withheld_readings += 1;
       return null;
@@ -132,7 +137,7 @@ export class HeadsetReadings {
 }
 
 /** Round as the bridge does: 0.5 to the even neighbour. */
-function halfToEven(value) {
+export function halfToEven(value) {
   const rounded = Math.round(value);
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }

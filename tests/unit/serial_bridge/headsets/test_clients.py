@@ -10,7 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from neuroone.contract.messages import BANDS, Link, Reading
+from neuroone.contract.json import to_object
+from neuroone.contract.messages import BANDS, Link, RawBlock, Reading
 from neuroone.service.wearers import Owner
 from serial_bridge.headsets.events import Event, Frame, Raw
 from serial_bridge.headsets.thinkgear import DONGLE_BAUD, Decoder, encode
@@ -204,3 +205,59 @@ def follow(steps: list[list[Any]]) -> list[Any]:
             must_reopen = monitor.must_reopen(now_s) and monitor._port.is_open
             answers.append([str(status.link), str(status.status), monitor.has_frames, must_reopen, command])
     return answers
+
+
+def test_raw_samples_are_numbered_and_measured_as_the_bridge_does() -> None:
+    """Of radios that lose or delay samples, damaged lines, receivers that send fewer, and sessions that follow."""
+    scripts = [arrivals(random.Random(seed)) for seed in range(16)]
+    expected = [cut(each) for each in scripts]
+    blocks = [block for made, _ in expected for block in made]
+    assert {block["rate_hz"] for block in blocks} >= {512, 256, 250}
+    assert {block["measured_hz"] for block in blocks} >= {None, 512, 511, 250}
+    assert sum(counted["raw_samples_missing"] for _, counted in expected) > 1000
+    assert any(len(block["samples"]) < 64 for block in blocks)
+    for script, found, wanted in zip(
+        scripts, in_javascript([{"arrivals": each} for each in scripts]), expected, strict=True
+    ):
+        assert found == wanted, script[:3]
+
+
+def arrivals(rng: random.Random) -> list[list[Any]]:
+    """Write when which bytes of a headset arrive: in pieces, with pauses after which samples are late or lost."""
+    rate_hz = rng.choice((512, 512, 511, 256, 250, 300))
+    loss, damage = rng.choice((0.0, 0.0, 0.002)), rng.choice((0.0, 0.0, 0.0005))
+    second = encode(bytes((2, 0, 0x83, 24, *range(24), 4, 50, 5, 60)))
+    sent_ms, late_ms, came, waiting = 5_000.0, 0.0, list[list[Any]](), b""
+    lost_until_ms = 0.0
+    for n in range(rate_hz * rng.randrange(10, 24)):
+        sent_ms += 1000 / rate_hz
+        if rng.random() < 0.0008:
+            late_ms = sent_ms + rng.choice((300, 700, 1500))
+        if rng.random() < 0.0005:
+            lost_until_ms = sent_ms + rng.choice((100, 400, 900, 3000))
+        if sent_ms > lost_until_ms and rng.random() >= loss:
+            waiting += encode(bytes((0x80, 2, n >> 8 & 7, n & 255))) + second * (n % rate_hz == rate_hz - 1)
+        elif n % rate_hz == rate_hz - 1 and rng.random() < 0.5:
+            waiting += second
+        while sent_ms >= late_ms and (len(waiting) >= 20 or (waiting and rng.random() < 0.2)):
+            size = rng.choice((20, 20, 64))
+            piece, waiting = waiting[:size], waiting[size:]
+            came.append([round(sent_ms), bytes(each for each in piece if rng.random() >= damage).hex()])
+        if rng.random() < 0.0001:
+            came.append([round(sent_ms), None])
+    return [*came, [round(sent_ms), None]]
+
+
+def cut(script: list[list[Any]]) -> list[Any]:
+    """Return the blocks that the bridge makes of it, as an app sends them."""
+    decoder, maker, made = Decoder(), Stream(Owner()), list[Reading | RawBlock]()
+    for ms, text in script:
+        now = datetime.fromtimestamp(ms / 1000, UTC)
+        made += maker.on_events(decoder.flush() if text is None else decoder.feed(bytes.fromhex(text)), now, ms / 1000)
+        if text is None:
+            made += maker.end()
+            maker.begin()
+            decoder = Decoder()
+    keys = ("first_sample", "time", "rate_hz", "measured_hz", "samples")
+    blocks = [{key: to_object(each)[key] for key in keys} for each in made if isinstance(each, RawBlock)]
+    return [blocks, {key: maker.counters[key] for key in ("raw_samples_missing", "raw_blocks")}]
