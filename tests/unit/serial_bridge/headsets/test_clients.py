@@ -225,16 +225,16 @@ def test_raw_samples_are_numbered_and_measured_as_the_bridge_does() -> None:
 def arrivals(rng: random.Random) -> list[list[Any]]:
     """Write when which bytes of a headset arrive: in pieces, with pauses after which samples are late or lost."""
     rate_hz = rng.choice((512, 512, 511, 256, 250, 300))
-    loss, damage = rng.choice((0.0, 0.0, 0.002)), rng.choice((0.0, 0.0, 0.0005))
+    loss, damage = rng.choice((0.0, 0.002, 0.03)), rng.choice((0.0, 0.0, 0.0005))
     second = encode(bytes((2, 0, 0x83, 24, *range(24), 4, 50, 5, 60)))
     sent_ms, late_ms, came, waiting = 5_000.0, 0.0, list[list[Any]](), b""
     lost_until_ms = 0.0
     for n in range(rate_hz * rng.randrange(10, 24)):
         sent_ms += 1000 / rate_hz
-        if rng.random() < 0.0008:
-            late_ms = sent_ms + rng.choice((300, 700, 1500))
+        if rng.random() < 0.0006:
+            late_ms = sent_ms + rng.uniform(100, 1500)
         if rng.random() < 0.0005:
-            lost_until_ms = sent_ms + rng.choice((100, 400, 900, 3000))
+            lost_until_ms = sent_ms + rng.choice((150, 275, 290, 400, 900, 3000))
         if sent_ms > lost_until_ms and rng.random() >= loss:
             waiting += encode(bytes((0x80, 2, n >> 8 & 7, n & 255))) + second * (n % rate_hz == rate_hz - 1)
         elif n % rate_hz == rate_hz - 1 and rng.random() < 0.5:
