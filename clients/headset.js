@@ -4,12 +4,14 @@
  *
  *     const headset = new Headset(await chooseBluetooth()); // in a click: the browser asks the user
  *     headset.addEventListener("reading", ({ detail }) => student.send(detail));
+ *     headset.addEventListener("block", ({ detail }) => student.sendRaw(detail)); // goes on if the lesson wants it
  *     headset.addEventListener("session", () => beginAnew()); // the link was lost: a gap, no invented value
  *     headset.addEventListener("state", ({ detail }) => show(detail.status, detail.link));
  *     headset.start();
  */
 import { LinkFault } from "./headset_sources.js";
 import { LinkMonitor } from "./link_monitor.js";
+import { RawBlocks } from "./raw_blocks.js";
 import { HeadsetReadings } from "./readings.js";
 import { ThinkGearDecoder } from "./thinkgear.js";
 
@@ -28,14 +30,17 @@ const ANSWER_WITHIN_MS = 5000;
 /**
  * One headset: opens its source, and again whenever the link is lost, until `stop`.
  *
- * Events: `reading`; `raw` (samples, signed ADC counts); `state` (`{ status, link, isWithheld }`, when it changes);
- * `session` when a link that brought readings was lost: those that follow belong to a new session.
+ * Events: `reading`; `raw` (samples, signed ADC counts); `block` (64 of them, numbered, for `NeuroOneStudent.sendRaw`);
+ * `state` (`{ status, link, isWithheld }`, when it changes); `session` when a link that brought readings was lost:
+ * those that follow belong to a new session.
  */
 export class Headset extends EventTarget {
   #source;
   #clock;
+  #time;
   #decoder = new ThinkGearDecoder();
   #readings = new HeadsetReadings();
+  #blocks = new RawBlocks();
   #monitor = new LinkMonitor();
   #speeds;
   #failures = 0;
@@ -45,31 +50,34 @@ export class Headset extends EventTarget {
   #isOpen = false;
   #connections = 0;
   #state = "";
+  #opening = null;
   #wake = () => {};
 
-  /** `clock` returns ms of a steady clock. */
-  constructor(source, { clock = () => performance.now() } = {}) {
+  /** `clock` returns ms of a steady clock, `time` the time of day in ms. */
+  constructor(source, { clock = () => performance.now(), time = () => Date.now() } = {}) {
     super();
     this.#source = source;
     this.#clock = clock;
+    this.#time = time;
     this.#speeds = [...source.speeds];
   }
 
   /** Totals since the headset was made. */
   get counters() {
-    return { ...this.#decoder.counters, ...this.#readings.counters };
+    return { ...this.#decoder.counters, ...this.#readings.counters, ...this.#blocks.counters };
   }
 
-  /** Connect, and stay connected. Returns when `stop` is called and the source is closed; `start` before that undoes it. */
+  /** Connect, and stay connected. Returns once `stop` is called and the source is closed; `start` before undoes it. */
   start() {
     this.#isStopped = false;
     this.#running ??= this.#stayConnected();
     return this.#running;
   }
 
-  /** Close the link and do not open it again. */
+  /** Close the link and do not open it again; an opening that hangs ends at once. */
   stop() {
     this.#isStopped = true;
+    queueMicrotask(() => this.#isStopped && this.#opening?.abort(new LinkFault("ended", "stopped"))); // unless started
     this.#wake();
   }
 
@@ -98,11 +106,13 @@ export class Headset extends EventTarget {
       link = fault instanceof LinkFault ? fault.link : "no_port";
     }
     this.#onEvents(this.#decoder.flush());
+    this.#onBlocks(this.#blocks.end());
     await within(port?.close(), ANSWER_WITHIN_MS).catch(() => {}); // it may be closed already, or hang
     if (this.#monitor.hasFrames) this.#failures = 0;
     else this.#speeds.push(this.#speeds.shift());
     if (this.#hadReadings) {
       this.#readings.begin();
+      this.#blocks.begin();
       this.#hadReadings = false;
       this.dispatchEvent(new CustomEvent("session"));
     }
@@ -111,20 +121,29 @@ export class Headset extends EventTarget {
 
   async #open() {
     const connection = ++this.#connections;
-    const onBytes = (bytes) => connection === this.#connections && this.#onBytes(bytes); // an old one may hang and send on
-    const opening = this.#source.open(this.#speeds[0], onBytes);
+    // An old connection may hang and send on.
+    const onBytes = (bytes) => connection === this.#connections && this.#onBytes(bytes);
+    const end = new AbortController();
+    const timer = setTimeout(() => end.abort(new LinkFault("silent", "no answer in time")), OPEN_WITHIN_MS);
+    this.#opening = end;
+    const opening = this.#source.open(this.#speeds[0], onBytes, end.signal);
     try {
-      return await within(opening, OPEN_WITHIN_MS);
+      return await Promise.race([opening, endOf(end.signal)]);
     } catch (fault) {
       opening.then((late) => late.close()).catch(() => {}); // what opens too late is closed
       throw fault;
+    } finally {
+      clearTimeout(timer);
+      this.#opening = null;
     }
   }
 
   /** Check the link until it ends, is useless or is to be stopped. */
   async #carry(port) {
     let ended = null;
-    port.closed.then(() => (ended = "unplugged"), (fault) => (ended = fault.link ?? "unplugged")).finally(() => this.#wake());
+    port.closed
+      .then(() => (ended = "unplugged"), (fault) => (ended = fault.link ?? "unplugged"))
+      .finally(() => this.#wake());
     while (ended === null && !this.#isStopped) {
       await this.#sleep(CHECK_MS);
       const nowMs = this.#clock();
@@ -155,11 +174,17 @@ export class Headset extends EventTarget {
     for (const { type, samples } of events) {
       if (type === "raw") this.dispatchEvent(new CustomEvent("raw", { detail: samples }));
     }
-    for (const reading of this.#readings.push(events)) {
+    const readings = this.#readings.push(events);
+    this.#onBlocks(this.#blocks.push(events, this.#readings.seconds, nowMs, this.#time()));
+    for (const reading of readings) {
       this.#hadReadings = true;
       this.#monitor.onReading(nowMs);
       this.dispatchEvent(new CustomEvent("reading", { detail: reading }));
     }
+  }
+
+  #onBlocks(blocks) {
+    for (const block of blocks) this.dispatchEvent(new CustomEvent("block", { detail: block }));
   }
 
   #report() {
@@ -179,6 +204,11 @@ export class Headset extends EventTarget {
       };
     });
   }
+}
+
+/** Return a promise that rejects with the signal's reason when it is aborted. */
+function endOf(signal) {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }
 
 async function within(promise, ms) {

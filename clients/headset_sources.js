@@ -22,7 +22,10 @@ const NAMES = ["MindWave", "BrainLink", "NeuroSky", "Sichiray", "MyndBand", "HC-
 
 /** What the browser's list of Bluetooth headsets shows, and which services the page may use. */
 export const BLUETOOTH_OPTIONS = {
-  filters: [...PROFILES.map(({ service }) => ({ services: [service] })), ...NAMES.map((namePrefix) => ({ namePrefix }))],
+  filters: [
+    ...PROFILES.map(({ service }) => ({ services: [service] })),
+    ...NAMES.map((namePrefix) => ({ namePrefix })),
+  ],
   optionalServices: PROFILES.map(({ service }) => service),
 };
 /** The serial port profile of Bluetooth: with it the list has paired headsets too (Chrome 117). */
@@ -126,8 +129,8 @@ export class BluetoothSource {
     return this.#device.name ?? "";
   }
 
-  /** Connect and ask for the bytes; `onBytes` gets what arrives. Throws LinkFault. */
-  async open(_baudRate, onBytes) {
+  /** Connect and ask for the bytes; `onBytes` gets what arrives. Aborting `signal` ends it. Throws LinkFault. */
+  async open(_baudRate, onBytes, signal) {
     const device = this.#device;
     const listening = new AbortController();
     this.#listening = listening;
@@ -140,6 +143,8 @@ export class BluetoothSource {
       listening.abort();
       if (this.#listening === listening) device.gatt.disconnect(); // else the device belongs to a later opening
     };
+    // A connection under way ends by disconnecting only; then what waits for it is refused.
+    signal?.addEventListener("abort", close, { signal: listening.signal });
     try {
       const server = await device.gatt.connect();
       const write = await subscribe(server, ({ target }) => onBytes(bytesOf(target.value)), listening.signal);
@@ -151,7 +156,11 @@ export class BluetoothSource {
   }
 }
 
-const LINK_OF_ERROR = { InvalidStateError: "port_busy", SecurityError: "no_permission", NotAllowedError: "no_permission" };
+const LINK_OF_ERROR = {
+  InvalidStateError: "port_busy",
+  SecurityError: "no_permission",
+  NotAllowedError: "no_permission",
+};
 
 /** Find a profile that we know, and start its notifications; return how to write to it. */
 async function subscribe(server, onValue, signal) {

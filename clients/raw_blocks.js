@@ -1,6 +1,6 @@
 /**
- * Make blocks of raw samples of a headset's events, by the rules of services/serial_bridge: stream.py, sample_clock.py and
- * sampling_rate.py, which say why; a test holds both to the same blocks.
+ * Make blocks of raw samples of a headset's events, by the rules of services/serial_bridge: stream.py, sample_clock.py
+ * and sampling_rate.py, which say why; a test holds both to the same blocks.
  *
  * Samples that the radio loses leave no trace in the bytes. What is late comes in a burst and catches up with the time;
  * what is lost stays behind it. So samples after a pause are held until one or the other is known, and `first_sample`

@@ -26,9 +26,10 @@ LISTEN: Final = """
   /** Listen to a headset whose clock runs faster; return what it says. */
   const listen = (source, speed) => {
     const headset = new Headset(source, { clock: () => performance.now() * speed });
-    const heard = { readings: [], samples: 0, links: [], sessions: [] };
+    const heard = { readings: [], samples: 0, inBlocks: 0, links: [], sessions: [] };
     headset.addEventListener("reading", ({ detail }) => heard.readings.push(detail));
     headset.addEventListener("raw", ({ detail }) => (heard.samples += detail.length));
+    headset.addEventListener("block", ({ detail: { samples } }) => (heard.inBlocks += samples.length));
     headset.addEventListener("session", () => heard.sessions.push(heard.readings.length));
     headset.addEventListener("state", ({ detail: { link } }) => heard.links.at(-1) !== link && heard.links.push(link));
     heard.ended = headset.start();
@@ -95,6 +96,7 @@ def test_bluetooth_gives_every_reading_once_and_a_lost_link_is_a_new_session(pag
     assert heard["sessions"] == [len(readings_of(first)), len(heard["readings"])]
     assert [link for link in heard["links"] if link != "connected"] == ["unplugged", "unplugged", "no_port", "ended"]
     assert heard["disconnects"] == 3
+    assert heard["inBlocks"] == heard["samples"] > 10_000
 
 
 def test_a_dongle_at_its_speed_is_told_to_connect(page):
@@ -227,6 +229,29 @@ def test_a_connection_that_hangs_brings_nothing_into_the_next_one(page):
         line=line,
     )
     assert heard["readings"] == readings_of(line[:10_003], line)
+
+
+@pytest.mark.parametrize("ending", ["headset.stop();", "timers[20_000]();"], ids=["stopped", "after 20 s"])
+def test_a_bluetooth_opening_that_hangs_is_ended(page, ending):
+    """By disconnecting, or the radio goes on to connect; and nobody waits for it."""
+    heard = run(
+        page,
+        f"""
+        const device = new FakeDevice(0xffe0, []);
+        device.gatt.connect = () => new Promise(() => {{}});
+        const timers = {{}};
+        const setTimer = globalThis.setTimeout;
+        globalThis.setTimeout = (call, ms) => (ms === 20_000 ? (timers[ms] = call) && 0 : setTimer(call, ms));
+        const [headset, heard] = listen(new BluetoothSource(device), 1);
+        {ending}
+        await until(() => device.disconnects === 1);
+        headset.stop();
+        await heard.ended;
+        globalThis.setTimeout = setTimer;
+        return heard;
+        """,
+    )
+    assert heard["links"][-1] == "ended"
 
 
 def test_a_bluetooth_opening_that_comes_too_late_leaves_the_next_one_alone(page):
