@@ -38,6 +38,8 @@ const RESUMED_WITHIN_MS = 600_000;
 const LEFTOVERS_PERIOD_MS = 60_000;
 /** A store that takes longer is not waited for: some browsers' databases hang. */
 const STORE_WITHIN_MS = 3000;
+/** Readings that are noted beside the database until it has them: a hundred seconds of a database that hangs. */
+const NOTED_MAX = 100;
 /** How long other tabs may take to say that a session is theirs. */
 const CLAIM_WITHIN_MS = 500;
 /** The gateway takes no longer message. */
@@ -135,6 +137,10 @@ export class IndexedDbStore {
 
   async load() {
     const readings = await this.#run("readonly", (store) => store.getAll());
+    const keyOf = ({ session, seq }) => `${session} ${seq}`;
+    const stored = new Set(readings.map(keyOf));
+    const noted = this.#sessionsWithNotes().flatMap((session) => this.#notes(session));
+    readings.push(...noted.filter((reading) => !stored.has(keyOf(reading))));
     return { session: readings.at(-1)?.session ?? null, readings };
   }
 
@@ -142,15 +148,25 @@ export class IndexedDbStore {
     this.#session = session;
   }
 
+  /** Note a reading at once, until it is put: the database takes a moment, in which a reload would lose it. */
+  note(reading) {
+    const { session } = reading;
+    this.#writeNotes(session, [...this.#notes(session), reading].slice(-NOTED_MAX));
+  }
+
   async put(reading) {
-    await this.#run("readwrite", (store) => store.put({ session: this.#session, ...reading }));
+    const { session, seq } = { session: this.#session, ...reading };
+    await this.#run("readwrite", (store) => store.put({ ...reading, session }));
+    this.#dropNotes(session, (each) => each.seq === seq);
   }
 
   async drop(seq, session = this.#session) {
+    this.#dropNotes(session, (each) => each.seq === seq);
     await this.#run("readwrite", (store) => store.delete([session, seq]));
   }
 
   async dropUpTo(seq, session = this.#session) {
+    this.#dropNotes(session, (each) => each.seq <= seq);
     await this.#run("readwrite", (store) => store.delete(IDBKeyRange.bound([session, 0], [session, seq])));
   }
 
@@ -170,6 +186,43 @@ export class IndexedDbStore {
     const end = this.#claimed.get(session);
     this.#claimed.delete(session);
     await end?.();
+  }
+
+  get #notesPrefix() {
+    return `${this.#name} `;
+  }
+
+  #sessionsWithNotes() {
+    const prefix = this.#notesPrefix;
+    try {
+      return Object.keys(localStorage).filter((key) => key.startsWith(prefix)).map((key) => key.slice(prefix.length));
+    } catch {
+      return []; // no storage
+    }
+  }
+
+  /** Return what is noted of a session, in the order of seq. */
+  #notes(session) {
+    try {
+      const notes = JSON.parse(localStorage.getItem(this.#notesPrefix + session));
+      return Array.isArray(notes) ? notes.filter((each) => each?.session === session && Number.isInteger(each.seq)) : [];
+    } catch {
+      return []; // no storage, or not what this page wrote
+    }
+  }
+
+  #dropNotes(session, isDone) {
+    const notes = this.#notes(session);
+    if (notes.length > 0) this.#writeNotes(session, notes.filter((each) => !isDone(each)));
+  }
+
+  #writeNotes(session, notes) {
+    try {
+      if (notes.length > 0) localStorage.setItem(this.#notesPrefix + session, JSON.stringify(notes));
+      else localStorage.removeItem(this.#notesPrefix + session);
+    } catch {
+      // it is full: the database has to do
+    }
   }
 
   /** Hold a Web Lock, which the browser releases when the page is gone, however it ended. */
@@ -221,9 +274,10 @@ export class IndexedDbStore {
   async #run(mode, work) {
     const database = await this.#open();
     return new Promise((resolve, reject) => {
-      const request = work(database.transaction("readings", mode).objectStore("readings"));
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      const transaction = database.transaction("readings", mode);
+      const request = work(transaction.objectStore("readings"));
+      transaction.oncomplete = () => resolve(request.result); // a full disk shows here, not at the request
+      transaction.onabort = () => reject(transaction.error ?? request.error);
     });
   }
 }
@@ -617,6 +671,7 @@ export class NeuroOneStudent extends SessionClient {
     this.#seq += 1;
     this.kept.set(reading.seq, reading);
     const { session, who } = this;
+    this.store.note?.({ ...reading, session, ...who });
     this.save(() => this.store.put({ ...reading, session, ...who })).then(() => this.sendUpTo(reading.seq));
     if (this.kept.size > KEPT_MAX) {
       const oldest = this.kept.keys().next().value;

@@ -1,18 +1,25 @@
 """The student's page in Chromium: from a headset's bytes, through gateway and recorder, to the files."""
 
+import csv
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium
+from tests.support.captures import BASELINE, content, needs_captures
+from tests.support.fake_headsets import KEYS, readings_of
 from tests.support.gateways import GatewayProgram, Peer, running_gateway
 from tests.support.recorder_process import RecorderProcess
-from tests.support.student_page import enter, student_page
+from tests.support.student_page import WAYS, enter, student_page
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -20,6 +27,13 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
+
+SPEED: Final = 10
+"""So much faster than real time the headsets send, in the check; `python -m bench.student_page` takes real time."""
+LINE_BYTES_PER_S: Final = 4132
+"""Of a headset that sends 512 raw samples a second."""
+LINE_S: Final = 40
+COLUMNS: Final = "Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma".split(",")
 
 
 @dataclass
@@ -33,6 +47,22 @@ class School:
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.gateway.port}/student"
+
+    def of_sessions(self, name: str) -> list[dict[str, Any]]:
+        """Return the readings in a student's session files, the oldest first."""
+        rows = [row for file in self.folder.glob(f"sessions/*/*_{name}-*/readings.csv") for row in _rows(file)]
+        rows.sort(key=lambda row: row["time"])
+        return [{key: int(row[key]) for key in KEYS} for row in rows]
+
+    def of_student(self, name: str) -> list[dict[str, int]]:
+        """Return the readings in the `{Nome}.csv`, without the quality, which it does not have."""
+        rows = _rows(self.folder / f"{name}.csv")
+        return [{key: int(row[column]) for key, column in zip(KEYS[1:], COLUMNS, strict=True)} for row in rows]
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as opened_file:
+        return list(csv.DictReader(opened_file))
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +84,36 @@ def test_a_browser_without_a_way_to_headsets_is_told_what_works(school, browser)
         enter(page, "Ana")
         expect(page.locator("#ways")).to_be_hidden()
         expect(page.locator("#no-way")).to_contain_text("Use o Chrome ou o Edge")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("capture", [EXAMPLE, pytest.param(BASELINE, marks=needs_captures)], ids=["example", "real"])
+def test_every_reading_of_a_capture_is_recorded_once(school, browser, capture, way):
+    """The gateway is killed, the page is loaded anew meanwhile, and later the link to the headset is lost."""
+    name = f"{way} {capture.stem}".replace("_", " ")
+    line = (content(capture) * LINE_S)[: LINE_S * LINE_BYTES_PER_S]
+    with student_page(browser, school.url, [way], line, SPEED * LINE_BYTES_PER_S) as page:
+        enter(page, name)
+        page.click(f"[data-way={way}]")
+        page.evaluate("capture.limit = capture.bytes.length / 3")
+        expect(page.locator("#recorded")).to_contain_text(":")
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        school.gateway.end(signal.SIGKILL)
+        page.evaluate("capture.limit *= 2")
+        expect(page.locator("#notices")).to_contain_text("esperam neste aparelho")
+        page.reload()
+        if way == "bluetooth":
+            page.click("#again")
+        expect(page.locator("#notices")).to_contain_text("Ainda sem conexão")
+        school.gateway.start(school.peer)
+        expect(page.locator("#notices")).to_be_empty()
+        page.evaluate("Object.assign(capture, { isCut: true, limit: Infinity })")
+        page.wait_for_function("() => capture.cuts.length > 2 && capture.length === 0")
+        page.click("#end")
+        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
+        cuts = page.evaluate("capture.cuts")
+    expected = readings_of(*(line[begin:end] for begin, end in pairwise([*cuts, len(line)])))
+    assert len(expected) > LINE_S - 6
+    wait_for(lambda: len(school.of_sessions(name.replace(" ", "-"))) >= len(expected), "all readings")
+    assert school.of_sessions(name.replace(" ", "-")) == expected
+    assert school.of_student(name) == [{key: each[key] for key in KEYS[1:]} for each in expected]

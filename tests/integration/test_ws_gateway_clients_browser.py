@@ -188,6 +188,19 @@ def test_a_tablet_that_two_students_share(school, browser):
     assert set(school.deltas("Segundo")) == {2000}
 
 
+def test_a_page_that_is_loaded_anew_in_the_moment_of_a_reading_keeps_it(school, browser):
+    """Ten readings and the reload in one turn: the database has none of them yet."""
+    with opened(browser, school.url + "student?test") as page:
+        load_client(page)
+        page.evaluate("make('Logo', 'Logo')")
+        with page.expect_navigation():
+            page.evaluate("() => { for (let n = 0; n < 10; n += 1) void put(n, n + 1); location.reload(); }")
+        load_client(page)
+        page.evaluate("make('Logo', 'Logo').then(() => put(10, 12)).then(() => nothingLeft())")
+        page.evaluate("student.stop()")
+    assert school.deltas("Logo") == list(range(12))
+
+
 @pytest.mark.parametrize("has_locks", [True, False], ids=["web locks", "plain http"])
 def test_two_tabs_of_one_student(school, browser, has_locks):
     """Each has its own session. What a closed tab could not send, the other tab sends in the closed one's."""

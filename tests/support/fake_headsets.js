@@ -95,6 +95,15 @@ class Capture {
     return Number(sessionStorage.at ?? 0);
   }
 
+  /** It pauses here. */
+  get limit() {
+    return Number(sessionStorage.limit ?? Infinity);
+  }
+
+  set limit(at) {
+    sessionStorage.limit = at;
+  }
+
   get cuts() {
     return JSON.parse(sessionStorage.cuts ?? "[]");
   }
@@ -115,6 +124,7 @@ class Capture {
     sessionStorage.at = this.begin + end;
     const earlyMs = (end / this.bytesPerS) * 1000 - (performance.now() - this.beganMs);
     if (earlyMs > 15) await turn(earlyMs);
+    while (this.at >= this.limit && !this.isCut) await turn(20);
     const { isCut } = this;
     this.isCut = false;
     return isCut;
