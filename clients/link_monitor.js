@@ -1,6 +1,6 @@
 /**
- * Judge a headset's link, by the rules of services/serial_bridge/link_monitor.py; a test holds both to the same. What to
- * do about a link is written in neuroone/contract/hints.py only.
+ * Judge a headset's link, by the rules of services/serial_bridge/link_monitor.py; a test holds both to the same. What
+ * to do about a link is written in neuroone/contract/hints.py only.
  */
 import { DONGLE_AUTO_CONNECT } from "./thinkgear.js";
 

@@ -1,13 +1,14 @@
 /**
- * A client of the NeuroOne gateway, dialect `neuroone.v1` (docs/websocket.md). No dependencies; a browser or Node 22 (20 with --experimental-websocket).
+ * A client of the NeuroOne gateway, dialect `neuroone.v1` (docs/websocket.md). No dependencies; a browser or Node 22
+ * (20 with --experimental-websocket).
  *
  *     const student = new NeuroOneStudent("wss://school.example/ws/", { name: "Ana", code: "ABC123" });
  *     student.start();
  *     student.send({ attention: 85, meditation: 72, delta: 1, ... });
  *
  * A reading is kept until the gateway has acknowledged it: over reconnects and, with IndexedDbStore, over reloads of
- * the page. It is sent again as its own student, with its own session and seq, so nothing is lost, nothing counts twice,
- * and nothing is recorded under another name (docs/decisions/0017).
+ * the page. It is sent again as its own student, with its own session and seq, so nothing is lost, nothing counts
+ * twice, and nothing is recorded under another name (docs/decisions/0017).
  */
 
 const SUBPROTOCOL = "neuroone.v1";
@@ -15,7 +16,7 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 /** A connection that lived this long was a good one: the next delay is short again. */
 const SETTLED_AFTER_MS = 10_000;
-/** A dead network closes no connection: the client looks this often, and when a time is over, whether it still works. */
+/** A dead network closes no connection: the client looks so often, and when a time is over, whether it still works. */
 const CHECK_PERIOD_MS = 1000;
 /** Connecting may take this long, until the gateway's welcome. */
 const WELCOME_WITHIN_MS = 8000;
@@ -42,6 +43,16 @@ const STORE_WITHIN_MS = 3000;
 const NOTED_MAX = 100;
 /** How long other tabs may take to say that a session is theirs. */
 const CLAIM_WITHIN_MS = 500;
+/** Raw blocks in memory: ten minutes of 8 a second, about 4 MB. Then the oldest is dropped and counted. */
+const RAW_KEPT_MAX = 4800;
+/** Blocks of an outage that are sent with each new one: ten minutes in 20 s. */
+const RAW_RESENT = 32;
+const RAW_BLOCK_SAMPLES = 64;
+const RAW_LOW = -32_768;
+const RAW_HIGH = 32_767;
+const RATE_MAX_HZ = 65_535;
+/** Samples that a page may have numbered between the last reading it stored and its end, beside those of that time. */
+const RAW_MARGIN_S = 1;
 /** The gateway takes no longer message. */
 const MESSAGE_MAX_BYTES = 8192;
 const NORMAL = 1000;
@@ -63,7 +74,10 @@ const CLOCK = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
-/** Return the delay before try number `attempt` in ms: doubled each time, capped, and 50 to 100 % of that, so that a class spreads. */
+/**
+ * Return the delay before try number `attempt` in ms: doubled each time, capped, and 50 to 100 % of that, so that a
+ * class spreads.
+ */
 export function delayMs(attempt, random = Math.random) {
   const full = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 16));
   return full * (0.5 + 0.5 * random());
@@ -130,7 +144,7 @@ export class IndexedDbStore {
     this.#name = name;
   }
 
-  /** False where the browser has no Web Locks (plain http): two tabs that start at one moment may both get a session. */
+  /** False where the browser has no Web Locks (plain http): two tabs that start at once may both get a session. */
   get isClaimSure() {
     return globalThis.navigator?.locks !== undefined;
   }
@@ -302,7 +316,7 @@ class NeuroOneClient extends EventTarget {
   #attempt = 0;
   #timer = null;
   #isStopped = true;
-  /** Connections given up after hello and before welcome: if the network delivers that hello late, it takes the session. */
+  /** Connections given up between hello and welcome: if the network delivers that hello late, it takes the session. */
   #ghosts = 0;
 
   constructor(url, { WebSocket = globalThis.WebSocket, clock = CLOCK, random = Math.random } = {}) {
@@ -428,6 +442,7 @@ class NeuroOneClient extends EventTarget {
       this.#hasBroker = message.broker;
       this.#onProgress();
     }
+    this.told(message);
     this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
   }
 
@@ -501,6 +516,8 @@ class NeuroOneClient extends EventTarget {
 
   refused(_message) {}
 
+  told(_message) {}
+
   checked() {}
 
   isOwedAck() {
@@ -532,12 +549,15 @@ class SessionClient extends NeuroOneClient {
     this.sendUpTo(Infinity);
   }
 
+  sent(_seq) {}
+
   /** Send what was not sent yet on this connection. */
   sendUpTo(lastSeq) {
     for (const [seq, reading] of this.kept) {
       if (seq <= this.#sentSeq) continue;
       if (seq > lastSeq || !this.write({ ...reading, type: "reading" })) return;
       this.#sentSeq = seq;
+      this.sent(seq);
       this.expectAck();
     }
   }
@@ -608,8 +628,66 @@ class Courier extends SessionClient {
 }
 
 /**
- * A student's app: send readings, and keep each until it is acknowledged. While the door of a lesson keeps the student out,
- * `door` events come instead of `welcome`, with `state` "ask", "closed" or "removed": show it to the student.
+ * Keep raw blocks in memory until the broker is known to have them: they have no ack. When a reading that was sent
+ * later is acknowledged, they have arrived too. What is not proven when a connection ends is sent again.
+ */
+class RawBacklog {
+  dropped = 0;
+  #kept = [];
+  /** How many of them were sent on this connection. */
+  #sent = 0;
+  /** The readings that are not acknowledged yet: their seq, and the last block that was sent before. */
+  #marks = [];
+
+  put(block) {
+    this.#kept.push(block);
+    if (this.#kept.length > RAW_KEPT_MAX) {
+      this.#kept.shift();
+      if (this.#sent > 0) this.#sent -= 1;
+      else this.dropped += 1;
+    }
+  }
+
+  /** Send blocks with `write`, which returns false while there is no connection. */
+  send(write, most) {
+    const end = Math.min(this.#kept.length, this.#sent + most);
+    while (this.#sent < end && write(this.#kept[this.#sent])) this.#sent += 1;
+  }
+
+  /** Note that a reading was sent now. */
+  onReading(seq) {
+    if (this.#sent > 0) this.#marks.push([seq, this.#kept[this.#sent - 1].seq]);
+  }
+
+  onAck(seq) {
+    let proven = -1;
+    while (this.#marks.length > 0 && this.#marks[0][0] <= seq) [, proven] = this.#marks.shift();
+    const next = this.#kept.findIndex((block) => block.seq > proven);
+    this.#forget(next === -1 ? this.#kept.length : next);
+  }
+
+  /** Send all that is not proven again: the connection has ended, or the gateway's own. */
+  rewind() {
+    this.#sent = 0;
+    this.#marks = [];
+  }
+
+  /** Drop everything: the lesson does not want it any more. */
+  clear() {
+    this.dropped += this.#kept.length - this.#sent;
+    this.#forget(this.#kept.length);
+  }
+
+  #forget(count) {
+    this.#kept.splice(0, count);
+    this.#sent = Math.max(0, this.#sent - count);
+  }
+}
+
+/**
+ * A student's app: send readings, and keep each until it is acknowledged. While the door of a lesson keeps the student
+ * out, `door` events come instead of `welcome`, with `state` "ask", "closed" or "removed": show it to the student. A
+ * `raw_wanted` event says with `wanted` whether the lesson wants raw samples; `sendRaw` sends them only then.
  */
 export class NeuroOneStudent extends SessionClient {
   #url;
@@ -622,11 +700,21 @@ export class NeuroOneStudent extends SessionClient {
   #courier = null;
   #isDelivering = false;
   #searchedAt = -Infinity;
+  #raw = new RawBacklog();
+  #hasBroker = true;
+  /** Whether the lesson wants raw samples, as it was said last, and whether that was on this connection. */
+  #isRawWanted = false;
+  #isRawTold = false;
+  #rawSeq = 0;
+  /** The number of the block's first sample in the session, where a page that was loaded again counts from 0. */
+  #rawBase = 0;
+  /** What the store keeps of raw samples, for a page that is loaded again: the next number, and the rate. */
+  #rawNext = null;
 
   /** Readings that were dropped because too many waited. */
   dropped = 0;
 
-  /** `token` is the class's join code, if it has one. With `acks` "recorded" readings are kept until they are on disk. */
+  /** `token` is the class's join code, if any. With `acks` "recorded" readings are kept until they are on disk. */
   constructor(url, { name, code, token, acks = "broker", store = new MemoryStore(), ...options } = {}) {
     const who = { name: name ?? null, code: code ?? null, acks };
     if (token !== undefined) who.token = token;
@@ -640,6 +728,11 @@ export class NeuroOneStudent extends SessionClient {
     return this.kept.size;
   }
 
+  /** Raw blocks that were wanted and dropped: too many waited, or the lesson ended meanwhile. */
+  get rawDropped() {
+    return this.#raw.dropped;
+  }
+
   /** Load what an earlier page left in the store, then connect. */
   async start() {
     this.#starts += 1;
@@ -651,6 +744,7 @@ export class NeuroOneStudent extends SessionClient {
   stop() {
     this.#starts += 1;
     this.sendUpTo(Infinity);
+    this.#sendRaw(Infinity);
     super.stop();
     this.#courier?.stop();
     this.#inTurn(() => this.#release());
@@ -671,8 +765,10 @@ export class NeuroOneStudent extends SessionClient {
     this.#seq += 1;
     this.kept.set(reading.seq, reading);
     const { session, who } = this;
-    this.store.note?.({ ...reading, session, ...who });
-    this.save(() => this.store.put({ ...reading, session, ...who })).then(() => this.sendUpTo(reading.seq));
+    const raw = this.#rawNext === null ? {} : { raw: this.#rawNext };
+    const kept = { ...reading, session, ...who, ...raw };
+    this.store.note?.(kept);
+    this.save(() => this.store.put(kept)).then(() => this.sendUpTo(reading.seq));
     if (this.kept.size > KEPT_MAX) {
       const oldest = this.kept.keys().next().value;
       this.kept.delete(oldest);
@@ -682,7 +778,67 @@ export class NeuroOneStudent extends SessionClient {
     return reading.seq;
   }
 
+  /**
+   * Send a block of raw samples of `raw_blocks.js`, if the lesson wants it: `first_sample`, `time`, `rate_hz`,
+   * `measured_hz`, `samples`. While the connection is away it waits in memory. Returns its seq, or null: not wanted, or
+   * a bad one, of which the `error` event says why.
+   */
+  sendRaw(block) {
+    const [field, message] = rawFaultOf(block) ?? [];
+    if (message !== undefined) {
+      const detail = { type: "error", code: "bad_value", field, message, block };
+      this.dispatchEvent(new CustomEvent("error", { detail }));
+      return null;
+    }
+    if (!this.#isRawWanted) return null;
+    const seq = this.#rawSeq;
+    const first = this.#rawBase + block.first_sample;
+    this.#rawSeq += 1;
+    this.#rawNext = [first + block.samples.length, block.rate_hz];
+    this.#raw.put({ time: this.#utcNow(), ...block, first_sample: first, seq });
+    this.#sendRaw(1 + RAW_RESENT);
+    return seq;
+  }
+
+  #sendRaw(most) {
+    if (!this.#isRawTold || !this.#hasBroker) return;
+    this.#raw.send((block) => this.write({ ...block, type: "raw" }), most);
+  }
+
+  sent(seq) {
+    this.#raw.onReading(seq);
+  }
+
+  acked(message) {
+    super.acked(message);
+    if (message.stage === "broker" && message.seq !== undefined) this.#raw.onAck(message.seq);
+  }
+
+  told({ type, wanted, broker }) {
+    if (type === "raw_wanted") {
+      this.#isRawTold = true;
+      this.#isRawWanted = wanted;
+      if (wanted) this.#sendRaw(RAW_RESENT); // what waits goes after the readings that wait
+      else this.#raw.clear();
+    } else if (type === "link") {
+      this.#hasBroker = broker;
+      if (!broker) this.#raw.rewind();
+      else if (!this.#isRawTold) this.#onUnwanted();
+    }
+  }
+
+  /** Note that the gateway said nothing of raw samples between welcome and link: none are wanted. */
+  #onUnwanted() {
+    const wasWanted = this.#isRawWanted;
+    this.told({ type: "raw_wanted", wanted: false });
+    if (wasWanted) {
+      this.dispatchEvent(new CustomEvent("raw_wanted", { detail: { type: "raw_wanted", wanted: false } }));
+    }
+  }
+
   welcomed(message) {
+    this.#isRawTold = false;
+    this.#raw.rewind();
     super.welcomed(message);
     this.#searchedAt = -Infinity;
     this.#deliverLeftovers();
@@ -690,6 +846,7 @@ export class NeuroOneStudent extends SessionClient {
 
   checked() {
     this.sendUpTo(Infinity); // also what a hanging store has not taken
+    this.#sendRaw(RAW_RESENT);
     if (this.clock.now() - this.#searchedAt > LEFTOVERS_PERIOD_MS) this.#deliverLeftovers();
   }
 
@@ -736,6 +893,13 @@ export class NeuroOneStudent extends SessionClient {
     this.session = earlier.session;
     this.kept = earlier.kept;
     this.#seq = [...earlier.kept.keys()].at(-1) + 1;
+    if (earlier.raw !== undefined) {
+      const [next, rate_hz] = earlier.raw;
+      const awayS = Math.max(0, this.clock.time() - Date.parse(earlier.lastTime)) / 1000;
+      // A block has a sample at least: a number of samples is a seq that no block had before.
+      this.#rawBase = this.#rawSeq = next + Math.ceil((awayS + RAW_MARGIN_S) * rate_hz);
+      this.#rawNext = [this.#rawBase, rate_hz];
+    }
     this.#isBegun = this.#isClaimed = true;
     return true;
   }
@@ -760,12 +924,13 @@ export class NeuroOneStudent extends SessionClient {
   async #leftovers() {
     const { readings } = await this.#inTime(this.store.load(), { readings: [] });
     const runs = new Map();
-    for (const { session, name, code, token, acks, ...reading } of readings) {
+    for (const { session, name, code, token, acks, raw, ...reading } of readings) {
       if (session === undefined || session === this.session) continue;
       if (!runs.has(session)) runs.set(session, { session, who: { name, code, token }, kept: new Map() });
       const run = runs.get(session);
       run.kept.set(reading.seq, reading);
       run.lastTime = reading.time;
+      run.raw = raw;
     }
     return [...runs.values()].sort((one, other) => (one.lastTime < other.lastTime ? 1 : -1));
   }
@@ -790,7 +955,8 @@ export class NeuroOneStudent extends SessionClient {
 
   async #deliver({ session, kept, who }) {
     const { clock, store } = this;
-    const courier = new Courier(this.#url, { ...this.#options, clock, store, session, kept, who: { ...who, acks: "broker" } });
+    const about = { clock, store, session, kept, who: { ...who, acks: "broker" } };
+    const courier = new Courier(this.#url, { ...this.#options, ...about });
     this.#courier = courier;
     const ended = new Promise((resolve) => courier.addEventListener("close", resolve));
     courier.start();
@@ -855,5 +1021,22 @@ function faultOf(reading) {
   }
   const length = new TextEncoder().encode(JSON.stringify({ ...reading, type: "reading" })).length;
   if (length > MESSAGE_MAX_BYTES) return ["", `a message has at most ${MESSAGE_MAX_BYTES} bytes`];
+  return undefined;
+}
+
+/** The same of a raw block. */
+function rawFaultOf({ first_sample, rate_hz, measured_hz = null, samples }) {
+  const isWhole = (value, least, most) => Number.isInteger(value) && value >= least && value <= most;
+  if (!isWhole(first_sample, 0, Number.MAX_SAFE_INTEGER)) {
+    return ["first_sample", "first_sample must be a whole number from 0"];
+  }
+  const rates = { rate_hz, ...(measured_hz !== null && { measured_hz }) };
+  for (const [field, value] of Object.entries(rates)) {
+    if (!isWhole(value, 1, RATE_MAX_HZ)) return [field, `${field} must be a whole number from 1 to ${RATE_MAX_HZ}`];
+  }
+  const isGood = Array.isArray(samples) && isWhole(samples.length, 1, RAW_BLOCK_SAMPLES);
+  if (!isGood || !samples.every((each) => isWhole(each, RAW_LOW, RAW_HIGH))) {
+    return ["samples", `samples must be 1 to ${RAW_BLOCK_SAMPLES} whole numbers from ${RAW_LOW} to ${RAW_HIGH}`];
+  }
   return undefined;
 }

@@ -70,6 +70,9 @@ class World {
   refused = 0;
   /** What students who come are told while the door keeps them out; null: they come in. */
   door = null;
+  rawWanted = false;
+  /** The raw blocks that a recorder has: it drops those with a seq that it had. */
+  raw = [];
   /** Who waits at the door, and how each is let in. */
   atDoor = new Map();
   #held = [];
@@ -167,7 +170,9 @@ class World {
         } else if (message.type === "hello") {
           this.atDoor.delete(socket);
           say("welcome", {});
+          if (this.rawWanted) say("raw_wanted", { wanted: true });
           say("link", { broker: this.broker, recorder: true });
+          this.say = say;
           if (message.role === "dashboard") {
             this.dashboard = say;
             return;
@@ -198,6 +203,10 @@ class World {
             this.recorded.push({ name: session.who.name, session: session.who.session, seq: message.seq, delta: message.delta });
           }
           if (this.broker) say("ack", { stage: "broker", seq: session.next - 1 });
+        } else if (message.type === "raw") {
+          assert.ok(session.next > 0 || this.recorded.length === 0);
+          const isNew = !this.raw.some(({ of, seq }) => of === session && seq >= message.seq);
+          if (this.broker && isNew) this.raw.push({ of: session, at: this.recorded.length, ...message });
         }
       },
     };
@@ -712,5 +721,137 @@ test("three hours of a bad network lose and double nothing", async () => {
   assert.deepEqual(world.of("Ana"), range(0, count));
   assert.equal(student.dropped, 0);
   assert.ok(slowest <= 15, `everything was delivered ${slowest} s after a repair`);
+  student.stop();
+});
+
+/** Send 8 blocks and a reading each second, from block number `first` on; return the number of the next one. */
+async function sendRaw(world, student, seconds, first = 0) {
+  for (let n = first; n < first + 8 * seconds; n += 1) {
+    student.sendRaw({ first_sample: 64 * n, rate_hz: 512, measured_hz: null, samples: Array(64).fill(n % 2000) });
+    if (n % 8 === 7) student.send(VALUES);
+    await world.clock.advance(125);
+  }
+  return first + 8 * seconds;
+}
+
+async function rawStudent(world, options) {
+  world.rawWanted = true;
+  const student = world.student("Ana", options);
+  await student.start();
+  await world.clock.until(() => student.isWelcome);
+  await world.clock.advance(1000);
+  return student;
+}
+
+const firstsOf = (world) => world.raw.map(({ first_sample }) => first_sample / 64);
+
+test("raw blocks of an outage follow the readings that wait, and none is lost or doubled", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  let next = await sendRaw(world, student, 20);
+  world.cutSilently(); // what is sent from now on is lost, and nobody knows it
+  world.network = "lost";
+  next = await sendRaw(world, student, 60, next);
+  world.up = true;
+  const before = world.raw.length;
+  await world.clock.until(() => student.waiting === 0 && world.raw.length > before);
+  assert.ok(world.raw[before].at >= world.recorded.length - 1, "readings come first");
+  next = await sendRaw(world, student, 60, next);
+  await world.clock.until(() => world.raw.length === next);
+  assert.deepEqual(firstsOf(world), range(0, next));
+  assert.deepEqual(world.raw.map(({ seq }) => seq), range(0, next));
+  assert.equal(student.rawDropped, 0);
+  student.stop();
+});
+
+test("raw blocks wait for the gateway's broker, and those on their way are sent again", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  let next = await sendRaw(world, student, 5);
+  world.broker = false; // from now on the gateway's are lost; it hears of it a second later
+  next = await sendRaw(world, student, 1, next);
+  const got = world.raw.length;
+  world.say("link", { broker: false, recorder: true });
+  next = await sendRaw(world, student, 5, next);
+  assert.equal(world.raw.length, got);
+  world.broker = true;
+  world.say("link", { broker: true, recorder: true });
+  next = await sendRaw(world, student, 5, next);
+  await world.clock.until(() => world.raw.length === next);
+  assert.deepEqual(firstsOf(world), range(0, next));
+  student.stop();
+});
+
+test("raw blocks of more than ten minutes are given up, the oldest first", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  let next = await sendRaw(world, student, 2);
+  world.closeAll(1006);
+  await world.clock.until(() => !student.isWelcome);
+  world.network = "refusing";
+  next = await sendRaw(world, student, 660, next);
+  assert.equal(student.rawDropped, next - 16 - 4800);
+  world.up = true;
+  await world.clock.until(() => student.isWelcome);
+  next = await sendRaw(world, student, 60, next);
+  await world.clock.until(() => world.raw.length === 16 + 4800 + 480);
+  assert.deepEqual(firstsOf(world), [...range(0, 16), ...range(next - 4800 - 480, next)]);
+  student.stop();
+});
+
+test("raw blocks go only to a lesson that wants them", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  const told = [];
+  student.addEventListener("raw_wanted", ({ detail }) => told.push(detail.wanted));
+  let next = await sendRaw(world, student, 2);
+  world.say("raw_wanted", { wanted: false });
+  next = await sendRaw(world, student, 2, next);
+  assert.ok(world.raw.length <= 17);
+  world.say("raw_wanted", { wanted: true });
+  next = await sendRaw(world, student, 2, next);
+  assert.ok(firstsOf(world).at(-1) > 32);
+  world.closeAll(1006); // the lesson ends meanwhile
+  world.rawWanted = false;
+  await world.clock.until(() => !student.isWelcome);
+  const before = world.raw.length;
+  next = await sendRaw(world, student, 20, next);
+  assert.equal(student.isWelcome, true);
+  assert.equal(world.raw.length, before);
+  assert.equal(student.sendRaw({ first_sample: 64 * next, rate_hz: 512, samples: [1] }), null);
+  assert.deepEqual(told, [false, true, false]);
+  assert.ok(student.rawDropped > 0);
+  student.stop();
+});
+
+test("a page that is loaded again goes on with higher numbers, and no sample is in the store", async () => {
+  const world = new World();
+  const store = new MemoryStore();
+  const first = await rawStudent(world, { store });
+  const next = await sendRaw(world, first, 4);
+  world.cutSilently();
+  await sendRaw(world, first, 4, next); // lost with the page
+  assert.ok(!JSON.stringify(await store.load()).includes("samples"));
+  for (const session of world.sessions.values()) await store.release(session.who.session);
+  const second = await rawStudent(world, { store });
+  assert.equal(second.session, first.session);
+  await sendRaw(world, second, 2);
+  const [gap] = firstsOf(world).slice(next);
+  assert.ok(gap >= 64 && gap < 100, `the numbers go on at ${gap}`);
+  assert.equal(world.raw.length, next + 16);
+  second.stop();
+  first.stop();
+});
+
+test("a bad raw block is not sent, and its field is named", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  const fields = [];
+  student.addEventListener("error", ({ detail }) => fields.push(detail.field));
+  const good = { first_sample: 0, rate_hz: 512, measured_hz: 512, samples: [1] };
+  const bad = [["first_sample", -1], ["rate_hz", 0], ["measured_hz", 1.5], ["samples", []], ["samples", [40_000]]];
+  for (const [field, value] of bad) assert.equal(student.sendRaw({ ...good, [field]: value }), null);
+  assert.deepEqual(fields, bad.map(([field]) => field));
+  assert.equal(student.sendRaw(good), 0);
   student.stop();
 });
