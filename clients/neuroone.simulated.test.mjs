@@ -73,6 +73,7 @@ class World {
   rawWanted = false;
   /** The raw blocks that a recorder has: it drops those with a seq that it had. */
   raw = [];
+  rawHeard = 0;
   /** Who waits at the door, and how each is let in. */
   atDoor = new Map();
   #held = [];
@@ -205,6 +206,7 @@ class World {
           if (this.broker) say("ack", { stage: "broker", seq: session.next - 1 });
         } else if (message.type === "raw") {
           assert.ok(session.next > 0 || this.recorded.length === 0);
+          this.rawHeard += 1;
           const isNew = !this.raw.some(({ of, seq }) => of === session && seq >= message.seq);
           if (this.broker && isNew) this.raw.push({ of: session, at: this.recorded.length, ...message });
         }
@@ -761,6 +763,7 @@ test("raw blocks of an outage follow the readings that wait, and none is lost or
   assert.deepEqual(firstsOf(world), range(0, next));
   assert.deepEqual(world.raw.map(({ seq }) => seq), range(0, next));
   assert.equal(student.rawDropped, 0);
+  assert.ok(world.rawHeard < next + 24, "what a later reading proves is not sent again");
   student.stop();
 });
 
