@@ -20,7 +20,7 @@ CERTIFICATE_DAYS: Final = 397
 RENEW_DAYS: Final = 30
 """A school that is closed for a month still opens with a valid certificate."""
 BACKDATED: Final = timedelta(days=1)
-"""Phones whose clock is behind accept a new certificate at once."""
+"""Phones whose clock is behind accept new ones at once."""
 FIRST_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LAST_MOMENT: Final = datetime(2041, 1, 1, tzinfo=UTC)
 """A clock outside of these two is wrong: a computer whose battery is empty starts in 1970."""
@@ -91,7 +91,7 @@ def parse(pem: bytes) -> Pair:
 
 def believable(clock: datetime, *past: datetime) -> datetime:
     """Return what the clock shows; if that is certainly wrong, the latest moment that is known to be past."""
-    return clock if FIRST_MOMENT <= clock <= LAST_MOMENT else max(FIRST_MOMENT, *past)
+    return clock if FIRST_MOMENT <= clock <= LAST_MOMENT else max((FIRST_MOMENT, *past))
 
 
 def is_private(address: Address) -> bool:
@@ -105,10 +105,11 @@ def new_authority(names: Names, now: datetime) -> Pair:
     title = f"NeuroOne {names.hosts[0] if names.hosts else ''} {now:%Y-%m-%d}"
     subject = _subject(" ".join(title.split())[:64])  # X.520 allows 64 characters
     domains = dict.fromkeys((*PRIVATE_DOMAINS, *names.hosts))
+    begin = now - BACKDATED
     own = (ip_network(each) for each in names.addresses if not is_private(each))
     permitted = [*map(x509.DNSName, domains), *map(x509.IPAddress, (*PRIVATE, *own))]
     builder = (
-        _begun(subject, subject, key, now, now + timedelta(days=AUTHORITY_DAYS))
+        _begun(subject, subject, key, begin, begin + timedelta(days=AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.NameConstraints(permitted, None), critical=True)

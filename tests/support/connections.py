@@ -1,6 +1,7 @@
 """The gateway's connections on real sockets in the loop of the test, with a server that records what it gets."""
 
 import asyncio
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from ws_gateway.websocket.connection import Connection
 from ws_gateway.websocket.handshake import Dialects
 from ws_gateway.websocket.paced_reading import Turns
 from ws_gateway.websocket.server import Server
+from ws_gateway.websocket.tls import TlsTransport
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -59,6 +61,7 @@ class FakeServer:
         self.closes = 0
         self.resumes = 0
         self.bad_handshakes: list[int] = []
+        self.bad_tls = 0
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
         self.on_message: Callable[[bytes], None] = self.messages.append
 
@@ -86,6 +89,9 @@ class FakeServer:
 
     def on_bad_handshake(self, status: int) -> None:
         self.bad_handshakes.append(status)
+
+    def on_bad_tls(self) -> None:
+        self.bad_tls += 1
 
     def on_open(self, connection: Connection, request: Request) -> "FakeClient":
         self.has_client = True
@@ -117,10 +123,16 @@ class FakeClient:
 
 
 @asynccontextmanager
-async def listening_server() -> AsyncIterator[tuple[FakeServer, int]]:
-    """Run a fake server that listens, and yield its port with it."""
+async def listening_server(
+    context: Callable[[], ssl.SSLContext] | None = None,
+) -> AsyncIterator[tuple[FakeServer, int]]:
+    """Run a fake server that listens, over TLS if there is a ``context``, and yield its port with it."""
     server = FakeServer()
-    listener = await asyncio.get_running_loop().create_server(server.make, "127.0.0.1", 0)
+
+    def accept() -> asyncio.BaseProtocol:
+        return server.make() if context is None else TlsTransport(server.make(), context, server.turns)
+
+    listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
     yield server, listener.sockets[0].getsockname()[1]
     await happens(lambda: server.closes == server.connects)
     listener.close()

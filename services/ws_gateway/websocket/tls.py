@@ -106,8 +106,10 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
         connection, self._connection = self._connection, None  # no cycle is left for the garbage collector
-        self._tls = None
+        tls, self._tls = self._tls, None
         if connection is not None:
+            if tls is not None and not self._is_shaken:
+                connection.on_bad_tls()
             connection.connection_lost(exc)
 
     # What the connection calls.
@@ -179,7 +181,6 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError:
-            self._connection.on_bad_tls()
             self._flush()  # the reason, as an alert
             self._socket.close()
         else:

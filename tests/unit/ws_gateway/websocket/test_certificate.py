@@ -1,0 +1,94 @@
+"""The certificate that the gateway shows, read from files that others renew."""
+
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from neuroone.certificates import making
+from neuroone.contract.errors import SettingsError
+from tests.support.certificates import made_in
+from ws_gateway.websocket.certificate import Authority, Certificate, CertificateFault, of_settings
+
+
+def test_it_is_known_when_the_certificate_ends(tmp_path: Path):
+    files = made_in(tmp_path)
+    expected = making.parse(files.server.read_bytes()).certificate.not_valid_after_utc.timestamp()
+    https = of_settings(8443, files.server, None, files.public)
+    assert https.left_s(time.time()) == pytest.approx(expected - time.time(), abs=5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 100, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"x" * 2_000_000, None],
+    ids=["empty", "other bytes", "no certificate", "too long", "gone"],
+)
+def test_a_damaged_renewal_is_logged_once_and_the_old_certificate_stays(tmp_path: Path, caplog, content):
+    files = made_in(tmp_path)
+    certificate = Certificate(files.server, files.server)
+    context = certificate.context()
+    caplog.clear()
+    whole = files.server.read_bytes()
+    if content is None:
+        files.server.unlink()
+    else:
+        files.server.write_bytes(content)
+    for _ in range(3):
+        certificate.refresh()
+    assert certificate.faults == len(caplog.records) == 1
+    assert certificate.context() is context
+    files.server.write_bytes(whole)
+    certificate.refresh()
+    assert certificate.context() is not context
+    assert certificate.faults == 1
+
+
+def test_a_key_of_another_certificate_is_a_fault(tmp_path: Path):
+    first, second = made_in(tmp_path / "1"), made_in(tmp_path / "2")
+    with pytest.raises(CertificateFault, match="no certificate with its key"):
+        Certificate(first.public, second.server)
+
+
+def test_a_key_with_a_password_asks_nobody_for_it(tmp_path: Path):
+    files = made_in(tmp_path)
+    pair = making.parse(files.server.read_bytes())
+    locked = pair.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+    files.server.write_bytes(locked + making.pem_of(pair.certificate))
+    with pytest.raises(CertificateFault):
+        Certificate(files.server, files.server)
+
+
+@pytest.mark.parametrize("given", [(8443, None, None), (None, "server.pem", None), (None, None, "server.pem")])
+def test_port_and_certificate_need_each_other(tmp_path: Path, given):
+    port, file, key_file = given
+    with pytest.raises(SettingsError, match="each needs the other"):
+        of_settings(port, file and tmp_path / file, key_file and tmp_path / key_file, None)
+
+
+def test_a_file_that_cannot_be_used_is_named_at_the_start(tmp_path: Path):
+    with pytest.raises(SettingsError, match=r"--tls-cert: .*none cannot be read \(No such file"):
+        of_settings(8443, tmp_path / "none", None, None)
+
+
+def test_only_the_certificate_of_an_authority_is_shown(tmp_path: Path):
+    """Whatever else is in the file, a key above all, goes to nobody."""
+    files = made_in(tmp_path)
+    authority = Authority(files.authority)
+    assert b"PRIVATE KEY" in files.authority.read_bytes()
+    assert authority.pem == ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(files.public.read_text())).encode()
+
+
+def test_an_authority_may_come_later_and_go(tmp_path: Path):
+    file = tmp_path / "later.crt"
+    authority = Authority(file)
+    assert authority.pem is None
+    file.write_bytes(made_in(tmp_path / "tls").public.read_bytes())
+    authority.refresh()
+    assert authority.pem is not None
+    file.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    authority.refresh()
+    assert authority.pem is None
