@@ -14,7 +14,7 @@ from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.service.token_files import Role, Token
 from ws_gateway.token_bucket import TokenBucket
-from ws_gateway.visitors import Page, Visitor
+from ws_gateway.visitors import KEYS_SEPARATOR, Page, Visitor
 
 ADDRESSES_MAX: Final = 10_000
 """Limits of each kind that are remembered; the one unused for longest is forgotten first."""
@@ -73,6 +73,7 @@ class Access:
         clock: A steady clock in seconds.
         open_here: Whether programs and pages of this machine need no token.
         open_dashboards: Whether nobody needs a token to watch.
+        site_key: What the addresses of students must end in; students may show it before a join code.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Access:
         *,
         open_here: bool = True,
         open_dashboards: bool = False,
+        site_key: str | None = None,
     ) -> None:
         self._open_here = open_here
         self._open_dashboards = open_dashboards
         # By group: two texts of one group are one class.
         self._join_codes = {topics.group_id(code): word for code, word in join_codes.items()}
+        self._site_key = site_key
         self._clock = clock
         self._guesses: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._connects: OrderedDict[Hashable, TokenBucket] = OrderedDict()
@@ -162,18 +165,19 @@ class Access:
             return True
         if not given:
             return False
+        rights = (wanted, self.invitation_key(code))
         now_s = self._clock()
         bucket = self._bucket(self._guesses, (network_of(address), group), GUESSES_RATE_HZ, GUESSES_BURST)
         if len(wanted) < LONG_CODE_CHARS and not bucket.has_token(now_s):
             return False
-        if hmac.compare_digest(wanted.encode(), given.encode("utf-8", "replace")):
+        if any(hmac.compare_digest(each.encode(), given.encode("utf-8", "replace")) for each in rights):
             return True
         bucket.spend(now_s)
         return False
 
-    def join_code(self, code: str | None) -> str | None:
-        """Return the join code of a class; None if it needs none."""
-        return self._join_codes.get(topics.group_id(code))
+    def invitation_key(self, code: str | None) -> str:
+        """Return what a student of this class needs to come in; empty for nothing."""
+        return KEYS_SEPARATOR.join(filter(None, (self._site_key, self._join_codes.get(topics.group_id(code)))))
 
     def _allows_one(
         self, buckets: OrderedDict[Hashable, TokenBucket], key: Hashable, rate_hz: float, burst: float

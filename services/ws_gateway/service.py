@@ -136,16 +136,20 @@ class Service:
             lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
+        self._server = self._new_server(identity)
+
+    def _new_server(self, identity: Identity) -> Server:
+        given = self._given
         https = of_settings(given.tls_port, given.tls_cert, given.tls_key, given.tls_ca)
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
             Downloads(recordings, self._access.grant_of),
-            Invitations(_site(given), self._access, given.site_key),
+            Invitations(_site(given), self._access),
             Trust(_site(given), https.authority),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
-        self._server = Server(
+        return Server(
             self._hub,
             http,
             clients_per_address=given.clients_per_address,
@@ -393,7 +397,14 @@ def _access(given: Settings, files: TokenFiles) -> Access:
     except TokenFault as fault:
         raise SettingsError((f"--token-file: {fault}",)) from None
     codes = {} if given.join_codes is None else join_codes_in(given.join_codes)
-    return Access(tokens, codes, time.monotonic, open_here=given.open_here, open_dashboards=given.open_dashboards)
+    return Access(
+        tokens,
+        codes,
+        time.monotonic,
+        open_here=given.open_here,
+        open_dashboards=given.open_dashboards,
+        site_key=given.site_key,
+    )
 
 
 def _site(given: Settings) -> Site:

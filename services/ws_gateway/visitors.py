@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from websockets.datastructures import Headers
 
@@ -18,6 +18,8 @@ DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 """Browsers leave these out of Origin and Host."""
 FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 """Headers that proxies add: a connection with one of them comes from elsewhere, whoever the peer is."""
+KEYS_SEPARATOR: Final = ":"
+"""Between a site's key, which cannot have it, and the join code of a class: students of both show the two as one."""
 PRIVATE_DOMAINS: Final = ("localhost", "local", "internal", "home.arpa")
 """Domains that nobody on the internet can own (RFC 6761, 6762, 8375, ICANN 2024)."""
 _PARAMETER: Final = r'(?:^|;)\s*{}\s*=\s*("[^"]*"|[^;]*)'
@@ -92,8 +94,9 @@ class Visitors:
     def _has_site_key(self, path: str) -> bool:
         if self._site_key is None:
             return True
-        last = path.partition("?")[0].rstrip("/").rpartition("/")[2]
-        return hmac.compare_digest(last.encode("utf-8", "replace"), self._site_key.encode())
+        last = unquote(path.partition("?")[0].rstrip("/").rpartition("/")[2])
+        shown = last.partition(KEYS_SEPARATOR)[0]
+        return hmac.compare_digest(shown.encode("utf-8", "replace"), self._site_key.encode())
 
     def _page_of(self, headers: Headers, here: bool) -> tuple[Page, bool]:
         """Return whose page it is, and whether --origin lets it connect."""

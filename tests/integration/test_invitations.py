@@ -94,7 +94,7 @@ def test_a_class_is_invited_by_a_key(page, gateway):
         shown(page)
         page.fill("#invite-form [name=code]", "7B")
         expect(page.locator("#invite-url")).to_contain_text("code=7B#")
-        assert parse_qs(urlsplit(shown(page)).fragment) == {"key": [SITE_KEY], "join": [JOIN_CODE]}
+        assert parse_qs(urlsplit(shown(page)).fragment) == {"key": [f"{SITE_KEY}:{JOIN_CODE}"]}
         page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
         page.click("#invite-copy")
         expect(page.locator("#invite-copied")).to_have_text("Endereço copiado.")

@@ -67,14 +67,12 @@ class Invitations:
 
     Args:
         site: How others reach this gateway.
-        access: Who is a teacher, and the join codes of the classes.
-        site_key: What the addresses of students must end in; None for anything.
+        access: Who is a teacher, and which keys students need.
     """
 
-    def __init__(self, site: Site, access: Access, site_key: str | None) -> None:
+    def __init__(self, site: Site, access: Access) -> None:
         self._site = site
         self._access = access
-        self._site_key = site_key
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not invite; None for one that may."""
@@ -99,10 +97,8 @@ class Invitations:
     def _url(self, address: str, name: str, code: str) -> str:
         """Add to an address who comes, and the key behind ``#``, which browsers send to no server."""
         who = "&".join(f"{key}={quote(text, safe='')}" for key, text in (("name", name), ("code", code)) if text)
-        join_code = self._access.join_code(code or None)
-        keys = [("key", self._site_key or join_code)] + ([("join", join_code)] if self._site_key else [])
-        shown = "&".join(f"{key}={quote(text, safe='')}" for key, text in keys if text)
-        return address + "student" + (f"?{who}" if who else "") + (f"#{shown}" if shown else "")
+        key = self._access.invitation_key(code or None)
+        return address + "student" + (f"?{who}" if who else "") + (f"#key={quote(key, safe='')}" if key else "")
 
 
 def qr_code(text: str) -> str | None:

@@ -1,5 +1,7 @@
 """Tokens and what they grant, join codes, and limits for each address."""
 
+from typing import Any
+
 import pytest
 
 from neuroone.service.token_files import Role, Token
@@ -26,7 +28,7 @@ ELSEWHERE = Visitor("198.51.100.1")
 HERE = Visitor("127.0.0.1", is_here=True)
 
 
-def access(join_codes: dict[str, str] | None = None, now_s: list[float] | None = None, **more: bool) -> Access:
+def access(join_codes: dict[str, str] | None = None, now_s: list[float] | None = None, **more: Any) -> Access:
     times = [0.0] if now_s is None else now_s
     return Access(TOKENS, join_codes or {}, lambda: times[0], **more)
 

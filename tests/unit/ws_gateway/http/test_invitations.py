@@ -34,11 +34,11 @@ def ask(
     **headers: str,
 ) -> Response:
     tokens = [Token("teacher"), Token("watch", Role.WATCH)]
-    access = Access(tokens, join_codes or {}, lambda: 0.0)
+    access = Access(tokens, join_codes or {}, lambda: 0.0, site_key=site_key)
     given = {"Host": SERVER} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = Request(path, Headers({"Authorization": f"Bearer {token}"} | given))
     visitor = Visitors(networks("10.0.0.0/8"), (), site_key).identify(peer, request.path, request.headers)
-    invitations = Invitations(site, access, site_key)
+    invitations = Invitations(site, access)
     return invitations.refuse(visitor) or invitations.make(request, visitor)
 
 
@@ -113,16 +113,31 @@ def test_an_address_that_works_here_only_is_marked(site: Site, asked: dict[str, 
         (None, {"ABC": "come in & sit"}, "ABC", "key=come%20in%20%26%20sit"),
         (None, {"ABC": "come"}, "XYZ", ""),
         (None, {"ABC": "come"}, "", ""),
-        ("site-key", {"ABC": "come"}, "ABC", "key=site-key&join=come"),
+        ("site-key", {"ABC": "come"}, "ABC", "key=site-key%3Acome"),
     ],
 )
 def test_the_key_is_that_of_the_class_or_of_the_site(
     site_key: str | None, join_codes: dict[str, str], code: str, behind: str
 ) -> None:
-    """It stands behind the #, which no server gets. The site's key has its place in the address of the WebSocket, so a
-    class with a join code needs both."""
+    """It stands behind the #, which no server gets; a class with a join code on a site with a key needs both."""
     parts = urlsplit(made(path=f"/invitation?code={code}", site_key=site_key, join_codes=join_codes)["url"])
     assert (parts.query, parts.fragment) == (f"code={code}" if code else "", behind)
+
+
+def test_the_key_of_an_invitation_opens_both_doors() -> None:
+    """The student page shows it in the address of its WebSocket and as its token; a part of it is not enough."""
+    access = Access([], {"ABC": "come:in"}, lambda: 0.0, site_key="site-key")
+    visitors = Visitors((), (), "site-key")
+    key = access.invitation_key("ABC")
+    for shown, has_site_key, may_join in (
+        (key, True, True),
+        ("site-key", True, False),
+        ("come:in", False, True),
+        ("site-key:", True, False),
+        (f"x{key}", False, False),
+    ):
+        visitor = visitors.identify(PHONE, f"/eeg/ws/{quote(shown, safe='')}?x=1", Headers())
+        assert (visitor.has_site_key, access.may_join("ABC", shown, PHONE)) == (has_site_key, may_join), shown
 
 
 NAMES = (
