@@ -8,21 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from neuroone.contract.messages import Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import listening
+from tests.support.up_process import STOP_S, running_up
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -40,54 +39,6 @@ CSV = (
     b"85,72,123456,234567,345678,456789,567890,678901,789012,890123\n"
 )
 TEN_KEYS = ["Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"]
-STOP_S = 30.0
-
-
-@dataclass
-class Up:
-    """A running `neuroone up`."""
-
-    popen: subprocess.Popen[str]
-    ws_port: int
-    mqtt_url: str
-    data: Path
-    banner: list[str]
-
-    def connect(self, query: str = "") -> contextlib.AbstractContextManager[ClientConnection]:
-        """Connect a WebSocket client."""
-        return connect(f"ws://127.0.0.1:{self.ws_port}/{query}", proxy=None)
-
-    @property
-    def dashboard_query(self) -> str:
-        """Return what follows the last slash of the printed dashboard address."""
-        line = next(line for line in self.banner if line.startswith("Dashboard: http://"))
-        return line[line.rindex("/") + 1 :]
-
-    def family(self) -> list[psutil.Process]:
-        """List every program that it started."""
-        return psutil.Process(self.popen.pid).children(recursive=True)
-
-
-@contextlib.contextmanager
-def running_up(data: Path, *words: str, mqtt_url: str = "") -> Iterator[Up]:
-    """Start it on free ports, wait for its banner; at the end, stop it and wait until it has ended."""
-    ws_port, mqtt_port = free_port(), free_port()
-    command = [sys.executable, "-m", "neuroone", "up", "--data", str(data), "--ws-port", str(ws_port), *words]
-    command += ["--broker", mqtt_url] if mqtt_url else ["--mqtt-port", str(mqtt_port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
-        assert popen.stdout is not None
-        try:
-            banner: list[str] = []
-            for line in popen.stdout:
-                banner.append(line.rstrip("\n"))
-                if "Ctrl+C" in line:
-                    break
-            assert popen.poll() is None
-            yield Up(popen, ws_port, mqtt_url or f"mqtt://127.0.0.1:{mqtt_port}", data, banner)
-        finally:
-            if popen.poll() is None:
-                popen.send_signal(signal.SIGTERM)
-            popen.wait(STOP_S)
 
 
 def kinds_here() -> list[Any]:

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +14,25 @@ WAIT_MS = 15_000
 """For an action or a state of the page, on a busy machine."""
 
 
-@contextmanager
-def chromium(*flags: str) -> Iterator[Browser]:
-    """Start the browser. Skip the test if it is not installed, but never in CI."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+def needed(*names: str) -> str:
+    """Return the path of the first of these programs. Skip the test if none is installed, but never in CI."""
+    program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
-        assert not os.environ.get("CI"), "CI must have Chromium: .ci/run installs it"
-        pytest.skip("Chromium is not installed on this machine")
+        assert not os.environ.get("CI"), f"CI must have {names[0]}: .ci/run installs it"
+        pytest.skip(f"{names[0]} is not installed on this machine")
+    return program
+
+
+@contextmanager
+def chromium(*flags: str, home: Path | None = None) -> Iterator[Browser]:
+    """Start the browser; ``home`` is the folder with its settings and the certificates that it trusts."""
+    program = needed("chromium", "chromium-browser", "google-chrome")
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     sandbox = ["--no-sandbox"] if is_root else []  # Chromium's sandbox does not start for root
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*sandbox, *flags])
+        env: dict[str, str | float | bool] | None = None if home is None else {**os.environ, "HOME": str(home)}
+        browser = playwright.chromium.launch(executable_path=program, args=[*sandbox, *flags], env=env)
         try:
             yield browser
         finally:
@@ -38,7 +46,7 @@ def opened(browser: Browser, url: str, script: str = "", **context: Any) -> Iter
     ``script`` runs before those of the page, at each load.
     """
     faults: list[str] = []
-    home = url[: url.index("/", len("http://"))] + "/"
+    home = "/".join(url.split("/", 3)[:3]) + "/"
     with_words = {"locale": "pt-BR", "viewport": {"width": 1280, "height": 800}} | context
     tab = browser.new_context(**with_words)
     try:

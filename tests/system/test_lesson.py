@@ -18,8 +18,8 @@ from websockets.typing import Subprotocol
 
 from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.figures import ALL, make
-from tests.integration.test_up import Up, running_up
 from tests.support.gateways import happens, hear
+from tests.support.up_process import Up, running_up
 
 pytestmark = [
     pytest.mark.broker,

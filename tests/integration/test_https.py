@@ -1,0 +1,172 @@
+"""`neuroone up --tls` and a fresh Chromium: it reads a headset once it trusts the authority, and not before."""
+
+import csv
+import json
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, expect
+from websockets.sync.client import connect
+
+from neuroone.certificates import making
+from neuroone.certificates.making import Names
+from neuroone.service.local_address import local_ip
+from serial_bridge.captures.files import EXAMPLE
+from tests.support.brokers import free_port
+from tests.support.browser import chromium, needed, opened
+from tests.support.captures import content
+from tests.support.fake_headsets import readings_of
+from tests.support.student_page import enter, student_page
+from tests.support.up_process import Up, running_up
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
+]
+STRANGER = "bank.example"
+SPEED_BYTES_PER_S = 60_000
+"""Ten times that of a headset, so that the test is short."""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("up") / "D", "--tls", "--tls-port", str(free_port())) as up:
+        yield up
+
+
+def folder(up: Up) -> Path:
+    return up.data / ".tls"
+
+
+def address(up: Up) -> str:
+    """Return the address that the banner names: this machine's in the local network."""
+    line = next(line for line in up.banner if line.startswith("HTTPS: "))
+    return line.removeprefix("HTTPS: ").removesuffix("student")
+
+
+@contextmanager
+def fresh_chromium(home: Path, trusted: Path | None = None) -> Iterator[Browser]:
+    """Start Chromium with a new home, which trusts an authority as /trust says for Linux.
+
+    Whatever the page's address is, nothing is sent anywhere but to this machine.
+    """
+    store = home / ".pki/nssdb"
+    store.mkdir(parents=True)
+    certutil = [needed("certutil"), "-d", f"sql:{store}"]
+    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
+    if trusted is not None:
+        subprocess.run([*certutil, "-A", "-n", "NeuroOne", "-t", "C,,", "-i", str(trusted)], check=True)
+    with chromium(f"--host-resolver-rules=MAP {local_ip()} 127.0.0.1, MAP {STRANGER} 127.0.0.1", home=home) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def trusting(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with fresh_chromium(tmp_path_factory.mktemp("home"), folder(up) / "ca.crt") as browser:
+        yield browser
+
+
+def test_a_browser_without_trust_refuses(up, tmp_path: Path) -> None:
+    with fresh_chromium(tmp_path) as browser, pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+        browser.new_page().goto(address(up))
+
+
+def test_a_browser_that_trusts_the_authority_records_a_headset_once(up, trusting) -> None:
+    """By the address in the network: a secure context, wss, and nothing lost when the gateway dies meanwhile."""
+    line = content(EXAMPLE) * 3
+    with student_page(trusting, f"{address(up)}student", ["bluetooth"], line, SPEED_BYTES_PER_S) as page:
+        assert page.evaluate("isSecureContext")
+        enter(page, "Ana")
+        page.click("[data-way=bluetooth]")
+        page.evaluate("capture.limit = capture.bytes.length / 2")
+        expect(page.locator("#recorded")).to_contain_text(":")
+        next(each for each in up.family() if "ws_gateway" in each.cmdline()).kill()
+        page.evaluate("capture.limit = Infinity")
+        page.wait_for_function("() => capture.length === 0")
+        page.click("#end")
+        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
+    expected = readings_of(line)
+    with (up.data / "Ana.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["Att"]) for row in rows] == [reading["attention"] for reading in expected]
+    assert [int(row["Delta"]) for row in rows] == [reading["delta"] for reading in expected]
+
+
+def test_a_browser_that_trusts_the_authority_believes_it_about_no_stranger(up, trusting, tmp_path: Path) -> None:
+    """Not even with the authority's key: its limits are kept by Chromium."""
+    authority = making.parse((folder(up) / "authority.pem").read_bytes())
+    stolen = tmp_path / "stolen.pem"
+    stolen.write_bytes(making.new_certificate(authority, Names((STRANGER,), ()), datetime.now(UTC)).pem())
+    with serving(stolen) as port:
+        page = trusting.new_page()
+        with pytest.raises(Error, match="ERR_CERT"):
+            page.goto(f"https://{STRANGER}:{port}/")
+        page.close()
+
+
+def test_pythons_tls_needs_the_authority_alone(up) -> None:
+    trust = ssl.create_default_context(cafile=folder(up) / "ca.crt")
+    port = int(address(up).rsplit(":", 1)[1].strip("/"))
+    with connect(f"wss://localhost:{port}/", ssl=trust, proxy=None) as dashboard:
+        dashboard.send("dash")
+        assert dashboard.ping().wait(10)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(f"wss://localhost:{port}/", ssl=ssl.create_default_context(), proxy=None)
+
+
+def test_the_page_that_explains_trust_leads_to_https(up, trusting) -> None:
+    """In both languages, on the plain port, with the steps of this system open."""
+    plain = f"http://127.0.0.1:{up.ws_port}"
+    with urllib.request.urlopen(f"{plain}/ca.crt", timeout=10) as answer:
+        assert answer.headers["Content-Type"] == "application/x-x509-ca-cert"
+        assert answer.read() == (folder(up) / "ca.crt").read_bytes()
+    with urllib.request.urlopen(f"{plain}/page/where.json", timeout=10) as answer:
+        assert json.load(answer) == {"https": address(up), "ca": True}
+    for locale, words in (("pt-BR", "Confiar neste servidor"), ("en", "Trust this server")):
+        with opened(trusting, f"{plain}/trust", locale=locale, viewport={"width": 320, "height": 568}) as page:
+            expect(page.locator("h2").first).to_have_text(words)
+            expect(page.locator("#open")).to_have_attribute("href", f"{address(up)}student")
+            expect(page.locator("#linux ol")).to_be_visible()
+            expect(page.locator("#none")).to_be_hidden()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_plain_http_on_the_port_of_https_is_led_there(up) -> None:
+    port = int(address(up).rsplit(":", 1)[1].strip("/"))
+    trust = ssl.create_default_context(cafile=folder(up) / "ca.crt")
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
+    with opener.open(f"http://localhost:{port}/healthz", timeout=10) as answer:
+        assert answer.url == f"https://localhost:{port}/healthz"
+        assert answer.read() == b"ok\n"
+
+
+@contextmanager
+def serving(certificate: Path) -> Iterator[int]:
+    """Serve an empty page over https; yield the port."""
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
