@@ -109,7 +109,7 @@ def test_a_browser_that_trusts_the_authority_believes_it_about_no_stranger(up, t
     stolen.write_bytes(making.new_certificate(authority, Names((STRANGER,), ()), datetime.now(UTC)).pem())
     with serving(stolen) as port:
         page = trusting.new_page()
-        with pytest.raises(Error, match="ERR_CERT"):
+        with pytest.raises(Error, match="ERR_CERT_INVALID"):
             page.goto(f"https://{STRANGER}:{port}/")
         page.close()
 
