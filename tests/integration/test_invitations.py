@@ -17,7 +17,7 @@ from tests.support.browser import chromium, opened
 from tests.support.classroom import SimulatedClass, SimulatedStudent
 from tests.support.gateways import GatewayProgram, Peer
 from tests.support.qr_codes import read_qr_codes
-from tests.support.waiting import wait_for
+from tests.support.waiting import POLL_S, wait_for
 
 pytestmark = [
     pytest.mark.broker,
@@ -29,6 +29,7 @@ JOIN_CODE = "come-in & sit"
 SITE_KEY = "key-of-the-site"
 TOKEN = "of-the-teacher"
 NAMES = ("João Conceição", "Ana & Bia? #1 100% =+/", "李小龙 🧠", "a" * 200, "🧠" * 100)
+WELCOME_TRIES = 1000
 SIZES = {"projector": (1920, 1080), "laptop": (1366, 768), "phone": (360, 640)}
 
 
@@ -37,7 +38,17 @@ def gateway(one_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """A gateway with a site key, and a class with a join code."""
     codes = tmp_path_factory.mktemp("codes") / "codes.json"
     codes.write_text(json.dumps({"7B": JOIN_CODE}), encoding="utf-8")
-    words = ["--site-key", SITE_KEY, "--join-codes", str(codes), "--public-url", PUBLIC, "--token", TOKEN]
+    words = [
+        "--site-key",
+        SITE_KEY,
+        "--join-codes",
+        str(codes),
+        "--public-url",
+        PUBLIC,
+        "--token",
+        TOKEN,
+        "--no-open-here",
+    ]
     peer, program = Peer(one_broker), GatewayProgram(one_broker, *words)
     wait_for(lambda: peer.bus.is_connected, "connection")
     program.start(peer)
@@ -55,7 +66,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, gateway: GatewayProgram) -> Iterator[Page]:
-    with opened(browser, f"http://{LOOPBACK}:{gateway.port}/") as page:
+    with opened(browser, f"http://{LOOPBACK}:{gateway.port}/#token={TOKEN}") as page:
         expect(page.locator("body")).to_have_attribute("data-link", "up")
         yield page
 
@@ -105,6 +116,27 @@ def test_a_class_is_invited_by_a_key(page, gateway):
         expect(page.locator("#invite-who")).to_have_text("Ana · 7C")
 
 
+def test_the_students_page_comes_in_by_an_invitation(page, browser, gateway):
+    """What a camera reads is all that it needs, for a class with a join code too: one tap, and it is welcome."""
+    page.click("#invite")
+    page.fill("#invite-form [name=code]", "7B")
+    page.fill("#invite-form [name=name]", "Lia & Bia")
+    expect(page.locator("#invite-who")).to_have_text("Lia & Bia · 7B")
+    invited = shown(page).replace(PUBLIC, f"http://{LOOPBACK}:{gateway.port}/")
+    with opened(browser, invited) as student:
+        heard: list[str] = []
+        student.on("websocket", lambda link: link.on("framereceived", lambda frame: heard.append(str(frame))))
+        expect(student.locator("#who [name=name]")).to_have_value("Lia & Bia")
+        expect(student.locator("#who [name=code]")).to_have_value("7B")
+        assert SITE_KEY not in student.url
+        student.click("#next")
+        for _ in range(WELCOME_TRIES):
+            if heard:
+                break
+            student.wait_for_timeout(POLL_S * 1000)
+        assert json.loads(heard[0])["type"] == "welcome"
+
+
 def test_a_sheet_for_the_whole_class(page):
     """One QR code for each name, readable on paper; too many names, none, or one twice are refused in words."""
     page.evaluate("void (globalThis.print = () => document.body.toggleAttribute('data-printed'))")
@@ -145,7 +177,7 @@ def test_it_fits_the_screen(browser, gateway, size, theme, locale):
     """On a projector the QR code has 60 % of the height and more; nothing is wider than a phone; axe finds nothing."""
     width, height = SIZES[size]
     look = {"color_scheme": theme, "locale": locale, "viewport": {"width": width, "height": height}}
-    with opened(browser, f"http://{LOOPBACK}:{gateway.port}/", **look) as page:
+    with opened(browser, f"http://{LOOPBACK}:{gateway.port}/#token={TOKEN}", **look) as page:
         expect(page.locator("body")).to_have_attribute("data-link", "up")
         if size == "phone":
             page.click("#menu summary")
