@@ -88,7 +88,7 @@ class Visitors:
         page, may_connect = self._page_of(headers, here)
         token = token_given(path, _only(headers, "Authorization"))
         address = client_address(peer, headers, self._trusted_proxies)
-        is_proxied = _is_among(_ip(peer), self._trusted_proxies)
+        is_proxied = bool(self._trusted_proxies) and _is_among(_ip(peer), self._trusted_proxies)
         return Visitor(address, token, here, page, may_connect, self._has_site_key(path), is_proxied)
 
     def _has_site_key(self, path: str) -> bool:
