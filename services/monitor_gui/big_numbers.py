@@ -1,6 +1,6 @@
 """The page of big numbers, for the full screen: contact, attention and meditation, readable from the last row."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
@@ -9,9 +9,12 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVB
 from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.layouts import ElidedLabel
-from monitor_gui.panel import StreamPanel, words_of
+from monitor_gui.moment import words_of
 from monitor_gui.texts import translated
 from monitor_gui.view import ESENSES, View, esense_of
+
+if TYPE_CHECKING:
+    from monitor_gui.panel import StreamPanel
 
 NUMBER_SHARE: Final = (0.34, 0.22)
 """Height of a number, as a part of the height and of the width of its stream."""
@@ -23,7 +26,7 @@ WORDS_MIN_PX: Final = 12
 class BigStream(QWidget):
     """Name, contact and numbers of one stream."""
 
-    def __init__(self, panel: StreamPanel) -> None:
+    def __init__(self, panel: "StreamPanel") -> None:
         super().__init__()
         self.panel = panel
         self.name = ElidedLabel(textFormat=Qt.TextFormat.PlainText)
@@ -93,7 +96,7 @@ class BigNumbers(QWidget):
             self.closed.emit()
         super().keyPressEvent(event)
 
-    def draw(self, panels: list[StreamPanel], view: View, now_s: float, state: str) -> None:
+    def draw(self, panels: list["StreamPanel"], view: View, now_s: float, state: str) -> None:
         """Show the streams of these panels, and the state of the pause or the connection."""
         if [each.panel for each in self.streams] != panels:
             for stream in self.streams:

@@ -1,7 +1,7 @@
 """The contact guide: a drawing of how the headset sits, what to do, and the contact at this moment."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QByteArray, Qt
 from PySide6.QtSvgWidgets import QSvgWidget
@@ -10,9 +10,11 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 from monitor_gui import themes
 from monitor_gui.contact_indicator import ContactIndicator, Shape
 from monitor_gui.layouts import FlowLayout, ScrolledColumn
-from monitor_gui.panel import StreamPanel
 from monitor_gui.texts import translated
 from monitor_gui.view import Signal, View
+
+if TYPE_CHECKING:
+    from monitor_gui.panel import StreamPanel
 
 DRAWING: Final = Path(__file__).parent / "contact_guide.svg"
 DRAWING_MIN_PX: Final = (140, 160)
@@ -46,7 +48,7 @@ class ContactGuide(QWidget):
         row.addWidget(ScrolledColumn(steps), 3)
         self.restyle()
 
-    def draw(self, panels: list[StreamPanel], view: View, now_s: float) -> None:
+    def draw(self, panels: list["StreamPanel"], view: View, now_s: float) -> None:
         """Show the contact of the first shown headset."""
         self.contact.setVisible(bool(panels))
         self.name.setVisible(bool(panels))

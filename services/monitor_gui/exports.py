@@ -6,18 +6,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PySide6.QtCore import QPoint, QSize
 from PySide6.QtGui import QPainter
 from PySide6.QtSvg import QSvgGenerator
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QGraphicsItem, QGraphicsView, QWidget
 
 from monitor_gui.feed import StreamId
 from monitor_gui.history import COLUMNS, Floats, RawSpan
 from monitor_gui.view import ESENSES, Signal, signal_of
 from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.messages import BANDS
+
+NOT_KEPT: Final = QGraphicsItem.CacheMode.NoCache
 
 log = logging.getLogger(__name__)
 
@@ -94,5 +97,12 @@ def _save_svg(widget: QWidget, path: Path) -> bool:
     painter = QPainter()
     if not painter.begin(drawing):
         return False
+    views = widget.findChildren(QGraphicsView)
+    kept = [item for view in views for item in view.items() if item.cacheMode() is not NOT_KEPT]
+    modes = [item.cacheMode() for item in kept]
+    for item in kept:  # what Qt keeps as a picture would be pixels here
+        item.setCacheMode(NOT_KEPT)
     widget.render(painter, QPoint())
+    for item, mode in zip(kept, modes, strict=True):
+        item.setCacheMode(mode)
     return painter.end()

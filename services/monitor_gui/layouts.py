@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from PySide6.QtCore import QPoint, QRect, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QLabel, QLayout, QLayoutItem, QScrollArea, QWidget
 
 TITLE_PX: Final = 32
@@ -99,6 +99,47 @@ class ElidedLabel(QLabel):
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | self.alignment(), text)
         painter.end()
+
+
+class Steady(QWidget):
+    """Hold a widget, and have the window laid out anew only when that needs another size.
+
+    Qt lays out the whole window after each new text of a label: several times a second, that takes most of a frame.
+    """
+
+    def __init__(self, held: QWidget) -> None:
+        super().__init__()
+        self._held = held
+        self._needs: tuple[QSize, int] | None = None
+        held.setParent(self)
+        self.setSizePolicy(held.sizePolicy())
+
+    def hasHeightForWidth(self) -> bool:  # noqa: D102 (Qt's name)
+        return self._held.hasHeightForWidth()
+
+    def heightForWidth(self, width: int) -> int:  # noqa: D102 (Qt's name)
+        return self._held.heightForWidth(width)
+
+    def sizeHint(self) -> QSize:  # noqa: D102 (Qt's name)
+        return self._held.sizeHint()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: D102 (Qt's name)
+        return self._held.minimumSizeHint()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
+        super().resizeEvent(event)
+        self._held.resize(self.size())
+        self._needs = self._size_needed()
+
+    def event(self, event: QEvent) -> bool:  # noqa: D102 (Qt's name)
+        if event.type() is QEvent.Type.LayoutRequest and self._needs != (needs := self._size_needed()):
+            self._needs = needs
+            self.updateGeometry()
+        return super().event(event)
+
+    def _size_needed(self) -> tuple[QSize, int]:
+        width = QSize() if self.hasHeightForWidth() else self._held.sizeHint()
+        return width, self._held.heightForWidth(self.width())
 
 
 class ScrolledColumn(QScrollArea):

@@ -12,8 +12,9 @@ from monitor_gui import texts, themes
 from monitor_gui.contact_indicator import ContactIndicator
 from monitor_gui.exports import Shown
 from monitor_gui.feed import StreamId, named
-from monitor_gui.history import COLUMNS, Floats, History
-from monitor_gui.layouts import ElidedLabel, FlowLayout
+from monitor_gui.history import Floats, History
+from monitor_gui.layouts import ElidedLabel, FlowLayout, Steady
+from monitor_gui.moment import Moment, words_of
 from monitor_gui.playing.playback import Source
 from monitor_gui.plots import BandBars, BandsPlot, ESensePlot, Plot
 from monitor_gui.signal_plots import Pulled, SignalPlots
@@ -22,7 +23,6 @@ from monitor_gui.view import (
     SPECTRA,
     SPECTROGRAM_S,
     Bars,
-    Signal,
     View,
     bars_of,
     bars_top,
@@ -30,20 +30,16 @@ from monitor_gui.view import (
     is_recorded,
     last_of,
     lines_of,
-    signal_of,
     status_at,
 )
-from neuroone.contract.doubt import DOUBTS, Doubt, Words
 from neuroone.contract.messages import BANDS, GroupEvent, RecordedStream, StreamState, StreamStatus
 
 NO_BREAK: Final = "\u00a0"
-SAID_BY_THE_CONTACT: Final = (Doubt.POOR_CONTACT, Doubt.NO_QUALITY)
-"""Doubts that the contact indicator tells already."""
 LINK_PERIOD_S: Final = 0.2
 """How often the age of the last reading is written: written only with a new reading it would always be 0."""
 LINES_PERIOD_S: Final = 1.0
 """How often the plots of readings move: a headset sends one reading a second."""
-PARTS: Final = ("lines", "last reading", "spectrum", "spectrogram")
+PARTS: Final = ("bands", "esense", "last reading", "spectrum", "spectrogram")
 """What is drawn once a second, in this order, each in a frame of its own: together they would take too long for one.
 
 All are drawn from the same readings; newer ones are taken when all are through.
@@ -59,43 +55,15 @@ PLOT_MIN_PX: Final = (100, 44)
 class Drawn:
     """What a panel shows: of which readings and when they were taken, and which PARTS are still to be drawn.
 
-    ``shown`` are the view, whether the broker was there, and the history; ``readings`` are how many had arrived.
+    ``shown`` are the view, whether the broker was there, the history, and whether the spectra were of all of it;
+    ``readings`` are how many had arrived.
     """
 
     at_s: float
-    shown: tuple[View, bool, History]
+    shown: tuple[View, bool, History, bool]
     readings: int
     rows: Floats
     due: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A reading as a row of `COLUMNS`, None before the first one, and the status of its stream."""
-
-    row: Floats | None
-    status: StreamStatus | None
-
-    @property
-    def values(self) -> dict[str, float] | None:
-        """Return the numbers by their names."""
-        return None if self.row is None else dict(zip(COLUMNS, self.row, strict=True))
-
-    @property
-    def doubt(self) -> Doubt | None:
-        """Return why the numbers are doubtful."""
-        return None if self.row is None else DOUBTS[int(self.row[COLUMNS.index("doubt")])]
-
-    @property
-    def signal(self) -> Signal:
-        """Return the contact of the headset."""
-        return signal_of(None if self.row is None else self.row[COLUMNS.index("poor_signal")])
-
-
-def words_of(moment: Moment) -> Words | None:
-    """Return the words for a doubt; None if there is none, or if the contact indicator tells it already."""
-    doubt, is_over = moment.doubt, moment.status is StreamStatus.OFFLINE
-    return None if doubt is None or is_over or doubt in SAID_BY_THE_CONTACT else doubt.words(texts.language())
 
 
 class StreamPanel(QWidget):
@@ -123,7 +91,7 @@ class StreamPanel(QWidget):
     def _lay_out(self) -> None:
         head = FlowLayout(HEAD_SPACING_PX)
         for widget in (self.contact, *self.numbers.values(), self.doubt, self.recorded):
-            head.addWidget(widget)
+            head.addWidget(Steady(widget))
         plots, trace, row = QVBoxLayout(), QHBoxLayout(), QWidget()
         spectra = QHBoxLayout(row)
         spectra.setContentsMargins(0, 0, 0, 0)
@@ -144,7 +112,7 @@ class StreamPanel(QWidget):
         column.addWidget(self.title)
         column.addLayout(head)
         column.addLayout(plots, 1)
-        column.addWidget(self.link)
+        column.addWidget(Steady(self.link))
 
     def restyle(self) -> None:
         """Use the current theme and language at once."""
@@ -198,11 +166,11 @@ class StreamPanel(QWidget):
         edge_s, drawn = view.edge_s(now_s), self._drawn
         with self.feed.watched(self.stream) as watched:
             history = watched.history
-            shown = view, self.feed.is_connected, history
-            is_other = drawn is None or drawn.shown != shown or now_s - drawn.at_s >= 2 * LINES_PERIOD_S
-            reading, age_s, counters = history.latest, history.age_s(now_s), dict(history.counters)
             edge_s += history.offset_s
             pulled = self.signal.pull(history, view, edge_s)
+            shown = view, self.feed.is_connected, history, pulled.has_all
+            is_other = drawn is None or drawn.shown != shown or now_s - drawn.at_s >= 2 * LINES_PERIOD_S
+            reading, age_s, counters = history.latest, history.age_s(now_s), dict(history.counters)
             self.events = list(watched.events)
             receipt, receipt_age_s = watched.recorded, now_s - watched.recorded_at_s
             is_new = drawn is None or counters["readings"] != drawn.readings
@@ -249,10 +217,9 @@ class StreamPanel(QWidget):
         elif part == "spectrogram":
             self.signal.draw_spectrogram(pulled, rows, edge_s, view)
         elif not view.is_signal_only:
-            lines, events = lines_of(rows, edge_s), self._events_in(view.window_s, edge_s)
-            for plot in (self.bands, self.esense):
-                plot.draw(lines, view.window_s, view.hidden, view.scale)
-                plot.show_events(events)
+            plot = self.bands if part == "bands" else self.esense
+            plot.draw(lines_of(rows, edge_s), view.window_s, view.hidden, view.scale)
+            plot.show_events(self._events_in(view.window_s, edge_s))
 
     def _draw_last_reading(self, rows: Floats, edge_s: float, view: View, status: StreamStatus | None) -> None:
         row = last_of(rows)

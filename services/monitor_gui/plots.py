@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QGraphicsItem
 
 from monitor_gui import texts, themes
 from monitor_gui.history import Floats
@@ -35,6 +36,13 @@ SHORT_MIN_PX = 210
 """Width of a plot of bars that has room for all of SHORT beside each other."""
 
 
+class Line(pg.PlotCurveItem):  # type: ignore[misc] # pyqtgraph has no types
+    """A curve with the bounds of its plot: to find its own takes longer than to draw it."""
+
+    def boundingRect(self) -> QRectF:  # noqa: D102 (Qt's name)
+        return self.viewRect() or QRectF()
+
+
 class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
     """A plot that the mouse does not change."""
 
@@ -44,6 +52,10 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.setMenuEnabled(False)
         self.hideButtons()
         self.disableAutoRange()
+        self.setViewportUpdateMode(self.ViewportUpdateMode.FullViewportUpdate)
+        self.scene().setItemIndexMethod(self.scene().ItemIndexMethod.NoIndex)
+        for side in ("left", "bottom"):
+            self.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.getAxis("left").setWidth(axis_width_px)
         self._names: dict[str, str] = {}
         self.note = ElidedLabel(self, textFormat=Qt.TextFormat.PlainText)
@@ -86,9 +98,17 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
             self.getAxis(side).setTextPen(colours["ink"])
 
 
+def draw_if_any(curve: Any, x: Floats, y: Floats, is_shown: bool = True) -> None:
+    """Draw a curve, or hide one without a value: an empty one takes as long as another."""
+    is_shown = is_shown and not bool(np.isnan(y).all())
+    curve.setVisible(is_shown)
+    if is_shown:
+        curve.setData(x, y)
+
+
 def add_curve(plot: Plot, z: int = 0, **options: Any) -> Any:
     """Add an empty curve of pyqtgraph; one with a lower ``z`` is drawn below the others."""
-    curve = pg.PlotCurveItem(**options)
+    curve = Line(**options)
     curve.setZValue(z)
     plot.addItem(curve)
     return curve
@@ -108,12 +128,8 @@ class TimePlot(Plot):
         self.grid = add_curve(self, -10, connect="pairs")
         self.shading = add_curve(self, -20, pen=None)
         self.curves = {name: add_curve(self, connect="finite") for name in names}
-        self._events = [
-            pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.96}) for _ in range(EVENTS_SHOWN_MAX)
-        ]
-        for line in self._events:
-            line.hide()
-            self.addItem(line, ignoreBounds=True)
+        self._events: list[Any] = []
+        """The lines of events, made when the first ones are shown: they take most of the time that a plot takes."""
 
     def colour(self) -> None:
         """Use the colours of the theme."""
@@ -124,8 +140,7 @@ class TimePlot(Plot):
         for number, (name, curve) in enumerate(self.curves.items()):
             curve.setPen(pg.mkPen(colours[name], width=1, style=DASHES[number % 2] if name in BANDS[2:] else DASHES[0]))
         for line in self._events:
-            line.setPen(pg.mkPen(colours["faint"], width=1))
-            line.label.setColor(colours["ink"])
+            self._colour_event(line)
 
     def frame(self, window_s: float, low: float, high: float, levels: list[float]) -> None:
         """Set the axes, with ticks and a grid at round times and at ``levels``."""
@@ -146,12 +161,22 @@ class TimePlot(Plot):
 
     def show_events(self, events: list[tuple[float, str]]) -> None:
         """Draw events, given as seconds before the right edge and note."""
+        while len(self._events) < min(len(events), EVENTS_SHOWN_MAX):
+            line = pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.96})
+            self._colour_event(line)
+            self.addItem(line, ignoreBounds=True)
+            self._events.append(line)
         for line, event in zip(self._events, events[-EVENTS_SHOWN_MAX:], strict=False):
             line.setValue(event[0])
             line.label.setFormat(event[1].replace("{", "{{").replace("}", "}}"))
             line.show()
         for line in self._events[len(events) :]:
             line.hide()
+
+    def _colour_event(self, line: Any) -> None:
+        colours = themes.colours()
+        line.setPen(pg.mkPen(colours["faint"], width=1))
+        line.label.setColor(colours["ink"])
 
     def shade(self, x: Floats, where: Any, low: float, high: float) -> None:
         """Shade the second before each reading ``where`` it is doubtful, from ``low`` to ``high``."""
@@ -184,7 +209,7 @@ class BandsPlot(TimePlot):
         self.frame(window_s, low, high, levels)
         self.shade(lines.x, lines.is_doubtful[0], low, high)
         shown = [np.append(lines.doubtful[band], np.nan) for band in self.curves if band not in hidden]
-        self.doubtful.setData(np.tile(np.append(lines.x, 0.0), len(shown)), np.concatenate([[], *shown]))
+        draw_if_any(self.doubtful, np.tile(np.append(lines.x, 0.0), len(shown)), np.concatenate([[], *shown]))
         for band, curve in self.curves.items():
             curve.setVisible(band not in hidden)
             if band not in hidden:
@@ -209,10 +234,10 @@ class ESensePlot(TimePlot):
         self.frame(window_s, -4.0, 104.0, ESENSE_LEVELS)
         self.shade(lines.x, lines.is_doubtful[1], -4.0, 104.0)
         for name in ESENSES:
-            for curves, values in ((self.curves, lines.valid), (self.doubtful, lines.doubtful)):
-                curves[name].setVisible(name not in hidden)
-                if name not in hidden:
-                    curves[name].setData(lines.x, values[name])
+            self.curves[name].setVisible(name not in hidden)
+            if name not in hidden:
+                self.curves[name].setData(lines.x, lines.valid[name])
+            draw_if_any(self.doubtful[name], lines.x, lines.doubtful[name], name not in hidden)
 
 
 class BandBars(Plot):

@@ -1,6 +1,6 @@
 """The page with the plots: which lines are drawn, the streams beside each other, and the slider of a paused view."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayout, QWidget
@@ -8,11 +8,13 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSlider, QVBoxLayo
 from monitor_gui import texts, themes
 from monitor_gui.feed import StreamId
 from monitor_gui.layouts import FlowLayout
-from monitor_gui.panel import StreamPanel
 from monitor_gui.playing.playback import Source
 from monitor_gui.signal_bar import SignalBar
 from monitor_gui.texts import translated
 from monitor_gui.view import LINES, View
+
+if TYPE_CHECKING:
+    from monitor_gui.panel import StreamPanel
 
 CHECK_BOX: Final = (
     "QCheckBox {{ color: {0} }} QCheckBox::indicator:unchecked {{ border: 1px solid {0}; width: 11px; height: 11px }}"
@@ -58,6 +60,8 @@ class PlotsPage(QWidget):
 
     def show_streams(self, *streams: StreamId) -> None:
         """Show these streams beside each other."""
+        from monitor_gui.panel import StreamPanel  # with pyqtgraph, a quarter of the start: without a stream, no plots
+
         for panel in self.panels:
             self._panels_row.removeWidget(panel)
             panel.hide()

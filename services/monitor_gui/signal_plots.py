@@ -8,7 +8,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import QLocale, QRectF
 
 from monitor_gui import texts, themes
-from monitor_gui.history import COLUMNS, Flags, Floats, History, RawTail
+from monitor_gui.history import COLUMNS, RAW_TAIL_MAX, Flags, Floats, History, RawTail
 from monitor_gui.plots import AXIS_WIDTH_PX, EDGE, Plot, TimePlot, add_curve, doubtful_pen
 from monitor_gui.signal import scipy_loading
 from monitor_gui.signal.filters import Filters
@@ -58,6 +58,11 @@ class Pulled:
     spectrum: RawTail | None
     period: Period
     minute: Period
+
+    @property
+    def has_all(self) -> bool:
+        """Return True if the spectra can be computed, and of every sample that is there: long ones come in portions."""
+        return self.spectrum is not None and len(self.spectrum.counts) < RAW_TAIL_MAX
 
 
 class RawPlot(TimePlot):

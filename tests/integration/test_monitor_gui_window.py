@@ -620,7 +620,7 @@ def test_a_paused_window_shows_one_moment_everywhere(
             return [*words, [float(each) for each in panel.bars.bars.opts["height"]]]
 
         published_s = time.monotonic()
-        headset.publish_reading(ago_s=20, attention=33, poor_signal=26, delta=50)
+        read_until(qtbot, headset, lambda: counters["readings"], ago_s=20, attention=33, poor_signal=26, delta=50)
         read_until(qtbot, headset, lambda: ">77<" in panel.numbers["attention"].text(), attention=77)
         window.window_actions.by_name["pause"].trigger()
         ago_s = 20 + time.monotonic() - published_s  # on a busy machine seconds have passed

@@ -11,7 +11,7 @@ from neuroone.contract.messages import EventType, StreamStatus
 from tests.support.monitor_windows import Wearer, client_of, events_of, monitor_window
 
 if TYPE_CHECKING:
-    from PySide6.QtWidgets import QLabel, QWidget
+    from PySide6.QtWidgets import QApplication, QLabel, QWidget
     from pytestqt.qtbot import QtBot
 
     from monitor_gui.main_window import MonitorWindow
@@ -118,6 +118,39 @@ def test_pause_holds_every_page(window: "MonitorWindow") -> None:
     window.pause(False)
     window.show_page("class")
     assert "Attention 12" in said(window)[0]
+
+
+def test_a_view_that_stands_still_gets_its_spectra_once_scipy_is_loaded(
+    window: "MonitorWindow", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No reading comes that would have them drawn: the view is paused, or a recording is over."""
+    from monitor_gui.signal import scipy_loading
+
+    scipy_loading._loading().join()
+    monkeypatch.setattr(scipy_loading, "is_loaded", lambda: False)
+    ana = Wearer(window, "h1", "Ana")
+    window.refresh()
+    ana.publish_reading()
+    ana.publish_raw()
+    window.show_view(window.view.signal_only(True))
+    window.pause(True)
+    panel = window.plots_page.panels[0]
+    notes = [panel.signal.spectrum.note, panel.signal.spectrogram.note]
+    assert all("being loaded" in note.text() for note in notes)
+    monkeypatch.undo()
+    window.draw()
+    assert not any("being loaded" in note.text() for note in notes)
+
+
+def test_a_picture_in_svg_has_the_numbers_at_the_axes_as_text(
+    window: "MonitorWindow", qapp: "QApplication", tmp_path: Path
+) -> None:
+    Wearer(window, "h1", "Ana").publish_reading()
+    window.refresh()
+    qapp.processEvents()
+    for name in ("first.svg", "second.svg"):
+        assert window.save_picture(tmp_path / name)
+        assert (tmp_path / name).read_text().count("<text") > 70  # of which 42 are at the axes
 
 
 def test_f11_shows_big_numbers_on_the_full_screen(window: "MonitorWindow", qtbot: "QtBot") -> None:

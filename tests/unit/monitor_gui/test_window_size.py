@@ -61,6 +61,8 @@ def test_every_view_fits_a_small_screen(window: "MonitorWindow") -> None:
 
 
 def test_all_lines_and_controls_of_the_plots_stay_in_a_small_window(window: "MonitorWindow") -> None:
+    from PySide6.QtCore import QPoint
+
     window.resize(*SMALL_PX)
     window.show_page("monitor")
     window.grab()  # lays everything out
@@ -70,7 +72,7 @@ def test_all_lines_and_controls_of_the_plots_stay_in_a_small_window(window: "Mon
     for panel in page.panels:
         widgets: list[QWidget] = [panel.title, panel.contact, *panel.numbers.values(), panel.bands, panel.bars]
         for widget in widgets:
-            assert panel.rect().contains(widget.geometry()), widget
+            assert panel.rect().contains(widget.rect().translated(widget.mapTo(panel, QPoint()))), widget
 
 
 def test_a_window_of_a_larger_screen_opens_within_this_one(window: "MonitorWindow", tmp_path: Path) -> None:
@@ -92,10 +94,12 @@ def test_the_window_opens_within_its_screen_at_any_scale() -> None:
 
 def test_plots_that_are_not_shown_take_no_room(window: "MonitorWindow") -> None:
     """The bands are as high as they can be: without spectra they get their row."""
+    from PySide6.QtCore import QPoint
+
     window.resize(900, 700)
     window.show_page("monitor")
     window.draw()
     window.grab()
     panel = window.plots_page.panels[0]
     lowest = max(each.mapTo(panel, each.rect().bottomLeft()).y() for each in (panel.signal.raw, panel.bars))
-    assert panel.link.y() - lowest < 20
+    assert panel.link.mapTo(panel, QPoint()).y() - lowest < 20
