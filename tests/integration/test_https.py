@@ -3,7 +3,6 @@
 import csv
 import json
 import ssl
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -22,7 +21,7 @@ from neuroone.certificates.making import Names
 from neuroone.service.local_address import local_ip
 from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import free_port
-from tests.support.browser import chromium, needed, opened
+from tests.support.browser import fresh_chromium, opened
 from tests.support.captures import content
 from tests.support.fake_headsets import readings_of
 from tests.support.student_page import enter, student_page
@@ -34,6 +33,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
 STRANGER = "bank.example"
+HERE = (local_ip(), STRANGER)
+"""Hosts that the browser is to find on this machine: nothing is sent anywhere else."""
 SPEED_BYTES_PER_S = 60_000
 """Ten times that of a headset, so that the test is short."""
 
@@ -54,30 +55,14 @@ def address(up: Up) -> str:
     return line.removeprefix("HTTPS: ").removesuffix("student")
 
 
-@contextmanager
-def fresh_chromium(home: Path, trusted: Path | None = None) -> Iterator[Browser]:
-    """Start Chromium with a new home, which trusts an authority as /trust says for Linux.
-
-    Whatever the page's address is, nothing is sent anywhere but to this machine.
-    """
-    store = home / ".pki/nssdb"
-    store.mkdir(parents=True)
-    certutil = [needed("certutil"), "-d", f"sql:{store}"]
-    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
-    if trusted is not None:
-        subprocess.run([*certutil, "-A", "-n", "NeuroOne", "-t", "C,,", "-i", str(trusted)], check=True)
-    with chromium(f"--host-resolver-rules=MAP {local_ip()} 127.0.0.1, MAP {STRANGER} 127.0.0.1", home=home) as browser:
-        yield browser
-
-
 @pytest.fixture(scope="module")
 def trusting(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with fresh_chromium(tmp_path_factory.mktemp("home"), folder(up) / "ca.crt") as browser:
+    with fresh_chromium(tmp_path_factory.mktemp("home"), *HERE, trusted=folder(up) / "ca.crt") as browser:
         yield browser
 
 
 def test_a_browser_without_trust_refuses(up, tmp_path: Path) -> None:
-    with fresh_chromium(tmp_path) as browser, pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
+    with fresh_chromium(tmp_path, *HERE) as browser, pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"):
         browser.new_page().goto(address(up))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,23 @@ def chromium(*flags: str, home: Path | None = None) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def fresh_chromium(home: Path, *hosts: str, trusted: Path | None = None) -> Iterator[Browser]:
+    """Start Chromium with a new home, which trusts an authority as /trust says for Linux.
+
+    ``hosts`` are found on this machine, whatever address they have.
+    """
+    store = home / ".pki/nssdb"
+    store.mkdir(parents=True)
+    certutil = [needed("certutil"), "-d", f"sql:{store}"]
+    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
+    if trusted is not None:
+        subprocess.run([*certutil, "-A", "-n", "NeuroOne", "-t", "C,,", "-i", str(trusted)], check=True)
+    rules = ", ".join(f"MAP {host} 127.0.0.1" for host in hosts)
+    with chromium(f"--host-resolver-rules={rules}", home=home) as browser:
+        yield browser
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The stack of compose.yaml in a real Docker engine, used as its users use it: one stack for all tests, in order."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,12 +16,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from neuroone import __version__
-from tests.support.captures import BASELINE, needs_captures
+from serial_bridge.captures.files import EXAMPLE
+from tests.support.browser import fresh_chromium
+from tests.support.captures import BASELINE, content, needs_captures
+from tests.support.fake_headsets import KEYS, readings_of
+from tests.support.student_page import enter, student_page
 from tests.support.waiting import wait_for
 from tests.system.stack import (
     BUILD_AND_START_S,
@@ -366,6 +372,35 @@ async def test_three_gateways_and_three_hundred_students_over_tls(stack: Stack, 
         state["instance"] for topic, state in await in_thread(stack.topics, "neuroone/v1/local/streams/B/+/state")
     }
     assert len(served) == 3, "gateways that served students"
+
+
+def test_a_browser_that_trusts_the_proxys_authority_records_a_headset(stack: Stack, tmp_path: Path) -> None:
+    """The plain port offers the authority and says where https is; the student's page works there."""
+    plain = f"http://127.0.0.1:{stack.ws_port}"
+    shown = wait_for(lambda: answer_of(f"{plain}/ca.crt"), "authority", WAIT_S)
+    assert shown == (stack.root / "root.crt").read_bytes()
+    assert json.loads(answer_of(f"{plain}/page/where.json")) == {"https": "https://127.0.0.1/", "ca": True}
+    assert b"trust.js" in answer_of(f"{plain}/trust")
+    line = content(EXAMPLE)
+    with (
+        fresh_chromium(tmp_path, trusted=stack.root / "root.crt") as browser,
+        student_page(browser, f"https://localhost:{stack.https_port}/student", ["bluetooth"], line) as page,
+    ):
+        assert page.evaluate("isSecureContext")
+        enter(page, "Lia")
+        page.click("[data-way=bluetooth]")
+        page.wait_for_function("() => capture.length === 0")
+        page.click("#end")
+        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
+    expected = [[str(each[key]) for key in KEYS[1:]] for each in readings_of(line)]
+    assert [row.split(",") for row in stack.rows("Lia")] == expected
+
+
+def answer_of(url: str) -> bytes:
+    """Return what is at an address; nothing while nothing is there."""
+    with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=WAIT_S) as answer:
+        return bytes(answer.read())
+    return b""
 
 
 def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token: str) -> None:

@@ -3,9 +3,11 @@
 import json
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from websockets.http11 import Request, Response
 
+from neuroone.service.local_address import host_in_url
 from ws_gateway.http import responses
 from ws_gateway.http.invitations import Site
 from ws_gateway.visitors import Visitor
@@ -35,6 +37,9 @@ class Trust:
 
     def _where(self, request: Request, visitor: Visitor) -> Response:
         address = self._site.address(request, visitor)
+        has_authority = self._authority.pem is not None
         https = address if address.startswith("https:") else None
-        body = json.dumps({"https": https, "ca": self._authority.pem is not None}).encode()
+        if https is None and has_authority:  # a proxy in front signs certificates; --public-url names another port
+            https = f"https://{host_in_url(urlsplit(address).hostname or '')}/"
+        body = json.dumps({"https": https, "ca": has_authority}).encode()
         return responses.of_bytes(HTTPStatus.OK, "application/json", body)
