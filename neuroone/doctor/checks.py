@@ -13,6 +13,8 @@ from neuroone.contract.messages import OFF_SKIN, Link, Reading, ServiceStatus, S
 
 SPACE_MIN_BYTES: Final = 10**9
 """A class of 30 writes about 40 MB in a school day; the inbox, an export and the log need room too."""
+CERTIFICATE_MIN_DAYS: Final = 25
+"""`neuroone up --tls` renews it when fewer than 30 are left: with fewer than these, it does not."""
 MEMORY_MIN_BYTES: Final = 200 * 2**20
 """With less free memory, the next report or update may make Linux kill a service."""
 RESTARTS_MAX: Final = 2
@@ -204,6 +206,34 @@ def recordings(directory: Directory | None) -> Finding:
     if not directory.may_write:
         return Finding("csv_no_permission", facts)
     return Finding("csv_no_space" if directory.free_bytes < SPACE_MIN_BYTES else "csv_ok", facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Https:
+    """What `neuroone up --tls` has made for https in ``folder``.
+
+    ``fault`` is "unknown" (it cannot be read here), "clock", "authority" or "damaged"; "" without a fault. ``missing``
+    is the address of this machine that the certificate is not for; "" if there is none.
+    """
+
+    folder: str
+    fault: str = ""
+    detail: str = ""
+    days_left: float = 0.0
+    missing: str = ""
+
+
+def certificate(https: Https | None) -> Finding:
+    """Check whether devices accept the certificate for https; None is no certificate."""
+    if https is None:
+        return Finding("certificate_none")
+    fault = https.fault
+    if not fault and https.days_left < CERTIFICATE_MIN_DAYS:
+        fault = "ends"
+    elif not fault and https.missing:
+        fault = "address"
+    facts = {"folder": https.folder, "detail": https.detail, "address": https.missing}
+    return Finding(f"certificate_{fault or 'ok'}", facts | {"days": f"{https.days_left:.0f}"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from neuroone.contract import hints
+from neuroone.contract.files import CERTIFICATES
 from neuroone.doctor import checks, machine, network
 from neuroone.doctor.checks import Finding, Status
 from neuroone.service import qt_libraries
@@ -92,6 +93,7 @@ def examine(given: DoctorSettings, stop: Stop) -> Iterable[Finding]:
 
     data = given.data or (RECORDINGS if RECORDINGS.is_dir() else None)
     yield checks.recordings(None if data is None else machine.directory(data.resolve()))
+    yield checks.certificate(None if data is None else machine.https(data.resolve() / CERTIFICATES))
     yield from checks.units(machine.units(machine.run))
     yield checks.memory(machine.available_memory_bytes(ROOT))
     lacks = qt_libraries.missing(os.environ)

@@ -11,10 +11,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from neuroone.doctor.checks import ADAPTERS, Adapter, Directory, Firewall, Port, Unit
+from neuroone.doctor.checks import ADAPTERS, Adapter, Directory, Firewall, Https, Port, Unit
+from neuroone.service.local_address import local_ip
 
 PROJECT: Final = "neuroone"
 """The name of the compose project, and the prefix of the systemd units."""
@@ -77,6 +80,31 @@ def directory(path: Path) -> Directory:
     except OSError:
         may_write = False
     return Directory(str(path), exists=True, may_write=may_write, free_bytes=shutil.disk_usage(path).free)
+
+
+def https(folder: Path) -> Https | None:
+    """Read what `neuroone up --tls` keeps in a folder; None if there is nothing."""
+    if not folder.is_dir():
+        return None
+    seen = Https(str(folder))
+    try:
+        from neuroone.certificates import files, making
+    except ImportError as error:
+        return replace(seen, fault="unknown", detail=f"{error.name}: pip install 'neuroone[up]'")
+    now = files.utc_now()
+    if making.believable(now) != now:
+        return replace(seen, fault="clock", detail=f"{now:%Y-%m-%d}")
+    kept = files.CertificateFiles(folder)
+    for fault, file in (("authority", kept.authority), ("damaged", kept.server)):
+        try:
+            certificate = files.read_certificate(file)
+        except PermissionError as error:
+            return replace(seen, fault="unknown", detail=str(error.strerror))
+        except (OSError, making.Damaged) as error:
+            return replace(seen, fault=fault, detail=str(error))
+    mine = making.Names((), (ip_address(local_ip()),))
+    days_left = (certificate.not_valid_after_utc - now).total_seconds() / 86400
+    return replace(seen, days_left=days_left, missing=str(making.lacking(certificate, mine)))
 
 
 def available_memory_bytes(root: Path) -> int | None:

@@ -6,10 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from neuroone.certificates import files
+from neuroone.certificates.files import CertificateFiles
+from neuroone.certificates.making import Names
 from neuroone.doctor import checks, machine
 from neuroone.doctor.checks import (
     Adapter,
@@ -18,6 +23,8 @@ from neuroone.doctor.checks import (
 from tests.support.findings import codes
 
 ROOT = Path("/")
+NOW = datetime(2026, 11, 26, 16, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -210,3 +217,29 @@ def test_a_command_that_is_missing_or_fails_has_no_output() -> None:
     assert machine.run([sys.executable, "-c", "print(1); raise SystemExit(3)"]) == ""
     assert machine.run([sys.executable, "-c", "print(1)"]).strip() == "1"
     assert machine.units(lambda command: "") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "clock", "mine", "code"),
+    [
+        ("", NOW, "192.168.0.10", "certificate_ok"),
+        ("", NOW + 380 * DAY, "192.168.0.10", "certificate_ends"),
+        ("", NOW, "192.168.0.11", "certificate_address"),
+        ("", NOW - 20_000 * DAY, "192.168.0.10", "certificate_clock"),
+        ("server.pem", NOW, "192.168.0.10", "certificate_damaged"),
+        ("authority.pem", NOW, "192.168.0.10", "certificate_authority"),
+    ],
+)
+def test_the_certificate_for_https_is_judged(tmp_path: Path, monkeypatch, name, clock, mine, code) -> None:
+    """A file with a name is damaged."""
+    made = CertificateFiles(tmp_path / ".tls")
+    made.refresh(Names(("lab.local",), (ip_address("192.168.0.10"),)), NOW)
+    if name:
+        (made.folder / name).write_bytes(b"x")
+    monkeypatch.setattr(files, "utc_now", lambda: clock)
+    monkeypatch.setattr(machine, "local_ip", lambda: mine)
+    assert checks.certificate(machine.https(made.folder)).code == code
+
+
+def test_without_https_there_is_no_certificate_to_judge(tmp_path: Path) -> None:
+    assert checks.certificate(machine.https(tmp_path / ".tls")).code == "certificate_none"

@@ -25,6 +25,9 @@ def test_every_code_has_texts_in_every_language_with_the_same_facts() -> None:
     source = Path(checks.__file__).read_text(encoding="utf-8")
     of_faults = {f"{what}_{fault}" for what in ("ws", "broker") for fault in ("refused", "timeout", "name", "tls")}
     of_faults |= {f"ws_{each}" for each in ("ok", "no_upgrade", "no_broker", "too_many", "proxy")} | {"broker_login"}
+    of_faults |= {
+        f"certificate_{each}" for each in ("ok", "unknown", "clock", "authority", "damaged", "ends", "address")
+    }
     codes = of_faults | set(re.findall(r'"((?:[a-z]+)_(?:[a-z_]+))"', source)) & set(english)
     advice = {f"{code}.do" for code in codes if Finding(code).status is Status.PROBLEM}
     assert set(english) == codes | advice | set(Status) | {"do"}
