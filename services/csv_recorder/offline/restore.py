@@ -180,11 +180,13 @@ def _unpack(stream: IO[bytes], folder: Path) -> int:
             cast(Any, tar).members = []  # tar would keep all of them in memory
             end = entry.offset_data
             path = _path_of(entry)
-            if path is not None and entry.isdir():
+            end += 0 if entry.isdir() else -(-entry.size // BLOCK_BYTES) * BLOCK_BYTES
+            if path is None or path.parts[0] == CERTIFICATES:  # keys of https: this machine has its own, or makes them
+                continue
+            if entry.isdir():
                 (folder / path).mkdir(parents=True, exist_ok=True)
-            elif path is not None:
+            else:
                 files += 1
-                end += -(-entry.size // BLOCK_BYTES) * BLOCK_BYTES
                 if files > FILES_MAX:
                     raise Refused(f"it has more than {FILES_MAX} files")
                 if entry.size + FREE_MIN_BYTES > shutil.disk_usage(folder).free:
@@ -206,8 +208,6 @@ def _path_of(entry: tarfile.TarInfo) -> PurePosixPath | None:
         raise Refused(f"{name!r} in it leads out of the directory")
     if path.parts[:1] == (RESTORING,):
         raise Refused(f"{name!r} in it is of an interrupted restore")
-    if path.parts[:1] == (CERTIFICATES,):
-        raise Refused(f"{name!r} in it is a key or a certificate, and no recording")
     return path if path.parts else None
 
 

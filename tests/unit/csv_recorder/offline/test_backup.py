@@ -21,7 +21,7 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.offline import backup, restore, snapshot
 from csv_recorder.offline.verify import verdicts
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import INBOX_FILE, LOCK_FILE, READINGS, seq_of
+from neuroone.contract.files import CERTIFICATES, INBOX_FILE, LOCK_FILE, READINGS, seq_of
 from tests.support.lessons import Lesson
 from tests.support.recordings import SEED_FILE
 
@@ -178,6 +178,27 @@ def test_names_sizes_and_modes_are_kept(recorded: Path, tmp_path: Path, capsys: 
     }
     assert all(before[name].startswith(restored[name]) for name in tails)
     assert stat.S_IMODE((tmp_path / "new" / "block.csv").stat().st_mode) == 0o600
+
+
+def test_keys_of_https_are_in_no_backup_and_stay_where_they_are(recorded: Path, tmp_path: Path) -> None:
+    """Devices trust this machine's: neither does an archive carry them, nor does a restore take or bring any."""
+    (recorded / CERTIFICATES).mkdir()
+    (recorded / CERTIFICATES / "authority.pem").write_bytes(b"key")
+    archive = tmp_path / "a.tar.gz"
+    assert main(["backup", str(archive), "--dir", str(recorded)]) == 0
+    with tarfile.open(archive) as tar:
+        assert not [name for name in tar.getnames() if CERTIFICATES in name]
+    of_tar = tmp_path / "b.tar.gz"
+    with tarfile.open(of_tar, "w:gz") as tar:
+        tar.add(recorded, ".")
+    for each in (archive, of_tar):
+        new = tmp_path / f"new {each.name}"
+        (new / CERTIFICATES).mkdir(parents=True)
+        (new / CERTIFICATES / "authority.pem").write_bytes(b"mine")
+        assert main(["restore", str(each), "--dir", str(new)]) == 0
+        assert main(["restore", str(each), "--dir", str(new), "--replace"]) == 0
+        assert (new / CERTIFICATES / "authority.pem").read_bytes() == b"mine"
+        assert (new / "Ana.csv").exists()
 
 
 def test_a_backup_through_pipes(recorded: Path, tmp_path: Path) -> None:
