@@ -65,8 +65,9 @@ class _Page:
 class Pages:
     """The page's files, in memory. An unchanged one is not sent again: its ETag is its hash."""
 
-    def __init__(self) -> None:
-        files = {f"/page/{file.relative_to(PAGE).as_posix()}": file for file in PAGE.rglob("*") if file.suffix in TYPES}
+    def __init__(self, folder: Path = PAGE) -> None:
+        found = (file for file in folder.rglob("*") if file.suffix in TYPES)
+        files = {f"/page/{file.relative_to(folder).as_posix()}": file for file in found}
         files |= {f"/page/{file.name}": file for file in CLIENTS.glob("*.js")}
         self._pages = {path: _page(path, file.read_bytes(), file.stat().st_mtime) for path, file in files.items()}
         self._pages[WORKER] = self._worker()

@@ -8,6 +8,10 @@ const RESUMED_ELSEWHERE = 4001;
 const STILL_SENDING = new Set(["trying", "on"]);
 /** So often the store is asked how much of earlier sessions waits. */
 const COUNT_PERIOD_MS = 3000;
+/** Blocks of raw samples that wait until it is told whether the lesson wants them: ten seconds. */
+const BLOCKS_MAX = 80;
+/** So long a connection may take before anybody is worried. */
+const WORRY_MS = 3000;
 /** Readings whose time is known until they are recorded: as many as the client keeps. */
 const TIMES_MAX = 10_000;
 
@@ -37,6 +41,9 @@ export class Recording extends EventTarget {
   #draining = null;
   #changes = Promise.resolve();
   #times = new Map();
+  #blocks = [];
+  #isRawTold = false;
+  #triesSinceMs = performance.now();
   #isToBegin = false;
   #dropped = 0;
   #counting = null;
@@ -60,6 +67,7 @@ export class Recording extends EventTarget {
   breakOff() {
     this.#isToBegin = true;
     this.beganMs = null;
+    this.#blocks = [];
   }
 
   /** Send a reading of this moment; return it with its time. */
@@ -76,6 +84,21 @@ export class Recording extends EventTarget {
     const next = this.#student;
     if (next !== before) this.#changes = this.#changes.then(() => this.#follow(before, next));
     return reading;
+  }
+
+  /** Send raw samples, if the lesson wants them. The first ones of a session wait until that is told. */
+  sendRaw(block) {
+    if (this.#isRawTold && !this.#isToBegin) {
+      this.#student.sendRaw?.(block);
+      return;
+    }
+    this.#blocks.push(block);
+    if (this.#blocks.length > BLOCKS_MAX) this.#blocks.shift();
+  }
+
+  /** True while there has been no connection for a moment. */
+  get isAway() {
+    return this.state === "trying" && performance.now() - this.#triesSinceMs > WORRY_MS;
   }
 
   /** Go on with the session here, which another window has taken. */
@@ -111,6 +134,8 @@ export class Recording extends EventTarget {
     this.#dropped += this.#student?.dropped ?? 0;
     this.#student = mine;
     this.#times = new Map();
+    this.#isRawTold = false;
+    this.#triesSinceMs = performance.now();
     const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => {
       if (mine !== this.#student) return;
       handle(detail);
@@ -122,10 +147,15 @@ export class Recording extends EventTarget {
     });
     hear("door", ({ state }) => (this.state = `door.${state}`));
     hear("close", ({ code: why }) => {
+      if (this.state === "on") this.#triesSinceMs = performance.now();
       if (this.state !== "refused") this.state = why === RESUMED_ELSEWHERE ? "taken" : "trying";
     });
     hear("link", ({ recorder }) => (this.hasRecorder = recorder === true));
-    hear("ack", ({ stage, seq }) => stage === "recorded" && seq !== undefined && this.#onRecorded(seq));
+    hear("raw_wanted", () => this.#onRawTold(this.#blocks));
+    hear("ack", ({ stage, seq }) => {
+      if (!this.#isRawTold) this.#onRawTold([]); // it would have been told before
+      if (stage === "recorded" && seq !== undefined) this.#onRecorded(seq);
+    });
     hear("error", ({ code: why, message }) => {
       if (why === "no_join_code") {
         this.state = "refused";
@@ -152,6 +182,12 @@ export class Recording extends EventTarget {
     if (this.#student !== null && (next === this.#student || this.isStoreBroken)) await next.start();
     this.#draining = null;
     this.#count();
+  }
+
+  #onRawTold(wanted) {
+    this.#isRawTold = true;
+    this.#blocks = [];
+    for (const block of wanted) this.#student.sendRaw?.(block);
   }
 
   #onRecorded(lastSeq) {

@@ -175,9 +175,10 @@ async function begin(chosen) {
   const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => {
     if (mine !== headset) return;
     handle(detail);
-    draw();
+    if (type !== "block") draw();
   });
   hear("reading", onReading);
+  hear("block", (block) => recording.sendRaw(block));
   hear("session", () => recording.breakOff());
   hear("state", (state) => (link = state));
   show("live");
@@ -265,12 +266,12 @@ function doubtWords(isFresh) {
 }
 
 function drawNotices() {
-  const { state, waiting, hasRecorder, isStoreBroken, dropped, fault } = recording;
+  const { state, isAway, waiting, hasRecorder, isStoreBroken, dropped, fault } = recording;
   const notices = [];
-  if (state === "trying") notices.push(t("student.trying"));
-  else if (state !== "on") notices.push(t(`student.${state}`));
-  else if (hasRecorder === false) notices.push(t("student.no_recorder"));
-  if (waiting > (state === "on" ? WAITING_SHOWN : 0)) notices.push(t("student.waiting", { n: number(waiting) }));
+  if (isAway) notices.push(t("student.trying"));
+  else if (!["on", "trying"].includes(state)) notices.push(t(`student.${state}`));
+  else if (state === "on" && hasRecorder === false) notices.push(t("student.no_recorder"));
+  if (waiting > (isAway ? 0 : WAITING_SHOWN)) notices.push(t("student.waiting", { n: number(waiting) }));
   if (isStoreBroken) notices.push(t("student.store_broken"));
   if (dropped > 0) notices.push(t("student.dropped", { n: number(dropped) }));
   if (fault) notices.push(t("student.fault", { message: tame(fault, 200) }));
