@@ -32,11 +32,14 @@ class FakeDevice extends EventTarget {
   }
 
   async play(characteristic, bytes) {
+    const { disconnects } = this;
     for (let at = 0; at < bytes.length; at += 20) {
       const padded = new Uint8Array([9, ...bytes.slice(at, at + 20), 9]); // a view into a larger buffer
       characteristic.value = new DataView(padded.buffer, 1, padded.length - 2);
       characteristic.dispatchEvent(new Event("characteristicvaluechanged"));
-      if ((await this.pace(at, Math.min(20, bytes.length - at))) === true) break;
+      const isEnd = await this.pace(at, Math.min(20, bytes.length - at));
+      if (this.disconnects !== disconnects) return;
+      if (isEnd === true) break;
     }
     this.dispatchEvent(new Event("gattserverdisconnected"));
   }

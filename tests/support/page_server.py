@@ -46,7 +46,7 @@ class PageServer:
             handler.send_response(200 if path in PRIVATE else 404)
             handler.send_header("Content-Type", "application/json")
         else:
-            body = page.body or b""
+            body = bytes(page.body or b"")
             handler.send_response(page.status_code)
             for name, value in page.headers.raw_items():
                 if name not in ("Content-Length", "Connection", "Date"):

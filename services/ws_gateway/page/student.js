@@ -171,7 +171,10 @@ async function begin(chosen) {
   link = { link: "searching", isWithheld: false };
   reading = doubt = null;
   doubts = new Doubts();
-  if (recording === null) connectToServer();
+  if (recording === null) {
+    connectToServer();
+    recording.breakOff(); // it does not go on with the session that was ended
+  }
   const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => {
     if (mine !== headset) return;
     handle(detail);
