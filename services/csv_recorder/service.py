@@ -18,6 +18,7 @@ from csv_recorder.live import metrics
 from csv_recorder.live.descriptions import Describing
 from csv_recorder.live.faults import Faults
 from csv_recorder.live.output import HANDLES_MAX
+from csv_recorder.live.raw_subscription import RawSubscription
 from csv_recorder.live.receipts import Receipts
 from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.writer import Settling
@@ -85,6 +86,7 @@ class Service:
                 site=settings.site,
                 version=self._identity.version,
                 csv=settings.csv,
+                raw=settings.raw,
                 rotate_bytes=settings.rotate_mb * 2**20,
                 rotate_s=settings.rotate_h * 3600.0,
                 handles_max=max(1, min(HANDLES_MAX, files_max - FILES_FOR_OTHERS)),
@@ -99,6 +101,11 @@ class Service:
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
         self._due = Due()
         self._free_bytes = -1
+        raw = topics.every(topics.RAW, settings.site)
+        self._of_students = RawSubscription(
+            lambda: self._client.session.subscribe(raw, topics.RAW.qos),
+            lambda: self._client.session.unsubscribe(raw),
+        )
         self._client: AsyncClient
 
     def run(self) -> int:
@@ -131,8 +138,11 @@ class Service:
     async def _serve(self, server: MetricsServer | None) -> None:
         loop = asyncio.get_running_loop()
         self._stop.call(lambda: loop.call_soon_threadsafe(self._some.set))
-        rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, *([topics.RAW] if self._settings.raw else [])]
+        of_raw = topics.RAW if self._settings.raw else topics.LESSON
+        rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, of_raw]
         subscriptions = {topics.every(rule, self._settings.site): rule.qos for rule in rules}
+        raw = topics.every(topics.RAW, self._settings.site)
+        obsolete = {*self._recorder.replace_filters(subscriptions), raw} - subscriptions.keys()
         self._client = AsyncClient(
             self._settings.brokers(random.Random()),
             self._identity,
@@ -142,7 +152,7 @@ class Service:
             on_fatal=self._on_fatal,
             health=self._health,
             durable=True,
-            obsolete=self._recorder.replace_filters(subscriptions),
+            obsolete=obsolete,
             has_room=lambda: not self._arrived,
             ca_file=self._settings.broker_ca,
             health_file=self._settings.health_file,
@@ -268,6 +278,8 @@ class Service:
             self._recorder.finish_describing(describing)
 
     def _on_delivery(self, delivery: Delivery) -> None:
+        if not self._settings.raw:
+            self._of_students.on_delivery(delivery)
         self._arrived.append(delivery)
         self._some.set()
 

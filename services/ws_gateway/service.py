@@ -115,26 +115,7 @@ class Service:
         self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
         self._replay.on_first_ack = self._ack_latency.observe
         self._loop_lag = Histogram(metrics.LOOP_LAG_BOUNDS_S)
-        lessons = Lessons(self._client, self._on_lesson, time.monotonic)
-        entrance = Entrance(
-            self._client,
-            self._students,
-            lessons,
-            rate_hz=given.reading_rate,
-            now=_utc_now,
-            clock=time.monotonic,
-        )
-        raw = RawSamples(
-            self._client, lessons, self._students.announce, self._on_own_raw, now=_utc_now, clock=time.monotonic
-        )
-        self._hub = Hub(
-            self._students,
-            self._dashboards,
-            self._access,
-            entrance,
-            raw,
-            lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
-        )
+        self._hub = self._new_hub()
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         self._server = self._new_server(identity)
 
@@ -155,6 +136,28 @@ class Service:
             clients_per_address=given.clients_per_address,
             visitors=Visitors(given.trusted_proxies, given.origin, given.site_key),
             https=https,
+        )
+
+    def _new_hub(self) -> Hub:
+        lessons = Lessons(self._client, self._on_lesson, time.monotonic)
+        entrance = Entrance(
+            self._client,
+            self._students,
+            lessons,
+            rate_hz=self._given.reading_rate,
+            now=_utc_now,
+            clock=time.monotonic,
+        )
+        raw = RawSamples(
+            self._client, lessons, self._students.announce, self._on_own_raw, now=_utc_now, clock=time.monotonic
+        )
+        return Hub(
+            self._students,
+            self._dashboards,
+            self._access,
+            entrance,
+            raw,
+            lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
         )
 
     def _new_client(self, identity: Identity) -> AsyncClient:

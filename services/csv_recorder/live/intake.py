@@ -18,6 +18,7 @@ from csv_recorder.live.sessions import NOTHING, SEQ_JUMP_MAX, About, Key, Progre
 from neuroone.contract.errors import BadMessage, ContractError
 from neuroone.contract.files import event_row, file_key, group_events_path, raw_row, reading_row, time_text
 from neuroone.contract.messages import EventType, GroupEvent, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.contract.messages import Kind as SourceKind
 from neuroone.contract.topics import ALL, Topic
 from neuroone.mqtt.delivery import Delivery
 
@@ -71,15 +72,25 @@ class Batch:
 
 
 class Intake:
-    """Works out batches and stores them. ``running_s`` is the steady time that recorders have run here."""
+    """Works out batches and stores them. ``running_s`` is the steady time that recorders have run here.
+
+    Raw samples of students are recorded, and ``with_headsets`` those of headsets too.
+    """
 
     def __init__(
-        self, inbox: Inbox, sessions: Sessions, steady: Callable[[], float], running_s: Callable[[], float]
+        self,
+        inbox: Inbox,
+        sessions: Sessions,
+        steady: Callable[[], float],
+        running_s: Callable[[], float],
+        *,
+        with_headsets: bool = True,
     ) -> None:
         self._inbox = inbox
         self._sessions = sessions
         self._steady = steady
         self._running_s = running_s
+        self._with_headsets = with_headsets
         self._raw_waiting: dict[Key, list[RawBlock]] = {}
         self._raw_seqs: dict[int, int] = {}
         self.lessons = Lessons()
@@ -130,7 +141,7 @@ class Intake:
         return batch
 
     def _accept_one(self, delivery: Delivery, batch: Batch) -> None:
-        if not delivery.payload and delivery.topic.endswith("/state"):  # a gateway took it off the broker
+        if not delivery.payload and delivery.topic.endswith(("/state", "/lesson")):  # a gateway took it off the broker
             return
         try:
             topic, message = delivery.open()
@@ -172,7 +183,7 @@ class Intake:
             self._begin(self._own(session, batch), reading, before.seq + 1, batch)
             batch.raw.claimed.append(key)
             for block in [*self._raw_waiting.get(key, ()), *batch.raw.waiting.pop(key, ())]:
-                self._write_raw(session.id, block, batch)
+                self._write_raw(session.id, reading.kind, block, batch)
         counters = batch.counters
         counters["rows"] += 1
         if jump > 0:
@@ -184,13 +195,15 @@ class Intake:
         """Accept a raw block. Raw blocks come with QoS 0, and wait until their session has a reading."""
         key = topic.ids[0], block.session
         session = self._known(key, batch)
-        if session is not None and session.is_recording:
-            self._write_raw(session.id, block, batch)
+        if session is not None and session.is_recording and session.about is not None:
+            self._write_raw(session.id, session.about.kind, block, batch)
         else:
             batch.raw.waiting.setdefault(key, []).append(block)
 
-    def _write_raw(self, session_id: int, block: RawBlock, batch: Batch) -> None:
+    def _write_raw(self, session_id: int, kind: str, block: RawBlock, batch: Batch) -> None:
         """Write a raw block, unless it has come before: they come in order, and again from the last one on."""
+        if kind == SourceKind.HEADSET and not self._with_headsets:
+            return
         if block.seq <= batch.raw.seqs.get(session_id, self._raw_seqs.get(session_id, -1)):
             return
         batch.raw.seqs[session_id] = block.seq

@@ -44,14 +44,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is written. ``csv``: ``{Nome}.csv`` too. A file of a session is ended at a size or at an age.
-
-    ``handles_max`` files are kept open.
-    """
+    """What is written, as the settings of these names say. ``handles_max`` files are kept open."""
 
     site: str = "local"
     version: str = "0"
     csv: bool = True
+    raw: bool = True
     rotate_bytes: int = 64 * 2**20
     rotate_s: float = 24 * 3600.0
     handles_max: int = HANDLES_MAX
@@ -96,7 +94,7 @@ class Recorder:
         self._steady = steady
         self._inbox = Inbox(directory / INBOX_FILE)
         self._sessions = Sessions()
-        self._intake = Intake(self._inbox, self._sessions, steady, self._running_s)
+        self._intake = Intake(self._inbox, self._sessions, steady, self._running_s, with_headsets=options.raw)
         self.disk = Disk(directory, options.handles_max)
         outputs = Outputs(
             self._inbox,

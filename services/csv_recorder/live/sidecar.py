@@ -72,6 +72,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
     progress = session.progress
     group, _, source = session.stream.partition("/")
     readings = [each for name, each in files.items() if name.startswith(READINGS)]
+    has_raw = about.kind == Kind.HEADSET or RAW in about.parts
     ends = [each.last_time for each in readings if each.last_time is not None]
     return {
         "schema": SCHEMA,
@@ -87,7 +88,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
         "start": about.start,
         "end": max(ends, default=None) if is_closing else None,
         "status": CLOSED if is_closing else OPEN,
-        "rates_hz": {READINGS: READINGS_RATE_HZ, **({RAW: RAW_RATE_HZ} if about.kind == Kind.HEADSET else {})},
+        "rates_hz": {READINGS: READINGS_RATE_HZ, **({RAW: RAW_RATE_HZ} if has_raw else {})},
         "counts": {
             "readings": progress.rows,
             "valid": sum(each.valid for each in readings),

@@ -16,7 +16,7 @@ from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.reorder import ORDER_S
 from neuroone.contract import topics
 from neuroone.contract.checks import replace
-from neuroone.contract.files import SIDECAR_FIELDS
+from neuroone.contract.files import DEAD_LETTERS_FILE, SIDECAR_FIELDS
 from neuroone.contract.json import encode
 from neuroone.contract.messages import EventType, Message, StreamStatus
 from neuroone.contract.topics import Topic
@@ -271,6 +271,25 @@ def test_raw_blocks_have_a_file_of_their_own(recorder: Recorder, tmp_path: Path)
     assert [row["first_sample"] for row in rows] == ["0", "64", "128", "192"]
     assert tuple(map(int, rows[0]["samples"].split())) == RAW.samples
     assert rows[0]["rate_hz"] == "512"
+
+
+def test_raw_blocks_of_students_are_recorded_where_those_of_headsets_are_not(tmp_path: Path) -> None:
+    """The sidecar says so; a lesson's state, also a cleared one, is no reading and no fault."""
+    recorder = Recorder(tmp_path, Options(raw=False))
+    recorder.open()
+    topic = topics.raw("local", "ABC123", "Joao_Silva")
+    lesson = topics.lesson("local", "ABC123")
+    record(recorder, delivered(lesson, GOLDEN["lesson_raw"]), Delivery(str(lesson), b"", True, 1, 1))
+    for kind in ("client", "headset"):
+        block = replace(RAW, session=kind)
+        record(recorder, delivered(topic, block), delivery(0, session=kind, kind=kind), delivered(topic, block))
+        record(recorder, delivered(topic, replace(block, seq=block.seq + 1)))
+    recorder.close()
+    kept = {path.parent.name.rpartition("_")[2]: len(table(path)) for path in tmp_path.glob("sessions/*/*/raw.csv")}
+    assert list(kept.values()) == [2]
+    abouts = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("sessions/*/*/session.json")]
+    assert {about["kind"]: about["rates_hz"].get("raw") for about in abouts} == {"client": 512, "headset": 512}
+    assert not (tmp_path / DEAD_LETTERS_FILE).exists()
 
 
 def test_raw_blocks_of_a_session_that_never_comes_are_bounded(recorder: Recorder, tmp_path: Path) -> None:
