@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Error, expect
 from websockets.sync.client import connect
 
@@ -26,6 +27,7 @@ from tests.support.captures import content
 from tests.support.fake_headsets import readings_of
 from tests.support.student_page import enter, student_page
 from tests.support.up_process import Up, running_up
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,
@@ -124,6 +126,7 @@ def test_the_page_that_explains_trust_leads_to_https(up, trusting) -> None:
             expect(page.locator("#linux ol")).to_be_visible()
             expect(page.locator("#none")).to_be_hidden()
             assert page.evaluate("document.documentElement.scrollWidth") <= 320
+            assert Axe().run(page).response["violations"] == []
 
 
 def test_plain_http_on_the_port_of_https_is_led_there(up) -> None:
@@ -133,6 +136,18 @@ def test_plain_http_on_the_port_of_https_is_led_there(up) -> None:
     with opener.open(f"http://localhost:{port}/healthz", timeout=10) as answer:
         assert answer.url == f"https://localhost:{port}/healthz"
         assert answer.read() == b"ok\n"
+
+
+def test_a_new_certificate_is_made_and_served_while_everything_runs(up) -> None:
+    """One that is lost here stands for one that must be renewed."""
+    port = int(address(up).rsplit(":", 1)[1].strip("/"))
+    before = ssl.get_server_certificate(("127.0.0.1", port))
+    (folder(up) / "server.pem").unlink()
+    wait_for(lambda: ssl.get_server_certificate(("127.0.0.1", port)) != before, "another certificate", 30)
+    trust = ssl.create_default_context(cafile=folder(up) / "ca.crt")
+    with urllib.request.urlopen(f"https://localhost:{port}/metrics", context=trust, timeout=10) as answer:
+        metrics = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    assert float(metrics["neuroone_gateway_certificate_left_seconds"]) > 395 * 86400
 
 
 @contextmanager

@@ -284,6 +284,15 @@ def test_ports_in_use_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_the_port_of_https_is_checked_too(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as https:
+        port = https.getsockname()[1]
+        words = ("--data", str(tmp_path), "--mqtt-port", str(free_port()), "--tls", "--tls-port", str(port))
+        said = refused(*words, "--ws-port", str(port))
+    assert f"--tls-port: port {port} on 0.0.0.0 is in use; choose another" in said
+    assert f"--tls-port: port {port} is that of --ws-port; choose another" in said
+
+
 def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
     ports = ("--mqtt-port", str(free_port()), "--ws-port", "8080")
     said = refused("--data", str(tmp_path), "--host", "203.0.113.1", *ports)
