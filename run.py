@@ -1,7 +1,8 @@
-"""The entry to a fresh clone: make ``.venv`` from the lock, then run a command in it.
+"""The entry to a fresh clone: bring ``.venv`` to the lock, then run a command in it.
 
-Needs only a Python >= 3.11 with the ``venv`` module; works on Linux, macOS and Windows. A change of requirements.lock
-or pyproject.toml makes the environment anew; otherwise a call costs a few milliseconds.
+Needs only a Python >= 3.11 with the ``venv`` module; works on Linux, macOS and Windows. A command brings the sets of
+packages that it needs and no more (docs/decisions/0032). A change of requirements.lock or pyproject.toml brings its
+sets up to date; otherwise a call costs a few milliseconds.
 """
 
 from __future__ import annotations  # an older Python must reach the message in main()
@@ -12,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,8 +26,26 @@ PYPROJECT = ROOT / "pyproject.toml"
 VENV = ROOT / ".venv"
 VENV_BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
 VENV_PYTHON = VENV_BIN / ("python.exe" if sys.platform == "win32" else "python")
-STAMP = VENV / "made-from"
+PIP = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
 MINIMUM_PYTHON = (3, 11)
+
+SERVICES, WINDOW, REPORTS, DEVELOPMENT = "services", "window", "reports", "development"
+EXTRAS = {
+    SERVICES: ("up",),
+    WINDOW: ("monitor-gui",),
+    REPORTS: ("csv-recorder", "csv-recorder-export", "ws-gateway-downloads"),
+}
+"""The sets of packages that users need, as extras of pyproject.toml. DEVELOPMENT is everything in the lock."""
+WORDS = {
+    SERVICES: "the services",
+    WINDOW: "the window",
+    REPORTS: "what makes reports and workbooks",
+    DEVELOPMENT: "everything for development",
+}
+PROGRAMS = ("neuroone", "serial-bridge", "ws-gateway", "csv-recorder", "monitor-gui")
+"""What users run; any other program of the environment is a tool of development."""
+ON = ("1", "true", "yes", "on")
+"""What switches a setting on in a variable, as neuroone.service.settings reads it."""
 
 USAGE = """\
 usage: python3 run.py COMMAND [ARGUMENTS]
@@ -37,6 +57,9 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   format                 format the source and fix what the linter can fix
   lock [PACKAGE ...]     make requirements.lock from pyproject.toml; upgrade each PACKAGE
   exec PROGRAM [...]     run a program of the environment, e.g. exec serial-bridge ports
+
+Each command installs what it needs into .venv, from the lock: up the services, up --gui and exec monitor-gui the
+window too, exec csv-recorder report and export what makes reports and workbooks, all others everything.
 """
 
 TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
@@ -48,6 +71,7 @@ CHECKS = {
     "types": ["mypy", "--no-error-summary"],
     "import rules": ["lint-imports", "--no-cache"],
     "sizes": ["python", "sizes.py"],
+    "platforms": ["python", "platforms.py"],
     "tests": TESTS,
 }
 
@@ -67,7 +91,7 @@ def main(arguments: list[str]) -> int:
         return fail(USAGE.rstrip())
 
     try:
-        make_environment()
+        make_environment(sets_of(command, rest))
     except Obstacle as obstacle:
         return fail(f"run.py: {obstacle}")
     if command == "up":
@@ -93,6 +117,55 @@ def fail(sentence: str) -> int:
     return 2
 
 
+# --- what a command needs -----------------------------------------------------------------------
+
+
+def sets_of(command: str, rest: list[str]) -> list[str]:
+    """Return the sets of packages that a command needs."""
+    words = ["neuroone", "up", *rest] if command == "up" else rest
+    if command not in ("up", "exec") or words[0] not in PROGRAMS:
+        return [DEVELOPMENT]
+    program, what = words[0], words[1] if words[1:] else ""
+    is_on = os.environ.get("NEUROONE_GUI", "").lower() in ON and "--no-gui" not in words
+    has_window = program == "neuroone" and (what == "up" or what[:1] in ("", "-")) and (is_on or "--gui" in words)
+    makes_reports = program == "csv-recorder" and what in ("report", "export")
+    window = [WINDOW] if has_window or program == "monitor-gui" else []
+    return [SERVICES, *window, *([REPORTS] if makes_reports else [])]
+
+
+def locked_sets() -> dict[str, str]:
+    """Return the lines of requirements.lock for each set of EXTRAS: its packages and all that these need."""
+    import tomllib
+
+    with PYPROJECT.open("rb") as file:
+        settings = tomllib.load(file)
+    extras = settings["project"]["optional-dependencies"]
+    lines: dict[str, str] = {}
+    needed_by: dict[str, set[str]] = {}
+    for each in re.findall(r"^[a-z0-9-]+==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
+        name = each.partition("==")[0]
+        lines[name] = lines.get(name, "") + each
+        needed_by.setdefault(name, set()).update(re.findall(r"^    # (?:via|  ) *([a-z0-9-]+)", each, re.MULTILINE))
+
+    def names(wishes: list[str]) -> set[str]:
+        found: set[str] = set()
+        for wish in wishes:
+            name, *more = re.findall(r"[\w.-]+", re.split("[<>=!~;]", wish)[0])
+            found |= names([each for extra in more for each in extras[extra]]) if more else {name.lower()}
+        return found
+
+    always = settings["project"]["dependencies"] + settings["build-system"]["requires"]
+    sets = {}
+    for name, wanted in EXTRAS.items():
+        found = names(always + [each for extra in wanted for each in extras[extra]])
+        while more := {each for each in needed_by if each not in found and needed_by[each] & found}:
+            found |= more
+        if lacks := found - lines.keys():
+            raise Obstacle(f"requirements.lock does not hold {', '.join(sorted(lacks))}; python3 run.py lock adds it")
+        sets[name] = "".join(lines[each] for each in sorted(found))
+    return sets
+
+
 # --- the environment -----------------------------------------------------------------------------
 
 
@@ -100,47 +173,83 @@ class Obstacle(Exception):
     """The environment cannot be made; the message tells the user why."""
 
 
-def make_environment() -> None:
-    """Make .venv as the lock says, unless it is current. Raises Obstacle."""
-    if is_current():
+def make_environment(sets: list[str]) -> None:
+    """Bring these sets of packages into .venv, unless they are there and current. Raises Obstacle."""
+    if are_current(sets):
         return
     with one_at_a_time():
-        if not is_current():  # another run may have made it while this one waited
-            print("run.py: making .venv from requirements.lock ...", file=sys.stderr)
-            build_environment()
+        if not are_current(sets):  # another run may have brought them while this one waited
+            build_environment(sets)
 
 
-def is_current() -> bool:
-    """Return True if .venv was made from the present lock and pyproject.toml, in this folder."""
-    if not VENV_PYTHON.exists():  # also if it is a link to a deleted Python
-        return False
+def are_current(sets: list[str]) -> bool:
+    """Return True if .venv holds these sets as the present lock and pyproject.toml want them, in this folder."""
+    return all(stamp(each) == made_from(LOCK, PYPROJECT) for each in sets)
+
+
+def stamp(name: str) -> str | None:
+    """Return what a part of .venv was made from; None if it is not there or not whole."""
     try:
-        return STAMP.read_text(encoding="ascii") == wanted_stamp()
+        return stamp_file(name).read_text(encoding="ascii")
     except FileNotFoundError:
-        return False
+        return None
 
 
-def wanted_stamp() -> str:
-    """Return a hash of everything that .venv depends on: also its path, which its scripts contain."""
-    parts = (LOCK.read_bytes(), PYPROJECT.read_bytes(), os.fsencode(str(VENV)))
+def stamp_file(name: str) -> Path:
+    """Return the file that says that a part of .venv is whole, and what it was made from."""
+    return VENV / f"made-{name}"
+
+
+def made_from(*files: Path) -> str:
+    """Return a hash of these files, of .venv's path, which its scripts contain, and of its Python."""
+    parts = [each.read_bytes() for each in files]
+    parts += [os.fsencode(VENV), os.fsencode(VENV_PYTHON.resolve()), str(VENV_PYTHON.exists()).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def build_environment() -> None:
-    """Make or update .venv: every package as locked, hashes verified, the project editable."""
-    if not VENV_PYTHON.exists():
+def build_environment(sets: list[str]) -> None:
+    """Bring sets into .venv: packages as locked, hashes verified, the project editable. Other sets stay."""
+    if stamp("venv") != made_from():  # half made, moved, or its Python is gone
         if not all(map(importlib.util.find_spec, ("venv", "ensurepip"))):
             raise Obstacle("this Python has no venv; on Debian or Ubuntu: apt install python3-venv")
+        print("run.py: making .venv ...", file=sys.stderr)
         quietly(sys.executable, "-m", "venv", "--clear", VENV)
-    STAMP.unlink(missing_ok=True)
+        stamp_file("venv").write_text(made_from(), encoding="ascii")
+    for name in sets:
+        if not are_current([name]):
+            print(f"run.py: installing {WORDS[name]} ...", file=sys.stderr)
+            stamp_file(name).unlink(missing_ok=True)
+            forget_half_installed()
+            try:
+                install(name)
+            except Obstacle as obstacle:
+                raise Obstacle(f"{WORDS[name]} cannot be installed here: {obstacle}") from None
+            for each in EXTRAS if name == DEVELOPMENT else ():
+                stamp_file(each).write_text(made_from(LOCK, PYPROJECT), encoding="ascii")
+            stamp_file(name).write_text(made_from(LOCK, PYPROJECT), encoding="ascii")
+
+
+def install(name: str) -> None:
+    """Install a set. Users' sets need pip alone; uv, which is faster and larger, brings the set of developers."""
     with tempfile.TemporaryDirectory() as folder:
-        only_uv = Path(folder, "uv.lock.txt")
-        only_uv.write_text(locked("uv"), encoding="utf-8")
-        pip = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
-        quietly(*pip, "install", "--require-hashes", "-r", only_uv)
-    quietly(*uv("pip", "sync"), "--require-hashes", LOCK)
-    quietly(*uv("pip", "install"), "--no-deps", "--no-build-isolation", "--editable", ROOT)
-    STAMP.write_text(wanted_stamp(), encoding="ascii")
+        lines = Path(folder, "requirements.txt")
+        lines.write_text(locked("uv") if name == DEVELOPMENT else locked_sets()[name], encoding="utf-8")
+        quietly(*PIP, "install", "--require-hashes", "-r", lines)
+    if name == DEVELOPMENT:
+        quietly(*uv("pip", "sync"), "--require-hashes", LOCK)
+    if name in (SERVICES, DEVELOPMENT):
+        quietly(*PIP, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT)
+
+
+def forget_half_installed() -> None:
+    """Remove the record of each package whose installation was cut off: pip takes it for installed and would skip it.
+
+    pip and uv name their own file INSTALLER in RECORD, which they write last.
+    """
+    for folder in (*VENV.glob("lib/python*/site-packages/*.dist-info"), *VENV.glob("Lib/site-packages/*.dist-info")):
+        record = folder / "RECORD"
+        if not record.exists() or "/INSTALLER," not in record.read_text(encoding="utf-8", errors="replace"):
+            shutil.rmtree(folder)
 
 
 def locked(package: str) -> str:
@@ -170,7 +279,7 @@ def quietly(*command: str | Path) -> None:
     if done.returncode:
         print(done.stdout, end="", file=sys.stderr)
         words = " ".join(map(str, command[:4]))
-        raise Obstacle(f"could not make .venv; the output above comes from: {words} ...")
+        raise Obstacle(f"the output above comes from: {words} ...")
 
 
 @contextlib.contextmanager
