@@ -170,6 +170,12 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     Raises SettingsError with all faults. ``--help`` prints the help and raises SystemExit(0).
     """
     parser = argparse.ArgumentParser(prog=program, description=about, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"{program.split()[0]} {__version__}",
+        help="Print the version and exit.",
+    )
     declared = _declared(of)
     environ = environ if _reads_environment(of) else {}
     for name, keys in declared.items():

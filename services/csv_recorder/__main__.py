@@ -3,7 +3,6 @@
 A command imports pandas and other heavy packages itself, so that `csv-recorder run` does without them.
 """
 
-import importlib.util
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,38 +10,41 @@ from contextlib import ExitStack
 from itertools import takewhile
 from typing import Final, TextIO
 
-from csv_recorder.offline import verify as verification
-from csv_recorder.offline.backup import STANDARD, back_up
-from csv_recorder.offline.forget import Student, find_data, remove
-from csv_recorder.offline.lock import directory_of, locked, without_recorder
-from csv_recorder.offline.rebuild import is_in_order
-from csv_recorder.offline.rebuild import rebuild as make_inbox
-from csv_recorder.offline.recordings import Recording, find, without_doubles
-from csv_recorder.offline.report import texts
-from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
-from csv_recorder.offline.restore import restore as bring_back
-from csv_recorder.offline.verify import Verifier
-from csv_recorder.service import Service
-from csv_recorder.settings import (
-    BIDS,
-    EDF,
-    NEEDED_BY,
-    BackupSettings,
-    ExportSettings,
-    ForgetSettings,
-    LessonsSettings,
-    RebuildSettings,
-    ReportSettings,
-    RestoreSettings,
-    RunSettings,
-    VerifySettings,
-)
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import INBOX_FILE
-from neuroone.service import lifecycle
+from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 from neuroone.service.open_files import allow_many_files
 
+with extras.needed("csv-recorder"):
+    from csv_recorder.offline import verify as verification
+    from csv_recorder.offline.backup import STANDARD, back_up
+    from csv_recorder.offline.forget import Student, find_data, remove
+    from csv_recorder.offline.lock import directory_of, locked, without_recorder
+    from csv_recorder.offline.rebuild import is_in_order
+    from csv_recorder.offline.rebuild import rebuild as make_inbox
+    from csv_recorder.offline.recordings import Recording, find, without_doubles
+    from csv_recorder.offline.report import texts
+    from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
+    from csv_recorder.offline.restore import restore as bring_back
+    from csv_recorder.offline.verify import Verifier
+    from csv_recorder.service import Service
+    from csv_recorder.settings import (
+        BIDS,
+        EDF,
+        NEEDED_BY,
+        BackupSettings,
+        ExportSettings,
+        ForgetSettings,
+        LessonsSettings,
+        RebuildSettings,
+        ReportSettings,
+        RestoreSettings,
+        RunSettings,
+        VerifySettings,
+    )
+
+RECORDER: Final = "csv-recorder"
 EXPORT: Final = "csv-recorder-export"
 """The extra with the packages of all formats."""
 SECOND_LOOK_S: Final = 1.1
@@ -76,9 +78,9 @@ def run(settings: RunSettings, stop: Stop) -> int:
 
 def report(settings: ReportSettings, stop: Stop) -> int:
     """Print the figures of students and classes; return 1 if a session could not be read."""
-    _need("report", "pandas", extra="csv-recorder")
+    extras.check("report", "pandas", RECORDER)
     if settings.xlsx:
-        _need("report --xlsx", "openpyxl")
+        extras.check("report --xlsx", "openpyxl", EXPORT)
     from csv_recorder.offline.report import command
 
     return OK if command.run(settings, stop.is_set, _print) else FAILED
@@ -125,8 +127,8 @@ def verify(settings: VerifySettings, stop: Stop) -> int:
 
 def export(settings: ExportSettings, stop: Stop) -> int:
     """Write recordings in another format; return 1 if one could not be read, or if nothing was written."""
-    for module, extra in {"pandas": "csv-recorder", **dict.fromkeys((*NEEDED_BY[settings.to], "tqdm"), EXPORT)}.items():
-        _need(f"export --to {settings.to}", module, extra)
+    for package, extra in {"pandas": RECORDER, **dict.fromkeys((*NEEDED_BY[settings.to], "tqdm"), EXPORT)}.items():
+        extras.check(f"export --to {settings.to}", package, extra)
     from tqdm import tqdm
 
     from csv_recorder.offline.export.exporter import Exporter
@@ -232,11 +234,6 @@ def _agrees(question: str) -> bool:
 
 def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:
     return takewhile(lambda _: not stop.is_set(), recordings)
-
-
-def _need(what: str, module: str, extra: str = EXPORT) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise SettingsError([f"{what} needs {module}: install it with: pip install 'neuroone[{extra}]'"])
 
 
 def _print(lines: Iterable[str], stream: TextIO | None = None) -> None:

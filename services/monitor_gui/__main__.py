@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from monitor_gui.settings import Settings
 from monitor_gui.start_faults import explain
-from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Command, Stop
 
@@ -14,6 +14,9 @@ def run(given: Settings, stop: Stop) -> int:
     """Import Qt and show the window; return the exit code."""
     try:
         from monitor_gui import service
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise SettingsError([explain(str(error), given.language, package)]) from error
     except ImportError as error:
         raise NeuroOneError(explain(str(error), given.language)) from error
     return service.run(given, stop)

@@ -6,30 +6,32 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
-from serial.tools.list_ports import comports
-
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.json import encode
-from neuroone.service import lifecycle, wearers
+from neuroone.service import extras, lifecycle, wearers
 from neuroone.service.lifecycle import Command, Stop
 from neuroone.service.wearers import AUTO
-from serial_bridge.captures import decode
-from serial_bridge.headsets import HEADSETS
-from serial_bridge.ports import ble, detect, sources
-from serial_bridge.ports.port import PortFault
-from serial_bridge.ports.serve_simulated import Line, open_line, serve
-from serial_bridge.ports.simulated import SimulatedHeadset
-from serial_bridge.record_command import record
-from serial_bridge.service import Service
-from serial_bridge.settings import (
-    DecodeSettings,
-    PortsSettings,
-    RecordSettings,
-    ReplaySettings,
-    RunSettings,
-    SimulateSettings,
-    StreamSettings,
-)
+
+with extras.needed("serial-bridge"):
+    from serial.tools.list_ports import comports
+
+    from serial_bridge.captures import decode
+    from serial_bridge.headsets import HEADSETS
+    from serial_bridge.ports import ble, detect, sources
+    from serial_bridge.ports.port import PortFault
+    from serial_bridge.ports.serve_simulated import Line, open_line, serve
+    from serial_bridge.ports.simulated import SimulatedHeadset
+    from serial_bridge.record_command import record
+    from serial_bridge.service import Service
+    from serial_bridge.settings import (
+        DecodeSettings,
+        PortsSettings,
+        RecordSettings,
+        ReplaySettings,
+        RunSettings,
+        SimulateSettings,
+        StreamSettings,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,10 +2,12 @@
 
 import sys
 
-from neuroone.service import lifecycle
+from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import Command
-from ws_gateway.service import Service
-from ws_gateway.settings import Settings
+
+with extras.needed("ws-gateway"):
+    from ws_gateway.service import Service
+    from ws_gateway.settings import Settings
 
 
 def main() -> int:

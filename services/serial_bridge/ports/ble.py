@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from neuroone.contract import hints
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import Link
+from neuroone.service import extras
 from serial_bridge.ports import detect
 from serial_bridge.ports.port import PortFault
 
@@ -30,7 +31,7 @@ SEEN_MAX: Final = 1000
 NAME_MAX_CHARS: Final = 40
 ADDRESS: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}|[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", re.IGNORECASE)
 """A Bluetooth address, or the id that macOS gives out instead."""
-NOT_INSTALLED: Final = "Bluetooth LE needs the package bleak: pip install 'neuroone[ble]'"
+NOT_INSTALLED: Final = extras.sentence("Bluetooth LE", "bleak", "ble")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ export class RecordingsView {
     if (found !== null) {
       this.#page = found[list.page];
       this.#formats = found.formats ?? this.#formats;
+      at("formats-missing").hidden = found.formats === undefined || FORMATS.every((each) => found.formats.includes(each));
     }
     this.repaint();
   }
