@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from monitor_gui.settings import Settings
 from monitor_gui.start_faults import explain
 from neuroone.contract.errors import NeuroOneError, SettingsError
-from neuroone.service import lifecycle
+from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import Command, Stop
+
+with extras.needed("monitor-gui"):
+    from monitor_gui.settings import Settings  # NumPy
 
 
 def run(given: Settings, stop: Stop) -> int:
