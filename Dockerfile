@@ -24,6 +24,7 @@ RUN for extra in $EXTRAS; do set -- "$@" --extra "$extra"; done \
     -r pyproject.toml "$@" --constraints requirements.lock
 
 # The layer of the project.
+COPY README.md ./
 COPY neuroone ./neuroone
 COPY services ./services
 COPY clients/*.js ./clients/

@@ -223,5 +223,5 @@ def test_what_the_package_includes_of_clients_reaches_the_builds_of_images():
     """.dockerignore leaves the rest of the clone out."""
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
-    for file in wheel["wheel"]["force-include"]:
+    for file in (*wheel["wheel"]["force-include"], "README.md", "pyproject.toml"):
         assert any(PurePath(file).match(line[1:]) for line in ignored if line.startswith("!")), file
