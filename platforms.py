@@ -58,7 +58,7 @@ def faults(folder: str, platform: str, python: str, *reach: str) -> list[str]:
         name: why for (name, platforms, pythons), why in GAPS.items() if platform in platforms and python in pythons
     }
     others = [name for name in EXTRAS if name not in gaps]
-    found = {name: resolve(folder, [name], *on) for name in gaps}
+    found = {name: resolve(folder, [name], *on) for name in gaps if python == PYTHONS[-1]}
     if resolve(folder, others, *on) is not None:  # one run for all, and one for each only to name the one
         found |= {name: resolve(folder, [name], *on) for name in others}
     return [

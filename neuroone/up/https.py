@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.files import CERTIFICATES
+from neuroone.service import extras
 
 if TYPE_CHECKING:
     from neuroone.certificates.files import CertificateFiles
@@ -55,5 +56,5 @@ def _files(folder: Path) -> "CertificateFiles":
         from neuroone.certificates import machine  # noqa: F401 (as the next one, it needs the extra)
         from neuroone.certificates.files import CertificateFiles
     except ImportError as error:
-        raise SettingsError((f"--tls: needs {error.name}: pip install 'neuroone[up]'",)) from None
+        raise SettingsError([extras.sentence("--tls", error.name or "cryptography", "up")]) from None
     return CertificateFiles(folder)
