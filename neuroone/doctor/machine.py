@@ -90,7 +90,7 @@ def https(folder: Path) -> Https | None:
     try:
         from neuroone.certificates import files, making
     except ImportError as error:
-        return replace(seen, fault="unknown", detail=f"{error.name}: pip install 'neuroone[up]'")
+        return replace(seen, fault="unknown", detail=f"{error.name}, extra up")
     now = files.utc_now()
     if making.believable(now) != now:
         return replace(seen, fault="clock", detail=f"{now:%Y-%m-%d}")
