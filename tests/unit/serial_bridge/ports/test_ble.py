@@ -433,7 +433,7 @@ def test_a_headset_is_recorded_as_from_any_port(air, tmp_path, capsys):
 def test_without_the_extra_the_sentence_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(ble, "is_installed", lambda: False)
     assert main(["run", "--port", "ble:Kit"]) == 2
-    assert "pip install" in capsys.readouterr().err
+    assert "bleak, which is not installed: install NeuroOne with its extra ble" in capsys.readouterr().err
     assert main(["record", "never.capture", "--port", "ble"]) == 2
 
 
