@@ -75,22 +75,22 @@ class ThreadedClient:
         accepted = self._client.session.publications.publish(topic, message, on_ack)
         if not self._pump_is_due:
             self._pump_is_due = True
-            self._call(self._pump)
+            self.call(self._pump)
         return accepted
 
     def subscribe(self, filter: str, qos: int) -> None:
         """Add a subscription, now and at every later connection."""
-        self._call(self._client.session.subscribe, filter, qos)
+        self.call(self._client.session.subscribe, filter, qos)
 
     def unsubscribe(self, filter: str) -> None:
         """Remove a subscription."""
-        self._call(self._client.session.unsubscribe, filter)
+        self.call(self._client.session.unsubscribe, filter)
 
     def close(self, timeout_s: float = 5.0) -> bool:
         """Do as `AsyncClient.close`. Retained messages are not removed: publish their last state before."""
         thread, self._thread = self._thread, None
         if thread is not None and self._closing is not None:
-            self._call(self._closing.set_result, timeout_s)
+            self.call(self._closing.set_result, timeout_s)
             thread.join(timeout_s + GOODBYE_S + CLOSE_S)
         return not self.waiting
 
@@ -109,7 +109,7 @@ class ThreadedClient:
         self._pump_is_due = False
         self._client.session.pump()
 
-    def _call(self, call: Callable[..., object], *arguments: Any) -> None:
+    def call(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call in the client's thread, or here while there is none."""
         loop = self._loop
         if loop is None:

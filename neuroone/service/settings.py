@@ -145,6 +145,9 @@ class BusSettings(SiteSettings):
     broker_shuffle: bool = setting(
         False, switch, "Try several brokers in random order, so that many programs do not all begin with the first."
     )
+    watchdog_s: int = setting(
+        60, whole(0, 3600), "Seconds after which a service that hangs ends itself, to be started again. 0: never."
+    )
 
     def brokers(self, rng: random.Random) -> BrokerAddresses:
         """Return the brokers in the order in which to try them."""

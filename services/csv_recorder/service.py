@@ -32,6 +32,7 @@ from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Metrics
 from neuroone.service.metrics_server import MetricsServer
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.watchdog import Watchdog
 
 SERVICE: Final = "csv_recorder"
 INSTANCE: Final = "main"
@@ -79,6 +80,7 @@ class Service:
     def __init__(self, settings: RunSettings, stop: Stop, files_max: int = 1024) -> None:
         self._settings = settings
         self._stop = stop
+        self._watchdog = Watchdog(settings.watchdog_s)
         self._identity = settings.identity(SERVICE, time.time(), INSTANCE)
         self._recorder = Recorder(
             settings.dir,
@@ -116,13 +118,14 @@ class Service:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         self._recorder.open()
-        try:
-            asyncio.run(self._serve(server))
-        finally:
-            with self._disk("close"):
-                self._recorder.close()
-            if "close" in self._faults:
-                log.warning("rows that are not in the files yet wait in the inbox for the next start")
+        with self._watchdog:
+            try:
+                asyncio.run(self._serve(server))
+            finally:
+                with self._disk("close"):
+                    self._recorder.close()
+                if "close" in self._faults:
+                    log.warning("rows that are not in the files yet wait in the inbox for the next start")
         return self._stop.exit_code
 
     def _new_metrics_server(self) -> MetricsServer | None:
@@ -177,6 +180,7 @@ class Service:
     async def _record(self, loop: asyncio.AbstractEventLoop) -> None:
         """Accept what arrives, and tick once a second, whatever the disk answers."""
         tick_due_s = loop.time()
+        beat = self._watchdog.watch("event loop")
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._some.wait(), max(0.0, min(tick_due_s, self._receipts.due_s) - loop.time()))
@@ -184,6 +188,7 @@ class Service:
             count = len(self._arrived)
             await self._record_arrived(loop, tick_due_s)
             self._receipts.send()
+            beat()
             if loop.time() >= tick_due_s:
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)

@@ -41,6 +41,8 @@ class HeadsetReader(threading.Thread):
     ) -> None:
         super().__init__(name="headsets", daemon=True)
         self.headsets: tuple[Headset, ...] = ()
+        self.on_moved: Callable[[], object] = lambda: None
+        """Called after each step of a headset, and in each round: opening one port may take half a minute."""
         self._clock = clock
         self._sleep = sleep
         self._stopping = threading.Event()
@@ -66,6 +68,8 @@ class HeadsetReader(threading.Thread):
             is_busy = False
             for headset in self.headsets:
                 is_busy |= _step(headset)
+                self.on_moved()
+            self.on_moved()
             round_s = max(round_s + POLL_S, self._clock())
             if not is_busy:
                 self._sleep(max(0.0, round_s - self._clock()))

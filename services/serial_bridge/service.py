@@ -21,6 +21,7 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
+from neuroone.service.watchdog import Watchdog
 from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, Recordings, path_in
 from serial_bridge.headset import Headset
@@ -68,6 +69,7 @@ class Service:
         """Where captures are written, and which recording this is; 0: none is wanted."""
         self._records_begun = 1
         self._stop = stop
+        self._watchdog = Watchdog(settings.watchdog_s)
         self._source_ids = unique(
             [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
         )
@@ -102,6 +104,10 @@ class Service:
 
     def run(self, *, ends: bool = False) -> int:
         """Publish until stopped or, with ``ends``, until the last headset ended and the broker has everything."""
+        with self._watchdog:
+            return self._run(ends=ends)
+
+    def _run(self, *, ends: bool) -> int:
         if self._tgc is not None:
             try:
                 self._tgc.start()
@@ -112,9 +118,13 @@ class Service:
         self._bus.start()
         for source, source_id, owner in zip(self._sources, self._source_ids, self._owners, strict=True):
             self._reader.add(self._new_headset(source, source_id, owner))
+        self._reader.on_moved = self._watchdog.watch("headsets")
         self._reader.start()
         search = None if self._searched is None else self._search(self._searched)
+        beat, broker_beat = self._watchdog.watch("search for ports"), self._watchdog.watch("connection to the broker")
         while not self._stop.wait(TICK_S):
+            beat()
+            self._bus.call(broker_beat)
             self._orphaned.tick(time.monotonic())
             if search is not None:
                 search.tick()

@@ -38,6 +38,7 @@ from neuroone.service.metrics import Histogram, Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.token_files import FIRST, Role, Token, TokenFault, TokenFiles, ensure_first, new_token
+from neuroone.service.watchdog import Watchdog
 from ws_gateway.access import Access, join_codes_in
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import v1
@@ -95,6 +96,7 @@ class Service:
         identity = given.identity(SERVICE, time.time())
         self._given = given
         self._stop = stop
+        self._watchdog = Watchdog(given.watchdog_s)
         self._dashboards = Dashboards(time.monotonic)
         self._dashboards.on_watched = self._on_watched
         self._replay = ReplayBuffer(time.monotonic)
@@ -187,7 +189,7 @@ class Service:
 
     def run(self) -> int:
         """Serve until the program must stop; return the exit code. Raises SettingsError."""
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with self._watchdog, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(self._serve())
         return self._stop.exit_code
 
@@ -207,6 +209,7 @@ class Service:
             for period_s, call in (
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
                 (SEND_WAITING_PERIOD_S, self._hub.entrance.visit),
+                (CHECK_PERIOD_S, self._watchdog.watch("event loop")),
                 (CHECK_PERIOD_S, self._students.check_silence),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
                 (CLEAR_PERIOD_S, self._hub.entrance.lessons.check),
