@@ -14,7 +14,7 @@ from cryptography import x509
 from neuroone.certificates import making
 from neuroone.certificates.making import Damaged, Names, Pair
 from neuroone.contract.errors import NeuroOneError
-from neuroone.service.private_files import replace
+from neuroone.service.private_files import own, replace
 
 FILE_MAX_BYTES: Final = 64 * 1024
 """A certificate with its key has 1 kB, and 64 addresses more."""
@@ -42,6 +42,7 @@ class CertificateFiles:
         self._check_clock(clock)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.chmod(0o700)
+        own(self.folder, self.folder.parent)
         server = self._read_server()
         try:
             self._authority = authority = self._read_authority() or self._make_authority(names, clock)
@@ -100,7 +101,7 @@ class CertificateFiles:
                 if making.permitted_by(authority.certificate)[0]:
                     return authority
                 raise Damaged("it is not limited to private names")
-            if self.public.exists() or self._authority is not None:
+            if self.public.exists() or self.server.exists() or self._authority is not None:
                 raise Damaged("it is gone")
             return None
         except Damaged as fault:

@@ -13,10 +13,15 @@ def replace(file: Path, content: bytes, owned_like: Path) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and owned_like.exists():
-        owner = owned_like.stat()
-        shutil.chown(new, owner.st_uid, owner.st_gid)
+    own(new, owned_like)
     new.replace(file)
+
+
+def own(path: Path, like: Path) -> None:
+    """Give a file or a folder to the owner of another one, if that is possible. Raises OSError."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and like.exists():
+        owner = like.stat()
+        shutil.chown(path, owner.st_uid, owner.st_gid)
 
 
 def private(name: str, flags: int) -> int:

@@ -294,6 +294,8 @@ def _services(
         environment["NEUROONE_TOKEN"] = given.token
     if given.site_key is not None:
         environment["NEUROONE_SITE_KEY"] = given.site_key
+    # What is meant for `up` or for a gateway of its own is none of this gateway's: it gets flags.
+    environment |= dict.fromkeys(("NEUROONE_TLS_PORT", "NEUROONE_TLS_CERT", "NEUROONE_TLS_KEY", "NEUROONE_TLS_CA"), "")
     watching = ["--open-dashboards"] if given.open_dashboards else []
     watching += ["--token-file", str(token_file)] if token_file else []
     watching += [] if given.open_here else ["--no-open-here"]

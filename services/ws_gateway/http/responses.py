@@ -52,7 +52,7 @@ def to_https(request: Request) -> Response:
     host = request.headers.get_all("Host")
     if "Upgrade" in request.headers or len(host) != 1 or not _HOST.fullmatch(host[0]):
         return of_text(HTTPStatus.BAD_REQUEST, text)
-    return of_text(HTTPStatus.PERMANENT_REDIRECT, text, {"Location": f"https://{host[0]}{request.path}"})
+    return of_text(HTTPStatus.TEMPORARY_REDIRECT, text, {"Location": f"https://{host[0]}{request.path}"})
 
 
 def of_pieces(

@@ -72,11 +72,9 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
     def buffer_updated(self, nbytes: int) -> None:  # noqa: D102
         if self._connection is None or self._socket.is_closing():
             return
-        if self._is_plain:
-            self._connection.buffer_updated(nbytes)
-            return
-        if self._tls is None and self._turns.buffer[0] != _HANDSHAKE_RECORD:
+        if not self._received_bytes and self._turns.buffer[0] != _HANDSHAKE_RECORD:
             self._is_plain = self._connection.is_plain_on_tls = True
+        if self._is_plain:
             self._connection.buffer_updated(nbytes)
             return
         self._incoming.write(self._turns.buffer[:nbytes])
@@ -150,8 +148,8 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         return self._socket.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the socket knows, and the object of TLS as ``ssl_object``."""
-        return self._tls if name == "ssl_object" else self._socket.get_extra_info(name, default)
+        """Return what is known about the socket."""
+        return self._socket.get_extra_info(name, default)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set how much may wait to be sent."""

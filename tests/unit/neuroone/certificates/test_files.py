@@ -1,5 +1,6 @@
 """The folder of the authority and the certificate: made once, renewed, damaged, with a clock that is wrong."""
 
+import os
 import ssl
 import sys
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,15 @@ def content(files: CertificateFiles) -> dict[str, bytes]:
 
 def shown(files: CertificateFiles) -> Names:
     return making.names_in(making.parse(files.server.read_bytes()).certificate)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_makes_belongs_to_the_owner_of_the_recordings(tmp_path: Path):
+    """A server that was started once with sudo starts without it too."""
+    os.chown(tmp_path, 1234, 1234)
+    made = CertificateFiles(tmp_path / ".tls")
+    made.refresh(LAB, NOW)
+    assert {each.stat().st_uid for each in (made.folder, *made.folder.iterdir())} == {1234}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rights")
@@ -94,6 +104,14 @@ def test_a_damaged_authority_is_said_and_not_replaced(files, caplog, damage):
     files.server.unlink()
     with pytest.raises(CertificateFault, match=r"authority\.pem cannot be used .*delete .*\.tls"):
         CertificateFiles(files.folder).refresh(LAB, NOW)
+
+
+def test_a_certificate_whose_authority_is_gone_gets_no_other_authority(files):
+    files.authority.unlink()
+    files.public.unlink()
+    before = content(files)
+    CertificateFiles(files.folder).refresh(MOVED, NOW)
+    assert content(files) == before
 
 
 @pytest.mark.parametrize("what", ["authority.pem", "everything"])

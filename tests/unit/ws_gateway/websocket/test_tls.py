@@ -73,10 +73,16 @@ async def test_messages_arrive_whole_and_in_order_both_ways(listening, files, ve
         assert [(await client.recv()).split()[0] for _ in range(300)] == [str(number) for number in range(300)]
 
 
+@pytest.mark.parametrize("is_paced", [False, True])
 @pytest.mark.parametrize("cut_bytes", [1, 7])
-async def test_bytes_may_be_cut_anywhere(listening, files, cut_bytes, monkeypatch):
+async def test_bytes_may_be_cut_anywhere(listening, files, cut_bytes, is_paced, monkeypatch):
+    """Also where a handshake waits for its turn."""
     monkeypatch.setattr(tls, "HANDSHAKE_READS_MAX", 10_000)
     server, port = listening
+    if is_paced:
+        later = asyncio.get_running_loop().call_later
+        monkeypatch.setattr(server.turns, "wait", lambda then: later(0.02, then))
+        monkeypatch.setattr(Watched, "is_paced", property(lambda self: True, lambda self, given: None), raising=False)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting(files).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
