@@ -316,3 +316,26 @@ def test_a_newcomer_waits_at_the_door_for_one_tap(browser, url, gateway):
             expect(page.locator("#door-removed li")).to_have_count(0)
         page.click("#stop")
         expect(door).to_be_hidden()
+
+
+def test_raw_samples_of_a_lesson_are_switched_and_shown_on_all_pages(browser, url):
+    """Until the lesson ends; the next one begins without."""
+    with page_of(browser, url) as page, page_of(browser, url) as other:
+        for lesson in ("Física", "Química"):
+            page.click("#start")
+            page.fill("#start-dialog [name=text]", lesson)
+            page.keyboard.press("Enter")
+            expect(page.locator("#session")).to_have_text(lesson)
+            page.locator("#door summary").click()
+            switch = page.get_by_label("Gravar sinal bruto")
+            expect(switch).not_to_be_checked()
+            expect(page.locator("#with-raw")).to_be_hidden()
+            switch.check()
+            for each in (page, other):
+                expect(each.locator("#with-raw")).to_have_text("com sinal bruto")
+                expect(each.locator("#keep-raw")).to_be_checked()
+            assert layout_faults(page) == []
+            page.keyboard.press("Escape")
+            page.click("#stop")
+            for each in (page, other):
+                expect(each.locator("#with-raw")).to_be_hidden()

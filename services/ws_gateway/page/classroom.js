@@ -200,7 +200,7 @@ export class Student {
 /** Everybody, by class. */
 export class Classroom {
   students = new Map();
-  /** The lesson that runs in each group, or in EVERYBODY: `{ name, since, door }`. */
+  /** The lesson that runs in each group, or in EVERYBODY: `{ name, since, door, raw }`. */
   lessons = new Map();
   events = [];
   /** Students that found no room. */
@@ -242,9 +242,9 @@ export class Classroom {
     this.version += 1;
   }
 
-  takeLesson({ group, name, began, door }) {
+  takeLesson({ group, name, began, door, raw = false }) {
     if (began === null) this.lessons.delete(group);
-    else this.lessons.set(group, { name, since: Date.parse(began), door });
+    else this.lessons.set(group, { name, since: Date.parse(began), door, raw });
     this.version += 1;
   }
 

@@ -1,4 +1,4 @@
-/** The lesson's door: who may come in, who waits at it, and who was removed. */
+/** The lesson's door: who may come in, who waits at it, and who was removed; and whether raw samples are recorded. */
 import { fullLabelOf, write } from "./badges.js";
 import { EVERYBODY } from "./classroom.js";
 import { say } from "./say.js";
@@ -20,7 +20,11 @@ export class Door {
   constructor(room, link) {
     this.#room = room;
     this.#link = link;
-    at("door").addEventListener("change", ({ target }) => this.#write({ type: "door", state: target.value, group: this.#group }));
+    at("door").addEventListener("change", ({ target }) => {
+      const group = this.#group;
+      if (target.id !== "keep-raw") this.#write({ type: "door", state: target.value, group });
+      else if (!this.#write({ type: "raw_wanted", wanted: target.checked, group })) target.checked = !target.checked;
+    });
     at("door").addEventListener("click", ({ target }) => {
       const { admit, refuse } = target.dataset;
       if (admit !== undefined) this.#write({ type: "admit", id: admit });
@@ -47,11 +51,12 @@ export class Door {
     const lessons = [...this.#room.lessonsOf(group)];
     const box = at("door");
     box.hidden = lessons.length !== 1;
+    at("with-raw").hidden = !lessons.some(([, { raw }]) => raw);
     if (box.hidden) return;
-    const [[its, { door }]] = lessons;
+    const [[its, { door, raw }]] = lessons;
     this.#group = its;
     const { students, more, removed } = this.#waiting;
-    const key = JSON.stringify([document.documentElement.lang, its, door, this.#waiting]);
+    const key = JSON.stringify([document.documentElement.lang, its, door, raw, this.#waiting]);
     if (this.#shown === key) return;
     this.#shown = key;
     const count = students.length + more;
@@ -59,6 +64,7 @@ export class Door {
     write(at("door-what"), count ? t("door.waiting", { n: count }) : t("door.short"));
     write(at("door-state"), count ? "" : t(`door.${door}`));
     for (const state of DOORS) box.querySelector(`[value="${state}"]`).checked = state === door;
+    at("keep-raw").checked = raw;
     const focused = document.activeElement?.dataset ?? {};
     fill("door-waiting", students.map((each) => itemOf(each, [["admit", "main"], ["refuse", ""]])));
     fill("door-removed", removed.map((each) => itemOf(each, [["admit", ""]])));
@@ -75,7 +81,9 @@ export class Door {
   }
 
   #write(message) {
-    if (!this.#link.write(message)) this.#link.show();
+    const isSent = this.#link.write(message);
+    if (!isSent) this.#link.show();
+    return isSent;
   }
 }
 
