@@ -145,5 +145,8 @@ def _stop_on_eof(stop: Stop) -> None:
     while arrived := os.read(0, 1024):
         *lines, waiting = (waiting + arrived)[-LINE_MAX_BYTES:].split(b"\n")
         for line in lines:
-            stop.on_line(line.decode("utf-8", "replace").strip())
+            try:
+                stop.on_line(line.decode("utf-8", "replace").strip())
+            except Exception:  # the end of the input must be seen all the same
+                log.exception("a fault of ours: a line of the parent program is not obeyed")
     stop.set()

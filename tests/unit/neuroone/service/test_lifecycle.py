@@ -23,7 +23,12 @@ PROGRAM = textwrap.dedent(
     class Settings:
         number: int = setting(1, settings.whole(1, 9), "A number.")
 
+    def obey(line):
+        print("told to", line, flush=True)
+        1 / 0
+
     def wait(given, stop):
+        stop.on_line = obey
         print("ready", flush=True)
         stop.wait()
         print("left in order", flush=True)
@@ -69,6 +74,16 @@ def test_the_end_of_standard_input_ends_in_order(program: list[str]) -> None:
     ) as running:
         assert running.communicate(timeout=30)[0] == "ready\nleft in order\n"
     assert running.returncode == OK
+
+
+def test_a_line_that_cannot_be_obeyed_hides_neither_the_next_one_nor_the_end(program: list[str]) -> None:
+    done = subprocess.run(
+        program, input="sing\ndance\n", capture_output=True, text=True, check=False, timeout=30,
+        env={**os.environ, STOP_ON_EOF: "1"},
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == ["left in order", "ready", "told to dance", "told to sing"]
+    assert done.returncode == OK
+    assert done.stderr.count("ZeroDivisionError") == 2
 
 
 @pytest.mark.parametrize(

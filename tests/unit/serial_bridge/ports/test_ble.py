@@ -165,6 +165,20 @@ def test_the_headset_that_is_meant_is_connected(air, source, port, chosen):
     opened.close()
 
 
+@pytest.mark.parametrize("port", ["ble:Kit", f"ble:{ADDRESSES[0]}"])
+def test_a_headset_that_a_killed_program_left_connected_is_taken_over(air, source, port):
+    """No search finds it. Without a name or an address it may be somebody's whose program runs."""
+    headset = air.add(ADDRESSES[0], "Kit", NORDIC, is_left_connected=True)
+    with pytest.raises(PortFault):
+        source("ble").open(57600)
+    opened = source(port).open(57600)
+    assert headset.client is not None
+    opened.close()
+    air.faults["adapter"] = raising(NotImplementedError())  # on some systems nobody knows
+    with pytest.raises(PortFault):
+        source(port).open(57600)
+
+
 def test_two_headsets_of_one_name_are_two_and_each_stays_its_wearers(air, source):
     """Each connects another one; after frames have come, only that very headset is connected again."""
     for n in range(2):
