@@ -3,9 +3,10 @@
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from monitor_gui.local_bridge import command
 from monitor_gui.playing.recording import Played, Unplayable
@@ -17,6 +18,8 @@ HEAD_BYTES: Final = 64 * 1024
 """Ten seconds of a headset: bytes without a frame's begin in them are of something else."""
 SYNC: Final = b"\xaa\xaa"
 TIMED: Final = b'{"format":"neuroone-capture"'
+SILENT_MAX_S: Final = 30.0
+"""The program needs 2 s to start on a slow computer, and no second for the next line: one that says nothing hangs."""
 SAID_MAX_BYTES: Final = 4096
 """Of what the program says about a fault: a sentence, with the path of the file."""
 
@@ -42,23 +45,64 @@ def messages_of(path: Path) -> Iterator[Played]:
             )
         except OSError as error:
             raise Unplayable("play.unreadable", program[0], error.strerror or error) from None
+        watch = Watch(decoder)
         with decoder:
-            yield from _messages_from(decoder, path)
+            yield from _messages_from(decoder, path, watch)
             code = decoder.wait()
+        if watch.has_ended_it:
+            raise Unplayable("play.silent", path, f"{SILENT_MAX_S:.0f}")
         if code:
             said.seek(max(0, said.seek(0, os.SEEK_END) - SAID_MAX_BYTES))
             last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise Unplayable("play.damaged", path, last.partition(": ")[2] or last)
 
 
-def _messages_from(decoder: "subprocess.Popen[bytes]", path: Path) -> Iterator[Played]:
+class Watch:
+    """End a program that is waited for and says nothing for SILENT_MAX_S, in a thread of its own."""
+
+    def __init__(self, program: "subprocess.Popen[bytes]") -> None:
+        self.has_ended_it = False
+        self._program = program
+        self._lines = 0
+        self._is_waiting = True
+        self._is_over = threading.Event()
+        threading.Thread(target=self._run, name="decoder's watch", daemon=True).start()
+
+    def read_line(self, stream: IO[bytes]) -> bytes:
+        """Return the next line of the program."""
+        self._is_waiting = True
+        line = stream.readline(PAYLOAD_MAX_BYTES)
+        self._is_waiting = False  # while somebody uses the line, the program may rest
+        self._lines += 1
+        return line
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._is_over.set()
+
+    def _run(self) -> None:
+        seen = -1
+        while not self._is_over.wait(SILENT_MAX_S):
+            if self._is_waiting and seen == self._lines:
+                self.has_ended_it = True
+                self._program.kill()
+                return
+            seen = self._lines
+
+
+def _messages_from(decoder: "subprocess.Popen[bytes]", path: Path, watch: Watch) -> Iterator[Played]:
     assert decoder.stdout is not None  # noqa: S101 (it is a pipe)
     try:
-        while line := decoder.stdout.readline(PAYLOAD_MAX_BYTES):
+        while line := watch.read_line(decoder.stdout):
             is_block = b'"samples":' in line
             yield decode(RawBlock, line) if is_block else decode(Reading, line)
+        decoder.wait(SILENT_MAX_S)
     except BaseException as error:  # also where nobody wants the rest
         decoder.kill()
+        if watch.has_ended_it or isinstance(error, subprocess.TimeoutExpired):
+            raise Unplayable("play.silent", path, f"{SILENT_MAX_S:.0f}") from None
         if isinstance(error, ContractError):
             raise Unplayable("play.damaged", path, error) from None
         raise
+    finally:
+        watch.close()

@@ -5,6 +5,7 @@ Each is made in a process and in a folder of its own. A program that hangs, is k
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,7 @@ class Converter:
         """End the programs that run, so that nobody waits for them."""
         self._is_closed = True
         for program in tuple(self._programs):
-            program.kill()
+            _end(program)
 
     def _run(self, words: Sequence[str], folder: str) -> None:
         # The gateway's settings are not the command's; its unfinished files go with the folder.
@@ -91,7 +92,9 @@ class Converter:
         made.mkdir()
         with (
             tempfile.TemporaryFile() as said,  # a pipe that nobody reads would hold the program up
-            subprocess.Popen(command, cwd=made, env=environ, stdout=subprocess.DEVNULL, stderr=said) as program,
+            subprocess.Popen(
+                command, cwd=made, env=environ, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+            ) as program,
         ):
             self._programs.add(program)
             try:
@@ -100,7 +103,7 @@ class Converter:
             except subprocess.TimeoutExpired:
                 raise Failed(None, f"it took longer than {CONVERT_TIMEOUT_S:.0f} s") from None
             finally:
-                program.kill()
+                _end(program)
                 self._programs.discard(program)
             said.seek(max(0, said.seek(0, os.SEEK_END) - WORDS_MAX_BYTES))
             words_said = said.read().decode(errors="replace").strip()
@@ -116,6 +119,14 @@ class Converter:
 def is_available() -> bool:
     """Return True if the recorder's program is installed with what it needs."""
     return all(map(find_spec, NEEDED))
+
+
+def _end(program: "subprocess.Popen[bytes]") -> None:
+    """End a program and, where the system knows who they are, the programs that it has started."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left
+            os.killpg(program.pid, signal.SIGKILL)
+    program.kill()
 
 
 def _give_way(pid: int) -> None:

@@ -17,6 +17,7 @@ from monitor_gui.playing import recording as recordings
 from monitor_gui.playing import session as sessions
 from monitor_gui.playing.opening import Opening
 from monitor_gui.playing.recording import Recording, in_order
+from neuroone.contract.json import encode
 from neuroone.contract.messages import RawBlock, Reading
 from serial_bridge.captures.files import EXAMPLE
 from tests.support import messages
@@ -324,3 +325,25 @@ def test_a_decoder_that_says_very_much_is_not_held_up(tmp_path, monkeypatch):
     with pytest.raises(recordings.Unplayable) as fault:
         list(captures.messages_of(tmp_path / "a.bytes"))
     assert "the file is bad" in str(fault.value)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("begin", "readings"),
+    [
+        pytest.param("", 0, id="before its first line"),
+        pytest.param("print({0!r}, flush=True)", 1, id="in the middle"),
+        pytest.param("print({0!r}[:9], end='', flush=True)", 0, id="within a line"),
+        pytest.param("print({0!r}, flush=True); os.close(1)", 1, id="after its last line"),
+    ],
+)
+def test_a_decoder_that_hangs_is_ended(tmp_path, monkeypatch, begin, readings):
+    """What it said before is played; the thread that reads does not wait until the window ends."""
+    program = f"import os, time\n{begin.format(encode(messages.reading()).decode())}\ntime.sleep(600)"
+    monkeypatch.setattr(captures, "command", lambda *arguments: [sys.executable, "-c", program])
+    monkeypatch.setattr(captures, "SILENT_MAX_S", 0.5)
+    path = tmp_path / "a.bytes"
+    path.write_bytes(captures.SYNC)
+    recording = opened(path)
+    assert (recording.fault is not None, len(recording)) == (True, readings)
+    assert str(recording.fault).startswith("play.silent: ")

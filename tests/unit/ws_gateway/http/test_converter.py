@@ -10,6 +10,7 @@ import tomllib
 from http import HTTPStatus
 from pathlib import Path
 
+import psutil
 import pytest
 from websockets.http11 import Response
 
@@ -24,6 +25,14 @@ from ws_gateway.websocket.connection import StreamedResponse
 ROOT = Path(__file__).parents[4]
 HALF = "import os, signal, sys, tempfile, time\nopen('half.xlsx', 'w').write('half')\ntempfile.mkstemp()\n"
 LASTS = f"{HALF}open(os.environ['IS_RUNNING'], 'w').close()\ntime.sleep(600)\n"
+CHILD = """
+pid = os.fork()
+if pid == 0:
+    signal.signal(15, signal.SIG_IGN)
+    time.sleep(60)
+    os._exit(0)
+open(os.environ["IS_RUNNING"], "w").write(str(pid))
+"""
 UNREADABLE = "open('whole.xlsx', 'w').write('whole')\nraise SystemExit(1)"
 """As the recorder's program does: a session cannot be read, the others are there."""
 
@@ -62,6 +71,11 @@ class Served:
         return counters["conversions"], counters["conversions_failed"]
 
 
+def is_over(pid: int) -> bool:
+    """Nobody may have waited for it."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.fixture
 def served(tmp_path, monkeypatch):
     return Served(tmp_path, monkeypatch)
@@ -71,7 +85,7 @@ def served(tmp_path, monkeypatch):
     ("program", "reason"),
     [
         pytest.param(f"{HALF}time.sleep(600)", "it took longer than 0 s", id="hangs"),
-        pytest.param(f"{HALF}signal.signal(15, signal.SIG_IGN)\nos.fork() or time.sleep(600)\ntime.sleep(5)",
+        pytest.param(f"{HALF}signal.signal(15, signal.SIG_IGN)\n{CHILD}time.sleep(600)",
                      "it took longer than 0 s", id="hangs with a child"),
         pytest.param(f"{HALF}os.kill(os.getpid(), 9)", "its program was ended by signal 9", id="killed"),
         pytest.param(f"{HALF}raise MemoryError", "its program failed", id="fails in the middle"),
@@ -93,6 +107,16 @@ def test_a_program_that_fails_costs_its_download_alone(served, monkeypatch, prog
         assert served.download(UNREADABLE).body == b"whole"
         assert list(served.made.iterdir()) == []
     assert served.numbers() == (2 + converter.CONVERSIONS_MAX, 1)
+
+
+@pytest.mark.parametrize("end", ["time.sleep(600)", "raise MemoryError", "open('half.xlsx')"])
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not know whose child a program is")
+def test_what_a_program_has_started_ends_with_it(served, monkeypatch, end):
+    """Whether it hangs, fails or is through."""
+    monkeypatch.setattr(converter, "CONVERT_TIMEOUT_S", 3.0)
+    served.download(f"{HALF}{CHILD}{end}")
+    child = int(served.is_running.read_text(encoding="ascii"))
+    wait_for(lambda: is_over(child), "end of the program's child")
 
 
 def test_a_program_that_cannot_be_started_is_a_failure_too(served, monkeypatch):
