@@ -42,6 +42,7 @@ ADAPTERS: Final[Mapping[str, str]] = {
 
 _CHECKS: Final[Mapping[str, str]] = {
     "ws": "websocket",
+    "ble": "bluetooth",
     "csv": "recordings",
     "service": "services",
     "unit": "restarts",
@@ -67,6 +68,7 @@ _DOUBTFUL: Final[Mapping[Doubt | None, str]] = {
     Doubt.NO_BANDS: "values_no_bands",
 }
 """Doubts that somebody can act upon, and that one reading shows."""
+BLE: Final = "ble"
 _ENDINGS: Final = {"ok": Status.OK, **dict.fromkeys(("none", "unknown", "skipped", "elsewhere"), Status.SKIPPED)}
 """The status of codes with these endings; all others are problems."""
 
@@ -132,6 +134,45 @@ def ports(adapters: Sequence[Adapter], wanted: Sequence[Port], running: Collecti
         else:
             findings.append(Finding("port_ok", facts))
     return findings or [Finding("port_none")]
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """A device in reach over Bluetooth LE."""
+
+    address: str
+    name: str
+    is_headset: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bluetooth:
+    """What is in reach for ``--port ble``, ``ble:NAME`` or ``ble:ADDRESS``, and why a search was not possible."""
+
+    device: str
+    found: tuple[Nearby, ...] = ()
+    fault: str = ""
+
+    def matches(self, nearby: Nearby) -> bool:
+        """Return True if the bridge would take this device for the one that is meant (its rules are the same)."""
+        wanted, name = self.device.partition(":")[2].casefold(), nearby.name.casefold()
+        if wanted in ("", "*"):
+            return nearby.is_headset
+        is_name = name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+        return is_name or nearby.address.casefold() == wanted
+
+
+def is_ble(port: str) -> bool:
+    """Return True if ``--port`` names a headset over Bluetooth LE."""
+    return port == BLE or port.startswith(f"{BLE}:")
+
+
+def bluetooth(seen: Bluetooth) -> Finding:
+    """Check a headset over Bluetooth LE."""
+    facts = {"device": seen.device}
+    if names := [each.name or each.address for each in seen.found if seen.matches(each)]:
+        return Finding("ble_ok", facts | {"names": ", ".join(names)})
+    return Finding("ble_fault", facts | {"detail": seen.fault}) if seen.fault else Finding("ble_missing", facts)
 
 
 @dataclass(frozen=True, slots=True)

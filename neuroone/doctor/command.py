@@ -47,7 +47,12 @@ class DoctorSettings(BusSettings):
     data: Path | None = setting(
         None, Path, "Directory of the CSV files. Default: recordings, if it exists.", metavar="DIR"
     )
-    port: tuple[str, ...] = setting((), str, "A serial port that must exist. May be given more than once.", many=True)
+    port: tuple[str, ...] = setting(
+        (),
+        str,
+        "A serial port or Bluetooth LE headset that must exist. May be given more than once.",
+        many=True,
+    )
     seconds: float = setting(LISTEN_S, decimal(0.1, 3600), "Longest time to listen to the broker, in s.")
     language: str | None = setting(None, one_of(*LANGUAGES), "en or pt-BR; the system's by default.")
     json: bool = setting(False, switch, "Print each finding as one line of JSON.")
@@ -66,8 +71,10 @@ def examine(given: DoctorSettings, stop: Stop) -> Iterable[Finding]:
     """Run every check."""
     programs = machine.running(ROOT)
     adapters = machine.adapters(ROOT)
-    devices = dict.fromkeys([*given.port, *(adapter.device for adapter in adapters if adapter.device)])
+    serial = [port for port in given.port if not checks.is_ble(port)]
+    devices = dict.fromkeys([*serial, *(adapter.device for adapter in adapters if adapter.device)])
     yield from checks.ports(adapters, [machine.port(device, ROOT) for device in devices], programs)
+    yield from (checks.bluetooth(machine.bluetooth(port)) for port in given.port if checks.is_ble(port))
 
     for broker in given.broker:
         received = network.listen(broker, given.broker_ca, given.site, given.seconds, stop.is_set)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from neuroone.doctor.checks import ADAPTERS, Adapter, Directory, Firewall, Https, Port, Unit
+from neuroone.doctor.checks import ADAPTERS, BLE, Adapter, Bluetooth, Directory, Firewall, Https, Nearby, Port, Unit
 from neuroone.service.local_address import local_ip
 
 PROJECT: Final = "neuroone"
@@ -24,6 +25,10 @@ PROJECT: Final = "neuroone"
 TAIL_LINES: Final = 3
 COMMAND_TIMEOUT_S: Final = 10.0
 
+SEARCH_TIMEOUT_S: Final = 30.0
+"""`serial-bridge ports` searches for 4 s, and gives up what does not answer after 10 s."""
+STRANGER: Final = "something else"
+"""What `serial-bridge ports` says of a device that does not look like a headset."""
 Run = Callable[[Sequence[str]], str]
 """Run a command and return its output; an empty text if it cannot be run."""
 
@@ -51,6 +56,21 @@ def port(device: str, root: Path) -> Port:
     holders = tuple(name for process, name in _processes(root) if _has_open(process, path.resolve()))
     may_open = os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids)
     return Port(device, exists=True, may_open=may_open, group=group, holders=holders)
+
+
+def bluetooth(device: str) -> Bluetooth:
+    """Observe which devices are in reach over Bluetooth LE; the bridge's program searches them."""
+    command = [sys.executable, "-m", "serial_bridge", "ports", "--json"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=SEARCH_TIMEOUT_S, check=False, encoding="utf-8", errors="replace"
+        )
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        return Bluetooth(device, fault=str(error))
+    found = [Nearby(row["port"].partition(":")[2], row["description"], row["looks_like"] != STRANGER)
+             for row in rows if row["port"].startswith(f"{BLE}:")]  # fmt: skip
+    return Bluetooth(device, tuple(found), done.stderr.strip().rpartition("\n")[2])
 
 
 def running(root: Path) -> frozenset[str]:

@@ -63,7 +63,8 @@ class BigStream(QWidget):
     def draw(self, view: View, now_s: float) -> None:
         """Show the newest reading, or the one at the moment of a pause."""
         moment = self.panel.moment(view, now_s)
-        self.name.setText(self.panel.name)
+        simulated = f"{texts.of('panel.simulated')}  ·  " if self.panel.is_simulated else ""
+        self.name.setText(simulated + self.panel.name)
         self.contact.show_signal(moment.signal, moment.status)
         words = words_of(moment)
         self.doubt.setText("" if words is None else f"⚠ {words.sentence}")

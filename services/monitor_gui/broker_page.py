@@ -32,12 +32,14 @@ from monitor_gui.settings import DEFAULT_SITE
 from monitor_gui.system_box import SystemBox
 from monitor_gui.texts import translated
 from neuroone.contract.files import search_key
-from neuroone.contract.messages import StreamState, StreamStatus
+from neuroone.contract.messages import DEMO, StreamState, StreamStatus
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.service.settings import topic_id
 
 PLAIN: Final = Qt.TextFormat.PlainText
 SIMULATOR: Final = "sim"
+ANY_BLE: Final = "ble"
+"""Any headset over Bluetooth LE; those in reach are listed by their addresses."""
 COLUMNS: Final = ("name", "stream", "link", "status")
 COMPARED_MAX: Final = 2
 """Streams beside each other; more are too narrow to read."""
@@ -175,6 +177,8 @@ class StreamsBox(QGroupBox):
                 state = states[stream]
                 kind = texts.of(f"streams.{state.kind}")
                 link, about = f"{kind}, {texts.of(f'link.{state.link}')}", texts.of_status(status[stream])
+                if state.simulated is True:
+                    link = f"{texts.of('panel.simulated')}, {link}"
                 for column, text in enumerate((state.name or "", str(stream), link, about)):
                     item = self.table.item(row, column)
                     if item is None or item.text() != text:
@@ -257,15 +261,17 @@ class HeadsetBox(QGroupBox):
         """Show the ports, and the state of the local bridge."""
         bridge, is_running = self.bridge, self.bridge.is_running
         ports = [(port, f"{port} - {about}" if about else port) for port, about in bridge.ports.items()]
-        ports.append((SIMULATOR, texts.of("headset.simulated")))
+        ports += [(ANY_BLE, texts.of("headset.any_ble")), (SIMULATOR, texts.of("headset.simulated"))]
         if self._file:
             ports.append((self._file, self._file))
         if ports != [(self.port.itemData(n), self.port.itemText(n)) for n in range(self.port.count())]:
             self.port.clear()
             for port, text in ports:
                 self.port.addItem(text, port)
-            # By itself only a real port is chosen, and none in place of one that was unplugged.
-            first = self._remembered if self._remembered in bridge.ports else next(iter(bridge.ports), "")
+            # By itself only a serial port is chosen, and none in place of one that was unplugged. What is in reach over
+            # Bluetooth LE may be the headset of a class next door.
+            serial = (port for port in bridge.ports if not port.startswith(f"{ANY_BLE}:"))
+            first = self._remembered if self._remembered in bridge.ports else next(serial, "")
             self.port.setCurrentIndex(self.port.findData(first if self._chosen is None else self._chosen))
         self.port.setPlaceholderText(texts.of("headset.choose_port"))
         self.start_button.setText(texts.of("headset.stop" if is_running else "headset.start"))
@@ -289,6 +295,11 @@ class HeadsetBox(QGroupBox):
     def wanted_port(self) -> str | None:
         """Return the port that somebody chose, now or in the last run; None if nobody did."""
         return self._chosen or (self._remembered if self._remembered in self.bridge.ports else None)
+
+    @property
+    def recorded_name(self) -> str:
+        """Return the name under which a recorder keeps the headset: a simulated one has a name too, as with `up`."""
+        return self.name.text().strip() or (DEMO if self.wanted_port == SIMULATOR else "")
 
     def choose_port(self, port: str) -> None:
         """Choose a port, now or as soon as it is listed."""

@@ -46,6 +46,12 @@ def trouble_of(tile: Tile) -> str:
     return tile.doubt.words(texts.language()).word if tile.doubt is not None and is_doubtful else ""
 
 
+def foot_of(tile: Tile) -> str:
+    """Return the last line of a tile: that it is simulated, and what is wrong; empty where there is nothing to say."""
+    simulated = texts.of("panel.simulated") if tile.is_simulated else ""
+    return "  ·  ".join(words for words in (simulated, trouble_of(tile)) if words)
+
+
 def name_of(tile: Tile) -> str:
     """Return the student's name, with the code where another one has the same."""
     if tile.name is None:
@@ -73,7 +79,7 @@ class TilesModel(QAbstractListModel):
         match role:
             case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.AccessibleTextRole:
                 numbers = (f"{texts.of(f'line.{each}')} {number_of(getattr(tile, each))}" for each in ESENSES)
-                return ", ".join(each for each in (name_of(tile), *numbers, trouble_of(tile)) if each)
+                return ", ".join(each for each in (name_of(tile), *numbers, foot_of(tile)) if each)
             case Qt.ItemDataRole.ToolTipRole:
                 return None if tile.doubt is None else tile.doubt.words(texts.language()).sentence
         return tile if role == TILE else None
@@ -118,7 +124,7 @@ class TileDelegate(QStyledItemDelegate):
         self._draw_name(painter, inside, tile, font, row_px)
         numbers = QRectF(inside.left(), inside.top() + row_px, inside.width(), row_px * 1.2)
         self._draw_numbers(painter, numbers, tile, font)
-        words = trouble_of(tile)
+        words = foot_of(tile)
         curve = QRectF(inside)
         curve.setTop(numbers.bottom() + 2)
         curve.setBottom(inside.bottom() - (row_px if words else 0.0))

@@ -79,6 +79,7 @@ class Tile:
     attention: int | None
     meditation: int | None
     points: tuple[Point, ...]
+    is_simulated: bool = False
     is_apart: bool = False
     """Another student has the same name: the code tells them apart."""
 
@@ -128,6 +129,7 @@ def tile_of(
         attention=None if reading is None else reading.attention or None,
         meditation=None if reading is None else reading.meditation or None,
         points=tuple(mate.points),
+        is_simulated=state.simulated is True,
     )
 
 

@@ -417,7 +417,7 @@ class MonitorWindow(QMainWindow):
         if broker is not None:
             self.bridge.close()
             self.connect_to(broker)
-            self._start_bridge(headset.wanted_port or AUTO, headset.name.text(), headset.code.text())
+            self._start_bridge(headset.wanted_port or AUTO, headset.recorded_name, headset.code.text())
 
     def _keep_folder(self, folder: Path) -> None:
         self.preferences.keep("folder", str(folder))

@@ -146,6 +146,12 @@ class StreamPanel(QWidget):
         state, _ = self.feed.state(self.stream)
         return named(self.stream, None if state is None else state.name)
 
+    @property
+    def is_simulated(self) -> bool:
+        """Return True if a simulator makes what is shown."""
+        state, _ = self.feed.state(self.stream)
+        return state is not None and state.simulated is True
+
     def moment(self, view: View, now_s: float) -> Moment:
         """Return the newest reading and the stream's status, or those of the moment of a pause."""
         edge_s = view.edge_s(now_s)
@@ -268,7 +274,7 @@ class StreamPanel(QWidget):
         self, state: StreamState | None, status: StreamStatus | None, age_s: float | None, counters: dict[str, int]
     ) -> None:
         self.title.setText(self.name)
-        parts = [texts.of("panel.simulated")] if state is not None and state.simulated is True else []
+        parts = [texts.of("panel.simulated")] if self.is_simulated else []
         parts.append(texts.of_status(status) if self.feed.is_live else texts.of("panel.played"))
         reported = {} if state is None else state.counters
         if state is not None and status is not None and self.feed.is_live:

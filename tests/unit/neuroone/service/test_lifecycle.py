@@ -77,13 +77,16 @@ def test_the_end_of_standard_input_ends_in_order(program: list[str]) -> None:
 
 
 def test_a_line_that_cannot_be_obeyed_hides_neither_the_next_one_nor_the_end(program: list[str]) -> None:
-    done = subprocess.run(
-        program, input="sing\ndance\n", capture_output=True, text=True, check=False, timeout=30,
+    with subprocess.Popen(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, STOP_ON_EOF: "1"},
-    )  # fmt: skip
-    assert sorted(done.stdout.splitlines()) == ["left in order", "ready", "told to dance", "told to sing"]
-    assert done.returncode == OK
-    assert done.stderr.count("ZeroDivisionError") == 2
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        said, logged = running.communicate("sing\ndance\n", timeout=30)
+    assert sorted(said.splitlines()) == ["left in order", "told to dance", "told to sing"]
+    assert running.returncode == OK
+    assert logged.count("ZeroDivisionError") == 2
 
 
 @pytest.mark.parametrize(
