@@ -68,24 +68,24 @@ class CertificateFiles:
                 f"the certificate is not for {others}: the authority signs for private addresses, .local and the names "
                 "and the address that this machine had when it was made"
             )
-        past = [authority.certificate.not_valid_before_utc]
-        past += [] if server is None else [server.certificate.not_valid_before_utc]
-        now = making.believable(clock, *past)
-        if not authority.certificate.not_valid_before_utc <= now <= authority.certificate.not_valid_after_utc:
-            self._say_once(
-                f"this computer's clock shows {now:%Y-%m-%d}, and the authority is valid from "
-                f"{authority.certificate.not_valid_before_utc:%Y-%m-%d} to "
-                f"{authority.certificate.not_valid_after_utc:%Y-%m-%d}. If the clock is wrong, set it. If it is right, "
-                f"delete {self.folder}: then a new authority is made, and every device must trust it anew"
+        begin, end = authority.certificate.not_valid_before_utc, authority.certificate.not_valid_after_utc
+        now = making.believable(clock, begin, *(() if server is None else (server.certificate.not_valid_before_utc,)))
+        if not begin <= now <= end:
+            text = (
+                f"this computer's clock shows {now:%Y-%m-%d}, and the authority is valid from {begin:%Y-%m-%d} to "
+                f"{end:%Y-%m-%d}. If the clock is wrong, set it. If it is right, delete {self.folder}: then a new "
+                "authority is made, and every device must trust it anew"
             )
+            if server is None and now > end:
+                raise CertificateFault(text)
+            self._say_once(text)
             if server is not None:
                 return
-        why = "there is none"
+        why: str | None = "there is none"
         if server is not None:
-            reason = making.why_renew(server.certificate, authority.certificate, known, now)
-            if reason is None:
-                return
-            why = reason
+            why = making.why_renew(server.certificate, authority.certificate, known, now)
+        if why is None:
+            return
         made = making.new_certificate(authority, known, now)
         replace(self.server, made.pem(), self.folder.parent)
         log.info("a new certificate is made (%s): for %s, until %s", why, known, _day(made.certificate))

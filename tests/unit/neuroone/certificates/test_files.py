@@ -163,6 +163,19 @@ def test_an_authority_that_has_ended_is_said_and_not_replaced(files, caplog):
     files.refresh(LAB, NOW + 3700 * DAY)
     assert content(files) == before
     assert "If it is right, delete" in caplog.text
+    files.server.unlink()
+    with pytest.raises(CertificateFault, match="If it is right, delete"):
+        files.refresh(LAB, NOW + 3700 * DAY)
+
+
+def test_a_clock_before_the_authority_is_said_and_survived(files, caplog):
+    """It was set back, or the authority was made under a clock that was ahead."""
+    files.refresh(LAB, NOW - 100 * DAY)
+    assert "If the clock is wrong, set it" in caplog.text
+    files.server.unlink()
+    files.refresh(LAB, NOW - 100 * DAY)
+    made = making.parse(files.server.read_bytes()).certificate
+    assert made.not_valid_before_utc <= NOW <= made.not_valid_after_utc
 
 
 def test_addresses_that_the_authority_cannot_sign_for_are_left_out_and_said_once(files, caplog):
