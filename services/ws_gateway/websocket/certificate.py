@@ -173,7 +173,7 @@ def _read(file: Path) -> str:
         raise CertificateFault(f"{file} cannot be read ({error.strerror})") from None
     if len(content) > FILE_MAX_BYTES:
         raise CertificateFault(f"{file} has more than {FILE_MAX_BYTES} bytes")
-    return content.decode("ascii", "replace")
+    return content.decode("ascii", "ignore")  # comments may be in any language
 
 
 def _stamps(files: tuple[Path, ...]) -> object:

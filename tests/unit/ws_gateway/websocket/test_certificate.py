@@ -82,6 +82,16 @@ def test_only_the_certificate_of_an_authority_is_shown(tmp_path: Path):
     assert authority.pem == ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(files.public.read_text())).encode()
 
 
+def test_comments_in_any_language_do_no_harm(tmp_path: Path):
+    """OpenSSL writes the names of owners above a certificate."""
+    files = made_in(tmp_path)
+    for file in (files.server, files.public):
+        file.write_bytes("friendlyName: Escola São João\n".encode() + b"\xff\n" + file.read_bytes())
+    https = of_settings(8443, files.server, None, files.public)
+    assert (https.left_s(0.0) or 0) > 0
+    assert https.authority.pem is not None
+
+
 def test_an_authority_may_come_later_and_go(tmp_path: Path):
     file = tmp_path / "later.crt"
     authority = Authority(file)
