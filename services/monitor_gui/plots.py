@@ -26,6 +26,8 @@ BARS_AXIS_WIDTH_PX = 46
 NAMES_MIN_PX = 90
 """Height of a plot that has room for the names of its axes."""
 NOTE_PX = 17
+TOP_PX = 6
+"""Above a plot without a note, for the upper half of the number at its top."""
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
@@ -57,6 +59,7 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         for side in ("left", "bottom"):
             self.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.getAxis("left").setWidth(axis_width_px)
+        self.getPlotItem().layout.setContentsMargins(1, TOP_PX, 1, 1)
         self._names: dict[str, str] = {}
         self.note = ElidedLabel(self, textFormat=Qt.TextFormat.PlainText)
         """What has to be said about the plot, above it."""
