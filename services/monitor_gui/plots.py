@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGraphicsItem
 
@@ -36,13 +36,6 @@ SHORTER = ((0.0, "δ"), (1.0, "θ"), (2.5, "α"), (4.5, "β"), (6.5, "γ"))
 """Bars and letters in a narrow plot: one letter between low and high."""
 SHORT_MIN_PX = 210
 """Width of a plot of bars that has room for all of SHORT beside each other."""
-
-
-class Line(pg.PlotCurveItem):  # type: ignore[misc] # pyqtgraph has no types
-    """A curve with the bounds of its plot: to find its own takes longer than to draw it."""
-
-    def boundingRect(self) -> QRectF:  # noqa: D102 (Qt's name)
-        return self.viewRect() or QRectF()
 
 
 class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
@@ -111,7 +104,7 @@ def draw_if_any(curve: Any, x: Floats, y: Floats, is_shown: bool = True) -> None
 
 def add_curve(plot: Plot, z: int = 0, **options: Any) -> Any:
     """Add an empty curve of pyqtgraph; one with a lower ``z`` is drawn below the others."""
-    curve = Line(**options)
+    curve = pg.PlotCurveItem(**options)
     curve.setZValue(z)
     plot.addItem(curve)
     return curve

@@ -72,5 +72,5 @@ def test_the_report_says_it_once_and_beside_the_name(kept, tmp_path, capsys, lan
     capsys.readouterr()
     assert main(["report", str(kept), "--csv", str(tmp_path / "report.csv")]) == 0
     frame = pd.read_csv(tmp_path / "report.csv")
-    column = next(name for name in frame if "simulated" in name.lower())
+    column = next(name for name in frame if "simulated" in str(name).lower())
     assert frame[column].tolist() == [False, True]
