@@ -127,7 +127,7 @@ class Service:
         recordings = None if given.recordings is None else Recordings(given.recordings)
         http = HttpHandler(
             Downloads(recordings, self._access.grant_of),
-            Invitations(_site(given), self._access),
+            Invitations(_site(given), self._access, https.authority),
             Trust(_site(given), https.authority),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,

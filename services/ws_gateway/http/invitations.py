@@ -15,6 +15,7 @@ from neuroone.service.local_address import host_in_url, local_ip
 from ws_gateway.access import Access
 from ws_gateway.http import responses
 from ws_gateway.visitors import DEFAULT_PORTS, Visitor, is_local, site_asked
+from ws_gateway.websocket.certificate import Authority
 
 FIELD_MAX_CHARS: Final = 200
 """Characters of a name or a class code, as in the fields of the pages."""
@@ -52,8 +53,14 @@ class Site:
                 host, port = self._host_elsewhere() or host, self.port
             if self.tls_port is not None:
                 scheme, port = "https", self.tls_port
-        shown = "" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}"
-        return f"{scheme}://{host_in_url(host or 'localhost')}{shown}{folder}"
+        return _address(scheme, host, port, folder)
+
+    def plain_address(self, request: Request, visitor: Visitor, folder: str = "/") -> str:
+        """Return the address for devices that do not trust this server's certificate yet: over http, if there is one."""
+        address = self.address(request, visitor, folder)
+        if self.public_url is not None or visitor.is_proxied:
+            return address
+        return _address("http", urlsplit(address).hostname, self.port, folder)
 
     def _host_elsewhere(self) -> str | None:
         """Return an address of this machine that others may reach; None if the gateway listens on none."""
@@ -68,11 +75,13 @@ class Invitations:
     Args:
         site: How others reach this gateway.
         access: Who is a teacher, and which keys students need.
+        authority: Whom devices must trust before they open the student page over https.
     """
 
-    def __init__(self, site: Site, access: Access) -> None:
+    def __init__(self, site: Site, access: Access, authority: Authority) -> None:
         self._site = site
         self._access = access
+        self._authority = authority
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not invite; None for one that may."""
@@ -89,9 +98,14 @@ class Invitations:
         if not _FOLDER.fullmatch(folder):
             return responses.of_text(HTTPStatus.BAD_REQUEST, "folder must be a path like /neuroone/\n")
         address = self._site.address(request, visitor, folder)
-        url = self._url(address, asked.get("name", ""), asked.get("code", ""))
+        must_trust = self._authority.pem is not None
+        if asked.get("to") == "trust" and must_trust:
+            url = self._site.plain_address(request, visitor, folder) + "trust"
+        else:
+            url = self._url(address, asked.get("name", ""), asked.get("code", ""))
         is_here_only = is_local(urlsplit(address).hostname or "")
-        body = json.dumps({"url": url, "qr": qr_code(url), "is_here_only": is_here_only}).encode()
+        made = {"url": url, "qr": qr_code(url), "is_here_only": is_here_only, "must_trust": must_trust}
+        body = json.dumps(made).encode()
         return responses.of_bytes(HTTPStatus.OK, "application/json", body)
 
     def _url(self, address: str, name: str, code: str) -> str:
@@ -99,6 +113,11 @@ class Invitations:
         who = "&".join(f"{key}={quote(text, safe='')}" for key, text in (("name", name), ("code", code)) if text)
         key = self._access.invitation_key(code or None)
         return address + "student" + (f"?{who}" if who else "") + (f"#key={quote(key, safe='')}" if key else "")
+
+
+def _address(scheme: str, host: str | None, port: int | None, folder: str) -> str:
+    shown = "" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}"
+    return f"{scheme}://{host_in_url(host or 'localhost')}{shown}{folder}"
 
 
 def qr_code(text: str) -> str | None:

@@ -20,6 +20,8 @@ export class Invite {
   #typed = null;
   /** The invitation that is shown; null while there is none. */
   #shown = null;
+  /** Whether the code leads to what a phone must trust before it opens the student page for the first time. */
+  #isFirst = false;
 
   constructor(room, askToken) {
     this.#room = room;
@@ -34,6 +36,10 @@ export class Invite {
       clearTimeout(this.#typed);
       this.#typed = setTimeout(() => this.#draw(), TYPED_MS);
     });
+    at("invite-first").addEventListener("click", () => {
+      this.#isFirst = !this.#isFirst;
+      this.#draw();
+    });
     at("invite-copy").addEventListener("click", () => copy(at("invite-url")));
     at("invite-print").addEventListener("click", () => this.#shown && printed([this.#shown]));
     at("invite-sheet").addEventListener("click", () => this.#printSheet());
@@ -45,6 +51,7 @@ export class Invite {
     const { elements } = at("invite-form");
     elements.code.value = code ?? "";
     elements.name.value = name ?? "";
+    this.#isFirst = false;
     at("invite-dialog").showModal();
     this.repaint();
   }
@@ -62,17 +69,18 @@ export class Invite {
     const asked = ++this.#asked;
     const { code, name } = at("invite-form").elements;
     this.#show(null);
-    const { fault, made } = await this.#ask(code.value.trim(), name.value.trim());
+    const { fault, made } = await this.#ask(code.value.trim(), name.value.trim(), this.#isFirst);
     if (asked !== this.#asked || !at("invite-dialog").open) return; // something else is asked for, or nothing any more
     this.#show(made ?? null, fault);
   }
 
   /** Ask the gateway for an invitation. The key in it stays in this page: in no title, no link and no history. */
-  async #ask(code, name) {
+  async #ask(code, name, isFirst = false) {
     const folder = new URL(".", location.href).pathname;
+    const asked = new URLSearchParams({ code, name, folder, ...(isFirst ? { to: "trust" } : {}) });
     try {
-      const answer = await fetch(`invitation?${new URLSearchParams({ code, name, folder })}`, { headers: credentials() });
-      if (answer.ok) return { made: { ...(await answer.json()), code, name } };
+      const answer = await fetch(`invitation?${asked}`, { headers: credentials() });
+      if (answer.ok) return { made: { ...(await answer.json()), ...(isFirst ? { code: "", name: "" } : { code, name }) } };
       if (answer.status === 401) {
         at("invite-dialog").close();
         this.#askToken();
@@ -91,6 +99,9 @@ export class Invite {
     write(at("invite-who"), made === null ? "" : whoOf(made));
     write(at("invite-state"), fault !== null ? t(fault) : made === null ? "" : noteOf(made));
     at("invite-copy").disabled = at("invite-print").disabled = made === null;
+    write(at("invite-how"), t(this.#isFirst ? "invite.how.first" : "invite.how"));
+    at("invite-first").setAttribute("aria-pressed", this.#isFirst);
+    if (made !== null) at("invite-first").hidden = !made.must_trust;
   }
 
   async #printSheet() {
@@ -133,10 +144,10 @@ function whoOf({ name, code }) {
 }
 
 /** What keeps phones from using an address. */
-function noteOf({ url, qr, is_here_only }) {
+function noteOf({ url, qr, is_here_only, must_trust }) {
   if (is_here_only) return t("invite.here_only");
   if (qr === null) return t("invite.long");
-  return url.startsWith("http:") ? t("invite.insecure") : "";
+  return url.startsWith("http:") && !must_trust ? t("invite.insecure") : "";
 }
 
 /** Draw a QR code black on white, whatever the theme; of what the server sent only the lines are taken. */

@@ -15,6 +15,7 @@ from neuroone.service.token_files import Role, Token
 from ws_gateway.access import Access
 from ws_gateway.http.invitations import Invitations, Site, qr_code
 from ws_gateway.visitors import Visitors, networks, public_url
+from ws_gateway.websocket.certificate import Authority
 
 ANYWHERE = Site(("0.0.0.0",), 8080)
 SERVER = "192.168.0.10:8080"
@@ -31,6 +32,7 @@ def ask(
     site_key: str | None = None,
     join_codes: Mapping[str, str] | None = None,
     token: str = "teacher",
+    authority: bytes | None = None,
     **headers: str,
 ) -> Response:
     tokens = [Token("teacher"), Token("watch", Role.WATCH)]
@@ -38,7 +40,9 @@ def ask(
     given = {"Host": SERVER} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = Request(path, Headers({"Authorization": f"Bearer {token}"} | given))
     visitor = Visitors(networks("10.0.0.0/8"), (), site_key).identify(peer, request.path, request.headers)
-    invitations = Invitations(site, access)
+    trusted = Authority(None)
+    trusted.pem = authority
+    invitations = Invitations(site, access, trusted)
     return invitations.refuse(visitor) or invitations.make(request, visitor)
 
 
@@ -213,3 +217,23 @@ def test_a_public_url_ends_with_a_slash(text: str, url: str) -> None:
 def test_a_wrong_public_url_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="must be an address like https"):
         public_url(text)
+
+
+@pytest.mark.parametrize(
+    ("site", "asked", "url"),
+    [
+        (Site(("0.0.0.0",), 8080, tls_port=8443), {}, "http://192.168.0.10:8080/trust"),
+        (Site(("0.0.0.0",), 8080, tls_port=8443), {"Host": "localhost:8443"}, f"http://{LAN}:8080/trust"),
+        (Site(("0.0.0.0",), 8080, 8443, "https://school.example/eeg/"), {}, "https://school.example/eeg/trust"),
+        (ANYWHERE, {"peer": PROXY, "X_Forwarded_Proto": "https"}, "https://192.168.0.10:8080/trust"),
+    ],
+)
+def test_devices_are_sent_to_what_they_must_trust_first(site, asked, url):
+    path = "/invitation?to=trust&name=Ana&code=7B"
+    invitation = made(site, path=path, authority=b"a certificate", site_key="key-of-the-site", **asked)
+    assert (invitation["url"], invitation["must_trust"]) == (url, True)
+
+
+def test_a_server_without_its_own_authority_invites_to_the_student_page_only():
+    invitation = made(path="/invitation?to=trust")
+    assert (invitation["url"], invitation["must_trust"]) == (f"http://{SERVER}/student", False)
