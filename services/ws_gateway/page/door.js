@@ -55,8 +55,9 @@ export class Door {
     if (box.hidden) return;
     const [[its, { door, raw }]] = lessons;
     this.#group = its;
+    at("keep-raw").checked = raw; // also if the gateway has refused the switch
     const { students, more, removed } = this.#waiting;
-    const key = JSON.stringify([document.documentElement.lang, its, door, raw, this.#waiting]);
+    const key = JSON.stringify([document.documentElement.lang, its, door, this.#waiting]);
     if (this.#shown === key) return;
     this.#shown = key;
     const count = students.length + more;
@@ -64,7 +65,6 @@ export class Door {
     write(at("door-what"), count ? t("door.waiting", { n: count }) : t("door.short"));
     write(at("door-state"), count ? "" : t(`door.${door}`));
     for (const state of DOORS) box.querySelector(`[value="${state}"]`).checked = state === door;
-    at("keep-raw").checked = raw;
     const focused = document.activeElement?.dataset ?? {};
     fill("door-waiting", students.map((each) => itemOf(each, [["admit", "main"], ["refuse", ""]])));
     fill("door-removed", removed.map((each) => itemOf(each, [["admit", ""]])));
