@@ -96,7 +96,6 @@ class Service:
         identity = given.identity(SERVICE, time.time())
         self._given = given
         self._stop = stop
-        self._watchdog = Watchdog(given.watchdog_s)
         self._dashboards = Dashboards(time.monotonic)
         self._dashboards.on_watched = self._on_watched
         self._replay = ReplayBuffer(time.monotonic)
@@ -189,11 +188,12 @@ class Service:
 
     def run(self) -> int:
         """Serve until the program must stop; return the exit code. Raises SettingsError."""
-        with self._watchdog, asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(self._serve())
+        watchdog = Watchdog(self._given.watchdog_s)
+        with watchdog, asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self._serve(watchdog))
         return self._stop.exit_code
 
-    async def _serve(self) -> None:
+    async def _serve(self, watchdog: Watchdog) -> None:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
         self._stop.call(lambda: loop.call_soon_threadsafe(stopped.set))
@@ -209,7 +209,7 @@ class Service:
             for period_s, call in (
                 (SEND_WAITING_PERIOD_S, self._students.send_waiting),
                 (SEND_WAITING_PERIOD_S, self._hub.entrance.visit),
-                (CHECK_PERIOD_S, self._watchdog.watch("event loop")),
+                (CHECK_PERIOD_S, watchdog.watch("event loop")),
                 (CHECK_PERIOD_S, self._students.check_silence),
                 (CLEAR_PERIOD_S, self._students.clear_outdated),
                 (CLEAR_PERIOD_S, self._hub.entrance.lessons.check),

@@ -56,7 +56,7 @@ class Site:
         return _address(scheme, host, port, folder)
 
     def plain_address(self, request: Request, visitor: Visitor, folder: str = "/") -> str:
-        """Return the address for devices that do not trust this server's certificate yet: over http, if there is one."""
+        """Return the address for devices that do not trust this server yet: over http, if there is such."""
         address = self.address(request, visitor, folder)
         if self.public_url is not None or visitor.is_proxied:
             return address
