@@ -230,6 +230,30 @@ def test_a_lesson_in_every_format(browser, lesson_url, choice, ending, held):
         expect(page.locator("#format option:checked")).to_have_text(choice)
 
 
+def test_the_page_says_what_brings_the_formats_that_this_server_cannot_make(browser, lesson_url):
+    """Without a restart they are there as soon as the server has what makes them."""
+    lacking = True
+
+    def answer(route):
+        answered = route.fetch()
+        listed = answered.json()
+        if lacking and "formats" in listed:
+            listed["formats"] = ["stored", "csv-ptbr"]
+        route.fulfill(response=answered, json=listed)
+
+    with opened(browser, lesson_url, timezone_id="America/Sao_Paulo") as page:
+        page.route("**/recordings?*", answer)
+        page.click("nav [data-view=recordings]")
+        note = page.locator("#formats-missing")
+        expect(note).to_contain_text("Execute lá, uma vez: python3 run.py exec csv-recorder report --help")
+        expect(page.locator("#format option")).to_have_text(["CSV como gravado", "CSV para planilhas"])
+        _is_sound(page)
+        lacking = False
+        page.click("#reload")
+        expect(note).to_be_hidden()
+        expect(page.locator("#format option")).to_have_count(4)
+
+
 def test_a_brazilian_spreadsheet_opens_a_students_csv(browser, lesson_url):
     """Semicolons, a byte order mark and the school's time; of one session there is one file, and no ZIP."""
     with opened(browser, lesson_url, timezone_id="America/Sao_Paulo") as page:
