@@ -89,7 +89,7 @@ export class Recording extends EventTarget {
   /** Send raw samples, if the lesson wants them. The first ones of a session wait until that is told. */
   sendRaw(block) {
     if (this.#isRawTold && !this.#isToBegin) {
-      this.#student.sendRaw?.(block);
+      this.#student.sendRaw(block);
       return;
     }
     this.#blocks.push(block);
@@ -187,7 +187,7 @@ export class Recording extends EventTarget {
   #onRawTold(wanted) {
     this.#isRawTold = true;
     this.#blocks = [];
-    for (const block of wanted) this.#student.sendRaw?.(block);
+    for (const block of wanted) this.#student.sendRaw(block);
   }
 
   #onRecorded(lastSeq) {

@@ -265,7 +265,7 @@ function doubtWords(isFresh) {
   if (!isFresh) return t("presence.stale");
   if (doubt === null || doubt === "no_quality") return "";
   const { word, sentence } = wordsOf(doubt, document.documentElement.lang);
-  return `${word}: ${sentence}`;
+  return doubt === "poor_contact" ? word : `${word}: ${sentence}`; // what to do stands beside the drawing
 }
 
 function drawNotices() {
