@@ -12,6 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
+from serial_bridge.headsets.events import Raw
+from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports.simulated import SimulatedHeadset
 from tests.support.browser import chromium, opened
 from tests.support.layout import layout_faults, wait_for_layout
@@ -128,6 +130,9 @@ def test_the_key_leaves_the_address_at_once_and_opens_the_gateway(browser, site)
             expect(page.locator("#known-list button")).to_have_text(["Ana L · 7B"])
             page.click("#forget")
             expect(page.locator("#known")).to_be_hidden()
+        page.evaluate("location.hash = 'key=other'")  # pasted behind the address of the page that is open
+        expect(page.locator("[name=key]")).to_have_value("other")
+        assert page.url == f"{site.url}student"
 
 
 def test_what_keeps_readings_back_is_said_in_words(browser, site):
@@ -211,6 +216,30 @@ def test_the_end_says_what_is_not_recorded_and_another_student_begins_empty(brow
         page.click("#next")
         wait_on(page, lambda: any(each["type"] == "reading" for each in said))
         assert {each["name"] for each in said if each["type"] == "hello"} == {"Ana", "Bia"}
+
+
+def test_raw_samples_go_to_a_lesson_that_wants_them_to_the_last_one(browser, site):
+    """Those of the first moments too, before it is told, and those that fill no block when the student ends."""
+    said: list[Mapping[str, Any]] = []
+
+    def wants_raw(socket: WebSocketRoute, message: Mapping[str, Any]) -> None:
+        said.append(message)
+        if message["type"] == "hello":
+            say(socket, WELCOME, {"type": "raw_wanted", "wanted": True}, LINKED)
+        elif message["type"] == "reading":
+            good(socket, message)
+
+    with student_page(browser, f"{site.url}student", line=LINE, bytes_per_s=RATE, **UNKEPT) as page:
+        page.evaluate("capture.limit = capture.bytes.length / 8")
+        connect(page, wants_raw)
+        page.wait_for_function("() => capture.at >= capture.limit")
+        page.click("#end")
+        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
+        line = LINE[: page.evaluate("capture.at")]
+        samples = [sample for event in Decoder().feed(line) if isinstance(event, Raw) for sample in event.samples]
+        blocks = [each for each in said if each["type"] == "raw"]
+        assert [sample for block in blocks for sample in block["samples"]] == samples
+        assert len(blocks[-1]["samples"]) < 64
 
 
 def test_a_second_tab_is_told_that_there_is_a_first(browser, site):

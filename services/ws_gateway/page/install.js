@@ -2,14 +2,14 @@
 
 /**
  * Register the worker. A new version that waits takes over now, at the start of the page; later it would exchange files
- * under a recording. `isBusy` tells whether the page may not be loaded anew.
+ * under a recording: `isBusy` tells whether there is one.
  */
 export async function install(isBusy) {
   const workers = navigator.serviceWorker;
   if (workers === undefined) return; // plain http
   const hadController = workers.controller !== null;
   const registration = await workers.register("student-worker.js", { scope: "student", updateViaCache: "none" });
-  if (registration.waiting === null || !hadController) return;
+  if (registration.waiting === null || !hadController || isBusy()) return;
   workers.addEventListener("controllerchange", () => isBusy() || location.reload(), { once: true });
   registration.waiting.postMessage("start");
 }

@@ -32,6 +32,7 @@ let source = null;
 /** When the present headset is closed, and when the one before is: a link is not opened while it is being closed. */
 let running = Promise.resolve();
 let closing = running;
+let isClosing = false;
 let link = { link: "searching", isWithheld: false };
 let doubts = new Doubts();
 let doubt = null;
@@ -99,7 +100,7 @@ function onRecording() {
     askWho(who, t("student.refused"));
     return;
   }
-  if (view === "ended" && recording?.waiting === 0) leaveServer();
+  if (view === "ended" && recording?.waiting === 0 && !isClosing) leaveServer();
   draw();
 }
 
@@ -120,6 +121,7 @@ function offerWays() {
   if (ways.length === 0) sayWhatWorks();
   write(at("connect-fault"), "");
   show("connect");
+  onRecording();
 }
 
 function sayWhatWorks() {
@@ -170,20 +172,22 @@ async function begin(chosen) {
   headset = mine;
   link = { link: "searching", isWithheld: false };
   reading = doubt = null;
+  readingMs = -Infinity;
   doubts = new Doubts();
   if (recording === null) {
     connectToServer();
     recording.breakOff(); // it does not go on with the session that was ended
   }
-  const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => {
-    if (mine !== headset) return;
-    handle(detail);
-    if (type !== "block") draw();
-  });
+  const its = recording; // gets also what comes while the link is being closed
+  const hear = (type, handle) => mine.addEventListener(type, ({ detail }) => recording === its && handle(detail));
   hear("reading", onReading);
-  hear("block", (block) => recording.sendRaw(block));
-  hear("session", () => recording.breakOff());
-  hear("state", (state) => (link = state));
+  hear("block", (block) => its.sendRaw(block));
+  hear("session", () => its.breakOff());
+  hear("state", (state) => {
+    if (mine !== headset) return;
+    link = state;
+    draw();
+  });
   show("live");
   await closing;
   if (mine !== headset) return; // ended meanwhile
@@ -196,6 +200,7 @@ function onReading(values) {
   reading = recording.send(values);
   readingMs = performance.now();
   doubt = doubts.add(reading);
+  draw();
 }
 
 /** End the link to the headset; the next one begins a new session. */
@@ -203,21 +208,21 @@ function leaveHeadset() {
   headset?.stop();
   headset = null;
   closing = running;
-  recording?.breakOff();
-}
-
-function end() {
-  leaveHeadset();
   forgetWay();
   letSleep();
+}
+
+async function end() {
+  leaveHeadset();
+  isClosing = true; // the last readings and samples come now
   show("ended");
+  await closing;
+  isClosing = false;
   onRecording();
 }
 
 function switchStudent() {
   leaveHeadset();
-  forgetWay();
-  letSleep();
   leaveServer();
   sessionStorage.removeItem(NOW);
   leaveAddress();
@@ -323,6 +328,10 @@ function listen() {
   at("anew").addEventListener("click", offerWays);
   at("end").addEventListener("click", end);
   at("resume").addEventListener("click", () => recording.resume());
+  addEventListener("hashchange", () => {
+    const given = takeWho(); // an address with a key was pasted or scanned into this tab
+    if (view === "who") askWho(filledIn(given));
+  });
   setInterval(draw, DRAW_MS);
 }
 
