@@ -68,7 +68,10 @@ def served(directory: Path) -> Iterator[PageServer]:
         def log_message(self, *words: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # a browser asks for all modules at once
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         pages.port = server.server_port
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield pages
