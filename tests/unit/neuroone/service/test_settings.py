@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+from neuroone import __version__
 from neuroone.contract.errors import SettingsError
 from neuroone.service import settings
 from neuroone.service.settings import BusSettings, setting
@@ -110,3 +111,10 @@ def test_what_destroys_data_is_set_by_flags_alone(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         settings.read(Destroying, ["--help"], {}, program="example")
     assert "NEUROONE_" not in capsys.readouterr().out
+
+
+def test_every_command_says_the_version_of_its_program(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        settings.read(settings.SiteSettings, ["--site", "x", "--version"], {}, program="serial-bridge run")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"serial-bridge {__version__}\n"
