@@ -74,7 +74,12 @@ def opened(browser: Browser, url: str, script: str = "", **context: Any) -> Iter
         page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         page.on("request", lambda asked: None if asked.url.startswith((home, "blob:")) else faults.append(asked.url))
         page.add_init_script(script)
+        given_up: list[str] = []
+        page.on("requestfailed", lambda asked: given_up.append(asked.failure or ""))
         page.goto(url)
+        while any("ERR_NETWORK_CHANGED" in why for why in given_up):  # containers beside us bring and take interfaces
+            given_up.clear()
+            page.goto(url)
         yield page
     finally:
         tab.close()

@@ -32,14 +32,16 @@ export class Recording extends EventTarget {
   /** When the present session's first reading came, and the last one that is on disk; null: none yet. Time of day, ms. */
   beganMs = null;
   recordedMs = null;
-  /** Readings that earlier sessions of this student left on this device. */
+  /** Readings that other sessions of this student left on this device. */
   #left = 0;
   #gateway;
   #who;
   #store = new IndexedDbStore();
   #student = null;
+  /** The session before, while it sends what the database did not take. */
   #draining = null;
   #changes = Promise.resolve();
+  /** When each reading that is not recorded yet was made, by seq. */
   #times = new Map();
   #blocks = [];
   #isRawTold = false;
