@@ -8,6 +8,8 @@ const RESUMED_ELSEWHERE = 4001;
 const STILL_SENDING = new Set(["trying", "on"]);
 /** So often the store is asked how much of earlier sessions waits. */
 const COUNT_PERIOD_MS = 3000;
+/** A network that is away closes nothing: the next session's connection waits no longer. */
+const CLOSED_WITHIN_MS = 2000;
 /** Blocks of raw samples that wait until it is told whether the lesson wants them: ten seconds. */
 const BLOCKS_MAX = 80;
 /** So long a connection may take before anybody is worried. */
@@ -40,6 +42,8 @@ export class Recording extends EventTarget {
   #student = null;
   /** The session before, while it sends what the database did not take. */
   #draining = null;
+  /** The ends of the connections that are open. */
+  #sockets = new Set();
   #changes = Promise.resolve();
   /** When each reading that is not recorded yet was made, by seq. */
   #times = new Map();
@@ -131,7 +135,7 @@ export class Recording extends EventTarget {
   #make() {
     const { name, code, key } = this.#who;
     const mine = new NeuroOneStudent(addressFor(this.#gateway, key), {
-      name, code: code || null, token: key || undefined, acks: "recorded", store: this.#store,
+      name, code: code || null, token: key || undefined, acks: "recorded", store: this.#store, WebSocket: this.#watched(),
     });
     this.#dropped += this.#student?.dropped ?? 0;
     this.#student = mine;
@@ -181,9 +185,29 @@ export class Recording extends EventTarget {
       });
     }
     before.stop();
+    await this.#closed();
     if (this.#student !== null && (next === this.#student || this.isStoreBroken)) await next.start();
     this.#draining = null;
     this.#count();
+  }
+
+  /** Wait until the connections are closed at the gateway: with two at a time the student would be two. */
+  async #closed() {
+    const late = new Promise((resolve) => setTimeout(resolve, CLOSED_WITHIN_MS));
+    await Promise.race([Promise.all(this.#sockets), late]);
+  }
+
+  /** Return a WebSocket whose end is known. */
+  #watched() {
+    const sockets = this.#sockets;
+    return class extends WebSocket {
+      constructor(...given) {
+        super(...given);
+        const over = new Promise((resolve) => this.addEventListener("close", resolve));
+        sockets.add(over);
+        over.then(() => sockets.delete(over));
+      }
+    };
   }
 
   #onRawTold(wanted) {
