@@ -82,10 +82,12 @@ def parse(pem: bytes) -> Pair:
         key = serialization.load_pem_private_key(pem, None)
         certified = certificate.public_key()
         _ = names_in(certificate), permitted_by(certificate)
-    except (ValueError, TypeError, x509.DuplicateExtension) as error:
+    except Exception as error:  # noqa: BLE001 (damaged bytes bring up any of the library's errors)
         raise Damaged(str(error)) from None
     if not isinstance(key, EllipticCurvePrivateKey) or certified != key.public_key():
         raise Damaged("the key is not that of the certificate")
+    if certificate.not_valid_before_utc >= certificate.not_valid_after_utc:
+        raise Damaged("it ends before it begins")
     return Pair(certificate, key)
 
 

@@ -1,5 +1,6 @@
 """The authority and the certificates, judged by OpenSSL and by Python's TLS, which is OpenSSL's too."""
 
+import base64
 import subprocess
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -9,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from neuroone.certificates import making
-from neuroone.certificates.making import Names, Pair
+from neuroone.certificates.making import Damaged, Names, Pair
 
 NOW = datetime(2026, 11, 26, 16, 0, tzinfo=UTC)
 LAB = Names(
@@ -143,3 +144,37 @@ def test_what_is_no_certificate_with_its_key_is_damaged(authority, content):
 )
 def test_a_clock_that_cannot_be_right_is_not_believed(clock, past, believed):
     assert making.believable(clock, *past) == believed
+
+
+def test_a_file_with_any_changed_byte_is_damaged_or_good():
+    """Whatever the library says of it: `neuroone up` reads its files while a lesson runs, and must not end."""
+    authority = making.new_authority(LAB, NOW)
+    key, certificate = authority.pem().split(b"-----END PRIVATE KEY-----\n")
+    whole = {b"PRIVATE KEY": _der(key + b"-----END PRIVATE KEY-----\n"), b"CERTIFICATE": _der(certificate)}
+    found = set()
+    for label, der in whole.items():
+        for at in range(len(der)):
+            changed = bytearray(der)
+            changed[at] ^= 1 + at % 2 * 127
+            try:
+                making.parse(b"".join(_pem(each, bytes(changed) if each == label else whole[each]) for each in whole))
+            except Damaged as fault:
+                found.add(str(fault))
+    assert len(found) > 3
+
+
+def test_a_certificate_that_ends_before_it_begins_is_damaged():
+    pair = making.new_authority(LAB, NOW)
+    ends = f"{pair.certificate.not_valid_after_utc:%y%m%d}".encode()
+    der = _der(making.pem_of(pair.certificate)).replace(ends, b"20" + ends[2:])
+    key = pair.pem().split(b"-----BEGIN CERTIFICATE-----")[0]
+    with pytest.raises(Damaged, match="before it begins"):
+        making.parse(key + _pem(b"CERTIFICATE", der))
+
+
+def _der(pem: bytes) -> bytes:
+    return base64.b64decode(b"".join(pem.split(b"\n")[1:-2]))
+
+
+def _pem(label: bytes, der: bytes) -> bytes:
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (label, base64.encodebytes(der), label)
