@@ -14,6 +14,7 @@ from cryptography import x509
 from neuroone.certificates import making
 from neuroone.certificates.making import Damaged, Names, Pair
 from neuroone.contract.errors import NeuroOneError
+from neuroone.service import private_files
 from neuroone.service.private_files import own, replace
 
 FILE_MAX_BYTES: Final = 64 * 1024
@@ -147,8 +148,7 @@ def read_certificate(file: Path) -> x509.Certificate:
 
 def _read(file: Path) -> bytes:
     """Return the content of a file. Raises Damaged if it is far too long."""
-    with file.open("rb") as opened:
-        content = opened.read(FILE_MAX_BYTES + 1)
+    content = private_files.read(file, FILE_MAX_BYTES + 1)
     if len(content) > FILE_MAX_BYTES:
         raise Damaged("it is too long")
     return content

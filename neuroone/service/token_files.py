@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
+from neuroone.service import private_files
 from neuroone.service.private_files import private, replace
 
 TOKEN_BYTES: Final = 16
@@ -129,7 +130,7 @@ class TokenFiles:
 
     def read_if_changed(self) -> tuple[Token, ...] | None:
         """Return all tokens, or None if the files are the same as before. Raises TokenFault."""
-        stamp = None if self._file is None else tuple(map(_stamp, (self._file, list_beside(self._file))))
+        stamp = None if self._file is None else tuple(map(private_files.stamp, (self._file, list_beside(self._file))))
         if stamp == self._stamp:
             return None
         tokens = self.read()
@@ -161,11 +162,3 @@ def _parse(file: Path, number: int, line: bytes) -> Token:
 def _write_list(file: Path, tokens: Sequence[Token]) -> None:
     content = "".join(json.dumps(asdict(each)) + "\n" for each in tokens)
     replace(list_beside(file), content.encode("ascii"), file)
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

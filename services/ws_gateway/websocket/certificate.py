@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
+from neuroone.service import private_files
 
 FILE_MAX_BYTES: Final = 1024 * 1024
 """A certificate with its chain and its key has 2 to 10 kB."""
@@ -29,7 +30,7 @@ class Certificate:
 
     def __init__(self, file: Path, key_file: Path) -> None:
         self._files = (file, key_file)
-        self._stamps = _stamps(self._files)
+        self._stamps = tuple(map(private_files.stamp, self._files))
         self.faults = 0
         self._context, self.ends_s = _load(file, key_file)
 
@@ -39,7 +40,7 @@ class Certificate:
 
     def refresh(self) -> None:
         """Use the files if they have changed; keep the old certificate if the new one cannot be used."""
-        stamps = _stamps(self._files)
+        stamps = tuple(map(private_files.stamp, self._files))
         if stamps == self._stamps:
             return
         self._stamps = stamps
@@ -60,7 +61,7 @@ class Authority:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._stamps: object = None
+        self._stamp: object = ()
         self.pem: bytes | None = None
         self.refresh()
 
@@ -68,10 +69,10 @@ class Authority:
         """Read the file if it has changed. Only a certificate in it is ever shown, whatever else it holds."""
         if self._file is None:
             return
-        stamps = _stamps((self._file,))
-        if stamps == self._stamps:
+        stamp = private_files.stamp(self._file)
+        if stamp == self._stamp:
             return
-        self._stamps = stamps
+        self._stamp = stamp
         try:
             text = _read(self._file)
             begin = text.index(ssl.PEM_HEADER)
@@ -167,23 +168,9 @@ def _end_of(context: ssl.SSLContext, chain: str) -> float:
 def _read(file: Path) -> str:
     """Return the text of a file of certificates. Raises CertificateFault."""
     try:
-        with file.open("rb") as opened:
-            content = opened.read(FILE_MAX_BYTES + 1)
+        content = private_files.read(file, FILE_MAX_BYTES + 1)
     except OSError as error:
         raise CertificateFault(f"{file} cannot be read ({error.strerror})") from None
     if len(content) > FILE_MAX_BYTES:
         raise CertificateFault(f"{file} has more than {FILE_MAX_BYTES} bytes")
     return content.decode("ascii", "ignore")  # comments may be in any language
-
-
-def _stamps(files: tuple[Path, ...]) -> object:
-    """Return what changes when one of the files is written."""
-
-    def stamp(file: Path) -> object:
-        try:
-            stat = file.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-    return tuple(map(stamp, files))

@@ -1,5 +1,7 @@
 """The certificate that the gateway shows, read from files that others renew."""
 
+import errno
+import os
 import ssl
 import time
 from pathlib import Path
@@ -9,7 +11,9 @@ from cryptography.hazmat.primitives import serialization
 
 from neuroone.certificates import making
 from neuroone.contract.errors import SettingsError
+from neuroone.service import private_files
 from tests.support.certificates import made_in
+from tests.support.waiting import wait_for
 from ws_gateway.websocket.certificate import Authority, Certificate, CertificateFault, of_settings
 
 
@@ -72,6 +76,45 @@ def test_port_and_certificate_need_each_other(tmp_path: Path, given):
 def test_a_file_that_cannot_be_used_is_named_at_the_start(tmp_path: Path):
     with pytest.raises(SettingsError, match=r"--tls-cert: .*none cannot be read \(No such file"):
         of_settings(8443, tmp_path / "none", None, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None)], ids=["a folder", "a pipe"])
+def test_what_is_no_file_is_a_fault_and_holds_nobody_up(tmp_path: Path, make):
+    """Nobody may ever write to a pipe, and the gateway looks at its files between two readings."""
+    files = made_in(tmp_path / "tls")
+    certificate, authority = Certificate(files.server, files.server), Authority(files.public)
+    for file in (files.server, files.public):
+        file.unlink()
+        make(file)
+    certificate.refresh()
+    authority.refresh()
+    assert (certificate.faults, authority.pem) == (1, None)
+    with pytest.raises(CertificateFault, match="cannot be read"):
+        Certificate(files.server, files.server)
+
+
+def test_a_renewal_that_may_be_read_only_later_is_used_then(tmp_path: Path, monkeypatch):
+    """Who copies a certificate as root gives it to the gateway a moment later, and its time of writing stays."""
+    files, new = made_in(tmp_path / "old"), made_in(tmp_path / "new")
+    certificate = Certificate(files.server, files.server)
+    context = certificate.context()
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(private_files, "read", _forbid)
+        files.server.write_bytes(new.server.read_bytes())
+        certificate.refresh()
+    assert (certificate.faults, certificate.context()) == (1, context)
+
+    def is_used_once_it_may_be_read() -> bool:
+        files.server.chmod(0o640)
+        certificate.refresh()
+        return certificate.context() is not context
+
+    wait_for(is_used_once_it_may_be_read, "new certificate")
+
+
+def _forbid(file: Path, most_bytes: int) -> bytes:
+    raise PermissionError(errno.EACCES, "Permission denied", str(file))
 
 
 def test_only_the_certificate_of_an_authority_is_shown(tmp_path: Path):
