@@ -241,7 +241,8 @@ export class RawBlocks {
    */
   push(events, seconds, nowMs, timeMs) {
     const n = sum(events.map((event) => rawSamples(event).length));
-    const missing = n > 0 ? this.#clock.onSamples(n, this.#rate.knownHz, nowMs / 1000) : [0];
+    const known = this.#held.length > 0 ? null : [0]; // samples alone tell how many are missing
+    const missing = n > 0 ? this.#clock.onSamples(n, this.#rate.knownHz, nowMs / 1000) : known;
     const blocks = missing === null ? [] : this.#release(missing);
     for (const event of events) {
       if (event.type === "skipped") {

@@ -130,6 +130,8 @@ class Stream:
         n = sum(len(raw_samples(event)) for event in events)
         if at_s is not None and n:
             missing = self._clock.on_samples(n, self.rate.known_hz, at_s)
+        elif self._held and not n:  # samples alone tell how many are missing
+            missing = None
         holds = missing is None
         messages = [] if missing is None else self._release(missing)
         for event in events:

@@ -112,6 +112,21 @@ def test_samples_lost_one_by_one_are_counted():
     assert (last.first_sample + len(last.samples)) / 500 == pytest.approx(60, abs=0.5)
 
 
+def test_a_gap_is_where_the_samples_were_lost_whatever_arrives_before_it_is_known():
+    """Only samples tell what is missing: half a frame, or a frame of a second alone, let nothing go that is held."""
+    stream = Stream(Owner())
+    blocks: list[RawBlock] = []
+    for n in range(400):
+        at_s = n / 16 if n < 320 else n / 16 + 2  # two seconds are lost after 20
+        events: list[Event] = [Raw((1 if n < 320 else 2,) * 32)]
+        for arrived in (events, [SECOND] if n % 16 == 15 else []):
+            messages = stream.on_events(arrived, BEGAN + timedelta(seconds=at_s), at_s)
+            blocks += [message for message in messages if isinstance(message, RawBlock)]
+    after = next(block for block in blocks if 2 in block.samples)
+    assert 1 not in after.samples
+    assert after.first_sample == pytest.approx(320 * 32 + 1024, abs=64)
+
+
 def test_without_a_steady_clock_only_the_bytes_count():
     stream = Stream(Owner())
     for _ in range(20):
