@@ -47,6 +47,8 @@ const CLAIM_WITHIN_MS = 500;
 const RAW_KEPT_MAX = 4800;
 /** Blocks of an outage that are sent with each new one: ten minutes in 20 s. */
 const RAW_RESENT = 32;
+/** A recorder that lost the broker too is back so long after it, as for a bridge: brokers keep no raw blocks for it. */
+const RECORDER_WAIT_MS = 15_000;
 const RAW_BLOCK_SAMPLES = 64;
 const RAW_LOW = -32_768;
 const RAW_HIGH = 32_767;
@@ -702,6 +704,8 @@ export class NeuroOneStudent extends SessionClient {
   #searchedAt = -Infinity;
   #raw = new RawBacklog();
   #hasBroker = true;
+  /** Until then raw blocks wait for the recorder, which comes back after the broker. */
+  #rawFrom = -Infinity;
   /** Whether the lesson wants raw samples, as it was said last, and whether that was on this connection. */
   #isRawWanted = false;
   #isRawTold = false;
@@ -744,6 +748,7 @@ export class NeuroOneStudent extends SessionClient {
   stop() {
     this.#starts += 1;
     this.sendUpTo(Infinity);
+    this.#rawFrom = -Infinity;
     this.#sendRaw(Infinity);
     super.stop();
     this.#courier?.stop();
@@ -801,7 +806,7 @@ export class NeuroOneStudent extends SessionClient {
   }
 
   #sendRaw(most) {
-    if (!this.#isRawTold || !this.#hasBroker) return;
+    if (!this.#isRawTold || !this.#hasBroker || this.clock.now() < this.#rawFrom) return;
     this.#raw.send((block) => this.write({ ...block, type: "raw" }), most);
   }
 
@@ -812,6 +817,7 @@ export class NeuroOneStudent extends SessionClient {
   acked(message) {
     super.acked(message);
     if (message.stage === "broker" && message.seq !== undefined) this.#raw.onAck(message.seq);
+    if (message.stage === "recorded") this.#rawFrom = -Infinity; // the recorder is there
   }
 
   told({ type, wanted, broker }) {
@@ -821,6 +827,7 @@ export class NeuroOneStudent extends SessionClient {
       if (wanted) this.#sendRaw(RAW_RESENT); // what waits goes after the readings that wait
       else this.#raw.clear();
     } else if (type === "link") {
+      if (broker && !this.#hasBroker) this.#rawFrom = this.clock.now() + RECORDER_WAIT_MS;
       this.#hasBroker = broker;
       if (!broker) this.#raw.rewind();
       else if (!this.#isRawTold) this.#onUnwanted();

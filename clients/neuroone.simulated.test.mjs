@@ -74,6 +74,8 @@ class World {
   /** The raw blocks that a recorder has: it drops those with a seq that it had. */
   raw = [];
   rawHeard = 0;
+  /** A broker keeps no raw blocks for a recorder that is away. */
+  hasRecorder = true;
   /** Who waits at the door, and how each is let in. */
   atDoor = new Map();
   #held = [];
@@ -208,7 +210,7 @@ class World {
           assert.ok(session.next > 0 || this.recorded.length === 0);
           this.rawHeard += 1;
           const isNew = !this.raw.some(({ of, seq }) => of === session && seq >= message.seq);
-          if (this.broker && isNew) this.raw.push({ of: session, at: this.recorded.length, ...message });
+          if (this.broker && this.hasRecorder && isNew) this.raw.push({ of: session, at: this.recorded.length, ...message });
         }
       },
     };
@@ -783,6 +785,43 @@ test("raw blocks wait for the gateway's broker, and those on their way are sent 
   await world.clock.until(() => world.raw.length === next);
   assert.deepEqual(firstsOf(world), range(0, next));
   student.stop();
+});
+
+test("raw blocks of an outage of the broker wait for the recorder too, until it had its time to come back", async () => {
+  const world = new World();
+  const student = await rawStudent(world);
+  let next = await sendRaw(world, student, 5);
+  world.broker = world.hasRecorder = false;
+  world.say("link", { broker: false, recorder: true });
+  next = await sendRaw(world, student, 5, next);
+  world.broker = true;
+  for (let second = 0; second < 12; second += 4) { // the gateway says it every few seconds
+    world.say("link", { broker: true, recorder: true });
+    next = await sendRaw(world, student, 4, next);
+  }
+  world.hasRecorder = true;
+  next = await sendRaw(world, student, 20, next);
+  await world.clock.until(() => world.raw.length === next);
+  assert.deepEqual(firstsOf(world), range(0, next));
+  student.stop();
+});
+
+test("a recorder that has readings gets the raw blocks of an outage at once, and whoever stops leaves none", async () => {
+  for (const isEnd of [false, true]) {
+    const world = new World();
+    const student = await rawStudent(world, { acks: "recorded" });
+    world.say("link", { broker: false, recorder: true });
+    const next = await sendRaw(world, student, 5);
+    const got = world.raw.length;
+    world.say("link", { broker: true, recorder: true });
+    await world.clock.advance(2000);
+    assert.equal(world.raw.length, got);
+    if (isEnd) student.stop();
+    else world.say("ack", { stage: "recorded", seq: 4 });
+    await world.clock.advance(3000);
+    assert.equal(world.raw.length, next);
+    student.stop();
+  }
 });
 
 test("raw blocks of more than ten minutes are given up, the oldest first", async () => {
