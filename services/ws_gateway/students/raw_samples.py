@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from neuroone.contract import topics
 from neuroone.contract.json import encode
-from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RAW_RATE_HZ, RawBlock, StreamStatus
+from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RAW_RATE_HZ, SEQ_MAX, RawBlock, StreamStatus
 from neuroone.contract.topics import RAW, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.outbox import Outgoing
@@ -135,7 +135,7 @@ class RawSamples:
     def _publish(self, app: _App, progress: RawProgress, given: StudentRaw) -> None:
         # Each block has a sample, so a number of samples is higher than any seq that another gateway gave before.
         seq = (progress.next_seq or given.first_sample) if given.seq is None else given.seq
-        progress.next_seq = max(progress.next_seq, seq + 1)
+        progress.next_seq = min(max(progress.next_seq, seq + 1), SEQ_MAX)
         block = RawBlock.of_valid(  # `v1.parse` has checked it
             session=app.student.session,
             seq=seq,

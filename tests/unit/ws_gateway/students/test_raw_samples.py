@@ -6,7 +6,17 @@ from typing import Any, cast
 import pytest
 
 from neuroone.contract import topics
-from neuroone.contract.messages import Door, EventType, GroupEvent, LessonState, Message, RawBlock, StreamStatus
+from neuroone.contract.json import decode, encode
+from neuroone.contract.messages import (
+    SEQ_MAX,
+    Door,
+    EventType,
+    GroupEvent,
+    LessonState,
+    Message,
+    RawBlock,
+    StreamStatus,
+)
 from neuroone.mqtt.client import AsyncClient
 from tests.support.messages import NOON, SESSION
 from tests.support.student_world import World
@@ -183,6 +193,18 @@ def test_seqs_rise_over_reconnects_and_gateways_as_the_recorder_drops_lower_ones
     for seq in (7, 8, 8):
         world.send(world.join("Bia", session="b" * 8), seq=seq)
     assert world.seqs()[4:] == [7, 8, 8]
+
+
+@pytest.mark.parametrize("last", [SEQ_MAX, None])
+def test_numbers_that_no_headset_reaches_stay_within_the_contract(world, last):
+    """Such an app spoils its own numbers only: nobody gets a message that is none."""
+    world.begin()
+    world.raw.set_wanted(topics.ALL, wanted=True)
+    world.send(world.join(), 1, SEQ_MAX, seq=last)
+    world.send(world.join(), 2, SEQ_MAX - 64)
+    assert world.seqs() == [SEQ_MAX] * 3
+    for _, block in world.blocks:
+        assert decode(RawBlock, encode(block)) == block
 
 
 @pytest.mark.parametrize(
