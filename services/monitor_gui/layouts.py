@@ -129,10 +129,10 @@ class Steady(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
         super().resizeEvent(event)
         self._held.resize(self.size())
-        self._needs = self._size_needed()
 
     def event(self, event: QEvent) -> bool:  # noqa: D102 (Qt's name)
-        if event.type() is QEvent.Type.LayoutRequest and self._needs != (needs := self._size_needed()):
+        asks = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Show)  # while hidden it gets no requests
+        if asks and self._needs != (needs := self._size_needed()):
             self._needs = needs
             self.updateGeometry()
         return super().event(event)

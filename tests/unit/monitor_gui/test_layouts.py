@@ -50,6 +50,31 @@ def test_a_new_text_lays_out_the_window_anew_only_if_it_needs_another_size(qtbot
         assert label.width() >= label.sizeHint().width() or label.height() > height_px
 
 
+def test_a_text_that_has_changed_while_it_was_not_shown_is_not_cut(qtbot: "QtBot") -> None:
+    """As that of the contact is while another page is shown."""
+    from PySide6.QtWidgets import QApplication, QLabel, QVBoxLayout, QWidget
+
+    from monitor_gui.layouts import FlowLayout, Steady
+
+    window, page, label = QWidget(), QWidget(), QLabel("gone")
+    qtbot.addWidget(window)
+    QVBoxLayout(window).addWidget(page)
+    row = FlowLayout(8)
+    QVBoxLayout(page).addLayout(row)
+    row.addWidget(Steady(label))
+    window.resize(400, 100)
+    window.show()
+    QApplication.processEvents()
+    page.hide()
+    for text in ("Good signal", "Needs adjusting"):
+        label.setText(text)
+        page.show()
+        QApplication.processEvents()
+        QApplication.processEvents()  # what the first ones have posted
+        assert label.width() >= label.sizeHint().width()
+        page.hide()
+
+
 def test_pyqtgraph_is_loaded_with_the_first_plot_not_at_the_start() -> None:
     """It takes a quarter of the start."""
     seen = "import sys, monitor_gui.service; sys.exit('pyqtgraph' in sys.modules)"
