@@ -1,16 +1,13 @@
 """The monitor's window plays recordings, offscreen and without any broker."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.threaded import ThreadedClient
 from serial_bridge.captures.files import EXAMPLE
-from tests.support.bus_listener import identity
+from tests.support.monitor_windows import connecting_windows, points, wait
 from tests.support.recordings import raw_rows, reading_rows, write_session
 
 if TYPE_CHECKING:
@@ -19,42 +16,16 @@ if TYPE_CHECKING:
     from monitor_gui.main_window import MonitorWindow
 
 pytestmark = [pytest.mark.gui]
-WAIT_MS = 20_000
 
 
 @pytest.fixture
 def window(qtbot: "QtBot", tmp_path: Path) -> Iterator["MonitorWindow"]:
     """A window that knows no broker."""
-    from PySide6.QtCore import QSettings
-
-    from monitor_gui.feed import Feed
-    from monitor_gui.local_bridge import LocalBridge
-    from monitor_gui.main_window import MonitorWindow
-    from monitor_gui.preferences import Preferences
-
-    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return ThreadedClient([broker], identity("monitor_gui"), **options)
-
-    preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
-    window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [])
-    qtbot.addWidget(window)
-    window.start("monitor")
-    window.show()
-    yield window
-    window.close()
-    window.bridge.close()
-    window.feed.close()
-
-
-def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
-    """Let Qt run until the condition is true."""
-    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
-
-
-def points(curve: Any) -> int:
-    """Return how many points of a curve are drawn: those with a value."""
-    _, y = curve.getData()
-    return 0 if y is None else int((y == y).sum())
+    with connecting_windows(qtbot, tmp_path) as new_window:
+        window = new_window()
+        window.start("monitor")
+        window.show()
+        yield window
 
 
 def test_a_session_is_played_as_it_was_live_and_marked_as_a_recording(

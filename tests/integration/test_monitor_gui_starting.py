@@ -1,20 +1,17 @@
 """The monitor's window starts the whole system of this computer, and ends it; offscreen, with real programs."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from monitor_gui.playing.opening import Opening
-from neuroone.mqtt.address import BrokerAddress
-from neuroone.mqtt.threaded import ThreadedClient
 from tests.support.brokers import LOOPBACK, free_port
-from tests.support.bus_listener import identity
+from tests.support.monitor_windows import WAIT_MS, connecting_windows, wait
 
 if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
@@ -22,47 +19,28 @@ if TYPE_CHECKING:
     from monitor_gui.main_window import MonitorWindow
 
 pytestmark = [pytest.mark.gui, pytest.mark.broker]
-WAIT_MS = 40_000
 
 
 @pytest.fixture
 def open_window(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[[int], "MonitorWindow"]]:
     """Open a window that starts its gateway on this port."""
-    from PySide6.QtCore import QSettings
-
-    from monitor_gui.feed import Feed
-    from monitor_gui.local_bridge import LocalBridge
     from monitor_gui.local_system import LocalSystem
-    from monitor_gui.main_window import MonitorWindow
-    from monitor_gui.preferences import Preferences
 
-    opened = []
+    systems = []
+    with connecting_windows(qtbot, tmp_path) as new_window:
 
-    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return ThreadedClient([broker], identity("monitor_gui"), **options)
+        def open_on(ws_port: int) -> "MonitorWindow":
+            system = LocalSystem(ws_port, free_port())
+            systems.append(system)
+            window = new_window(system)
+            window.preferences.keep("folder", str(tmp_path / "data"))
+            window.start("connection")
+            window.show()
+            return window
 
-    def open_on(ws_port: int) -> MonitorWindow:
-        preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
-        preferences.keep("folder", str(tmp_path / "data"))
-        system = LocalSystem(ws_port, free_port())
-        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [], system)
-        opened.append(window)
-        qtbot.addWidget(window)
-        window.start("connection")
-        window.show()
-        return window
-
-    yield open_on
-    for window in opened:
-        window.close()
-        window.bridge.close()
-        window.feed.close()
-        window.broker_page.system.system.close()
-
-
-def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
-    """Let Qt run until the condition is true."""
-    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
+        yield open_on
+    for system in systems:
+        system.close()
 
 
 def at_least(counters: dict[str, int], readings: int) -> bool:

@@ -27,6 +27,7 @@ from tests.support import messages
 from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.bus_listener import identity, listening
 from tests.support.closed_broker import closed_broker
+from tests.support.monitor_windows import WAIT_MS, connecting_windows, points, wait
 from tests.support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from monitor_gui.main_window import MonitorWindow
 
 pytestmark = [pytest.mark.gui]
-WAIT_MS = 15_000
 
 
 class Headset:
@@ -98,41 +98,16 @@ def headsets(url: str, *sources: str) -> Iterator[list[Headset]]:
 @pytest.fixture
 def open_monitor(qtbot: "QtBot", tmp_path: Path) -> Iterator[Callable[..., "MonitorWindow"]]:
     """Open a monitor that remembers nothing of other runs."""
-    from PySide6.QtCore import QSettings
+    with connecting_windows(qtbot, tmp_path) as new_window:
 
-    from monitor_gui import texts, themes
-    from monitor_gui.feed import Feed
-    from monitor_gui.local_bridge import LocalBridge
-    from monitor_gui.main_window import MonitorWindow
-    from monitor_gui.preferences import Preferences
+        def open_window(broker: Broker | BrokerAddress) -> "MonitorWindow":
+            window = new_window()
+            window.connect_to(broker if isinstance(broker, BrokerAddress) else BrokerAddress.parse(broker.url))
+            window.start("monitor")
+            window.show()
+            return window
 
-    opened = []
-
-    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
-        return ThreadedClient([broker], identity("monitor_gui"), **options)
-
-    def open_window(broker: Broker | BrokerAddress) -> MonitorWindow:
-        preferences = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat))
-        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [])
-        opened.append(window)
-        qtbot.addWidget(window)
-        window.connect_to(broker if isinstance(broker, BrokerAddress) else BrokerAddress.parse(broker.url))
-        window.start("monitor")
-        window.show()
-        return window
-
-    yield open_window
-    for window in opened:
-        window.close()
-        window.bridge.close()
-        window.feed.close()
-    texts.choose("en")
-    themes.choose("system")
-
-
-def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
-    """Let Qt run until the condition is true."""
-    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
+        yield open_window
 
 
 def read_until(qtbot: "QtBot", headset: Headset, condition: Callable[[], object], **changes: Any) -> None:
@@ -145,12 +120,6 @@ def read_until(qtbot: "QtBot", headset: Headset, condition: Callable[[], object]
         return False
 
     qtbot.waitUntil(is_true, timeout=WAIT_MS)
-
-
-def points(curve: Any) -> int:
-    """Return how many points of a curve are drawn: those with a value."""
-    _, y = curve.getData()
-    return 0 if y is None else int((y == y).sum())
 
 
 def test_shows_what_arrives_and_hides_what_is_unchecked(

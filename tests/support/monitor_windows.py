@@ -1,7 +1,7 @@
-"""A monitor's window without a broker: a test delivers the messages itself."""
+"""Windows of the monitor: without a broker, where a test delivers the messages itself, or with a real connection."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +13,19 @@ from neuroone.contract.messages import GroupEvent, Kind, Message, RawBlock
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.threaded import ThreadedClient
 from tests.support import messages
+from tests.support.bus_listener import identity
 
 if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from monitor_gui.local_system import LocalSystem
     from monitor_gui.main_window import MonitorWindow
 
 BROKER = BrokerAddress("nowhere", 1883)
+WAIT_MS = 40_000
+"""For a program to start, or a state of the window, on a busy machine."""
 
 
 class Client:
@@ -125,3 +132,51 @@ def monitor_window(folder: Path, language: str = "en", theme: str = "light") -> 
         QApplication.sendPostedEvents(window, QEvent.Type.DeferredDelete)  # else it is restyled with each later one
         texts.choose("en")
         themes.choose("system")
+
+
+@contextmanager
+def connecting_windows(qtbot: "QtBot", folder: Path) -> Iterator[Callable[..., "MonitorWindow"]]:
+    """Give a function that makes a window whose connections are real ones, with the system that it starts if given.
+
+    The windows share preferences in ``folder``, which remember nothing of other runs. They are closed at the end.
+    """
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui import texts, themes
+    from monitor_gui.feed import Feed
+    from monitor_gui.local_bridge import LocalBridge
+    from monitor_gui.main_window import MonitorWindow
+    from monitor_gui.preferences import Preferences
+
+    made = []
+
+    def new_client(broker: BrokerAddress, **options: Any) -> ThreadedClient:
+        return ThreadedClient([broker], identity("monitor_gui"), **options)
+
+    def new_window(system: "LocalSystem | None" = None) -> MonitorWindow:
+        preferences = Preferences(QSettings(str(folder / "monitor.ini"), QSettings.Format.IniFormat))
+        window = MonitorWindow(Feed(new_client, "local", time.monotonic), LocalBridge(), preferences, [], system)
+        made.append(window)
+        qtbot.addWidget(window)
+        return window
+
+    try:
+        yield new_window
+    finally:
+        for window in made:
+            window.close()
+            window.bridge.close()
+            window.feed.close()
+        texts.choose("en")
+        themes.choose("system")
+
+
+def wait(qtbot: "QtBot", condition: Callable[[], object]) -> None:
+    """Let Qt run until the condition is true."""
+    qtbot.waitUntil(lambda: bool(condition()), timeout=WAIT_MS)
+
+
+def points(curve: Any) -> int:
+    """Return how many points of a curve are drawn: those with a value."""
+    _, y = curve.getData()
+    return 0 if y is None else int((y == y).sum())
