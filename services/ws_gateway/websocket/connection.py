@@ -163,9 +163,7 @@ class Connection(PacedReader):
         # Both refer back to their protocol: without them no cycle is left for the garbage collector.
         self._protocol.parser.close()
         self._protocol.parser_exc = None
-        client, self._client = self._client, None
-        if client is not None:
-            client.on_close()
+        self._release_client()
         self._server.on_close(self)
 
     def resume_writing(self) -> None:  # noqa: D102
@@ -288,6 +286,8 @@ class Connection(PacedReader):
         is_whole = frame.fin and (frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY)
         if frame.opcode is Opcode.PONG:
             self._is_pinged = False
+        elif frame.opcode is Opcode.CLOSE:  # nothing follows; the client's next connection may be quicker than its end
+            self._release_client()
         elif frame.opcode <= Opcode.BINARY and not self.is_ignoring:
             try:
                 message = self._message_of(frame) if is_whole else self._add_fragment(frame)
@@ -301,6 +301,11 @@ class Connection(PacedReader):
                         self._server.on_first_message(self)
                     self._client.on_message(message)
         return 1 if is_whole else CONTROL_MESSAGES
+
+    def _release_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.on_close()
 
     def _message_of(self, frame: Frame) -> bytes:
         """Return the message of a frame that is all of it. Raises UnicodeDecodeError."""

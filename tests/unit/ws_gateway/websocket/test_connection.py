@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 
-from tests.support.connections import HANDSHAKE, PING, TEXT, FakeServer, frame, listening_server, open_raw
+from tests.support.connections import CLOSE, HANDSHAKE, PING, TEXT, FakeServer, frame, listening_server, open_raw
 from tests.support.gateways import happens
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.websocket import connection as edge
@@ -173,6 +173,16 @@ async def test_a_close_has_code_and_reason_and_ends_in_time(listening, monkeypat
         writer.write(PING_FRAME + b"\x81\x81" + bytes(4) + b"x")
         await asyncio.sleep(0.01)
     assert server.messages == []
+    writer.close()
+
+
+async def test_a_client_that_says_goodbye_is_gone_at_once(listening):
+    """Its next connection may come before this one has ended: it is the same student then, not a second one."""
+    server, port = listening
+    _, writer = await open_raw(port)
+    writer.write(frame(TEXT, b"hello") + frame(CLOSE, b"\x03\xe8"))
+    await happens(lambda: server.messages == [b"hello"] and not server.has_client)
+    assert server.closes == 0
     writer.close()
 
 
