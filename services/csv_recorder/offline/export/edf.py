@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from csv_recorder.offline import dataframes
-from csv_recorder.offline.recordings import Recording
+from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.files import RAW
-from neuroone.contract.messages import MICROVOLTS_PER_COUNT, RAW_BLOCK_SAMPLES
+from neuroone.contract.messages import MICROVOLTS_PER_COUNT, RAW_BLOCK_SAMPLES, RAW_RATE_HZ
 
 SKIP: Final = "BAD_ACQ_SKIP"
 POOR: Final = "BAD_poor_signal"
@@ -27,6 +27,12 @@ MARKED: Final = ("marker", "session_start", "session_stop")
 CHANNEL: Final = "Fp1"
 HOLE_MAX_S: Final = 600.0
 """A longer hole is not filled: ten minutes of zeros are 0.6 MB."""
+HOLE_MAX_SAMPLES: Final = int(HOLE_MAX_S * RAW_RATE_HZ)
+"""The same of any rate: apps of students say themselves how many samples a second they count."""
+ZEROS_MAX_SAMPLES: Final = 24 * 3600 * RAW_RATE_HZ
+"""A file has no more zeros than a day of them, 88 MB; then another one begins."""
+YEARS: Final = (1985, 2084)
+"""What EDF can say, with two digits."""
 LATE_MAX_S: Final = 5.0
 """A line that stalls catches up within this time; the bridge waits no longer for it, either."""
 HOLE_MIN_S: Final = 0.2
@@ -74,13 +80,22 @@ def runs(recording: Recording) -> Iterator[Run]:
     blocks = blocks[blocks["samples"].map(len) > 0]
     if blocks.empty:
         return
+    _check_years(recording, blocks["time"].dt.year)
     readings, _ = dataframes.readings(recording)
     events = dataframes.events(recording)
     for of_run in _split(blocks):
         run = _filled(of_run)
+        _check_years(recording, pd.Series([run.start.year]))
         run.is_simulated = recording.is_simulated
         _annotate(run, readings, events)
         yield run
+
+
+def _check_years(recording: Recording, years: "pd.Series[int]") -> None:
+    """Raise Unreadable if EDF has no such year: the clock of a phone may show any."""
+    if not years.between(*YEARS).all():
+        shown = f"{years.min()} to {years.max()}, and EDF knows {YEARS[0]} to {YEARS[1]} only"
+        raise Unreadable(f"{recording.path}: raw samples are of the years {shown}")
 
 
 def write(run: Run, file: Path, code: str) -> None:
@@ -116,11 +131,14 @@ def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Yield the blocks between long holes, with the samples ``skipped`` before each and how ``late_s`` it came."""
     first, length, rate_hz = blocks["first_sample"], blocks["samples"].map(len), blocks["rate_hz"]
     skipped = first - (first + length).shift()
-    is_new = (blocks["session"] != blocks["session"].shift()) | (rate_hz != rate_hz.shift()) | (skipped < 0)
+    is_new = (blocks["session"] != blocks["session"].shift()) | (rate_hz != rate_hz.shift())
+    is_new |= (skipped < 0) | (skipped > np.minimum(HOLE_MAX_S * rate_hz, HOLE_MAX_SAMPLES))
     blocks = blocks.assign(skipped=skipped.where(~is_new, 0).astype("int64"))
     for _, steady in blocks.groupby(is_new.cumsum(), sort=True):
         timed = _with_uncounted(steady)
         is_apart = timed["skipped"] > HOLE_MAX_S * timed["rate_hz"]
+        zeros = timed["skipped"].where(~is_apart, 0).cumsum()
+        is_apart |= (zeros // ZEROS_MAX_SAMPLES).diff() > 0
         timed.loc[is_apart, "skipped"] = 0
         for _, of_run in timed.groupby(is_apart.cumsum(), sort=True):
             yield of_run

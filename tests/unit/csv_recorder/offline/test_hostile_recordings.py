@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csv_recorder.__main__ import main
+from neuroone.contract.files import time_text
 from tests.support.recordings import (
     EVENTS,
     NOON,
@@ -132,3 +133,24 @@ def test_a_file_that_cannot_be_opened(tmp_path, name, capsys):
     assert f"{name}: cannot be read (" in out
     assert "other/" not in out
     assert (tmp_path / "out" / "readings" / "2026-11-22_182031_ABC123_other.parquet").exists()
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2026, 9999])
+@pytest.mark.parametrize(
+    ("rate_hz", "numbers"),
+    [(65535, [599 * 65535 * n for n in range(100)]), (512, [0, 2**50]), (1, [0, 2**53 - 1]), (512, [0, 64, 128])],
+)
+def test_raw_samples_of_an_app_that_lies_spoil_no_export(tmp_path, capsys, year, rate_hz, numbers):
+    """Apps of students give times and numbers as they like; other recordings are exported all the same."""
+    time = time_text(NOON.replace(year=year))
+    rows = [checked([time, "5e55", n, first, rate_hz, "7 " * 63 + "7"]) for n, first in enumerate(numbers)]
+    write_session(tmp_path / "recordings", source="Ana", readings=reading_rows(3), raw=rows)
+    write_session(tmp_path / "recordings", source="Bia", readings=reading_rows(3), raw=raw_rows(3))
+    with contextlib.chdir(tmp_path):
+        assert main(["export", "recordings", "--to", "edf", "--out", "out"]) in (0, 1)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert ("1985" in said.out) is (year != 2026)
+    made = [*(tmp_path / "out").iterdir()]
+    assert any("Bia" in file.name for file in made)
+    assert sum(file.stat().st_size for file in made) < 20_000_000

@@ -173,6 +173,15 @@ def test_a_long_hole_begins_another_file(tmp_path):
     assert abs(second.info["meas_date"] - later) < timedelta(seconds=1)
 
 
+def test_a_file_is_not_filled_with_zeros_without_end(tmp_path, monkeypatch):
+    """After so many another file begins, as after a long hole."""
+    monkeypatch.setattr(edf, "ZEROS_MAX_SAMPLES", 4 * BLOCK)
+    write_session(tmp_path, readings=reading_rows(20), raw=raw_rows(20, lost=range(8, 160, 16)))
+    runs = [*edf.runs(find([tmp_path])[0])]
+    assert [len(run.annotations) for run in runs] == [3, 3 + 1, 2 + 1], "a part of a second is filled up, too"
+    assert runs[1].start - runs[0].start == timedelta(seconds=(8 + 3 * 16 + 1) * BLOCK / RATE_HZ)
+
+
 def test_a_hole_that_the_headset_did_not_count(tmp_path):
     """The sample count goes on, but the clock shows how long the headset was away."""
     rows = raw_rows(2)
