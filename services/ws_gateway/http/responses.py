@@ -50,7 +50,8 @@ def to_https(request: Request) -> Response:
     """Lead a browser that spoke http to the port of https; tell everybody else what is spoken there."""
     text = "This port speaks https and wss: write https:// or wss:// in the address.\n"
     host = request.headers.get_all("Host")
-    if "Upgrade" in request.headers or len(host) != 1 or not _HOST.fullmatch(host[0]):
+    is_clear = len(host) == 1 and _HOST.fullmatch(host[0]) and request.path.startswith("/")
+    if "Upgrade" in request.headers or not is_clear:
         return of_text(HTTPStatus.BAD_REQUEST, text)
     return of_text(HTTPStatus.TEMPORARY_REDIRECT, text, {"Location": f"https://{host[0]}{request.path}"})
 

@@ -131,6 +131,7 @@ def _load(file: Path, key_file: Path) -> tuple[ssl.SSLContext, float]:
     _read(key_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     try:
         # A key with a password would ask the terminal for it, and nobody may be there.

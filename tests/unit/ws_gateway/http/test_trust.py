@@ -64,6 +64,13 @@ def test_nobody_is_led_by_a_host_that_is_none(hosts):
     assert "Location" not in refused.headers
 
 
+@pytest.mark.parametrize("path", ["@evil.example/", ".evil.example/", "evil", "http://evil.example/", "*"])
+def test_nobody_is_led_by_a_path_that_would_be_another_host(path):
+    refused = responses.to_https(request(path, "lab:8443"))
+    assert refused.status_code == 400
+    assert "Location" not in refused.headers
+
+
 def test_a_websocket_is_told_in_words():
     """Programs do not follow a redirection."""
     refused = responses.to_https(request("/", "lab:8443", Upgrade="websocket"))

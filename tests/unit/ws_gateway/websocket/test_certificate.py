@@ -49,6 +49,12 @@ def test_a_damaged_renewal_is_logged_once_and_the_old_certificate_stays(tmp_path
     assert certificate.faults == 1
 
 
+def test_no_client_makes_the_gateway_shake_hands_again(tmp_path: Path):
+    """It costs a hundred times what it costs the client, and OpenSSL 1.1.1 allows it."""
+    files = made_in(tmp_path)
+    assert Certificate(files.server, files.server).context().options & ssl.OP_NO_RENEGOTIATION
+
+
 def test_a_key_of_another_certificate_is_a_fault(tmp_path: Path):
     first, second = made_in(tmp_path / "1"), made_in(tmp_path / "2")
     with pytest.raises(CertificateFault, match="no certificate with its key"):
