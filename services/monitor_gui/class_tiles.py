@@ -29,6 +29,7 @@ DOT_PX: Final = 16
 LINES: Final = 5.5
 """Lines of text that a tile is high: name, numbers, curve, and what is wrong."""
 FONT_PX: Final = (12, 19)
+BETWEEN: Final = "  ·  "
 
 
 def trouble_of(tile: Tile) -> str:
@@ -46,10 +47,10 @@ def trouble_of(tile: Tile) -> str:
     return tile.doubt.words(texts.language()).word if tile.doubt is not None and is_doubtful else ""
 
 
-def foot_of(tile: Tile) -> str:
-    """Return the last line of a tile: that it is simulated, and what is wrong; empty where there is nothing to say."""
+def foot_of(tile: Tile) -> list[str]:
+    """Return what the foot of a tile says: that it is simulated, and what is wrong; nothing where nothing is."""
     simulated = texts.of("panel.simulated") if tile.is_simulated else ""
-    return "  ·  ".join(words for words in (simulated, trouble_of(tile)) if words)
+    return [words for words in (simulated, trouble_of(tile)) if words]
 
 
 def name_of(tile: Tile) -> str:
@@ -79,7 +80,7 @@ class TilesModel(QAbstractListModel):
         match role:
             case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.AccessibleTextRole:
                 numbers = (f"{texts.of(f'line.{each}')} {number_of(getattr(tile, each))}" for each in ESENSES)
-                return ", ".join(each for each in (name_of(tile), *numbers, foot_of(tile)) if each)
+                return ", ".join(each for each in (name_of(tile), *numbers, BETWEEN.join(foot_of(tile))) if each)
             case Qt.ItemDataRole.ToolTipRole:
                 return None if tile.doubt is None else tile.doubt.words(texts.language()).sentence
         return tile if role == TILE else None
@@ -124,17 +125,16 @@ class TileDelegate(QStyledItemDelegate):
         self._draw_name(painter, inside, tile, font, row_px)
         numbers = QRectF(inside.left(), inside.top() + row_px, inside.width(), row_px * 1.2)
         self._draw_numbers(painter, numbers, tile, font)
-        words = foot_of(tile)
+        painter.setFont(font)
+        lines = _lines(painter, foot_of(tile), inside.width())
         curve = QRectF(inside)
         curve.setTop(numbers.bottom() + 2)
-        curve.setBottom(inside.bottom() - (row_px if words else 0.0))
+        curve.setBottom(inside.bottom() - row_px * len(lines))
         if curve.height() > PAD_PX:
             self._draw_curves(painter, curve, tile)
-        if words:
-            painter.setFont(font)
-            painter.setPen(QColor(themes.colours()["adjusting"]))
-            foot = QRectF(inside.left(), inside.bottom() - row_px, inside.width(), row_px)
-            _write(painter, foot, words)
+        painter.setPen(QColor(themes.colours()["adjusting"]))
+        for place, words in enumerate(reversed(lines), start=1):
+            _write(painter, QRectF(inside.left(), inside.bottom() - place * row_px, inside.width(), row_px), words)
         painter.restore()
 
     def _draw_ground(self, painter: QPainter, box: QRectF, tile: Tile, is_chosen: bool) -> None:
@@ -202,6 +202,12 @@ def curve_of(points: tuple[Point, ...], column: int, box: QRectF) -> QPainterPat
         draw(right - (newest_s - time_s) * second_px, bottom - value * unit_px)
         before_s = time_s
     return path
+
+
+def _lines(painter: QPainter, parts: list[str], width_px: float) -> list[str]:
+    """Return the parts as one line if it fits, else one below the other."""
+    line = BETWEEN.join(parts)
+    return [line] if line and painter.fontMetrics().horizontalAdvance(line) <= width_px else parts
 
 
 def _write(painter: QPainter, box: QRectF, text: str) -> None:

@@ -14,7 +14,10 @@ LEFT_MIN_PX: Final = 24
 
 
 class FlowLayout(QLayout):
-    """Place the widgets beside each other, and begin another row where the width is used up."""
+    """Place the widgets beside each other, and begin another row where the width is used up.
+
+    Rows have half the spacing between them: in a low window they would take the room of the plots.
+    """
 
     def __init__(self, spacing_px: int) -> None:
         super().__init__()
@@ -66,8 +69,8 @@ class FlowLayout(QLayout):
                     middle = QPoint(x_px, y_px + (row_px - size.height()) // 2)
                     item.setGeometry(QRect(rect.topLeft() + middle, size))
                 x_px += size.width() + self.spacing()
-            y_px += row_px + self.spacing()
-        return max(0, y_px - self.spacing())
+            y_px += row_px + self.spacing() // 2
+        return max(0, y_px - self.spacing() // 2)
 
     def _rows(self, width_px: int) -> list[list[tuple[QLayoutItem, QSize]]]:
         rows: list[list[tuple[QLayoutItem, QSize]]] = []

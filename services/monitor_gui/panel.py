@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from PySide6.QtCore import QLocale, Qt
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from monitor_gui import texts, themes
@@ -47,6 +47,10 @@ All are drawn from the same readings; newer ones are taken when all are through.
 HEAD_SPACING_PX: Final = 16
 DEVICE_MAX_CHARS: Final = 40
 """Shown characters of a port's name: its end tells ports apart."""
+LOW_PX: Final = 300
+"""Height of a panel that leaves one line for the stream's counters: more would lie over the plots."""
+UNLIMITED_PX: Final = 2**24 - 1
+"""The height of a widget that has no other limit (QWIDGETSIZE_MAX, which PySide6 does not have)."""
 PLOT_MIN_PX: Final = (100, 44)
 """Two panels of four rows of plots fit beside and above each other in a window of 500 x 400."""
 
@@ -80,6 +84,8 @@ class StreamPanel(QWidget):
         self.recorded = QLabel()
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.link.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._foot = Steady(self.link)
         self.bands, self.esense, self.bars = BandsPlot(), ESensePlot(), BandBars()
         self.signal = SignalPlots()
         self.events: list[GroupEvent] = []
@@ -112,13 +118,18 @@ class StreamPanel(QWidget):
         column.addWidget(self.title)
         column.addLayout(head)
         column.addLayout(plots, 1)
-        column.addWidget(Steady(self.link))
+        column.addWidget(self._foot)
 
     def restyle(self) -> None:
         """Use the current theme and language at once."""
         for plot in self._plots():
             plot.colour()
         self._drawn = None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
+        super().resizeEvent(event)
+        line_px = self.link.fontMetrics().lineSpacing()
+        self._foot.setMaximumHeight(line_px if self.height() < LOW_PX else UNLIMITED_PX)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 (Qt's name)
         self._drawn = None  # what was drawn is old
@@ -294,3 +305,4 @@ class StreamPanel(QWidget):
         hint = None if state is None or status is None else texts.of_hint(state)
         line = "  ·  ".join(part.replace(" ", NO_BREAK) for part in parts)
         self.link.setText(line if hint is None else f"{hint}\n{line}")
+        self.link.setToolTip(self.link.text())

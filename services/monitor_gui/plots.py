@@ -30,6 +30,8 @@ TOP_PX = 6
 """Above a plot without a note, for the upper half of the number at its top."""
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
+NUMBER_PX = 15
+"""Height of a number at an axis."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
 """The bands' Greek letters, the same in every language."""
 SHORTER = ((0.0, "δ"), (1.0, "θ"), (2.5, "α"), (4.5, "β"), (6.5, "γ"))
@@ -54,6 +56,8 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         self.getAxis("left").setWidth(axis_width_px)
         self.getPlotItem().layout.setContentsMargins(1, TOP_PX, 1, 1)
         self._names: dict[str, str] = {}
+        self._levels: list[float] = []
+        self.getViewBox().sigResized.connect(self._show_levels)
         self.note = ElidedLabel(self, textFormat=Qt.TextFormat.PlainText)
         """What has to be said about the plot, above it."""
         self.note.hide()
@@ -62,6 +66,21 @@ class Plot(pg.PlotWidget):  # type: ignore[misc] # pyqtgraph has no types
         """Leave a line above the plot for its note."""
         self.getPlotItem().layout.setContentsMargins(1, NOTE_PX, 1, 1)
         self.note.show()
+
+    def name_levels(self, levels: list[float]) -> None:
+        """Write numbers at evenly spaced levels of the left axis: at the ends, and between them where there is room."""
+        self._levels = levels
+        self._show_levels()
+
+    def _show_levels(self) -> None:
+        if len(self._levels) < 2:
+            return
+        low, high = self.viewRange()[1]
+        steps = len(self._levels) - 1
+        step_px = self.getViewBox().height() * (self._levels[1] - self._levels[0]) / (high - low)
+        every = next((each for each in range(1, steps) if steps % each == 0 and each * step_px >= NUMBER_PX), steps)
+        shown = self._levels[::every] if steps * step_px >= NUMBER_PX else self._levels[-1:]
+        self.getAxis("left").setTicks([[(level, f"{level:g}") for level in shown]])
 
     def name_axes(self, **names: str) -> None:
         """Write the names of axes in their middle."""
@@ -149,7 +168,7 @@ class TimePlot(Plot):
         self.setRange(xRange=(-window_s, EDGE / 2 * window_s), yRange=(low, high), padding=0)
         moments = moments_of(window_s)
         self.getAxis("bottom").setTicks([[(moment, f"{moment:g}") for moment in moments]])
-        self.getAxis("left").setTicks([[(level, f"{level:g}") for level in levels]])
+        self.name_levels(levels)
         # The grid is one curve: drawn by the axes it would cost four times as much as the rest of a frame.
         across = [(end, level) for level in levels for end in (-window_s, 0.0)]
         upright = [(moment, end) for moment in moments for end in (low, high)]
@@ -242,7 +261,6 @@ class BandBars(Plot):
     def __init__(self) -> None:
         super().__init__(BARS_AXIS_WIDTH_PX)
         self.getAxis("bottom").setStyle(tickLength=0)
-        self.getAxis("left").setStyle(maxTickLevel=0)
         self._frame: tuple[float, str] | None = None
         self._is_faint: bool | None = None
         self.bars = pg.BarGraphItem(x=np.arange(len(BANDS)), height=np.zeros(len(BANDS)), width=0.7)
@@ -264,6 +282,8 @@ class BandBars(Plot):
             self._frame = (top, left)
             self.name_axes(left=left)
             self.setRange(xRange=(-0.6, len(BANDS) - 0.4), yRange=(0, (1 + EDGE) * top), padding=0)
+            step = next((step for step in (1, 10) if top / step <= 8), 20)
+            self.name_levels([float(level) for level in np.arange(0, top + step / 10, step)])
         if self._is_faint != is_faint:
             self._is_faint = is_faint
             colours = themes.colours()

@@ -132,6 +132,8 @@ class SpectrumPlot(Plot):
         self.name_axes(left=texts.of(f"axis.{density}"), bottom=texts.of("axis.frequency"))
         self.setAccessibleName(texts.of("line.spectrum"))
         self.setRange(xRange=(0, SPECTRUM_HZ), yRange=(low, high + EDGE * (high - low)), padding=0)
+        step = 10.0 if density is Density.DECIBELS else high / 2
+        self.name_levels([float(level) for level in np.arange(np.ceil(low / step) * step, high + step / 2, step)])
         self.borders.setData(np.repeat(BORDERS_HZ, 2), np.tile([low, high], len(BORDERS_HZ)))
         for band, (begin_hz, end_hz) in zip(self.bands, COARSE_BANDS.values(), strict=True):
             band.setPos((begin_hz + end_hz) / 2, low)
@@ -183,6 +185,7 @@ class SpectrogramPlot(Plot):
         self.setAccessibleName(texts.of("line.spectrogram"))
         self.setRange(xRange=(-SPECTROGRAM_S, EDGE / 2 * SPECTROGRAM_S), yRange=(0, SPECTROGRAM_HZ), padding=0)
         self.getAxis("bottom").setTicks([[(each, f"{each:g}") for each in moments_of(SPECTROGRAM_S)]])
+        self.name_levels([float(level) for level in np.arange(0.0, SPECTROGRAM_HZ + 1, 10.0)])
 
 
 class SignalPlots:

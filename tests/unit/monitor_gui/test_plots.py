@@ -33,3 +33,29 @@ def test_the_letters_of_the_bars_do_not_lie_over_each_other(qtbot: "QtBot", widt
     assert len(boxes) == (8 if width_px >= 210 else 5)
     for left, right in pairwise(boxes):
         assert left.right() <= right.left()
+
+
+@pytest.mark.parametrize("height_px", [44, 70, 90, 120, 200, 400])
+def test_the_numbers_at_the_left_axis_do_not_lie_over_each_other(qtbot: "QtBot", height_px: int) -> None:
+    """Whatever the range; both ends of the axis have theirs."""
+    from PySide6.QtGui import QPainter, QPixmap
+
+    from monitor_gui.plots import ESENSE_LEVELS, ESensePlot
+    from monitor_gui.view import levels_between
+
+    plot = ESensePlot()
+    qtbot.addWidget(plot)
+    plot.show()
+    for levels in (ESENSE_LEVELS, [-100.0, -50.0, 0.0, 50.0, 100.0], levels_between(2.0, 7.5)):
+        plot.resize(500, height_px)
+        plot.frame(50.0, levels[0] - 0.1, levels[-1] + 0.1, levels)
+        plot.grab()
+        canvas = QPixmap(1, 1)
+        painter = QPainter(canvas)
+        _, _, written = plot.getAxis("left").generateDrawSpecs(painter)
+        painter.end()
+        boxes = sorted(((box.center().y(), box) for box, _, _ in written), key=lambda each: each[0])
+        said = [float(text) for _, _, text in written]
+        assert {min(said), max(said)} == {levels[0], levels[-1]}
+        for (upper, _), (lower, _) in pairwise(boxes):
+            assert lower - upper >= 12, said
