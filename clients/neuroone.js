@@ -696,6 +696,7 @@ export class NeuroOneStudent extends SessionClient {
   #options;
   #seq = 0;
   #starts = 0;
+  #resumes;
   #isBegun = false;
   #isClaimed = false;
   #claims = Promise.resolve();
@@ -718,13 +719,18 @@ export class NeuroOneStudent extends SessionClient {
   /** Readings that were dropped because too many waited. */
   dropped = 0;
 
-  /** `token` is the class's join code, if any. With `acks` "recorded" readings are kept until they are on disk. */
-  constructor(url, { name, code, token, acks = "broker", store = new MemoryStore(), ...options } = {}) {
+  /**
+   * `token` is the class's join code, if any. With `acks` "recorded" readings are kept until they are on disk. A
+   * student goes on with a session that left readings in the store just now, as a page does that is loaded again; not
+   * with `resumes: false`, after a headset's link was lost: then those are sent, and a new session begins.
+   */
+  constructor(url, { name, code, token, acks = "broker", store = new MemoryStore(), resumes = true, ...options } = {}) {
     const who = { name: name ?? null, code: code ?? null, acks };
     if (token !== undefined) who.token = token;
     super(url, { who, session: newId(), kept: new Map(), store, ...options });
     this.#url = url;
     this.#options = options;
+    this.#resumes = resumes;
   }
 
   /** Readings that the gateway has not acknowledged yet. */
@@ -868,7 +874,7 @@ export class NeuroOneStudent extends SessionClient {
     if (!this.#isBegun) {
       const earlier = await this.#leftovers();
       await this.#dropOldest(earlier);
-      if (await this.#resume(earlier)) return;
+      if (this.#resumes && (await this.#resume(earlier))) return;
     }
     if (!(await this.#inTime(this.store.claim?.(this.session), true))) {
       // Stopped, and another tab has gone on with this session meanwhile: what waits is in its store.

@@ -427,8 +427,8 @@ test("what waits on a shared tablet is sent as the student that made it", async 
   bruno.stop();
 });
 
-test("a page that is loaded again goes on with its session; in the next lesson it does not", async () => {
-  for (const [pause_ms, isSame] of [[60_000, true], [3_600_000, false]]) {
+test("a page that is loaded again goes on with its session; in the next lesson, or when told so, it does not", async () => {
+  for (const [pause_ms, resumes, isSame] of [[60_000, true, true], [60_000, false, false], [3_600_000, true, false]]) {
     const world = new World();
     const store = new MemoryStore();
     world.network = "lost";
@@ -438,7 +438,7 @@ test("a page that is loaded again goes on with its session; in the next lesson i
     first.stop();
     await world.clock.advance(pause_ms);
     world.up = true;
-    const second = world.student("Ana", { store });
+    const second = world.student("Ana", { store, resumes });
     await second.start();
     second.send({ ...VALUES, delta: 3 });
     await world.clock.until(() => world.of("Ana").length === 4, 65_000);
