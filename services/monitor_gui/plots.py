@@ -30,8 +30,8 @@ TOP_PX = 6
 """Above a plot without a note, for the upper half of the number at its top."""
 EDGE = 0.03
 """Part of a range added at its ends, as room for the outermost tick."""
-NUMBER_PX = 15
-"""Height of a number at an axis."""
+NUMBER_PX = 13
+"""Height of a number at an axis, with a little room."""
 SHORT = ("δ", "θ", "α1", "α2", "β1", "β2", "γ1", "γ2")
 """The bands' Greek letters, the same in every language."""
 SHORTER = ((0.0, "δ"), (1.0, "θ"), (2.5, "α"), (4.5, "β"), (6.5, "γ"))
