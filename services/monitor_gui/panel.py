@@ -51,7 +51,7 @@ LOW_PX: Final = 300
 """Height of a panel that leaves one line for the stream's counters: more would lie over the plots."""
 UNLIMITED_PX: Final = 2**24 - 1
 """The height of a widget that has no other limit (QWIDGETSIZE_MAX, which PySide6 does not have)."""
-PLOT_MIN_PX: Final = (100, 44)
+PLOT_MIN_PX: Final = (100, 40)
 """Two panels of four rows of plots fit beside and above each other in a window of 500 x 400."""
 
 
@@ -85,7 +85,6 @@ class StreamPanel(QWidget):
         self.link = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
         self.link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.link.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._foot = Steady(self.link)
         self.bands, self.esense, self.bars = BandsPlot(), ESensePlot(), BandBars()
         self.signal = SignalPlots()
         self.events: list[GroupEvent] = []
@@ -118,7 +117,7 @@ class StreamPanel(QWidget):
         column.addWidget(self.title)
         column.addLayout(head)
         column.addLayout(plots, 1)
-        column.addWidget(self._foot)
+        column.addWidget(Steady(self.link))
 
     def restyle(self) -> None:
         """Use the current theme and language at once."""
@@ -129,7 +128,9 @@ class StreamPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102 (Qt's name)
         super().resizeEvent(event)
         line_px = self.link.fontMetrics().lineSpacing()
-        self._foot.setMaximumHeight(line_px if self.height() < LOW_PX else UNLIMITED_PX)
+        foot = self.link.parentWidget()
+        if foot is not None:
+            foot.setMaximumHeight(line_px if self.height() < LOW_PX else UNLIMITED_PX)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: D102 (Qt's name)
         self._drawn = None  # what was drawn is old

@@ -71,3 +71,21 @@ def test_a_simulated_headset_that_is_started_with_everything_is_recorded_as_demo
     assert box.recorded_name == "Demo"
     box.name.setText("Ana")
     assert box.recorded_name == "Ana"
+
+
+@pytest.mark.parametrize("width_px", [139, 224, 400])
+def test_a_tile_of_a_simulated_student_has_room_for_what_is_wrong(qapp: object, width_px: int) -> None:
+    """In the tiles of twelve students, at 150 % and at 100 %, and in a larger one."""
+    from PySide6.QtGui import QPainter, QPixmap
+
+    from monitor_gui.class_tiles import _lines
+
+    canvas = QPixmap(1, 1)
+    painter = QPainter(canvas)
+    parts = ["SIMULATED", "Off the skin"]
+    lines = _lines(painter, parts, width_px)
+    widest_px = max(painter.fontMetrics().horizontalAdvance(line) for line in lines)
+    painter.end()
+    assert all(any(part in line for line in lines) for part in parts)
+    assert widest_px <= width_px
+    assert len(lines) == (2 if width_px == 139 else 1)

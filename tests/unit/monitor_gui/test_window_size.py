@@ -103,3 +103,20 @@ def test_plots_that_are_not_shown_take_no_room(window: "MonitorWindow") -> None:
     panel = window.plots_page.panels[0]
     lowest = max(each.mapTo(panel, each.rect().bottomLeft()).y() for each in (panel.signal.raw, panel.bars))
     assert panel.link.mapTo(panel, QPoint()).y() - lowest < 20
+
+
+def test_the_counters_of_a_stream_do_not_lie_over_its_plots(window: "MonitorWindow") -> None:
+    """In a window as low as that of a small screen at 150 %, with a long name of the port."""
+    from PySide6.QtCore import QPoint
+    from PySide6.QtWidgets import QApplication
+
+    window.resize(683, 427)
+    window.show_page("monitor")
+    window.draw()
+    for _ in range(3):
+        QApplication.processEvents()
+    window.grab()
+    for panel in window.plots_page.panels:
+        top_px = panel.link.mapTo(panel, QPoint()).y()
+        lowest_px = max(each.mapTo(panel, each.rect().bottomLeft()).y() for each in (panel.signal.raw, panel.bars))
+        assert lowest_px < top_px
