@@ -148,7 +148,7 @@ def main() -> None:
             page.goto(f"http://{LOOPBACK}:{closed_port}/")
             expect(page.locator("#token-dialog")).to_be_visible()
             take(page, f"token-{name}")
-            page.goto(f"http://{LOOPBACK}:{closed_port}/student")
+            page.goto(f"http://{LOOPBACK}:{closed_port}/student?test")
             page.fill("[name=name]", "Técnica")
             page.fill("[name=code]", "TESTE")
             page.click("#connect")
