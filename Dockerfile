@@ -3,8 +3,9 @@
 # SERVICE alone. Images with the same extras share all layers but the last: they are built and stored once.
 ARG SERVICE
 ARG EXTRAS=$SERVICE
+ARG PYTHON_IMAGE=python:3.13.9-slim
 
-FROM python:3.13-slim AS build
+FROM $PYTHON_IMAGE AS build
 WORKDIR /build
 COPY requirements.lock ./
 ENV UV_SYSTEM_CERTS=1 UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
@@ -31,7 +32,7 @@ COPY clients/*.js ./clients/
 RUN /tools/bin/hatchling build -t wheel -d /dist \
  && /tools/bin/uv pip install --quiet --python /app/bin/python --no-deps /dist/*.whl
 
-FROM python:3.13-slim
+FROM $PYTHON_IMAGE
 COPY --from=build /app /app
 # A service writes to /data; a named volume mounted there gets the same owner.
 RUN install -d -o 10001 -g 10001 /data && install -d -m 755 /secrets

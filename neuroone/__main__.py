@@ -2,7 +2,7 @@
 
 import sys
 
-from neuroone import logins, tokens
+from neuroone import compose_settings, logins, tokens
 from neuroone.doctor import command as doctor
 from neuroone.service import lifecycle
 from neuroone.up import command as up
@@ -14,6 +14,9 @@ COMMANDS = {
     ),
     "token": lifecycle.Command(tokens.TokenSettings, tokens.run, "Make, list or revoke the tokens of who watches."),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
+    "check-settings": lifecycle.Command(
+        compose_settings.ComposeSettings, compose_settings.run, "Check the settings of docker compose, in variables."
+    ),
 }
 
 

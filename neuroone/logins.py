@@ -6,12 +6,15 @@ What each identity may do on the broker follows from the contract's topics and t
 
 import base64
 import hashlib
+import logging
 import os
+import platform
 import re
 import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +22,10 @@ from neuroone.contract.errors import SettingsError
 from neuroone.contract.topics import ROOT, TOPICS, TopicRule
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
+from neuroone.service.local_address import host_in_url
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import one_of, port_number, setting, switch
+from neuroone.service.site_address import ip, name_in_network
 
 SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
 DOCTOR: Final = "doctor"
@@ -36,6 +41,8 @@ PBKDF2_ITERATIONS: Final = 101
 """The number that mosquitto_passwd 2.0 uses; the password's own randomness protects it."""
 SALT_BYTES: Final = 12
 """The size that Mosquitto 2.0 makes; every 2.x reads it."""
+
+log = logging.getLogger(__name__)
 
 
 def owner(given: str) -> tuple[str, str]:
@@ -60,7 +67,20 @@ class SecretsSettings:
         (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
     )
     show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
-    host: str = setting("localhost", str, "This server's name or address, in what --show prints.")
+    host: str = setting(
+        "localhost",
+        str,
+        "This server's name or address, in what --show prints. localhost stands for its name in the local network.",
+    )
+    public_url: str | None = setting(
+        None,
+        str,
+        "Address of the dashboards, in what --show prints. Default: made of host and port.",
+        metavar="URL",
+    )
+    mqtt_address: str | None = setting(
+        None, ip, "Address that the broker listens on, in what --show prints. Default: every one.", metavar="ADDRESS"
+    )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
     log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
@@ -73,6 +93,7 @@ def run(given: SecretsSettings, stop: Stop) -> int:
             print(overview(given))
         else:
             make(given.dir, given.broker, dict(given.owner))
+            log.info("dashboards are at %s, with the token that --show prints", dashboards(given))
     except (OSError, LookupError) as error:
         raise SettingsError([f"--dir, --owner: {error}"]) from None
     return OK
@@ -137,16 +158,31 @@ def _shape_of(rule: TopicRule, name: str) -> str:
     return re.sub(r"\{\w+\}", "+", rule.shape.replace("{service}", name))
 
 
+def dashboards(given: SecretsSettings) -> str:
+    """Return the address of the teacher's page for other devices, without the token."""
+    return (
+        f"{given.public_url.rstrip('/')}/"
+        if given.public_url
+        else f"http://{host_in_url(_host(given))}:{given.ws_port}/"
+    )
+
+
+def _host(given: SecretsSettings) -> str:
+    return name_in_network(platform.node()) if given.host == "localhost" else given.host
+
+
 def overview(given: SecretsSettings) -> str:
     """Return the addresses and logins that an operator hands out."""
     token = (given.dir / TOKEN).read_text(encoding="ascii").strip()
+    broker = ip_address(given.mqtt_address or "0.0.0.0")  # noqa: S104 (what others may reach)
+    broker_host = _host(given) if broker.is_unspecified else "localhost" if broker.is_loopback else str(broker)
 
     def address(name: str) -> str:
-        return replace(login_in(given.dir, name), host=given.host, port=given.mqtt_port).url
+        return replace(login_in(given.dir, name), host=broker_host, port=given.mqtt_port).url
 
     return "\n".join(
         (
-            f"Dashboards:             http://{given.host}:{given.ws_port}/#token={token}",
+            f"Dashboards:             {dashboards(given)}#token={token}",
             f"Programs that read:     {address('reader')}",
             f"The monitor (--broker): {address('monitor_gui')}",
             f"A bridge (--broker):    {address('serial_bridge')}",

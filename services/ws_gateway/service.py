@@ -203,6 +203,8 @@ class Service:
         # Listen before the broker is told that the gateway is online.
         await self._server.listen(self._given.host, self._given.ws_port, files_max)
         log.info("listening on port %d of %s", self._given.ws_port, ", ".join(self._given.host))
+        if self._given.public_url is not None:
+            log.info("others reach this gateway at %s", self._given.public_url)
         self._client.start()
         timers = [
             asyncio.create_task(self._every(period_s, call))

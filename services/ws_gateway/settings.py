@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
-from ws_gateway.visitors import Network, key_in_path, networks, public_url
+from neuroone.service.site_address import key_in_path, public_url
+from ws_gateway.visitors import Network, networks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from websockets.datastructures import Headers
 
-DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-"""Browsers leave these out of Origin and Host."""
+from neuroone.service.site_address import HOST, site_of
+
 FORWARDED: Final = ("X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 """Headers that proxies add: a connection with one of them comes from elsewhere, whoever the peer is."""
 KEYS_SEPARATOR: Final = ":"
@@ -26,9 +26,6 @@ _PARAMETER: Final = r'(?:^|;)\s*{}\s*=\s*("[^"]*"|[^;]*)'
 _FORWARDED_FOR: Final = re.compile(_PARAMETER.format("for"), re.IGNORECASE)
 _FORWARDED_HOST: Final = re.compile(_PARAMETER.format("host"), re.IGNORECASE)
 _FORWARDED_PROTO: Final = re.compile(_PARAMETER.format("proto"), re.IGNORECASE)
-_HOST: Final = re.compile(r"[a-z0-9._:-]+")
-_SITE_KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""Eight random characters are not guessed at 500 tries a second."""
 _PORT: Final = re.compile(r":\d{1,5}")
 
 Network = IPv4Network | IPv6Network
@@ -79,7 +76,7 @@ class Visitors:
     def __init__(self, trusted_proxies: Sequence[Network], origins: Sequence[str], site_key: str | None = None) -> None:
         self._site_key = site_key
         self._trusted_proxies = trusted_proxies
-        self._origins = frozenset(map(_site, origins))
+        self._origins = frozenset(map(site_of, origins))
         self._hosts = frozenset(host for _, host, _ in self._origins)
 
     def identify(self, peer: str, path: str, headers: Headers) -> Visitor:
@@ -101,7 +98,7 @@ class Visitors:
     def _page_of(self, headers: Headers, here: bool) -> tuple[Page, bool]:
         """Return whose page it is, and whether --origin lets it connect."""
         origin = _only(headers, "Origin")
-        host = _site(f"http://{_only(headers, 'Host') or ''}")
+        host = site_of(f"http://{_only(headers, 'Host') or ''}")
         # A stranger's name can point to this machine (DNS rebinding); then his page looks like our own.
         is_rebound = bool(host[1]) and not (host[1] in self._hosts or _is_ours(host[1]))
         if origin is None:
@@ -111,7 +108,7 @@ class Visitors:
             return Page.FOREIGN if is_foreign else Page.NONE, True
         if origin == "null" or origin.startswith("file:"):
             return Page.FILE, here or not self._origins
-        site = _site(origin)
+        site = site_of(origin)
         if site in self._origins:
             return Page.ALLOWED, True
         if _is_same(site, host):
@@ -139,23 +136,7 @@ def is_here(peer: str, headers: Headers) -> bool:
     if address is None or not address.is_loopback or any(name in headers for name in FORWARDED):
         return False
     host = _only(headers, "Host")
-    return host is None or _is_program(headers) or is_local(_site(f"http://{host}")[1])
-
-
-def key_in_path(text: str) -> str:
-    """Parse the key in students' addresses. Raises ValueError."""
-    if not _SITE_KEY.fullmatch(text):
-        raise ValueError("must have 8 to 64 of the characters A-Z a-z 0-9 _ -")
-    return text
-
-
-def public_url(text: str) -> str:
-    """Parse the address of a server or of a folder on it; the result ends with a slash. Raises ValueError."""
-    scheme, host, _ = _site(text)
-    is_plain = "@" not in text and "?" not in text and "#" not in text and text.isascii() and text.isprintable()
-    if scheme not in ("http", "https") or not _HOST.fullmatch(host) or not is_plain or " " in text:
-        raise ValueError("must be an address like https://school.example or http://192.168.0.10:8080/")
-    return text.rstrip("/") + "/"
+    return host is None or _is_program(headers) or is_local(site_of(f"http://{host}")[1])
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -197,8 +178,8 @@ def site_asked(headers: Headers, *, is_proxied: bool) -> tuple[str, str, int | N
         host = _first(headers, "X-Forwarded-Host") or (proxied_host and proxied_host[1].strip('" ')) or host
         given = _first(headers, "X-Forwarded-Proto") or (proxied_scheme and proxied_scheme[1].strip('" ')) or ""
         scheme = "https" if given.lower() in ("https", "wss") else "http"
-    site = _site(f"{scheme}://{host or ''}")
-    return site if _HOST.fullmatch(site[1]) else (scheme, "", None)
+    site = site_of(f"{scheme}://{host or ''}")
+    return site if HOST.fullmatch(site[1]) else (scheme, "", None)
 
 
 def _first(headers: Headers, name: str) -> str:
@@ -249,16 +230,6 @@ def _only(headers: Headers, name: str) -> str | None:
     """Return a header's value; None without one, and empty text if there are several: nobody knows which counts."""
     values = headers.get_all(name)
     return None if not values else values[0].strip() if len(values) == 1 else ""
-
-
-def _site(address: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of an address; an invalid one has no host."""
-    try:
-        parts = urlsplit(address.strip())
-        scheme, host, port = parts.scheme.lower(), parts.hostname or "", parts.port
-    except ValueError:
-        return "", "", None
-    return scheme, host.removesuffix("."), port or DEFAULT_PORTS.get(scheme)
 
 
 def _is_same(origin: tuple[str, str, int | None], host: tuple[str, str, int | None]) -> bool:

@@ -46,9 +46,8 @@ class Stack:
 
     def compose(self, *words: str, check: bool = True, timeout_s: float = 120) -> str:
         """Run a docker compose command on this stack; return its output."""
-        return self._run(
-            ["docker", "compose", "--profile", "sim", "--profile", "tls", *words], check=check, timeout_s=timeout_s
-        )
+        profiles = ("--profile", "headset", "--profile", "sim", "--profile", "tls")
+        return self._run(["docker", "compose", *profiles, *words], check=check, timeout_s=timeout_s)
 
     def follow(self, heading: str, **paths: Path) -> str:
         """Run the commands under a heading of docs/how-to/server.md, with other ``paths``; return their output."""
@@ -63,6 +62,7 @@ class Stack:
     def _run(self, command: list[str], *, check: bool = True, timeout_s: float) -> str:
         settings = {
             "COMPOSE_PROJECT_NAME": self.project,
+            "NEUROONE_REGISTRY": f"{self.project}/",
             "NEUROONE_WS_PORT": str(self.ws_port),
             "NEUROONE_MQTT_PORT": str(self.mqtt_port),
             "NEUROONE_HTTPS_PORT": str(self.https_port),
@@ -89,7 +89,13 @@ class Stack:
 
     def down(self) -> None:
         """Remove everything of it."""
-        self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", check=False, timeout_s=120)
+        self.compose("down", "--volumes", "--remove-orphans", check=False, timeout_s=120)
+        images = (self.image(service) for service in ("ws-gateway", "csv-recorder", "serial-bridge"))
+        subprocess.run(["docker", "rmi", *images], capture_output=True, check=False)
+
+    def image(self, service: str) -> str:
+        """Return the name of a service's image."""
+        return f"{self.project}/neuroone-{service}:local"
 
     def shown(self) -> dict[str, str]:
         """Return what the operator's command prints: the dashboards' address and the logins."""

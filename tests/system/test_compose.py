@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from serial_bridge.captures.files import EXAMPLE
 from tests.support.browser import fresh_chromium
 from tests.support.captures import BASELINE, content, needs_captures
 from tests.support.fake_headsets import KEYS, readings_of
+from tests.support.plugged_headset import plugged_headset, skip_without_consoles
 from tests.support.student_page import enter, student_page
 from tests.support.waiting import wait_for
 from tests.system.stack import (
@@ -57,6 +60,7 @@ Value = TypeVar("Value")
 PHONES = 8
 READING_PERIOD_S = 0.25
 CLASS_OF_300 = 300
+SERIAL_GROUP = 20
 GUESSES = 40
 """Wrong tokens: more than three gateways ever allowed."""
 
@@ -124,8 +128,8 @@ def test_a_teacher_downloads_workbooks_and_reports(stack: Stack, token: str) -> 
     assert stack.compose("exec", "-T", "ws_gateway", "ls", "/tmp").split() == ["healthy"]
     image = "docker", "inspect", "-f", "{{json .RootFS.Layers}}"
     layers = [
-        json.loads(subprocess.check_output([*image, f"{stack.project}-{service}"]))
-        for service in ("ws_gateway", "csv_recorder")
+        json.loads(subprocess.check_output([*image, stack.image(service)]))
+        for service in ("ws-gateway", "csv-recorder")
     ]
     assert len(layers[0]) > 2
     assert layers[0][:-2] == layers[1][:-2], "both images are stored once"
@@ -401,6 +405,53 @@ def answer_of(url: str) -> bytes:
     with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=WAIT_S) as answer:
         return bytes(answer.read())
     return b""
+
+
+def test_plain_http_leads_to_https_at_the_port_that_is_published(stack: Stack) -> None:
+    with closing(HTTPConnection("127.0.0.1", stack.http_port, timeout=WAIT_S)) as plain:
+        plain.request("GET", "/student?code=A", headers={"Host": f"localhost:{stack.http_port}"})
+        assert plain.getresponse().headers["Location"] == f"https://localhost:{stack.https_port}/student?code=A"
+
+
+def test_a_headset_is_read_whenever_it_is_plugged_in(stack: Stack) -> None:
+    """The bridge starts without one; a headset that comes, goes, and comes as another device is read each time."""
+    skip_without_consoles()
+    stack.up("serial_bridge")
+    device = Path(f"/dev/rfcomm{os.getpid()}")
+    state = f"neuroone/v1/local/streams/+/{device.name}/state"
+    readings = f"neuroone/v1/local/streams/+/{device.name}/reading"
+
+    def is_at(status: str) -> bool:
+        return [shown["status"] for _, shown in stack.topics(state, 1)] == [status]
+
+    sessions = set()
+    for console in (40, 41):
+        with plugged_headset(device, console, SERIAL_GROUP):
+            found = wait_for(lambda: stack.topics(readings, 2), f"readings from console {console}", WAIT_S)
+            sessions.add(found[0][1]["session"])
+        wait_for(lambda: is_at("offline"), "end of the stream", WAIT_S)
+    assert len(sessions) == 2
+    stack.compose("stop", "serial_bridge")
+
+
+def test_wrong_settings_end_the_start_in_words(stack: Stack) -> None:
+    """All at once, in the log of the service that `docker compose up` names; names that nobody knows are warned of."""
+    broker = stack.compose("ps", "-q", "mosquitto")
+    settings = stack.root / ".env"
+    settings.write_text("NEUROONE_SITE=the school\nNEUROONE_LOG_LEVEL=loud\nNEUROONE_SIET=lab\n", encoding="utf-8")
+    try:
+        with pytest.raises(AssertionError, match='"check_settings" didn\'t complete successfully: exit 2'):
+            stack.compose("up", "-d")
+        said = stack.compose("logs", "--no-log-prefix", "check_settings")
+        assert "NEUROONE_SITE: must be an id" in said
+        assert "NEUROONE_LOG_LEVEL: must be one of debug, info, warning, error, got 'loud'" in said
+    finally:
+        settings.write_text("NEUROONE_SIET=lab\n", encoding="utf-8")
+    stack.up("ws_gateway", "csv_recorder", "proxy")
+    settings.unlink()
+    warned = stack.compose("logs", "--no-log-prefix", "check_settings")
+    assert "NEUROONE_SIET is no setting of compose.yaml and changes nothing: NEUROONE_SITE?" in warned
+    assert stack.compose("ps", "-q", "mosquitto") == broker
 
 
 def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token: str) -> None:

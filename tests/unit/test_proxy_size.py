@@ -1,10 +1,13 @@
 """The proxies of compose.yaml and deploy hold the students that docs/how-to/server.md promises."""
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +59,8 @@ def test_the_proxy_of_compose_holds_all_students(name: str, english: dict[str, f
     figure_kib = max(figure for proxy, figure in english.items() if proxy.startswith("Caddy"))
     limit_mib = in_mib(service["mem_limit"])
     assert files / FILES_A_STUDENT * figure_kib / 1024 + PROXY_ITSELF_MIB <= limit_mib
+    low, high = map(int, service["sysctls"]["net.ipv4.ip_local_port_range"].split())
+    assert high - low > 2 * files, "ports towards one gateway, also after all came back at once"
     assert in_mib(service["environment"]["GOMEMLIMIT"]) < limit_mib
     assert {"GOGC", "GODEBUG"} <= service["environment"].keys()
 
@@ -76,6 +81,32 @@ def test_a_caddy_that_knows_small_buffers_gets_them(tmp_path: Path, is_known: bo
     )
     buffers = "stream_buffer_size 4KiB" if is_known else ""
     assert started.stdout == f"run --config /etc/caddy/Caddyfile --adapter caddyfile with {buffers}\n"
+
+
+@linux
+@pytest.mark.parametrize("tool", ["wget", "bash"])
+@pytest.mark.parametrize(("status", "code"), [("200 OK", 0), ("500 Away", 1), (None, 1)])
+def test_the_health_check_of_the_proxy_asks_its_own_port(
+    tmp_path: Path, tool: str, status: str | None, code: int
+) -> None:
+    """With the programs of Alpine's image and with those of Debian's; nobody who listens is a fault."""
+    for each in ("bash", "sh", "grep", "head", "timeout", *([tool] if tool == "wget" else [])):
+        if (found := shutil.which(each)) is None:
+            pytest.skip(f"{each} is not installed")
+        (tmp_path / each).symlink_to(found)
+    script = (ROOT / "deploy/caddy/healthcheck.sh").read_text(encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            with contextlib.suppress(OSError), server.accept()[0] as connection:
+                connection.recv(1024)
+                connection.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n".encode())
+
+        threading.Thread(target=answer, daemon=True).start() if status else server.close()
+        command = ["sh", "-c", script.replace("port=8088", f"port={port}")]
+        done = subprocess.run(command, capture_output=True, check=False, env={"PATH": str(tmp_path)}, timeout=20)
+    assert bool(done.returncode) == bool(code)
 
 
 @linux

@@ -12,9 +12,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 from websockets.http11 import Request, Response
 
 from neuroone.service.local_address import host_in_url, local_ip
+from neuroone.service.site_address import DEFAULT_PORTS
 from ws_gateway.access import Access
 from ws_gateway.http import responses
-from ws_gateway.visitors import DEFAULT_PORTS, Visitor, is_local, site_asked
+from ws_gateway.visitors import Visitor, is_local, site_asked
 from ws_gateway.websocket.certificate import Authority
 
 FIELD_MAX_CHARS: Final = 200

@@ -98,6 +98,28 @@ def test_the_overview_has_the_servers_own_name_and_ports(tmp_path: Path) -> None
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
 
 
+@pytest.mark.parametrize(
+    ("given", "dashboards", "broker"),
+    [
+        ({}, "http://lab-3.local:8080/", "lab-3.local"),
+        ({"mqtt_address": "127.0.0.1"}, "http://lab-3.local:8080/", "localhost"),
+        ({"mqtt_address": "0.0.0.0"}, "http://lab-3.local:8080/", "lab-3.local"),
+        ({"mqtt_address": "192.168.0.7"}, "http://lab-3.local:8080/", "192.168.0.7"),
+        ({"host": "192.168.0.7"}, "http://192.168.0.7:8080/", "192.168.0.7"),
+        ({"host": "a", "public_url": "https://school.example/eeg"}, "https://school.example/eeg/", "a"),
+    ],
+)
+def test_the_overview_has_addresses_that_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], dashboards: str, broker: str
+) -> None:
+    """From other machines for dashboards; for programs where the broker listens."""
+    monkeypatch.setattr("platform.node", lambda: "Lab-3")
+    make(tmp_path, BROKER, {})
+    lines = logins.overview(SecretsSettings(dir=tmp_path, **given)).splitlines()  # type: ignore[arg-type]
+    assert lines[0].split()[1].startswith(f"{dashboards}#token=")
+    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 3
+
+
 def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another user than the owner may call it; without any files, an error names the reason."""
     with pytest.raises(SettingsError, match="dashboard-token"):

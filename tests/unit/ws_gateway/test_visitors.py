@@ -3,7 +3,8 @@
 import pytest
 from websockets.datastructures import Headers
 
-from ws_gateway.visitors import FORWARDED, Page, Visitors, client_address, is_here, key_in_path, networks, token_given
+from neuroone.service.site_address import key_in_path
+from ws_gateway.visitors import FORWARDED, Page, Visitors, client_address, is_here, networks, token_given
 
 PROXIES = networks("10.0.0.0/8, 192.168.1.1,::1")
 

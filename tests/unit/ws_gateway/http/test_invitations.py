@@ -11,10 +11,11 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from neuroone.service.local_address import local_ip
+from neuroone.service.site_address import public_url
 from neuroone.service.token_files import Role, Token
 from ws_gateway.access import Access
 from ws_gateway.http.invitations import Invitations, Site, qr_code
-from ws_gateway.visitors import Visitors, networks, public_url
+from ws_gateway.visitors import Visitors, networks
 from ws_gateway.websocket.certificate import Authority
 
 ANYWHERE = Site(("0.0.0.0",), 8080)

@@ -1,0 +1,74 @@
+"""`neuroone check-settings`: check the settings of compose.yaml before anything of the stack starts."""
+
+import difflib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from neuroone.contract.errors import SettingsError
+from neuroone.service.lifecycle import OK, Stop
+from neuroone.service.logs import LEVELS
+from neuroone.service.settings import ENV_PREFIX, one_of, port_number, setting, topic_id, variables, whole
+from neuroone.service.site_address import host_name, ip, key_in_path, public_url
+from neuroone.service.wearers import AUTO, SIMULATED
+
+GROUP_MAX: Final = 2**32 - 2
+"""The highest number of a group on Linux."""
+PORTS: Final = ("ws_port", "mqtt_port", "https_port", "http_port")
+READ_BY_COMPOSE: Final = tuple(
+    ENV_PREFIX + name for name in ("REGISTRY", "TAG", "PYTHON_IMAGE", "MOSQUITTO_IMAGE", "CADDY_IMAGE")
+)
+"""Compose itself refuses wrong values of these."""
+
+log = logging.getLogger(__name__)
+
+
+def headset_port(text: str) -> str:
+    """Parse where a headset is. Raises ValueError."""
+    if text not in (AUTO, SIMULATED) and not text.startswith("/dev/") and "://" not in text:
+        raise ValueError("must be auto or a device like /dev/ttyUSB0")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeSettings:
+    """The variables of compose.yaml that can be wrong."""
+
+    site: str = setting("local", topic_id, "As of every service.")
+    ws_port: int = setting(8080, port_number, "Port of the proxy.")
+    site_key: str | None = setting(None, key_in_path, "Key in students' addresses.", secret=True)
+    public_url: str | None = setting(None, public_url, "Address of this server for other devices.")
+    mqtt_port: int = setting(1883, port_number, "Port of the broker.")
+    mqtt_address: str = setting("127.0.0.1", ip, "Address that the broker's port is published on.")
+    domain: str = setting("localhost", host_name, "Name or address of the server.")
+    https_port: int = setting(443, port_number, "Port of the proxy for https.")
+    http_port: int = setting(80, port_number, "Port of the proxy that leads to https.")
+    port: tuple[str, ...] = setting((AUTO,), headset_port, "Where headsets are.", many=True)
+    serial_group: int = setting(20, whole(0, GROUP_MAX), "Number of the group that owns serial ports.")
+    log_level: str = setting("info", one_of(*LEVELS), "As of every service.")
+
+
+def run(given: ComposeSettings, stop: Stop) -> int:
+    """Warn of unknown variables. Raises SettingsError for ports that are the same."""
+    for warning in unknown(os.environ):
+        log.warning("%s", warning)
+    users = defaultdict(list)
+    for name in PORTS:
+        users[getattr(given, name)].append(ENV_PREFIX + name.upper())
+    if faults := [f"{', '.join(names)}: are all {port}" for port, names in users.items() if len(names) > 1]:
+        raise SettingsError(faults)
+    return OK
+
+
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that looks like a setting and is none of compose.yaml's."""
+    known = {name.removeprefix(ENV_PREFIX) for name in (*variables(ComposeSettings), *READ_BY_COMPOSE)}
+    given = sorted(name.removeprefix(ENV_PREFIX) for name in environ if name.startswith(ENV_PREFIX))
+    found = []
+    for name in (name for name in given if name not in known):
+        near = [f": {ENV_PREFIX}{each}?" for each in difflib.get_close_matches(name, known, n=1)]
+        found.append(f"{ENV_PREFIX}{name} is no setting of compose.yaml and changes nothing{''.join(near) or '.'}")
+    return found
