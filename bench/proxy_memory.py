@@ -1,6 +1,6 @@
 """How much memory a reverse proxy needs for each WebSocket: that of compose.yaml, or nginx with the site of deploy.
 
-    python -m bench.proxy_memory [--connections 8000] [--seconds 20] [--image caddy:2] [--tls] [-e NAME=VALUE ...]
+    python -m bench.proxy_memory [--connections 8000] [--seconds 20] [--image NAME] [--tls] [-e NAME=VALUE ...]
     python -m bench.proxy_memory --nginx
 
 It starts the proxy with the files of deploy and the settings of compose.yaml, a WebSocket server behind it, and opens
@@ -92,7 +92,7 @@ class Caddy:
         self.limit_bytes = int(service["mem_limit"])
         docker("network", "create", self.name)
         own = ("--network", self.name, "--ulimit", f"nofile={service['ulimits']['nofile']}")
-        code = (*own, "--network-alias", "ws_gateway", "-v", f"{__file__}:/bench.py:ro", "python:3.13-slim", "python")
+        code = (*own, "--network-alias", "ws_gateway", "-v", f"{__file__}:/bench.py:ro", "python:3.13.9-slim", "python")
         docker("run", "-d", "--name", f"{self.name}-server", *code, "/bench.py", "serve", "8080")
         words = [*own, "--entrypoint", service["entrypoint"][0]]
         for volume in service["volumes"]:
@@ -100,7 +100,7 @@ class Caddy:
                 words += ["-v", f"{volume['source']}:{volume['target']}:ro"]
         for name, value in {**service["environment"], **dict(each.split("=", 1) for each in given.e)}.items():
             words += ["-e", f"{name}={value}"]
-        docker("run", "-d", "--name", f"{self.name}-proxy", *words, given.image, *service["entrypoint"][1:])
+        docker("run", "-d", "--name", f"{self.name}-proxy", *words, given.image or service["image"], *service["entrypoint"][1:])
         address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         self.host = docker("inspect", "-f", address, f"{self.name}-proxy")
         self.port = 443 if given.tls else 8080
@@ -222,7 +222,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--connections", type=int, default=8000)
     options.add_argument("--seconds", type=int, default=20)
-    options.add_argument("--image", default="caddy:2")
+    options.add_argument("--image", help="default: that of compose.yaml")
     options.add_argument("--tls", action="store_true")
     options.add_argument("--nginx", action="store_true")
     options.add_argument("-e", action="append", default=[], metavar="NAME=VALUE")

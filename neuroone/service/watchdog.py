@@ -22,7 +22,7 @@ MISSED_S: Final = 3.0
 """After so long without a beat the service is no longer called alive; a busy one is late by less."""
 LOG_S: Final = 1.0
 """Time for the last line: what hangs may be the log itself."""
-PLACES: Final = 3
+PLACES: Final = 5
 """Calls of the hanging thread that are named, the innermost first."""
 
 log = logging.getLogger(__name__)
