@@ -94,13 +94,14 @@ class Caddy:
         own = ("--network", self.name, "--ulimit", f"nofile={service['ulimits']['nofile']}")
         code = (*own, "--network-alias", "ws_gateway", "-v", f"{__file__}:/bench.py:ro", "python:3.13.9-slim", "python")
         docker("run", "-d", "--name", f"{self.name}-server", *code, "/bench.py", "serve", "8080")
+        image = given.image or service["image"]
         words = [*own, "--entrypoint", service["entrypoint"][0]]
         for volume in service["volumes"]:
             if volume["type"] == "bind":
                 words += ["-v", f"{volume['source']}:{volume['target']}:ro"]
         for name, value in {**service["environment"], **dict(each.split("=", 1) for each in given.e)}.items():
             words += ["-e", f"{name}={value}"]
-        docker("run", "-d", "--name", f"{self.name}-proxy", *words, given.image or service["image"], *service["entrypoint"][1:])
+        docker("run", "-d", "--name", f"{self.name}-proxy", *words, image, *service["entrypoint"][1:])
         address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         self.host = docker("inspect", "-f", address, f"{self.name}-proxy")
         self.port = 443 if given.tls else 8080

@@ -1,0 +1,48 @@
+"""What compose.yaml promises of every service: a check of its health, an image that is pinned, few rights."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+LASTING = [name for name, service in SERVICES.items() if service["restart"] != "no"]
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_lasts_is_restarted_and_has_a_health_check(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert SERVICES[name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_built_for_two_platforms_or_pinned_by_its_version(name: str) -> None:
+    """A registry, a version, a digest or a mirror is a setting."""
+    service = SERVICES[name]
+    if "build" not in service:
+        assert re.fullmatch(r"\$\{NEUROONE_\w+_IMAGE:-[\w/-]+:\d+\.\d+\.\d+[\w.-]*\}", service["image"])
+        return
+    program = service["build"]["args"]["SERVICE"]
+    assert service["image"] == f"${{NEUROONE_REGISTRY:-}}neuroone-{program}:${{NEUROONE_TAG:-local}}"
+    assert service["build"]["x-bake"] == {"platforms": ["linux/amd64", "linux/arm64"]}
+    base = re.fullmatch(r"\$\{NEUROONE_PYTHON_IMAGE:-(.*)\}", service["build"]["args"]["PYTHON_IMAGE"])
+    assert base
+    assert f"ARG PYTHON_IMAGE={base[1]}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_bridge_may_open_serial_ports_that_come_later_and_nothing_else() -> None:
+    service = SERVICES["serial_bridge"]
+    assert "devices" not in service
+    assert "privileged" not in service
+    assert "/dev:/dev:ro" in service["volumes"]
+    assert {rule.split(":")[0] for rule in service["device_cgroup_rules"]} == {
+        "c 188",
+        "c 166",
+        "c 216",
+        "c 204",
+        "c 4",
+    }
+    assert (service["user"], service["cap_drop"]) == ("10003:10003", ["ALL"])
