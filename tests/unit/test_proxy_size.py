@@ -90,7 +90,7 @@ def test_the_health_check_of_the_proxy_asks_its_own_port(
     tmp_path: Path, tool: str, status: str | None, code: int
 ) -> None:
     """With the programs of Alpine's image and with those of Debian's; nobody who listens is a fault."""
-    for each in ("bash", "sh", "grep", "head", "timeout", *([tool] if tool == "wget" else [])):
+    for each in ("bash", "sh", "grep", "head", "timeout", "rm", "wc", *([tool] if tool == "wget" else [])):
         if (found := shutil.which(each)) is None:
             pytest.skip(f"{each} is not installed")
         (tmp_path / each).symlink_to(found)
@@ -104,9 +104,12 @@ def test_the_health_check_of_the_proxy_asks_its_own_port(
                 connection.sendall(f"HTTP/1.1 {status}\r\nConnection: close\r\n\r\n".encode())
 
         threading.Thread(target=answer, daemon=True).start() if status else server.close()
-        command = ["sh", "-c", script.replace("port=8088", f"port={port}")]
-        done = subprocess.run(command, capture_output=True, check=False, env={"PATH": str(tmp_path)}, timeout=20)
-    assert bool(done.returncode) == bool(code)
+        script = script.replace("port=8088", f"port={port}").replace("failures_max=15", "failures_max=2")
+        command, own = ["sh", "-c", script, "sh", "echo", "ended"], {"PATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, check=False, env=own, timeout=20)
+        assert (bool(done.returncode), done.stdout) == (bool(code), b"")
+    again = subprocess.run(command, capture_output=True, check=False, env=own, timeout=20)
+    assert again.stdout == (b"ended\n" if code else b""), "the proxy is ended once it has not answered twice"
 
 
 @linux
