@@ -1,4 +1,4 @@
-"""`neuroone check-settings`: check the settings of compose.yaml before anything of the stack starts."""
+"""`neuroone check-settings`: check the settings of compose.yaml before the services start."""
 
 import difflib
 import logging

@@ -160,11 +160,9 @@ def _shape_of(rule: TopicRule, name: str) -> str:
 
 def dashboards(given: SecretsSettings) -> str:
     """Return the address of the teacher's page for other devices, without the token."""
-    return (
-        f"{given.public_url.rstrip('/')}/"
-        if given.public_url
-        else f"http://{host_in_url(_host(given))}:{given.ws_port}/"
-    )
+    if given.public_url:
+        return f"{given.public_url.rstrip('/')}/"
+    return f"http://{host_in_url(_host(given))}:{given.ws_port}/"
 
 
 def _host(given: SecretsSettings) -> str:

@@ -1,5 +1,6 @@
 """What an operator says about a server's addresses: the key of its students, and its address for other devices."""
 
+import contextlib
 import re
 from ipaddress import ip_address
 from typing import Final
@@ -40,6 +41,9 @@ def public_url(text: str) -> str:
 
 def host_name(text: str) -> str:
     """Parse a host's name or address, without scheme and port. Raises ValueError."""
+    with contextlib.suppress(ValueError):
+        ip(text)
+        return text
     if site_of(f"http://{text}") != ("http", text.lower().removesuffix("."), 80) or not HOST.fullmatch(text.lower()):
         raise ValueError("must be a name or an address without http:// and port, like escola.local")
     return text

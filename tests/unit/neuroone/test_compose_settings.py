@@ -58,7 +58,9 @@ def test_a_domain_is_a_name_or_an_address_alone(monkeypatch, value):
     assert check(monkeypatch, DOMAIN=value) == 2
 
 
-@pytest.mark.parametrize("value", ["escola.local", "192.168.1.10", "localhost", "Escola", "xn--so-paulo-k0a.example"])
+@pytest.mark.parametrize(
+    "value", ["escola.local", "192.168.1.10", "[fd00::10]", "localhost", "Escola", "xn--so-paulo-k0a.example"]
+)
 def test_a_name_or_an_address_is_a_domain(monkeypatch, value):
     assert check(monkeypatch, DOMAIN=value) == 0
 
