@@ -296,6 +296,24 @@ async def test_an_update_and_the_way_back_lose_nothing(stack: Stack) -> None:
     await in_thread(wait_recorded, stack, phones)
 
 
+def test_wrong_settings_end_the_start_in_words(stack: Stack) -> None:
+    """All at once, in the log of the service that `docker compose up` names; names that nobody knows are warned of."""
+    settings = stack.root / ".env"
+    settings.write_text("NEUROONE_SITE=the school\nNEUROONE_LOG_LEVEL=loud\nNEUROONE_SIET=lab\n", encoding="utf-8")
+    try:
+        with pytest.raises(AssertionError, match='"check_settings" didn\'t complete successfully: exit 2'):
+            stack.compose("up", "-d")
+        said = stack.compose("logs", "--no-log-prefix", "check_settings")
+        assert "NEUROONE_SITE: must be an id" in said
+        assert "NEUROONE_LOG_LEVEL: must be one of debug, info, warning, error, got 'loud'" in said
+    finally:
+        settings.write_text("NEUROONE_SIET=lab\n", encoding="utf-8")
+    stack.up("ws_gateway", "csv_recorder", "proxy")
+    settings.unlink()
+    warned = stack.compose("logs", "--no-log-prefix", "check_settings")
+    assert "NEUROONE_SIET is no setting of compose.yaml and changes nothing: NEUROONE_SITE?" in warned
+
+
 def versions(stack: Stack) -> set[str]:
     """Return the versions of the services that are online."""
     states = [state for _, state in stack.topics("neuroone/v1/local/services/+/+/state")]
@@ -432,26 +450,6 @@ def test_a_headset_is_read_whenever_it_is_plugged_in(stack: Stack) -> None:
         wait_for(lambda: is_at("offline"), "end of the stream", WAIT_S)
     assert len(sessions) == 2
     stack.compose("stop", "serial_bridge")
-
-
-def test_wrong_settings_end_the_start_in_words(stack: Stack) -> None:
-    """All at once, in the log of the service that `docker compose up` names; names that nobody knows are warned of."""
-    broker = stack.compose("ps", "-q", "mosquitto")
-    settings = stack.root / ".env"
-    settings.write_text("NEUROONE_SITE=the school\nNEUROONE_LOG_LEVEL=loud\nNEUROONE_SIET=lab\n", encoding="utf-8")
-    try:
-        with pytest.raises(AssertionError, match='"check_settings" didn\'t complete successfully: exit 2'):
-            stack.compose("up", "-d")
-        said = stack.compose("logs", "--no-log-prefix", "check_settings")
-        assert "NEUROONE_SITE: must be an id" in said
-        assert "NEUROONE_LOG_LEVEL: must be one of debug, info, warning, error, got 'loud'" in said
-    finally:
-        settings.write_text("NEUROONE_SIET=lab\n", encoding="utf-8")
-    stack.up("ws_gateway", "csv_recorder", "proxy")
-    settings.unlink()
-    warned = stack.compose("logs", "--no-log-prefix", "check_settings")
-    assert "NEUROONE_SIET is no setting of compose.yaml and changes nothing: NEUROONE_SITE?" in warned
-    assert stack.compose("ps", "-q", "mosquitto") == broker
 
 
 def test_simulated_headset_reaches_listeners_with_the_token(stack: Stack, token: str) -> None:
