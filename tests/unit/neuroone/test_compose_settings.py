@@ -1,5 +1,6 @@
 """`neuroone check-settings`, and that it knows the settings of compose.yaml."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,12 @@ from neuroone.service.settings import variables
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def keep_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command configure a log of its own."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+
 def check(monkeypatch: pytest.MonkeyPatch, **given: str) -> int:
     for name in [name for name in os.environ if name.startswith("NEUROONE_")]:
         monkeypatch.delenv(name)
@@ -23,10 +30,10 @@ def check(monkeypatch: pytest.MonkeyPatch, **given: str) -> int:
     return lifecycle.main("neuroone", COMMANDS, ["check-settings"])
 
 
-def test_the_example_is_in_order_and_complete(monkeypatch, caplog):
+def test_the_example_is_in_order_and_complete(monkeypatch, capsys):
     example = dict(re.findall(r"^NEUROONE_(\w+)=(.*)$", (ROOT / ".env.example").read_text("utf-8"), re.MULTILINE))
     assert check(monkeypatch, **example) == 0
-    assert caplog.messages == []
+    assert capsys.readouterr().err == ""
     assert {f"NEUROONE_{name}" for name in example} == {*variables(ComposeSettings), *READ_BY_COMPOSE}
 
 
