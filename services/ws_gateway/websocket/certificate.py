@@ -73,6 +73,9 @@ class Authority:
         if stamp == self._stamp:
             return
         self._stamp = stamp
+        if stamp is None:  # under compose nobody brings one until its profile tls runs
+            self.pem = None
+            return
         try:
             text = _read(self._file)
             begin = text.index(ssl.PEM_HEADER)

@@ -141,13 +141,14 @@ def test_comments_in_any_language_do_no_harm(tmp_path: Path):
     assert https.authority.pem is not None
 
 
-def test_an_authority_may_come_later_and_go(tmp_path: Path):
+def test_an_authority_may_come_later_and_go(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     file = tmp_path / "later.crt"
     authority = Authority(file)
-    assert authority.pem is None
+    assert (authority.pem, caplog.messages) == (None, [])
     file.write_bytes(made_in(tmp_path / "tls").public.read_bytes())
     authority.refresh()
     assert authority.pem is not None
     file.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     authority.refresh()
     assert authority.pem is None
+    assert "shows no certificate" in caplog.text
