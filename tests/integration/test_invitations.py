@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium, opened
@@ -93,6 +93,28 @@ def test_what_is_drawn_is_the_address(page):
     assert page.evaluate("history.length") == history
     page.keyboard.press("Escape")
     expect(page.locator("#invite-url")).to_have_text("")
+
+
+def test_a_late_answer_is_not_shown_for_another_text(page):
+    """Who prints or scans meanwhile would invite somebody else."""
+    held: list[Route] = []
+    page.route("**/invitation?*", lambda route: route.continue_() if held else held.append(route))
+    page.clock.install()
+    page.evaluate(
+        """() => {
+          globalThis.shown = [];
+          const url = document.getElementById("invite-url");
+          const watch = new MutationObserver(() => shown.push(url.textContent));
+          watch.observe(url, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    page.click("#invite")
+    page.fill("#invite-form [name=name]", "Bia")
+    with page.expect_response("**/invitation?*"):
+        held[0].continue_()
+    page.clock.run_for(1000)
+    expect(page.locator("#invite-url")).to_contain_text("name=Bia")
+    assert all("name=Bia" in each for each in page.evaluate("shown") if each)
 
 
 def test_a_class_is_invited_by_a_key(page, gateway):

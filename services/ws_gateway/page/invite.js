@@ -32,6 +32,7 @@ export class Invite {
       this.#draw();
     });
     form.addEventListener("input", () => {
+      this.#asked += 1; // an answer that is under way is not about this text
       this.#show(null);
       clearTimeout(this.#typed);
       this.#typed = setTimeout(() => this.#draw(), TYPED_MS);
