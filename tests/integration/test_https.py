@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import ssl
 import sys
 import threading
@@ -23,9 +24,9 @@ from neuroone.service.local_address import local_ip
 from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import free_port
 from tests.support.browser import fresh_chromium, opened
-from tests.support.captures import content
-from tests.support.fake_headsets import readings_of
-from tests.support.student_page import enter, student_page
+from tests.support.captures import BASELINE, needs_captures
+from tests.support.fake_headsets import KEYS
+from tests.support.student_page import record_with_losses
 from tests.support.up_process import Up, running_up
 from tests.support.waiting import wait_for
 
@@ -37,8 +38,6 @@ pytestmark = [
 STRANGER = "bank.example"
 HERE = (local_ip(), STRANGER)
 """Hosts that the browser is to find on this machine: nothing is sent anywhere else."""
-SPEED_BYTES_PER_S = 60_000
-"""Ten times that of a headset, so that the test is short."""
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +67,22 @@ def test_a_browser_without_trust_refuses(up, tmp_path: Path) -> None:
         browser.new_page().goto(address(up))
 
 
-def test_a_browser_that_trusts_the_authority_records_a_headset_once(up, trusting) -> None:
-    """By the address in the network: a secure context, wss, and nothing lost when the gateway dies meanwhile."""
-    line = content(EXAMPLE) * 3
-    with student_page(trusting, f"{address(up)}student", ["bluetooth"], line, SPEED_BYTES_PER_S) as page:
-        assert page.evaluate("isSecureContext")
-        enter(page, "Ana")
-        page.click("[data-way=bluetooth]")
-        page.evaluate("capture.limit = capture.bytes.length / 2")
-        expect(page.locator("#recorded")).to_contain_text(":")
+@pytest.mark.parametrize("capture", [EXAMPLE, pytest.param(BASELINE, marks=needs_captures)], ids=["example", "real"])
+def test_a_browser_that_trusts_the_authority_records_a_headset_once(up, trusting, capture) -> None:
+    """By the address in the network, over wss: the promise of the student's page, with everything lost once."""
+    name = capture.stem
+
+    def kill() -> None:
+        up.popen.send_signal(signal.SIGSTOP)  # else it starts another gateway at once
         next(each for each in up.family() if "ws_gateway" in each.cmdline()).kill()
-        page.evaluate("capture.limit = Infinity")
-        page.wait_for_function("() => capture.length === 0")
-        page.click("#end")
-        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
-    expected = readings_of(line)
-    with (up.data / "Ana.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["Att"]) for row in rows] == [reading["attention"] for reading in expected]
-    assert [int(row["Delta"]) for row in rows] == [reading["delta"] for reading in expected]
+
+    def start() -> None:
+        up.popen.send_signal(signal.SIGCONT)
+
+    expected = record_with_losses(trusting, f"{address(up)}student", name, capture, kill, start)
+    with (up.data / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert rows == [[str(each[key]) for key in KEYS[1:]] for each in expected]
 
 
 def test_a_browser_that_trusts_the_authority_believes_it_about_no_stranger(up, trusting, tmp_path: Path) -> None:

@@ -5,21 +5,20 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.browser import chromium
-from tests.support.captures import BASELINE, content, needs_captures
-from tests.support.fake_headsets import KEYS, readings_of
+from tests.support.captures import BASELINE, needs_captures
+from tests.support.fake_headsets import KEYS
 from tests.support.gateways import GatewayProgram, Peer, running_gateway
 from tests.support.recorder_process import RecorderProcess
-from tests.support.student_page import enter, student_page
+from tests.support.student_page import record_with_losses
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -28,12 +27,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
 
-SPEED: Final = 10
-"""So much faster than real time the headsets send, in the check; `python -m bench.student_page` takes real time."""
-LINE_BYTES_PER_S: Final = 4132
-"""Of a headset that sends 512 raw samples a second."""
-LINE_S: Final = 40
-ALL_RECORDED: Final = "Todas as suas leituras foram gravadas. Pode fechar esta página."
 COLUMNS: Final = "Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma".split(",")
 
 
@@ -87,33 +80,15 @@ def browser() -> Iterator[Browser]:
 def test_every_reading_of_a_capture_is_recorded_once(school, browser, capture):
     """Over Bluetooth, where the link is lost; then at a port, while the gateway is killed and the page loaded anew."""
     name = f"Ana {capture.stem}".replace("_", " ")
-    line = (content(capture) * LINE_S)[: LINE_S * LINE_BYTES_PER_S]
-    with student_page(browser, school.url, line=line, bytes_per_s=SPEED * LINE_BYTES_PER_S) as page:
-        page.evaluate("capture.limit = capture.bytes.length / 6")
-        enter(page, name)
-        page.click("[data-way=bluetooth]")
-        expect(page.locator("#recorded")).to_contain_text(":")
-        page.evaluate("Object.assign(capture, { isCut: true, limit: capture.limit * 2 })")
-        page.wait_for_function("() => capture.cuts.length > 1 && capture.at >= capture.limit")
-        page.click("#end")
-        expect(page.locator("#left")).to_have_text(ALL_RECORDED)
-        page.click("#anew")
-        page.evaluate("capture.limit *= 2")
-        page.click("[data-way=serial]")
-        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-        school.gateway.end(signal.SIGKILL)
-        expect(page.locator("#notices")).to_contain_text("Ainda sem conexão")
-        page.reload()
-        expect(page.locator("#notices")).to_contain_text("esperam neste aparelho")
-        school.gateway.start(school.peer)
-        page.evaluate("capture.limit = Infinity")
-        page.wait_for_function("() => capture.length === 0")
-        expect(page.locator("#notices")).to_be_empty()
-        page.click("#end")
-        expect(page.locator("#left")).to_have_text(ALL_RECORDED)
-        cuts = page.evaluate("capture.cuts")
-    expected = readings_of(*(line[begin:end] for begin, end in pairwise([*cuts, len(line)])))
-    assert len(expected) > LINE_S - 2 * len(cuts)
+    gateway, peer = school.gateway, school.peer
+    expected = record_with_losses(
+        browser,
+        school.url,
+        name,
+        capture,
+        kill=lambda: gateway.end(signal.SIGKILL),
+        start=lambda: gateway.start(peer),
+    )
     wait_for(lambda: len(school.of_sessions(name.replace(" ", "-"))) >= len(expected), "all readings")
     assert school.of_sessions(name.replace(" ", "-")) == expected
     assert school.of_student(name) == [{key: each[key] for key in KEYS[1:]} for each in expected]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -26,10 +25,10 @@ from websockets.typing import Subprotocol
 from neuroone import __version__
 from serial_bridge.captures.files import EXAMPLE
 from tests.support.browser import fresh_chromium
-from tests.support.captures import BASELINE, content, needs_captures
-from tests.support.fake_headsets import KEYS, readings_of
+from tests.support.captures import BASELINE, needs_captures
+from tests.support.fake_headsets import KEYS
 from tests.support.plugged_headset import plugged_headset, skip_without_consoles
-from tests.support.student_page import enter, student_page
+from tests.support.student_page import record_with_losses
 from tests.support.waiting import wait_for
 from tests.system.stack import (
     BUILD_AND_START_S,
@@ -403,19 +402,16 @@ def test_a_browser_that_trusts_the_proxys_authority_records_a_headset(stack: Sta
     assert shown == (stack.root / "root.crt").read_bytes()
     assert json.loads(answer_of(f"{plain}/page/where.json")) == {"https": "https://127.0.0.1/", "ca": True}
     assert b"trust.js" in answer_of(f"{plain}/trust")
-    line = content(EXAMPLE)
-    with (
-        fresh_chromium(tmp_path, trusted=stack.root / "root.crt") as browser,
-        student_page(browser, f"https://localhost:{stack.https_port}/student", ["bluetooth"], line) as page,
-    ):
-        assert page.evaluate("isSecureContext")
-        enter(page, "Lia")
-        page.click("[data-way=bluetooth]")
-        page.wait_for_function("() => capture.length === 0")
-        page.click("#end")
-        expect(page.locator("#left")).to_have_text("Todas as suas leituras foram gravadas. Pode fechar esta página.")
-    expected = [[str(each[key]) for key in KEYS[1:]] for each in readings_of(line)]
-    assert [row.split(",") for row in stack.rows("Lia")] == expected
+    with fresh_chromium(tmp_path, trusted=stack.root / "root.crt") as browser:
+        expected = record_with_losses(
+            browser,
+            f"https://localhost:{stack.https_port}/student",
+            "Lia",
+            EXAMPLE,
+            kill=lambda: stack.compose("kill", "ws_gateway"),
+            start=lambda: stack.compose("start", "ws_gateway"),
+        )
+    assert [row.split(",") for row in stack.rows("Lia")] == [[str(each[key]) for key in KEYS[1:]] for each in expected]
 
 
 def answer_of(url: str) -> bytes:
