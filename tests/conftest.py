@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -64,6 +65,18 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
 def broker(request: pytest.FixtureRequest, start_broker: Callable[[str], Broker]) -> Broker:
     """Start a broker; the test runs once with each kind."""
     return start_broker(request.param)
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Undo what the programs that a test calls do to the log: a later test would see more, or write into it."""
+    root = logging.getLogger()
+    level, handlers = root.level, tuple(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in tuple(root.handlers):
+        if handler not in handlers:
+            root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

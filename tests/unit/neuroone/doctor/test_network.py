@@ -119,8 +119,9 @@ def test_a_certificate_is_trusted_once_its_authority_is_named(tmp_path: Path) ->
 
 
 @pytest.mark.broker
-def test_only_the_right_login_may_read(tmp_path: Path) -> None:
-    """On a real Mosquitto with the files of `neuroone secrets`."""
+def test_only_the_right_login_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a real Mosquitto with the files of `neuroone secrets`, which may be slow on a busy machine."""
+    monkeypatch.setattr(network, "ANSWER_TIMEOUT_S", 30.0)
     with closed_broker(tmp_path) as (secrets, address):
 
         def log_in(login: BrokerAddress) -> BrokerAnswer:
