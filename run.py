@@ -140,12 +140,9 @@ def locked_sets() -> dict[str, str]:
     with PYPROJECT.open("rb") as file:
         settings = tomllib.load(file)
     extras = settings["project"]["optional-dependencies"]
-    lines: dict[str, str] = {}
-    needed_by: dict[str, set[str]] = {}
-    for each in re.findall(r"^[a-z0-9-]+==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
-        name = each.partition("==")[0]
-        lines[name] = lines.get(name, "") + each
-        needed_by.setdefault(name, set()).update(re.findall(r"^    # (?:via|  ) *([a-z0-9-]+)", each, re.MULTILINE))
+    lines = locked_lines()
+    via = re.compile(r"^    # (?:via|  ) *([a-z0-9-]+)", re.MULTILINE)
+    needed_by = {name: set(via.findall(each)) for name, each in lines.items()}
 
     def names(wishes: list[str]) -> set[str]:
         found: set[str] = set()
@@ -160,10 +157,25 @@ def locked_sets() -> dict[str, str]:
         found = names(always + [each for extra in wanted for each in extras[extra]])
         while more := {each for each in needed_by if each not in found and needed_by[each] & found}:
             found |= more
-        if lacks := found - lines.keys():
-            raise Obstacle(f"requirements.lock does not hold {', '.join(sorted(lacks))}; python3 run.py lock adds it")
-        sets[name] = "".join(lines[each] for each in sorted(found))
+        sets[name] = locked(*sorted(found))
     return sets
+
+
+def locked(*packages: str) -> str:
+    """Return the lines of requirements.lock for these packages: their versions and hashes."""
+    lines = locked_lines()
+    if lacks := [each for each in packages if each not in lines]:
+        raise Obstacle(f"requirements.lock does not hold {', '.join(lacks)}; python3 run.py lock adds it")
+    return "".join(lines[each] for each in packages)
+
+
+def locked_lines() -> dict[str, str]:
+    """Return the lines of requirements.lock for each package; some have one version for each kind of machine."""
+    lines: dict[str, str] = {}
+    for each in re.findall(r"^[a-z0-9-]+==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
+        name = each.partition("==")[0]
+        lines[name] = lines.get(name, "") + each
+    return lines
 
 
 # --- the environment -----------------------------------------------------------------------------
@@ -250,14 +262,6 @@ def forget_half_installed() -> None:
         record = folder / "RECORD"
         if not record.exists() or "/INSTALLER," not in record.read_text(encoding="utf-8", errors="replace"):
             shutil.rmtree(folder)
-
-
-def locked(package: str) -> str:
-    """Return the lines of requirements.lock for one package: its version and its hashes."""
-    found = re.search(rf"^{re.escape(package)}==.*\n(?: .*\n)*", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    if not found:
-        raise Obstacle(f"requirements.lock does not hold {package}")
-    return found.group()
 
 
 def uv(*command: str) -> tuple[str | Path, ...]:
