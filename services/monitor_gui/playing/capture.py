@@ -63,31 +63,34 @@ class Watch:
     def __init__(self, program: "subprocess.Popen[bytes]") -> None:
         self.has_ended_it = False
         self._program = program
-        self._lines = 0
-        self._is_waiting = True
+        self._turns = 0
+        """Begins and ends of waits for a line: odd in a wait. While a line is used, the program may rest."""
+        self._seen = 0
         self._is_over = threading.Event()
         threading.Thread(target=self._run, name="decoder's watch", daemon=True).start()
 
     def read_line(self, stream: IO[bytes]) -> bytes:
         """Return the next line of the program."""
-        self._is_waiting = True
+        self._turns += 1
         line = stream.readline(PAYLOAD_MAX_BYTES)
-        self._is_waiting = False  # while somebody uses the line, the program may rest
-        self._lines += 1
+        self._turns += 1
         return line
+
+    def hangs(self) -> bool:
+        """Return True if somebody has waited for the same line since the last call."""
+        seen, self._seen = self._seen, self._turns
+        return seen == self._seen and seen % 2 == 1
 
     def close(self) -> None:
         """Watch no longer."""
         self._is_over.set()
 
     def _run(self) -> None:
-        seen = -1
         while not self._is_over.wait(SILENT_MAX_S):
-            if self._is_waiting and seen == self._lines:
+            if self.hangs():
                 self.has_ended_it = True
                 self._program.kill()
                 return
-            seen = self._lines
 
 
 def _messages_from(decoder: "subprocess.Popen[bytes]", path: Path, watch: Watch) -> Iterator[Played]:

@@ -1,7 +1,9 @@
 """What captures, session folders and EDF files hold, and what is said about files that are none."""
 
+import io
 import itertools
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -347,3 +349,21 @@ def test_a_decoder_that_hangs_is_ended(tmp_path, monkeypatch, begin, readings):
     recording = opened(path)
     assert (recording.fault is not None, len(recording)) == (True, readings)
     assert str(recording.fault).startswith("play.silent: ")
+
+
+def test_a_decoder_has_its_time_for_each_line_however_long_the_one_before_was_used():
+    """A use of 40 s must not end the program at the moment when somebody waits for it again."""
+    hangs = []
+
+    class Stream(io.BytesIO):
+        def readline(self, size=-1, /):
+            hangs.append(watch.hangs())
+            return b"line"
+
+    watch = captures.Watch(subprocess.Popen([sys.executable, "-c", ""]))
+    with watch._program:
+        watch.read_line(Stream())
+        assert not watch.hangs()
+        watch.read_line(Stream())
+        watch.close()
+    assert hangs == [False, False]
