@@ -31,6 +31,7 @@ GAPS: Final = {
 AT_ONCE: Final = 4
 """Runs of uv side by side: they wait for the disk and for the registry."""
 TIMEOUT_S: Final = 120.0
+"""A run of uv takes a few seconds, and longer only while it waits for the registry."""
 
 
 def main() -> int:
@@ -71,20 +72,23 @@ def faults(folder: str, platform: str, python: str, *reach: str) -> list[str]:
 def resolve(folder: str, names: list[str], *words: str) -> str | None:
     """Return why uv cannot install the lines of these files from wheels; None if it can."""
     command = [*run.uv("pip", "install"), "--dry-run", "--quiet", "--only-binary", ":all:", "--require-hashes"]
-    done = subprocess.run(
-        [
-            *command,
-            "--target",
-            Path(folder, "none"),
-            *(f"--requirements={Path(folder, each)}" for each in names),
-            *words,
-        ],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [
+                *command,
+                "--target",
+                Path(folder, "none"),
+                *(f"--requirements={Path(folder, each)}" for each in names),
+                *words,
+            ],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # a registry that takes connections and sends nothing is one that is away
+        return f"uv did not answer within {TIMEOUT_S:.0f} s"
     return None if done.returncode == 0 else " ".join(done.stderr.split())
 
 

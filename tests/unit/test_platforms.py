@@ -1,8 +1,12 @@
 """Tests of the dry run that checks every kind of machine."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 import platforms
+import run
 from run import EXTRAS, SERVICES, WINDOW
 
 MUSL = platforms.MUSL[0]
@@ -52,3 +56,10 @@ def test_only_a_registry_that_answers_fails_the_check(
     assert platforms.main() == exit_code
     said = capsys.readouterr().out
     assert ("skipped: the registry cannot be reached" in said) is not is_reached
+
+
+def test_a_registry_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
+    monkeypatch.setattr(run, "uv", lambda *words: hanging)
+    monkeypatch.setattr(platforms, "TIMEOUT_S", 0.2)
+    assert platforms.resolve(str(tmp_path), ["one"]) == "uv did not answer within 0 s"
