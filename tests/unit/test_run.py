@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import run
+from neuroone.service.settings import switch
 
 
 def test_the_lock_is_made_from_what_pyproject_toml_asks_for() -> None:
@@ -103,6 +104,11 @@ def test_a_variable_asks_for_the_window_too(words: str, sets: list[str], monkeyp
     monkeypatch.setenv("NEUROONE_GUI", "true")
     command, *rest = words.split()
     assert run.sets_of(command, rest) == sets
+
+
+@pytest.mark.parametrize("word", run.ON)
+def test_a_word_that_asks_for_the_window_switches_it_on_too(word: str) -> None:
+    assert switch(word)
 
 
 def test_a_set_holds_what_it_needs_and_nothing_of_the_others() -> None:
