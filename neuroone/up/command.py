@@ -31,6 +31,7 @@ from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
+from neuroone.service.site_address import key_in_path, public_url
 from neuroone.service.token_files import Role
 from neuroone.service.wearers import typed
 from neuroone.up import brokers, preflight
@@ -89,14 +90,14 @@ class UpSettings(SiteSettings):
     )
     site_key: str | None = setting(
         None,
-        str,
+        key_in_path,
         "Key that students' addresses must end in, like ws://SERVER:8080/ws/KEY. Default: none is needed.",
         secret=True,
         metavar="KEY",
     )
     public_url: str | None = setting(
         None,
-        str,
+        public_url,
         "Address of this server for students, in invitations, like https://school.example. Default: the one by which "
         "the teacher reaches it, or this machine's address in the local network.",
         metavar="URL",
