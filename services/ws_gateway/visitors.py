@@ -173,18 +173,20 @@ def site_asked(headers: Headers, *, is_proxied: bool) -> tuple[str, str, int | N
     """
     host, scheme = _only(headers, "Host"), "http"
     if is_proxied:
-        first = next((value.partition(",")[0] for value in headers.get_all("Forwarded")), "")
-        proxied_host, proxied_scheme = _FORWARDED_HOST.search(first), _FORWARDED_PROTO.search(first)
-        host = _first(headers, "X-Forwarded-Host") or (proxied_host and proxied_host[1].strip('" ')) or host
-        given = _first(headers, "X-Forwarded-Proto") or (proxied_scheme and proxied_scheme[1].strip('" ')) or ""
+        host = _first(headers, "X-Forwarded-Host") or _first(headers, "Forwarded", _FORWARDED_HOST) or host
+        given = _first(headers, "X-Forwarded-Proto") or _first(headers, "Forwarded", _FORWARDED_PROTO)
         scheme = "https" if given.lower() in ("https", "wss") else "http"
     site = site_of(f"{scheme}://{host or ''}")
     return site if HOST.fullmatch(site[1]) else (scheme, "", None)
 
 
-def _first(headers: Headers, name: str) -> str:
+def _first(headers: Headers, name: str, parameter: re.Pattern[str] | None = None) -> str:
     """Return the first of the values that proxies have put in a row: what the client asked the outermost one."""
-    return next((value.partition(",")[0].strip() for value in headers.get_all(name)), "")
+    first = next((value.partition(",")[0].strip() for value in headers.get_all(name)), "")
+    if parameter is None:
+        return first
+    found = parameter.search(first)
+    return "" if found is None else found[1].strip('" ')
 
 
 def _is_among(address: IPv4Address | IPv6Address | None, within: Sequence[Network]) -> bool:
