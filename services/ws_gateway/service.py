@@ -124,10 +124,11 @@ class Service:
         given = self._given
         https = of_settings(given.tls_port, given.tls_cert, given.tls_key, given.tls_ca)
         recordings = None if given.recordings is None else Recordings(given.recordings)
+        site = Site(given.host, given.ws_port, given.tls_port, given.public_url)
         http = HttpHandler(
             Downloads(recordings, self._access.grant_of),
-            Invitations(_site(given), self._access, https.authority),
-            Trust(_site(given), https.authority),
+            Invitations(site, self._access, https.authority),
+            Trust(site, https.authority),
             readiness=self._readiness.answer,
             metrics=Metrics(identity, lambda: self._client.is_connected, self._metrics).page,
         )
@@ -413,11 +414,6 @@ def _access(given: Settings, files: TokenFiles) -> Access:
         open_dashboards=given.open_dashboards,
         site_key=given.site_key,
     )
-
-
-def _site(given: Settings) -> Site:
-    """Return how others reach this gateway."""
-    return Site(given.host, given.ws_port, given.tls_port, given.public_url)
 
 
 def _utc_now() -> datetime:
