@@ -145,8 +145,7 @@ def signable(names: Names, authority: x509.Certificate) -> tuple[Names, Names]:
     domains, networks = permitted_by(authority)
 
     def may_host(host: str) -> bool:
-        is_valid = len(host) <= _NAME_MAX_CHARS and all(map(_LABEL.fullmatch, host.split(".")))
-        return is_valid and any(host == each or host.endswith(f".{each}") for each in domains)
+        return _is_host(host) and any(host == each or host.endswith(f".{each}") for each in domains)
 
     def may_address(address: Address) -> bool:
         return any(address in network for network in networks)
@@ -208,7 +207,11 @@ def permitted_by(authority: x509.Certificate) -> tuple[tuple[str, ...], tuple[IP
 def valid_hosts(given: Iterable[str]) -> tuple[str, ...]:
     """Return the names that DNS allows, in small letters, each once."""
     small = dict.fromkeys(each.lower().rstrip(".") for each in given)
-    return tuple(each for each in small if len(each) <= _NAME_MAX_CHARS and all(map(_LABEL.fullmatch, each.split("."))))
+    return tuple(filter(_is_host, small))
+
+
+def _is_host(name: str) -> bool:
+    return len(name) <= _NAME_MAX_CHARS and all(map(_LABEL.fullmatch, name.split(".")))
 
 
 def _begun(
