@@ -18,8 +18,6 @@ from neuroone.service.lifecycle import FAILED
 
 PERIOD_S: Final = 1.0
 """Time between two looks at the beats. The slowest loop, the recorder's, beats once a second."""
-MISSED_S: Final = 3.0
-"""After so long without a beat the service is no longer called alive; a busy one is late by less."""
 LOG_S: Final = 1.0
 """Time for the last line: what hangs may be the log itself."""
 PLACES: Final = 5
@@ -38,8 +36,6 @@ class Watchdog:
     """
 
     def __init__(self, limit_s: float, end: Callable[[int], object] = os._exit) -> None:
-        self.on_alive: Callable[[], object] = lambda: None
-        """Called, in the watchdog's thread, every PERIOD_S in which all loops moved lately."""
         self._limit_s = limit_s
         self._end = end
         self._loops: dict[str, _Loop] = {}
@@ -68,8 +64,6 @@ class Watchdog:
                 self._say(f"it hangs and ends: its {name} has not moved for {self._limit_s:g} s, at {loop.place()}")
                 self._end(FAILED)
                 return
-        if all(loop.missed_s < MISSED_S for loop in self._loops.values()):
-            self.on_alive()
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
