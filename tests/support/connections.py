@@ -62,6 +62,8 @@ class FakeServer:
         self.resumes = 0
         self.bad_handshakes: list[int] = []
         self.bad_tls = 0
+        self.paced = 0
+        self.paces_new = False
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
         self.on_message: Callable[[bytes], None] = self.messages.append
 
@@ -74,6 +76,17 @@ class FakeServer:
         self.alive.add(self.connection)
         return self.connection
 
+    def pace_all(self) -> None:
+        """Let new connections be of who connects too often, and count in ``paced`` how often one waits for its turn."""
+        wait = self.turns.wait
+
+        def count(then: Callable[[], None]) -> None:
+            self.paced += 1
+            wait(then)
+
+        self.paces_new = True
+        self.turns.wait = count  # type: ignore[method-assign]
+
     def abort_all(self) -> None:
         """Drop all connections."""
         for connection in tuple(self.alive):
@@ -82,6 +95,7 @@ class FakeServer:
     def on_connect(self, connection: Connection) -> None:
         assert connection is self.connection
         self.connects += 1
+        connection.is_paced |= self.paces_new
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response] | Response | None:
         self.requests += 1
@@ -139,9 +153,11 @@ async def listening_server(
     await asyncio.get_running_loop().shutdown_default_executor()  # downloads are read in threads
 
 
-async def open_raw(port: int, request: bytes = HANDSHAKE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection and, if there is a request, complete the handshake."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def open_raw(
+    port: int, request: bytes = HANDSHAKE, *, trust: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection, over TLS if ``trust`` is given, and, if there is a request, complete the handshake."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
     writer.write(request)
     if request:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 
 import pytest
@@ -89,23 +89,15 @@ async def test_little_is_read_at_once_of_a_connection(listening):
     writer.transport.abort()
 
 
-async def test_the_requests_of_who_connects_too_often_take_turns(listening, monkeypatch):
+async def test_the_requests_of_who_connects_too_often_take_turns(listening):
     """Others are served before them, and then everything of the client is served at once."""
     server, port = listening
-    wait, turns = server.turns.wait, 0
-
-    def count(then: Callable[[], None]) -> None:
-        nonlocal turns
-        turns += 1
-        wait(then)
-
-    monkeypatch.setattr(server, "on_connect", lambda connection: setattr(connection, "is_paced", True))
-    monkeypatch.setattr(server.turns, "wait", count)
+    server.pace_all()
     _, writer = await open_raw(port)
-    assert turns == 1
+    assert server.paced == 1
     writer.write(frame(TEXT, b"hello"))
     await happens(lambda: server.messages == [b"hello"])
-    assert turns == 1
+    assert server.paced == 1
     writer.transport.abort()
 
 

@@ -50,12 +50,7 @@ async def listening(certificate) -> AsyncIterator[tuple[FakeServer, int]]:
 async def open_tls(
     files: CertificateFiles, port: int, request: bytes = HANDSHAKE
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection over TLS and, if there is a request, complete its handshake."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(files))
-    writer.write(request)
-    if request:
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-    return reader, writer
+    return await open_raw(port, request, trust=trusting(files))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -173,20 +168,11 @@ async def test_tls_on_the_plain_port_is_answered_and_ends(files):
         await happens(lambda: server.closes == 1)
 
 
-async def test_handshakes_of_who_connects_too_often_take_turns(listening, files, monkeypatch):
+async def test_handshakes_of_who_connects_too_often_take_turns(listening, files):
     server, port = listening
-    wait, turns = server.turns.wait, 0
-
-    def count(then: Callable[[], None]) -> None:
-        nonlocal turns
-        turns += 1
-        wait(then)
-
-    monkeypatch.setattr(server, "on_connect", lambda connection: setattr(connection, "is_paced", True))
-    monkeypatch.setattr(server.turns, "wait", count)
+    server.pace_all()
     _, writer = await open_tls(files, port)
-    assert turns >= 3  # both steps of the handshake, and the request
-    monkeypatch.setattr(server, "connects", server.closes + 1)
+    assert server.paced >= 3  # both steps of the handshake, and the request
     writer.transport.abort()
 
 
