@@ -18,7 +18,7 @@
     ├── Unplayable          monitor_gui: a recording cannot be played
     ├── BadFrame            ws_gateway: a client's frame does not follow its dialect
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
-    ├── CertificateFault    ws_gateway: the files of the certificate for https cannot be used
+    ├── CertificateFault    neuroone.certificates and ws_gateway each: there is no certificate for https to serve
     ├── TokenFault          neuroone.service: the files of the tokens cannot be read or changed
     └── Refused             ws_gateway: too much waits for the broker; the client sends again later
         ├── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
