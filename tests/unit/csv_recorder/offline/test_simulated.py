@@ -43,10 +43,16 @@ def test_the_tables_have_a_column(kept, tmp_path):
 def test_the_workbook_says_it(kept, tmp_path):
     said = {}
     for path in exported(kept, tmp_path, "xlsx"):
-        for sheet in openpyxl.load_workbook(path).worksheets:
-            rows = [[str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
-            said[path.name, sheet.title] = "simulated" in str(rows)
-    assert any(said.values()), said
+        book = openpyxl.load_workbook(path)
+        for title in ("Readings", "Events"):
+            columns, *rows = book[title].iter_rows(values_only=True)
+            at = columns.index("simulated")
+            said[path.stem.rpartition("_")[2], title] = {row[at] for row in rows}
+    assert said == {
+        (name, title): {is_simulated}
+        for name, is_simulated in (("Ana", False), ("Demo", True))
+        for title in ("Readings", "Events")
+    }
 
 
 def test_edf_and_bids_say_it_in_the_header(kept, tmp_path):
