@@ -34,9 +34,10 @@ from ws_gateway.websocket.connection import Connection
 
 HELLO_TIMEOUT_S: Final = 10.0
 """A client of the new dialect that sends no hello in this time is disconnected."""
-MARKER_MESSAGES: Final = 100
+BROKER_MESSAGES: Final = 100
 """A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second
-of one client, and 30 at once. More of them wait."""
+of one client, and 30 at once. More of them wait. So do a change of the stream whose raw samples a dashboard wants,
+which are two questions to the broker, and one of whether a lesson wants them, which goes to all of its students."""
 CLOSE_CODES: Final = {
     Taken.BY_ANOTHER_CONNECTION: 4001,
     Taken.BY_ANOTHER_STUDENT: CloseCode.TRY_AGAIN_LATER,
@@ -75,6 +76,7 @@ class V1Handler(ClientHandler):
             case Marker():
                 self._on_marker(request)
             case Watch():
+                self._connection.spend(BROKER_MESSAGES)
                 self._hub.dashboards.watch(self._queue, request.group, request.source)
             case DoorRequest() | DecisionRequest() | RemoveRequest() | RawRequest():
                 self._on_teacher_request(request)
@@ -155,6 +157,7 @@ class V1Handler(ClientHandler):
             case DoorRequest():
                 requests.set_door(request.group or own or topics.ALL, request.state)
             case RawRequest():
+                self._connection.spend(BROKER_MESSAGES)
                 self._hub.raw.set_wanted(request.group or own or topics.ALL, wanted=request.wanted)
             case DecisionRequest():
                 requests.decide(request.id, request.decision)
@@ -171,7 +174,7 @@ class V1Handler(ClientHandler):
         self._queue.send("link", self._hub.link_frame())
 
     def _on_marker(self, marker: Marker) -> None:
-        self._connection.spend(MARKER_MESSAGES)
+        self._connection.spend(BROKER_MESSAGES)
         is_teacher = self._grant is not None and self._grant.is_teacher
         if marker.event is not EventType.MARKER and not is_teacher:
             raise BadFrame("not_a_teacher", "event", "only teachers start and stop lessons, with the teacher's token")
