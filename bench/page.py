@@ -206,23 +206,27 @@ def main() -> None:
     options.add_argument("--only", nargs="+", choices=("page", "charts"), default=["page", "charts"])
     given = options.parse_args()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        broker = Broker(next(kind for kind in brokers.KINDS if brokers.find(kind)), folder)
-        broker.start()
-        stack.callback(broker.stop)
-        port = free_port()
-        for words in (
-            ["csv_recorder", "run", "--dir", str(folder / "data")],
-            ["ws_gateway", "--host", LOOPBACK, "--ws-port", str(port)],
-        ):
-            program = subprocess.Popen(
-                [sys.executable, "-m", *words, "--broker", broker.url], stderr=subprocess.DEVNULL
-            )
-            stack.callback(program.wait)
-            stack.callback(program.terminate)
-        wait_for(lambda: listens(port), "gateway")
+        _, port = start_programs(stack)
         stack.enter_context(Pupils(f"ws://{LOOPBACK}:{port}", given.students))
         run(stack.enter_context(chromium()), f"http://{LOOPBACK}:{port}/", given)
+
+
+def start_programs(stack: contextlib.ExitStack) -> tuple[Path, int]:
+    """Start broker, recorder and gateway until the stack ends; return the recordings' folder and the gateway's port."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    broker = Broker(next(kind for kind in brokers.KINDS if brokers.find(kind)), folder)
+    broker.start()
+    stack.callback(broker.stop)
+    data, port = folder / "data", free_port()
+    for words in (
+        ["csv_recorder", "run", "--dir", str(data)],
+        ["ws_gateway", "--host", LOOPBACK, "--ws-port", str(port)],
+    ):
+        program = subprocess.Popen([sys.executable, "-m", *words, "--broker", broker.url], stderr=subprocess.DEVNULL)
+        stack.callback(program.wait)
+        stack.callback(program.terminate)
+    wait_for(lambda: listens(port), "gateway")
+    return data, port
 
 
 def listens(port: int) -> bool:

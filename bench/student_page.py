@@ -11,8 +11,6 @@ import contextlib
 import csv
 import json
 import subprocess
-import sys
-import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -21,18 +19,15 @@ from playwright.sync_api import Page, expect
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from bench.page import listens, measure
-from neuroone.up import brokers
+from bench.page import measure, start_programs
 from serial_bridge.ports.simulated import SimulatedHeadset
 from tests.support.bad_network import CLIENTS, node
-from tests.support.brokers import LOOPBACK, Broker, free_port
+from tests.support.brokers import LOOPBACK
 from tests.support.browser import chromium
 from tests.support.captures import BASELINE, content
 from tests.support.fake_headsets import KEYS, readings_of
-from tests.support.student_page import enter, student_page
-from tests.support.waiting import wait_for
+from tests.support.student_page import ALL_RECORDED, LINE_BYTES_PER_S, enter, student_page
 
-LINE_BYTES_PER_S = 4132
 MARGIN_S = 60
 """Of bytes beyond those that are measured."""
 DECODE = """async (decoder, bytes) => {
@@ -50,19 +45,7 @@ DECODE = """async (decoder, bytes) => {
 
 def run(stack: contextlib.ExitStack, way: str, seconds: int) -> None:
     """Start everything, measure, compare."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    broker = Broker(next(kind for kind in brokers.KINDS if brokers.find(kind)), folder)
-    broker.start()
-    stack.callback(broker.stop)
-    port = free_port()
-    for words in (
-        ["csv_recorder", "run", "--dir", str(folder / "data")],
-        ["ws_gateway", "--host", LOOPBACK, "--ws-port", str(port)],
-    ):
-        program = subprocess.Popen([sys.executable, "-m", *words, "--broker", broker.url], stderr=subprocess.DEVNULL)
-        stack.callback(program.wait)
-        stack.callback(program.terminate)
-    wait_for(lambda: listens(port), "gateway")
+    data, port = start_programs(stack)
     line_bytes = (seconds + MARGIN_S) * LINE_BYTES_PER_S
     real = content(BASELINE) if BASELINE.exists() else SimulatedHeadset(1).advance(300)
     line = (real * (1 + line_bytes // len(real)))[:line_bytes]
@@ -77,12 +60,12 @@ def run(stack: contextlib.ExitStack, way: str, seconds: int) -> None:
         measure(way, page, seconds)
         page.click("#end")
         played_s = time.monotonic() - began_s
-        expect(page.locator("#left")).to_contain_text("Todas as suas")
+        expect(page.locator("#left")).to_have_text(ALL_RECORDED)
         cuts, end = page.evaluate("[capture.cuts, capture.at]")
-        compare(folder / "data", readings_of(*(line[one:two] for one, two in pairwise([*cuts, end]))))
-        raw = sum(len(file.read_text().splitlines()) - 1 for file in folder.glob("data/sessions/*/*/raw.csv"))
+        compare(data, readings_of(*(line[one:two] for one, two in pairwise([*cuts, end]))))
+        raw = sum(len(file.read_text().splitlines()) - 1 for file in data.glob("sessions/*/*/raw.csv"))
         print(f"{end} bytes in {played_s:.0f} s, {raw} rows of raw samples recorded, links: {len(cuts)}")
-        decoder_speed(page, line[: 8 * 1024 * 1024], folder)
+        decoder_speed(page, line[: 8 * 1024 * 1024], data.parent)
 
 
 def want_raw(url: str) -> None:
