@@ -12,7 +12,7 @@ const SYSTEMS = [
   ["linux", /Linux/],
 ];
 
-/** Where https is, and whether there is an authority; nothing of both from a server that does not answer. */
+/** Return where https is, and whether there is an authority; without an answer, assume there is one. */
 async function where() {
   try {
     return await (await fetch("page/where.json")).json();
