@@ -3,25 +3,20 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from neuroone.contract.messages import BANDS, Reading
-from neuroone.service.wearers import Owner
+from neuroone.contract.messages import Reading
 from neuroone.up import brokers
 from serial_bridge.captures.files import EXAMPLE
-from serial_bridge.headsets.thinkgear import Decoder
-from serial_bridge.stream import Stream
 from tests.support.bad_network import CLIENTS, node
 from tests.support.brokers import Broker
+from tests.support.fake_headsets import KEYS, readings_of
 from tests.support.gateways import GatewayProgram, Peer
 from tests.support.waiting import wait_for
 
 DOCUMENTS = [CLIENTS.parent / "docs/how-to" / name for name in ("phones.md", "phones.pt-BR.md")]
-VALUES = ("poor_signal", "attention", "meditation", *BANDS)
 APP = """
 import { readFileSync } from "node:fs";
 import { record } from "./record.js";
@@ -43,10 +38,6 @@ def lines_of(document: Path) -> str:
     return str(found[0])
 
 
-def values_of(readings: Sequence[Reading]) -> list[tuple[int | None, ...]]:
-    return [tuple(getattr(each, value) for value in VALUES) for each in readings]
-
-
 @pytest.mark.broker
 @pytest.mark.parametrize("broker", [brokers.KINDS[0]], indirect=True)
 def test_the_lines_for_makers_of_apps_send_every_reading_of_a_headset(broker: Broker, peer: Peer, tmp_path: Path):
@@ -59,9 +50,7 @@ def test_the_lines_for_makers_of_apps_send_every_reading_of_a_headset(broker: Br
     (tmp_path / "record.js").write_text(english, encoding="utf-8")
     (tmp_path / "app.js").write_text(APP, encoding="utf-8")
     (tmp_path / "codes.json").write_text('{"7B": "come-in"}', encoding="utf-8")
-    decoder = Decoder()
-    events = [*decoder.feed(EXAMPLE.read_bytes()), *decoder.flush()]
-    expected = [each for each in Stream(Owner()).on_events(events, datetime.now(UTC)) if isinstance(each, Reading)]
+    expected = readings_of(EXAMPLE.read_bytes())
     words = ["--reading-rate", "1000", "--join-codes", str(tmp_path / "codes.json"), "--no-open-here"]
     gateway = GatewayProgram(broker, *words)
     gateway.start(peer)
@@ -78,7 +67,8 @@ def test_the_lines_for_makers_of_apps_send_every_reading_of_a_headset(broker: Br
             sessions.setdefault(each.session, []).append(each)
         assert len(sessions) == 2
         for readings in sessions.values():
-            assert values_of(sorted(readings, key=lambda each: each.seq)) == values_of(expected)
+            readings.sort(key=lambda each: each.seq)
+            assert [{key: getattr(each, key) for key in KEYS} for each in readings] == expected
         assert {each.name for each in peer.readings()} == {"Ana"}
     finally:
         gateway.finish()
