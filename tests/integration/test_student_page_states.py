@@ -18,19 +18,19 @@ from serial_bridge.ports.simulated import SimulatedHeadset
 from tests.support.browser import chromium, opened
 from tests.support.layout import layout_faults
 from tests.support.page_server import FOLDER, PRIVATE, PageServer, served
-from tests.support.student_page import enter, student_page
+from tests.support.student_page import ALL_RECORDED, LINE_BYTES_PER_S, enter, student_page
 from tests.support.waiting import WITHIN_S
 from ws_gateway.http.pages import PAGE
 
 pytestmark = pytest.mark.timeout(120)
 
-ALL_RECORDED: Final = "Todas as suas leituras foram gravadas. Pode fechar esta página."
 LINE: Final = SimulatedHeadset(1).advance(20)
 RATE: Final = 2 * len(LINE) / 20
 """Bytes a second: twice as fast as a headset."""
 SCHOOL: Final = "school.test"
 """A name that is this machine, and for the browser no secure place."""
 WELCOME: Final = {"type": "welcome", "session": "s" * 32, "group": "g", "source": "s", "next_seq": 0}
+REFUSAL: Final = {"type": "error", "code": "no_join_code", "field": None, "message": "no"}
 LINKED: Final = {"type": "link", "broker": True, "recorder": True}
 UNKEPT: Final[dict[str, Any]] = {"service_workers": "block"}
 """Loads faster: the page's files are not kept."""
@@ -165,9 +165,8 @@ def test_what_keeps_readings_back_is_said_in_words(browser, site):
 
 
 def test_a_refused_key_is_asked_for_again(browser, site):
-    refusal = {"type": "error", "code": "no_join_code", "field": None, "message": "no"}
     with student_page(browser, f"{site.url}student", **UNKEPT) as page:
-        speak(page, answers(refusal, close=1008))
+        speak(page, answers(REFUSAL, close=1008))
         page.reload()
         enter(page, "Ana", "7B")
         expect(page.locator("#who-fault")).to_contain_text("O servidor não aceita esta chave")
@@ -175,6 +174,19 @@ def test_a_refused_key_is_asked_for_again(browser, site):
         page.click("#next")
         expect(page.locator("#view-connect")).to_be_visible()
         expect(page.locator("#who-fault")).to_be_hidden()
+
+
+def test_forgotten_names_and_keys_do_not_come_back_with_a_reload(browser, site):
+    with student_page(browser, f"{site.url}student", **UNKEPT) as page:
+        speak(page, answers(REFUSAL, close=1008))
+        page.reload()
+        enter(page, "Ana", "7B")
+        expect(page.locator("#who-fault")).not_to_be_empty()
+        page.click("#forget")
+        page.reload()
+        expect(page.locator("#view-who")).to_be_visible()
+        expect(page.locator("[name=name]")).to_have_value("")
+        expect(page.locator("#known")).to_be_hidden()
 
 
 def test_a_device_that_keeps_nothing_says_so_and_sends_all_the_same(browser, site):
@@ -305,7 +317,7 @@ def test_every_view_is_sound_on_phones_and_chromebooks(browser, site, locale, th
     with student_page(
         browser, f"{site.url}student", line=LINE, bytes_per_s=RATE, locale=locale, color_scheme=theme, **UNKEPT
     ) as page:
-        page.evaluate("capture.limit = 14 * 4132")
+        page.evaluate(f"capture.limit = 14 * {LINE_BYTES_PER_S}")
         speak(page, answers(WELCOME, {**LINKED, "recorder": False}))
         page.reload()
         enter(page, name, "TURMA-1")

@@ -319,6 +319,7 @@ function listen() {
   });
   at("forget").addEventListener("click", () => {
     forget();
+    sessionStorage.removeItem(NOW); // else a reload brings back whom the server has just refused
     listKnown();
     at("who").elements.name.focus();
   });
