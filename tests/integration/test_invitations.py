@@ -13,11 +13,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.brokers import LOOPBACK, Broker
-from tests.support.browser import chromium, opened
+from tests.support.browser import chromium, opened, wait_on
 from tests.support.classroom import SimulatedClass, SimulatedStudent
 from tests.support.gateways import GatewayProgram, Peer
 from tests.support.qr_codes import read_qr_codes
-from tests.support.waiting import POLL_S, wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.broker,
@@ -29,7 +29,6 @@ JOIN_CODE = "come-in & sit"
 SITE_KEY = "key-of-the-site"
 TOKEN = "of-the-teacher"
 NAMES = ("João Conceição", "Ana & Bia? #1 100% =+/", "李小龙 🧠", "a" * 200, "🧠" * 100)
-WELCOME_TRIES = 1000
 SIZES = {"projector": (1920, 1080), "laptop": (1366, 768), "phone": (360, 640)}
 
 
@@ -152,10 +151,7 @@ def test_the_students_page_comes_in_by_an_invitation(page, browser, gateway):
         expect(student.locator("#who [name=code]")).to_have_value("7B")
         assert SITE_KEY not in student.url
         student.click("#next")
-        for _ in range(WELCOME_TRIES):
-            if heard:
-                break
-            student.wait_for_timeout(POLL_S * 1000)
+        wait_on(student, lambda: heard)
         assert json.loads(heard[0])["type"] == "welcome"
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +14,10 @@ from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
 from serial_bridge.headsets.events import Raw
 from serial_bridge.headsets.thinkgear import Decoder
 from serial_bridge.ports.simulated import SimulatedHeadset
-from tests.support.browser import chromium, opened
+from tests.support.browser import chromium, opened, wait_on
 from tests.support.layout import layout_faults
 from tests.support.page_server import FOLDER, PRIVATE, PageServer, served
 from tests.support.student_page import ALL_RECORDED, LINE_BYTES_PER_S, enter, student_page
-from tests.support.waiting import WITHIN_S
 from ws_gateway.http.pages import PAGE
 
 pytestmark = pytest.mark.timeout(120)
@@ -97,14 +95,6 @@ def connect(page: Page, says: Says, name: str = "Ana") -> list[str]:
     enter(page, name, "7B")
     page.click("[data-way=bluetooth]")
     return urls
-
-
-def wait_on(page: Page, condition: Callable[[], object]) -> None:
-    """Wait for a condition, while what the page says is answered."""
-    deadline_s = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        page.wait_for_timeout(20)
 
 
 def notices(page: Page) -> Any:

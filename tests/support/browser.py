@@ -3,7 +3,8 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.waiting import WITHIN_S
+
 WAIT_MS = 15_000
 """For an action or a state of the page, on a busy machine."""
+POLL_MS = 20
 
 
 def needed(*names: str) -> str:
@@ -84,3 +88,11 @@ def opened(browser: Browser, url: str, script: str = "", **context: Any) -> Iter
     finally:
         tab.close()
     assert not faults, faults
+
+
+def wait_on(page: Page, condition: Callable[[], object]) -> None:
+    """Wait for a condition, while what the page says is answered."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        page.wait_for_timeout(POLL_MS)
