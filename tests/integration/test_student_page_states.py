@@ -179,6 +179,29 @@ def test_forgotten_names_and_keys_do_not_come_back_with_a_reload(browser, site):
         expect(page.locator("#known")).to_be_hidden()
 
 
+def test_what_a_device_keeps_may_be_damaged(browser, site):
+    """What is no student is nobody; the page works."""
+    keys = ("neuroone.students", "neuroone.student", "neuroone.headset", f"neuroone {'s' * 32}")
+    cases = [
+        ('{"name": "Ana", "code": 5}', "connect"),
+        ("{", "who"),
+        ("null", "who"),
+        ('[null, 5, {"name": 7}]', "who"),
+    ]
+    with student_page(browser, f"{site.url}student", line=LINE, bytes_per_s=RATE, **UNKEPT) as page:
+        speak(page, good)
+        for kept, view in cases:
+            keep = "([keys, kept]) => { for (const key of keys) localStorage[key] = sessionStorage[key] = kept; }"
+            page.evaluate(keep, [keys, kept])
+            page.reload()
+            expect(page.locator(f"#view-{view}")).to_be_visible()
+            expect(page.locator("#known")).to_be_hidden()
+        enter(page, "Ana", "7B")
+        page.click("[data-way=bluetooth]")
+        expect(page.locator("#recorded")).to_contain_text(":")
+        notices(page).to_be_empty()
+
+
 def test_a_device_that_keeps_nothing_says_so_and_sends_all_the_same(browser, site):
     """A browser without a database, and one whose disk is full."""
     scripts = (

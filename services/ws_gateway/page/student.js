@@ -9,7 +9,7 @@ import { Recording } from "./recording.js";
 import { gatewayUrl } from "./token.js";
 import { keepAwake, letSleep } from "./wake.js";
 import { choose, findAgain, forgetWay, lastWay } from "./ways.js";
-import { forget, leaveAddress, remember, remembered, takeWho } from "./who.js";
+import { forget, leaveAddress, remember, remembered, takeWho, whoOf } from "./who.js";
 import { clock, duration, number, t, tame } from "./words.js";
 
 const VIEWS = ["who", "connect", "live", "ended"];
@@ -294,9 +294,9 @@ function drawNotices() {
 /** Return who used this tab before it was loaded anew; null: nobody, or the address names somebody else. */
 function fromReload(given) {
   try {
-    const before = JSON.parse(sessionStorage.getItem(NOW));
+    const before = whoOf(JSON.parse(sessionStorage.getItem(NOW)));
     const isSame = (!given.name || given.name === before.name) && (!given.code || given.code === before.code);
-    return typeof before.name === "string" && isSame ? { ...before, key: given.key || before.key } : null;
+    return before.name !== "" && isSame ? { ...before, key: given.key || before.key } : null;
   } catch {
     return null;
   }

@@ -60,7 +60,7 @@ export function addressFor(gateway, key) {
 }
 
 /** Return a student with nothing but short texts. */
-function whoOf(given) {
+export function whoOf(given) {
   const text = (field) => (typeof given?.[field] === "string" ? given[field].trim().slice(0, MOST_CHARS[field]) : "");
   return { name: text("name"), code: text("code"), key: text("key") };
 }
