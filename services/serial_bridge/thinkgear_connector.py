@@ -49,7 +49,7 @@ BAND_KEYS: Final = ("delta", "theta", "lowAlpha", "highAlpha", "lowBeta", "highB
 """The names of the eight band powers, in the order of the bands."""
 REQUEST_KEYS: Final = frozenset({"appKey", "appName", "enableRawOutput", "format"})
 
-_FLAT_OBJECT: Final = re.compile(r'\{(?:[^{}"]|"(?:[^"\\\x00-\x1f]|\\.)*+")*+\}')
+_FLAT_OBJECT: Final = re.compile(r'\{(?:[^{}"]|"(?:[^"\\\x00-\x1f]|\\.)*")*\}')
 """A JSON object without objects in it, as all requests are."""
 _HTTP_REQUEST: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+ (?:/|\*|https?:)")
 """The beginning of an HTTP request: a method and a target (RFC 9112)."""

@@ -70,6 +70,8 @@ def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kin
             with up.connect() as student:
                 student.send(STUDENT)
                 frame = json.loads(dashboard.recv(10))
+                while list(frame) == TEN_KEYS:  # it was silent until its "dash" was read
+                    frame = json.loads(dashboard.recv(10))
                 assert frame == {"ID": 1, "Nome": "Joao_Silva", "Codigo": "ABC123", "Att": 85, "Med": 72}
                 file = tmp_path / "D" / "Joao_Silva.csv"
                 wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the seed's file")

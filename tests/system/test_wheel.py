@@ -109,8 +109,8 @@ def test_what_the_extra_leaves_out_is_named_in_one_sentence(programs: Path, word
     program, *rest = words.split()
     done = subprocess.run([programs / program, *rest], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert sentence in line
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert sentence in done.stderr
 
 
 def test_the_wheel_describes_itself(wheel: Path) -> None:

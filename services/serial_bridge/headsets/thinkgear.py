@@ -76,7 +76,7 @@ TGAM_RAW_MODE: Final = b"\x02"
 _SYNC_PAIR: Final = bytes((SYNC, SYNC))
 _RAW_FRAME_BYTES: Final = 8
 _RAW_FRAME: Final = rb"\xaa\xaa\x04\x80\x02..."
-_RAW_RUN: Final = re.compile(rb"(?:%b)++" % _RAW_FRAME, re.DOTALL)
+_RAW_RUN: Final = re.compile(rb"(?:%b)+" % _RAW_FRAME, re.DOTALL)
 _RAW_CHECKSUMS: Final = bytes((0xFF - RAW_ROW - 2 - total) & 0xFF for total in range(2 * 0xFF + 1))
 """CHKSUM of a raw frame by the sum of the sample's two bytes."""
 
@@ -257,7 +257,7 @@ class Decoder:
 
 def _trailed_run(trailer: bytes) -> re.Pattern[bytes]:
     """Return the pattern of consecutive raw frames that each have this trailer, and another frame behind it."""
-    return re.compile(rb"(?:%b%b(?=%b))++" % (_RAW_FRAME, re.escape(trailer), _SYNC_PAIR), re.DOTALL)
+    return re.compile(rb"(?:%b%b(?=%b))+" % (_RAW_FRAME, re.escape(trailer), _SYNC_PAIR), re.DOTALL)
 
 
 def _value(quantity: Quantity, value: bytes) -> Value:
