@@ -385,7 +385,16 @@ def test_the_page_starts_without_a_network_and_keeps_nothing_but_its_files(brows
         site.is_away = False
         page.goto(f"{site.url}student?test")
         expect(page.locator("#connect")).to_be_visible()
-        assert page.evaluate("document.querySelector('script').src").endswith("/try.js")
+        assert page.evaluate("document.querySelector('script[type=module]').src").endswith("/try.js")
+
+
+def test_a_network_that_changes_while_the_page_loads_costs_no_page(browser, copied_site):
+    """A part of the page that does not come is asked for again, and so are the files that it keeps."""
+    copied_site.cut = {"/page/words.js", "/page/student.css", "/student-worker.js"}
+    with student_page(browser, f"{copied_site.url}student?name=Ana#key=secret") as page:
+        expect(page.locator("#view-who")).to_be_visible()
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    assert not copied_site.cut
 
 
 def test_a_new_version_waits_for_the_next_start(browser, copied_site, tmp_path):

@@ -23,6 +23,8 @@ class PageServer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.is_away = False
+        self.cut: set[str] = set()
+        """Paths that get no answer, once each."""
         self.port = 0
         self.read()
 
@@ -35,10 +37,11 @@ class PageServer:
         return f"http://localhost:{self.port}{FOLDER}/"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        if self.is_away:
+        path = urlsplit(handler.path).path.removeprefix(FOLDER)
+        if self.is_away or path in self.cut:
+            self.cut.discard(path)
             handler.close_connection = True
             return
-        path = urlsplit(handler.path).path.removeprefix(FOLDER)
         given = handler.path.removeprefix(FOLDER)
         page = self._pages.get(path, Request(given, Headers(handler.headers.items())))
         if page is None:
