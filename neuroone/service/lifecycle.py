@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
-from neuroone.service import logs, settings
+from neuroone.service import logs, settings, systemd
 
 OK: Final = 0
 FAILED: Final = 1
@@ -102,6 +102,7 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         given = settings.read(command.settings, words, os.environ, program=title, about=command.about)
         logs.configure(program, getattr(given, "log_level", "info"))
         stop = Stop()
+        stop.call(lambda: systemd.notify("STOPPING=1"))
         _stop_on_signals(stop)
         if os.environ.get(STOP_ON_EOF):
             threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()

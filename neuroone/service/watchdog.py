@@ -18,6 +18,8 @@ from neuroone.service.lifecycle import FAILED
 
 PERIOD_S: Final = 1.0
 """Time between two looks at the beats. The slowest loop, the recorder's, beats once a second."""
+MISSED_S: Final = 3.0
+"""After so long without a beat the service is no longer called alive; a busy one is late by less."""
 LOG_S: Final = 1.0
 """Time for the last line: what hangs may be the log itself."""
 PLACES: Final = 5
@@ -33,11 +35,18 @@ class Watchdog:
     own looks and reads no clock, so a computer that slept has missed nothing. If even this thread cannot run, because
     a call holds Python's lock, a timer of faulthandler ends the process after twice the limit, with a traceback instead
     of the line. A process that was stopped for so long ends as well; by then its connections are lost anyway.
+    ``on_alive`` is called in the watchdog's thread, every PERIOD_S in which all loops moved lately.
     """
 
-    def __init__(self, limit_s: float, end: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        end: Callable[[int], object] = os._exit,
+        on_alive: Callable[[], object] = lambda: None,
+    ) -> None:
         self._limit_s = limit_s
         self._end = end
+        self._on_alive = on_alive
         self._loops: dict[str, _Loop] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -57,13 +66,16 @@ class Watchdog:
 
     def look(self) -> None:
         """Count beats once; end the process if a loop has missed too many."""
-        for name, loop in tuple(self._loops.items()):
+        loops = tuple(self._loops.items())
+        for name, loop in loops:
             loop.missed_s = 0.0 if loop.has_moved else loop.missed_s + PERIOD_S
             loop.has_moved = False
             if 0 < self._limit_s <= loop.missed_s:
                 self._say(f"it hangs and ends: its {name} has not moved for {self._limit_s:g} s, at {loop.place()}")
                 self._end(FAILED)
                 return
+        if loops and all(loop.missed_s < MISSED_S for _, loop in loops):
+            self._on_alive()
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):

@@ -32,6 +32,7 @@ from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Metrics
 from neuroone.service.metrics_server import MetricsServer
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.systemd import Report
 from neuroone.service.watchdog import Watchdog
 
 SERVICE: Final = "csv_recorder"
@@ -80,7 +81,7 @@ class Service:
     def __init__(self, settings: RunSettings, stop: Stop, files_max: int = 1024) -> None:
         self._settings = settings
         self._stop = stop
-        self._watchdog = Watchdog(settings.watchdog_s)
+        self._watchdog = Watchdog(settings.watchdog_s, on_alive=Report(lambda: self._client.is_connected).on_alive)
         self._identity = settings.identity(SERVICE, time.time(), INSTANCE)
         self._recorder = Recorder(
             settings.dir,

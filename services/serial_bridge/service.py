@@ -21,6 +21,7 @@ from neuroone.service import lifecycle
 from neuroone.service.lifecycle import Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
+from neuroone.service.systemd import Report
 from neuroone.service.watchdog import Watchdog
 from neuroone.service.wearers import AUTO, Owner
 from serial_bridge.captures.record import Recording, Recordings, path_in
@@ -69,7 +70,7 @@ class Service:
         """Where captures are written, and which recording this is; 0: none is wanted."""
         self._records_begun = 1
         self._stop = stop
-        self._watchdog = Watchdog(settings.watchdog_s)
+        self._watchdog = Watchdog(settings.watchdog_s, on_alive=Report(lambda: self._bus.is_connected).on_alive)
         self._source_ids = unique(
             [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
         )

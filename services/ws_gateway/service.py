@@ -37,6 +37,7 @@ from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.metrics import Histogram, Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.systemd import Report
 from neuroone.service.token_files import FIRST, Role, Token, TokenFault, TokenFiles, ensure_first, new_token
 from neuroone.service.watchdog import Watchdog
 from ws_gateway.access import Access, join_codes_in
@@ -189,7 +190,7 @@ class Service:
 
     def run(self) -> int:
         """Serve until the program must stop; return the exit code. Raises SettingsError."""
-        watchdog = Watchdog(self._given.watchdog_s)
+        watchdog = Watchdog(self._given.watchdog_s, on_alive=Report(lambda: self._client.is_connected).on_alive)
         with watchdog, asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(self._serve(watchdog))
         return self._stop.exit_code

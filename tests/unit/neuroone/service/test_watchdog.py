@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from neuroone.service.lifecycle import FAILED
-from neuroone.service.watchdog import PERIOD_S, Watchdog
+from neuroone.service.watchdog import MISSED_S, PERIOD_S, Watchdog
 
 LIMIT_S = 5.0
 
@@ -56,6 +56,19 @@ def test_a_limit_of_0_ends_nothing() -> None:
         first()
         watchdog.look()
     assert ends == []
+
+
+def test_systemd_hears_only_of_a_life_in_all_loops() -> None:
+    """Not before the first loop has begun, which is the start of the service."""
+    told: list[None] = []
+    watchdog = Watchdog(0, on_alive=lambda: told.append(None))
+    looks(watchdog, 2)
+    assert told == []
+    first, _ = watchdog.watch("headsets"), watchdog.watch("event loop")
+    for _ in range(100):
+        first()
+        watchdog.look()
+    assert len(told) == MISSED_S / PERIOD_S
 
 
 def test_a_log_that_hangs_keeps_no_hanging_service(caplog: pytest.LogCaptureFixture) -> None:
