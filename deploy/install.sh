@@ -1,10 +1,12 @@
 #!/bin/sh
 # Install NeuroOne on this machine without Docker, or update it to this checkout; for Debian 11+ and Ubuntu 20.04+.
 #
-#   sudo deploy/install.sh [--supervisor]   install or update; under systemd, or on request under supervisor
+#   sudo deploy/install.sh [--supervisor] [--lan]   install or update; under systemd, or on request under supervisor
+#   sudo deploy/install.sh show             print the dashboards' address and the logins
 #   sudo deploy/install.sh rollback         go back to the previous version
 #   sudo deploy/install.sh uninstall [--purge]   remove it; with --purge also the recordings, the logins and the users
 #
+# With --lan programs on other machines reach the broker, until --no-lan; passwords travel unencrypted then.
 # Programs are in /opt/neuroone, settings and logins in /etc/neuroone, recordings in /var/lib/neuroone/recordings.
 set -eu
 
@@ -21,6 +23,9 @@ fail() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 has_systemd() { [ -d /run/systemd/system ]; }
 under_supervisor() { [ -e /etc/supervisor/conf.d/neuroone.conf ]; }
 
+failed=
+restart_unit() { systemctl restart "$1" || failed="$failed $1"; }
+
 restart() {
   if under_supervisor; then
     supervisorctl pid >/dev/null 2>&1 || service supervisor start >/dev/null || fail "supervisord does not start"
@@ -28,8 +33,8 @@ restart() {
     for each in $services; do supervisorctl restart "neuroone-$each" >/dev/null; done
   elif has_systemd; then
     systemctl daemon-reload
-    for each in $services; do systemctl enable --quiet "neuroone-$each"; systemctl restart "neuroone-$each"; done
-    if systemctl --quiet is-active neuroone-bridge; then systemctl restart neuroone-bridge; fi
+    for each in $services; do systemctl enable --quiet "neuroone-$each"; restart_unit "neuroone-$each"; done
+    if systemctl --quiet is-active neuroone-bridge; then restart_unit neuroone-bridge; fi
   else
     say "Neither systemd nor supervisor runs here: nothing was started."
   fi
@@ -89,6 +94,15 @@ programs() {
   (cd "$source" && "$tools/builder/bin/hatchling" build -t wheel -d "$tools/dist" >/dev/null 2>&1)
   install_here --no-deps "$tools"/dist/*.whl
   rm -rf "$tools"
+  # Each version keeps its units: those of a newer one wait for words that an older one does not say.
+  mkdir "$version/autostart"
+  cp "$source"/deploy/systemd/*.service "$source/deploy/supervisor/neuroone.conf" "$version/autostart"
+  if [ -L $home/current ] && [ ! -e $home/current/autostart ]; then
+    mkdir $home/current/autostart
+    for each in /etc/systemd/system/neuroone-*.service /etc/supervisor/conf.d/neuroone.conf; do
+      if [ -e "$each" ]; then cp "$each" $home/current/autostart; fi
+    done
+  fi
   if [ -L $home/current ]; then ln -sfn "$(readlink $home/current)" $home/previous; fi
   ln -sfn "$version" $home/current
   for each in "$home"/versions/*; do # keep the previous one for a rollback
@@ -107,21 +121,43 @@ settings() {
   install -d -m 755 $config $state
   install -d -m 700 -o mosquitto -g mosquitto $state/broker
   install -d -m 750 -o neuroone-recorder -g neuroone-recorder $state/recordings
-  $home/current/bin/neuroone secrets --dir $config --broker mqtt://127.0.0.1:1883 --owner broker=mosquitto \
-    --owner ws_gateway=neuroone-gateway --owner csv_recorder=neuroone-recorder --owner serial_bridge=neuroone-bridge
-  sed -e 's|^listener 1883$|listener 1883 127.0.0.1|' -e "s|/secrets/|$config/|" -e "s|/mosquitto/data/|$state/broker/|" \
+  if [ -z "$lan" ] && grep -qsx 'listener 1883' $config/mosquitto.conf; then lan=yes; fi
+  if [ "$lan" = yes ]; then listener=1883; else listener='1883 127.0.0.1'; fi
+  sed -e "s|^listener 1883$|listener $listener|" -e "s|/secrets/|$config/|" -e "s|/mosquitto/data/|$state/broker/|" \
     "$source/deploy/mosquitto/mosquitto.conf" >$config/mosquitto.conf
   if [ ! -e $config/neuroone.env ]; then
     say "# Settings of the services, one NEUROONE_...=value per line; each program's --help lists them." >$config/neuroone.env
+  fi
+  secrets --broker mqtt://127.0.0.1:1883 --owner broker=mosquitto --owner ws_gateway=neuroone-gateway \
+    --owner csv_recorder=neuroone-recorder --owner serial_bridge=neuroone-bridge
+}
+
+# Run `neuroone secrets` with what it prints addresses from. `localhost` stands for this machine's name, if it answers
+# others by that name; if it does not, its address goes there.
+secrets() {
+  host=localhost
+  if [ ! -S /run/avahi-daemon/socket ]; then
+    host=$($home/current/bin/python -c 'from neuroone.service.local_address import local_ip; print(local_ip())')
+  fi
+  for each in NEUROONE_PUBLIC_URL NEUROONE_WS_PORT; do
+    export "$each=$(sed -n "s/^$each=//p" $config/neuroone.env | tr -d "\"'" | tail -n 1)"
+  done
+  $home/current/bin/neuroone secrets --dir $config --host "$host" "$@"
+}
+
+show() {
+  secrets --show
+  if ! grep -qx 'listener 1883' $config/mosquitto.conf; then
+    say "The broker answers programs on this machine only; deploy/install.sh --lan opens it to the network."
   fi
 }
 
 autostart() {
   if [ "$supervisor" = yes ]; then
     install -d -m 755 /var/log/neuroone
-    install -m 644 "$source/deploy/supervisor/neuroone.conf" /etc/supervisor/conf.d/neuroone.conf
+    install -m 644 $home/current/autostart/neuroone.conf /etc/supervisor/conf.d/neuroone.conf
   else
-    install -m 644 "$source"/deploy/systemd/neuroone-*.service /etc/systemd/system/
+    install -m 644 $home/current/autostart/neuroone-*.service /etc/systemd/system/
   fi
 }
 
@@ -140,13 +176,15 @@ uninstall() {
   fi
 }
 
-command=install supervisor=no purge=no
+command=install supervisor=no purge=no lan=
 for word in "$@"; do
   case $word in
-    rollback | uninstall) command=$word ;;
+    show | rollback | uninstall) command=$word ;;
+    --lan) lan=yes ;;
+    --no-lan) lan=no ;;
     --supervisor) supervisor=yes ;;
     --purge) purge=yes ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
 done
 [ "$(id -u)" = 0 ] || fail "root must run this: sudo $0"
@@ -160,14 +198,17 @@ case $command in
     settings
     autostart
     restart
-    $home/current/bin/neuroone secrets --dir $config --show --host "$(hostname)"
+    show
     ;;
+  show) show ;;
   rollback)
     [ -L $home/previous ] || fail "there is no previous version"
     previous=$(readlink $home/previous)
     ln -sfn "$(readlink $home/current)" $home/previous
     ln -sfn "$previous" $home/current
+    if [ -d $home/current/autostart ]; then autostart; fi
     restart
     ;;
   uninstall) uninstall ;;
 esac
+[ -z "$failed" ] || fail "these do not start:$failed (journalctl -u NAME says why)"

@@ -5,13 +5,13 @@ What each identity may do on the broker follows from the contract's topics and t
 """
 
 import base64
+import contextlib
 import hashlib
 import logging
 import os
 import platform
 import re
 import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -41,6 +41,7 @@ PBKDF2_ITERATIONS: Final = 101
 """The number that mosquitto_passwd 2.0 uses; the password's own randomness protects it."""
 SALT_BYTES: Final = 12
 """The size that Mosquitto 2.0 makes; every 2.x reads it."""
+_LISTENER: Final = re.compile(r"^listener \d+ ([0-9a-f.:]+)$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,10 @@ class SecretsSettings:
         metavar="URL",
     )
     mqtt_address: str | None = setting(
-        None, ip, "Address that the broker listens on, in what --show prints. Default: every one.", metavar="ADDRESS"
+        None,
+        ip,
+        "Address that the broker listens on, in what --show prints. Default: that of DIR/mosquitto.conf, or every one.",
+        metavar="ADDRESS",
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
@@ -109,12 +113,9 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None
         each.mkdir(parents=True, exist_ok=True)
         each.chmod(mode)
     for name in IDENTITIES:
-        file = folder / f"{name}.url"
-        if not file.exists():
-            login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
-            _write(file, f"{login.url}\n", owners.get(name))
-    if not (folder / TOKEN).exists():
-        _write(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
+        login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
+        _write_missing(folder / f"{name}.url", f"{login.url}\n", owners.get(name))
+    _write_missing(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
     logins = {name: login_in(folder, name) for name in IDENTITIES}
     passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
     _write(folder / BROKER / "passwords", "".join(passwords), owners.get(BROKER))
@@ -165,6 +166,14 @@ def dashboards(given: SecretsSettings) -> str:
     return f"http://{host_in_url(_host(given))}:{given.ws_port}/"
 
 
+def listening_at(folder: Path) -> str:
+    """Return where the broker listens, by the configuration that deploy/install.sh keeps beside the logins."""
+    found = None
+    with contextlib.suppress(OSError):
+        found = _LISTENER.search((folder / "mosquitto.conf").read_text(encoding="utf-8"))
+    return found[1] if found else "0.0.0.0"  # noqa: S104 (what others may reach)
+
+
 def _host(given: SecretsSettings) -> str:
     return name_in_network(platform.node()) if given.host == "localhost" else given.host
 
@@ -172,7 +181,7 @@ def _host(given: SecretsSettings) -> str:
 def overview(given: SecretsSettings) -> str:
     """Return the addresses and logins that an operator hands out."""
     token = (given.dir / TOKEN).read_text(encoding="ascii").strip()
-    broker = ip_address(given.mqtt_address or "0.0.0.0")  # noqa: S104 (what others may reach)
+    broker = ip_address(given.mqtt_address or listening_at(given.dir))
     broker_host = _host(given) if broker.is_unspecified else "localhost" if broker.is_loopback else str(broker)
 
     def address(name: str) -> str:
@@ -188,8 +197,16 @@ def overview(given: SecretsSettings) -> str:
     )
 
 
+def _write_missing(file: Path, text: str, user: str | None) -> None:
+    """Write a file if it is missing; one that is there gets its owner back, as after a restored backup."""
+    if file.exists():
+        _give(file, user)
+    else:
+        _write(file, text, user)
+
+
 def _write(file: Path, text: str, user: str | None) -> None:
-    """Write a file completely or not at all, for ``user``: a name, or the number of a user and its group."""
+    """Write a file completely or not at all, for ``user``."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     closed = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
@@ -197,7 +214,27 @@ def _write(file: Path, text: str, user: str | None) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    if user is not None:
-        numbered = user.isdecimal()
-        shutil.chown(new, int(user) if numbered else user, int(user) if numbered else None)
+    _give(new, user)
     new.replace(file)
+
+
+def _give(file: Path, user: str | None) -> None:
+    """Make a user, given by name or number, and the user's own group the owners of a file. Raises LookupError.
+
+    Mosquitto warns of a password file of another group, and future versions refuse it. A number that this machine does
+    not know, as that of a container's user, is the group's number too.
+    """
+    if user is None:
+        return
+    import pwd  # Windows has none
+
+    try:
+        entry = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        owners = entry.pw_uid, entry.pw_gid
+    except KeyError:
+        if not user.isdecimal():
+            raise LookupError(f"no such user: {user!r}") from None
+        owners = int(user), int(user)
+    stat = file.stat()
+    if (stat.st_uid, stat.st_gid) != owners:
+        os.chown(file, *owners)

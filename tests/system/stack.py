@@ -252,7 +252,7 @@ def row(seq: int) -> str:
 
 
 @contextlib.contextmanager
-def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Client, list[str]]]:
+def mqtt_client(url: str, *, host: str = LOOPBACK, anonymous: bool = False) -> Iterator[tuple[mqtt.Client, list[str]]]:
     """Connect a third party's MQTT 5 client; yield it and the broker's answers as texts."""
     address = BrokerAddress.parse(url)
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
@@ -262,7 +262,7 @@ def mqtt_client(url: str, *, anonymous: bool = False) -> Iterator[tuple[mqtt.Cli
     client.on_message = lambda client, userdata, message: answers.append(f"message: {message.topic}")
     if not anonymous:
         client.username_pw_set(address.user, address.password)
-    client.connect("127.0.0.1", address.port)
+    client.connect(host, address.port)
     client.loop_start()
     try:
         wait_for(lambda: answers, "answer of the broker")

@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.support.waiting import wait_for
-from tests.system.stack import copy_of_checkout, recordings_listed, skip_without_engine
+from tests.system.stack import copy_of_checkout, mqtt_client, recordings_listed, skip_without_engine
 from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
 
 IMAGE = os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim")
@@ -117,7 +117,11 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     """Each step leaves the recordings and the logins as they were, until they are purged."""
     shown = machine.install("--supervisor")
     wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
-    token = shown.partition("#token=")[2].split()[0]
+    dashboards, reader, *_ = (line.rpartition(" ")[2] for line in shown.splitlines())
+    server, _, token = dashboards.partition("/#token=")
+    assert server == f"http://{machine.address}:8080", "this machine answers to no name"
+    assert reader.endswith("@localhost:1883")
+    assert "Future versions" not in machine.run("cat", "/var/log/neuroone/broker.log")
     with connect(f"ws://{machine.address}:8080/?token={token}") as dashboard:
         dashboard.send("dash")
         assert dashboard.ping().wait(WAIT_S)
@@ -129,13 +133,20 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     assert "Joao_Silva.csv" in recordings_listed(f"http://{machine.address}:8080", token)
     first = machine.run("readlink", "/opt/neuroone/current")
 
-    assert machine.install() == shown, "an update keeps token and logins"
+    assert machine.install("show") == shown
+    opened = machine.install("--lan")
+    assert opened.splitlines()[0] == shown.splitlines()[0], "an update keeps token and logins"
+    url = opened.splitlines()[1].rpartition(" ")[2]
+    assert url == reader.replace("@localhost", f"@{machine.address}")
+    with mqtt_client(url, host=machine.address) as (_, answers):
+        assert answers == ["connect: Success"]
     second = machine.run("readlink", "/opt/neuroone/current")
     assert second != first
     wait_for(lambda: machine.problems() == [], "update without a problem", WAIT_S)
 
     machine.install("rollback")
     assert machine.run("readlink", "/opt/neuroone/current") == first
+    assert machine.install("show") == opened
     wait_for(lambda: machine.problems() == [], "rollback without a problem", WAIT_S)
 
     machine.install("uninstall")
@@ -181,6 +192,15 @@ def test_hardened_units_serve_and_come_back(systemd_machine: Machine) -> None:
         wait_for(partial(_is, restarts, unit, "1"), f"restart of {unit}", WAIT_S)
     wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
     assert recorded() == rows
+
+    # One that cannot end itself is ended for want of a word; 150 s are too long for a test.
+    machine.run("mkdir", "-p", folder := "/run/systemd/system/neuroone-gateway.service.d")
+    machine.run("sh", "-c", f"printf '[Service]\nWatchdogSec=4\n' >{folder}/test.conf; systemctl daemon-reload")
+    machine.run("systemctl", "restart", "neuroone-gateway")
+    assert "connected to the broker" in machine.run("systemctl", "status", "neuroone-gateway")
+    machine.run("systemctl", "kill", "--signal=SIGSTOP", "neuroone-gateway")
+    wait_for(partial(_is, restarts, "neuroone-gateway", "1"), "restart of a gateway that is stopped", WAIT_S)
+    wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
 
     machine.install("uninstall", "--purge")
     assert machine.run("sh", "-c", "ls /etc/systemd/system/neuroone-* /etc/neuroone /opt", check=False) == "/opt:\n"

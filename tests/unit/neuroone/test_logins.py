@@ -1,6 +1,7 @@
 """Tests of the logins of a server, also with a real Mosquitto."""
 
 import base64
+import os
 import shutil
 import stat
 import subprocess
@@ -55,6 +56,36 @@ def test_only_its_owner_may_read_a_file(tmp_path: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("user", ["nobody", "65534", "4711"])
+def test_files_belong_to_the_user_and_its_own_group(tmp_path: Path, user: str) -> None:
+    """Mosquitto warns of a password file of another group, and future versions refuse it.
+
+    That holds for files that are there, too: after a restored backup they are root's.
+    """
+    import pwd
+
+    known = {str(each.pw_uid): (each.pw_uid, each.pw_gid) for each in pwd.getpwall()}
+    wanted = known.get("65534" if user == "nobody" else user, (4711, 4711))
+    owners = dict.fromkeys((*IDENTITIES, "broker"), user)
+
+    def found() -> set[tuple[int, int]]:
+        return {(file.stat().st_uid, file.stat().st_gid) for file in tmp_path.rglob("*") if file.is_file()}
+
+    make(tmp_path, BROKER, owners)
+    assert found() == {wanted}
+    for file in tmp_path.rglob("*"):
+        os.chown(file, 0, 0)
+    make(tmp_path, BROKER, owners)
+    assert found() == {wanted}
+
+
+def test_an_owner_that_this_machine_does_not_know_is_named(tmp_path: Path) -> None:
+    given = SecretsSettings(dir=tmp_path, owner=(("broker", "nobody-here"),))
+    with pytest.raises(SettingsError, match="no such user: 'nobody-here'"):
+        logins.run(given, Stop())
+
+
 def test_a_password_line_is_what_mosquitto_passwd_writes(tmp_path: Path) -> None:
     program = shutil.which("mosquitto_passwd")
     if program is None:
@@ -96,6 +127,23 @@ def test_the_overview_has_the_servers_own_name_and_ports(tmp_path: Path) -> None
     dashboards, reader, *_ = logins.overview(given).splitlines()
     assert dashboards.endswith(f"http://escola.local:80/#token={token}")
     assert reader.endswith(f"mqtt://reader:{login_in(tmp_path, 'reader').password}@escola.local:99")
+
+
+@pytest.mark.parametrize(
+    ("listener", "broker"),
+    [("listener 1883 127.0.0.1", "localhost"), ("listener 1883", "lab-3.local"), ("listener 1883 ::1", "localhost")],
+)
+def test_the_overview_knows_where_an_installed_broker_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: str, broker: str
+) -> None:
+    """By the configuration that deploy/install.sh keeps beside the logins; --mqtt-address goes first."""
+    monkeypatch.setattr("platform.node", lambda: "Lab-3")
+    make(tmp_path, BROKER, {})
+    (tmp_path / "mosquitto.conf").write_text(f"# listener 1883 10.0.0.1\n{listener}\nautosave_interval 30\n")
+    lines = logins.overview(SecretsSettings(dir=tmp_path)).splitlines()
+    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 3
+    lines = logins.overview(SecretsSettings(dir=tmp_path, mqtt_address="192.168.0.7")).splitlines()
+    assert lines[1].endswith("@192.168.0.7:1883")
 
 
 @pytest.mark.parametrize(
