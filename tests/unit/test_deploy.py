@@ -1,6 +1,7 @@
 """What deploy/ brings for servers without Docker, read by the programs that it is for."""
 
 import asyncio
+import contextlib
 import re
 import shutil
 import socket
@@ -106,21 +107,31 @@ def nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
         pytest.skip("nginx is not installed on this machine")
     front, back = free_port(), free_port()
     site = (DEPLOY / "nginx/neuroone.conf").read_text(encoding="utf-8")
-    site = site.replace("listen [::]:80;", "").replace("listen 80", f"listen {LOOPBACK}:{front}")
+    site = site.replace("listen [::]:80 default_server;", "").replace("listen 80", f"listen {LOOPBACK}:{front}")
     site = site.replace("127.0.0.1:8080", f"{LOOPBACK}:{back}")
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
     conf = tmp_path / "nginx.conf"
-    head = f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}"
-    conf.write_text(f"{head}\nhttp {{ {temporary}\n{site} }}\n", encoding="utf-8")
-    command = [program, "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(conf)]
+    conf.write_text(_in_folder(f"events {{}}\nhttp {{\n{site} }}\n", tmp_path), encoding="utf-8")
+    with _running_nginx(program, tmp_path, conf, front):
+        yield SimpleNamespace(front=front, back=back)
+
+
+def _in_folder(conf: str, folder: Path) -> str:
+    """Return the configuration with everything that nginx writes in a folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    head = f"daemon off; pid {folder}/pid; error_log {folder}/error.log;"
+    return f"{head}\n{conf.replace('http {', f'http {{ {temporary}')}"
+
+
+@contextlib.contextmanager
+def _running_nginx(program: str, folder: Path, conf: Path, port: int) -> Iterator[None]:
+    command = [program, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(conf)]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
     process = subprocess.Popen(command)
     try:
-        wait_for(lambda: _listens(front), "nginx")
-        yield SimpleNamespace(front=front, back=back)
+        wait_for(lambda: _listens(port), "nginx")
+        yield
     finally:
         process.terminate()
         process.wait(10)
@@ -150,6 +161,51 @@ async def test_nginx_passes_websockets_on(nginx: SimpleNamespace, gateway: list[
         assert await client.recv() == "dash"
     assert gateway[0].path == path
     assert gateway[0].headers["X-Forwarded-For"] == LOOPBACK
+
+
+@pytest.fixture
+def debian_nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """Run nginx as Debian brings it, after the commands of docs/how-to/server.md."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None or not Path("/etc/nginx/sites-available/default").exists():
+        pytest.skip("no nginx as Debian has it is installed on this machine")
+    etc, front, back = tmp_path / "etc/nginx", free_port(), free_port()
+    shutil.copytree("/etc/nginx", etc, symlinks=True)
+    (etc / "sites-enabled/default").unlink(missing_ok=True)
+    (etc / "sites-enabled/default").symlink_to("../sites-available/default")
+    (tmp_path / "etc/neuroone").mkdir()
+    for name in ("sudo", "apt-get", "nginx", "systemctl"):
+        (tmp_path / name).write_text("#!/bin/sh\n" + ('exec "$@"\n' if name == "sudo" else ""), encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    section = (ROOT / "docs/how-to/server.md").read_text(encoding="utf-8").partition("\n## nginx\n")[2]
+    steps = section.partition("```sh\n")[2].partition("```")[0].replace("/etc/", f"{tmp_path}/etc/")
+    subprocess.run(["sh", "-ec", steps], cwd=ROOT, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    for file in (etc / "nginx.conf", *(etc / "sites-enabled").iterdir()):
+        text = file.read_text(encoding="utf-8").replace("/etc/nginx", str(etc)).replace("listen [::]", "#")
+        text = re.sub(r"^(user|pid|error_log|include .*modules|\s*access_log).*;", "", text, flags=re.MULTILINE)
+        text = text.replace("listen 80", f"listen {LOOPBACK}:{front}").replace(":8080", f":{back}")
+        file.write_text(_in_folder(text, tmp_path) if file.parent == etc else text, encoding="utf-8")
+    with _running_nginx(program, tmp_path, etc / "nginx.conf", front):
+        yield SimpleNamespace(
+            front=front, back=back, settings=(tmp_path / "etc/neuroone/neuroone.env").read_text(encoding="utf-8")
+        )
+
+
+@linux
+async def test_the_documented_steps_put_nginx_before_the_gateway(debian_nginx: SimpleNamespace) -> None:
+    """Debian's own site answered everybody before; by the domain and by the server's address."""
+    assert debian_nginx.settings.split() == [
+        "NEUROONE_TRUSTED_PROXIES=127.0.0.1",
+        "NEUROONE_PUBLIC_URL=http://eeg.escola.example/",
+    ]
+
+    async def answer(connection: websockets.ServerConnection) -> None:
+        await connection.send("neuroone")
+
+    async with serve(answer, LOOPBACK, debian_nginx.back), asyncio.timeout(10):
+        for host in ("eeg.escola.example", "192.168.0.10"):
+            async with connect(f"ws://{host}:{debian_nginx.front}/", host=LOOPBACK) as client:
+                assert await client.recv() == "neuroone"
 
 
 def _listens(port: int) -> bool:
