@@ -113,7 +113,7 @@ def test_absurd_messages_are_kept_as_invalid_ones_and_come_only_once(mosquitto: 
         lesson.good_are()
         assert lesson.stop() == 0
         assert len(letters(lesson)) <= seen + len(absurd)  # the retained ones come once at each start
-        assert lesson.log.count(" is invalid: ") <= 2 * 5
+        assert 1 <= lesson.log.count("invalid messages") <= 2 * 2  # the first one and the rest, of each start
 
 
 def test_valid_readings_at_the_edges_of_every_field_are_recorded(mosquitto: Broker, tmp_path: Path) -> None:

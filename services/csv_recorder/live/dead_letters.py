@@ -1,16 +1,19 @@
-"""Keep messages that break the contract, for whoever looks for the fault, and log a few of them."""
+"""Keep messages that break the contract, for whoever looks for the fault, and log how many of which kind there are."""
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from neuroone.contract.errors import ContractError
+from neuroone.contract.files import DEAD_LETTERS_FILE
 from neuroone.mqtt.delivery import Delivery
 
-LOGGED_MAX: Final = 5
-LOGGED_S: Final = 60.0
-"""Lines about invalid messages in so much time: their sender may send thousands. All are counted."""
+LINE_PERIOD_S: Final = 60.0
+"""Time between two lines about invalid messages: their sender may send thousands. All are counted."""
+KINDS_MAX: Final = 3
+"""Faults that one line names, the most frequent first."""
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +25,38 @@ def letter_of(delivery: Delivery, error: ContractError) -> bytes:
 
 
 class LetterLog:
-    """Log invalid messages, a few a minute."""
+    """Log invalid messages: the first one at once, and those of each minute after it in one line."""
 
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
-        self._logged: list[float] = []
+        self._line_due_s = self._traceback_due_s = float("-inf")
+        self._unsaid: Counter[str] = Counter()
 
-    def write(self, faults: Sequence[ContractError], count: int) -> None:
-        """Log what was wrong with messages, of which there were ``count`` since the start."""
+    def add(self, faults: Iterable[ContractError]) -> None:
+        """Count what was wrong with messages, and write the line if it is due.
+
+        The contract has a few hundred faults, and none quotes a message: so many are counted at most.
+        """
+        self._unsaid.update(map(str, faults))
+        self.write()
+
+    def write(self, *, all: bool = False) -> None:
+        """Write the line that is due, with ``all`` at once."""
         now_s = self._steady()
-        for fault in faults:
-            self._logged = [each for each in self._logged if now_s - each < LOGGED_S]
-            if len(self._logged) >= LOGGED_MAX:
-                return
-            self._logged.append(now_s)
-            log.warning("message %d is invalid: %s", count, fault)
+        if not self._unsaid or (now_s < self._line_due_s and not all):
+            return
+        self._line_due_s = now_s + LINE_PERIOD_S
+        said = self._unsaid.most_common(KINDS_MAX)
+        words = [f"{count} x {fault}" for fault, count in said]
+        if others := self._unsaid.total() - sum(count for _, count in said):
+            words.append(f"{others} with other faults")
+        log.warning("invalid messages (kept in %s): %s", DEAD_LETTERS_FILE, "; ".join(words))
+        self._unsaid.clear()
+
+    def takes_traceback(self) -> bool:
+        """Return True once a minute: a fault of ours may meet every message of a sender."""
+        now_s = self._steady()
+        is_due = now_s >= self._traceback_due_s
+        if is_due:
+            self._traceback_due_s = now_s + LINE_PERIOD_S
+        return is_due

@@ -249,7 +249,8 @@ class Recorder:
                 self.accept(deliveries[:half])
                 self.accept(deliveries[half:])
                 return
-            log.error("a fault of ours: a message cannot be recorded and is kept as an invalid one", exc_info=error)
+            if self._letter_log.takes_traceback():
+                log.error("a fault of ours: a message cannot be recorded and is kept as an invalid one", exc_info=error)
             self._check_inbox()
             with self._transaction():
                 batch = self._intake.set_aside(deliveries[0], error)
@@ -263,7 +264,7 @@ class Recorder:
             if known is not None and known.is_recording:
                 content = event_row(now, "duplicates", (min(seqs), max(seqs)), str(len(seqs)))
                 self._notes.append(Row(id, Kind.EVENT, -1, content))
-        self._letter_log.write(batch.faults, self._intake.counters["dead_letters"])
+        self._letter_log.add(batch.faults)
 
     def receipts(self) -> list[RecordedStream]:
         """Return what became durable since the last call."""
@@ -330,6 +331,7 @@ class Recorder:
         self._write(all=all)
 
     def _write(self, *, all: bool = False) -> None:
+        self._letter_log.write(all=all)
         with self._transaction(on_copies=False):
             holes = self._writer.write(all=all)
         self._note_holes(holes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from csv_recorder.live.dead_letters import LINE_PERIOD_S
 from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import RETRY_MAX_S
@@ -396,7 +397,7 @@ def test_a_folder_that_somebody_moved_holds_up_no_closing(start: Any, tmp_path: 
 
 
 def test_invalid_messages_are_kept_but_fill_neither_disk_nor_log(
-    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     monkeypatch.setattr("csv_recorder.live.writer.DEAD_LETTERS_MAX_BYTES", 5000)
     recorder = start()
@@ -407,8 +408,17 @@ def test_invalid_messages_are_kept_but_fill_neither_disk_nor_log(
     assert all(json.loads(letter)["payload"] for letter in letters)
     assert sum(map(len, letters)) <= 5000
     assert recorder.counters["dead_letters"] == len(letters) + recorder.counters["dead_letters_dropped"] == 100
-    assert len([each for each in caplog.records if "invalid" in each.message]) == 5
-    assert deltas(tmp_path / "Ana.csv") == list(range(100))
+    line = "invalid messages (kept in .dead-letters.jsonl): "
+    assert [each for each in caplog.messages if "invalid" in each] == [f"{line}1 x attention: is missing"]
+    clock.now_s += LINE_PERIOD_S
+    recorder.write()
+    recorder.write()
+    assert caplog.messages[-1] == f"{line}99 x attention: is missing"
+    assert len(caplog.messages) == 2, "the sum comes without another invalid message, and once"
+    record(recorder, bad, ana(100))
+    recorder.close()
+    assert caplog.messages[2:] == [f"{line}1 x attention: is missing"]
+    assert deltas(tmp_path / "Ana.csv") == list(range(101))
 
 
 def test_a_state_with_an_absurd_number_is_a_dead_letter(start: Any, tmp_path: Path) -> None:

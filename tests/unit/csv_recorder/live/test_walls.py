@@ -54,6 +54,7 @@ def test_a_message_at_which_the_intake_fails_is_kept_as_an_invalid_one(
     assert [json.loads(each)["fault"] for each in letters] == ["cannot be recorded (ZeroDivisionError)"] * len(letters)
     assert recorder.counters["dead_letters"] == (0 if after_commit else 2)
     assert ("a fault of ours" in caplog.text) != after_commit
+    assert sum(bool(each.exc_info) for each in caplog.records) == (not after_commit), "one traceback a minute"
 
 
 @pytest.mark.parametrize("call", ["append", "adopt", "sync"])
