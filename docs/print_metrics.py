@@ -12,7 +12,8 @@ from prometheus_client.core import Metric
 
 from csv_recorder.live import metrics as recorder
 from neuroone.mqtt.identity import Identity
-from neuroone.service.metrics import Histogram, Metrics
+from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
+from serial_bridge import metrics as bridge
 from ws_gateway.dialects.handlers import REFUSALS
 from ws_gateway.http import metrics as gateway
 
@@ -59,23 +60,33 @@ connects, the recorder goes on: at most 50 pages a second are made, at most 16 c
 Rows per second are `rate(neuroone_recorder_rows_total[1m])`. A disk fault of a kind that has no row yet, `EISDIR` for
 example, has one from its first time on.
 """
+BRIDGE = """
+## serial_bridge
+
+`serial-bridge run --metrics-port PORT` (or `NEUROONE_BRIDGE_METRICS_PORT`, another variable than the recorder's: on one
+machine both may read the same file of settings) serves `/metrics` and `/healthz` as the recorder does; 0, the default,
+serves none. The numbers are sums over all headsets of this bridge. Its event loop is the main thread, which searches
+the ports; a computer that is too busy for its headsets shows there.
+"""
 
 
 def markdown() -> str:
     """Return the text of docs/metrics.md."""
     identity = Identity("local", "ws_gateway", "main", "0.1.0", epoch=1, run="run")
+    lag = Histogram(LOOP_LAG_BOUNDS_S)
     own = gateway.own_metrics(
         dict.fromkeys(gateway.COUNTERS, 0),
         dict.fromkeys(gateway.GAUGES, 0),
         dict.fromkeys(REFUSALS, 0),
         Histogram(gateway.ACK_LATENCY_BOUNDS_S),
-        Histogram(gateway.LOOP_LAG_BOUNDS_S),
+        lag,
         0.0,
     )
-    recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {})
+    recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {}, lag)
+    bridges = bridge.own_metrics({}, lag)
     every = Metrics(identity, lambda: True, tuple).collect()
     parts = [INTRODUCTION, HEAD, *_rows(every), PROCESS, GATEWAY, HEAD, *_rows(own), RECORDER, HEAD, *_rows(recorders)]
-    return "".join(parts)
+    return "".join([*parts, BRIDGE, HEAD, *_rows(bridges)])
 
 
 def _rows(metrics: Iterable[Metric]) -> Iterable[str]:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError
@@ -69,6 +69,10 @@ class ThreadedClient:
     def waiting(self) -> int:
         """Messages that the broker has not acknowledged yet."""
         return self._client.waiting
+
+    def gauges(self) -> Mapping[str, float]:
+        """Return what waits for the broker and for recorders, as health messages have it."""
+        return self._client.session.publications.gauges()
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         """Send a message; return False if it is dropped: see `AsyncClient.publish`."""

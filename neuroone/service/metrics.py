@@ -49,6 +49,8 @@ CLIENT_GAUGES: Final = {
     "outbox": "Messages that the broker has not acknowledged yet.",
     "outbox_bytes": "Payload bytes of the messages that the broker has not acknowledged yet.",
 }
+LOOP_LAG_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""From a free event loop to one whose clients give up."""
 
 
 class Histogram:
@@ -130,6 +132,11 @@ def gauges(prefix: str, helps: Mapping[str, str], values: Mapping[str, float]) -
     """Yield the values of the moment that have a help text."""
     for name, help in helps.items():
         yield GaugeMetricFamily(prefix + name, help, value=values[name])
+
+
+def loop_lag_metric(prefix: str, lag: Histogram) -> Metric:
+    """Return how late a service was: every service has this metric."""
+    return lag.metric(prefix + "event_loop_lag_seconds", "How late the timers of the event loop were.")
 
 
 def counter_by(label: str, name: str, help: str, values: Mapping[str, float]) -> Metric:

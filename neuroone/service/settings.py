@@ -41,6 +41,7 @@ def setting(
     many: bool = False,
     secret: bool = False,
     metavar: str | None = None,
+    variable: str | None = None,
 ) -> Any:
     """Declare a setting.
 
@@ -52,9 +53,11 @@ def setting(
         many: Whether it may be given any number of times; its value is a tuple. The variable separates by commas.
         secret: Whether its value is kept out of messages.
         metavar: The placeholder of its value in the help.
+        variable: The name of its variable after ``NEUROONE_``. Default: made from that of the field.
     """
     keys = {"parse": parse, "help": help, "positional": positional, "many": many}
-    return field(default=default, metadata={"setting": keys | {"secret": secret, "metavar": metavar}})
+    keys |= {"secret": secret, "metavar": metavar, "variable": variable}
+    return field(default=default, metadata={"setting": keys})
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -182,7 +185,7 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     declared = _declared(of)
     environ = environ if _reads_environment(of) else {}
     for name, keys in declared.items():
-        _add(parser, name, keys, variable=_variable(name) if _reads_environment(of) else None)
+        _add(parser, name, keys, variable=keys["variable"] if _reads_environment(of) else None)
     found = argparse.Namespace()
     try:
         _, unknown = parser.parse_known_args(argv, found)
@@ -194,8 +197,8 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
         given: Any = getattr(found, name, None)
         label = name if keys["positional"] else _flag(name)
         given = None if given == [] else given  # argparse gives [] for no positionals
-        if given is None and environ.get(_variable(name)):
-            label, given = _variable(name), environ[_variable(name)]
+        if given is None and environ.get(keys["variable"]):
+            label, given = keys["variable"], environ[keys["variable"]]
             given = given.split(",") if keys["many"] else given
         if given is None:
             if keys["default"] is ...:
@@ -214,7 +217,7 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
 
 def variables(of: type[Any]) -> tuple[str, ...]:
     """List the environment variables that the settings class reads."""
-    return tuple(map(_variable, _declared(of))) if _reads_environment(of) else ()
+    return tuple(keys["variable"] for keys in _declared(of).values()) if _reads_environment(of) else ()
 
 
 def _reads_environment(of: type[Any]) -> bool:
@@ -222,15 +225,14 @@ def _reads_environment(of: type[Any]) -> bool:
 
 
 def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
-    return {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
+    declared = {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
+    for name, keys in declared.items():
+        keys["variable"] = ENV_PREFIX + (keys["variable"] or name.rstrip("_").upper())
+    return declared
 
 
 def _flag(name: str) -> str:
     return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: `from` is a keyword of Python
-
-
-def _variable(name: str) -> str:
-    return ENV_PREFIX + name.rstrip("_").upper()
 
 
 def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any], *, variable: str | None) -> None:

@@ -9,7 +9,7 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -29,7 +29,7 @@ from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.service.lifecycle import FAILED, Stop
-from neuroone.service.metrics import Metrics
+from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
 from neuroone.service.metrics_server import MetricsServer
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.systemd import Report
@@ -64,12 +64,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Due:
-    """When what is done again and again is due, in seconds of the event loop's clock."""
+    """When what is done again and again is due, in seconds of the event loop's clock, and how late the ticks were."""
 
     record_s: float = 0.0
     receipt_s: float = 0.0
     write_s: float = 0.0
     settle_s: float = 0.0
+    lag: Histogram = field(default_factory=lambda: Histogram(LOOP_LAG_BOUNDS_S))
 
 
 class Service:
@@ -191,6 +192,7 @@ class Service:
             self._receipts.send()
             beat()
             if loop.time() >= tick_due_s:
+                self._due.lag.observe(loop.time() - tick_due_s)
                 tick_due_s = loop.time() + TICK_S
                 self._tick(loop)
             if 0 < count < BATCH_MAX:
@@ -335,4 +337,4 @@ class Service:
         report, client, recorder = self._health(), self._client, self._recorder
         values = {**client.session.publications.gauges(), **report.gauges, **recorder.gauges()}
         faults = {**recorder.disk.faults, metrics.INBOX: self._faults.of_inbox}
-        return metrics.own_metrics({**client.counters, **report.counters}, values, faults)
+        return metrics.own_metrics({**client.counters, **report.counters}, values, faults, self._due.lag)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
@@ -35,6 +35,9 @@ from serial_bridge.publisher import StreamPublisher
 from serial_bridge.reader import HeadsetReader, Search
 from serial_bridge.settings import ReplaySettings, RunSettings
 from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
+
+if TYPE_CHECKING:
+    from serial_bridge.metrics import MetricsPage
 
 SERVICE: Final = "serial_bridge"
 THREAD_SWITCH_S: Final = 0.001
@@ -109,6 +112,7 @@ class Service:
             return self._run(ends=ends)
 
     def _run(self, *, ends: bool) -> int:
+        page = self._new_metrics()
         if self._tgc is not None:
             try:
                 self._tgc.start()
@@ -121,9 +125,15 @@ class Service:
             self._reader.add(self._new_headset(source, source_id, owner))
         self._reader.on_moved = self._watchdog.watch("headsets")
         self._reader.start()
+        if page is not None:
+            page.start()
         search = None if self._searched is None else self._search(self._searched)
         beat, broker_beat = self._watchdog.watch("search for ports"), self._watchdog.watch("connection to the broker")
-        while not self._stop.wait(TICK_S):
+        due_s = time.monotonic() + TICK_S
+        while not self._stop.wait(max(0.0, due_s - time.monotonic())):
+            if page is not None:
+                page.count_lag(time.monotonic() - due_s)
+            due_s = time.monotonic() + TICK_S
             beat()
             self._bus.call(broker_beat)
             self._orphaned.tick(time.monotonic())
@@ -141,6 +151,15 @@ class Service:
             return self._stop.exit_code
         is_well = everything_arrived and not any(headset.fault for headset in self._reader.headsets)
         return lifecycle.OK if is_well or not ends else lifecycle.FAILED
+
+    def _new_metrics(self) -> "MetricsPage | None":
+        """Return the server of /metrics, which listens, or None if there is to be none. Raises SettingsError."""
+        settings = self._settings
+        if not isinstance(settings, RunSettings) or not settings.metrics_port:
+            return None
+        from serial_bridge.metrics import MetricsPage  # prometheus_client takes a while, and most need none
+
+        return MetricsPage(settings.metrics_host, settings.metrics_port, self._bus, self._health)
 
     def _new_headset(
         self, source: PortSource, source_id: str, owner: Owner, probe: Callable[[], Owner] | None = None

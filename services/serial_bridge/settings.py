@@ -81,6 +81,13 @@ class StreamSettings(BusSettings):
 class RunSettings(StreamSettings):
     """The settings of serial-bridge run."""
 
+    metrics_port: int = setting(
+        0,
+        whole(0, 65535),
+        "Port of /metrics for Prometheus, and of /healthz. 0: off.",
+        variable="BRIDGE_METRICS_PORT",  # the recorder beside it may share the variables of all services
+    )
+    metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
     port: tuple[str, ...] = setting(
         ("auto",), str, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
     )
@@ -103,7 +110,7 @@ class RunSettings(StreamSettings):
 class ReplaySettings(StreamSettings):
     """The settings of serial-bridge replay."""
 
-    baud, raw, headset_id, record = None, False, b"", None  # a capture has no such options
+    baud, raw, headset_id, record, metrics_port = None, False, b"", None, 0  # a capture has no such options
     file: Path = setting(..., capture_file, "The capture to replay, or: example.", positional=True, metavar="FILE")
     speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was recorded.")
     loop: bool = setting(False, switch, "Begin again when it ends.")

@@ -34,7 +34,7 @@ from neuroone.mqtt.packets import NO_LOCAL
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
-from neuroone.service.metrics import Histogram, Metrics
+from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.systemd import Report
@@ -116,7 +116,7 @@ class Service:
         self._replay.on_covered = self._students.on_recorded
         self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
         self._replay.on_first_ack = self._ack_latency.observe
-        self._loop_lag = Histogram(metrics.LOOP_LAG_BOUNDS_S)
+        self._loop_lag = Histogram(LOOP_LAG_BOUNDS_S)
         self._hub = self._new_hub()
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         self._server = self._new_server(identity)

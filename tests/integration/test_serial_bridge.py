@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from neuroone.contract.messages import BANDS, Health, Link, RawBlock, Reading, StreamState, StreamStatus
+from neuroone.up import brokers
 from serial_bridge.__main__ import main
 from serial_bridge.captures.files import EXAMPLE
 from tests.support.brokers import Broker, free_port
 from tests.support.bus_listener import Listener, listening
 from tests.support.captures import BASELINE, needs_captures
 from tests.support.recorder_process import RecorderProcess
+from tests.support.scrapes import scrape
 from tests.support.waiting import wait_for
 
 
@@ -237,5 +239,30 @@ def test_connector_program_beside_the_broker(start_broker):
 
 
 def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_bridge_is_watched_by_prometheus(start_broker: Any) -> None:
+    """Its variable is not the recorder's, which may stand in the same file of settings."""
+    broker, port, other = start_broker(brokers.NATS), free_port(), free_port()
+    environ = {**os.environ, "NEUROONE_BRIDGE_METRICS_PORT": str(port), "NEUROONE_METRICS_PORT": str(other)}
+    command = [sys.executable, "-m", "serial_bridge", "run", "--port", "sim", "--broker", broker.url]
+    with subprocess.Popen(command, env=environ) as program:
+        try:
+            wait_for(lambda: answers(port) and scrape(port)["neuroone_bridge_readings_total"] >= 1, "a reading")
+            samples = scrape(port)
+            assert not answers(other)
+        finally:
+            program.terminate()
+            assert program.wait(20) == 0
+    assert samples["neuroone_broker_connected"] == 1
+    assert samples["neuroone_bridge_online"] == samples["neuroone_bridge_headsets"] == 1
+    assert samples["neuroone_bridge_event_loop_lag_seconds_count"] > 0
+    assert samples["neuroone_bridge_raw_samples_total"] >= 512
+
+
+def answers(port: int) -> bool:
+    """Return True if something listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

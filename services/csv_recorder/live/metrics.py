@@ -5,7 +5,15 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from neuroone.service.metrics import CLIENT_COUNTERS, CLIENT_GAUGES, counter_by, counters, gauges
+from neuroone.service.metrics import (
+    CLIENT_COUNTERS,
+    CLIENT_GAUGES,
+    Histogram,
+    counter_by,
+    counters,
+    gauges,
+    loop_lag_metric,
+)
 
 PREFIX: Final = "neuroone_recorder_"
 COUNTERS: Final = {
@@ -42,7 +50,7 @@ KINDS: Final = ("EIO", "ENOSPC", "EROFS", "EACCES", "EMFILE", INBOX)
 
 
 def own_metrics(
-    totals: Mapping[str, float], values: Mapping[str, float], disk_faults: Mapping[str, float]
+    totals: Mapping[str, float], values: Mapping[str, float], disk_faults: Mapping[str, float], lag: Histogram
 ) -> Iterator[Metric]:
     """Yield the recorder's metrics. ``disk_faults`` has the faults of files by kind, and those of the inbox."""
     yield from counters(PREFIX, COUNTERS, totals)
@@ -53,3 +61,4 @@ def own_metrics(
         "Faults of the disk: of a file by the system's name of the error, and of the inbox, which holds up all.",
         {**dict.fromkeys(KINDS, 0), **disk_faults},
     )
+    yield loop_lag_metric(PREFIX, lag)

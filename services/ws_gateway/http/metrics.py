@@ -5,7 +5,15 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from neuroone.service.metrics import CLIENT_COUNTERS, CLIENT_GAUGES, Histogram, counter_by, counters, gauges
+from neuroone.service.metrics import (
+    CLIENT_COUNTERS,
+    CLIENT_GAUGES,
+    Histogram,
+    counter_by,
+    counters,
+    gauges,
+    loop_lag_metric,
+)
 
 PREFIX: Final = "neuroone_gateway_"
 COUNTERS: Final = {
@@ -49,8 +57,6 @@ GAUGES: Final = {
 CERTIFICATE: Final = {"certificate_left_seconds": "Seconds until the certificate for https ends; only with --tls-port."}
 ACK_LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Half of the readings take about 1 ms; those that waited for a broker that was away take up to a minute or more."""
-LOOP_LAG_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""From a free event loop to one whose clients give up."""
 
 
 def own_metrics(
@@ -70,6 +76,6 @@ def own_metrics(
     yield ack_latency.metric(
         PREFIX + "ack_latency_seconds", "Time from the arrival of a student's reading to the broker's first ack."
     )
-    yield loop_lag.metric(PREFIX + "event_loop_lag_seconds", "How late the timers of the event loop were.")
+    yield loop_lag_metric(PREFIX, loop_lag)
     if certificate_left_s is not None:
         yield from gauges(PREFIX, CERTIFICATE, {"certificate_left_seconds": certificate_left_s})
