@@ -57,6 +57,7 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   format                 format the source and fix what the linter can fix
   lock [PACKAGE ...]     make requirements.lock from pyproject.toml; upgrade each PACKAGE
   exec PROGRAM [...]     run a program of the environment, e.g. exec serial-bridge ports
+  --version              print the version
 
 Each command installs what it needs into .venv, from the lock: up the services, up --gui and exec monitor-gui the
 window too, exec csv-recorder report and export what makes reports and workbooks, all others everything.
@@ -86,6 +87,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"neuroone {version()}")
+        return 0
     command, rest = arguments[0], arguments[1:]
     if command not in ("up", "test", "check", "format", "lock", "exec") or (command == "exec" and not rest):
         return fail(USAGE.rstrip())
@@ -109,6 +113,14 @@ def main(arguments: list[str]) -> int:
     if command == "lock":
         return lock(rest)
     return become(*rest)
+
+
+def version() -> str:
+    """Return the version of this clone."""
+    import tomllib
+
+    with PYPROJECT.open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
 
 
 def fail(sentence: str) -> int:

@@ -92,10 +92,10 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
     if words[:1] in (["--help"], ["-h"]) and len(commands) > 1:
         _print_commands(program, commands)
         return OK
-    name = words.pop(0) if words and words[0] in commands else default
-    if len(commands) > 1 and name == default and words and not words[0].startswith("-"):
+    if len(commands) > 1 and words and words[0] not in commands and not words[0].startswith("-"):
         print(f"{program}: no command {words[0]!r}; the commands are {', '.join(commands)}", file=sys.stderr)
         return USAGE
+    name = words.pop(0) if words and words[0] in commands else default
     command = commands[name]
     title = program if len(commands) == 1 else f"{program} {name}"
     try:
@@ -123,8 +123,9 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
 
 def _print_commands(program: str, commands: Mapping[str, Command]) -> None:
     print(f"usage: {program} [{'|'.join(commands)}] [options]\n")
+    width = max(map(len, commands))
     for name, command in commands.items():
-        print(f"  {name:10} {command.about}")
+        print(f"  {name:{width}}  {command.about}")
     print(f"\n{program} COMMAND --help prints a command's options; {next(iter(commands))} is the default.")
 
 

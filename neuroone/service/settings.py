@@ -12,6 +12,7 @@ set by its flags alone: what removes or replaces data must not be steered by wha
 
 import argparse
 import contextlib
+import difflib
 import platform
 import random
 import uuid
@@ -189,9 +190,9 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     found = argparse.Namespace()
     try:
         _, unknown = parser.parse_known_args(argv, found)
-        faults = [f"{word}: no such option of {program}" for word in unknown]
+        faults = [_unknown(word, [_flag(name)[2:] for name in declared], program) for word in unknown]
     except argparse.ArgumentError as error:
-        faults = [str(error)]
+        faults = [f"{error.argument_name}: {error.message.replace('expected one argument', 'needs a value')}"]
     values = {}
     for name, keys in declared.items():
         given: Any = getattr(found, name, None)
@@ -213,6 +214,15 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
     if faults:
         raise SettingsError(faults)
     return of(**values)
+
+
+def _unknown(word: str, names: Sequence[str], program: str) -> str:
+    """Say what is wrong with a word of the command line, but for a value that may be secret."""
+    if not word.startswith("-"):
+        return f"{word}: is not expected here"
+    flag = word.partition("=")[0]
+    near = difflib.get_close_matches(flag.lstrip("-"), names, 1)
+    return f"{flag}: no such option of {program}" + (f"; did you mean --{near[0]}?" if near else "")
 
 
 def variables(of: type[Any]) -> tuple[str, ...]:

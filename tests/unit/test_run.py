@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import run
+from neuroone import __version__
 from neuroone.service.settings import switch
 
 
@@ -41,6 +42,11 @@ def test_a_wrong_call_prints_the_usage(arguments: list[str], capsys: pytest.Capt
     assert run.main(arguments) == 2
     shown = capsys.readouterr()
     assert "usage: python3 run.py COMMAND" in shown.out + shown.err
+
+
+def test_the_version_is_printed_without_an_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"neuroone {__version__}\n"
 
 
 def test_an_old_python_gets_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

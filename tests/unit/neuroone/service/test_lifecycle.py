@@ -94,6 +94,7 @@ def test_a_line_that_cannot_be_obeyed_hides_neither_the_next_one_nor_the_end(pro
     [
         (["--number", "x"], USAGE, "example wait: --number: must be a whole number from 1 to 9, got 'x'\n"),
         (["dance"], USAGE, "example: no command 'dance'; the commands are wait, fail, refuse\n"),
+        (["wait", "dance"], USAGE, "example wait: dance: is not expected here\n"),
         (["refuse"], USAGE, "example refuse: --port: is in use\n"),
     ],
 )

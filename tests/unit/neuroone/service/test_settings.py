@@ -58,7 +58,29 @@ def test_every_fault_is_reported_at_once_and_secrets_are_not() -> None:
 def test_a_flag_without_its_value_is_a_fault_among_the_others() -> None:
     with pytest.raises(SettingsError) as caught:
         read("--ws-port", NEUROONE_RATE_HZ="x")
+    assert caught.value.faults[0] == "--ws-port: needs a value"
     assert len(caught.value.faults) == 2
+
+
+def test_a_mistyped_option_is_named_with_the_nearest_one_and_without_its_value() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read("--prot", "--brokr=mqtt://me:secret@h", "--qqq")
+    assert caught.value.faults == (
+        "--prot: no such option of example; did you mean --port?",
+        "--brokr: no such option of example; did you mean --broker?",
+        "--qqq: no such option of example",
+    )
+
+
+def test_a_variable_may_have_a_name_of_its_own() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own:
+        metrics_port: int = setting(0, settings.port_number, "Port.", variable="BRIDGE_METRICS_PORT")
+
+    environ = {"NEUROONE_METRICS_PORT": "81", "NEUROONE_BRIDGE_METRICS_PORT": "82"}
+    assert settings.read(Own, [], environ, program="own").metrics_port == 82
+    assert settings.read(Own, ["--metrics-port", "83"], environ, program="own").metrics_port == 83
+    assert settings.variables(Own) == ("NEUROONE_BRIDGE_METRICS_PORT",)
 
 
 def test_brokers_are_tried_in_their_order_or_shuffled_on_request() -> None:
