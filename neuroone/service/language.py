@@ -1,9 +1,24 @@
 """The language of the system's settings, for programs that speak English and Portuguese."""
 
+import json
+import locale
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+LANGUAGES: Final = ("en", "pt-BR")
 
 
 def language_of(environ: Mapping[str, str]) -> str:
     """Return the language of the system's settings: pt-BR or, for all others, en."""
-    wanted = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""
-    return "pt-BR" if wanted.lower().startswith("pt") else "en"
+    # Windows has none of these variables, and calls its languages by name: Portuguese_Brazil.
+    wanted = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or locale.getlocale()[0] or ""
+    return "pt-BR" if wanted.lower().startswith(("pt", "portuguese")) else "en"
+
+
+@cache
+def read_texts(folder: Path, language: str) -> Mapping[str, str]:
+    """Read the texts of a language, by key, from the JSON file in ``folder`` that has its name."""
+    texts: dict[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
+    return texts

@@ -1,7 +1,6 @@
 """The texts of a report, and its formats of numbers and times, in English and Brazilian Portuguese."""
 
 import json
-import locale
 import math
 import os
 import re
@@ -10,6 +9,8 @@ from datetime import datetime, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from neuroone.service.language import language_of
 
 ENGLISH: Final = "en"
 PORTUGUESE: Final = "pt-BR"
@@ -80,8 +81,7 @@ def duration(seconds: Any) -> str:
 
 def of_system() -> str:
     """Return the language of this computer if a report has it, else English."""
-    told = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), None)
-    return PORTUGUESE if (told or locale.getlocale()[0] or "").lower().startswith("pt") else ENGLISH
+    return language_of(os.environ)
 
 
 def printable(text: str) -> str:

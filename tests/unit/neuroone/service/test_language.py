@@ -1,5 +1,9 @@
 """The language of the system's settings."""
 
+import locale
+
+import pytest
+
 from neuroone.service.language import language_of
 
 
@@ -8,3 +12,10 @@ def test_the_language_is_the_systems() -> None:
     assert language_of({"LANG": "pt_BR.UTF-8"}) == "pt-BR"
     assert language_of({"LC_ALL": "C", "LANG": "pt_BR.UTF-8"}) == "en"
     assert language_of({}) == "en"
+
+
+def test_windows_calls_its_language_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has none of these variables."""
+    monkeypatch.setattr(locale, "getlocale", lambda: ("Portuguese_Brazil", "1252"))
+    assert language_of({}) == "pt-BR"
+    assert language_of({"LANG": "en_US.UTF-8"}) == "en"
