@@ -4,6 +4,8 @@ import socket
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
+ANY_ADDRESS: Final = ("", "0.0.0.0", "::")  # noqa: S104 (phones)
+"""What a server listens on to be reached at all addresses of this machine; nobody can connect to these."""
 
 
 def host_in_url(host: str) -> str:

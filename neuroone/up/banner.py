@@ -1,17 +1,48 @@
-"""The lines that `neuroone up` prints when everything runs."""
+"""The lines that `neuroone up` prints when everything runs, and the table of what does."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
-from neuroone.service.local_address import host_in_url, local_ip
+from neuroone.service.language import read_texts
+from neuroone.service.local_address import ANY_ADDRESS, host_in_url, local_ip
 from neuroone.service.token_files import FIRST
+from neuroone.up.console import wrapped
 
 GAMES: Final = "games"
 """The name of the token to watch that the first start makes."""
-ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 (phones)
+
+
+class State(StrEnum):
+    """What a program of the system does."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    FAULTY = "faulty"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A program of the system, as the table shows it."""
+
+    service: str
+    state: State
+    address: str
+
+
+def texts(language: str) -> Mapping[str, str]:
+    """Return the texts of `neuroone up` in a language."""
+    return read_texts(Path(__file__).parent, language)
+
+
+def host_elsewhere(host: str) -> str:
+    """Return the address by which other devices reach a server that listens on ``host``."""
+    return local_ip() if host in ANY_ADDRESS else host
 
 
 def banner(
@@ -23,57 +54,65 @@ def banner(
     out: TextIO,
     simulated: Sequence[Path] = (),
     tls_port: int | None = None,
+    *,
+    public_url: str | None = None,
+    has_bridge: bool = True,
+    language: str = "en",
 ) -> str:
-    """Return the first server's banner to the letter, then the lines that are new; ``tokens`` are those to print.
+    """Return the first server's banner to the letter, then what is new, in ``language``; ``tokens`` are those to print.
 
     ``simulated`` are the files of simulated headsets; ``tls_port`` is the port of https, if there is one.
     """
-    ip = local_ip()
-    shown = ip if host in ANY_ADDRESS else host
+    say, shown = texts(language), host_in_url(host_elsewhere(host))
     return "\n".join(
         (
             "=== Servidor WebSocket Headless ===",
-            f"IP Local: {ip}",
+            f"IP Local: {local_ip()}",
             f"Porta: {port}",
-            f"URL WebSocket: ws://{ip}:{port}",
-            f"URL WebSocket (público): ws://{host}:{port}",
+            f"URL WebSocket: ws://{shown}:{port}",
+            f"URL WebSocket (público): {'ws' + public_url.removeprefix('http') if public_url else f'ws://{shown}:{port}'}",
             "=" * 40,
-            *_dashboard_lines(shown, port, tokens, out),
-            *(() if tls_port is None else _https_lines(shown, port, tls_port, out)),
-            f"Arquivos CSV: {data}",
-            *(f"Headset simulado / Simulated headset: {file}" for file in simulated),
+            *_dashboard_lines(shown, port, tokens, out, say),
+            *(() if tls_port is None else _https_lines(shown, port, tls_port, out, say)),
+            f"{say['csv']}: {data}",
+            *(f"{say['simulated']}: {file}" for file in simulated),
             f"MQTT: {broker}",
-            "Pressione Ctrl+C para parar / Press Ctrl+C to stop",
+            *(() if has_bridge else (wrapped(say["no_port"], out),)),
+            say["stop"],
         )
     )
 
 
-def _dashboard_lines(host: str, port: int, tokens: Mapping[str, str], out: TextIO) -> list[str]:
-    url = f"http://{host_in_url(host)}:{port}/"
+def _dashboard_lines(
+    host: str, port: int, tokens: Mapping[str, str], out: TextIO, say: Mapping[str, str]
+) -> Iterable[str]:
+    url = f"http://{host}:{port}/"
+    if FIRST in tokens:
+        url += f"#token={quote(tokens[FIRST], safe='')}"
+    yield f"Dashboard: {url}"
+    yield from qr_code(url, out)
     if FIRST not in tokens:
-        return [f"Dashboard: {url}", *qr_code(url, out)]
-    url += f"#token={quote(tokens[FIRST], safe='')}"
-    lines = [f"Dashboard: {url}", *qr_code(url, out)]
+        return
     if GAMES in tokens:
-        lines.append(f"Jogos / Games: ws://{host_in_url(host)}:{port}/?token={quote(tokens[GAMES], safe='')}")
-    lines.append(
-        "Em outras máquinas, dashboards e jogos precisam do token no endereço; o dos jogos só assiste. neuroone token "
-        "cria e cancela tokens; --open-dashboards libera todos. / On other machines, dashboards and games need the "
-        "token in their address; that of the games only watches. neuroone token makes and revokes tokens; "
-        "--open-dashboards lets all in."
-    )
-    return lines
+        yield f"{say['games']}: ws://{host}:{port}/?token={quote(tokens[GAMES], safe='')}"
+    yield wrapped(say["token"], out)
 
 
-def _https_lines(host: str, port: int, tls_port: int, out: TextIO) -> list[str]:
-    url = f"https://{host_in_url(host)}:{tls_port}/student"
-    trust = f"http://{host_in_url(host)}:{port}/trust"
-    return [
-        f"HTTPS: {url}",
-        *qr_code(url, out),
-        f"Cada aparelho confia uma vez neste servidor / Each device trusts this server once: {trust}",
-        f"Nesta máquina não é preciso / Not needed on this machine: http://localhost:{port}/student",
-    ]
+def _https_lines(host: str, port: int, tls_port: int, out: TextIO, say: Mapping[str, str]) -> Iterable[str]:
+    url = f"https://{host}:{tls_port}/student"
+    yield f"HTTPS: {url}"
+    yield from qr_code(url, out)
+    yield f"{say['trust']}: http://{host}:{port}/trust"
+    yield f"{say['trust_here']}: http://localhost:{port}/student"
+
+
+def table(rows: Sequence[Row], language: str) -> list[str]:
+    """Return the table of what runs: each program, what it does, and where it is."""
+    say = texts(language)
+    cells = [(say["service"], say["state"], say["address"])]
+    cells += [(row.service, say[row.state], row.address) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, each, widths)).rstrip() for each in cells]
 
 
 def qr_code(url: str, out: TextIO) -> tuple[str, ...]:

@@ -98,6 +98,14 @@ class BrokerCheck:
         self._is_waiting = False
         self._disk_fault_s: float | None = None
 
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the broker, as a key of the texts for people; None: nothing, or not for long."""
+        if self._disk_fault_s is not None:
+            return "broker_disk"
+        fails = self._failing_s is not None and self._seen is not None and self._seen.began_s > self._failing_s
+        return "broker" if fails or self._is_waiting else None
+
     def start(self) -> None:
         """Start trying."""
         threading.Thread(target=self._run, name="broker-check", daemon=True).start()

@@ -57,6 +57,16 @@ class Child:
         return None if self._popen is None else self._popen.poll()
 
     @property
+    def is_running(self) -> bool:
+        """Return True while the program runs."""
+        return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def has_ended(self) -> bool:
+        """Return True if the program has ended in order and is not started again."""
+        return self._again_s == float("inf")
+
+    @property
     def started_s(self) -> float:
         """When the program was started last, by the steady clock."""
         return self._started_s

@@ -7,38 +7,42 @@ Restarts a program that dies; ends all of them in order.
 import contextlib
 import ipaddress
 import logging
+import os
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from neuroone.contract import topics
-from neuroone.contract.errors import ContractError, NeuroOneError, SettingsError
+from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.files import safe_stem, student_file_name
-from neuroone.contract.messages import DEMO, ServiceState, ServiceStatus
+from neuroone.contract.messages import DEMO
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
-from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service import extras, token_files, wearers
+from neuroone.service.language import language_of
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
-from neuroone.service.settings import SiteSettings, one_of, port_number, setting, switch
+from neuroone.service.settings import SiteSettings, host_id, one_of, port_number, setting, switch
 from neuroone.service.site_address import key_in_path, public_url
 from neuroone.service.token_files import Role
 from neuroone.service.wearers import typed
 from neuroone.up import brokers, preflight
-from neuroone.up.banner import GAMES, banner
+from neuroone.up.banner import GAMES, banner, texts
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
+from neuroone.up.console import Console, printable
 from neuroone.up.https import Https
+from neuroone.up.notices import Notices
+from neuroone.up.observed import BRIDGE, RECORDER, WINDOW, Observed
+from neuroone.up.view import BROKER, Viewer, window_problems
 
 READY_TIMEOUT_S: Final = 30.0
 """A school's machine needs less than 10 s; a busy one gets three times that before `up` gives up."""
@@ -130,22 +134,22 @@ def run(given: UpSettings, stop: Stop) -> int:
     _check(given, data, program)
     https = _https(given, data)
     addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
-    online: set[str] = set()
+    observed = Observed(given.site, int(time.time() * 1000), given.instance or host_id())
     client = ThreadedClient(
         addresses,
         given.identity("neuroone_up", time.time()),
-        subscriptions={topics.every(topics.SERVICE_STATE, given.site): 1},
-        on_delivery=partial(_add_online, online, int(time.time() * 1000)),
+        subscriptions=observed.filters,
+        on_delivery=observed.on_delivery,
         health=lambda: HealthReport(memory_bytes=resident_bytes()),
         ca_file=given.broker_ca,
     )
-    children: list[Child] = []
+    say = texts(language := language_of(os.environ))
     with contextlib.ExitStack() as running:  # ends all programs in the reverse order of their start
+        children: dict[str, Child | None] = {BROKER: None}
         check: BrokerCheck | None = None
         if program is not None:
             folder = data / ".broker"
-            broker = _start_broker(program, folder, given.mqtt_port, running, stop)
-            children.append(broker)
+            children[BROKER] = broker = _start_broker(program, folder, given.mqtt_port, running, stop)
             client_id = f"{client.identity.run_client_id}-check"
             check = BrokerCheck(broker, folder, partial(broker_fault, LOOPBACK, given.mqtt_port, client_id))
             running.callback(check.close)
@@ -153,44 +157,70 @@ def run(given: UpSettings, stop: Stop) -> int:
         running.callback(client.close)
         client.start()
         token_file = _token_file(given, data)
-        for child in (services := _services(given, data, addresses, token_file, https)):
-            running.callback(child.stop)
-            child.start()
-            children.append(child)
-        expected = {child.name for child in services if child.name != "monitor_gui"}
-        rng = random.Random()
-        ready = _wait_ready(children, expected, online, rng, stop)
+        lasting = window_problems(os.environ, say) if given.gui else {}
+        for child in _services(given, data, addresses, token_file, https):
+            children[child.name] = None if child.name in lasting else child
+            if child.name not in lasting:
+                running.callback(child.stop)
+                child.start()
+        programs = [child for child in children.values() if child is not None]
+        ready = _wait_ready(programs, children.keys() - {BROKER, WINDOW}, observed, stop)
         if ready != OK or stop.is_set():
             return ready
-        broker_text = f"{addresses} ({program.kind})" if program else str(addresses)
-        tokens = _tokens(given, token_file)
-        owners, _ = wearers.owners(given.port, given.name, given.code, DEMO)
-        named = [port for port in given.port if port != wearers.AUTO]
-        simulated = [
-            data / student_file_name(safe_stem(owner.name))
-            for port, owner in zip(named, owners, strict=True)
-            if port == wearers.SIMULATED and owner.name is not None
-        ]
-        tls_port = given.tls_port if https else None
-        print(
-            banner(_host(given), given.ws_port, tokens, data, broker_text, sys.stdout, simulated, tls_port), flush=True
+        where = {BROKER: str(addresses), RECORDER: str(data), BRIDGE: ", ".join(given.port)}
+        where[BROKER] += f" ({program.kind})" if program else ""
+        print(printable(_banner(given, data, token_file, where[BROKER], language), sys.stdout), flush=True)
+        console = Console(sys.stdout)
+        running.callback(console.close)
+        viewer = Viewer(
+            host=_host(given),
+            ws_port=given.ws_port,
+            addresses=where,
+            lasting=lasting,
+            client=client,
+            check=check,
+            say=say,
         )
-        while not stop.wait(CHECK_PERIOD_S):
-            for child in children:
-                child.restart_if_dead(RESTART, rng)
-            if check is not None:
-                check.step(time.monotonic())
-            if https is not None:
-                https.step(time.monotonic())
+        notices = Notices(children, observed, viewer.look, console, language)
+        _keep_running(programs, [each for each in (check, https, notices) if each is not None], stop)
+        console.show(["", say["stopping"]])
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(printable(say["stopped"].format(data=data), sys.stdout), flush=True)
     return stop.exit_code
 
 
-def _add_online(names: set[str], since_ms: int, delivery: Delivery) -> None:
-    """Add the delivery's service to ``names`` if it is online and of this run, which began at ``since_ms``."""
-    with contextlib.suppress(ContractError):
-        topic, state = delivery.open()
-        if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE and state.epoch >= since_ms:
-            names.add(topic["service"])
+def _keep_running(programs: Sequence[Child], steps: Sequence[BrokerCheck | Https | Notices], stop: Stop) -> None:
+    """Restart what dies, and do what is due, until ``stop``."""
+    rng = random.Random()
+    while not stop.wait(CHECK_PERIOD_S):
+        for child in programs:
+            child.restart_if_dead(RESTART, rng)
+        now_s = time.monotonic()
+        for each in steps:
+            each.step(now_s)
+
+
+def _banner(given: UpSettings, data: Path, token_file: Path | None, broker: str, language: str) -> str:
+    owners, _ = wearers.owners(given.port, given.name, given.code, DEMO)
+    named = [port for port in given.port if port != wearers.AUTO]
+    simulated = [
+        data / student_file_name(safe_stem(owner.name))
+        for port, owner in zip(named, owners, strict=True)
+        if port == wearers.SIMULATED and owner.name is not None
+    ]
+    return banner(
+        _host(given),
+        given.ws_port,
+        _tokens(given, token_file),
+        data,
+        broker,
+        sys.stdout,
+        simulated,
+        given.tls_port if given.tls else None,
+        public_url=given.public_url,
+        has_bridge=bool(given.port),
+        language=language,
+    )
 
 
 def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None) -> None:
@@ -206,7 +236,8 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
         faults.append(extras.sentence("--gui", WINDOW_NEEDS, "monitor-gui"))
     mqtt = [] if given.broker else [("--mqtt-port", LOOPBACK, given.mqtt_port)]
     tls = [("--tls-port", _host(given), given.tls_port)] if given.tls else []
-    faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port), *tls])
+    advice = texts(language_of(os.environ))["port_busy"]
+    faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port), *tls], advice)
     if given.tls and given.tls_port == given.ws_port:
         faults.append(f"--tls-port: port {given.tls_port} is that of --ws-port; choose another")
     faults += preflight.directory_faults(data)
@@ -325,10 +356,10 @@ def _services(
     return children
 
 
-def _wait_ready(children: list[Child], expected: set[str], online: set[str], rng: random.Random, stop: Stop) -> int:
+def _wait_ready(children: Sequence[Child], expected: Set[str], observed: Observed, stop: Stop) -> int:
     """Wait for all ``expected`` services; return an exit code, OK also if the program must stop meanwhile."""
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while not expected <= online:
+    deadline_s, rng = time.monotonic() + READY_TIMEOUT_S, random.Random()
+    while not all(map(observed.online, expected)):
         for child in children:
             if child.poll() == USAGE:
                 return USAGE

@@ -6,22 +6,45 @@ import socket
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+from neuroone.service.local_address import ANY_ADDRESS
+
+PORTS_TRIED: Final = 20
+"""Ports above one in use that may be offered instead."""
 
 
-def port_faults(listeners: Iterable[tuple[str, str, int]]) -> list[str]:
-    """Name each listener (flag, host, port) that cannot listen, and the reason."""
-    faults = []
+def port_faults(listeners: Iterable[tuple[str, str, int]], advice: str = "") -> list[str]:
+    """Name each listener (flag, host, port) that cannot listen, and the reason.
+
+    ``advice`` is what to do about a port in use, with {flag}, {port} and {free} in it; it comes last.
+    """
+    faults, advices = [], []
     for flag, host, port in listeners:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            if os.name == "posix":  # on Windows this option takes a port away from the program that has it
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                in_use = error.errno == errno.EADDRINUSE
-                reason = " is in use; choose another" if in_use else f": {error.strerror or error}"
-                faults.append(f"{flag}: port {port} on {host}{reason}")
-    return faults
+        error = _refusal(host, port)
+        if error is None:
+            continue
+        in_use = error.errno == errno.EADDRINUSE
+        reason = " is in use; choose another" if in_use else f": {error.strerror or error}"
+        where = "" if host in ANY_ADDRESS else f" on {host}"
+        faults.append(f"{flag}: port {port}{where}{reason}")
+        others = range(port + 1, min(port + PORTS_TRIED, 65535) + 1)
+        free = next((each for each in others if in_use and _refusal(host, each) is None), None)
+        if advice and free is not None:
+            advices.append(advice.format(flag=flag, port=port, free=free))
+    return faults + advices
+
+
+def _refusal(host: str, port: int) -> OSError | None:
+    """Return why nothing can listen there; None if it is possible."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if os.name == "posix":  # on Windows this option takes a port away from the program that has it
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def directory_faults(data: Path) -> list[str]:

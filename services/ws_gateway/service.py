@@ -34,6 +34,7 @@ from neuroone.mqtt.packets import NO_LOCAL
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
+from neuroone.service.local_address import ANY_ADDRESS
 from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
@@ -204,7 +205,8 @@ class Service:
         gc.set_threshold(*GC_THRESHOLDS)
         # Listen before the broker is told that the gateway is online.
         await self._server.listen(self._given.host, self._given.ws_port, files_max)
-        log.info("listening on port %d of %s", self._given.ws_port, ", ".join(self._given.host))
+        hosts = ("all addresses" if host in ANY_ADDRESS else host for host in self._given.host)
+        log.info("listening on port %d of %s", self._given.ws_port, ", ".join(hosts))
         if self._given.public_url is not None:
             log.info("others reach this gateway at %s", self._given.public_url)
         self._client.start()

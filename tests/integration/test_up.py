@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from neuroone.contract import hints
 from neuroone.contract.messages import Reading, ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.up import brokers
 from tests.support.brokers import Broker, free_port
@@ -62,7 +63,13 @@ def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kin
         assert up.banner[2] == f"Porta: {up.ws_port}"
         assert up.banner[3].startswith("URL WebSocket: ws://")
         assert up.banner[3].endswith(f":{up.ws_port}")
-        assert f"Arquivos CSV: {tmp_path / 'D'}" in up.banner
+        assert up.banner[4] == up.banner[3].replace("URL WebSocket:", "URL WebSocket (público):")
+        assert not any("0.0.0.0" in line for line in up.banner)
+        table = up.read_until("serial_bridge")
+        assert [line.split()[:2] for line in table[2:]] == [
+            [name, "running"] for name in ("broker", "csv_recorder", "ws_gateway", "serial_bridge")
+        ]
+        assert f"CSV files: {tmp_path / 'D'}" in up.banner
         print(f"ready after {time.monotonic() - began_s:.1f} s with {kind}")
         with listening(up.mqtt_url) as third_party, up.connect() as dashboard, up.connect() as silent:
             dashboard.send("dash")
@@ -76,7 +83,7 @@ def test_students_dashboards_and_listeners_work_until_ctrl_c(tmp_path: Path, kin
                 file = tmp_path / "D" / "Joao_Silva.csv"
                 wait_for(lambda: file.exists() and file.read_bytes() == CSV, "the seed's file")
             demo = tmp_path / "D" / "Demo.csv"
-            assert f"Headset simulado / Simulated headset: {demo}" in up.banner
+            assert f"Simulated headset: {demo}" in up.banner
             wait_for(lambda: demo.exists() and demo.read_bytes().count(b"\n") >= 2, "the simulated headset's file", 20)
             assert list(json.loads(silent.recv(10))) == list(json.loads(silent.recv(10))) == TEN_KEYS
             assert {reading.simulated for topic, reading in third_party.of(Reading) if topic["source"] == "sim"} == {
@@ -121,7 +128,7 @@ def test_a_server_for_others_requires_a_token(tmp_path: Path) -> None:
                 assert dashboard.ping().wait(10)
                 student.send(STUDENT)
                 assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
-            games = next(line for line in up.banner if line.startswith("Jogos / Games: ws://"))
+            games = next(line for line in up.banner if line.startswith("Games: ws://"))
             assert games[games.index("?token=") :] != token
             with up.connect(games[games.index("?token=") :]) as game, up.connect() as silent:
                 assert list(json.loads(game.recv(10))) == TEN_KEYS
@@ -152,11 +159,11 @@ def test_a_revoked_token_for_games_stays_revoked(tmp_path: Path) -> None:
     """A restart makes no new one."""
     words = ("--host", "0.0.0.0")
     with running_up(tmp_path, *words) as up:
-        assert any(line.startswith("Jogos / Games") for line in up.banner)
+        assert any(line.startswith("Games") for line in up.banner)
     revoke = [sys.executable, "-m", "neuroone", "token", "revoke", "games", "--data", str(tmp_path)]
     subprocess.run(revoke, check=True, timeout=60)
     with running_up(tmp_path, *words) as up:
-        assert not any(line.startswith("Jogos / Games") for line in up.banner)
+        assert not any(line.startswith("Games") for line in up.banner)
 
 
 def test_dashboards_can_be_opened(tmp_path: Path) -> None:
@@ -169,6 +176,30 @@ def test_dashboards_can_be_opened(tmp_path: Path) -> None:
             assert dashboard.ping().wait(10)
             student.send(STUDENT)
             assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
+
+
+def test_a_hint_is_shown_in_the_users_language_until_it_is_mended(tmp_path: Path, broker: Broker) -> None:
+    """A headset's server is away, then it is there; the banner's first lines are the first server's all the same."""
+    port = free_port()
+    device = f"socket://127.0.0.1:{port}"
+    words = ["--port", device, "--host", "127.0.0.1"]
+    with running_up(tmp_path, *words, mqtt_url=broker.url, language="pt_BR.UTF-8") as up:
+        assert up.banner[0] == "=== Servidor WebSocket Headless ==="
+        assert f"Arquivos CSV: {tmp_path}" in up.banner
+        assert up.banner[-1] == "Pressione Ctrl+C para parar"
+        assert not any("Press Ctrl+C" in line or "CSV files" in line for line in up.banner)
+        *table, hint = up.read_until("Aviso: ")
+        assert table[1].split() == ["Serviço", "Estado", "Endereço"]
+        assert hint == f"Aviso: {hints.NO_SERVER.text(device, 'pt-BR')}"
+        simulate = ["simulate", "--tcp", str(port)]
+        with subprocess.Popen([sys.executable, "-m", "serial_bridge", *simulate], stdout=subprocess.DEVNULL) as headset:
+            try:
+                mended = up.read_until("Resolvido: ")
+            finally:
+                headset.terminate()
+        up.popen.send_signal(signal.SIGINT)
+        assert up.read_until("Encerrado")[-1] == f"Encerrado. As gravações estão em {tmp_path}"
+    assert mended[-1].removeprefix("Resolvido: ") == hint.removeprefix("Aviso: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -269,7 +300,7 @@ def refused(*words: str, **environ: str) -> str:
         text=True,
         timeout=30,
         check=False,
-        env={**os.environ, **environ},
+        env={**os.environ, "LC_ALL": "C.UTF-8", **environ},
     )
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr
@@ -282,8 +313,14 @@ def test_ports_in_use_are_named(tmp_path: Path) -> None:
         said = refused("--data", str(tmp_path), "--mqtt-port", str(mqtt_port), "--ws-port", str(ws_port))
     assert said.splitlines() == [
         f"neuroone up: --mqtt-port: port {mqtt_port} on 127.0.0.1 is in use; choose another",
-        f"neuroone up: --ws-port: port {ws_port} on 0.0.0.0 is in use; choose another",
+        f"neuroone up: --ws-port: port {ws_port} is in use; choose another",
+        *(said.splitlines()[2:]),
     ]
+    mqtt_advice, ws_advice = said.splitlines()[2:]
+    assert f"Port {mqtt_port} belongs to another program, or NeuroOne runs already." in mqtt_advice
+    offered = int(ws_advice.removesuffix(".").split("add --ws-port ")[1])
+    with socket.create_server(("0.0.0.0", offered)):
+        assert offered != ws_port
 
 
 def test_the_port_of_https_is_checked_too(tmp_path: Path) -> None:
@@ -291,7 +328,7 @@ def test_the_port_of_https_is_checked_too(tmp_path: Path) -> None:
         port = https.getsockname()[1]
         words = ("--data", str(tmp_path), "--mqtt-port", str(free_port()), "--tls", "--tls-port", str(port))
         said = refused(*words, "--ws-port", str(port))
-    assert f"--tls-port: port {port} on 0.0.0.0 is in use; choose another" in said
+    assert f"--tls-port: port {port} is in use; choose another" in said
     assert f"--tls-port: port {port} is that of --ws-port; choose another" in said
 
 

@@ -1,6 +1,7 @@
 """`neuroone up` as its user runs it."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -36,18 +37,29 @@ class Up:
         line = next(line for line in self.banner if line.startswith("Dashboard: http://"))
         return line[line.rindex("/") + 1 :]
 
+    def read_until(self, begin: str) -> list[str]:
+        """Read what it shows below its banner, until a line that begins so."""
+        lines: list[str] = []
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            lines.append(line.rstrip("\n"))
+            if line.startswith(begin):
+                return lines
+        raise AssertionError(lines)
+
     def family(self) -> list[psutil.Process]:
         """List every program that it started."""
         return psutil.Process(self.popen.pid).children(recursive=True)
 
 
 @contextlib.contextmanager
-def running_up(data: Path, *words: str, mqtt_url: str = "") -> Iterator[Up]:
+def running_up(data: Path, *words: str, mqtt_url: str = "", language: str = "C.UTF-8") -> Iterator[Up]:
     """Start it on free ports, wait for its banner; at the end, stop it and wait until it has ended."""
     ws_port, mqtt_port = free_port(), free_port()
     command = [sys.executable, "-m", "neuroone", "up", "--data", str(data), "--ws-port", str(ws_port), *words]
     command += ["--broker", mqtt_url] if mqtt_url else ["--mqtt-port", str(mqtt_port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as popen:
+    environ = {**os.environ, "LC_ALL": language}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", env=environ) as popen:
         assert popen.stdout is not None
         try:
             banner: list[str] = []

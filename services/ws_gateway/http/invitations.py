@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from websockets.http11 import Request, Response
 
-from neuroone.service.local_address import host_in_url, local_ip
+from neuroone.service.local_address import ANY_ADDRESS, host_in_url, local_ip
 from neuroone.service.site_address import DEFAULT_PORTS
 from ws_gateway.access import Access
 from ws_gateway.http import responses
@@ -22,7 +22,6 @@ FIELD_MAX_CHARS: Final = 200
 """Characters of a name or a class code, as in the fields of the pages."""
 QUIET_ZONE_MODULES: Final = 4
 """White on each side of a QR code (ISO/IEC 18004)."""
-ANY_ADDRESS: Final = ("", "0.0.0.0", "::")  # noqa: S104 (what people may name)
 _FOLDER: Final = re.compile(r"/(?:[A-Za-z0-9._~%-]{1,100}/){0,8}")
 _DENSE: Final = re.compile(r"([0-9A-Z$%*+./:-]{16,})")
 """Characters that take 5.5 bits in a QR code instead of 8. To change the mode costs as much as 16 of them save."""
