@@ -15,7 +15,11 @@ COMMANDS = {
     "token": lifecycle.Command(tokens.TokenSettings, tokens.run, "Make, list or revoke the tokens of who watches."),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
     "check-settings": lifecycle.Command(
-        compose_settings.ComposeSettings, compose_settings.run, "Check the settings of docker compose, in variables."
+        compose_settings.ComposeSettings,
+        compose_settings.run,
+        "Check the settings of docker compose, in variables.",
+        unknown=compose_settings.unknown,
+        reader="compose.yaml",
     ),
 }
 

@@ -1,8 +1,5 @@
 """`neuroone check-settings`: check the settings of compose.yaml before the services start."""
 
-import difflib
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +8,10 @@ from typing import Final
 from neuroone.contract.errors import SettingsError
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
-from neuroone.service.settings import ENV_PREFIX, one_of, port_number, setting, topic_id, variables, whole
+from neuroone.service.settings import one_of, port_number, setting, topic_id, variables, whole
 from neuroone.service.site_address import host_name, ip, key_in_path, public_url
+from neuroone.service.variables import ENV_PREFIX
+from neuroone.service.variables import unknown as find_unknown
 from neuroone.service.wearers import AUTO, SIMULATED
 
 GROUP_MAX: Final = 2**32 - 2
@@ -22,8 +21,6 @@ READ_BY_COMPOSE: Final = tuple(
     ENV_PREFIX + name for name in ("REGISTRY", "TAG", "PYTHON_IMAGE", "MOSQUITTO_IMAGE", "CADDY_IMAGE")
 )
 """Compose itself refuses wrong values of these."""
-
-log = logging.getLogger(__name__)
 
 
 def headset_port(text: str) -> str:
@@ -52,9 +49,7 @@ class ComposeSettings:
 
 
 def run(given: ComposeSettings, stop: Stop) -> int:
-    """Warn of unknown variables. Raises SettingsError for ports that are the same."""
-    for warning in unknown(os.environ):
-        log.warning("%s", warning)
+    """Return OK: all values could be read. Raises SettingsError for ports that are the same."""
     users = defaultdict(list)
     for name in PORTS:
         users[getattr(given, name)].append(ENV_PREFIX + name.upper())
@@ -63,12 +58,7 @@ def run(given: ComposeSettings, stop: Stop) -> int:
     return OK
 
 
-def unknown(environ: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that looks like a setting and is none of compose.yaml's."""
-    known = {name.removeprefix(ENV_PREFIX) for name in (*variables(ComposeSettings), *READ_BY_COMPOSE)}
-    given = sorted(name.removeprefix(ENV_PREFIX) for name in environ if name.startswith(ENV_PREFIX))
-    found = []
-    for name in (name for name in given if name not in known):
-        near = [f": {ENV_PREFIX}{each}?" for each in difflib.get_close_matches(name, known, n=1)]
-        found.append(f"{ENV_PREFIX}{name} is no setting of compose.yaml and changes nothing{''.join(near) or '.'}")
-    return found
+def unknown(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return each variable that looks like a setting and is none of compose.yaml's, with the nearest one."""
+    known = (*variables(ComposeSettings), *READ_BY_COMPOSE)
+    return find_unknown(environ, {name.removeprefix(ENV_PREFIX) for name in known})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
-from neuroone.service import logs, settings, systemd
+from neuroone.service import logs, settings, systemd, variables
 
 OK: Final = 0
 FAILED: Final = 1
@@ -75,11 +75,16 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a program: its settings, the function that runs it, and one line of help."""
+    """One command of a program: its settings, the function that runs it, and one line of help.
+
+    ``unknown`` finds the variables that are no setting of ``reader``.
+    """
 
     settings: type[Any]
     run: Callable[[Any, Stop], int]
     about: str
+    unknown: Callable[[Mapping[str, str]], dict[str, str]] = variables.unknown
+    reader: str = "NeuroOne"
 
 
 def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
@@ -101,6 +106,10 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
     try:
         given = settings.read(command.settings, words, os.environ, program=title, about=command.about)
         logs.configure(program, getattr(given, "log_level", "info"))
+        unknown = command.unknown(os.environ)
+        if not os.environ.get(STOP_ON_EOF):  # the parent program has the same ones, and has named them
+            for sentence in variables.sentences(unknown, command.reader):
+                log.warning("%s", sentence)
         stop = Stop()
         stop.call(lambda: systemd.notify("STOPPING=1"))
         _stop_on_signals(stop)

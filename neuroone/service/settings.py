@@ -27,8 +27,8 @@ from neuroone.contract.topics import check_id, id_from_text
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.service.logs import LEVELS
+from neuroone.service.variables import ENV_PREFIX
 
-ENV_PREFIX: Final = "NEUROONE_"
 S = TypeVar("S")
 N = TypeVar("N", int, float)
 

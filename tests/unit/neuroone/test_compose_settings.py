@@ -87,4 +87,4 @@ def test_unknown_names_are_warned_of_with_the_nearest_one(monkeypatch, capsys):
         "NEUROONE_READING_RATE is no setting of compose.yaml and changes nothing.",
         "NEUROONE_SIET is no setting of compose.yaml and changes nothing: NEUROONE_SITE?",
     ]
-    assert unknown({"PATH": "/bin", "NEUROONE_SITE": "lab", "NEUROONE_TAG": "1"}) == []
+    assert unknown({"PATH": "/bin", "NEUROONE_SITE": "lab", "NEUROONE_TAG": "1"}) == {}

@@ -111,6 +111,16 @@ def test_a_failure_is_logged_without_a_traceback(program: list[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_mistyped_variable_is_named_once_with_the_nearest_setting(program: list[str]) -> None:
+    """By every program that reads settings, but for those whose parent program has the same variables."""
+    environ = {**os.environ, "NEUROONE_LOGLEVEL": "debug", "NEUROONE_READING_RATE": "9"}
+    for more, lines in ({}, 2), ({STOP_ON_EOF: "1"}, 1):
+        done = subprocess.run([*program, "fail"], capture_output=True, text=True, timeout=30, env=environ | more)
+        assert done.stderr.count("\n") == lines
+        is_said = "NEUROONE_LOGLEVEL is no setting of NeuroOne and changes nothing: NEUROONE_LOG_LEVEL?" in done.stderr
+        assert is_said == (not more)
+
+
 def test_stop_calls_back_once_and_keeps_the_first_code() -> None:
     """A callback that is added too late is called at once."""
     stop = Stop()
