@@ -18,6 +18,7 @@ COMMANDS = {
         compose_settings.ComposeSettings,
         compose_settings.run,
         "Check the settings of docker compose, in variables.",
+        record="check_settings",
         unknown=compose_settings.unknown,
         reader="compose.yaml",
     ),

@@ -10,7 +10,7 @@ from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import one_of, port_number, setting, topic_id, variables, whole
 from neuroone.service.site_address import host_name, ip, key_in_path, public_url
-from neuroone.service.variables import ENV_PREFIX
+from neuroone.service.variables import ENV_PREFIX, STATUS_DIR
 from neuroone.service.variables import unknown as find_unknown
 from neuroone.service.wearers import AUTO, SIMULATED
 
@@ -61,4 +61,4 @@ def run(given: ComposeSettings, stop: Stop) -> int:
 def unknown(environ: Mapping[str, str]) -> dict[str, str]:
     """Return each variable that looks like a setting and is none of compose.yaml's, with the nearest one."""
     known = (*variables(ComposeSettings), *READ_BY_COMPOSE)
-    return find_unknown(environ, {name.removeprefix(ENV_PREFIX) for name in known})
+    return find_unknown(environ, {STATUS_DIR, *(name.removeprefix(ENV_PREFIX) for name in known)})

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.service import logs, settings, systemd, variables
+from neuroone.service.run_record import RunRecord
 
 OK: Final = 0
 FAILED: Final = 1
@@ -77,12 +78,14 @@ class Stop:
 class Command:
     """One command of a program: its settings, the function that runs it, and one line of help.
 
-    ``unknown`` finds the variables that are no setting of ``reader``.
+    A service keeps a ``record`` of its runs, under this name. ``unknown`` finds the variables that are no setting of
+    ``reader``.
     """
 
     settings: type[Any]
     run: Callable[[Any, Stop], int]
     about: str
+    record: str = ""
     unknown: Callable[[Mapping[str, str]], dict[str, str]] = variables.unknown
     reader: str = "NeuroOne"
 
@@ -103,6 +106,7 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
     name = words.pop(0) if words and words[0] in commands else default
     command = commands[name]
     title = program if len(commands) == 1 else f"{program} {name}"
+    record = RunRecord(command.record, os.environ)
     try:
         given = settings.read(command.settings, words, os.environ, program=title, about=command.about)
         logs.configure(program, getattr(given, "log_level", "info"))
@@ -110,24 +114,25 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         if not os.environ.get(STOP_ON_EOF):  # the parent program has the same ones, and has named them
             for sentence in variables.sentences(unknown, command.reader):
                 log.warning("%s", sentence)
+        record.begin(unknown)
         stop = Stop()
         stop.call(lambda: systemd.notify("STOPPING=1"))
         _stop_on_signals(stop)
         if os.environ.get(STOP_ON_EOF):
             threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()
-        return command.run(given, stop)
+        return record.end(command.run(given, stop))
     except SettingsError as error:
         print(*(f"{title}: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
-        return USAGE
+        return record.end(USAGE, "; ".join(error.faults))
     except NeuroOneError as error:
         log.error("%s", error)
-        return FAILED
+        return record.end(FAILED)
     except BrokenPipeError:
         sys.stdout = None  # the reader of our output has ended (`| head`): flush nothing at exit
-        return FAILED
+        return record.end(FAILED)
     except Exception:
         log.exception("a fault of ours: %s ends", title)
-        return FAILED
+        return record.end(FAILED)
 
 
 def _print_commands(program: str, commands: Mapping[str, Command]) -> None:

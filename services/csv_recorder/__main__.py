@@ -54,7 +54,7 @@ SECOND_LOOK_S: Final = 1.1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     commands = {
-        "run": Command(RunSettings, run, "record readings as CSV files, until stopped"),
+        "run": Command(RunSettings, run, "record readings as CSV files, until stopped", record="csv_recorder"),
         "report": Command(
             ReportSettings, report, "print figures of students and classes, or write a page, CSV or workbook"
         ),

@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return lifecycle.main(
         "serial-bridge",
         {
-            "run": Command(RunSettings, run, "read headsets and publish their data, until stopped"),
+            "run": Command(
+                RunSettings, run, "read headsets and publish their data, until stopped", record="serial_bridge"
+            ),
             "ports": Command(
                 PortsSettings,
                 list_ports,

@@ -13,7 +13,7 @@ with extras.needed("ws-gateway"):
 def main() -> int:
     """Run the command line; return the exit code."""
     purpose = "serve students, dashboards and games over WebSocket, until stopped"
-    run = Command(Settings, lambda given, stop: Service(given, stop).run(), purpose)
+    run = Command(Settings, lambda given, stop: Service(given, stop).run(), purpose, record="ws_gateway")
     return lifecycle.main("ws-gateway", {"run": run})
 
 

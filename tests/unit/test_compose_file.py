@@ -46,3 +46,13 @@ def test_the_bridge_may_open_serial_ports_that_come_later_and_nothing_else() -> 
         "c 4",
     }
     assert (service["user"], service["cap_drop"]) == ("10003:10003", ["ALL"])
+
+
+def test_each_service_of_ours_writes_down_its_runs_and_the_doctor_may_only_read_them() -> None:
+    ours = {name for name in LASTING if "build" in SERVICES[name]} | {"check_settings"}
+    for name in ours:
+        assert "status:/status" in SERVICES[name]["volumes"]
+        assert "/status" in str(SERVICES[name]["environment"])
+    doctor = SERVICES["doctor"]
+    assert {"status:/status:ro", "broker:/broker:ro"} <= set(doctor["volumes"])
+    assert "docker.sock" not in str(SERVICES)

@@ -39,7 +39,7 @@ def test_the_example_is_in_order_and_complete(monkeypatch, capsys):
 
 def test_compose_gives_the_check_what_it_knows():
     service = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]["check_settings"]
-    assert sorted(service["environment"]) == sorted(variables(ComposeSettings))
+    assert sorted(service["environment"]) == sorted([*variables(ComposeSettings), "NEUROONE_STATUS_DIR=/status"])
 
 
 def test_all_wrong_values_are_named_at_once_without_secrets(monkeypatch, capsys):
