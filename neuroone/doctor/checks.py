@@ -15,10 +15,12 @@ SPACE_MIN_BYTES: Final = 10**9
 """A class of 30 writes about 40 MB in a school day; the inbox, an export and the log need room too."""
 CERTIFICATE_MIN_DAYS: Final = 25
 """`neuroone up --tls` renews it when fewer than 30 are left: with fewer than these, it does not."""
+CERTIFICATE_MIN_SHARE: Final = 0.2
+CERTIFICATE_MIN_S: Final = 20 * 86400.0
+"""What is left of a server's certificate when somebody must act. certbot and Caddy renew when a third is left: of 90
+days, or of the 12 hours of Caddy's own ones."""
 MEMORY_MIN_BYTES: Final = 200 * 2**20
 """With less free memory, the next report or update may make Linux kill a service."""
-RESTARTS_MAX: Final = 2
-"""An update and a reboot restart a service once each; more restarts are a fault."""
 SKEW_MAX_S: Final = 5.0
 """Rows of two computers are compared second by second; a message arrives much faster than this."""
 MOSQUITTO_MIN: Final = (2, 0)
@@ -180,7 +182,7 @@ class Answer:
     """The answer of a WebSocket address: an HTTP status, or a fault.
 
     ``fault`` is "refused", "timeout", "name", "tls" or "no_upgrade"; "" without a fault.
-    ``ready`` is the HTTP status of the gateway's /readyz.
+    ``ready`` is the HTTP status of the gateway's /readyz. Of its certificate ``life_s`` seconds in all are ``left_s``.
     """
 
     url: str
@@ -188,6 +190,8 @@ class Answer:
     fault: str = ""
     detail: str = ""
     ready: int | None = None
+    life_s: float = 0.0
+    left_s: float = 0.0
 
 
 def websocket(answer: Answer) -> Finding:
@@ -197,7 +201,10 @@ def websocket(answer: Answer) -> Finding:
         fault = _REFUSALS.get(answer.status, "no_upgrade")
     elif answer.ready == 503:
         fault = "no_broker"
+    elif not fault and answer.left_s < min(answer.life_s * CERTIFICATE_MIN_SHARE, CERTIFICATE_MIN_S):
+        fault = "certificate"
     facts = {"url": answer.url, "status": str(answer.status), "detail": answer.detail}
+    facts["hours"] = f"{answer.left_s / 3600:.0f}"
     return Finding(f"ws_{fault or 'ok'}", facts)
 
 
@@ -229,24 +236,56 @@ def firewall(wall: Firewall | None, port: int, running: Collection[str]) -> Find
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The directory of the recordings."""
+    """The directory of the recordings, as the recorder's ``user`` sees it.
+
+    ``may_write`` is None if we may not look as that user. ``foreign`` files and folders in it are of others, and that
+    user may not write them.
+    """
 
     path: str
     exists: bool
-    may_write: bool
+    may_write: bool | None
     free_bytes: int
+    user: str = ""
+    foreign: int = 0
 
 
 def recordings(directory: Directory | None) -> Finding:
     """Check whether CSV files can be written."""
     if directory is None:
         return Finding("csv_elsewhere")
-    facts = {"dir": directory.path, "free_mb": str(directory.free_bytes // 10**6)}
+    facts = {"dir": directory.path, "free_mb": str(directory.free_bytes // 10**6), "user": directory.user}
+    facts["count"] = str(directory.foreign)
     if not directory.exists:
         return Finding("csv_no_dir", facts)
-    if not directory.may_write:
+    if directory.may_write is False:
         return Finding("csv_no_permission", facts)
-    return Finding("csv_no_space" if directory.free_bytes < SPACE_MIN_BYTES else "csv_ok", facts)
+    if directory.foreign:
+        return Finding("csv_foreign", facts)
+    if directory.free_bytes < SPACE_MIN_BYTES:
+        return Finding("csv_no_space", facts)
+    return Finding("csv_unknown" if directory.may_write is None else "csv_ok", facts)
+
+
+def broker_disk(folder: str, free_bytes: int) -> Finding:
+    """Check whether the broker can save what waits for the recorder."""
+    code = "broker_disk_ok" if free_bytes >= SPACE_MIN_BYTES else "broker_disk_full"
+    return Finding(code, {"dir": folder, "free_mb": str(free_bytes // 10**6)})
+
+
+def logins(closed: Mapping[str, str] | None) -> list[Finding]:
+    """Check whether each service may read its login; ``closed`` names those that may not, by the file."""
+    findings = [Finding("login_closed", {"file": file, "user": user}) for file, user in (closed or {}).items()]
+    return findings or ([] if closed is None else [Finding("login_ok")])
+
+
+def variables(unknown: Mapping[str, str]) -> list[Finding]:
+    """Check variables for names that no program reads; each with the nearest setting, or an empty text."""
+    findings = [
+        Finding("variable_mistyped" if near else "variable_useless", {"variable": name, "near": near})
+        for name, near in unknown.items()
+    ]
+    return findings or [Finding("variable_ok")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,36 +366,10 @@ def clocks(instances: Sequence[Instance]) -> list[Finding]:
     return wrong or [Finding("clock_ok", {"seconds": f"{max(map(abs, skews_s.values())):.1f}"})]
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A service as Docker or systemd, which restarts it, knows it. ``tail`` is the end of its log."""
-
-    name: str
-    running: bool
-    restarts: int
-    out_of_memory: bool
-    exit_code: int
-    tail: str = ""
-
-
-def units(found: Sequence[Unit]) -> list[Finding]:
-    """Check whether services die."""
-    findings = []
-    for unit in found:
-        facts = {"service": unit.name, "restarts": str(unit.restarts), "code": str(unit.exit_code), "tail": unit.tail}
-        code = "unit_ok"
-        if unit.out_of_memory:
-            code = "unit_out_of_memory"
-        elif not unit.running and unit.exit_code:
-            code = "unit_failed"
-        elif unit.restarts > RESTARTS_MAX:
-            code = "unit_restarts"
-        findings.append(Finding(code, facts))
-    return findings or [Finding("unit_none")]
-
-
-def memory(available_bytes: int | None) -> Finding:
-    """Check whether the machine has free memory."""
+def memory(available_bytes: int | None, killed: Collection[str] = ()) -> Finding:
+    """Check whether the machine has free memory, and whether Linux killed programs of ours today to get some."""
+    if killed:
+        return Finding("memory_killed", {"programs": ", ".join(sorted(set(killed)))})
     if available_bytes is None:
         return Finding("memory_unknown")
     code = "memory_ok" if available_bytes >= MEMORY_MIN_BYTES else "memory_low"

@@ -1,4 +1,4 @@
-"""Observe this machine for `neuroone doctor`: adapters, ports, programs, firewall, directory, memory, services.
+"""Observe this machine for `neuroone doctor`: adapters, ports, programs, firewall, directory, memory.
 
 ``root`` is the root of the file system; tests give a folder that describes another machine. A system without these
 files (macOS, Windows) yields no observations.
@@ -11,26 +11,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from neuroone.doctor.checks import ADAPTERS, BLE, Adapter, Bluetooth, Directory, Firewall, Https, Nearby, Port, Unit
+from neuroone.doctor.checks import ADAPTERS, BLE, Adapter, Bluetooth, Directory, Firewall, Https, Nearby, Port
+from neuroone.doctor.permissions import acting_as, count_foreign, me
 from neuroone.service.local_address import local_ip
 
-PROJECT: Final = "neuroone"
-"""The name of the compose project, and the prefix of the systemd units."""
-TAIL_LINES: Final = 3
 COMMAND_TIMEOUT_S: Final = 10.0
 
 SEARCH_TIMEOUT_S: Final = 30.0
 """`serial-bridge ports` searches for 4 s, and gives up what does not answer after 10 s."""
 STRANGER: Final = "something else"
 """What `serial-bridge ports` says of a device that does not look like a headset."""
-Run = Callable[[Sequence[str]], str]
-"""Run a command and return its output; an empty text if it cannot be run."""
 
 
 def adapters(root: Path) -> list[Adapter]:
@@ -90,16 +86,34 @@ def firewall(root: Path) -> Firewall | None:
     return None
 
 
-def directory(path: Path) -> Directory:
-    """Observe the directory of the recordings; create a file in it and delete it again."""
+def directory(path: Path, user: str) -> Directory:
+    """Observe the directory of the recordings as the user who records; create a file in it and delete it again."""
     if not path.is_dir():
-        return Directory(str(path), exists=False, may_write=False, free_bytes=0)
+        return Directory(str(path), exists=False, may_write=False, free_bytes=0, user=user)
+    free_bytes = shutil.disk_usage(path).free
+    with acting_as(user) as is_acting:
+        if not is_acting and user != me():
+            return Directory(str(path), True, None, free_bytes, user)
+        try:
+            with tempfile.TemporaryFile(dir=path):
+                may_write = True
+        except OSError:
+            may_write = False
+        foreign = count_foreign(path) if may_write else 0
+    return Directory(str(path), True, may_write, free_bytes, user, foreign)
+
+
+def free_bytes(folder: Path | None) -> int | None:
+    """Return the free space of a folder's disk; None if it is not there."""
     try:
-        with tempfile.TemporaryFile(dir=path):
-            may_write = True
+        return None if folder is None else shutil.disk_usage(folder).free
     except OSError:
-        may_write = False
-    return Directory(str(path), exists=True, may_write=may_write, free_bytes=shutil.disk_usage(path).free)
+        return None
+
+
+def variables(file: Path) -> dict[str, str]:
+    """Read the variables of the services of a server."""
+    return dict(re.findall(r"^\s*(?:export\s+)?(\w+)=(.*)$", _text(file), re.MULTILINE))
 
 
 def https(folder: Path) -> Https | None:
@@ -133,44 +147,12 @@ def available_memory_bytes(root: Path) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def units(run: Run) -> list[Unit]:
-    """List the services that Docker and systemd run here."""
-    ids = run(["docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}"]).split()
-    found = containers(run(["docker", "inspect", *ids]), run) if ids else []
-    properties = "--property=Id,LoadState,ActiveState,NRestarts,Result,ExecMainStatus"
-    return found + systemd_units(run(["systemctl", "show", f"{PROJECT}-*.service", properties]), run)
-
-
-def containers(inspected: str, run: Run) -> list[Unit]:
-    """Read the output of `docker inspect`."""
-    found = []
-    for each in json.loads(inspected or "[]"):
-        state: Any = each["State"]
-        name, restarts, code = each["Name"].lstrip("/"), each["RestartCount"], state["ExitCode"]
-        is_healthy = (state["Running"] or not code) and not restarts
-        tail = "" if is_healthy else run(["docker", "logs", f"--tail={TAIL_LINES}", name])
-        found.append(Unit(name, state["Running"], restarts, state["OOMKilled"], code, _line(tail)))
-    return found
-
-
-def systemd_units(shown: str, run: Run) -> list[Unit]:
-    """Read the output of `systemctl show`."""
-    found = []
-    for block in filter(None, shown.strip().split("\n\n")):
-        properties = dict(line.partition("=")[::2] for line in block.splitlines())
-        if properties.get("LoadState") != "loaded":
-            continue
-        name, restarts = properties["Id"], int(properties.get("NRestarts") or 0)
-        is_running, code = properties["ActiveState"] == "active", int(properties.get("ExecMainStatus") or 0)
-        tail = ""
-        if restarts or not is_running:
-            tail = run(["journalctl", "--no-pager", "--output=cat", f"--lines={TAIL_LINES}", f"--unit={name}"])
-        found.append(Unit(name, is_running, restarts, properties.get("Result") == "oom-kill", code, _line(tail)))
-    return found
-
-
 def run(command: Sequence[str]) -> str:
-    """Run a command as `Run` describes. `docker logs` also writes to the error stream, so that is read too."""
+    """Run a command as `runners.Ask` describes.
+
+    `docker logs` also writes to the error stream, so that is read too, and `supervisorctl status` ends with 3 if a
+    program does not run.
+    """
     program = shutil.which(command[0])
     if program is None:
         return ""
@@ -184,7 +166,8 @@ def run(command: Sequence[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    is_done = not done.returncode or (done.returncode == 3 and "status" in command)
+    return done.stdout.decode("utf-8", "replace") if is_done else ""
 
 
 def _processes(root: Path) -> Iterator[tuple[Path, str]]:
@@ -215,7 +198,3 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-def _line(tail: str) -> str:
-    return " | ".join(tail.strip().splitlines()[-TAIL_LINES:])

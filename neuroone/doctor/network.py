@@ -128,12 +128,15 @@ def _loop(client: mqtt.Client, seconds: float, is_done: Callable[[], bool]) -> N
 def try_websocket(url: str, ca_file: Path | None = None) -> Answer:
     """Try a WebSocket handshake at an address, and ask the gateway whether it is connected to its broker."""
     try:
-        status = _status(url, ca_file, urlsplit(url).path or "/", _UPGRADE)
-        ready = _status(url, ca_file, "/readyz", {}) if status == http.client.SWITCHING_PROTOCOLS else None
+        status, certificate = _status(url, ca_file, urlsplit(url).path or "/", _UPGRADE)
+        ready = _status(url, ca_file, "/readyz", {})[0] if status == http.client.SWITCHING_PROTOCOLS else None
     except (OSError, http.client.HTTPException) as error:
         fault = fault_of(error) if isinstance(error, OSError) else "no_upgrade"
         return Answer(url, fault=fault, detail=str(error))
-    return Answer(url, status=status, ready=ready)
+    if not certificate:
+        return Answer(url, status=status, ready=ready)
+    begins_s, ends_s = (ssl.cert_time_to_seconds(str(certificate[key])) for key in ("notBefore", "notAfter"))
+    return Answer(url, status=status, ready=ready, life_s=ends_s - begins_s, left_s=ends_s - time.time())
 
 
 _UPGRADE: Final[Mapping[str, str]] = {
@@ -144,8 +147,10 @@ _UPGRADE: Final[Mapping[str, str]] = {
 }
 
 
-def _status(url: str, ca_file: Path | None, path: str, headers: Mapping[str, str]) -> int:
-    """Return the HTTP status of the answer. Raises OSError and HTTPException."""
+def _status(
+    url: str, ca_file: Path | None, path: str, headers: Mapping[str, str]
+) -> tuple[int, Mapping[str, object] | None]:
+    """Return the HTTP status of the answer, and the server's certificate. Raises OSError and HTTPException."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     connection: http.client.HTTPConnection
@@ -155,8 +160,10 @@ def _status(url: str, ca_file: Path | None, path: str, headers: Mapping[str, str
     else:
         connection = http.client.HTTPConnection(host, parts.port or 80, timeout=ANSWER_TIMEOUT_S)
     with contextlib.closing(connection):
+        connection.connect()
+        certificate = connection.sock.getpeercert() if isinstance(connection.sock, ssl.SSLSocket) else None
         connection.request("GET", path, headers=dict(headers))
-        return connection.getresponse().status
+        return connection.getresponse().status, certificate
 
 
 def fault_of(error: OSError) -> str:

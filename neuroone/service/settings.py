@@ -55,6 +55,7 @@ def setting(
         secret: Whether its value is kept out of messages.
         metavar: The placeholder of its value in the help.
         variable: The name of its variable after ``NEUROONE_``. Default: made from that of the field.
+            An empty name: no variable sets it, since what changes a machine is asked for each time.
     """
     keys = {"parse": parse, "help": help, "positional": positional, "many": many}
     keys |= {"secret": secret, "metavar": metavar, "variable": variable}
@@ -184,9 +185,8 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
         help="Print the version and exit.",
     )
     declared = _declared(of)
-    environ = environ if _reads_environment(of) else {}
     for name, keys in declared.items():
-        _add(parser, name, keys, variable=keys["variable"] if _reads_environment(of) else None)
+        _add(parser, name, keys)
     found = argparse.Namespace()
     try:
         _, unknown = parser.parse_known_args(argv, found)
@@ -227,17 +227,15 @@ def _unknown(word: str, names: Sequence[str], program: str) -> str:
 
 def variables(of: type[Any]) -> tuple[str, ...]:
     """List the environment variables that the settings class reads."""
-    return tuple(keys["variable"] for keys in _declared(of).values()) if _reads_environment(of) else ()
-
-
-def _reads_environment(of: type[Any]) -> bool:
-    return bool(getattr(of, "READS_ENVIRONMENT", True))
+    return tuple(keys["variable"] for keys in _declared(of).values() if keys["variable"])
 
 
 def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
+    """Return what each setting declares; its variable is an empty text if none sets it."""
     declared = {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
     for name, keys in declared.items():
-        keys["variable"] = ENV_PREFIX + (keys["variable"] or name.rstrip("_").upper())
+        given = name.rstrip("_").upper() if keys["variable"] is None else keys["variable"]
+        keys["variable"] = ENV_PREFIX + given if given and getattr(of, "READS_ENVIRONMENT", True) else ""
     return declared
 
 
@@ -245,8 +243,8 @@ def _flag(name: str) -> str:
     return "--" + name.rstrip("_").replace("_", "-")  # from_ is --from: `from` is a keyword of Python
 
 
-def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any], *, variable: str | None) -> None:
-    default = keys["default"]
+def _add(parser: argparse.ArgumentParser, name: str, keys: dict[str, Any]) -> None:
+    default, variable = keys["default"], keys["variable"]
     text = str(default).lower() if isinstance(default, bool) else default
     shown = "" if default in (None, ..., "", ()) else f" Default: {text}."
     help = f"{keys['help']}{shown}{f' [{variable}]' if variable else ''}".replace("%", "%%")

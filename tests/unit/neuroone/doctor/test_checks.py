@@ -40,6 +40,24 @@ def test_a_disk_that_is_nearly_full_is_a_problem() -> None:
     assert codes(checks.recordings(Directory("d", True, True, checks.SPACE_MIN_BYTES - 1))) == ["csv_no_space"]
 
 
+def test_a_disk_on_which_the_broker_cannot_save_is_a_problem() -> None:
+    assert codes(checks.broker_disk("d", checks.SPACE_MIN_BYTES - 1)) == ["broker_disk_full"]
+    assert codes(checks.broker_disk("d", checks.SPACE_MIN_BYTES)) == ["broker_disk_ok"]
+
+
+def test_a_variable_that_nobody_reads_is_a_problem() -> None:
+    """With the setting that is meant, where one is near."""
+    found = checks.variables({"NEUROONE_SIET": "NEUROONE_SITE", "NEUROONE_QQQ": ""})
+    assert codes(found) == ["variable_mistyped", "variable_useless"]
+    assert "NEUROONE_SITE" in str(sentences(found[0], "pt-BR"))
+    assert codes(checks.variables({})) == ["variable_ok"]
+
+
+def test_a_program_that_linux_killed_for_memory_is_a_problem() -> None:
+    found = checks.memory(10**10, ["mosquitto", "mosquitto"])
+    assert (found.code, found.facts["programs"]) == ("memory_killed", "mosquitto")
+
+
 def instance(service: str, status: ServiceStatus = ServiceStatus.ONLINE, **changes: Any) -> Instance:
     return Instance(service, "a", status, **changes)
 

@@ -1,7 +1,6 @@
 """Tests of what `neuroone doctor` observes of this machine, with real parts or in a folder that describes one."""
 
 import dataclasses
-import json
 import os
 import shutil
 import subprocess
@@ -20,7 +19,9 @@ from neuroone.doctor.checks import (
     Adapter,
     Firewall,
 )
+from neuroone.doctor.permissions import me
 from tests.support.findings import codes
+from tests.support.small_disk import small_disk
 
 ROOT = Path("/")
 NOW = datetime(2026, 11, 26, 16, 0, tzinfo=UTC)
@@ -141,16 +142,16 @@ def test_a_firewall_that_is_off_or_bypassed_is_no_problem(tmp_path: Path) -> Non
 
 
 def test_a_directory_that_can_be_written_is_fine_and_left_as_it_was(tmp_path: Path) -> None:
-    found = machine.directory(tmp_path)
+    found = machine.directory(tmp_path, me())
     assert codes(checks.recordings(dataclasses.replace(found, free_bytes=10**10))) == ["csv_ok"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_directory_and_a_closed_one_are_different_problems(tmp_path: Path) -> None:
     """/proc is closed even to root."""
-    assert codes(checks.recordings(machine.directory(tmp_path / "none"))) == ["csv_no_dir"]
+    assert codes(checks.recordings(machine.directory(tmp_path / "none", me()))) == ["csv_no_dir"]
     if sys.platform == "linux":
-        assert codes(checks.recordings(machine.directory(Path("/proc")))) == ["csv_no_permission"]
+        assert codes(checks.recordings(machine.directory(Path("/proc"), me()))) == ["csv_no_permission"]
     assert codes(checks.recordings(None)) == ["csv_elsewhere"]
 
 
@@ -161,54 +162,22 @@ def test_available_memory_is_read(tmp_path: Path) -> None:
     assert codes(checks.memory(machine.available_memory_bytes(tmp_path / "none"))) == ["memory_unknown"]
 
 
-CONTAINERS = json.dumps(
-    [
-        {"Name": "/neuroone-a-1", "RestartCount": 0, "State": {"Running": True, "OOMKilled": False, "ExitCode": 0}},
-        {"Name": "/neuroone-b-1", "RestartCount": 9, "State": {"Running": True, "OOMKilled": False, "ExitCode": 0}},
-        {"Name": "/neuroone-c-1", "RestartCount": 1, "State": {"Running": True, "OOMKilled": True, "ExitCode": 137}},
-        {"Name": "/neuroone-d-1", "RestartCount": 0, "State": {"Running": False, "OOMKilled": False, "ExitCode": 2}},
-        {
-            "Name": "/neuroone-secrets-1",
-            "RestartCount": 0,
-            "State": {"Running": False, "OOMKilled": False, "ExitCode": 0},
-        },
-    ]
-)
+def test_variables_of_a_server_are_read_as_a_shell_does(tmp_path: Path) -> None:
+    file = tmp_path / "neuroone.env"
+    file.write_text("# NEUROONE_X=1\nNEUROONE_SIET=lab\n export NEUROONE_WS_PORT=81\nrubbish\n", encoding="utf-8")
+    assert machine.variables(file) == {"NEUROONE_SIET": "lab", "NEUROONE_WS_PORT": "81"}
+    assert machine.variables(tmp_path / "none") == {}
 
 
-def test_containers_are_read_from_docker_inspect() -> None:
-    """Healthy, restarted again and again, out of memory, ended with a fault, and one whose work is done."""
-    units = machine.containers(CONTAINERS, lambda command: "first\nlast words\n")
-    found = checks.units(units)
-    assert codes(found) == ["unit_ok", "unit_restarts", "unit_out_of_memory", "unit_failed", "unit_ok"]
-    assert found[3].facts["tail"] == "first | last words"
-
-
-SYSTEMD = """\
-Id=neuroone-gateway.service
-LoadState=loaded
-ActiveState=active
-NRestarts=12
-Result=success
-ExecMainStatus=0
-
-Id=neuroone-recorder.service
-LoadState=loaded
-ActiveState=failed
-NRestarts=0
-Result=oom-kill
-ExecMainStatus=9
-
-Id=neuroone-none.service
-LoadState=not-found
-ActiveState=inactive
-"""
-
-
-def test_units_are_read_from_systemctl_show() -> None:
-    units = machine.systemd_units(SYSTEMD, lambda command: "words\n")
-    assert codes(checks.units(units)) == ["unit_restarts", "unit_out_of_memory"]
-    assert codes(checks.units([])) == ["unit_none"]
+@linux
+def test_the_free_space_of_the_brokers_disk_is_measured(tmp_path: Path) -> None:
+    """On a real disk that is full."""
+    with small_disk(tmp_path / "disk", 4) as disk:
+        disk.fill(left_bytes=1 << 16)
+        free_bytes = machine.free_bytes(disk.folder)
+        assert free_bytes is not None
+        assert codes(checks.broker_disk(str(disk.folder), free_bytes)) == ["broker_disk_full"]
+    assert machine.free_bytes(tmp_path / "none") is None
 
 
 def test_a_command_that_is_missing_or_fails_has_no_output() -> None:
@@ -216,7 +185,7 @@ def test_a_command_that_is_missing_or_fails_has_no_output() -> None:
     assert machine.run(["no-such-program-here"]) == ""
     assert machine.run([sys.executable, "-c", "print(1); raise SystemExit(3)"]) == ""
     assert machine.run([sys.executable, "-c", "print(1)"]).strip() == "1"
-    assert machine.units(lambda command: "") == []
+    assert machine.run([sys.executable, "-c", "raise SystemExit(print(2) or 3)", "status"]).strip() == "2"
 
 
 @pytest.mark.parametrize(

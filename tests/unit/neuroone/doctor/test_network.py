@@ -4,7 +4,7 @@ import dataclasses
 import socket
 import ssl
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,24 @@ def test_a_certificate_is_trusted_once_its_authority_is_named(tmp_path: Path) ->
         url = server.url.replace("ws://", "wss://")
         assert codes(checks.websocket(network.try_websocket(url))) == ["ws_tls"]
         assert codes(checks.websocket(network.try_websocket(url, tmp_path / "root.crt"))) == ["ws_ok"]
+
+
+@pytest.mark.parametrize(
+    ("life_days", "left_days", "code"),
+    [(90, 29, "ws_ok"), (90, 17, "ws_certificate"), (397, 21, "ws_ok"), (397, 19, "ws_certificate"),
+     (0.5, 0.15, "ws_ok"), (0.5, 0.09, "ws_certificate")],
+    ids=["certbot's", "not renewed", "a year's", "a year's, not renewed", "Caddy's own", "Caddy's own, not renewed"],
+)  # fmt: skip
+def test_a_certificate_that_nobody_renewed_is_named_before_it_ends(life_days, left_days, code, tmp_path) -> None:
+    authority, now = trustme.CA(), datetime.now(UTC)
+    begins, ends = now - timedelta(days=life_days - left_days), now + timedelta(days=left_days)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(LOOPBACK, not_before=begins, not_after=ends).configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "root.crt"))
+    with Answering(101) as server:
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+        answer = network.try_websocket(server.url.replace("ws://", "wss://"), tmp_path / "root.crt")
+    assert codes(checks.websocket(answer)) == [code]
 
 
 @pytest.mark.broker

@@ -15,7 +15,7 @@ MODULES = (
     *("neuroone.up.command", "neuroone.doctor.command", "neuroone.tokens", "neuroone.logins"),
     *("neuroone.compose_settings", "neuroone.service.settings"),
 )
-NO_SETTINGS = {"STATUS_DIR", "STOP_ON_EOF", "HTTPS_SUFFIX", "STREAM_BUFFER"}
+NO_SETTINGS = {"STOP_ON_EOF", "HTTPS_SUFFIX", "STREAM_BUFFER"}
 OF_TESTS = {"CAPTURES", "CLOCK", "SHIM_GRAVES", "SHIM_LOG", "SHIM_ROOT", "SHIM_RULES", "TEST_DEBIAN", "TEST_PACKAGING"}
 
 
