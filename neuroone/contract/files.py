@@ -8,8 +8,10 @@ import csv
 import io
 import itertools
 import re
+import sys
 import unicodedata
 import zlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -266,8 +268,14 @@ def event_row(time: datetime, event: str, seqs: tuple[int, int] | None = None, t
 def checked_rows(content: bytes) -> Rows:
     """Read the content of a session's file, and compare each row with its check."""
     lines = content.split(b"\n")
-    checks = map(b"%08x".__mod__, map(zlib.crc32, map(_before_check, lines[1:-1])))
-    return _rows(lines, [*map(eq, checks, map(_check, lines[1:-1]))])
+    rows = lines[1:-1]
+    sums = array("I", map(zlib.crc32, map(_before_check, rows)))
+    if sys.byteorder == "little":
+        sums.byteswap()
+    if sums.tobytes().hex().encode() == b"".join(map(_check, rows)):  # all at once, in a third of the time
+        return _rows(lines, None)
+    checks = map(b"%08x".__mod__, map(zlib.crc32, map(_before_check, rows)))
+    return _rows(lines, [*map(eq, checks, map(_check, rows))])
 
 
 def student_rows(content: bytes) -> Rows:
@@ -309,7 +317,10 @@ def _checked(cells: str) -> bytes:
     return b"%s%08x\n" % (content, zlib.crc32(content))
 
 
-def _rows(lines: list[bytes], are_good: list[bool]) -> Rows:
-    faulty = [number for number, is_good in enumerate(are_good, 2) if not is_good]
+def _rows(lines: list[bytes], are_good: list[bool] | None) -> Rows:
+    """Return the rows between the header and the last end of a line; None: all are good."""
     header = lines[0] if len(lines) > 1 else b""
+    if are_good is None:
+        return Rows(header, lines[1:-1], [], len(lines[-1]))
+    faulty = [number for number, is_good in enumerate(are_good, 2) if not is_good]
     return Rows(header, list(itertools.compress(lines[1:-1], are_good)), faulty, len(lines[-1]))

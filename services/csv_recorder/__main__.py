@@ -23,7 +23,6 @@ with extras.needed("csv-recorder"):
     from csv_recorder.offline.lock import directory_of, locked, without_recorder
     from csv_recorder.offline.rebuild import is_in_order
     from csv_recorder.offline.rebuild import rebuild as make_inbox
-    from csv_recorder.offline.recordings import Recording, find, without_doubles
     from csv_recorder.offline.report import texts
     from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
     from csv_recorder.offline.restore import restore as bring_back
@@ -43,6 +42,7 @@ with extras.needed("csv-recorder"):
         RunSettings,
         VerifySettings,
     )
+    from neuroone.data.recordings import Recording, find, without_doubles
 
 RECORDER: Final = "csv-recorder"
 EXPORT: Final = "csv-recorder-export"
@@ -148,6 +148,9 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     _print(f"{texts.Words()('not_read')}: {fault}" for fault in exporter.faults)
     if exporter.without_raw and settings.to in (EDF, BIDS):
         _print([f"{exporter.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
+    if exporter.left_over:
+        others = ", ".join(exporter.left_over)
+        _print([f"{settings.out} also holds {len(exporter.left_over)} participants of an earlier export: {others}"])
     _print([f"files written to {settings.out}: {len(exporter.files)}"])
     return FAILED if exporter.faults or not exporter.files or stop.is_set() else OK
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from csv_recorder.offline import recordings
-from csv_recorder.offline.export import edf
 from neuroone.contract.messages import RawBlock
+from neuroone.data import raw_runs, recordings
 from neuroone.up import brokers
 from serial_bridge.captures.files import EXAMPLE, CaptureWriter, parts
 from tests.support.bad_network import CLIENTS, node
@@ -120,7 +119,7 @@ async def test_raw_samples_of_an_app_are_recorded_as_those_of_a_bridge(broker, t
     assert [*dict.fromkeys(said["first_sample"] for said in shown)] == firsts, "those of an outage may come twice"
     by_name = {each.name: each for each in recordings.find([folder])}
     assert by_name["Aluna"].about["rates_hz"] == by_name["Ponte"].about["rates_hz"]
-    ours, theirs = ([*edf.runs(by_name[name])] for name in ("Aluna", "Ponte"))
+    ours, theirs = ([*raw_runs.runs(by_name[name])] for name in ("Aluna", "Ponte"))
     assert [each.counts.tolist() for each in ours] == [each.counts.tolist() for each in theirs]
     assert [each.has_holes for each in ours] == [True]
 

@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from csv_recorder.offline import doubts as arrays
 from neuroone.contract.doubt import DOUBTS, Doubts
 from neuroone.contract.files import VALUES
 from neuroone.contract.json import encode
 from neuroone.contract.messages import Reading
+from neuroone.data import doubts as arrays
 from tests.support.messages import reading
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "doubt.json"

@@ -34,7 +34,7 @@ def checked(cells: Sequence[object]) -> bytes:
 
 def time_text(time: datetime) -> str:
     """Format a time as the files do."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def reading_rows(

@@ -16,8 +16,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.figures import ALL, make
+from neuroone.data.recordings import find, without_doubles
 from tests.support.gateways import happens, hear
 from tests.support.up_process import Up, running_up
 

@@ -14,7 +14,6 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
 from csv_recorder.live.rows import Kind, pack, unpack
 from csv_recorder.offline.forget_lessons import clean_inbox, cleaned, mentions_of, sidecars_with
-from csv_recorder.offline.recordings import Recording, delete_figures, find, index, is_legacy
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
     APPENDED_BY_HAND,
@@ -26,6 +25,7 @@ from neuroone.contract.files import (
     index_content,
     safe_stem,
 )
+from neuroone.data.recordings import Recording, delete_figures, find, index, is_legacy
 
 
 @dataclass(frozen=True, slots=True)

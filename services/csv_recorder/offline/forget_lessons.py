@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.offline.recordings import Recording, whole_file
 from neuroone.contract.files import SIDECAR, search_key
+from neuroone.data.recordings import Recording, whole_file
 
 
 def mentions_of(name: str | None) -> Callable[[object], bool]:

@@ -10,8 +10,8 @@ from sys import intern
 import msgspec
 
 from csv_recorder.live.lessons import Lesson, Lessons, Part
-from csv_recorder.offline.recordings import Recording, group_events
 from neuroone.contract.files import COLUMNS, EVENTS, checked_rows
+from neuroone.data.recordings import Recording, group_events
 
 
 def parts_of(about: Mapping[str, object]) -> tuple[Part, ...]:

@@ -23,7 +23,6 @@ from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import HOLES_MAX, About, Progress, Session
 from csv_recorder.offline.backup import sync_folder, unused
 from csv_recorder.offline.lessons import lessons_in_events, parts_of
-from csv_recorder.offline.recordings import Recording, find, index, is_legacy
 from csv_recorder.offline.salvage import Salvaged, salvage
 from csv_recorder.offline.snapshot import BESIDE, beside, snapshot
 from neuroone.contract import files
@@ -47,6 +46,7 @@ from neuroone.contract.files import (
     seq_of,
     student_row_of,
 )
+from neuroone.data.recordings import Recording, find, index, is_legacy
 
 PIECE_BYTES: Final = 2**16
 """Read at once from the end of a file."""

@@ -13,10 +13,10 @@ from typing import Final
 
 from csv_recorder.offline.known import Known, KnownSession, read_known
 from csv_recorder.offline.lock import directory_of
-from csv_recorder.offline.recordings import Recording, find, group_events, kept_aside
 from csv_recorder.offline.verify_session import Verdict, check_session, read_file
 from neuroone.contract import files
 from neuroone.contract.files import GROUP_EVENTS, INBOX_FILE, INDEX
+from neuroone.data.recordings import Recording, find, group_events, kept_aside
 
 LOOKS_MAX: Final = 3
 """Reads of a session that changes meanwhile: a recorder writes its files once a second."""

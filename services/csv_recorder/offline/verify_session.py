@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from csv_recorder.offline.known import KnownSession
-from csv_recorder.offline.recordings import Recording
 from neuroone.contract import files
 from neuroone.contract.files import COLUMNS, PART, RAW, READINGS, SIDECAR, Rows, part_name
+from neuroone.data.recordings import Recording
 
 SHOWN_MAX: Final = 3
 """Line numbers in one sentence; more are counted."""

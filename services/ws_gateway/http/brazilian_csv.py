@@ -14,7 +14,7 @@ from typing import Final
 from neuroone.contract.doubt import Doubt, Doubts
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, READINGS, STUDENT_HEADER, VALUES, checked_rows
 from neuroone.contract.messages import EventType, Kind, Reading
-from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS, guarded
+from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS, guarded_cell
 from ws_gateway.http.pieces import PIECE_BYTES
 
 BOM: Final = "\ufeff"
@@ -52,7 +52,7 @@ def of_events(files: Sequence[Path], zone: tzinfo) -> Iterator[bytes]:
     """Return the events of a session. Raises OSError."""
     yield _encode([[TIME, *(PORTUGUESE_COLUMNS.get(each, each) for each in EVENT_SHOWN)]], BOM)
     for rows in _rows(files, EVENTS):
-        yield _encode([[_local(row[0], zone), *map(guarded, row[1:-1])] for row in rows])
+        yield _encode([[_local(row[0], zone), *row[1:-2], guarded_cell(row[-2])] for row in rows])
 
 
 def has_marks(files: Sequence[Path]) -> bool:

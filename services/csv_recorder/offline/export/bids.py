@@ -1,27 +1,32 @@
 """Writes recordings as a data set of the Brain Imaging Data Structure: BIDS-EEG 1.10, and `beh` for readings."""
 
+import itertools
 import json
 import re
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from csv_recorder.offline import dataframes
 from csv_recorder.offline.export import edf as edf_files
-from csv_recorder.offline.export.edf import CHANNEL, POOR, SKIP, Run
 from csv_recorder.offline.export.spreadsheets import is_text
-from csv_recorder.offline.recordings import Recording
 from neuroone import __version__
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import BIDS
+from neuroone.data import dataframes, raw_runs
+from neuroone.data.raw_runs import CHANNEL, POOR, SKIP, Run
+from neuroone.data.recordings import Recording
 
 BIDS_VERSION: Final = "1.10.0"
 NOT_AVAILABLE: Final = "n/a"
+SUBJECT_BYTES: Final = 5
+"""Of 10,000 participants two have the same label with a chance of 1 in 20,000."""
+_SECOND_DIGITS: Final = len("20261122182031")
 _README: Final = Path(__file__).with_name("bids_readme.txt")
 _EVENTS: Final = Path(__file__).with_name("bids_events.json")
 _PARTICIPANTS: Final = {
-    "participant_id": "Number of the participant in this data set.",
+    "participant_id": "Label of the participant, the same in every export of these recordings.",
     "group": "Id of the class.",
     "source": "Id of the student in it.",
     "name": "Name of the student.",
@@ -29,26 +34,37 @@ _PARTICIPANTS: Final = {
 
 
 class Bids:
-    """Writes recordings into one data set. Participants are numbered; their names are written only on request."""
+    """Writes recordings into one data set. Names of participants are written only on request.
+
+    The label of a participant comes from the random id of the first session, that of a session from its start: in the
+    next export of these recordings they are the same, whoever was added or forgotten meanwhile.
+    """
 
     def __init__(self, out: Path, *, with_names: bool = False) -> None:
         self._out = out
         self._with_names = with_names
         self._subjects: dict[tuple[str, str, str], str] = {}
-        self._sessions: dict[str, int] = {}
+        self._sessions: set[tuple[str, str]] = set()
 
     def write(self, recording: Recording, out: Path, label: str) -> list[Path]:
         """Write the readings and raw samples of one session; the ``label`` is unused, because it may hold a name."""
         whose = (recording.group, recording.source, recording.name)
-        subject = self._subjects.setdefault(whose, f"sub-{len(self._subjects) + 1:03}")
-        number = self._sessions[subject] = self._sessions.get(subject, 0) + 1
-        folder = out / subject / f"ses-{number:02}"
+        subject = self._subjects.setdefault(whose, f"sub-{_unguessable(recording, *whose)}")
+        began = re.sub(r"\D", "", str(recording.about.get("start") or recording.label))[:_SECOND_DIGITS]
+        labels = itertools.chain([began], (f"{began}x{number}" for number in itertools.count(2)))
+        session = next(each for each in labels if (subject, each) not in self._sessions)
+        self._sessions.add((subject, session))
+        folder = out / subject / f"ses-{session}"
         task = re.sub(r"[^A-Za-z0-9]", "", str(_bids(recording)["TaskName"])) or str(BIDS["TaskName"])
-        stem = f"{subject}_ses-{number:02}_task-{task}"
+        stem = f"{subject}_ses-{session}_task-{task}"
         files = self._readings(recording, folder / "beh", stem, task)
-        for index, run in enumerate(edf_files.runs(recording), 1):
+        for index, run in enumerate(raw_runs.runs(recording), 1):
             files += self._raw(recording, run, folder / "eeg", f"{stem}_run-{index:02}", task)
         return files
+
+    def left_over(self) -> list[str]:
+        """Return the participants in the folder who are of an earlier export, and not of this one."""
+        return sorted({each.name for each in self._out.glob("sub-*")} - {*self._subjects.values()})
 
     def finish(self) -> list[Path]:
         """Write the files about the whole data set."""
@@ -131,6 +147,12 @@ class Bids:
             _tsv(folder / f"{stem}_events.tsv", events),
             _text(folder / f"{stem}_events.json", _EVENTS.read_text(encoding="utf-8")),
         ]
+
+
+def _unguessable(recording: Recording, *whose: str) -> str:
+    """Return a label for a participant from the session's id and the name, which nobody finds from the name alone."""
+    told = json.dumps([recording.about.get("session"), *whose]).encode()
+    return blake2b(told, digest_size=SUBJECT_BYTES).hexdigest()
 
 
 def _bids(recording: Recording) -> dict[str, Any]:

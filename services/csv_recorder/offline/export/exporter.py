@@ -7,22 +7,22 @@ from typing import Final
 
 import pandas as pd
 
-from csv_recorder.offline import dataframes
 from csv_recorder.offline.export import edf as edf_files
 from csv_recorder.offline.export.bids import Bids
 from csv_recorder.offline.export.spreadsheets import SHEET_ROWS_MAX, guarded, write_workbook
-from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.messages import MICROVOLTS_PER_COUNT
-from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS
-from neuroone.contract.topics import id_from_text
+from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS, guarded_cell
+from neuroone.data import dataframes, raw_runs
+from neuroone.data.recordings import Recording, Unreadable
 
 
 class Exporter:
     """Exports recordings one by one into a directory. ``with_names``: a BIDS data set names its participants.
 
-    It keeps the ``files`` that it wrote, the number of sessions ``without_raw`` samples, and the ``faults``.
+    It keeps the ``files`` that it wrote, the number of sessions ``without_raw`` samples, the ``faults``, and which
+    participants are ``left_over`` in a BIDS data set from an earlier export.
     """
 
     def __init__(self, to: str, out: Path, *, with_names: bool = False) -> None:
@@ -34,6 +34,7 @@ class Exporter:
         self.files: list[Path] = []
         self.without_raw = 0
         self.faults: list[str] = []
+        self.left_over: list[str] = []
 
     def export(self, recording: Recording) -> None:
         """Export one recording; ``faults`` lists what cannot be read. Raises OSError for a failed write."""
@@ -51,6 +52,7 @@ class Exporter:
         """Write the files about all recordings together."""
         if self._to not in WRITERS and self.files:
             self.files += self._bids.finish()
+            self.left_over = self._bids.left_over()
 
 
 def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
@@ -88,7 +90,7 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
         if frame.empty:
             continue
         for number, start in enumerate(range(0, len(frame), SHEET_ROWS_MAX - 1), 1):
-            part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1])
+            part = guarded(frame.iloc[start : start + SHEET_ROWS_MAX - 1], guarded_cell)
             file = out / f"{label}{ending}{f'_{number}' if number > 1 else ''}.csv"
             times = part["time"].dt.strftime("%d/%m/%Y %H:%M:%S.%f").str.slice(stop=-3).str.replace(".", ",")
             said = part["simulated"].map({True: "sim", False: "não"})
@@ -102,9 +104,9 @@ def csv_ptbr(recording: Recording, out: Path, label: str) -> list[Path]:
 def edf(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write the raw samples as EDF+, and nothing for a session without any."""
     files = []
-    for number, run in enumerate(edf_files.runs(recording), 1):
+    for number, run in enumerate(raw_runs.runs(recording), 1):
         file = out / f"{label}_run-{number}.edf"
-        edf_files.write(run, file, code=id_from_text(recording.source))
+        edf_files.write(run, file)
         files.append(file)
     return files
 
@@ -133,26 +135,11 @@ def _events(recording: Recording) -> pd.DataFrame:
 
 def _samples(recording: Recording) -> pd.DataFrame:
     """Make a table with one row per sample: its number in the session, its counts, and its microvolts."""
-    blocks = dataframes.raw(recording) if recording.files(RAW) else pd.DataFrame()
-    if blocks.empty:
-        return pd.DataFrame()
-    samples = blocks.explode("samples", ignore_index=True)
-    within = samples.groupby(["session", "seq"]).cumcount()
-    counts = samples["samples"].astype("int16")
-    after_s = (samples.groupby(["session", "seq"])["seq"].transform("size") - 1 - within) / samples["rate_hz"]
-    return pd.DataFrame(
-        {
-            "time": samples["time"] - pd.to_timedelta(after_s, unit="s").dt.round("us").dt.as_unit("us"),
-            "group": recording.group,
-            "source": recording.source,
-            "name": recording.name,
-            "session": samples["session"],
-            "sample": samples["first_sample"] + within,
-            "counts": counts,
-            "microvolts": (counts * MICROVOLTS_PER_COUNT).astype("float32"),
-            "simulated": recording.is_simulated,
-        }
-    )
+    samples = dataframes.samples(recording)
+    whose = {name: getattr(recording, name) for name in ("group", "source", "name")}
+    microvolts = (samples["counts"] * MICROVOLTS_PER_COUNT).astype("float32")
+    table = samples.assign(**whose, microvolts=microvolts, simulated=recording.is_simulated)
+    return table[["time", *whose, "session", "sample", "counts", "microvolts", "simulated"]]
 
 
 def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:

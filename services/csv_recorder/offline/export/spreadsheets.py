@@ -1,6 +1,6 @@
 """Writes tables for spreadsheet programs, which run a text as a formula if it begins like one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,13 @@ SHEET_ROWS_MAX: Final = 1_048_576
 """The limit of the xlsx format, with the header."""
 
 
-def guarded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Put an apostrophe before every text that begins like a formula."""
-    return frame.assign(**{str(name): column.map(_guarded) for name, column in frame.items() if is_text(column)})
+def guarded(frame: pd.DataFrame, guard: Callable[[str], str] = spreadsheets.guarded) -> pd.DataFrame:
+    """Put an apostrophe before every text that begins like a formula, or that another ``guard`` wants one for."""
+
+    def of_cell(cell: object) -> object:
+        return guard(cell) if isinstance(cell, str) else cell
+
+    return frame.assign(**{str(name): column.map(of_cell) for name, column in frame.items() if is_text(column)})
 
 
 def write_workbook(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
@@ -45,7 +49,3 @@ def _cells(frame: pd.DataFrame) -> Any:
 def is_text(column: "pd.Series[Any]") -> bool:
     """Return True if a column may hold text."""
     return pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
-
-
-def _guarded(cell: object) -> object:
-    return spreadsheets.guarded(cell) if isinstance(cell, str) else cell

@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 
 from csv_recorder.live.lessons import Part
-from csv_recorder.offline.doubts import Flags, Integers
 from csv_recorder.offline.lessons import moment_of
-from csv_recorder.offline.readings import Readings
-from csv_recorder.offline.recordings import Recording
 from neuroone.contract.topics import ALL
+from neuroone.data.doubts import Flags, Integers
+from neuroone.data.readings import Readings
+from neuroone.data.recordings import Recording
 
 NEVER_US: Final = 2**62
 """A time after all others, in microseconds since 1970."""

@@ -17,13 +17,13 @@ from typing import Any, Final, TypeAlias
 from msgspec import MsgspecError, msgpack
 
 from csv_recorder.live.lessons import Part
-from csv_recorder.offline.recordings import delete_figures, root_of
 from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.session_figures import SessionFigures
 from neuroone import __version__
 from neuroone.contract.files import READINGS, REPORT_CACHE_FILE
+from neuroone.data.recordings import delete_figures, root_of
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Rises when figures are computed or stored in another way."""
 SETTLED_S: Final = 3.0
 """A file that changed just now may change again without another time: FAT counts in steps of 2 s."""

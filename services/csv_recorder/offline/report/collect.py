@@ -16,12 +16,12 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Final
 
-from csv_recorder.offline import readings
-from csv_recorder.offline.readings import Readings
-from csv_recorder.offline.recordings import Unreadable
 from csv_recorder.offline.report import session_figures
 from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.cache import FigureCache, Stored
+from neuroone.data import readings
+from neuroone.data.readings import Readings
+from neuroone.data.recordings import Unreadable
 
 PROCESSES: Final = 2
 """More would need more memory than a report may take: each has about 45 MB."""

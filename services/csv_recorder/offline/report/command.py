@@ -10,12 +10,12 @@ import pandas as pd
 
 from csv_recorder.offline.export import spreadsheets
 from csv_recorder.offline.lessons import with_parts
-from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report import html, pages, text, texts
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import SIDECAR_USED, Report, Selection, make
 from csv_recorder.settings import ReportSettings
 from neuroone.contract.errors import SettingsError
+from neuroone.data.recordings import find, without_doubles
 
 ROWS_AT_ONCE: Final = 1000
 """Rows that are written at a time: a copy of a table of 25,000 takes 20 MB."""

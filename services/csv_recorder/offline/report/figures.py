@@ -12,10 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from csv_recorder.offline import readings
-from csv_recorder.offline.doubts import NO_TIME
 from csv_recorder.offline.lessons import parts_of
-from csv_recorder.offline.recordings import Recording
 from csv_recorder.offline.report import session_figures
 from csv_recorder.offline.report.attendance import Piece
 from csv_recorder.offline.report.cache import FigureCache, Stored
@@ -31,6 +28,9 @@ from csv_recorder.offline.report.presence import (
 from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD, Curve, SessionFigures
 from csv_recorder.offline.report.texts import BY_LESSON, local
 from neuroone.contract.files import search_key
+from neuroone.data import readings
+from neuroone.data.doubts import NO_TIME
+from neuroone.data.recordings import Recording
 
 CLASS: Final = ("group", "class", "date", "lesson_began")
 ALL: Final = "all"

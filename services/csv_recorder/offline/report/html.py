@@ -178,6 +178,8 @@ def _warnings(row: Any, words: Words) -> Iterator[str]:
         )
     if row["left_out"]:
         yield words("left_out", int(row["left_out"]))
+    if row["clock_steps"]:
+        yield words("clock_steps", int(row["clock_steps"]))
 
 
 def _bands(row: Any, words: Words) -> str:

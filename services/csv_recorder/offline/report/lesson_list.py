@@ -12,13 +12,13 @@ import msgspec
 
 from csv_recorder.live.lessons import Lesson
 from csv_recorder.offline.lessons import moment_of, parts_of
-from csv_recorder.offline.recordings import Recording, find
 from csv_recorder.offline.report.texts import UNKNOWN, Words, local, printable
 from csv_recorder.offline.snapshot import snapshot
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import INBOX_FILE
 from neuroone.contract.students import Stay, who_is_who
 from neuroone.contract.topics import ALL
+from neuroone.data.recordings import Recording, find
 
 SIDECAR_USED: Final = ("source", "name", "code", "start", "end", "status", "lessons")
 """The fields of a sidecar that the list needs."""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from csv_recorder.offline.lessons import parts_of
-from csv_recorder.offline.recordings import Recording
 from csv_recorder.offline.report import session_figures
 from csv_recorder.offline.report.attendance import Piece, time_us
 from csv_recorder.offline.report.session_figures import SessionFigures
 from csv_recorder.offline.report.texts import BY_DAY, BY_LESSON
 from neuroone.contract.students import Stay, name_key, who_is_who
+from neuroone.data.recordings import Recording
 
 
 class ClassKey(NamedTuple):

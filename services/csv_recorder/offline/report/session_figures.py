@@ -18,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct, msgpack
 
-from csv_recorder.offline.doubts import TOUCHES_BANDS, TOUCHES_ESENSE, UNKNOWN, Integers
-from csv_recorder.offline.readings import Readings
 from neuroone.contract.doubt import DOUBTS, Doubt
 from neuroone.contract.messages import BANDS, ESENSE_MAX
+from neuroone.data import clock
+from neuroone.data.doubts import TOUCHES_BANDS, TOUCHES_ESENSE, UNKNOWN, Integers
+from neuroone.data.readings import Readings
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 ESENSE: Final = ("attention", "meditation")
@@ -57,7 +58,8 @@ class SessionFigures(Struct, array_like=True, frozen=True):
     """The figures of one session. ``known`` rows report their signal; ``good`` ones of these have a good one.
 
     ``shares`` and ``logs`` are means over ``bands_n`` rows, in the order of `BANDS`. ``doubts`` counts the
-    rows of each of the contract's `DOUBTS`.
+    rows of each of the contract's `DOUBTS`. ``clock_steps`` says how often the source's clock was set in the session;
+    ``duration_s``, ``longest_step_s`` and trends leave these steps out.
     """
 
     start_us: int | None
@@ -74,6 +76,7 @@ class SessionFigures(Struct, array_like=True, frozen=True):
     shares: list[float]
     logs: list[float]
     doubts: list[int]
+    clock_steps: int
 
     def is_whole(self) -> bool:
         """Return True if the lists are as long as they must be: stored figures may be damaged."""
@@ -106,7 +109,8 @@ def compute(readings: Readings) -> SessionFigures:
     is_believed = ~TOUCHES_ESENSE[readings.doubts]
     has_time = readings.has_time
     start_us, end_us = (int(readings.times_us[0]), int(readings.times_us[-1])) if has_time else (None, None)
-    times_s = readings.times_us / 1e6
+    steady_us, clock_steps = clock.steady_us(readings.times_us, readings.runs, readings.seqs)
+    times_s = (steady_us - steady_us[:1]) / 1e6
     esense = []
     for values in readings.esense:
         is_valid = is_believed & (values > 0)
@@ -115,16 +119,17 @@ def compute(readings: Readings) -> SessionFigures:
     return SessionFigures(
         start_us,
         end_us,
-        None if start_us is None or end_us is None else (end_us - start_us) / 1e6,
+        float(times_s.max() - times_s.min()) if has_time else None,
         len(readings),
         readings.left_out,
         _missing(readings) if has_time else None,
-        float((times_s[1:] - times_s[:-1]).max()) if has_time and len(readings) > 1 else None,
+        float(np.diff(np.sort(times_s)).max()) if has_time and len(readings) > 1 else None,
         known,
         int(np.count_nonzero(readings.valid == 1)),
         esense,
         *_band_figures(readings.bands[~TOUCHES_BANDS[readings.doubts]]),
         np.bincount(readings.doubts, minlength=len(DOUBTS)).tolist(),
+        clock_steps,
     )
 
 
@@ -199,6 +204,7 @@ def together(sessions: Sequence[SessionFigures]) -> SessionFigures:
         _weighted([(each.bands_n, each.shares) for each in with_bands]),
         _weighted([(each.bands_n, each.logs) for each in with_bands]),
         [sum(counts) for counts in zip(*(each.doubts for each in sessions), strict=True)],
+        sum(each.clock_steps for each in sessions),
     )
 
 
@@ -218,7 +224,7 @@ def row(figures: SessionFigures) -> dict[str, Any]:
     found["bands_n"] = figures.bands_n
     for kind, means in (("share", figures.shares), ("log10", figures.logs)):
         found |= {f"{band}_{kind}": means[at] if means else None for at, band in enumerate(BANDS)}
-    found["left_out"] = figures.left_out
+    found |= {"left_out": figures.left_out, "clock_steps": figures.clock_steps}
     doubtful = int(np.array(figures.doubts) @ TOUCHES_ESENSE)
     return found | dict(zip(DOUBTFUL, (doubtful, *figures.doubts[1:]), strict=True))
 
@@ -272,7 +278,7 @@ def _weighted(means: Sequence[tuple[int, Sequence[float]]]) -> list[float]:
 
 def _trend_per_min(values: Integers, times_s: Numbers) -> float | None:
     """Return the slope of the least-squares line; None for less than `TREND_MIN_S`."""
-    if len(values) < 2 or times_s[-1] - times_s[0] < TREND_MIN_S:
+    if len(values) < 2 or np.ptp(times_s) < TREND_MIN_S:
         return None
     minutes = (times_s - times_s[0]) / 60
     minutes -= minutes.sum() / len(minutes)

@@ -51,6 +51,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     yield ""
     yield from doubtful.in_all(sessions, words)
     yield from _simulated(report.sessions, words)
+    yield from _clocks(report.sessions, words)
     yield words("notice")
     yield words("more")
     for fault in report.faults[:FAULTS_SHOWN]:
@@ -72,6 +73,7 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield from _table(report.sessions, _session_columns(words, with_lessons=report.has_lessons), 3)
         yield from doubtful.in_all(report.sessions[report.sessions["session"] != ALL], words)
         yield from _simulated(report.sessions, words)
+        yield from _clocks(report.sessions, words)
         if report.has_lessons:
             yield words("only_lessons")
         yield ""
@@ -112,6 +114,12 @@ def _simulated(sessions: Any, words: Words) -> Iterator[str]:
     """Yield what the mark of simulated sessions means, if there are any."""
     if sessions["simulated"].any():
         yield f"{SIMULATED}{words('simulated')}"
+
+
+def _clocks(sessions: Any, words: Words) -> Iterator[str]:
+    """Yield a sentence for each session whose clock was set."""
+    for row in sessions[(sessions["clock_steps"] > 0) & (sessions["session"] != ALL)].to_dict("records"):
+        yield f"{_short(row['student'])}, {start(row, words)}: {words('clock_steps', row['clock_steps'])}"
 
 
 def _class_columns(words: Words) -> list[Column]:

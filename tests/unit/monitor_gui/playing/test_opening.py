@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from csv_recorder.offline.export import edf as export
-from csv_recorder.offline.recordings import find
 from monitor_gui.feed import StreamId
 from monitor_gui.playing import capture as captures
 from monitor_gui.playing import recording as recordings
@@ -21,6 +20,8 @@ from monitor_gui.playing.opening import Opening
 from monitor_gui.playing.recording import Recording, in_order
 from neuroone.contract.json import encode
 from neuroone.contract.messages import RawBlock, Reading
+from neuroone.data import raw_runs
+from neuroone.data.recordings import find
 from serial_bridge.captures.files import EXAMPLE
 from tests.support import messages
 from tests.support.recordings import NOON, checked, event_row, raw_rows, reading_rows, write_session
@@ -48,7 +49,7 @@ def write_edf(folder: Path, seconds: int = 20) -> Path:
     marker = event_row(NOON + timedelta(seconds=5), "marker", "olhos fechados")
     rows = reading_rows(seconds), raw_rows(seconds, lost=range(40, 80))
     write_session(folder, readings=rows[0], raw=rows[1], events=[marker])
-    (run,) = export.runs(find([folder])[0])
+    (run,) = raw_runs.runs(find([folder])[0])
     export.write(run, folder / "lesson.edf", "ABC")
     return folder / "lesson.edf"
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -17,10 +18,10 @@ import pandas as pd
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.offline.export import edf
-from csv_recorder.offline.export.edf import HOLE_MAX_S, POOR, SKIP
-from csv_recorder.offline.recordings import find
 from csv_recorder.settings import NEEDED_BY
+from neuroone.data import raw_runs
+from neuroone.data.raw_runs import HOLE_MAX_S, POOR, SKIP
+from neuroone.data.recordings import find
 from tests.support.recordings import (
     BLOCK,
     NOON,
@@ -155,7 +156,7 @@ def test_mne_leaves_the_hole_out_by_itself(root, tmp_path):
 def test_a_part_of_a_second_is_filled_up_and_annotated(tmp_path):
     """EDF has whole records."""
     write_session(tmp_path, readings=reading_rows(3), raw=raw_rows(3)[:-3])
-    (run,) = edf.runs(find([tmp_path])[0])
+    (run,) = raw_runs.runs(find([tmp_path])[0])
     assert (run.duration_s, run.has_holes) == (3, False)
     assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2.625, 0.375)]
 
@@ -175,9 +176,9 @@ def test_a_long_hole_begins_another_file(tmp_path):
 
 def test_a_file_is_not_filled_with_zeros_without_end(tmp_path, monkeypatch):
     """After so many another file begins, as after a long hole."""
-    monkeypatch.setattr(edf, "ZEROS_MAX_SAMPLES", 4 * BLOCK)
+    monkeypatch.setattr(raw_runs, "ZEROS_MAX_SAMPLES", 4 * BLOCK)
     write_session(tmp_path, readings=reading_rows(20), raw=raw_rows(20, lost=range(8, 160, 16)))
-    runs = [*edf.runs(find([tmp_path])[0])]
+    runs = [*raw_runs.runs(find([tmp_path])[0])]
     assert [len(run.annotations) for run in runs] == [3, 3 + 1, 2 + 1], "a part of a second is filled up, too"
     assert runs[1].start - runs[0].start == timedelta(seconds=(8 + 3 * 16 + 1) * BLOCK / RATE_HZ)
 
@@ -190,7 +191,7 @@ def test_a_hole_that_the_headset_did_not_count(tmp_path):
         checked([time_text(datetime.fromisoformat(each[0]) + timedelta(seconds=10)), *each[1:-1]]) for each in cells
     ]
     write_session(tmp_path, readings=reading_rows(2), raw=[*rows, *late])
-    (run,) = edf.runs(find([tmp_path])[0])
+    (run,) = raw_runs.runs(find([tmp_path])[0])
     assert run.has_holes
     assert [(each.text, each.onset_s, each.duration_s) for each in run.annotations] == [(SKIP, 2, 10)]
 
@@ -210,7 +211,7 @@ def test_short_dropouts_add_up(tmp_path, counted):
         time = time_text(NOON + timedelta(seconds=(at + 1) * BLOCK / RATE_HZ + stall_s))
         rows.append(checked([time, "5e55", len(rows), (len(rows) + lost) * BLOCK, RATE_HZ, " ".join(["7"] * BLOCK)]))
     write_session(tmp_path, readings=reading_rows(60), raw=rows)
-    (run,) = edf.runs(find([tmp_path])[0])
+    (run,) = raw_runs.runs(find([tmp_path])[0])
     holes = [(each.onset_s, each.duration_s) for each in run.annotations if each.text == SKIP]
     assert np.flatnonzero(run.counts)[-1] / RATE_HZ == pytest.approx(58, abs=0.2)
     assert [onset_s for onset_s, _ in holes] == pytest.approx([8, 18, 28, 38, 48], abs=0.2)
@@ -223,9 +224,46 @@ def test_the_time_of_the_first_sample_is_not_that_of_a_stalled_line(tmp_path):
     late = time_text(NOON + timedelta(seconds=9 * BLOCK / RATE_HZ))
     rows = [checked([late if n < 8 else each[0], *each[1:-1]]) for n, each in enumerate(cells)]
     write_session(tmp_path, readings=reading_rows(8), raw=rows)
-    (run,) = edf.runs(find([tmp_path])[0])
+    (run,) = raw_runs.runs(find([tmp_path])[0])
     assert abs(run.start - (NOON + timedelta(seconds=1 / RATE_HZ))) < timedelta(seconds=0.01)
     assert not run.has_holes
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2100, 9999])
+def test_a_year_that_edf_does_not_have_is_unknown_in_the_file(tmp_path, year):
+    """A Pi without a battery for its clock begins in 1970: EDF+ says that the day is unknown, and keeps the rest."""
+    began = NOON.replace(year=year)
+    rows = reading_rows(4, start=began)
+    write_session(tmp_path / "r", start=began, readings=rows, raw=raw_rows(4, start=began))
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 0
+    (file,) = (tmp_path / "out").iterdir()
+    header = file.read_bytes()[:256]
+    assert header[88:168].split() == [b"Startdate", b"X", b"X", b"X", b"ThinkGear"]
+    assert header[168:184] == f"01.01.85{began:%H.%M.%S}".encode()
+    assert len(counts_of(mne.io.read_raw_edf(file, verbose="error"))) == 4 * RATE_HZ
+
+
+@pytest.mark.parametrize("set_to", [NOON.replace(year=1970), NOON - timedelta(seconds=30), NOON + timedelta(hours=3)])
+def test_a_clock_that_is_set_begins_another_file(tmp_path, set_to):
+    """Each file keeps its own times: a signal that was poor before, and a marker, stand in the right one."""
+    rows = [*reading_rows(60, poor=lambda n: 200 if n in (40, 41) else 0), *reading_rows(20, start=set_to)]
+    rows = [
+        checked([*row.decode().split(",")[:2], seq, *row.decode().split(",")[3:-1]]) for seq, row in enumerate(rows)
+    ]
+    raw = [*raw_rows(60), *raw_rows(20, start=set_to)]
+    raw = [
+        checked([*row.decode().split(",")[:2], seq, seq * BLOCK, *row.decode().split(",")[4:-1]])
+        for seq, row in enumerate(raw)
+    ]
+    write_session(tmp_path, readings=rows, raw=raw)
+    before, after = raw_runs.runs(find([tmp_path])[0])
+    assert (before.duration_s, after.duration_s) == (60, 20)
+    assert abs(before.start - NOON) < timedelta(seconds=0.01)
+    assert abs(after.start - set_to) < timedelta(seconds=0.01)
+    (poor,) = before.annotations
+    assert poor.text == POOR
+    assert (poor.onset_s, poor.duration_s) == pytest.approx((39, 2), abs=0.01)
+    assert after.annotations == []
 
 
 @pytest.mark.parametrize("rate_hz", [250, 256, 512])
@@ -272,10 +310,10 @@ def test_nothing_to_export(tmp_path, capsys):
 
 
 def test_bids_is_read_by_mne_bids(root, tmp_path):
-    """Signal, line frequency, events and channel come back; participants are numbers."""
+    """Signal, line frequency, events and channel come back."""
     out = tmp_path / "bids"
     assert export(root, "bids", out) == 0
-    assert mne_bids.get_entity_vals(out, "subject") == ["001", "002"]
+    assert len(mne_bids.get_entity_vals(out, "subject")) == 2
     path = mne_bids.find_matching_paths(out, suffixes="eeg", extensions=".edf")[0]
     raw = mne_bids.read_raw_bids(path, verbose="error")
     assert (raw.info["line_freq"], raw.info["sfreq"], raw.ch_names) == (60, RATE_HZ, ["Fp1"])
@@ -287,7 +325,9 @@ def test_bids_has_its_required_files_and_no_name(root, tmp_path):
     """No file, and no file name, holds an id made of a name."""
     out = tmp_path / "bids"
     assert export(root, "bids", out) == 0
-    stem = out / "sub-001" / "ses-01" / "eeg" / "sub-001_ses-01_task-classroom_run-01"
+    joao, phone = pd.read_csv(out / "participants.tsv", sep="\t")["participant_id"]
+    session = "ses-20261122182031"
+    stem = out / joao / session / "eeg" / f"{joao}_{session}_task-classroom_run-01"
     assert {"_eeg.edf", "_eeg.json", "_channels.tsv", "_events.tsv", "_events.json"} == {
         file.name.removeprefix(stem.name) for file in stem.parent.iterdir()
     }
@@ -304,13 +344,38 @@ def test_bids_has_its_required_files_and_no_name(root, tmp_path):
     assert {"marker", SKIP, POOR} == described["trial_type"]["Levels"].keys()
     description = json.loads((out / "dataset_description.json").read_text(encoding="utf-8"))
     assert {"Name", "BIDSVersion"} <= description.keys()
-    beh = pd.read_csv(out / "sub-002" / "ses-01" / "beh" / "sub-002_ses-01_task-classroom_beh.tsv", sep="\t")
+    beh = pd.read_csv(out / phone / session / "beh" / f"{phone}_{session}_task-classroom_beh.tsv", sep="\t")
     assert len(beh) == 30
     assert beh["valid"].isna().all()
-    assert (out / "participants.tsv").read_text(encoding="utf-8").split() == ["participant_id", "sub-001", "sub-002"]
+    assert [*pd.read_csv(out / "participants.tsv", sep="\t")] == ["participant_id"]
     for file in (each for each in out.rglob("*") if each.is_file()):
         assert b"Silva" not in file.read_bytes()
         assert "Silva" not in file.name
+
+
+def test_bids_labels_stay_when_others_come_and_go(root, tmp_path, capsys):
+    """Never two children under one participant; what an earlier export left in the folder is named."""
+    out = tmp_path / "bids"
+
+    def participants():
+        assert export(root, "bids", out, "--names") == 0
+        found = pd.read_csv(out / "participants.tsv", sep="\t")
+        return dict(zip(found["name"], found["participant_id"], strict=True))
+
+    before = participants()
+    assert "earlier export" not in capsys.readouterr().out
+    (session,) = root.glob("sessions/*/*_Joao_Silva")
+    shutil.rmtree(session)
+    write_session(root, name="Ana", source="Ana", readings=reading_rows(3), session="a1")
+    write_session(root, name="=1+1", source="phone", readings=reading_rows(3), start=NOON + timedelta(1), session="b2")
+    after = participants()
+    assert after == {"=1+1": before["=1+1"], "Ana": after["Ana"]}
+    assert after["Ana"] not in before.values()
+    assert f"1 participants of an earlier export: {before['João =Silva']}" in capsys.readouterr().out
+    assert sorted(each.name for each in (out / before["=1+1"]).iterdir()) == [
+        "ses-20261122182031",
+        "ses-20261123182031",
+    ]
 
 
 def test_bids_with_names_where_they_are_asked_for(root, tmp_path):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.offline import readings
-from csv_recorder.offline.recordings import find
 from csv_recorder.offline.report import collect
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import Report, make
 from neuroone.contract.files import REPORT_CACHE_FILE
+from neuroone.data import readings
+from neuroone.data.recordings import find
 from tests.support.recordings import reading_rows, write_session
 
 LATER_S = 10.0

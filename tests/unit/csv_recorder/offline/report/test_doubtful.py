@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.offline import readings
-from csv_recorder.offline.recordings import find
 from csv_recorder.offline.report import html
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import ALL, Selection, make
@@ -16,6 +14,8 @@ from csv_recorder.offline.report.session_figures import DOUBTFUL, compute, curve
 from csv_recorder.offline.report.texts import Words
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.messages import BANDS
+from neuroone.data import readings
+from neuroone.data.recordings import find
 from tests.support.recordings import NOON, checked, time_text, write_session
 
 NO_BANDS = (0,) * 8

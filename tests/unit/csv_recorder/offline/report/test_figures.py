@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.figures import ALL, Selection, make
 from neuroone.contract.errors import SettingsError
+from neuroone.data.recordings import find, without_doubles
 from tests.support.recordings import (
     NOON,
     READINGS,
@@ -75,6 +75,21 @@ def test_no_trend_of_half_a_minute(tmp_path):
 def test_gaps_are_counted(tmp_path):
     found = only_row(write_session(tmp_path, readings=reading_rows(100, lost=range(40, 60))))
     assert (found["rows"], found["missing"], found["longest_step_s"], found["duration_s"]) == (80, 20, 21, 99)
+
+
+@pytest.mark.parametrize(
+    "set_to",
+    [NOON.replace(year=1970), NOON - timedelta(seconds=30), NOON + timedelta(hours=3), NOON.replace(year=9999)],
+)
+def test_a_clock_that_is_set_is_no_time_and_no_trend(tmp_path, set_to):
+    """Two minutes are two minutes, and a steady rise is one, whatever the clock showed; that it was set is said."""
+    rows = [row.decode().split(",") for row in reading_rows(120)]
+    for n, row in enumerate(rows[60:]):
+        row[0] = time_text(set_to + timedelta(seconds=n))
+    found = only_row(write_session(tmp_path, readings=[checked(row[:-1]) for row in rows]))
+    assert (found["rows"], found["missing"], found["longest_step_s"], found["duration_s"]) == (120, 0, 1, 119)
+    assert found["attention_trend_per_min"] == pytest.approx(6, rel=0.05)
+    assert found["clock_steps"] == 1
 
 
 def test_a_late_row_is_no_gap(tmp_path):

@@ -13,11 +13,11 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.live.recorder import Recorder
-from csv_recorder.offline.recordings import find, without_doubles
 from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import ALL, Report, Selection, make
 from csv_recorder.offline.report.session_figures import Counted, _spread
 from csv_recorder.offline.report.texts import BY_CODE, BY_DAY
+from neuroone.data.recordings import find, without_doubles
 from tests.support.recordings import NOON, checked, reading_rows, time_text, write_session
 from tests.unit.csv_recorder.live.test_lessons import phone, start, stop
 from tests.unit.csv_recorder.live.test_sessions import record

@@ -10,9 +10,9 @@ from zlib import crc32
 import pytest
 
 from csv_recorder.__main__ import main
-from csv_recorder.offline.recordings import find
 from csv_recorder.offline.report import pages, text
 from csv_recorder.offline.report.figures import Selection, make
+from neuroone.data.recordings import find
 from tests.support.recordings import NOON, reading_rows, write_session
 
 HOSTILE = '<img src=x onerror="alert(1)">/../=1+1'

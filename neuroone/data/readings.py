@@ -11,12 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from csv_recorder.offline import doubts
-from csv_recorder.offline.doubts import NO_TIME, UNKNOWN, Codes, Flags, Integers
-from csv_recorder.offline.recordings import Recording, whole_file
 from neuroone.contract.files import CHECK_CHARS, COLUMNS, HEADERS, READINGS, checked_rows
+from neuroone.data import doubts
+from neuroone.data.doubts import NO_TIME, UNKNOWN, Codes, Flags, Integers
+from neuroone.data.recordings import Recording, whole_file
 
-_HEAD: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z,[^\",]*,")
+_HEAD: Final = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z,[^\",\x80-\xff]*,")
 """A row up to ``seq``: a time as the recorder writes it, and a session without special characters."""
 _TIME: Final = "2026-11-22T18:20:31.123456"
 _DIGITS_AT: Final = [at for at, sign in enumerate(_TIME) if sign.isdigit()]
@@ -34,13 +34,15 @@ _TIME_MIN_US: Final = int(np.datetime64("0001-01-01", "us").astype(np.int64))
 class Readings:
     """The readings of a recording in the order of their time, and the number of lines left out.
 
-    ``runs`` numbers the ids in the column ``session``. ``valid`` is 1, 0 or `UNKNOWN`. ``doubts`` come from all
-    readings of the recording, also where these are only some of them.
+    ``runs`` are places in ``sessions``, the ids in the column ``session``. ``valid`` is 1, 0 or `UNKNOWN`, and
+    ``poor_signal`` may be `UNKNOWN`. ``doubts`` come from all readings of the recording, also where these are some.
     """
 
     times_us: Integers
+    sessions: tuple[str, ...]
     runs: Integers
     seqs: Integers
+    poor_signal: Integers
     valid: Integers
     esense: Integers
     """Attention and meditation, a row each."""
@@ -61,8 +63,10 @@ class Readings:
         """Return some of the readings."""
         return Readings(
             self.times_us[is_wanted],
+            self.sessions,
             self.runs[is_wanted],
             self.seqs[is_wanted],
+            self.poor_signal[is_wanted],
             self.valid[is_wanted],
             self.esense[:, is_wanted],
             self.bands[is_wanted],
@@ -93,7 +97,7 @@ def _in_one_pass(recording: Recording) -> Readings | None:
     head = _HEAD.match(lines[0]) if lines else None
     times_us = None if head is None else _times_us(lines, head.end())
     numbers = None if head is None or times_us is None else _numbers(lines, head.end())
-    if numbers is None or times_us is None:
+    if head is None or numbers is None or times_us is None:
         return None
     if (times_us[1:] < times_us[:-1]).any():
         order = np.argsort(times_us, kind="stable")
@@ -101,8 +105,10 @@ def _in_one_pass(recording: Recording) -> Readings | None:
     valid, esense, bands = numbers[:, 2], numbers[:, 3:5].T, numbers[:, 5:]
     return Readings(
         times_us,
+        (lines[0][len(_TIME) + 2 : head.end() - 1].decode(),),
         np.zeros(len(lines), np.int64),
         seqs=numbers[:, 0],
+        poor_signal=numbers[:, 1],
         valid=valid,
         esense=esense,
         bands=bands,
@@ -152,10 +158,11 @@ def _times_us(lines: list[bytes], begin: int) -> Integers | None:
 def _with_pandas(recording: Recording) -> Readings:
     import pandas as pd
 
-    from csv_recorder.offline import dataframes
+    from neuroone.data import dataframes
 
     frame, left_out = dataframes.readings(recording)
-    runs: Integers = pd.factorize(frame["session"])[0].astype(np.int64)
+    runs, sessions = pd.factorize(frame["session"])
+    seqs, poor = (frame[each].fillna(UNKNOWN).to_numpy(dtype=np.int64) for each in ("seq", "poor_signal"))
     times_us, valid, esense, bands = dataframes.arrays(frame)
     found = doubts.codes(times_us, valid, esense, bands)
-    return Readings(times_us, runs, frame["seq"].to_numpy(dtype=np.int64), valid, esense, bands, left_out, found)
+    return Readings(times_us, tuple(sessions), runs.astype(np.int64), seqs, poor, valid, esense, bands, left_out, found)

@@ -6,8 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from csv_recorder.offline import dataframes, readings
-from csv_recorder.offline.recordings import Unreadable, find
+from neuroone.data import dataframes, readings
+from neuroone.data.recordings import Unreadable, find
 from tests.support.recordings import NOON, checked, reading_rows, time_text, write_session
 
 FIELDS = ("times_us", "runs", "seqs", "valid", "esense", "bands", "left_out", "doubts")

@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from csv_recorder.offline import doubts
-from csv_recorder.offline.doubts import UNKNOWN, Integers
-from csv_recorder.offline.recordings import Recording, Unreadable
 from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ
+from neuroone.data import doubts
+from neuroone.data.doubts import UNKNOWN, Integers
+from neuroone.data.recordings import Recording, Unreadable
 
 RATE_MAX_HZ: Final = 65535
 """The contract's limit for a raw block."""
@@ -81,6 +81,30 @@ def raw(recording: Recording) -> pd.DataFrame:
     if not frame["rate_hz"].between(1, RATE_MAX_HZ).all():
         raise Unreadable(f"{recording.path}: rate_hz is not from 1 to {RATE_MAX_HZ}")
     return _with_settled_rate(frame.assign(samples=pd.Series(blocks, index=frame.index, dtype=object)))
+
+
+def samples(recording: Recording) -> pd.DataFrame:
+    """Return the raw samples of a session: time, session, sample (its number) and counts. Raises Unreadable."""
+    blocks = raw(recording) if recording.files(RAW) else pd.DataFrame()
+    if blocks.empty:
+        columns = {"session": "str", "sample": "int64", "counts": "int16"}
+        empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in columns.items()})
+        empty.insert(0, "time", pd.Series(dtype="datetime64[us, UTC]"))
+        return empty
+    lengths = blocks["samples"].map(len).to_numpy()
+    within = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+    block = blocks.loc[blocks.index.repeat(lengths), ["time", "session", "first_sample", "rate_hz"]].reset_index(
+        drop=True
+    )
+    after_s = (np.repeat(lengths, lengths) - 1 - within) / block["rate_hz"]
+    return pd.DataFrame(
+        {
+            "time": block["time"] - pd.to_timedelta(after_s, unit="s").dt.round("us").dt.as_unit("us"),
+            "session": block["session"],
+            "sample": block["first_sample"] + within,
+            "counts": np.concatenate(blocks["samples"].to_list()),
+        }
+    )
 
 
 def _with_settled_rate(frame: pd.DataFrame) -> pd.DataFrame:
