@@ -44,6 +44,8 @@ WORDS = {
 }
 PROGRAMS = ("neuroone", "serial-bridge", "ws-gateway", "csv-recorder", "monitor-gui")
 """What users run; any other program of the environment is a tool of development."""
+MAINTENANCE = ("backup", "restore", "update", "rollback")
+"""Commands of `neuroone`; for the containers of compose.yaml they need no environment."""
 ON = ("1", "true", "yes", "on")
 """What switches a setting on in a variable, as neuroone.service.settings reads it."""
 
@@ -57,6 +59,10 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   format                 format the source and fix what the linter can fix
   lock [PACKAGE ...]     make requirements.lock from pyproject.toml; upgrade each PACKAGE
   exec PROGRAM [...]     run a program of the environment, e.g. exec serial-bridge ports
+  backup TO              write recordings, settings and logins into a new folder, also while the system works
+  restore FROM           bring back such a folder
+  update                 go over to the newest version; go back by itself if that one does not work
+  rollback               go back to the version before
   --version              print the version
 
 Each command installs what it needs into .venv, from the lock: up the services, up --gui and exec monitor-gui the
@@ -91,15 +97,24 @@ def main(arguments: list[str]) -> int:
         print(f"neuroone {version()}")
         return 0
     command, rest = arguments[0], arguments[1:]
-    if command not in ("up", "test", "check", "format", "lock", "exec") or (command == "exec" and not rest):
+    commands = ("up", "test", "check", "format", "lock", "exec", *MAINTENANCE)
+    if command not in commands or (command == "exec" and not rest):
         return fail(USAGE.rstrip())
+    if (command in ("up", *MAINTENANCE) or (rest[:1] and rest[0] in PROGRAMS)) and (chosen := chosen_version()):
+        return execute([sys.executable, str(chosen / "run.py"), *arguments])
+    if command in MAINTENANCE:
+        sys.path.insert(0, str(ROOT))
+        from neuroone.maintenance import compose  # needs none of our packages
+
+        if compose.is_used(ROOT):
+            return compose.main(ROOT, command, rest)
 
     try:
         make_environment(sets_of(command, rest))
     except Obstacle as obstacle:
         return fail(f"run.py: {obstacle}")
-    if command == "up":
-        return become("neuroone", "up", *rest)
+    if command in ("up", *MAINTENANCE):
+        return become("neuroone", command, *rest)
     if command in ("test", "check"):
         # Tests start hundreds of programs, and without this each would compile all of its modules again.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -134,8 +149,8 @@ def fail(sentence: str) -> int:
 
 def sets_of(command: str, rest: list[str]) -> list[str]:
     """Return the sets of packages that a command needs."""
-    words = ["neuroone", "up", *rest] if command == "up" else rest
-    if command not in ("up", "exec") or words[0] not in PROGRAMS:
+    words = rest if command == "exec" else ["neuroone", command, *rest]
+    if command not in ("up", "exec", *MAINTENANCE) or words[0] not in PROGRAMS:
         return [DEVELOPMENT]
     program, what = words[0], words[1] if words[1:] else ""
     is_on = os.environ.get("NEUROONE_GUI", "").lower() in ON and "--no-gui" not in words
@@ -188,6 +203,17 @@ def locked_lines() -> dict[str, str]:
         name = each.partition("==")[0]
         lines[name] = lines.get(name, "") + each
     return lines
+
+
+def chosen_version() -> Path | None:
+    """Return the folder of the version that `update` chose; None if this clone is to be used, as after a `git pull`."""
+    try:
+        choice = json.loads((ROOT / ".versions" / "current").read_text(encoding="utf-8"))
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        folder = ROOT / ".versions" / str(choice["current"])
+    except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
+        return None
+    return folder if choice["base"] == head.strip() and (folder / "run.py").exists() else None
 
 
 # --- the environment -----------------------------------------------------------------------------
@@ -337,6 +363,11 @@ def become(name: str, *arguments: str) -> int:
     command = [program(name), *arguments]
     if not Path(command[0]).exists():
         return fail(f"run.py: there is no program {name!r} in .venv")
+    return execute(command)
+
+
+def execute(command: list[str]) -> int:
+    """Become another program."""
     if sys.platform != "win32":
         os.execv(command[0], command)
     with subprocess.Popen(command) as child:  # Windows has no exec

@@ -94,6 +94,13 @@ programs() {
   (cd "$source" && "$tools/builder/bin/hatchling" build -t wheel -d "$tools/dist" >/dev/null 2>&1)
   install_here --no-deps "$tools"/dist/*.whl
   rm -rf "$tools"
+  if [ -L $home/current ] && ! "$version/bin/neuroone" self-test >/dev/null; then
+    rm -rf "$version"
+    fail "the new version does not work on this machine; nothing was changed"
+  fi
+  # What `neuroone update` and `neuroone rollback` need of the version: its clone, and its way back.
+  say "${source%/.versions/*}" >"$version/source"
+  cp "$source/deploy/install.sh" "$version/"
   # Each version keeps its units: those of a newer one wait for words that an older one does not say.
   mkdir "$version/autostart"
   cp "$source"/deploy/systemd/*.service "$source/deploy/supervisor/neuroone.conf" "$version/autostart"

@@ -49,6 +49,12 @@ REPLACED: Final = ".replaced-"
 CERTIFICATES: Final = ".tls"
 """The folder of the authority that devices trust, made by `neuroone up --tls`. It holds no recording: a backup leaves
 it out, and a restore leaves it where it is."""
+BROKER_FOLDER: Final = ".broker"
+"""The folder of the broker that `neuroone up` starts. A restore leaves one that is there where it is: that broker knows
+what came since the backup."""
+UP_FILE: Final = ".up.json"
+UP_RESTART: Final = ".up.restart"
+"""What a running `neuroone up` says of itself, and what asks it to go over to another version: `neuroone update`."""
 INDEX: Final = "names.csv"
 """Lists each name and its file; a student with this name gets a hash."""
 INDEX_COLUMNS: Final = ("name", "file")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
-from neuroone.contract.files import safe_stem, student_file_name
+from neuroone.contract.files import BROKER_FOLDER, safe_stem, student_file_name
 from neuroone.contract.messages import DEMO
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
@@ -148,7 +148,7 @@ def run(given: UpSettings, stop: Stop) -> int:
         children: dict[str, Child | None] = {BROKER: None}
         check: BrokerCheck | None = None
         if program is not None:
-            folder = data / ".broker"
+            folder = data / BROKER_FOLDER
             children[BROKER] = broker = _start_broker(program, folder, given.mqtt_port, running, stop)
             client_id = f"{client.identity.run_client_id}-check"
             check = BrokerCheck(broker, folder, partial(broker_fault, LOOPBACK, given.mqtt_port, client_id))

@@ -9,21 +9,24 @@ The moment is that of a copy of the inbox, and this is why what is restored has 
 3. A file that the inbox does not know is somebody else's, or of a session so long closed that nothing comes any more.
    The archive has what it held before the inbox was copied: should a recorder begin to write to it after that, its rows
    are not in the copied inbox either. A file that was not there yet begins after that moment and is left out.
-4. A sidecar may be older than the moment. A session that the inbox has closed since is opened again in the copied
+4. The state of the broker of `neuroone up` is copied before the inbox: what this broker has handed on since is in the
+   copied inbox, which recognizes it when it comes again.
+5. A sidecar may be older than the moment. A session that the inbox has closed since is opened again in the copied
    inbox: the recorder then writes its sidecar anew, and closes it.
 """
 
+import contextlib
 import gzip
 import io
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import sys
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -33,6 +36,7 @@ from csv_recorder.live.inbox import Inbox, check_whole, words_of_damage
 from csv_recorder.offline.snapshot import copy_inbox
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
+    BROKER_FOLDER,
     CERTIFICATES,
     CLOSED,
     DAMAGED_INBOX,
@@ -43,6 +47,8 @@ from neuroone.contract.files import (
     REPLACED,
     REPORT_CACHE_FILE,
     SIDECAR,
+    UP_FILE,
+    UP_RESTART,
 )
 
 STANDARD: Final = Path("-")
@@ -79,9 +85,13 @@ class Backup:
         first = [path for path in sizes if path == INDEX or PurePosixPath(path).name == SIDECAR]
         for path in first:
             self._add_read_first(path)
+        brokers = {path for path in sizes if path.startswith(f"{BROKER_FOLDER}/")}
+        # NATS: what was acknowledged (obs) before the messages. A message that is older than that was not handed on.
+        for path in sorted(brokers, key=lambda path: ("/obs/" not in path, path)):
+            self._add_copied(path)
         copy = self._place / INBOX_FILE
         known = self._copy_inbox(copy) if (self._directory / INBOX_FILE).exists() else {}
-        for path in sorted({*sizes, *known}.difference(first)):
+        for path in sorted({*sizes, *known}.difference(first, brokers)):
             size = known.get(path, -1)
             size = size if size >= 0 else sizes.get(path, 0)
             if path in sizes or (self._directory / path).exists():
@@ -91,7 +101,7 @@ class Backup:
 
     def _walk(self, folder: Path) -> Iterator[tuple[str, int]]:
         """Yield the path in the directory and the size of each file that belongs into the archive."""
-        with os.scandir(folder) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:  # a broker removes its own
             for entry in entries:
                 path = Path(entry.path).relative_to(self._directory).as_posix()
                 if folder == self._directory and _is_internal(entry.name):
@@ -100,7 +110,8 @@ class Backup:
                     yield from self._walk(Path(entry.path))
                 elif entry.is_file(follow_symlinks=False):
                     if not (entry.name.startswith(".") and entry.name.endswith(".new")):  # one that is being written
-                        yield path, entry.stat(follow_symlinks=False).st_size
+                        with contextlib.suppress(FileNotFoundError):
+                            yield path, entry.stat(follow_symlinks=False).st_size
                 else:
                     self.summary.skipped.append(f"{path} is no file")
 
@@ -114,6 +125,13 @@ class Backup:
         if path != INDEX:
             self._sidecars[str(PurePosixPath(path).parent)] = _closed_with(content)
         self._add_stream(path, len(content), mode, io.BytesIO(content))
+
+    def _add_copied(self, path: str) -> None:
+        """Add a file that another program may shorten or replace at any moment, as it is now."""
+        copy = self._place / "copied"
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(self._directory / path, copy)
+            self._add(path, copy.stat().st_size, copy)
 
     def _copy_inbox(self, copy: Path) -> dict[str, int]:
         """Copy the inbox; return the synced bytes of the files that it knows, by path."""
@@ -190,7 +208,7 @@ def back_up(directory: Path, archive: Path, *, force: bool = False) -> Summary:
     return backup.summary
 
 
-@contextmanager
+@contextlib.contextmanager
 def _output(archive: Path) -> Iterator[IO[bytes]]:
     """Yield where the archive goes: a file that replaces ``archive`` in one step when it is whole and on the disk."""
     if archive == STANDARD:
@@ -230,7 +248,7 @@ def sync_folder(folder: Path) -> None:
 def _is_internal(name: str) -> bool:
     """Return True for what is left out: the inbox, which is copied, what commands left behind, and keys for https."""
     return name == CERTIFICATES or name.startswith(
-        (INBOX_FILE, LOCK_FILE, REPORT_CACHE_FILE, DAMAGED_INBOX, REPLACED, *INTERRUPTED)
+        (INBOX_FILE, LOCK_FILE, REPORT_CACHE_FILE, DAMAGED_INBOX, REPLACED, UP_FILE, UP_RESTART, *INTERRUPTED)
     )
 
 

@@ -18,12 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, cast
 
-from csv_recorder.live.inbox import Inbox, check_whole, words_of_damage
+from csv_recorder.live.inbox import Inbox, WrongVersion, check_whole, words_of_damage
 from csv_recorder.offline.backup import PIECE_BYTES, STANDARD, sync_folder, unused
 from csv_recorder.offline.lock import locked
 from csv_recorder.offline.snapshot import BESIDE, LOG, beside, problem_of
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import CERTIFICATES, INBOX_FILE, LOCK_FILE, REPLACED, RESTORING
+from neuroone.contract.files import BROKER_FOLDER, CERTIFICATES, INBOX_FILE, LOCK_FILE, REPLACED, RESTORING
 
 FILES_MAX: Final = 5_000_000
 """Files in an archive: 200 times 25,000 sessions."""
@@ -40,9 +40,9 @@ TAIL_MAX_BYTES: Final = 2**20
 """Behind the last file: two empty blocks, and padding."""
 TIME_MAX_S: Final = 2**33
 """The year 2242: a later time of a file is damage."""
-IGNORED: Final = frozenset({"lost+found", LOCK_FILE, CERTIFICATES})
-"""What an empty directory may hold: a file system has the first, the second says nothing, and the third is of the
-machine: devices trust it."""
+IGNORED: Final = frozenset({"lost+found", LOCK_FILE, CERTIFICATES, BROKER_FOLDER})
+"""What an empty directory may hold, and what stays: a file system has the first, the second says nothing, the third is
+of the machine, since devices trust it, and the fourth knows what came since the backup."""
 
 
 class Refused(Exception):
@@ -261,6 +261,8 @@ def _check_inbox(folder: Path, directory: Path) -> str | None:
             inbox.open()
             for _ in inbox.waiting():
                 pass
+        except WrongVersion as error:
+            raise Refused(f"its inbox: {error}") from None
         except sqlite3.Error as error:
             return words_of_damage(directory / INBOX_FILE, error)
         finally:
@@ -281,6 +283,8 @@ def _move_aside(directory: Path, names: list[str], now: datetime) -> Path:
 def _move_in(folder: Path, directory: Path) -> None:
     """Move everything from the folder into its directory, the inbox last."""
     (folder / LOCK_FILE).unlink(missing_ok=True)
+    if (directory / BROKER_FOLDER).exists() and (folder / BROKER_FOLDER).exists():
+        shutil.rmtree(folder / BROKER_FOLDER)
     for name in sorted(os.listdir(folder), key=lambda name: name.startswith(INBOX_FILE)):  # noqa: PTH208 (names)
         (folder / name).rename(directory / name)
     sync_folder(directory)

@@ -1,10 +1,12 @@
 """A backup while a recorder works, and what is restored from it: every acknowledged reading once."""
 
+import contextlib
 import gzip
 import io
 import os
 import random
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.offline import backup, restore, snapshot
 from csv_recorder.offline.verify import verdicts
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import CERTIFICATES, INBOX_FILE, LOCK_FILE, READINGS, seq_of
+from neuroone.contract.files import BROKER_FOLDER, CERTIFICATES, INBOX_FILE, LOCK_FILE, READINGS, seq_of
 from tests.support.lessons import Lesson
 from tests.support.recordings import SEED_FILE
 
@@ -199,6 +201,61 @@ def test_keys_of_https_are_in_no_backup_and_stay_where_they_are(recorded: Path, 
         assert main(["restore", str(each), "--dir", str(new), "--replace"]) == 0
         assert (new / CERTIFICATES / "authority.pem").read_bytes() == b"mine"
         assert (new / "Ana.csv").exists()
+
+
+def test_the_state_of_a_broker_is_archived_whole_while_it_changes(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker replaces and removes its files at any moment; what it had handed on before is in the inbox."""
+    state, gone = recorded / BROKER_FOLDER / "mosquitto.db", recorded / BROKER_FOLDER / "jetstream" / "1.blk"
+    gone.parent.mkdir(parents=True)
+    gone.write_bytes(b"messages")
+    state.write_bytes(b"old")
+    walk, copy_inbox = backup.Backup._walk, backup.copy_inbox
+
+    def walk_and_remove(self: backup.Backup, folder: Path) -> Any:
+        yield from walk(self, folder)
+        if folder == recorded:
+            gone.unlink()
+
+    def replace_and_copy(path: Path, copy: Path) -> None:
+        state.write_bytes(b"a newer state, which is larger")
+        copy_inbox(path, copy)
+
+    monkeypatch.setattr(backup.Backup, "_walk", walk_and_remove)
+    monkeypatch.setattr(backup, "copy_inbox", replace_and_copy)
+    archive = tmp_path / "a.tar.gz"
+    assert main(["backup", str(archive), "--dir", str(recorded)]) == 0
+    assert main(["restore", str(archive), "--dir", str(tmp_path / "new")]) == 0
+    assert (tmp_path / "new" / BROKER_FOLDER / "mosquitto.db").read_bytes() == b"old"
+
+
+def test_a_restore_leaves_the_state_of_the_broker_that_is_there(recorded: Path, tmp_path: Path) -> None:
+    """It has what came since the backup."""
+    state = recorded / BROKER_FOLDER / "mosquitto.db"
+    state.parent.mkdir()
+    state.write_bytes(b"then")
+    archive = tmp_path / "a.tar.gz"
+    assert main(["backup", str(archive), "--dir", str(recorded)]) == 0
+    state.write_bytes(b"now")
+    assert main(["restore", str(archive), "--dir", str(recorded), "--replace"]) == 0
+    assert state.read_bytes() == b"now"
+    assert (recorded / "Ana.csv").exists()
+
+
+def test_the_inbox_of_a_newer_version_is_refused_before_anything_is_moved(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.closing(sqlite3.connect(recorded / INBOX_FILE)) as db:
+        db.execute("PRAGMA user_version=99")
+    archive, new = tmp_path / "a.tar.gz", tmp_path / "new"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(recorded, ".")
+    new.mkdir()
+    (new / "Bia.csv").write_bytes(b"mine")
+    assert main(["restore", str(archive), "--dir", str(new), "--replace"]) == 2
+    assert "is refused: its inbox: it was made by another version (schema 99)" in capsys.readouterr().err
+    assert {path.name for path in new.iterdir()} == {"Bia.csv", LOCK_FILE}
 
 
 def test_a_backup_through_pipes(recorded: Path, tmp_path: Path) -> None:

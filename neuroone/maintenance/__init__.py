@@ -1,0 +1,1 @@
+"""The commands that keep a server going: backup, restore, update and rollback."""

@@ -1,0 +1,79 @@
+"""Let a running `neuroone up` go over to another version of its clone, when `neuroone update` asks for it.
+
+`up` ends its programs and starts the chosen version as its child, through run.py. It stays, so that its terminal, or
+whatever started it, notices nothing.
+"""
+
+import contextlib
+import json
+import os
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from neuroone.contract.files import UP_FILE, UP_RESTART
+from neuroone.maintenance.checkouts import clone_of
+from neuroone.service.lifecycle import STOP_ON_EOF, Stop
+from neuroone.service.local_address import LOOPBACK, host_in_url
+from neuroone.up import command
+from neuroone.up.children import Child
+from neuroone.up.command import CHECK_PERIOD_S, RESTART, UpSettings
+
+RUN_PY: Final = clone_of(Path(__file__).absolute().parents[2]) / "run.py"
+
+
+def run(given: UpSettings, stop: Stop) -> int:
+    """Run the system until ``stop``; go over to another version whenever that is asked for. Raises SettingsError."""
+    if os.environ.get(STOP_ON_EOF) or not RUN_PY.exists():  # the child of an `up` or of a window, or no clone
+        return command.run(given, stop)
+    data = given.data.resolve()
+    request = data / UP_RESTART
+    request.unlink(missing_ok=True)
+    here = Stop()
+    stop.call(lambda: here.set(stop.exit_code))
+    with _said(data, given):
+        threading.Thread(target=_wait_for, args=(request, here), name="other-version", daemon=True).start()
+        code = command.run(given, here)
+        return code if stop.is_set() or not request.exists() else _run_chosen(request, stop)
+
+
+def _wait_for(request: Path, here: Stop) -> None:
+    """End what runs here as soon as another version is asked for."""
+    while not here.wait(CHECK_PERIOD_S):
+        if request.exists():
+            here.set()
+
+
+def _run_chosen(request: Path, stop: Stop) -> int:
+    """Run the version that run.py starts; start it again if it dies, and whenever another one is chosen."""
+    words = sys.argv[2:] if sys.argv[1:2] == ["up"] else sys.argv[1:]
+    child = Child("neuroone up", [sys.executable, str(RUN_PY), "up", *words])
+    rng = random.Random()
+    try:
+        while not stop.is_set():
+            if request.exists():
+                child.stop()
+                request.unlink(missing_ok=True)
+            child.restart_if_dead(RESTART, rng)
+            stop.wait(CHECK_PERIOD_S)
+    finally:
+        child.stop()
+    return stop.exit_code
+
+
+@contextlib.contextmanager
+def _said(data: Path, given: UpSettings) -> Iterator[None]:
+    """Say in the directory of the recordings that this `up` runs, and how to see that it works."""
+    file = data / UP_FILE
+    host = LOOPBACK if given.host in (None, "0.0.0.0", "::") else host_in_url(str(given.host))  # noqa: S104 (no bind)
+    with contextlib.suppress(OSError):  # whatever it is, `up` will say it
+        data.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"ready": f"http://{host}:{given.ws_port}/readyz", "gui": given.gui}), "utf-8")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
