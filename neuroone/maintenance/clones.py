@@ -15,7 +15,8 @@ from typing import Any, Final
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.files import UP_FILE, UP_RESTART
 from neuroone.maintenance.checkouts import VERSIONS, Checkout
-from neuroone.maintenance.versions import LOOK_S, READY_TIMEOUT_S, Installation, answer, wait_ready
+from neuroone.maintenance.versions import LOOK_S, READY_TIMEOUT_S, Installation, wait_ready
+from neuroone.service.healthcheck import is_fresh
 
 CURRENT: Final = "current"
 """The file in `.versions`; run.py reads it too."""
@@ -92,9 +93,9 @@ class Clone(Installation):
 
     @cached_property
     def _up(self) -> dict[str, Any]:
-        """What a running `up` said of itself before anything was changed; nothing if none runs."""
+        """What a running `up` says of itself; nothing if none runs. `up` touches this file all the time."""
         try:
             said: dict[str, Any] = json.loads(self._said.read_text(encoding="utf-8"))
-            return {} if answer(said["ready"]).startswith("nothing answers") else said
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             return {}
+        return said if is_fresh(self._said, time.time()) else {}

@@ -22,6 +22,8 @@ from neuroone.up import command
 from neuroone.up.children import Child
 from neuroone.up.command import CHECK_PERIOD_S, RESTART, UpSettings
 
+LOOK_S: Final = 1.0
+"""Far less than after what `is_fresh` takes a file for forgotten."""
 RUN_PY: Final = clone_of(Path(__file__).absolute().parents[2]) / "run.py"
 
 
@@ -35,15 +37,17 @@ def run(given: UpSettings, stop: Stop) -> int:
     here = Stop()
     stop.call(lambda: here.set(stop.exit_code))
     with _said(data, given):
-        threading.Thread(target=_wait_for, args=(request, here), name="other-version", daemon=True).start()
+        threading.Thread(target=_look, args=(data, here, stop), name="other-version", daemon=True).start()
         code = command.run(given, here)
         return code if stop.is_set() or not request.exists() else _run_chosen(request, stop)
 
 
-def _wait_for(request: Path, here: Stop) -> None:
-    """End what runs here as soon as another version is asked for."""
-    while not here.wait(CHECK_PERIOD_S):
-        if request.exists():
+def _look(data: Path, here: Stop, stop: Stop) -> None:
+    """Show all the time that this `up` runs; end what runs here as soon as another version is asked for."""
+    while not stop.wait(LOOK_S):
+        with contextlib.suppress(OSError):
+            os.utime(data / UP_FILE)
+        if (data / UP_RESTART).exists():
             here.set()
 
 

@@ -192,6 +192,11 @@ class Phone:
         """Return True if everything was acknowledged."""
         return not self._kept
 
+    @property
+    def waiting(self) -> int:
+        """Return how many readings were not acknowledged yet."""
+        return len(self._kept)
+
     async def measure(self) -> None:
         """Make one more reading."""
         values = {"seq": self._next, "attention": self._next % 101, "meditation": 1, **dict.fromkeys(BANDS, self._next)}
