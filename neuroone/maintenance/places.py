@@ -82,7 +82,7 @@ def csv_recorder(
     group: int | None = None
     if os.name == "posix" and os.geteuid() == 0:
         user, group = recordings.stat().st_uid, recordings.stat().st_gid
-    command = [sys.executable, "-P", "-m", "csv_recorder", *words, "--dir", str(recordings)]
+    command = [sys.executable, "-m", "csv_recorder", *words, "--dir", str(recordings)]
     return subprocess.run(
         command,
         check=False,

@@ -10,12 +10,14 @@ import os
 import random
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from neuroone.contract.files import UP_FILE, UP_RESTART
 from neuroone.maintenance.checkouts import clone_of
+from neuroone.service.healthcheck import is_fresh
 from neuroone.service.lifecycle import STOP_ON_EOF, Stop
 from neuroone.service.local_address import LOOPBACK, host_in_url
 from neuroone.up import command
@@ -24,16 +26,17 @@ from neuroone.up.command import CHECK_PERIOD_S, RESTART, UpSettings
 
 LOOK_S: Final = 1.0
 """Far less than after what `is_fresh` takes a file for forgotten."""
-RUN_PY: Final = clone_of(Path(__file__).absolute().parents[2]) / "run.py"
+FOLDER: Final = Path(__file__).absolute().parents[2]
+RUN_PY: Final = clone_of(FOLDER) / "run.py"
 
 
 def run(given: UpSettings, stop: Stop) -> int:
     """Run the system until ``stop``; go over to another version whenever that is asked for. Raises SettingsError."""
-    if os.environ.get(STOP_ON_EOF) or not RUN_PY.exists():  # the child of an `up` or of a window, or no clone
-        return command.run(given, stop)
     data = given.data.resolve()
     request = data / UP_RESTART
-    request.unlink(missing_ok=True)
+    # The child of an `up` or of a window; no clone; a second `up`, which will be refused since its ports are in use.
+    if os.environ.get(STOP_ON_EOF) or not RUN_PY.exists() or _is_used(data):
+        return command.run(given, stop)
     here = Stop()
     stop.call(lambda: here.set(stop.exit_code))
     with _said(data, given):
@@ -68,6 +71,12 @@ def _run_chosen(request: Path, stop: Stop) -> int:
     return stop.exit_code
 
 
+def _is_used(data: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return is_fresh(data / UP_FILE, time.time())
+    return False
+
+
 @contextlib.contextmanager
 def _said(data: Path, given: UpSettings) -> Iterator[None]:
     """Say in the directory of the recordings that this `up` runs, and how to see that it works."""
@@ -75,7 +84,11 @@ def _said(data: Path, given: UpSettings) -> Iterator[None]:
     host = LOOPBACK if given.host in (None, "0.0.0.0", "::") else host_in_url(str(given.host))  # noqa: S104 (no bind)
     with contextlib.suppress(OSError):  # whatever it is, `up` will say it
         data.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"ready": f"http://{host}:{given.ws_port}/readyz", "gui": given.gui}), "utf-8")
+        (data / UP_RESTART).unlink(missing_ok=True)
+        file.write_text(
+            json.dumps({"ready": f"http://{host}:{given.ws_port}/readyz", "gui": given.gui, "folder": FOLDER.name}),
+            "utf-8",
+        )
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ from neuroone.maintenance.clones import Clone
 from neuroone.maintenance.restore import RestoreSettings
 from neuroone.service.lifecycle import Stop
 from tests.support.brokers import free_port
+from tests.support.repositories import Origin
 from tests.support.up_process import STOP_S
 from tests.support.waiting import wait_for
 from tests.system.stack import ROOT, Phone, measuring
@@ -49,35 +50,13 @@ os.environ["PYTHONPATH"] = str(here)
 STARTS = "sys.exit(real.main(sys.argv[1:]))\n"
 PASSES_ITS_TEST = "sys.exit(0 if 'self-test' in sys.argv else real.main(sys.argv[1:]))\n"
 FAILS_LATER = "sys.exit(0 if {'self-test', '--version'} & {*sys.argv} else 1)\n"
-FAILS_ITS_TEST = "sys.exit(1)\n"
-
-
-class Origin:
-    """The repository that new versions come from."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.git("init", "--quiet")
-        (folder / "neuroone").symlink_to(ROOT / "neuroone")
-
-    def git(self, *words: str) -> str:
-        options = ("-c", "user.name=A", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
-        return subprocess.run(
-            ["git", *options, *words], cwd=self.folder, check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    def commit(self, ending: str) -> str:
-        """Make a version; return its commit."""
-        (self.folder / "run.py").write_text(RUN_PY + ending, encoding="utf-8")
-        self.git("add", ".")
-        self.git("commit", "--quiet", "--allow-empty", "--message", "A version")
-        return self.git("rev-parse", "HEAD")
 
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Origin:
-    return Origin(tmp_path / "origin")
+    repository = Origin(tmp_path / "origin")
+    (repository.folder / "neuroone").symlink_to(ROOT / "neuroone")
+    return repository
 
 
 @contextlib.contextmanager
@@ -126,9 +105,8 @@ async def test_no_reading_is_lost_or_doubled_whatever_is_done_to_a_running_syste
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data, saved, elsewhere = tmp_path / "data", tmp_path / "saved", tmp_path / "elsewhere"
-    root = tmp_path / "clone"
-    first = origin.commit(STARTS)
-    origin.git("clone", "--quiet", str(origin.folder), str(root))
+    first = origin.commit(RUN_PY + STARTS)
+    root = origin.clone(tmp_path / "clone")
     timeouts = pytest.MonkeyPatch()
     monkeypatch.setattr(versions, "STEADY_S", 0.5)
 
@@ -142,12 +120,12 @@ async def test_no_reading_is_lost_or_doubled_whatever_is_done_to_a_running_syste
             safe = {each.name: len(each.sent) - each.waiting for each in phones}
             assert await in_thread(backup.run, BackupSettings(to=saved, data=data), Stop()) == 0
 
-            second = origin.commit(PASSES_ITS_TEST)
+            second = origin.commit(RUN_PY + PASSES_ITS_TEST)
             assert await in_thread(versions.update, installed(), None, None)
             assert installed().commit() == second
             assert folders_in_use() == {str(root / ".versions" / second[:12])}
 
-            origin.commit(FAILS_LATER)
+            origin.commit(RUN_PY + FAILS_LATER)
             timeouts.setattr(versions, "READY_TIMEOUT_S", 1.0)
             assert not await in_thread(versions.update, installed(), None, None)
             timeouts.undo()

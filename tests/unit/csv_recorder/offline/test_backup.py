@@ -211,7 +211,7 @@ def test_the_state_of_a_broker_is_archived_whole_while_it_changes(
     gone.parent.mkdir(parents=True)
     gone.write_bytes(b"messages")
     state.write_bytes(b"old")
-    walk, copy_inbox = backup.Backup._walk, backup.copy_inbox
+    walk, copy_inbox = backup.Backup._walk, snapshot.copy_inbox
 
     def walk_and_remove(self: backup.Backup, folder: Path) -> Any:
         yield from walk(self, folder)
