@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from neuroone.contract.files import LOCK_FILE
 from neuroone.service.local_address import ANY_ADDRESS
 
+LOCKED_TIMEOUT_S: Final = 2.0
+"""A recorder that is just ending has let go of the directory by then."""
 PORTS_TRIED: Final = 20
 """Ports above one in use that may be offered instead."""
 
@@ -48,10 +51,24 @@ def _refusal(host: str, port: int) -> OSError | None:
 
 
 def directory_faults(data: Path) -> list[str]:
-    """Create the directory of the recordings; name the reason if it cannot be written."""
+    """Create the directory of the recordings; name the reason if it cannot be written, or another program does."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data):
-            return []
+            pass
     except OSError as error:
         return [f"--data: {data} is not writable ({error.strerror})"]
+    return [f"--data: NeuroOne already records into {data}; choose another directory"] if _is_locked(data) else []
+
+
+def _is_locked(data: Path) -> bool:
+    """Return True if a recorder, or a command that changes recordings, works there."""
+    if not (data / LOCK_FILE).exists():
+        return False
+    from filelock import FileLock, Timeout  # with the extra `up`, as the recorder
+
+    try:
+        with FileLock(data / LOCK_FILE, LOCKED_TIMEOUT_S):
+            return False
+    except Timeout:
+        return True

@@ -3,6 +3,9 @@
 import socket
 from pathlib import Path
 
+from filelock import FileLock
+
+from neuroone.contract.files import LOCK_FILE
 from neuroone.up.preflight import directory_faults, port_faults
 from tests.support.brokers import LOOPBACK, free_port
 
@@ -24,3 +27,25 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     file = tmp_path / "recordings"
     file.touch()
     assert directory_faults(file / "D") == [f"--data: {file / 'D'} is not writable (Not a directory)"]
+
+
+def test_a_directory_that_a_recorder_uses_is_left_to_it(tmp_path: Path) -> None:
+    """A second broker would write its state over that of the first."""
+    with FileLock(tmp_path / LOCK_FILE):
+        assert directory_faults(tmp_path) == [
+            f"--data: NeuroOne already records into {tmp_path}; choose another directory"
+        ]
+    assert directory_faults(tmp_path) == []
+
+
+def test_a_port_in_use_is_named_with_a_free_one() -> None:
+    """Only ports in use: a wrong address has no better port."""
+    advice = "{flag} {port} {free}"
+    with socket.create_server((LOOPBACK, free_port())) as taken:
+        port = taken.getsockname()[1]
+        _fault, said = port_faults([("--ws-port", LOOPBACK, port)], advice)
+        flag, named, free = said.split()
+        assert (flag, int(named)) == ("--ws-port", port)
+        with socket.create_server((LOOPBACK, int(free))):
+            pass
+    assert len(port_faults([("--ws-port", "203.0.113.1", 8080)], advice)) == 1
