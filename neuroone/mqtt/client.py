@@ -6,6 +6,8 @@ This carries bytes; `neuroone.mqtt.session` decides what they say.
 import asyncio
 import contextlib
 import logging
+import os
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -193,7 +195,7 @@ class AsyncClient:
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
         except OSError as error:  # TimeoutError is one
-            raise ConnectionLost(str(error) or "no answer") from error
+            raise ConnectionLost(words_of(error)) from error
 
     def _on_packets(self, packets: list[Packet]) -> None:
         self.session.receive(packets, time.monotonic())
@@ -210,6 +212,13 @@ class AsyncClient:
             fault = f"the health file cannot be written ({error.strerror})"
         if self.session.set_fault("health_file", fault) and fault is not None:
             log.error("%s", fault)
+
+
+def words_of(error: OSError) -> str:
+    """Return why a connection cannot be opened, in plain words: asyncio writes addresses as Python does."""
+    if numbers := dict.fromkeys(re.findall(r"\[Errno (\d+)\]", str(error))):  # of several addresses, several errors
+        return ", ".join(os.strerror(int(each)) for each in numbers)
+    return error.strerror or str(error) or "no answer"
 
 
 class _Connection(asyncio.Protocol):
