@@ -56,21 +56,25 @@ def banner(
     tls_port: int | None = None,
     *,
     public_url: str | None = None,
+    site_key: str | None = None,
     has_bridge: bool = True,
     language: str = "en",
 ) -> str:
     """Return the first server's banner to the letter, then what is new, in ``language``; ``tokens`` are those to print.
 
-    ``simulated`` are the files of simulated headsets; ``tls_port`` is the port of https, if there is one.
+    ``simulated`` are the files of simulated headsets; ``tls_port`` is the port of https, if there is one. Students'
+    addresses end in ``site_key``, if there is one.
     """
     say, shown = texts(language), host_in_url(host_elsewhere(host))
+    url, key = f"ws://{shown}:{port}", f"/ws/{site_key}" if site_key else ""
+    public = "ws" + public_url.removeprefix("http").rstrip("/") if public_url else url
     return "\n".join(
         (
             "=== Servidor WebSocket Headless ===",
             f"IP Local: {local_ip()}",
             f"Porta: {port}",
-            f"URL WebSocket: ws://{shown}:{port}",
-            f"URL WebSocket (público): {'ws' + public_url.removeprefix('http') if public_url else f'ws://{shown}:{port}'}",
+            f"URL WebSocket: {url}{key}",
+            f"URL WebSocket (público): {public}{key}",
             "=" * 40,
             *_dashboard_lines(shown, port, tokens, out, say),
             *(() if tls_port is None else _https_lines(shown, port, tls_port, out, say)),

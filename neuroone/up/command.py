@@ -218,6 +218,7 @@ def _banner(given: UpSettings, data: Path, token_file: Path | None, broker: str,
         simulated,
         given.tls_port if given.tls else None,
         public_url=given.public_url,
+        site_key=given.site_key,
         has_bridge=bool(given.port),
         language=language,
     )
@@ -365,7 +366,8 @@ def _wait_ready(children: Sequence[Child], expected: Set[str], observed: Observe
                 return USAGE
             child.restart_if_dead(RESTART, rng)
         if time.monotonic() > deadline_s:
-            log.error("not everything started within %.0f s; the reason is above", READY_TIMEOUT_S)
+            missing = ", ".join(sorted(name for name in expected if not observed.online(name)))
+            log.error("not connected to the broker within %.0f s: %s; the reason is above", READY_TIMEOUT_S, missing)
             return FAILED
         if stop.wait(0.05):
             break

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroone.service.language import LANGUAGES
 from neuroone.up.banner import banner, qr_code
 
 URL = "http://192.168.0.10:8080/?token=abcdefghijklmnopqrstuv"
@@ -43,3 +44,31 @@ def test_https_adds_lines_and_changes_none():
     assert added[0] == "HTTPS: https://192.168.0.10:8443/student"
     assert added[1].endswith("http://192.168.0.10:8080/trust")
     assert added[2].endswith("http://localhost:8080/student")
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "local", "public"),
+    [
+        ("0.0.0.0", {}, "ws://192.168.0.10:8080", "ws://192.168.0.10:8080"),
+        ("::", {}, "ws://192.168.0.10:8080", "ws://192.168.0.10:8080"),
+        ("10.0.0.7", {}, "ws://10.0.0.7:8080", "ws://10.0.0.7:8080"),
+        ("fd00::7", {}, "ws://[fd00::7]:8080", "ws://[fd00::7]:8080"),
+        ("0.0.0.0", {"public_url": "https://a.example/eeg/"}, "ws://192.168.0.10:8080", "wss://a.example/eeg"),
+        ("0.0.0.0", {"site_key": "12345678"}, *["ws://192.168.0.10:8080/ws/12345678"] * 2),
+    ],
+)
+def test_addresses_are_those_by_which_others_come(host, more, local, public, monkeypatch):
+    """Six lines are the first server's, in their order, in both languages; nobody can connect to 0.0.0.0."""
+    monkeypatch.setattr("neuroone.up.banner.local_ip", lambda: "192.168.0.10")
+    for language in LANGUAGES:
+        shown = banner(host, 8080, {}, Path("D"), "broker", io.StringIO(), language=language, **more)
+        assert shown.splitlines()[:6] == [
+            "=== Servidor WebSocket Headless ===",
+            "IP Local: 192.168.0.10",
+            "Porta: 8080",
+            f"URL WebSocket: {local}",
+            f"URL WebSocket (público): {public}",
+            "========================================",
+        ]
+        assert shown.splitlines()[-1].startswith("Pressione Ctrl+C para parar")
+        assert "0.0.0.0" not in shown
