@@ -14,7 +14,7 @@ source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 home=/opt/neuroone
 config=/etc/neuroone
 state=/var/lib/neuroone
-services="broker recorder gateway"
+services="broker broker-watch recorder gateway"
 users="gateway recorder bridge"
 minimum="3 11"
 
@@ -26,14 +26,22 @@ under_supervisor() { [ -e /etc/supervisor/conf.d/neuroone.conf ]; }
 failed=
 restart_unit() { systemctl restart "$1" || failed="$failed $1"; }
 
+# The services that this version has.
+installed() {
+  for each in $services; do
+    if grep -qs "program:neuroone-$each\]" /etc/supervisor/conf.d/neuroone.conf ||
+      [ -e "/etc/systemd/system/neuroone-$each.service" ]; then echo "$each"; fi
+  done
+}
+
 restart() {
   if under_supervisor; then
     supervisorctl pid >/dev/null 2>&1 || service supervisor start >/dev/null || fail "supervisord does not start"
     supervisorctl update >/dev/null
-    for each in $services; do supervisorctl restart "neuroone-$each" >/dev/null; done
+    for each in $(installed); do supervisorctl restart "neuroone-$each" >/dev/null; done
   elif has_systemd; then
     systemctl daemon-reload
-    for each in $services; do systemctl enable --quiet "neuroone-$each"; restart_unit "neuroone-$each"; done
+    for each in $(installed); do systemctl enable --quiet "neuroone-$each"; restart_unit "neuroone-$each"; done
     if systemctl --quiet is-active neuroone-bridge; then restart_unit neuroone-bridge; fi
   else
     say "Neither systemd nor supervisor runs here: nothing was started."
@@ -164,6 +172,12 @@ autostart() {
     install -d -m 755 /var/log/neuroone
     install -m 644 $home/current/autostart/neuroone.conf /etc/supervisor/conf.d/neuroone.conf
   else
+    for each in /etc/systemd/system/neuroone-*.service; do # another version may have more of them
+      if [ -e "$each" ] && [ ! -e "$home/current/autostart/${each##*/}" ]; then
+        systemctl disable --quiet --now "${each##*/}" || true
+        rm "$each"
+      fi
+    done
     install -m 644 $home/current/autostart/neuroone-*.service /etc/systemd/system/
   fi
 }

@@ -82,11 +82,12 @@ def test_supervisor_understands_its_programs(monkeypatch: pytest.MonkeyPatch, tm
     programs = [group.process_configs[0] for group in groups]
     assert [each.name for each in programs] == [
         "neuroone-broker",
+        "neuroone-broker-watch",
         "neuroone-recorder",
         "neuroone-gateway",
         "neuroone-bridge",
     ]
-    assert [each.autostart for each in programs] == [True, True, True, False]
+    assert [each.autostart for each in programs] == [True, True, True, True, False]
     assert {each.stdout_logfile_maxbytes for each in programs} == {10 * 2**20}
 
 
