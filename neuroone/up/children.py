@@ -106,7 +106,8 @@ class Child:
                 self._again_s = float("inf")
                 log.info("%s has ended", self.name)
                 return
-            self._wait_again(f"has ended with code {exit_code}", now_s, backoff, rng)
+            by_signal = f"was ended by a signal ({signal.strsignal(-exit_code)})" if exit_code < 0 else ""
+            self._wait_again(by_signal or f"has ended with code {exit_code}", now_s, backoff, rng)
         if self._popen is None and now_s >= self._again_s:
             try:
                 self.start()

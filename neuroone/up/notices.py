@@ -1,9 +1,11 @@
 """Show what runs and what is wrong below the banner: at the start, when it changes, and until it is mended."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from neuroone.contract import hints
+from neuroone.service.wearers import AUTO
 from neuroone.up.banner import Row, State, table, texts
 from neuroone.up.children import Child
 from neuroone.up.console import Console
@@ -63,8 +65,11 @@ class Notices:
         if rows != self._shown and now_s - self._changed_s >= SETTLED_S and now_s - self._shown_s >= TABLE_PERIOD_S:
             self._shown, self._shown_s = rows, now_s
             self._console.show(["", *table(rows, self._language), ""])
-        for kind, sentence in self._reminders.step({**dict(self._problems()), **view.problems}, now_s):
-            self._console.say(f"{self._texts[kind]}: {sentence}")
+        for kind, text in self._reminders.step({**dict(self._problems()), **view.problems}, now_s):
+            # Some of it comes from the broker: nothing in it may steer a terminal.
+            plain = "".join(each if each.isprintable() else "?" for each in text)
+            what = plain if kind == "hint" else f'"{re.split("[:.] ", plain)[0].rstrip(".")}"'
+            self._console.say(f"{self._texts[kind]}: {what}")
 
     def _state(self, name: str, view: View) -> State:
         child = self._children[name]
@@ -91,8 +96,10 @@ class Notices:
                 if service.fault:
                     yield row.service, say["fault"].format(service=row.service, fault=service.fault)
         for stream, state in self._observed.headsets.items():
-            whose = f"{state.name}: " if state.name else ""
-            yield f"headset {stream}", f"{whose}{hints.of_state(state, language)}"
+            hint, source = hints.of_state(state, language) or "", stream.partition("/")[2]
+            # By its id: what is written here may end in a log, which holds no names of people.
+            is_named = source == AUTO or (state.device or "") in hint
+            yield f"headset {stream}", hint if is_named else f"{source} - {hint}"
         free_bytes = self._observed.free_bytes
         if free_bytes is not None and free_bytes < FREE_LOW_BYTES and self._observed.online(RECORDER):
             yield "disk", say["disk"]

@@ -33,6 +33,7 @@ def test_a_program_that_cannot_be_started_again_is_tried_until_it_can(
             return caplog.text.count("program cannot be started ([Errno 2]") == 2
 
         wait_for(has_failed_twice, "two failed starts")
+        assert "program was ended by a signal (Killed); starting it again in 0.0 s" in caplog.text
         (tmp_path / "away").rename(program)
         before_s = child.started_s
 

@@ -137,7 +137,10 @@ def test_a_program_that_dies_again_and_again_does_not_fill_the_screen() -> None:
 
 @pytest.mark.parametrize(
     ("language", "said", "mended"),
-    [("en", "Hint: Nothing is recorded", "Mended: "), ("pt-BR", "Aviso: Nada est", "Resolvido: ")],
+    [
+        ("en", "Hint: Nothing is recorded: ", 'Mended: "Nothing is recorded"'),
+        ("pt-BR", "Aviso: Nada está sendo gravado: ", 'Resolvido: "Nada está sendo gravado"'),
+    ],
 )
 def test_a_recorder_that_is_away_is_said_until_it_is_back(language: str, said: str, mended: str) -> None:
     """Its process may live and yet not be on the broker."""
@@ -147,15 +150,15 @@ def test_a_recorder_that_is_away_is_said_until_it_is_back(language: str, said: s
     lines = world.after(300)
     assert [line for line in lines if line.startswith(said)] == [line for line in lines if ": " in line]
     world.hear(topics.service_state("local", "csv_recorder", "PC-7"), service())
-    assert [line for line in world.after(300) if ": " in line] == [lines[-1].replace(said.split(":")[0], mended[:-2])]
+    assert [line for line in world.after(300) if ": " in line] == [mended]
 
 
-def test_the_fault_that_a_service_reports_is_passed_on() -> None:
+def test_the_fault_that_a_service_reports_is_passed_on_without_what_steers_a_terminal() -> None:
     world = World()
-    world.hear(topics.service_state("local", "csv_recorder", "PC-7"), service(fault="cannot write: No space left"))
+    world.hear(topics.service_state("local", "csv_recorder", "PC-7"), service(fault="cannot write: \x1b[2JNo\nspace"))
     lines = world.after(10)
     assert "csv_recorder   has a fault" in lines
-    assert "Hint: csv_recorder reports a fault: cannot write: No space left" in lines
+    assert "Hint: csv_recorder reports a fault: cannot write: ?[2JNo?space" in lines
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -167,6 +170,17 @@ def test_the_bridges_advice_is_said_in_the_readers_language(language: str) -> No
     assert [line for line in lines if ": " in line] == [f"{kind}: {hints.NO_PORT_FOUND.text('', language)}"]
     world.hear(AUTO, headset(None, Link.ENDED))
     assert [line.split(":")[0] for line in world.after(30)] == [banner.texts(language)["mended"]]
+
+
+def test_a_headset_is_told_from_others_by_its_id_and_not_by_its_wearers_name() -> None:
+    """What is printed may be kept as a log."""
+    world = World()
+    topic = topics.stream_state("local", "7B", "ttyUSB0")
+    world.hear(topic, headset(hints.STANDBY.text(), Link.STANDBY, name="Ana", device="/dev/ttyUSB0"))
+    said = [f"Hint: ttyUSB0 - {hints.STANDBY.text()}"]
+    assert [line for line in world.after(30) if ": " in line] == said
+    world.hear(topic, headset(hints.PORT_LOST.text("/dev/ttyUSB0"), Link.UNPLUGGED, name="Ana", device="/dev/ttyUSB0"))
+    assert world.after(30) == [f"Hint: {hints.PORT_LOST.text('/dev/ttyUSB0')}"]
 
 
 def test_only_headsets_of_this_computer_and_this_run_are_named() -> None:
@@ -187,7 +201,7 @@ def test_a_disk_that_is_nearly_full_is_said() -> None:
     assert len([line for line in world.after(30) if line.startswith("Hint: The disk")]) == 1
     unknown = Health(time=datetime.now(UTC), uptime_s=1, memory_bytes=None, counters={}, gauges={"free_bytes": -1})
     world.hear(topics.health("local", "csv_recorder", "PC-7"), unknown)
-    assert world.after(30) == ["Mended: " + banner.texts("en")["disk"]]
+    assert world.after(30) == ['Mended: "The disk of the recordings is nearly full"']
 
 
 def test_every_text_exists_in_both_languages_with_the_same_facts() -> None:
