@@ -5,9 +5,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -19,14 +19,15 @@ from neuroone.doctor.checks import Finding, Status
 from neuroone.doctor.runners import Runner
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service import qt_libraries, run_record, variables
-from neuroone.service.language import language_of
+from neuroone.service.language import LANGUAGES, language_of, texts_in
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.local_address import local_ip
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
 
 LISTEN_S: Final = 12.0
 """A service publishes its health every 10 s."""
-LANGUAGES: Final = ("en", "pt-BR")
+read_texts = partial(texts_in, Path(__file__).parent)
+"""The texts of a language: for each code what was found and, under ``CODE.do``, what to do about it."""
 LOOPBACKS: Final = ("127.0.0.1", "localhost", "::1")
 ROOT: Final = Path("/")
 RECORDINGS: Final = Path("recordings")
@@ -200,13 +201,6 @@ def _brokers(given: DoctorSettings, runner: Runner) -> BrokerAddresses:
         with contextlib.suppress(ValueError):
             return BrokerAddresses.parse(f"file:{SERVER_LOGINS / 'doctor.url'}")
     return given.broker
-
-
-@cache
-def read_texts(language: str) -> Mapping[str, str]:
-    """Read the texts: for each code what was found and, under ``CODE.do``, what to do about it."""
-    texts: dict[str, str] = json.loads(Path(__file__).with_name(f"{language}.json").read_text(encoding="utf-8"))
-    return texts
 
 
 def sentences(finding: Finding, language: str, runner: Runner = Runner.UP) -> tuple[str, str | None]:

@@ -18,7 +18,7 @@ def language_of(environ: Mapping[str, str]) -> str:
 
 
 @cache
-def read_texts(folder: Path, language: str) -> Mapping[str, str]:
-    """Read the texts of a language, by key, from the JSON file in ``folder`` that has its name."""
+def texts_in(folder: Path, language: str) -> Mapping[str, str]:
+    """Return the texts of a language, by key, from the JSON file in ``folder`` that has its name."""
     texts: dict[str, str] = json.loads((folder / f"{language}.json").read_text(encoding="utf-8"))
     return texts

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
-from neuroone.service.language import read_texts
+from neuroone.service.language import texts_in
 from neuroone.service.local_address import ANY_ADDRESS, host_in_url, local_ip
 from neuroone.service.token_files import FIRST
 from neuroone.up.console import wrapped
@@ -37,7 +37,7 @@ class Row:
 
 def texts(language: str) -> Mapping[str, str]:
     """Return the texts of `neuroone up` in a language."""
-    return read_texts(Path(__file__).parent, language)
+    return texts_in(Path(__file__).parent, language)
 
 
 def host_elsewhere(host: str) -> str:

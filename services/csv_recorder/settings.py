@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from csv_recorder.offline.report.texts import BY, BY_LESSON, LANGUAGES
+from csv_recorder.offline.report.texts import BY, BY_LESSON
+from neuroone.service.language import LANGUAGES
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
 EDF: Final = "edf"

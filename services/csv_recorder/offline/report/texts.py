@@ -1,20 +1,18 @@
 """The texts of a report, and its formats of numbers and times, in English and Brazilian Portuguese."""
 
-import json
 import math
 import os
 import re
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from neuroone.service.language import language_of
+from neuroone.service.language import language_of, texts_in
 
 ENGLISH: Final = "en"
 PORTUGUESE: Final = "pt-BR"
-LANGUAGES: Final = (ENGLISH, PORTUGUESE)
 UNKNOWN: Final = "–"
 BY_LESSON: Final = "lesson"
 BY_CODE: Final = "code"
@@ -25,11 +23,8 @@ BY: Final = (BY_LESSON, BY_CODE, BY_DAY)
 _STEERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-@cache
-def load(language: str) -> dict[str, str]:
-    """Read the texts of a language, by key, from its JSON file."""
-    found: dict[str, str] = json.loads(Path(__file__).with_name(f"{language}.json").read_text(encoding="utf-8"))
-    return found
+load = partial(texts_in, Path(__file__).parent)
+"""The texts of a language, by key."""
 
 
 @dataclass(frozen=True, slots=True)

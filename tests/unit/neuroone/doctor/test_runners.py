@@ -12,8 +12,9 @@ import pytest
 
 from neuroone.doctor import machine, runners
 from neuroone.doctor.checks import Finding, Status
-from neuroone.doctor.command import LANGUAGES, read_texts, sentences
+from neuroone.doctor.command import read_texts, sentences
 from neuroone.doctor.runners import Runner
+from neuroone.service.language import LANGUAGES
 from neuroone.service.run_record import Record, Run
 from tests.support.findings import codes
 from tests.support.waiting import wait_for

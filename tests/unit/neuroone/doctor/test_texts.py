@@ -6,7 +6,8 @@ from pathlib import Path
 
 from neuroone.doctor import checks, command, fixes, runners
 from neuroone.doctor.checks import Finding, Status
-from neuroone.doctor.command import LANGUAGES, read_texts
+from neuroone.doctor.command import read_texts
+from neuroone.service.language import LANGUAGES
 
 
 def test_every_code_has_texts_in_every_language_with_the_same_facts() -> None:

@@ -14,6 +14,7 @@ from csv_recorder import __main__ as recorder_commands
 from csv_recorder.__main__ import main
 from csv_recorder.offline.report import texts
 from neuroone.contract.messages import BANDS
+from neuroone.service.language import LANGUAGES
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
 
 HOSTILE = (
@@ -162,7 +163,7 @@ def test_the_language_of_the_computer(monkeypatch, variable, value, language):
 
 def test_both_languages_have_every_text_with_the_same_places():
     """A text has the same number of values in both languages; every text is used."""
-    english, portuguese = (texts.load(language) for language in texts.LANGUAGES)
+    english, portuguese = (texts.load(language) for language in LANGUAGES)
     assert english.keys() == portuguese.keys()
     for key, text in english.items():
         assert text
