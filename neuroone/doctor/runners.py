@@ -222,27 +222,23 @@ def supervisor_programs(status: str, log: str, ask: Ask, now_s: float) -> list[U
 
 
 def recorded(records: Iterable[Record], now_s: float) -> list[Unit]:
-    """Judge the services' own records. Each container has its own: of a service in order only the newest is named."""
-    found: dict[str, Unit] = {}
-    for record in sorted(records, key=lambda record: record.runs[-1].began_s):
-        deaths = [
-            (run, now_s - next_.began_s, next_) for run, next_ in itertools.pairwise(record.runs) if _died(run, next_)
-        ]
-        recent = [run for run, age_s, _ in deaths if age_s <= RECENT_S]
-        out_of_memory = any(_lacked_memory(run, next_) and age_s <= DAY_S for run, age_s, next_ in deaths)
-        last = record.runs[-1]
-        failed = bool(last.code) and now_s - last.began_s <= DAY_S
-        unit = Unit(
-            record.service,
-            not failed,
-            len(recent),
-            out_of_memory,
-            last.code or 0,
-            line(last.words or (deaths[-1][0].words if deaths else "")),
-        )
-        is_ill = out_of_memory or failed or recent
-        found[f"{record.service} {last.began_s}" if is_ill else record.service] = unit
-    return list(found.values())
+    """Judge the services' own records, one for each container: of a service the newest is named, and others that died.
+
+    What ended in order is over, and so is a wrong setting of a container that was replaced.
+    """
+    ordered = sorted(records, key=lambda record: record.runs[-1].began_s)
+    newest = {record.service: record for record in ordered}
+    found = []
+    for record in ordered:
+        last, is_newest = record.runs[-1], record is newest[record.service]
+        deaths = [(run, next_) for run, next_ in itertools.pairwise(record.runs) if _died(run, next_)]
+        restarts = sum(now_s - next_.began_s <= RECENT_S for _, next_ in deaths) if last.code != 0 else 0
+        out_of_memory = any(_lacked_memory(run, next_) and now_s - next_.began_s <= DAY_S for run, next_ in deaths)
+        failed = bool(last.code) and is_newest and now_s - last.began_s <= DAY_S
+        words = last.words or (deaths[-1][0].words if deaths else "")
+        if is_newest or out_of_memory or restarts:
+            found.append(Unit(record.service, not failed, restarts, out_of_memory, last.code or 0, line(words)))
+    return found
 
 
 def _died(run: Run, next_: Run) -> bool:

@@ -484,6 +484,17 @@ def test_the_doctor_finds_the_stack_well_and_names_what_is_away(stack: Stack) ->
     stack.compose("start", "csv_recorder")
     stack.wait_healthy("csv_recorder")
 
+    for _ in range(3):
+        stack.kill("csv_recorder")
+    as_root = ("run", "--rm", "--no-deps", "--user", "0:0", "--cap-add", "DAC_OVERRIDE", "--entrypoint")
+    stack.compose(*as_root, "touch", "csv_recorder", "/data/Maria.csv")
+    assert problems() == ["csv_foreign None", "unit_restarts csv_recorder"]
+    shown = stack.compose("run", "--rm", "doctor", "--json", "--seconds", "1", check=False)
+    said = {each["code"]: each["do"] for each in map(json.loads, shown.splitlines()) if each["status"] == "problem"}
+    assert "docker compose logs --tail 50 csv_recorder" in said["unit_restarts"]
+    stack.compose(*re.findall(r"docker compose (run .* /data)", said["csv_foreign"])[0].split())
+    assert problems("--seconds", "1") == ["unit_restarts csv_recorder"]
+
 
 def test_secrets_are_made_once_and_anew_when_asked(stack: Stack, shown: dict[str, str]) -> None:
     """After all that happened every login is what it was; the documented commands replace token and reader's login."""

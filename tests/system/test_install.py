@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.sync.client import connect
@@ -68,13 +69,16 @@ class Machine:
         )
         return shown.stdout.strip()
 
+    def doctor(self, *words: str) -> list[dict[str, Any]]:
+        """Return what `neuroone doctor` finds wrong: it knows by itself where a server has what."""
+        command = ("/opt/neuroone/current/bin/neuroone", "doctor", "--seconds", "2", "--json", *words)
+        found = [json.loads(line) for line in self.run(*command, check=False).splitlines()]
+        assert {"broker_disk_ok", "login_ok", "variable_ok"} & {each["code"] for each in found}
+        return [each for each in found if each["status"] == "problem"]
+
     def problems(self) -> list[str]:
-        """Return the problems that `neuroone doctor` finds."""
-        command = "/opt/neuroone/current/bin/neuroone doctor --broker file:/etc/neuroone/doctor.url --seconds 2 --json"
-        shown = self.run(*command.split(), "--data", "/var/lib/neuroone/recordings", check=False)
-        found = [json.loads(line) for line in shown.splitlines()]
-        assert found
-        return [each["code"] for each in found if each["status"] == "problem"]
+        """Return the codes of the problems that `neuroone doctor` finds."""
+        return [each["code"] for each in self.doctor()]
 
     def end(self) -> None:
         """Remove everything of it."""
@@ -149,6 +153,7 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     assert machine.install("show") == opened
     wait_for(lambda: machine.problems() == [], "rollback without a problem", WAIT_S)
 
+    _provoke(machine)
     machine.install("uninstall")
     assert machine.run("cat", RECORDING) == STUDENT_CSV
     assert machine.run("ls", "/opt", "/etc/supervisor/conf.d").split() == ["/etc/supervisor/conf.d:", "/opt:"]
@@ -156,6 +161,31 @@ def test_a_bare_debian_is_served_updated_rolled_back_and_cleared(machine: Machin
     machine.install("uninstall", "--purge")
     left = machine.run("sh", "-c", "ls -d /etc/neuroone /var/lib/neuroone; getent passwd | grep neuroone", check=False)
     assert left == ""
+
+
+def _provoke(machine: Machine) -> None:
+    """Let root own a recording, close a login, stop a service, and mistype settings: the doctor names and mends."""
+    machine.run("chown", "root:", RECORDING)
+    machine.run("chown", "root:", "/etc/neuroone/csv_recorder.url")
+    machine.run("supervisorctl", "stop", "neuroone-recorder")
+    assert machine.problems() == ["service_offline", "csv_foreign", "login_closed"]
+    machine.doctor("--fix", "--yes")
+    wait_for(lambda: machine.problems() == [], "everything mended", WAIT_S)
+
+    wrong = "NEUROONE_METRICS_PROT=8081\nNEUROONE_ROTATE_MB=many\n"
+    machine.run(
+        "sh",
+        "-c",
+        f"printf '{wrong}' >/etc/neuroone/neuroone.env; supervisorctl restart neuroone-recorder",
+        check=False,
+    )
+    named = {"service_offline", "unit_failed", "variable_mistyped"}
+    wait_for(lambda: set(machine.problems()) == named, "wrong settings named", WAIT_S)
+    said = {each["code"]: f"{each['says']} {each['do']}" for each in machine.doctor("--language", "pt-BR")}
+    assert "NEUROONE_METRICS_PORT" in said["variable_mistyped"]
+    assert "NEUROONE_ROTATE_MB: must be a whole number" in said["unit_failed"]
+    assert "supervisorctl start neuroone-recorder" in said["unit_failed"]
+    assert "systemctl" not in str(said)
 
 
 def _is(read: Callable[[str], str], what: str, wanted: str) -> bool:
