@@ -121,7 +121,9 @@ def _mend(findings: Iterable[Finding], given: DoctorSettings, runner: Runner, la
     found = fixes.commands(findings, runner)
     if not found:
         say("fix_none")
-    return fixes.mend([fixes.with_rights(each, may_ask=not given.yes) for each in found], may, say, fixes.run)
+    return fixes.mend(
+        [fixes.with_rights(each, may_ask=not given.yes) for each in found], may, say, partial(fixes.run, out=out)
+    )
 
 
 def examine(given: DoctorSettings, runner: Runner, stop: Stop) -> Iterable[Finding]:

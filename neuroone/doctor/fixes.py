@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, TextIO
 
 from neuroone.doctor.checks import Finding
 from neuroone.doctor.permissions import is_root
@@ -16,8 +16,9 @@ NATIVE: Final = (Runner.SYSTEMD, Runner.SUPERVISOR)
 
 
 def commands(findings: Iterable[Finding], runner: Runner) -> list[list[str]]:
-    """Return the commands that mend what can be mended without a risk, each once, in the order of the findings."""
-    found = []
+    """Return the commands that mend what can be mended without a risk, each once; what was closed comes first."""
+    found: list[list[str]] = []
+    starts: list[list[str]] = []
     for finding in findings:
         facts = finding.facts
         match finding.code:
@@ -27,7 +28,8 @@ def commands(findings: Iterable[Finding], runner: Runner) -> list[list[str]]:
                 found += [["chown", f"{facts['user']}:", facts["file"]], ["chmod", "600", facts["file"]]]
             case "service_offline" | "unit_failed" | "broker_refused" if runner in NATIVE:
                 start = commands_for(runner, finding.check, facts)["start"]
-                found.append(shlex.split(start.removeprefix("sudo ")))
+                starts.append(shlex.split(start.removeprefix("sudo ")))
+    found += starts
     return [command for n, command in enumerate(found) if command not in found[:n]]
 
 
@@ -54,9 +56,9 @@ def with_rights(command: Sequence[str], *, may_ask: bool) -> list[str]:
     return list(command) if is_root() else ["sudo", *([] if may_ask else ["-n"]), *command]
 
 
-def run(command: Sequence[str]) -> int:
-    """Run a command on this terminal; return its exit code, or 127 if there is no such command."""
+def run(command: Sequence[str], out: TextIO | None = None) -> int:
+    """Run a command that prints to ``out``; return its exit code, or 127 if there is no such command."""
     try:
-        return subprocess.run(command, timeout=MEND_TIMEOUT_S, check=False).returncode
+        return subprocess.run(command, stdout=out, timeout=MEND_TIMEOUT_S, check=False).returncode
     except (OSError, subprocess.TimeoutExpired):
         return 127

@@ -27,7 +27,7 @@ WORDS_MAX: Final = 500
 RECORD_MAX_BYTES: Final = 64 * 1024
 """RUNS_MAX runs with words in the longest UTF-8, and the names of wrong variables."""
 RECORDS_MAX: Final = 64
-"""Files that are read: the gateways of a large school, and what containers of earlier days left."""
+"""Files that are kept, and read: the gateways of a large school, and what containers of earlier days left."""
 PROC: Final = Path("/proc")
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,9 @@ class RunRecord(logging.Handler):
         run = Run(began_s=time.time(), boot=boot_id(), memory_kills=memory_kills())
         self._record = Record(service=self._service, runs=(*runs, run), unknown=dict(unknown))
         self._write()
+        for old in _newest_first(self._file.parent)[RECORDS_MAX:]:
+            with contextlib.suppress(OSError):  # another user's, who removes it
+                old.unlink()
         logging.getLogger().addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -110,8 +113,15 @@ class RunRecord(logging.Handler):
 
 def read_all(folder: Path) -> list[Record]:
     """Read the records in a directory; leave out what is none."""
-    files = sorted(folder.glob("[!.]*.json"))[:RECORDS_MAX]
-    return [record for record in map(_read, files) if record.runs]
+    return [record for record in map(_read, _newest_first(folder)[:RECORDS_MAX]) if record.runs]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    found = []
+    for file in folder.glob("[!.]*.json"):
+        with contextlib.suppress(OSError):
+            found.append((file.stat().st_mtime, file))
+    return [file for _, file in sorted(found, reverse=True)]
 
 
 def _read(file: Path) -> Record:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -100,6 +101,11 @@ OFFLINE = Finding("service_offline", {"service": "csv_recorder"})
 def test_a_service_is_started_once_where_a_command_can(runner: Runner, commands: list[list[str]]) -> None:
     of_unit = Finding("unit_failed", {"service": "neuroone-recorder.service"})
     assert fixes.commands([OFFLINE, of_unit, Finding("firewall_closed", {})], runner) == commands
+    closed = Finding("login_closed", {"user": "neuroone-recorder", "file": "f"})
+    assert fixes.commands([OFFLINE, closed], runner)[:2] == [
+        ["chown", "neuroone-recorder:", "f"],
+        ["chmod", "600", "f"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +118,7 @@ def test_nothing_is_run_before_it_was_shown_and_allowed(
     """An empty answer and a closed terminal mean no."""
     ran: list[Sequence[str]] = []
 
-    def run(command: Sequence[str]) -> int:
+    def run(command: Sequence[str], out: TextIO) -> int:
         ran.append(command)
         return 0
 

@@ -63,6 +63,16 @@ def test_a_service_writes_down_how_each_of_its_runs_ended(tmp_path: Path) -> Non
     assert run_record.read_all(tmp_path / "none") == []
 
 
+def test_records_of_containers_that_are_no_more_do_not_pile_up(tmp_path: Path) -> None:
+    for n in range(run_record.RECORDS_MAX + 9):
+        (tmp_path / f"example-{n}.json").touch()
+        os.utime(tmp_path / f"example-{n}.json", (n, n))
+    environ = {**os.environ, "NEUROONE_STATUS_DIR": str(tmp_path), "NEUROONE_INSTANCE": "../new"}
+    subprocess.run([sys.executable, "-c", PROGRAM], env=environ, check=True, timeout=30)
+    assert len(list(tmp_path.iterdir())) == run_record.RECORDS_MAX
+    assert [record.runs[-1].code for record in run_record.read_all(tmp_path)] == [0]
+
+
 def test_a_service_runs_on_where_its_record_cannot_be_written(tmp_path: Path) -> None:
     environ = {**os.environ, "NEUROONE_STATUS_DIR": str(tmp_path / "none")}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, timeout=30)
