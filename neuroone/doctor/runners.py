@@ -215,7 +215,7 @@ def supervisor_programs(status: str, log: str, ask: Ask, now_s: float) -> list[U
             continue
         died = deaths.get(name, [])
         code = re.search(r"exit status (\d+)", died[-1] if died else "")
-        is_running = state in ("RUNNING", "STARTING")
+        is_running = state == "RUNNING" or (state == "STARTING" and not died)
         tail = ask(["supervisorctl", "tail", name]) if died or not is_running else ""
         found.append(Unit(name, is_running, len(died), False, int(code[1]) if code else 1, line(tail)))
     return found

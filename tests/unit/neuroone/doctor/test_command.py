@@ -54,7 +54,7 @@ def test_the_command_finds_no_problem_until_a_service_ends(
             listener.wait_for(Reading)
         # The machine that tests may be small, and its own containers ill: that is not what is tested here.
         of_the_machine = {"memory_low", "unit_restarts", "unit_failed", "unit_out_of_memory", "network_closed"}
-        of_the_machine |= {"window_libraries"}
+        of_the_machine |= {"window_libraries", "memory_killed"}
         assert set(problems()) <= of_the_machine
         gateway.terminate()
         gateway.wait(20)
