@@ -126,10 +126,10 @@ class Stack:
         """Read the rows of a student's CSV file, without the header."""
         return self.recorded(f"{name}.csv").splitlines()[1:]
 
-    def kill(self, service: str) -> None:
-        """Kill the service's program; wait until its container has been restarted and is healthy."""
+    def kill(self, service: str, *command: str) -> None:
+        """Kill the service's program, or run what kills it; wait until its container was restarted and is healthy."""
         started = self._started(service)
-        self.compose("exec", "-T", service, "sh", "-c", "kill -9 -1", check=False)
+        self.compose("exec", "-T", service, *(command or ("sh", "-c", "kill -9 -1")), check=False)
         wait_for(lambda: self._started(service) != started, f"restart of {service}", WAIT_S)
         self.wait_healthy(service)
 
