@@ -142,7 +142,7 @@ def examine(given: DoctorSettings, runner: Runner, stop: Stop) -> Iterable[Findi
     is_closed = runner is Runner.SUPERVISOR and not permissions.is_root()
     yield from runners.judge(units, is_closed=is_closed)
     unknown = variables.unknown(os.environ) | variables.unknown(machine.variables(Path(runners.ENV_FILE)))
-    for record in records:
+    for record in runners.newest_of(records):
         unknown |= record.unknown
     yield from checks.variables(unknown)
     kernel_log = machine.run(["dmesg", "--time-format=iso"])
@@ -184,7 +184,9 @@ def _of_files(given: DoctorSettings, runner: Runner) -> Iterable[Finding]:
     data = given.data or (SERVER_RECORDINGS if is_server else RECORDINGS if RECORDINGS.is_dir() else None)
     if data is not None:
         data = data.resolve()
-        user = RECORDER_USER if is_server else permissions.owner_of(data) if permissions.is_root() else permissions.me()
+        user = permissions.owner_of(data) if permissions.is_root() else permissions.me()
+        if is_server and data == SERVER_RECORDINGS:
+            user = RECORDER_USER
         yield checks.recordings(machine.directory(data, user))
         yield checks.certificate(machine.https(data / CERTIFICATES))
     else:

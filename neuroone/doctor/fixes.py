@@ -12,11 +12,13 @@ from neuroone.doctor.runners import Runner, commands_for
 MEND_TIMEOUT_S: Final = 300.0
 """A change of the owner of all recordings of a school takes seconds, a start less."""
 NATIVE: Final = (Runner.SYSTEMD, Runner.SUPERVISOR)
-"""What may be commanded from here; in a container nothing may."""
+"""What starts a single service by a command."""
 
 
 def commands(findings: Iterable[Finding], runner: Runner) -> list[list[str]]:
     """Return the commands that mend what can be mended without a risk, each once; what was closed comes first."""
+    if runner is Runner.COMPOSE:
+        return []  # nothing outside of this container can be commanded from here
     found: list[list[str]] = []
     starts: list[list[str]] = []
     for finding in findings:

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -73,12 +73,12 @@ COMMANDS: Final[Mapping[Runner, Commands]] = {
     ),
     Runner.UP: Commands("neuroone up", "", "neuroone doctor --broker mqtt://USER:PASSWORD@HOST", OWN, ""),
 }
-NAMES: Final[Mapping[str, tuple[str, str]]] = {
-    "mosquitto": ("mosquitto", "neuroone-broker"),
-    "csv_recorder": ("csv_recorder", "neuroone-recorder"),
-    "ws_gateway": ("ws_gateway", "neuroone-gateway"),
-    "serial_bridge": ("serial_bridge", "neuroone-bridge"),
-}
+NAMES: Final = (
+    ("mosquitto", "neuroone-broker"),
+    ("csv_recorder", "neuroone-recorder"),
+    ("ws_gateway", "neuroone-gateway"),
+    ("serial_bridge", "neuroone-bridge"),
+)
 """Each service as a container and as a unit."""
 OF_CHECKS: Final = {"broker": "mosquitto", "websocket": "ws_gateway"}
 """The service that a check is about if its finding names none; the others are about the recorder."""
@@ -91,6 +91,8 @@ USERS: Final[Mapping[str, str]] = {
     "broker/acl": "mosquitto",
 }
 """Who must read each file of /etc/neuroone."""
+PROGRAMS: Final = ("csv-recorder", "ws-gateway", "serial-bridge", "monitor-gui", "neuroone", "mosquitto", "nats-server")
+"""Our programs and the brokers, as the kernel names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def commands_for(runner: Runner, check: str, facts: Mapping[str, str]) -> dict[s
     name = facts.get("service") or OF_CHECKS.get(check, "csv_recorder")
     container = re.sub(rf"^{PROJECT}-|-\d+$|\.service$|/.*$", "", name).replace("-", "_")
     unit = f"{PROJECT}-{container}"
-    for each in NAMES.values():
+    for each in NAMES:
         if container == each[0] or f"{PROJECT}-{container}" == each[1]:
             container, unit = each
     places = {"container": container, "unit": unit, "user": facts.get("user", ""), "dir": facts.get("dir", "")}
@@ -143,7 +145,7 @@ def commands_for(runner: Runner, check: str, facts: Mapping[str, str]) -> dict[s
     return {field: getattr(commands, field).format(**places) for field in Commands.__slots__}
 
 
-def units(ask: Ask, records: Iterable[Record], now_s: float) -> list[Unit]:
+def units(ask: Ask, records: Sequence[Record], now_s: float) -> list[Unit]:
     """List the services that Docker, systemd and supervisor run here, and those that keep records."""
     ids = _container_ids(ask)
     found = containers(ask(["docker", "inspect", *ids]), ask, now_s) if ids else []
@@ -221,16 +223,20 @@ def supervisor_programs(status: str, log: str, ask: Ask, now_s: float) -> list[U
     return found
 
 
-def recorded(records: Iterable[Record], now_s: float) -> list[Unit]:
+def newest_of(records: Sequence[Record]) -> list[Record]:
+    """Return the newest record of each service: that of the container that runs, or ran last."""
+    return list({each.service: each for each in sorted(records, key=lambda each: each.runs[-1].began_s)}.values())
+
+
+def recorded(records: Sequence[Record], now_s: float) -> list[Unit]:
     """Judge the services' own records, one for each container: of a service the newest is named, and others that died.
 
     What ended in order is over, and so is a wrong setting of a container that was replaced.
     """
-    ordered = sorted(records, key=lambda record: record.runs[-1].began_s)
-    newest = {record.service: record for record in ordered}
+    newest = newest_of(records)
     found = []
-    for record in ordered:
-        last, is_newest = record.runs[-1], record is newest[record.service]
+    for record in records:
+        last, is_newest = record.runs[-1], record in newest
         deaths = [(run, next_) for run, next_ in itertools.pairwise(record.runs) if _died(run, next_)]
         restarts = sum(now_s - next_.began_s <= RECENT_S for _, next_ in deaths) if last.code != 0 else 0
         out_of_memory = any(_lacked_memory(run, next_) and now_s - next_.began_s <= DAY_S for run, next_ in deaths)
@@ -261,9 +267,6 @@ def memory_kills(kernel_log: str, now_s: float) -> list[str]:
         if age_s <= DAY_S and name in PROGRAMS:
             found.append(name)
     return found
-
-
-PROGRAMS: Final = ("csv-recorder", "ws-gateway", "serial-bridge", "monitor-gui", "neuroone", "mosquitto", "nats-server")
 
 
 def line(tail: str) -> str:
