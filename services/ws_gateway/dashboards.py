@@ -27,6 +27,7 @@ from neuroone.contract.topics import ALL, Topic
 from neuroone.service.stream_states import STALE_AFTER_S
 from ws_gateway.access import Grant
 from ws_gateway.dialects import first, v1
+from ws_gateway.followers import Followers
 from ws_gateway.websocket.send_queue import SendQueue
 
 NUMBERS_MAX: Final = 100_000
@@ -101,6 +102,7 @@ class Dashboards:
         self._raw_viewers: dict[SendQueue, str] = {}
         self.first_dashboards: dict[SendQueue, Grant] = {}
         self.listeners: dict[SendQueue, Grant] = {}
+        self.followers = Followers(clock)
         self._own: list[tuple[Topic, Reading]] = []
 
     def __len__(self) -> int:
@@ -128,9 +130,14 @@ class Dashboards:
     def remove(self, client: SendQueue) -> None:
         """Forget a client. Idempotent."""
         self.first_dashboards.pop(client, None)
-        self.listeners.pop(client, None)
+        self.stop_listening(client)
         self._viewers.pop(client, None)
         self._show_raw(client, None)
+
+    def stop_listening(self, client: SendQueue) -> None:
+        """Send a client no longer what silent ones get. Idempotent."""
+        self.listeners.pop(client, None)
+        self.followers.remove(client)
 
     def watch(self, viewer: SendQueue, group: str | None, source: str | None) -> None:
         """Send a dashboard the raw samples of one stream from now on, or of none."""
@@ -205,6 +212,7 @@ class Dashboards:
         """Send a reading to the dashboards; one of a headset without a name only to those of the new dialect."""
         if reading.kind is Kind.HEADSET:
             self._headsets[reading.session] = (topic["group"], reading, self._clock())
+        self.followers.on_reading(topic, reading)
         name = _name_of(topic)
         number = self._number_of(name, reading)
         if number is not None:
@@ -221,6 +229,7 @@ class Dashboards:
         name = _name_of(topic)
         if state.status is StreamStatus.OFFLINE:
             self._streams.pop(name, None)
+            self.followers.on_end(topic)
         else:
             self._stream(name, topic).state = state
         if self._viewers:
@@ -253,7 +262,11 @@ class Dashboards:
             self._send_lesson(viewer, grant, group, state)
 
     def send_headset(self) -> None:
-        """Send the listeners the headset that was started last, while one is live. Call once a second."""
+        """Send the listeners the headset that was started last, while one is live, and followers their students.
+
+        Call once a second.
+        """
+        self.followers.send()
         since_s = self._clock() - STALE_AFTER_S
         self._headsets = {session: each for session, each in self._headsets.items() if each[2] > since_s}
         newest_first = [(group, reading) for group, reading, _ in reversed(self._headsets.values())]

@@ -52,7 +52,7 @@ class Visitor:
 
     ``address`` is what limits count for; ``is_here`` is True for this machine itself; ``may_connect`` is False for a
     web page that --origin leaves out, ``has_site_key`` for an address without the key that students need;
-    ``is_proxied`` is True if a trusted proxy brings it.
+    ``is_proxied`` is True if a trusted proxy brings it. ``query`` is what stands behind ``?`` in its address.
     """
 
     address: str
@@ -62,6 +62,7 @@ class Visitor:
     may_connect: bool = True
     has_site_key: bool = True
     is_proxied: bool = False
+    query: str = ""
 
 
 class Visitors:
@@ -86,7 +87,8 @@ class Visitors:
         token = token_given(path, _only(headers, "Authorization"))
         address = client_address(peer, headers, self._trusted_proxies)
         is_proxied = bool(self._trusted_proxies) and _is_among(_ip(peer), self._trusted_proxies)
-        return Visitor(address, token, here, page, may_connect, self._has_site_key(path), is_proxied)
+        has_key, query = self._has_site_key(path), path.partition("?")[2]
+        return Visitor(address, token, here, page, may_connect, has_key, is_proxied, query)
 
     def _has_site_key(self, path: str) -> bool:
         if self._site_key is None:

@@ -337,6 +337,44 @@ async def test_a_token_to_watch_shows_live_frames_and_nothing_else(tmp_path, sta
         assert (await hear(curious))["code"] == "no_token"
 
 
+async def test_a_game_follows_one_student_as_far_as_its_token_allows(tmp_path, start):
+    """Ten numbers once a second and nothing else; who may not follow is told why, and closed."""
+    file = tmp_path / ".token"
+    gateway = start("--token-file", str(file))
+    words = ("--token-file", str(file))
+    token = token_in_line(neuroone_token("make", "games of 7B", "--code", "7B", *words))
+    await happens(lambda: status_of(gateway, token) == 403)
+
+    def follow(query: str, **headers: str) -> connect:
+        return connect(f"{gateway.url}/?{query}", additional_headers=headers, proxy=None)
+
+    game = follow(f"follow=7B/Ana&token={token}", **ELSEWHERE)
+    async with game as anas, follow("follow=7C/Ana") as here, come(gateway) as ana, come(gateway) as other:
+
+        async def send() -> None:
+            while True:
+                await ana.send(json.dumps({"Nome": "Ana", "Codigo": "7B", "Att": 60, "Med": 50}))
+                await other.send(json.dumps({"Nome": "Ana", "Codigo": "7C", "Att": 30, "Med": 50}))
+                await asyncio.sleep(1)
+
+        sending = asyncio.create_task(send())
+        for _ in range(2):
+            frame = await hear(anas)
+            assert (frame["Att"], len(frame)) == (60, 10)
+        assert (await hear(here))["Att"] == 30
+        sending.cancel()
+        for query, headers, code in (
+            ("follow=7B/Ana", ELSEWHERE, "no_token"),
+            (f"follow=7C/Ana&token={token}", ELSEWHERE, "no_token"),
+            ("follow=7B/", {}, "bad_value"),
+        ):
+            async with follow(query, **headers) as refused:
+                assert (await hear(refused))["error"]["code"] == code
+                assert await close_code(refused) == 1008
+        neuroone_token("revoke", "games of 7B", *words)
+        assert await close_code(anas) == 1008
+
+
 def status_of(gateway: GatewayProgram, token: str) -> int:
     return status(gateway, f"/recordings?token={token}", **ELSEWHERE)
 

@@ -16,6 +16,7 @@ from ws_gateway.dialects.first import BadFrame
 from ws_gateway.door.entrance import Entrance
 from ws_gateway.door.rules import Candidate, Verdict
 from ws_gateway.door.waiting import DoorIsFull, WaitingClient
+from ws_gateway.followers import Follow, follow_in
 from ws_gateway.students.publisher import Refused
 from ws_gateway.students.raw_samples import RawSamples
 from ws_gateway.students.student import Student, Taken, Who
@@ -314,10 +315,26 @@ class FirstHandler(ClientHandler):
         self._said: Verdict | None = None
         self._silence_timer: asyncio.TimerHandle | None = None
         grant = self._get_grant()
-        if grant is not None:
+        try:
+            follow = follow_in(visitor.query)
+            if follow is not None:
+                self._start_following(follow, grant)
+        except BadFrame as fault:
+            hub.count_refusal(fault.code)
+            self._queue.send("error", first.error_frame(fault))
+            connection.close(CloseCode.POLICY_VIOLATION, "not allowed")
+            return
+        if follow is None and grant is not None:
             hub.dashboards.listeners[self._queue] = grant
-        elif not visitor.page.is_trusted:
+        elif follow is not None or not visitor.page.is_trusted:
             self._silence_timer = asyncio.get_running_loop().call_later(SILENT_AFTER_S, self._on_silence)
+
+    def _start_following(self, follow: Follow, grant: Grant | None) -> None:
+        """Let the client follow a student. Raises NotAllowed."""
+        if grant is None:
+            raise NotAllowed("no_token", "follow", WATCH_REFUSED)
+        if not self._hub.dashboards.followers.add(self._queue, follow, grant):
+            raise NotAllowed("no_token", "follow", "this token is for another class or another student")
 
     def on_close(self) -> None:
         """Release everything: the connection is closed."""
@@ -330,6 +347,12 @@ class FirstHandler(ClientHandler):
             self._silence_timer = None
 
     def _on_silence(self) -> None:
+        if self._grant is not None:
+            if not self._hub.dashboards.followers.has_heard(self._queue):
+                self._hub.say(
+                    "a client follows a student of whom nothing comes: are the code and the name in its address right?"
+                )
+            return
         self._hub.count_refusal("silent_page")
         self._hub.say(
             "a page from a file or from another site is silent and hears nothing: it shows no token in its address, "
@@ -344,7 +367,7 @@ class FirstHandler(ClientHandler):
     def _handle(self, message: bytes) -> None:
         hub = self._hub
         self._stop_silence_timer()
-        hub.dashboards.listeners.pop(self._queue, None)
+        hub.dashboards.stop_listening(self._queue)
         if first.is_dash(message):
             grant = self._get_grant()
             if grant is None:
