@@ -178,12 +178,12 @@ def test_dashboards_can_be_opened(tmp_path: Path) -> None:
             assert json.loads(dashboard.recv(10))["Nome"] == "Joao_Silva"
 
 
-def test_a_hint_is_shown_in_the_users_language_until_it_is_mended(tmp_path: Path, broker: Broker) -> None:
+def test_a_hint_is_shown_in_the_users_language_until_it_is_mended(tmp_path: Path, one_broker: Broker) -> None:
     """A headset's server is away, then it is there; the banner's first lines are the first server's all the same."""
     port = free_port()
     device = f"socket://127.0.0.1:{port}"
     words = ["--port", device, "--host", "127.0.0.1"]
-    with running_up(tmp_path, *words, mqtt_url=broker.url, language="pt_BR.UTF-8") as up:
+    with running_up(tmp_path, *words, mqtt_url=one_broker.url, language="pt_BR.UTF-8") as up:
         assert up.banner[0] == "=== Servidor WebSocket Headless ==="
         assert f"Arquivos CSV: {tmp_path}" in up.banner
         assert up.banner[-1] == "Pressione Ctrl+C para parar"
