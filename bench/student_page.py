@@ -50,7 +50,7 @@ def run(stack: contextlib.ExitStack, way: str, seconds: int) -> None:
     real = content(BASELINE) if BASELINE.exists() else SimulatedHeadset(1).advance(300)
     line = (real * (1 + line_bytes // len(real)))[:line_bytes]
     want_raw(f"ws://{LOOPBACK}:{port}")
-    browser = stack.enter_context(chromium())
+    browser = stack.enter_context(chromium(is_whole=True))
     url = f"http://{LOOPBACK}:{port}/student"
     with student_page(browser, url, [way], line, LINE_BYTES_PER_S) as page:
         enter(page, "Ana")

@@ -72,7 +72,7 @@ def school(one_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as browser:
+    with chromium(is_whole=True) as browser:
         yield browser
 
 

@@ -42,7 +42,7 @@ Says = Callable[[WebSocketRoute, Mapping[str, Any]], None]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium(f"--host-resolver-rules=MAP {SCHOOL} 127.0.0.1") as browser:
+    with chromium(f"--host-resolver-rules=MAP {SCHOOL} 127.0.0.1", is_whole=True) as browser:
         yield browser
 
 

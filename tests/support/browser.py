@@ -29,9 +29,14 @@ def needed(*names: str) -> str:
 
 
 @contextmanager
-def chromium(*flags: str, home: Path | None = None) -> Iterator[Browser]:
-    """Start the browser; ``home`` is the folder with its settings and the certificates that it trusts."""
-    program = needed("chromium", "chromium-browser", "google-chrome")
+def chromium(*flags: str, home: Path | None = None, is_whole: bool = False) -> Iterator[Browser]:
+    """Start the browser; ``home`` is the folder with its settings and the certificates that it trusts.
+
+    The headless shell takes a third of the time; what a page needs of the system (to keep the screen on, to trust a
+    certificate) only the whole browser has.
+    """
+    shell = () if is_whole or home else ("chromium-headless-shell",)
+    program = needed(*shell, "chromium", "chromium-browser", "google-chrome")
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     sandbox = ["--no-sandbox"] if is_root else []  # Chromium's sandbox does not start for root
     expect.set_options(timeout=WAIT_MS)
