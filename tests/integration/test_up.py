@@ -153,6 +153,10 @@ def test_a_server_for_this_machine_alone_is_open_to_its_own_programs(tmp_path: P
             page.send("dash")
             assert json.loads(page.recv(10))["error"]["code"] == "no_token"
         assert (tmp_path / ".token").stat().st_mode & 0o077 == 0
+        assert up.popen.stdout is not None
+        up.popen.stdout.close()  # as `neuroone up | head` does, or a terminal that is gone
+        up.popen.send_signal(signal.SIGINT)
+        assert up.popen.wait(STOP_S) == 0
 
 
 def test_a_revoked_token_for_games_stays_revoked(tmp_path: Path) -> None:
