@@ -53,7 +53,7 @@ class LetterLog:
         log.warning("invalid messages (kept in %s): %s", DEAD_LETTERS_FILE, "; ".join(words))
         self._unsaid.clear()
 
-    def takes_traceback(self) -> bool:
+    def traceback_is_due(self) -> bool:
         """Return True once a minute: a fault of ours may meet every message of a sender."""
         now_s = self._steady()
         is_due = now_s >= self._traceback_due_s

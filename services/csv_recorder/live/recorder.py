@@ -249,7 +249,7 @@ class Recorder:
                 self.accept(deliveries[:half])
                 self.accept(deliveries[half:])
                 return
-            if self._letter_log.takes_traceback():
+            if self._letter_log.traceback_is_due():
                 log.error("a fault of ours: a message cannot be recorded and is kept as an invalid one", exc_info=error)
             self._check_inbox()
             with self._transaction():
