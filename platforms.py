@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import run
-from run import EXTRAS, WINDOW
+from run import EXTRAS, FOLDER, WINDOW
 
 GLIBC: Final = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_31")
 MUSL: Final = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
@@ -22,10 +22,15 @@ WINDOWS: Final = ("x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc")
 MACOS: Final = ("x86_64-apple-darwin", "aarch64-apple-darwin")
 PLATFORMS: Final = (*GLIBC, *MUSL, *WINDOWS, *MACOS)
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
+WITH_QT: Final = (WINDOW, FOLDER)
 GAPS: Final = {
-    (WINDOW, MUSL, PYTHONS): "Qt has no wheels for musl",
-    (WINDOW, GLIBC[:1], PYTHONS): "Qt's wheels need glibc 2.34 on x86-64: Debian 12, Ubuntu 22.04, RHEL 9",
-    (WINDOW, GLIBC[1:], PYTHONS[3:]): "on arm64 with Python 3.14, Qt's wheels need glibc 2.39: Debian 13, Ubuntu 24.04",
+    (WITH_QT, MUSL, PYTHONS): "Qt has no wheels for musl",
+    (WITH_QT, GLIBC[:1], PYTHONS): "Qt's wheels need glibc 2.34 on x86-64: Debian 12, Ubuntu 22.04, RHEL 9",
+    (
+        WITH_QT,
+        GLIBC[1:],
+        PYTHONS[3:],
+    ): "on arm64 with Python 3.14, Qt's wheels need glibc 2.39: Debian 13, Ubuntu 24.04",
 }
 """Sets that cannot be installed on some platforms with some Pythons, and why."""
 AT_ONCE: Final = 4
@@ -56,7 +61,10 @@ def faults(folder: str, platform: str, python: str, *reach: str) -> list[str]:
     """Return what is not as GAPS says on a kind of machine."""
     on = ("--python-platform", platform, "--python-version", python, *reach)
     gaps = {
-        name: why for (name, platforms, pythons), why in GAPS.items() if platform in platforms and python in pythons
+        name: why
+        for (names, platforms, pythons), why in GAPS.items()
+        for name in names
+        if platform in platforms and python in pythons
     }
     others = [name for name in EXTRAS if name not in gaps]
     found = {name: resolve(folder, [name], *on) for name in gaps if python == PYTHONS[-1]}

@@ -29,19 +29,22 @@ VENV_PYTHON = VENV_BIN / ("python.exe" if sys.platform == "win32" else "python")
 PIP = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
 MINIMUM_PYTHON = (3, 11)
 
-SERVICES, WINDOW, REPORTS, DEVELOPMENT = "services", "window", "reports", "development"
+SERVICES, WINDOW, REPORTS, FOLDER, DEVELOPMENT = "services", "window", "reports", "folder", "development"
 EXTRAS = {
     SERVICES: ("up",),
     WINDOW: ("monitor-gui",),
     REPORTS: ("csv-recorder", "csv-recorder-export", "ws-gateway-downloads"),
+    FOLDER: ("up", "monitor-gui", "csv-recorder", "ws-gateway-downloads", "folder"),
 }
-"""The sets of packages that users need, as extras of pyproject.toml. DEVELOPMENT is everything in the lock."""
+"""The sets of packages that users need, as extras and groups of pyproject.toml. DEVELOPMENT is the whole lock."""
 WORDS = {
     SERVICES: "the services",
     WINDOW: "the window",
     REPORTS: "what makes reports and workbooks",
+    FOLDER: "what makes the folder without Python",
     DEVELOPMENT: "everything for development",
 }
+BUILDER = "pyinstaller"
 PROGRAMS = ("neuroone", "serial-bridge", "ws-gateway", "csv-recorder", "monitor-gui")
 """What users run; any other program of the environment is a tool of development."""
 MAINTENANCE = ("backup", "restore", "update", "rollback")
@@ -66,7 +69,8 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   --version              print the version
 
 Each command installs what it needs into .venv, from the lock: up the services, up --gui and exec monitor-gui the
-window too, exec csv-recorder report and export what makes reports and workbooks, all others everything.
+window too, exec csv-recorder report and export what makes reports and workbooks, exec pyinstaller what makes the folder
+without Python, all others everything.
 """
 
 TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
@@ -150,6 +154,8 @@ def fail(sentence: str) -> int:
 def sets_of(command: str, rest: list[str]) -> list[str]:
     """Return the sets of packages that a command needs."""
     words = rest if command == "exec" else ["neuroone", command, *rest]
+    if command == "exec" and words[0] == BUILDER:
+        return [SERVICES, FOLDER]
     if command not in ("up", "exec", *MAINTENANCE) or words[0] not in PROGRAMS:
         return [DEVELOPMENT]
     program, what = words[0], words[1] if words[1:] else ""
@@ -166,7 +172,7 @@ def locked_sets() -> dict[str, str]:
 
     with PYPROJECT.open("rb") as file:
         settings = tomllib.load(file)
-    extras = settings["project"]["optional-dependencies"]
+    extras = settings["project"]["optional-dependencies"] | settings["dependency-groups"]
     lines = locked_lines()
     via = re.compile(r"^    # (?:via|  ) *([a-z0-9-]+)", re.MULTILINE)
     needed_by = {name: set(via.findall(each)) for name, each in lines.items()}

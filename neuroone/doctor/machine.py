@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import Final
 
 from neuroone.doctor.checks import ADAPTERS, BLE, Adapter, Bluetooth, Directory, Firewall, Https, Nearby, Port
 from neuroone.doctor.permissions import acting_as, count_foreign, me
+from neuroone.service import programs
 from neuroone.service.local_address import local_ip
 
 COMMAND_TIMEOUT_S: Final = 10.0
@@ -56,7 +56,7 @@ def port(device: str, root: Path) -> Port:
 
 def bluetooth(device: str) -> Bluetooth:
     """Observe which devices are in reach over Bluetooth LE; the bridge's program searches them."""
-    command = [sys.executable, "-m", "serial_bridge", "ports", "--json"]
+    command = programs.command("serial_bridge", "ports", "--json")
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=SEARCH_TIMEOUT_S, check=False, encoding="utf-8", errors="replace"

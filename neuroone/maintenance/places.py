@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from neuroone.maintenance.manifest import BROKER, MANIFEST, RECORDINGS
+from neuroone.service import programs
 from neuroone.service.settings import setting
 
 PROGRAMS: Final = Path("/opt/neuroone")
@@ -82,9 +83,8 @@ def csv_recorder(
     group: int | None = None
     if os.name == "posix" and os.geteuid() == 0:
         user, group = recordings.stat().st_uid, recordings.stat().st_gid
-    command = [sys.executable, "-m", "csv_recorder", *words, "--dir", str(recordings)]
     return subprocess.run(
-        command,
+        programs.command("csv_recorder", *words, "--dir", str(recordings)),
         check=False,
         stdin=stdin,
         stdout=stdout,

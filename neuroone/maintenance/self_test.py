@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import ClassVar, Final
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.files import student_file_name
 from neuroone.contract.messages import DEMO
+from neuroone.service import programs
 from neuroone.service.lifecycle import OK, STOP_ON_EOF, Stop
 from neuroone.service.local_address import LOOPBACK
 
@@ -34,7 +34,7 @@ def run(given: SelfTestSettings, stop: Stop) -> int:
     """Return OK once a simulated reading is in its file. Raises NeuroOneError."""
     with tempfile.TemporaryDirectory(prefix="neuroone-") as folder:
         file = Path(folder) / student_file_name(DEMO)
-        command = [sys.executable, "-m", "neuroone", "up", "--port", "sim", "--host", LOOPBACK, "--data", folder]
+        command = programs.command("neuroone", "up", "--port", "sim", "--host", LOOPBACK, "--data", folder)
         command += ["--ws-port", str(_free_port()), "--mqtt-port", str(_free_port())]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("NEUROONE_")}
         with subprocess.Popen(

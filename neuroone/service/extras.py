@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from neuroone.contract.errors import SettingsError
+from neuroone.service import programs
 from neuroone.service.lifecycle import USAGE
 
 OURS: Final = ("neuroone", "serial_bridge", "ws_gateway", "csv_recorder", "monitor_gui")
@@ -15,6 +16,8 @@ OURS: Final = ("neuroone", "serial_bridge", "ws_gateway", "csv_recorder", "monit
 
 def sentence(what: str, package: str, extra: str, *, is_damaged: bool = False) -> str:
     """Say what lacks which package, and what brings it."""
+    if programs.is_frozen():
+        return f"{what} needs the package {package}, which this folder without Python does not have"
     lack = "cannot be loaded" if is_damaged else "is not installed"
     return (
         f"{what} needs the package {package}, which {lack}: install NeuroOne with its extra {extra}, "

@@ -3,6 +3,7 @@
 Exit codes: 0 a clean end, 1 a failure, 2 wrong settings or anything else that keeps the program from starting.
 """
 
+import ctypes
 import logging
 import os
 import signal
@@ -26,6 +27,13 @@ LINE_MAX_BYTES: Final = 8192
 """A line from the parent program: a word and a path, of which most systems allow 4096 bytes."""
 _WINDOWS_SLICE_S: Final = 0.2
 """On Windows a waiting main thread sees Ctrl-C only between two waits."""
+
+_CONSOLE_ENDS: Final = (2, 5, 6)
+"""Windows' events of a console: its window is closed, its user logs off, the computer shuts down."""
+_CONSOLE_ENDS_S: Final = 5.0
+"""Windows ends a program when it has answered such an event, or after this time."""
+_CALLED_BY_WINDOWS: Final[list[object]] = []
+"""Functions that must stay in memory."""
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +126,8 @@ def main(program: str, commands: Mapping[str, Command], argv: Sequence[str] | No
         stop = Stop()
         stop.call(lambda: systemd.notify("STOPPING=1"))
         _stop_on_signals(stop)
+        if sys.platform == "win32":
+            stop_with_console(stop, ctypes.WinDLL("kernel32").SetConsoleCtrlHandler)
         if os.environ.get(STOP_ON_EOF):
             threading.Thread(target=_stop_on_eof, args=(stop,), name="stdin", daemon=True).start()
         return record.end(command.run(given, stop))
@@ -154,6 +164,24 @@ def _stop_on_signals(stop: Stop) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), handler)
+
+
+def stop_with_console(stop: Stop, handle: Callable[[Any, int], object]) -> None:
+    """Let the program end in order when Windows ends its console. ``handle`` is Windows' SetConsoleCtrlHandler.
+
+    It has never run on Windows.
+    """
+
+    def on_event(event: int) -> int:
+        if event not in _CONSOLE_ENDS:
+            return 0  # Ctrl-C and Ctrl-Break come as signals
+        stop.set()
+        threading.Event().wait(_CONSOLE_ENDS_S)  # with an answer Windows would end the program at once
+        return 1
+
+    called = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)(ctypes.c_int, ctypes.c_uint)(on_event)
+    _CALLED_BY_WINDOWS.append(called)
+    handle(called, 1)
 
 
 def _stop_on_eof(stop: Stop) -> None:

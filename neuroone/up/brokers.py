@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from neuroone.service import programs
 from neuroone.up import mosquitto_state
 
 MOSQUITTO: Final = "mosquitto"
@@ -86,12 +87,17 @@ class BrokerProgram:
 
 
 def find(kind: str | None = None) -> BrokerProgram | None:
-    """Find the broker of that kind; without a kind, Mosquitto before NATS. Return None if it is not installed."""
-    for each in KINDS if kind is None else (kind,):
+    """Find the broker of that kind; without a kind, Mosquitto before NATS. Return None if it is not installed.
+
+    The folder without Python comes first with its own NATS, to be the same on every computer.
+    """
+    contents = programs.contents()
+    for each in (KINDS if contents is None else reversed(KINDS)) if kind is None else (kind,):
         if each == MOSQUITTO:
             path = shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *_SBIN)))
         else:
-            path = shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which("nats-server")
+            ours = contents or sysconfig.get_path("scripts")
+            path = shutil.which("nats-server", path=ours) or shutil.which("nats-server")
         if path is not None:
             return BrokerProgram(each, Path(path))
     return None

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from neuroone.mqtt.backoff import Backoff
+from neuroone.service import job
 from neuroone.service.lifecycle import STOP_ON_EOF
 
 STOP_TIMEOUT_S: Final = 15.0
@@ -20,6 +22,8 @@ TERMINATE_TIMEOUT_S: Final = 3.0
 CALM_AFTER_S: Final = 30.0
 """A program that ran longer than this is healthy: the back-off starts again at its next death."""
 _PR_SET_PDEATHSIG: Final = 1
+ASK_TO_END: Final[int] = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+"""Lets a foreign program end in order. Windows has no SIGTERM; it sends Ctrl-Break to the program's own group."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,7 @@ log = logging.getLogger(__name__)
 class Child:
     """One service or broker, as a child process.
 
-    A service stops when its standard input ends, a ``foreign`` program by SIGTERM. A program that ``may_end`` is not
+    A service stops when its standard input ends, a ``foreign`` program by ASK_TO_END. A program that ``may_end`` is not
     restarted after a clean exit; any other exit is followed by a restart. ``prepare`` is called before each start.
     """
 
@@ -74,7 +78,7 @@ class Child:
     def terminate(self) -> None:
         """Ask a running program to end; `restart_if_dead` then starts it again."""
         if self._popen is not None:
-            self._popen.terminate()
+            self._ask_to_end(self._popen)
 
     def kill(self) -> None:
         """End a running program at once; `restart_if_dead` then starts it again."""
@@ -94,6 +98,8 @@ class Child:
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             preexec_fn=_end_with_parent if self._foreign and sys.platform == "linux" else None,
         )
+        if self._foreign:
+            job.own_job().add(self._popen)
 
     def restart_if_dead(self, backoff: Backoff, rng: random.Random) -> None:
         """Start the program again if it died and the back-off's delay is over. Call this often."""
@@ -127,7 +133,7 @@ class Child:
             return
         self._close_stdin()
         for ask, timeout_s in (
-            (popen.terminate if self._foreign else None, STOP_TIMEOUT_S),
+            (partial(self._ask_to_end, popen) if self._foreign else None, STOP_TIMEOUT_S),
             (popen.terminate, TERMINATE_TIMEOUT_S),
             (popen.kill, None),
         ):
@@ -139,6 +145,12 @@ class Child:
             except subprocess.TimeoutExpired:
                 log.warning("%s does not stop", self.name)
         self._popen = None
+
+    def _ask_to_end(self, popen: "subprocess.Popen[bytes]") -> None:
+        try:
+            popen.send_signal(ASK_TO_END if self._foreign else signal.SIGTERM)
+        except OSError:  # Ctrl-Break goes through a console, and there is none
+            popen.terminate()
 
     def _close_stdin(self) -> None:
         if self._popen is not None and self._popen.stdin is not None:

@@ -30,6 +30,7 @@ from neuroone.service.language import language_of
 from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.programs import command as command_of
 from neuroone.service.settings import SiteSettings, host_id, one_of, port_number, setting, switch
 from neuroone.service.site_address import key_in_path, public_url
 from neuroone.service.token_files import Role
@@ -242,6 +243,8 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
     if given.tls and given.tls_port == given.ws_port:
         faults.append(f"--tls-port: port {given.tls_port} is that of --ws-port; choose another")
     faults += preflight.directory_faults(data)
+    if (doubt := preflight.path_length_doubt(data)) is not None:
+        log.warning("%s", doubt)
     if faults:
         raise SettingsError(faults)
 
@@ -340,7 +343,7 @@ def _services(
         common += ["--broker-ca", str(given.broker_ca)]
 
     def service(name: str, *words: str, may_end: bool = False) -> Child:
-        return Child(name, [sys.executable, "-m", name, *words, *common], environment, may_end=may_end)
+        return Child(name, command_of(name, *words, *common), environment, may_end=may_end)
 
     children = [
         service("csv_recorder", "run", "--dir", str(data)),

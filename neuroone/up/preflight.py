@@ -3,18 +3,25 @@
 import errno
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from neuroone.contract.files import LOCK_FILE
+from neuroone.contract.files import LOCK_FILE, READINGS, part_name, session_folders
+from neuroone.contract.topics import ID_MAX_CHARS
 from neuroone.service.local_address import ANY_ADDRESS
 
 LOCKED_TIMEOUT_S: Final = 2.0
 """A recorder that is just ending has let go of the directory by then."""
 PORTS_TRIED: Final = 20
 """Ports above one in use that may be offered instead."""
+PATH_MAX_CHARS: Final = 259
+"""MAX_PATH of Windows, without the zero that ends a path, where long paths are not switched on."""
+PARTS_MAX: Final = 99
+"""Files of one session of readings: more than a school's year has."""
 
 
 def port_faults(listeners: Iterable[tuple[str, str, int]], advice: str = "") -> list[str]:
@@ -72,3 +79,29 @@ def _is_locked(data: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def path_length_doubt(data: Path, *, has_long_paths: bool | None = None) -> str | None:
+    """Return what to do if a file of a session in ``data`` may have a path that is too long for this system."""
+    folder = next(session_folders(datetime.now(UTC), f"{'g' * ID_MAX_CHARS}/{'s' * ID_MAX_CHARS}"))
+    longest = len(str(data / folder / part_name(READINGS, PARTS_MAX)))
+    if longest <= PATH_MAX_CHARS or (_has_long_paths() if has_long_paths is None else has_long_paths):
+        return None
+    room = PATH_MAX_CHARS - (longest - len(str(data)))
+    return (
+        f"--data: {data} has {len(str(data))} characters; with more than {room}, Windows cannot write the files of "
+        r"long names and class codes. Choose a shorter one, like C:\NeuroOne, or switch long paths on in Windows"
+    )
+
+
+def _has_long_paths() -> bool:
+    """Return True if this system allows paths of more than PATH_MAX_CHARS; never run on Windows."""
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+    except OSError:
+        return False

@@ -1,14 +1,14 @@
 """A program that the window runs beside itself, and ends in order: the window itself opens no port and no broker."""
 
 import os
-import shutil
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
+from neuroone.service import programs
 from neuroone.service.lifecycle import STOP_ON_EOF
 
 STOP_TIMEOUT_MS: Final = 5000
@@ -20,12 +20,10 @@ SAID_MAX_BYTES: Final = 64 * 1024
 """A line without an end is cut here."""
 
 
-def command_of(module: str, program: str, *arguments: str) -> list[str] | None:
+def command_of(package: str, *arguments: str) -> list[str] | None:
     """Return the command line of a program of NeuroOne with these arguments; None if it is not installed."""
-    if not getattr(sys, "frozen", False):
-        return [sys.executable, "-m", module, *arguments]
-    found = shutil.which(program)
-    return None if found is None else [found, *arguments]
+    command = programs.command(package, *arguments)
+    return command if Path(command[0]).exists() else None
 
 
 class ChildProgram(QObject):

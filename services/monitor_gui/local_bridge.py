@@ -11,7 +11,7 @@ from neuroone.mqtt.address import BrokerAddress
 
 def command(*arguments: str) -> list[str] | None:
     """Return the command line of serial-bridge with these arguments; None if it is not installed."""
-    return command_of("serial_bridge", "serial-bridge", *arguments)
+    return command_of("serial_bridge", *arguments)
 
 
 class LocalBridge(ChildProgram):

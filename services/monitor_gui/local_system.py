@@ -33,7 +33,7 @@ class LocalSystem(ChildProgram):
 
     def start(self, data: Path, site: str) -> tuple[str, object] | None:
         """Start everything; return the key of a text, and a word for it, that tell why that is not possible."""
-        program = command_of("neuroone", "neuroone", "up", f"--data={data}", f"--site={site}")
+        program = command_of("neuroone", "up", f"--data={data}", f"--site={site}")
         if program is None:
             return "system.not_installed", ""
         if self.is_running:

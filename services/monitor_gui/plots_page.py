@@ -1,5 +1,6 @@
 """The page with the plots: which lines are drawn, the streams beside each other, and the slider of a paused view."""
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from PySide6.QtCore import QLocale, QSignalBlocker, Qt, Signal
@@ -23,6 +24,8 @@ CHECK_BOX: Final = (
 
 
 LINES_SPACING_PX: Final = 8
+
+log = logging.getLogger(__name__)
 
 
 class PlotsPage(QWidget):
@@ -71,6 +74,7 @@ class PlotsPage(QWidget):
         for panel in self.panels:
             self._panels_row.addWidget(panel, 1)
         self.empty.setVisible(not self.panels)
+        log.info("showing %s", ", ".join(map(str, streams)) or "no stream")
 
     def show_view(self, view: View) -> None:
         """Let the check boxes and the slider show the view."""

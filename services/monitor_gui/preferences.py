@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from PySide6.QtCore import QByteArray, QSettings, QStandardPaths
+from PySide6.QtCore import QByteArray, QSettings
 
 from monitor_gui.actions import MARKS
 from monitor_gui.feed import StreamId
@@ -14,6 +14,7 @@ from monitor_gui.signal.filters import MAINS_HZ, PASSBANDS_HZ
 from monitor_gui.view import GAINS_UV, LINES, RAW_WINDOWS_S, SPECTRA, WINDOWS_S, Bars, Density, Scale, View
 from neuroone.contract.messages import NOTE_MAX_CHARS
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.service import documents
 from neuroone.service.settings import one_of, topic_id
 
 T = TypeVar("T")
@@ -57,8 +58,7 @@ class Preferences:
 
     def folder(self) -> Path:
         """Return where recordings are written."""
-        documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
-        return Path(self._text("folder") or Path(documents, "NeuroOne"))
+        return Path(self._text("folder")) if self._text("folder") else documents.recordings()
 
     def marks(self) -> dict[str, str]:
         """Return the notes of the keys 1 to 9; the key itself where no text was given."""

@@ -25,7 +25,7 @@ from monitor_gui.start_faults import explain
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
-from neuroone.service.lifecycle import FAILED, OK, Stop
+from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.settings import host_id
 
@@ -54,7 +54,7 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     app.setApplicationName("neuroone-monitor")
     app.setWindowIcon(QIcon(str(ICON)))
     preferences, bridge = Preferences(stored), LocalBridge()
-    system = LocalSystem()
+    system = LocalSystem(settings.ws_port)
     texts.choose(settings.language or preferences.language() or texts.language(QLocale.system()))
     themes.choose(settings.theme or preferences.theme() or "system")
     site, ca_file = settings.site or preferences.site(), settings.broker_ca or preferences.broker_ca()
@@ -72,6 +72,9 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     window.start(settings.page or ("connection" if is_first else "monitor"))
     if settings.play is not None:
         window.player.open(settings.play)
+    if settings.start is not None:
+        window.broker_page.headset.choose_port(settings.start)
+        window.start_system()
 
     def fail(*fault: Any) -> None:
         log.critical("unexpected error in the window", exc_info=fault)
@@ -81,16 +84,18 @@ def _show(settings: Settings, stop: Stop, stored: QSettings) -> int:
     signals = QTimer(interval=SIGNALS_PERIOD_MS)
     signals.timeout.connect(lambda: app.quit() if stop.is_set() else None)
     signals.start()
-    if (file := settings.screenshot) is not None:
-        QTimer.singleShot(int(settings.after * 1000), lambda: stop.set(OK if window.save_picture(file) else FAILED))
+    if settings.screenshot is not None:
+        QTimer.singleShot(int(settings.after * 1000), stop.set)
     window.show()
     app.exec()
+    app.processEvents()  # a stream that has just come is in no layout yet
+    is_done = settings.screenshot is None or window.save_picture(settings.screenshot)
     window.close()
     sys.excepthook = sys.__excepthook__
     bridge.close()
     feed.close()
     system.close()
-    return stop.exit_code
+    return stop.exit_code if is_done else FAILED
 
 
 def _new_application(language: str | None) -> QApplication:

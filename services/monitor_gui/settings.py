@@ -6,7 +6,7 @@ from typing import Final
 
 from monitor_gui.feed import StreamId
 from neuroone.mqtt.address import BrokerAddresses
-from neuroone.service.settings import SiteSettings, decimal, one_of, setting, topic_id
+from neuroone.service.settings import SiteSettings, decimal, one_of, port_number, setting, topic_id
 
 DEFAULT_SITE: Final = "local"
 LANGUAGES: Final = ("pt_BR", "en")
@@ -54,7 +54,17 @@ class Settings(SiteSettings):
         one_of(*PAGES, SIGNAL),
         f"The page to begin with: {', '.join(PAGES)}, or {SIGNAL}: only plots of raw samples.",
     )
+    start: str | None = setting(
+        None,
+        str,
+        "Start everything on this computer at once, as *Start here* does, with this headset: auto, a serial port, ble, "
+        "a capture file, or sim.",
+        metavar="PORT",
+    )
+    ws_port: int = setting(8080, port_number, "Port of the gateway that *Start here* starts.")
     screenshot: Path | None = setting(
         None, Path, "Save a picture of the window to this PNG or SVG file and exit; nothing is remembered."
     )
-    after: float = setting(10.0, decimal(0, 86400), "Seconds from the start to the picture.")
+    after: float = setting(
+        10.0, decimal(0, 86400), "Seconds from the start to the picture; it is taken earlier if the program is stopped."
+    )

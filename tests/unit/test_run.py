@@ -71,7 +71,7 @@ def test_only_a_run_of_all_tests_uses_several_processes(
     assert "PYTHONDONTWRITEBYTECODE" not in os.environ
 
 
-S, W, R, D = run.SERVICES, run.WINDOW, run.REPORTS, run.DEVELOPMENT
+S, W, R, F, D = run.SERVICES, run.WINDOW, run.REPORTS, run.FOLDER, run.DEVELOPMENT
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,7 @@ S, W, R, D = run.SERVICES, run.WINDOW, run.REPORTS, run.DEVELOPMENT
         ("exec csv-recorder report --html x.html", [S, R]),
         ("exec csv-recorder export --to edf", [S, R]),
         ("exec monitor-gui", [S, W]),
+        ("exec pyinstaller deploy/folder/neuroone.spec", [S, F]),
         ("exec pytest -q", [D]),
         ("exec python -V", [D]),
         ("test", [D]),
@@ -126,7 +127,9 @@ def test_a_set_holds_what_it_needs_and_nothing_of_the_others() -> None:
     assert {"pandas", "numpy", "python-dateutil", "pyarrow", "openpyxl", "et-xmlfile", "edfio"} <= sets[R]
     large_or_for_developers = {"numpy", "pandas", "pyarrow", "scipy", "pyside6-essentials", "uv", "pytest", "mypy"}
     assert not sets[S] & large_or_for_developers
-    assert not (sets[W] | sets[R]) & {"uv", "pytest", "mypy", "ruff"}
+    assert not (sets[W] | sets[R] | sets[F]) & {"uv", "pytest", "mypy", "ruff"}
+    assert sets[S] | sets[W] | {"pandas", "openpyxl", "edfio", "pyinstaller", "pefile"} <= sets[F]
+    assert "pyarrow" not in sets[F]
 
 
 def test_a_package_that_the_lock_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -15,6 +14,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from neuroone.service import programs
+from neuroone.service.job import new_job
 
 CONVERT_TIMEOUT_S: Final = 300.0
 """The workbooks of a class of forty, 50 minutes each, take 52 s of CPU; beside ten busy programs on two cores 195 s."""
@@ -87,16 +89,18 @@ class Converter:
         # The gateway's settings are not the command's; its unfinished files go with the folder.
         environ = {key: value for key, value in os.environ.items() if not key.startswith("NEUROONE_")}
         environ |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
-        command = [sys.executable, "-m", "csv_recorder", *words]
+        command = programs.command("csv_recorder", *words)
         made = Path(folder, MADE)
         made.mkdir()
         with (
+            new_job() as job,
             tempfile.TemporaryFile() as said,  # a pipe that nobody reads would hold the program up
             subprocess.Popen(
                 command, cwd=made, env=environ, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
             ) as program,
         ):
             self._programs.add(program)
+            job.add(program)
             try:
                 _give_way(program.pid)
                 exit_code = program.wait(0 if self._is_closed else CONVERT_TIMEOUT_S)  # closed: the gateway ends
@@ -122,7 +126,7 @@ def is_available() -> bool:
 
 
 def _end(program: "subprocess.Popen[bytes]") -> None:
-    """End a program and, where the system knows who they are, the programs that it has started."""
+    """End a program and the programs that it has started; on Windows the end of its job ends those."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):  # nobody is left
             os.killpg(program.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """What the window remembers."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,18 @@ def test_hidden_lines_of_an_earlier_version_show_no_spectra(tmp_path: Path) -> N
     settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
     settings.setValue("hidden", "delta,raw")
     assert Preferences(settings).view().hidden == {"delta", "raw", "spectrum", "spectrogram"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows the folder without the environment")
+def test_recordings_go_to_the_users_documents_without_an_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PySide6.QtCore import QSettings
+
+    from monitor_gui.preferences import Preferences
+
+    for name in ("HOME", "XDG_DOCUMENTS_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    folder = Preferences(QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)).folder()
+    assert folder.name == "NeuroOne"
+    assert folder.is_relative_to(Path.home())

@@ -61,3 +61,10 @@ def test_no_text_says_to_install_the_bare_name() -> None:
     ]
     assert len(texts) > 200
     assert [str(each) for each in texts if bare.search(each.read_text(encoding="utf-8"))] == []
+
+
+def test_the_folder_without_python_does_not_say_to_install_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    said = extras.sentence("export --to parquet", "pyarrow", "csv-recorder-export")
+    assert said.startswith("export --to parquet needs the package pyarrow, which this folder")
+    assert "extra" not in said

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from neuroone.service import lifecycle
 from neuroone.service.lifecycle import OK, STOP_ON_EOF, USAGE, Stop
 
 PROGRAM = textwrap.dedent(
@@ -132,3 +134,14 @@ def test_stop_calls_back_once_and_keeps_the_first_code() -> None:
     assert calls == ["early", "late"]
     assert stop.exit_code == 1
     assert stop.wait(0)
+
+
+@pytest.mark.parametrize(("event", "is_end"), [(0, False), (1, False), (2, True), (5, True), (6, True)])
+def test_the_end_of_a_windows_console_ends_in_order(event: int, is_end: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C and Ctrl-Break, 0 and 1, come as signals. It has never run on Windows."""
+    monkeypatch.setattr(lifecycle, "_CONSOLE_ENDS_S", 0.0)
+    handlers: list[Callable[[int], int]] = []
+    stop = Stop()
+    lifecycle.stop_with_console(stop, lambda handler, is_added: handlers.append(handler))
+    assert handlers[0](event) == int(is_end)
+    assert stop.is_set() is is_end

@@ -1,6 +1,7 @@
 """Tests of finding and configuring broker programs."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,14 @@ def test_only_a_broker_answers() -> None:
         port = mute.getsockname()[1]
         assert not brokers.answers("127.0.0.1", port)
     assert not brokers.answers("127.0.0.1", port)
+
+
+def test_the_folder_without_python_comes_with_its_own_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where a Mosquitto is installed: the folder is the same on every computer."""
+    for name in ("mosquitto", "nats-server"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", str(tmp_path), raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert brokers.find() == brokers.BrokerProgram(brokers.NATS, tmp_path / "nats-server")
+    assert brokers.find(brokers.MOSQUITTO) == brokers.BrokerProgram(brokers.MOSQUITTO, tmp_path / "mosquitto")

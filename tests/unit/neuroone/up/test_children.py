@@ -45,3 +45,38 @@ def test_a_program_that_cannot_be_started_again_is_tried_until_it_can(
         assert child.poll() is None
     finally:
         child.stop()
+
+
+class ForeignProgram:
+    """Stands in for a running program; ``has_console`` is whether Ctrl-Break reaches it."""
+
+    returncode, stdin = 0, None
+
+    def __init__(self, has_console: bool) -> None:
+        self.has_console = has_console
+        self.got: list[object] = []
+
+    def send_signal(self, number: int) -> None:
+        self.got.append(number)
+        if not self.has_console:
+            raise OSError(6, "The handle is invalid")
+
+    def terminate(self) -> None:
+        self.got.append("terminate")
+
+    def kill(self) -> None:
+        self.got.append("kill")
+
+    def wait(self, timeout_s: float | None) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(("has_console", "got"), [(True, [1]), (False, [1, "terminate"])])
+def test_a_broker_on_windows_gets_ctrl_break_and_is_terminated_where_that_does_not_reach_it(
+    has_console: bool, got: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuroone.up.children.ASK_TO_END", 1)  # CTRL_BREAK_EVENT; it has never run on Windows
+    child, program = Child("nats", ["nats-server"], foreign=True), ForeignProgram(has_console)
+    monkeypatch.setattr(child, "_popen", program)
+    child.stop()
+    assert program.got == got

@@ -1,12 +1,15 @@
 """Tests of what keeps `neuroone up` from starting."""
 
+import re
 import socket
+import sys
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from neuroone.contract.files import LOCK_FILE
-from neuroone.up.preflight import directory_faults, port_faults
+from neuroone.up.preflight import directory_faults, path_length_doubt, port_faults
 from tests.support.brokers import LOOPBACK, free_port
 
 
@@ -49,3 +52,19 @@ def test_a_port_in_use_is_named_with_a_free_one() -> None:
         with socket.create_server((LOOPBACK, int(free))):
             pass
     assert len(port_faults([("--ws-port", "203.0.113.1", 8080)], advice)) == 1
+
+
+def test_a_directory_whose_files_windows_could_not_write_is_named() -> None:
+    long = Path("/") / ("x" * 120)
+    said = path_length_doubt(long, has_long_paths=False)
+    assert said is not None
+    room = int(re.findall(r"more than (\d+)", said)[0])
+    assert 70 < room < 100  # C:\Users\NAME\OneDrive - SCHOOL\Documents\NeuroOne
+    assert path_length_doubt(Path("/" + "x" * (room - 1)), has_long_paths=False) is None
+    assert path_length_doubt(Path("/" + "x" * room), has_long_paths=False) is not None
+    assert path_length_doubt(long, has_long_paths=True) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it depends on a setting there")
+def test_other_systems_have_long_paths() -> None:
+    assert path_length_doubt(Path("/") / ("x" * 250)) is None
