@@ -135,11 +135,9 @@ def runner_of(root: Path, ask: Ask) -> Runner:
 def commands_for(runner: Runner, check: str, facts: Mapping[str, str]) -> dict[str, str]:
     """Return the runner's commands for the service that a finding is about."""
     name = facts.get("service") or OF_CHECKS.get(check, "csv_recorder")
-    container = re.sub(rf"^{PROJECT}-|-\d+$|\.service$|/.*$", "", name).replace("-", "_")
-    unit = f"{PROJECT}-{container}"
-    for each in NAMES:
-        if container == each[0] or f"{PROJECT}-{container}" == each[1]:
-            container, unit = each
+    bare = re.sub(rf"^{PROJECT}-|-\d+$|\.service$|/.*$", "", name)
+    container, unit = bare.replace("-", "_"), f"{PROJECT}-{bare}"
+    container, unit = next((each for each in NAMES if container == each[0] or unit == each[1]), (container, unit))
     places = {"container": container, "unit": unit, "user": facts.get("user", ""), "dir": facts.get("dir", "")}
     commands = COMMANDS[runner]
     return {field: getattr(commands, field).format(**places) for field in Commands.__slots__}

@@ -275,6 +275,7 @@ def test_advice_names_the_commands_of_what_runs_the_services_alone(runner, forei
         ("neuroone-gateway.service", "sudo systemctl start neuroone-gateway"),
         ("neuroone-ws_gateway-12", "sudo systemctl start neuroone-gateway"),
         ("neuroone-broker", "sudo systemctl start neuroone-broker"),
+        ("neuroone-broker-watch.service", "sudo systemctl start neuroone-broker-watch"),
         ("neuroone-proxy-1", "sudo systemctl start neuroone-proxy"),
     ],
 )
