@@ -90,7 +90,7 @@ def path_length_doubt(data: Path, *, has_long_paths: bool | None = None) -> str 
     room = PATH_MAX_CHARS - (longest - len(str(data)))
     return (
         f"--data: {data} has {len(str(data))} characters; with more than {room}, Windows cannot write the files of "
-        r"long names and class codes. Choose a shorter one, like C:\NeuroOne, or switch long paths on in Windows"
+        r"long names and class codes. Choose a shorter one, like C:\EEG, or switch long paths on in Windows"
     )
 
 

@@ -21,7 +21,7 @@ from tests.support.brokers import LOOPBACK, free_port
 from tests.support.waiting import wait_for
 
 SPEC = run.ROOT / "deploy" / "folder" / "neuroone.spec"
-BUILD_TIMEOUT_S = 400
+BUILD_TIMEOUT_S = 600
 START_TIMEOUT_S = 60.0
 TEN_KEYS = {"Att", "Med", "Delta", "Theta", "LowAlpha", "HighAlpha", "LowBeta", "HighBeta", "LowGamma", "MiddleGamma"}
 SIZE_MAX_BYTES = 500_000_000

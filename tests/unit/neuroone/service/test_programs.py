@@ -41,6 +41,16 @@ def test_no_other_place_starts_our_programs_with_a_python() -> None:
     assert places == ["neuroone/service/programs.py"]
 
 
+def test_the_window_without_a_console_writes_its_log_into_a_file(tmp_path: Path) -> None:
+    """On Windows, where such a program has no standard error; it has never run there."""
+    code = f"import runpy, sys; sys.stdout = sys.stderr = None; runpy.run_path({str(CONSOLE.with_name('window.py'))!r})"
+    words = [sys.executable, "-c", code, "--theme", "blue"]
+    done = subprocess.run(words, env={"HOME": str(tmp_path)}, capture_output=True, check=False)
+    (log,) = tmp_path.rglob("monitor.log")
+    assert "--theme: must be one of" in log.read_text(encoding="utf-8")
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
 @pytest.mark.parametrize("words", [(), ("serial-bridge",)])
 def test_the_console_program_has_the_services_as_commands(words: tuple[str, ...]) -> None:
     done = subprocess.run(
