@@ -3,6 +3,7 @@
 Each version is a worktree in the folder `.versions` of the clone, so that the one in use stays as it is.
 """
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -36,7 +37,8 @@ class Checkout:
             import pwd
 
             owner = {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
-            environ["HOME"] = pwd.getpwuid(found.st_uid).pw_dir
+            with contextlib.suppress(KeyError):
+                environ["HOME"] = pwd.getpwuid(found.st_uid).pw_dir
         try:
             done: subprocess.CompletedProcess[str] = subprocess.run(
                 ["git", *words], cwd=cwd or self.root, env=environ, check=True, capture_output=True, text=True, **owner

@@ -25,6 +25,7 @@ from websockets.typing import Subprotocol
 from neuroone.contract.messages import BANDS
 from neuroone.mqtt.address import BrokerAddress
 from tests.support.brokers import LOOPBACK, free_port
+from tests.support.repositories import Origin
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ class Stack:
 
     project: str
     root: Path
+    origin: Origin
     ws_port: int = field(default_factory=free_port)
     mqtt_port: int = field(default_factory=free_port)
     https_port: int = field(default_factory=free_port)
@@ -165,18 +167,21 @@ def skip_without_engine() -> None:
         pytest.skip("this machine's Docker has no compose plugin")
 
 
-def opening(url: str, tls: ssl.SSLContext | None, **options: Any) -> connect:
+def opening(url: str, tls: ssl.SSLContext | None, *, host: str = LOOPBACK, **options: Any) -> connect:
     """Connect to this machine, whatever name the address has: a name lookup would leave threads behind."""
-    return connect(url, ssl=tls, host=LOOPBACK, **options)
+    return connect(url, ssl=tls, host=host, **options)
 
 
 class Phone:
     """A student's app that speaks neuroone.v1: keeps each reading until its ack, and comes back by itself."""
 
-    def __init__(self, url: str, name: str, *, code: str = "A", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, name: str, *, code: str = "A", tls: ssl.SSLContext | None = None, host: str = LOOPBACK
+    ) -> None:
         self.name = name
         self._url = url
         self._tls = tls
+        self._host = host
         self._hello = {"role": "student", "name": name, "code": code, "session": secrets.token_hex(8)}
         self._kept: dict[int, str] = {}
         self._next = 0
@@ -211,7 +216,7 @@ class Phone:
         while True:
             with contextlib.suppress(OSError, TimeoutError, InvalidHandshake, ConnectionClosed):
                 async with opening(
-                    self._url, self._tls, subprotocols=[Subprotocol("neuroone.v1")], open_timeout=5
+                    self._url, self._tls, host=self._host, subprotocols=[Subprotocol("neuroone.v1")], open_timeout=5
                 ) as connection:
                     await connection.send(json.dumps({"type": "hello", **self._hello}))
                     self._connection = connection

@@ -28,6 +28,7 @@ from tests.support.browser import fresh_chromium
 from tests.support.captures import BASELINE, needs_captures
 from tests.support.fake_headsets import KEYS
 from tests.support.plugged_headset import plugged_headset, skip_without_consoles
+from tests.support.repositories import Origin
 from tests.support.student_page import record_with_losses
 from tests.support.waiting import wait_for
 from tests.system.stack import (
@@ -68,8 +69,10 @@ GUESSES = 40
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Build and start the default stack of a fresh checkout; remove everything of it afterwards."""
     skip_without_engine()
-    checkout = copy_of_checkout(tmp_path_factory.mktemp("server") / "neuroone")
-    stack = Stack(f"neuroone-test-{os.getpid()}", checkout)
+    folder = tmp_path_factory.mktemp("server")
+    origin = Origin(copy_of_checkout(folder / "origin"))
+    origin.commit()
+    stack = Stack(f"neuroone-test-{os.getpid()}", origin.clone(folder / "neuroone"), origin)
     try:
         stack.up("ws_gateway", "csv_recorder", "proxy")
         yield stack
@@ -281,16 +284,15 @@ async def test_nothing_is_lost_or_doubled_whatever_dies(stack: Stack) -> None:
 
 
 async def test_an_update_and_the_way_back_lose_nothing(stack: Stack) -> None:
-    """While phones measure, the documented command with another version in the checkout, and with the first again."""
+    """While phones measure, the documented commands, with a newer version where the checkout came from."""
     phones = [Phone(stack.url(), f"Updated_{n}") for n in range(PHONES)]
-    source = stack.root / "neuroone/__init__.py"
-    before = source.read_text(encoding="utf-8")
+    source = stack.origin.folder / "neuroone/__init__.py"
+    source.write_text(source.read_text(encoding="utf-8").replace(f'"{__version__}"', '"9.9.9"'), encoding="utf-8")
+    stack.origin.commit()
     async with measuring(phones, READING_PERIOD_S):
-        source.write_text(before.replace(f'"{__version__}"', '"9.9.9"'), encoding="utf-8")
-        await in_thread(stack.follow, "Update and roll back")
+        await in_thread(stack.follow, "Update")
         assert await in_thread(versions, stack) == {"9.9.9"}
-        source.write_text(before, encoding="utf-8")
-        await in_thread(stack.follow, "Update and roll back")
+        await in_thread(stack.follow, "Roll back")
         assert await in_thread(versions, stack) == {__version__}
     await in_thread(wait_recorded, stack, phones)
 
@@ -333,13 +335,15 @@ def wait_recorded(stack: Stack, phones: Sequence[Phone]) -> None:
     assert wrong == {}, "students with sent and recorded rows"
 
 
-def test_recordings_are_saved_and_restored(stack: Stack) -> None:
+def test_recordings_and_logins_are_saved_and_restored(stack: Stack, shown: dict[str, str], tmp_path: Path) -> None:
     """The documented commands: what was removed since the backup is there again, and goes on."""
     before = {name: stack.recorded(name) for name in ("Joao_Silva.csv", "Phone_0.csv")}
-    stack.follow("Backup")
+    stack.follow("Backup", backups=tmp_path)
     stack.wait_healthy("csv_recorder")
     stack.compose("exec", "-T", "csv_recorder", "sh", "-c", "rm -rf /data/*.csv /data/.inbox.sqlite*")
-    stack.follow("Restore")
+    stack.compose("run", "--rm", "-T", "--entrypoint", "sh", "secrets", "-c", "echo lost >/secrets/dashboard-token")
+    stack.follow("Restore", backups=tmp_path)
+    assert stack.shown() == shown
     stack.wait_healthy("csv_recorder")
     assert {name: stack.recorded(name) for name in before} == before
     with connect(stack.url()) as student:

@@ -1,5 +1,6 @@
 """deploy/install.sh on a bare Debian, in a container: installed, used, updated, rolled back and removed."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,13 +12,23 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
+from neuroone import __version__
+from tests.support.repositories import Origin
 from tests.support.waiting import wait_for
-from tests.system.stack import copy_of_checkout, mqtt_client, recordings_listed, skip_without_engine
-from tests.system.test_compose import STUDENT_CSV, STUDENT_FRAME
+from tests.system.stack import (
+    Phone,
+    copy_of_checkout,
+    measuring,
+    mqtt_client,
+    recordings_listed,
+    skip_without_engine,
+)
+from tests.system.test_compose import PHONES, READING_PERIOD_S, STUDENT_CSV, STUDENT_FRAME, in_thread
 
 IMAGE = os.environ.get("NEUROONE_TEST_DEBIAN", "python:3.13-slim")
 INSTALL_TIMEOUT_S = 300.0
 WAIT_S = 60.0
+NEWER = "9.9.9"
 RECORDING = "/var/lib/neuroone/recordings/Joao_Silva.csv"
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
@@ -26,7 +37,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 SYSTEMD = f"""\
 FROM {IMAGE}
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-    systemd systemd-sysv dbus mosquitto python3-venv >/dev/null && rm -rf /var/lib/apt/lists/*
+    systemd systemd-sysv dbus git mosquitto python3-venv >/dev/null && rm -rf /var/lib/apt/lists/*
 """
 """A machine that has a Mosquitto already, as the distribution starts it."""
 MACHINE = (
@@ -45,7 +56,7 @@ class Machine:
 
     def __init__(self, name: str, image: str, checkout: Path, *options: str, first: str = "sleep infinity") -> None:
         self._name = name
-        start = ["docker", "run", "-d", "--rm", "--name", name, "-v", f"{checkout}:/checkout:ro", *options]
+        start = ["docker", "run", "-d", "--rm", "--name", name, "-v", f"{checkout}:/checkout", *options]
         subprocess.run([*start, image, *first.split()], check=True, capture_output=True)
 
     def run(self, *words: str, check: bool = True, timeout_s: float = 60) -> str:
@@ -55,6 +66,10 @@ class Machine:
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def neuroone(self, *words: str) -> str:
+        """Run a command of neuroone."""
+        return self.run("/opt/neuroone/current/bin/neuroone", *words, timeout_s=INSTALL_TIMEOUT_S)
 
     def install(self, *words: str) -> str:
         """Run deploy/install.sh."""
@@ -86,10 +101,20 @@ class Machine:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Copy this project for the machines to read."""
+def origin(tmp_path: Path) -> Origin:
+    """Make a repository of this project."""
     skip_without_engine()
-    return copy_of_checkout(tmp_path / "checkout")
+    return Origin(copy_of_checkout(tmp_path / "origin"))
+
+
+@pytest.fixture
+def checkout(origin: Origin, tmp_path: Path) -> Path:
+    """Clone it for the machines, as somebody who is not root."""
+    origin.commit()
+    clone = origin.clone(tmp_path / "checkout")
+    for folder in (clone, origin.folder):
+        subprocess.run(["chown", "--recursive", "1000:1000", folder], check=True)
+    return clone
 
 
 @pytest.fixture
@@ -101,13 +126,15 @@ def machine(checkout: Path) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def systemd_machine(checkout: Path) -> Iterator[Machine]:
+def systemd_machine(checkout: Path, origin: Origin) -> Iterator[Machine]:
     """Start a machine with a real systemd."""
     build = ["docker", "build", "-q", "-t", "neuroone-test-systemd", "-"]
     built = subprocess.run(build, input=SYSTEMD, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     name = f"neuroone-systemd-{os.getpid()}"
-    machine = Machine(name, "neuroone-test-systemd", checkout, *MACHINE, first="/sbin/init")
+    machine = Machine(
+        name, "neuroone-test-systemd", checkout, f"--volume={origin.folder}:/origin", *MACHINE, first="/sbin/init"
+    )
     try:
         wait_for(
             lambda: machine.run("systemctl", "is-system-running", check=False).strip() == "running", "systemd", WAIT_S
@@ -180,11 +207,51 @@ def _provoke(machine: Machine) -> None:
     wait_for(lambda: machine.problems() == [], "everything mended", WAIT_S)
 
 
+async def _maintain(machine: Machine, origin: Origin) -> None:
+    """While phones measure: back up, update, fail to update, roll back, restore; each reading is in its file once."""
+    machine.run("useradd", "--uid", "1000", "technician")
+    (origin.folder / "neuroone/__init__.py").write_text(
+        f'"""Another."""\n\n__version__ = "{NEWER}"\n', encoding="utf-8"
+    )
+    newer = origin.commit()
+    phones = [Phone(f"ws://{machine.address}:8080/", f"Phone_{n}", host=machine.address) for n in range(PHONES)]
+    async with measuring(phones, READING_PERIOD_S):
+        await in_thread(machine.neuroone, "backup", "/root/saved")
+        await in_thread(machine.neuroone, "update", "--from", "/origin")
+        assert machine.neuroone("--version").split() == ["neuroone", NEWER]
+        assert (
+            machine.run("stat", "-c", "%U", f"/checkout/.git/objects/{newer[:2]}/{newer[2:]}").strip() == "technician"
+        )
+        (origin.folder / "deploy/install.sh").write_text("exit 1\n", encoding="utf-8")
+        origin.commit()
+        with pytest.raises(AssertionError, match="cannot be installed; nothing was changed"):
+            await in_thread(machine.neuroone, "update", "--from", "/origin")
+        assert machine.neuroone("--version").split() == ["neuroone", NEWER]
+        await in_thread(machine.neuroone, "rollback")
+        assert machine.neuroone("--version").split() == ["neuroone", __version__]
+    folder = Path(RECORDING).parent
+
+    sent = {each.name: each.sent for each in phones}
+
+    def recorded() -> dict[str, list[str]]:
+        lines = machine.run("sh", "-c", f"cd {folder}; grep -v Att Phone_*.csv", check=False).splitlines()
+        rows = [line.split(".csv:") for line in lines]
+        return {name: [row for owner, row in rows if owner == name] for name in sent}
+
+    wait_for(lambda: recorded() == sent, "every row once", WAIT_S)
+    machine.neuroone("restore", "/root/saved", "--replace")
+    wait_for(lambda: machine.problems() == [], "restored system without a problem", WAIT_S)
+    wait_for(lambda: all(recorded().values()), "rows of the backup", WAIT_S)
+    for name, rows in recorded().items():
+        assert rows == sent[name][: len(rows)]
+    assert machine.run("find", str(folder), "-user", "root") == ""
+
+
 def _is(read: Callable[[str], str], what: str, wanted: str) -> bool:
     return read(what) == wanted
 
 
-def test_hardened_units_serve_and_come_back(systemd_machine: Machine) -> None:
+def test_hardened_units_serve_and_come_back(systemd_machine: Machine, origin: Origin) -> None:
     """Under a real systemd every unit runs, and is started again when it is killed: no row is lost or doubled."""
     machine = systemd_machine
     machine.run("touch", "/etc/mosquitto/conf.d/school.conf")
@@ -194,7 +261,8 @@ def test_hardened_units_serve_and_come_back(systemd_machine: Machine) -> None:
 
     shown = machine.install()
     wait_for(lambda: machine.problems() == [], "system without a problem", WAIT_S)
-    assert machine.install() == shown
+    asyncio.run(_maintain(machine, origin))
+    assert machine.install("show") == shown
     header, row = STUDENT_CSV.splitlines()
 
     def recorded() -> list[str]:
