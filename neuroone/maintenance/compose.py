@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from neuroone.contract.errors import NeuroOneError
 from neuroone.maintenance import versions
@@ -89,7 +89,10 @@ class Stack(Installation):
         """Write a backup into a new folder."""
         env = self.clone.root / ".env"
         settings = [f"--volume={env}:/env/.env:ro"] if env.exists() else []
-        return self._run([f"--volume={to.parent}:/backup", *settings], "backup", f"/backup/{to.name}")
+        code = self._run([f"--volume={to.parent}:/backup", *settings], "backup", f"/backup/{to.name}")
+        if not code:
+            print(f"the backup is {to}")
+        return code
 
     def restore(self, backup: Path, *, replace: bool, with_broker: bool) -> int:
         """Bring back a backup; the services start again in any case. Raises NeuroOneError."""
@@ -98,10 +101,13 @@ class Stack(Installation):
         self._compose("stop", *(["mosquitto"] * with_broker), "csv_recorder")
         try:
             volumes = [f"--volume={backup.parent}:/backup:ro", f"--volume={self.clone.root}:/env"]
-            return self._run(volumes, "restore", f"/backup/{backup.name}", *options)
+            code = self._run(volumes, "restore", f"/backup/{backup.name}", *options)
         finally:
             self._compose("restart", "mosquitto", "ws_gateway", "csv_recorder")
             self._start()
+        if self._fault:
+            raise NeuroOneError(self._fault)
+        return code
 
     def _run(self, options: list[str], *words: str) -> int:
         terminal = [] if sys.stdin.isatty() else ["-T"]
@@ -161,19 +167,23 @@ class Stack(Installation):
         self.clone.git("update-ref", "-d", PREVIOUS)
 
     def _start(self) -> None:
-        """Start what runs, as it is now in compose.yaml; keep why it does not become healthy."""
-        running = self._services
-        scale = [word for name, count in running.items() if count > 1 for word in ("--scale", f"{name}={count}")]
+        """Start what runs, and what a version has added, as it is in compose.yaml; keep why it does not get healthy."""
+        counts = self._services
+        scale = [word for name, count in counts.items() if count > 1 for word in ("--scale", f"{name}={count}")]
         try:
-            self._compose("up", "--detach", "--no-build", "--wait", *scale, *running)
+            lasting = [name for name, each in self._config().items() if each.get("restart") != "no"]
+            self._compose("up", "--detach", "--no-build", "--wait", *scale, *dict.fromkeys([*counts, *lasting]))
             self._fault = None
         except NeuroOneError as error:
             self._fault = str(error)
 
     def _images(self) -> list[str]:
         """List our images, with the tag in use."""
-        config = json.loads(self._compose("--profile", "*", "config", "--format", "json"))
-        return sorted({each["image"] for each in config["services"].values() if "build" in each})
+        return sorted({each["image"] for each in self._config("--profile", "*").values() if "build" in each})
+
+    def _config(self, *options: str) -> dict[str, Any]:
+        """Return the services of compose.yaml as Compose reads them."""
+        return dict(json.loads(self._compose(*options, "config", "--format", "json"))["services"])
 
     def _tag(self, image: str, tag: str) -> None:
         """Give an image a further tag. An image that was never built has none."""

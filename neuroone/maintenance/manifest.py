@@ -80,7 +80,7 @@ def files_of(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith(REPLACED))
         for name in sorted(names):
-            if not name.endswith(".new"):
+            if not name.endswith(".new") and (Path(place) / name).is_file():
                 yield (Path(place) / name).relative_to(folder).as_posix()
 
 

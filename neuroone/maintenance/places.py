@@ -16,6 +16,8 @@ from neuroone.service.settings import setting
 PROGRAMS: Final = Path("/opt/neuroone")
 """Where deploy/install.sh installs."""
 SERVICES: Final = ("broker", "recorder", "gateway")
+BRIDGE: Final = "bridge"
+"""The service that a server may have or not."""
 _SUPERVISED: Final = Path("/etc/supervisor/conf.d/neuroone.conf")
 _SYSTEMD: Final = Path("/run/systemd/system")
 
@@ -96,9 +98,18 @@ def csv_recorder(
 
 
 def control(action: str, *services: str) -> None:
-    """Stop, start or restart services of a server. Raises CalledProcessError."""
+    """Stop or restart services of a server, if anything runs them. Raises CalledProcessError."""
     names = [f"neuroone-{each}" for each in services]
     if _SUPERVISED.exists():
         subprocess.run(["supervisorctl", action, *names], check=True, stdout=subprocess.DEVNULL)
     elif _SYSTEMD.exists():
         subprocess.run(["systemctl", action, *names], check=True)
+
+
+def is_running(service: str) -> bool:
+    """Return True if a service of a server runs."""
+    ask = ["supervisorctl", "status"] if _SUPERVISED.exists() else ["systemctl", "is-active"]
+    try:
+        return subprocess.run([*ask, f"neuroone-{service}"], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False

@@ -18,7 +18,7 @@ from typing import ClassVar
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.files import BROKER_FOLDER, CERTIFICATES, LOCK_FILE, REPLACED
 from neuroone.maintenance.manifest import BROKER, MOSQUITTO_STATE, RECORDINGS, Entry, Manifest, read
-from neuroone.maintenance.places import SERVICES, Places, PlacesSettings, control, csv_recorder
+from neuroone.maintenance.places import BRIDGE, SERVICES, Places, PlacesSettings, control, csv_recorder, is_running
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.private_files import private
 from neuroone.service.settings import setting, switch
@@ -107,7 +107,7 @@ def _restore(backup: Path, manifest: Manifest, places: Places, wanted: list[str]
         if places.services:
             # The broker keeps meanwhile what students send, unless its own state is restored.
             control("stop", *(SERVICES if BROKER in wanted else ["recorder"]))
-            stopped.callback(control, "restart", *SERVICES)
+            stopped.callback(control, "restart", *SERVICES, *([BRIDGE] if is_running(BRIDGE) else []))
         with (backup / RECORDINGS).open("rb") as stream:
             code = csv_recorder(["restore", "-", "--replace"], places.recordings, stdin=stream)
         if code not in (OK, FAILED):
@@ -137,7 +137,7 @@ def _bring_back(file: Path, folder: Path, path: str, entry: Entry, aside: str) -
             print(f"replaced; what was there is {kept}")
         new.replace(place)
     place.chmod(entry.mode & 0o777)
-    if os.name == "posix" and os.geteuid() == 0:
+    if os.name == "posix" and os.geteuid() == 0 and entry.owner:
         user, group = (int(each) if each.isdecimal() else each for each in (entry.owner, entry.group))
         try:
             shutil.chown(place, user, group)

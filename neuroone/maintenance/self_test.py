@@ -35,7 +35,7 @@ def run(given: SelfTestSettings, stop: Stop) -> int:
     with tempfile.TemporaryDirectory(prefix="neuroone-") as folder:
         file = Path(folder) / student_file_name(DEMO)
         command = programs.command("neuroone", "up", "--port", "sim", "--host", LOOPBACK, "--data", folder)
-        command += ["--ws-port", str(_free_port()), "--mqtt-port", str(_free_port())]
+        command += ["--ws-port", str(_free_port()), "--mqtt-port", str(_free_port()), "--log-level", "warning"]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("NEUROONE_")}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environ | {STOP_ON_EOF: "1"}

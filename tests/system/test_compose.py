@@ -341,7 +341,8 @@ def test_recordings_and_logins_are_saved_and_restored(stack: Stack, shown: dict[
     stack.follow("Backup", backups=tmp_path)
     stack.wait_healthy("csv_recorder")
     stack.compose("exec", "-T", "csv_recorder", "sh", "-c", "rm -rf /data/*.csv /data/.inbox.sqlite*")
-    stack.compose("run", "--rm", "-T", "--entrypoint", "sh", "secrets", "-c", "echo lost >/secrets/dashboard-token")
+    other = "rm /secrets/dashboard-token; echo another >/secrets/dashboard-token"
+    stack.compose("run", "--rm", "-T", "--entrypoint", "sh", "secrets", "-c", other)
     stack.follow("Restore", backups=tmp_path)
     assert stack.shown() == shown
     stack.wait_healthy("csv_recorder")
