@@ -175,7 +175,7 @@ class Stack(Installation):
             self._compose("up", "--detach", "--no-build", "--wait", *scale, *dict.fromkeys([*counts, *lasting]))
             self._fault = None
         except NeuroOneError as error:
-            self._fault = str(error)
+            self._fault = str(error).splitlines()[-1]  # before it stands what Compose did, step by step
 
     def _images(self) -> list[str]:
         """List our images, with the tag in use."""

@@ -92,7 +92,8 @@ class Stack:
     def down(self) -> None:
         """Remove everything of it."""
         self.compose("down", "--volumes", "--remove-orphans", check=False, timeout_s=120)
-        images = (self.image(service) for service in ("ws-gateway", "csv-recorder", "serial-bridge"))
+        tags = [self.image(service) for service in ("ws-gateway", "csv-recorder", "serial-bridge")]
+        images = [*tags, *(each.replace(":local", ":previous") for each in tags)]
         subprocess.run(["docker", "rmi", *images], capture_output=True, check=False)
 
     def image(self, service: str) -> str:
