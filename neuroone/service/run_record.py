@@ -6,6 +6,7 @@ directory that the variable NEUROONE_STATUS_DIR names. A run that was killed has
 """
 
 import contextlib
+import itertools
 import logging
 import platform
 import re
@@ -18,14 +19,16 @@ import msgspec
 
 from neuroone.contract.topics import id_from_text
 from neuroone.service import private_files
-from neuroone.service.variables import ENV_PREFIX, STATUS_DIR
+from neuroone.service.variables import ENV_PREFIX, STATUS_DIR, utf_8
 
 RUNS_MAX: Final = 30
 """Runs that are kept: Docker waits up to a minute between two, so half an hour of a service that always dies."""
 WORDS_MAX: Final = 500
 """Characters that are kept of the last words of a run."""
-RECORD_MAX_BYTES: Final = 64 * 1024
-"""RUNS_MAX runs with words in the longest UTF-8, and the names of wrong variables."""
+UNKNOWN_MAX: Final = 20
+"""Wrong variables that are kept."""
+RECORD_MAX_BYTES: Final = 256 * 1024
+"""RUNS_MAX runs with words of six bytes a character, as JSON writes controls, and the names of wrong variables."""
 RECORDS_MAX: Final = 64
 """Files that are kept, and read: the gateways of a large school, and what containers of earlier days left."""
 PROC: Final = Path("/proc")
@@ -72,7 +75,9 @@ class RunRecord(logging.Handler):
             return
         runs = _read(self._file).runs[-RUNS_MAX + 1 :]
         run = Run(began_s=time.time(), boot=boot_id(), memory_kills=memory_kills())
-        self._record = Record(service=self._service, runs=(*runs, run), unknown=dict(unknown))
+        self._record = Record(
+            service=self._service, runs=(*runs, run), unknown=dict(itertools.islice(unknown.items(), UNKNOWN_MAX))
+        )
         self._write()
         for old in _newest_first(self._file.parent)[RECORDS_MAX:]:
             with contextlib.suppress(OSError):  # another user's, who removes it
@@ -90,9 +95,8 @@ class RunRecord(logging.Handler):
         if self._file is not None:
             if not self._record.runs:
                 self.begin({})
-            run = msgspec.structs.replace(
-                self._record.runs[-1], code=code, words=(words or self._words)[:WORDS_MAX] if code else ""
-            )
+            last = utf_8(words or self._words)[:WORDS_MAX] if code else ""
+            run = msgspec.structs.replace(self._record.runs[-1], code=code, words=last)
             self._record = msgspec.structs.replace(self._record, runs=(*self._record.runs[:-1], run))
             self._write()
         return code

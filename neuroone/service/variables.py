@@ -39,12 +39,17 @@ def unknown(environ: Mapping[str, str], known: Collection[str] = KNOWN) -> dict[
     for name in sorted(set(environ) - ours):
         if name.startswith(ENV_PREFIX):
             near = difflib.get_close_matches(name.removeprefix(ENV_PREFIX).upper(), known, n=1)
-            found[name] = ENV_PREFIX + near[0] if near else ""
+            found[utf_8(name)] = ENV_PREFIX + near[0] if near else ""
         elif name[0].upper() == ENV_PREFIX[0] and (
             near := difflib.get_close_matches(name.upper(), ours, n=1, cutoff=SAME_WORD)
         ):
-            found[name] = near[0]
+            found[utf_8(name)] = near[0]
     return found
+
+
+def utf_8(text: str) -> str:
+    """Replace what the system could not read of a name, and what no terminal and no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def sentences(unknown: Mapping[str, str], of: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The record that a service keeps of its runs."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from neuroone.doctor.runners import line
 from neuroone.service import run_record
+from neuroone.service.variables import unknown
 
 PROGRAM = """
 import logging, os, sys
@@ -71,6 +74,19 @@ def test_records_of_containers_that_are_no_more_do_not_pile_up(tmp_path: Path) -
     subprocess.run([sys.executable, "-c", PROGRAM], env=environ, check=True, timeout=30)
     assert len(list(tmp_path.iterdir())) == run_record.RECORDS_MAX
     assert [record.runs[-1].code for record in run_record.read_all(tmp_path)] == [0]
+
+
+def test_no_text_keeps_a_record_from_being_written_and_read(tmp_path: Path) -> None:
+    """Names that are no UTF-8, and last words that are long and full of controls, of many runs."""
+    environ = {"NEUROONE_STATUS_DIR": str(tmp_path)}
+    for _ in range(run_record.RUNS_MAX + 1):
+        record = run_record.RunRecord("example", environ)
+        record.begin(unknown({f"NEUROONE_\udcff{n}": "x" for n in range(99)}))
+        logging.getLogger().removeHandler(record)
+        record.end(1, "\udcff" + "\x01" * run_record.WORDS_MAX)
+    [read] = run_record.read_all(tmp_path)
+    assert (len(read.runs), len(read.unknown)) == (run_record.RUNS_MAX, run_record.UNKNOWN_MAX)
+    assert line(read.runs[0].words) == "?".ljust(run_record.WORDS_MAX)
 
 
 def test_a_service_runs_on_where_its_record_cannot_be_written(tmp_path: Path) -> None:
