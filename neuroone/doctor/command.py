@@ -213,6 +213,7 @@ def sentences(finding: Finding, language: str, runner: Runner = Runner.UP) -> tu
     facts = {**runners.commands_for(runner, finding.check, finding.facts), **finding.facts}
     if runner is Runner.UP:
         facts |= {"log": texts["log_of_up"], "settings": texts["settings_of_up"]}
+    facts = {name: plain(value) for name, value in facts.items()}
     if finding.state is not None:
         facts["hint"] = hints.of_state(finding.state, language) or ""
     do = texts[f"{finding.code}.do"].format(**facts) if finding.status is Status.PROBLEM else None
@@ -226,6 +227,11 @@ def as_text(finding: Finding, language: str, runner: Runner = Runner.UP) -> str:
     if do is not None:
         shown += f"\n{'':8} {texts['do']}: {do}"
     return printable(shown)
+
+
+def plain(text: str) -> str:
+    """Replace what would command a terminal: logs, names and topics come from others."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def printable(text: str) -> str:

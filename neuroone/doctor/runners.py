@@ -268,6 +268,5 @@ def memory_kills(kernel_log: str, now_s: float) -> list[str]:
 
 
 def line(tail: str) -> str:
-    """Return the end of a log as one line that cannot command a terminal."""
-    text = " | ".join(tail.strip().splitlines()[-TAIL_LINES:])
-    return "".join(each if each.isprintable() else " " for each in text)
+    """Return the end of a log as one line."""
+    return " | ".join(tail.strip().splitlines()[-TAIL_LINES:])

@@ -72,6 +72,14 @@ def test_a_service_is_online_offline_or_was_never_seen() -> None:
     assert codes(gone) == ["service_ok", "service_offline"]
 
 
+def test_nothing_that_others_say_commands_the_terminal() -> None:
+    """What a service logs, what a topic or a variable is called."""
+    finding = checks.Finding("unit_restarts", dict.fromkeys(("service", "restarts", "tail"), "a\x1b[2J\x9b1m\n\u202eb"))
+    for text in sentences(finding, "en"):
+        assert text is None or text.isprintable()
+    assert "\x1b" not in as_text(finding, "pt-BR")
+
+
 def test_an_offline_copy_is_no_problem_while_another_is_online() -> None:
     """A container that is made anew leaves its old name behind."""
     gone = Instance("ws_gateway", "old", ServiceStatus.OFFLINE)

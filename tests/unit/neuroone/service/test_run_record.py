@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from neuroone.doctor.runners import line
 from neuroone.service import run_record
 from neuroone.service.variables import unknown
 
@@ -86,7 +85,7 @@ def test_no_text_keeps_a_record_from_being_written_and_read(tmp_path: Path) -> N
         record.end(1, "\udcff" + "\x01" * run_record.WORDS_MAX)
     [read] = run_record.read_all(tmp_path)
     assert (len(read.runs), len(read.unknown)) == (run_record.RUNS_MAX, run_record.UNKNOWN_MAX)
-    assert line(read.runs[0].words) == "?".ljust(run_record.WORDS_MAX)
+    assert read.runs[0].words == "?".ljust(run_record.WORDS_MAX, "\x01")
 
 
 def test_a_service_runs_on_where_its_record_cannot_be_written(tmp_path: Path) -> None:
