@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,11 +29,18 @@ from neuroone.service.site_address import ip, name_in_network
 
 SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
 DOCTOR: Final = "doctor"
-IDENTITIES: Final = (*SERVICES, "reader", DOCTOR)
+READER: Final = "reader"
+IDENTITIES: Final = (*SERVICES, READER, DOCTOR)
 """One for each service; ``reader`` only reads, for third parties; ``doctor`` also reads the broker's own topics, for
 `neuroone doctor` and the broker's health check."""
+UP: Final = "neuroone_up"
+"""The identity of `neuroone up`, which has these logins for a broker of its own that others reach."""
+UP_CHECK: Final = "neuroone-up/check"
+"""Where `neuroone up` tries its broker out: outside the contract's topics, so that nobody else gets what it sends."""
 BROKER: Final = "broker"
 """The directory of the broker's files, and the name of their owner in ``--owner``."""
+PASSWORDS: Final = "passwords"
+ACL: Final = "acl"
 TOKEN: Final = "dashboard-token"  # noqa: S105 (the file's name)
 PASSWORD_BYTES: Final = 24
 """192 random bits: nobody can guess them, so the password file needs no slow hash."""
@@ -41,7 +48,8 @@ PBKDF2_ITERATIONS: Final = 101
 """The number that mosquitto_passwd 2.0 uses; the password's own randomness protects it."""
 SALT_BYTES: Final = 12
 """The size that Mosquitto 2.0 makes; every 2.x reads it."""
-_LISTENER: Final = re.compile(r"^listener \d+ ([0-9a-f.:]+)$", re.MULTILINE)
+_LISTENER: Final = re.compile(r"^listener \d+(?: ([0-9a-f.:]+))?$", re.MULTILINE)
+"""The first one is that of programs."""
 
 log = logging.getLogger(__name__)
 
@@ -109,20 +117,31 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None
     Every user may enter the directory, so that each service reaches its own file; only its owner may read a file.
     Raises OSError, and LookupError for an owner that this machine does not know.
     """
-    for each, mode in ((folder, 0o755), (folder / BROKER, 0o755)):
-        each.mkdir(parents=True, exist_ok=True)
-        each.chmod(mode)
-    for name in IDENTITIES:
-        login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
-        _write_missing(folder / f"{name}.url", f"{login.url}\n", owners.get(name))
+    logins = make_logins(folder, broker, IDENTITIES, owners)
     _write_missing(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
-    logins = {name: login_in(folder, name) for name in IDENTITIES}
-    passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
-    _write(folder / BROKER / "passwords", "".join(passwords), owners.get(BROKER))
-    _write(folder / BROKER / "acl", acl(), owners.get(BROKER))
     # mosquitto_sub finds its options in a file of its own name: the broker's health check logs in with them.
     options = f"-u {DOCTOR}\n-P {logins[DOCTOR].password}\n"
     _write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
+
+
+def make_logins(
+    folder: Path, broker: BrokerAddress, identities: Sequence[str], owners: Mapping[str, str]
+) -> dict[str, BrokerAddress]:
+    """Make every missing login, and the broker's files from all of them; return the address of each identity.
+
+    Raises OSError and LookupError.
+    """
+    for each in (folder, folder / BROKER):
+        each.mkdir(parents=True, exist_ok=True)
+        each.chmod(0o755)
+    for name in identities:
+        login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
+        _write_missing(folder / f"{name}.url", f"{login.url}\n", owners.get(name))
+    logins = {name: login_in(folder, name) for name in identities}
+    passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
+    _write(folder / BROKER / PASSWORDS, "".join(passwords), owners.get(BROKER))
+    _write(folder / BROKER / ACL, acl(identities), owners.get(BROKER))
+    return logins
 
 
 def login_in(folder: Path, name: str) -> BrokerAddress:
@@ -139,19 +158,26 @@ def password_line(user: str, password: str, salt: bytes) -> str:
     return f"{user}:$7${PBKDF2_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}\n"
 
 
-def acl() -> str:
+def acl(identities: Sequence[str] = IDENTITIES) -> str:
     """Return Mosquitto's access list: each identity reads every topic and writes only those that it owns."""
     lines = []
-    for name in IDENTITIES:
+    for name in identities:
         lines += [f"user {name}", f"topic read {ROOT}/#"]
         lines += ["topic read $SYS/broker/#"] if name == DOCTOR else []
-        lines += [f"topic write {ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule)]
+        lines += [f"topic read {UP_CHECK}/#"] if name == UP else []
+        lines += [f"topic write {each}" for each in writes(name)]
     return "\n".join(lines) + "\n"
+
+
+def writes(name: str) -> list[str]:
+    """Return the filters of the topics that an identity may publish on."""
+    own = [f"{ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule)]
+    return [*own, f"{UP_CHECK}/#"] if name == UP else own
 
 
 def owns(name: str, rule: TopicRule) -> bool:
     """Return True if an identity publishes on the topics of a rule."""
-    return name in SERVICES and (name in rule.owner or rule.owner.startswith("each service"))
+    return name in (*SERVICES, UP) and (name in rule.owner or rule.owner.startswith("each service"))
 
 
 def _shape_of(rule: TopicRule, name: str) -> str:
@@ -171,7 +197,7 @@ def listening_at(folder: Path) -> str:
     found = None
     with contextlib.suppress(OSError):
         found = _LISTENER.search((folder / "mosquitto.conf").read_text(encoding="utf-8"))
-    return found[1] if found else "0.0.0.0"  # noqa: S104 (what others may reach)
+    return found[1] if found and found[1] else "0.0.0.0"  # noqa: S104 (what others may reach)
 
 
 def _host(given: SecretsSettings) -> str:
@@ -190,7 +216,7 @@ def overview(given: SecretsSettings) -> str:
     return "\n".join(
         (
             f"Dashboards:             {dashboards(given)}#token={token}",
-            f"Programs that read:     {address('reader')}",
+            f"Programs that read:     {address(READER)}",
             f"The monitor (--broker): {address('monitor_gui')}",
             f"A bridge (--broker):    {address('serial_bridge')}",
         )

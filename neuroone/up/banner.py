@@ -2,15 +2,17 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import quote
 
+from neuroone.logins import READER
 from neuroone.service.language import texts_in
 from neuroone.service.local_address import ANY_ADDRESS, host_in_url, local_ip
 from neuroone.service.token_files import FIRST
+from neuroone.up.broker_access import Access
 from neuroone.up.console import wrapped
 
 GAMES: Final = "games"
@@ -58,12 +60,13 @@ def banner(
     public_url: str | None = None,
     site_key: str | None = None,
     has_bridge: bool = True,
+    access: Access | None = None,
     language: str = "en",
 ) -> str:
     """Return the first server's banner to the letter, then what is new, in ``language``; ``tokens`` are those to print.
 
     ``simulated`` are the files of simulated headsets; ``tls_port`` is the port of https, if there is one. Students'
-    addresses end in ``site_key``, if there is one.
+    addresses end in ``site_key``, if there is one. ``access`` has the logins of the broker, if it wants any.
     """
     say, shown = texts(language), host_in_url(host_elsewhere(host))
     url, key = f"ws://{shown}:{port}", f"/ws/{site_key}" if site_key else ""
@@ -81,6 +84,7 @@ def banner(
             f"{say['csv']}: {data}",
             *(f"{say['simulated']}: {file}" for file in simulated),
             f"MQTT: {broker}",
+            *_reader_lines(access, say),
             *(() if has_bridge else (wrapped(say["no_port"], out),)),
             say["stop"],
         )
@@ -100,6 +104,16 @@ def _dashboard_lines(
     if GAMES in tokens:
         yield f"{say['games']}: ws://{host}:{port}/?token={quote(tokens[GAMES], safe='')}"
     yield wrapped(say["token"], out)
+
+
+def _reader_lines(access: Access | None, say: Mapping[str, str]) -> Iterable[str]:
+    """Yield how programs and web pages read from a broker that wants logins."""
+    if access is None or access.logins is None:
+        return
+    host = host_elsewhere(access.host)
+    yield f"{say['programs']}: {replace(access.of(READER), host=host).url}"
+    if access.ws_port is not None:
+        yield f"{say['browsers'].format(user=READER)}: ws://{host_in_url(host)}:{access.ws_port}/mqtt"
 
 
 def _https_lines(host: str, port: int, tls_port: int, out: TextIO, say: Mapping[str, str]) -> Iterable[str]:

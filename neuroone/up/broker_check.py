@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from neuroone.logins import UP_CHECK
 from neuroone.mqtt import packets
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.packets import ConnAck, PubAck, SubAck
 from neuroone.up.brokers import AUTOSAVE_S, MOSQUITTO, MOSQUITTO_STATE, NATS
 from neuroone.up.children import Child
@@ -42,8 +44,6 @@ ROOM_PART: Final = 10
 """Of a disk that is smaller than 500 MB, a tenth is room enough."""
 KEEP_ALIVE_S: Final = 30
 RECEIVE_BYTES: Final = 4096
-TOPIC: Final = "neuroone-up/check"
-"""Outside the contract's topics: no subscriber of readings and states gets what is sent here."""
 
 SILENT: Final = "does not answer"
 REFUSES: Final = "refuses every connection"
@@ -196,18 +196,21 @@ class BrokerCheck:
             log.warning("the disk of the broker %s works again", name)
 
 
-def broker_fault(host: str, port: int, client_id: str) -> str | None:
+def broker_fault(address: BrokerAddress, client_id: str) -> str | None:
     """Use the broker as a service does; return what it does not do, or None if all works.
 
     The message is empty and retained, and its sender subscribes to it: NATS must write to each of its stores for that,
     and no broker keeps anything of it.
     """
-    topic = f"{TOPIC}/{client_id}"
+    topic = f"{UP_CHECK}/{client_id}"
     fault = SILENT
     try:
-        with socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S) as connection:
+        with socket.create_connection((address.host, address.port), timeout=CONNECT_TIMEOUT_S) as connection:
             answers = _Answers(connection)
-            connection.sendall(packets.Connect(client_id=client_id, keep_alive_s=KEEP_ALIVE_S).encode(v5=False))
+            connect = packets.Connect(
+                client_id=client_id, keep_alive_s=KEEP_ALIVE_S, user=address.user, password=address.password
+            )
+            connection.sendall(connect.encode(v5=False))
             if answers.next(ConnAck, CONNECT_TIMEOUT_S).reason:
                 return REFUSES
             fault = STORES_NOTHING

@@ -92,7 +92,8 @@ def fault(port: int) -> str | None:
 def run(given: WatchSettings, stop: Stop) -> int:
     """Watch until the program is stopped. Raises SettingsError."""
     try:
-        settings = dict(re.findall(r"^(\w+) (\S+)", given.config.read_text(encoding="utf-8"), re.MULTILINE))
+        found = re.findall(r"^(\w+) (\S+)", given.config.read_text(encoding="utf-8"), re.MULTILINE)
+        settings = dict(reversed(found))  # the first listener is that of programs, the next one that of browsers
         port, folder = int(settings["listener"]), Path(settings["persistence_location"])
     except (OSError, LookupError, ValueError) as error:
         raise SettingsError([f"config: {given.config} is no configuration of a server's Mosquitto ({error})"]) from None

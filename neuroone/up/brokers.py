@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from neuroone.mqtt.address import BrokerAddress
+from neuroone.mqtt.packets import Connect
 from neuroone.service import programs
+from neuroone.service.private_files import private
 from neuroone.up import mosquitto_state
+from neuroone.up.broker_access import Access
 
 MOSQUITTO: Final = "mosquitto"
 NATS: Final = "nats"
@@ -23,7 +27,7 @@ _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 _MOSQUITTO_CONF: Final = """\
 {user}listener {port} {host}
-allow_anonymous true
+{access}
 persistence true
 persistence_location {folder}/
 autosave_interval {autosave_s}
@@ -36,19 +40,19 @@ log_dest stderr
 log_type error
 log_type warning
 connection_messages false
-"""
+{browsers}"""
 """The settings of deploy/mosquitto/mosquitto.conf, which explains them, for one machine."""
 
 _NATS_CONF: Final = """\
 server_name: neuroone
-host: "{host}"
+host: "127.0.0.1"
 port: -1
 jetstream {{ store_dir: "{folder}/jetstream", sync_interval: always, max_file: 1TB }}
 mqtt {{ host: "{host}", port: {port}, ack_wait: "5s", max_ack_pending: 2000 }}
 log_file: "{folder}/nats.log"
 logfile_size_limit: 1000000
 logfile_max_num: 2
-"""
+{browsers}{access}"""
 """``port: -1`` takes any free port for NATS's own protocol, which nothing uses here. NATS redelivers after ``ack_wait``
 and not at a reconnect: a recorder's batch takes far less than 5 s. ``max_ack_pending`` is what our clients say to other
 brokers (`RECEIVE_MAXIMUM`): NATS counts it over all subscriptions of a client, and what is beyond it comes late, after
@@ -58,7 +62,6 @@ a lot, and logs an error for each MQTT 5 connection, which every service tries f
 has reached its own limit refuses all connections, also that of the recorder, which would empty it; without this line
 the limit is 75 % of what is free at its start (docs/decisions/0011)."""
 
-_CONNECT: Final = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x0a\x00\x05ready"
 _ACCEPTED: Final = b"\x20\x02\x00\x00"
 
 
@@ -69,15 +72,21 @@ class BrokerProgram:
     kind: str
     path: Path
 
-    def command(self, folder: Path, host: str, port: int) -> list[str]:
+    def command(self, folder: Path, host: str, port: int, access: Access | None = None) -> list[str]:
         """Write the broker's configuration into ``folder``, where it also keeps its state; return its command line."""
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / f"{self.kind}.conf"
-        template = _MOSQUITTO_CONF if self.kind == MOSQUITTO else _NATS_CONF
         # If root starts it, Mosquitto switches to a user of its own, who may not write into our folder.
         user = "user root\n" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
-        filled = template.format(user=user, host=host, port=port, folder=folder.as_posix(), autosave_s=AUTOSAVE_S)
-        conf.write_text(filled, encoding="utf-8")
+        access = access or Access(host, port)
+        places = {"host": host, "port": port, "folder": folder.as_posix()}
+        if self.kind == MOSQUITTO:
+            filled = _MOSQUITTO_CONF.format(user=user, autosave_s=AUTOSAVE_S, **places, **access.mosquitto())
+        else:
+            filled = _NATS_CONF.format(**places, **access.nats())
+        conf.unlink(missing_ok=True)
+        with open(conf, "x", encoding="utf-8", opener=private) as stream:  # NATS has the passwords in it
+            stream.write(filled)
         return [str(self.path), "-c", str(conf)]
 
     def prepare(self, folder: Path) -> None:
@@ -103,11 +112,12 @@ def find(kind: str | None = None) -> BrokerProgram | None:
     return None
 
 
-def answers(host: str, port: int) -> bool:
-    """Return True if a broker there accepts an MQTT 3.1.1 connection."""
+def answers(address: BrokerAddress) -> bool:
+    """Return True if a broker there accepts an MQTT 3.1.1 connection with the login of the address, if it has one."""
+    connect = Connect(client_id="ready", keep_alive_s=10, user=address.user, password=address.password)
     try:
-        with socket.create_connection((host, port), timeout=1.0) as connection:
-            connection.sendall(_CONNECT)
+        with socket.create_connection((address.host, address.port), timeout=1.0) as connection:
+            connection.sendall(connect.encode(v5=False))
             return connection.recv(len(_ACCEPTED)) == _ACCEPTED
     except OSError:
         return False

@@ -21,7 +21,8 @@ from typing import Final
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.files import BROKER_FOLDER, safe_stem, student_file_name
 from neuroone.contract.messages import DEMO
-from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
+from neuroone.logins import UP
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.threaded import ThreadedClient
@@ -32,11 +33,12 @@ from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.programs import command as command_of
 from neuroone.service.settings import SiteSettings, host_id, one_of, port_number, setting, switch
-from neuroone.service.site_address import key_in_path, public_url
+from neuroone.service.site_address import ip, key_in_path, public_url
 from neuroone.service.token_files import Role
 from neuroone.service.wearers import typed
-from neuroone.up import brokers, preflight
+from neuroone.up import broker_access, brokers, preflight
 from neuroone.up.banner import GAMES, banner, texts
+from neuroone.up.broker_access import Access
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
 from neuroone.up.console import Console, printable
@@ -108,6 +110,18 @@ class UpSettings(SiteSettings):
         metavar="URL",
     )
     mqtt_port: int = setting(1883, port_number, "Port of the broker that is started.")
+    mqtt_host: str = setting(
+        LOOPBACK,
+        ip,
+        "Address that this broker listens on, 0.0.0.0 for all. Any but this machine's own makes it want logins, also "
+        "of programs here.",
+        metavar="ADDRESS",
+    )
+    mqtt_ws_port: int | None = setting(
+        None,
+        port_number,
+        "Port of MQTT over WebSocket, for browsers; with it the broker wants logins. Default: none.",
+    )
     port: tuple[str, ...] = setting(
         (),
         str,
@@ -134,7 +148,9 @@ def run(given: UpSettings, stop: Stop) -> int:
     program = None if given.broker else brokers.find(given.broker_program)
     _check(given, data, program)
     https = _https(given, data)
-    addresses = given.broker or BrokerAddresses([BrokerAddress(LOOPBACK, given.mqtt_port)])
+    folder = data / BROKER_FOLDER
+    access = broker_access.make(given.mqtt_host, given.mqtt_port, given.mqtt_ws_port, folder) if program else None
+    addresses = _broker_of(UP, given, access)
     observed = Observed(given.site, int(time.time() * 1000), given.instance or host_id())
     client = ThreadedClient(
         addresses,
@@ -148,18 +164,17 @@ def run(given: UpSettings, stop: Stop) -> int:
     with contextlib.ExitStack() as running:  # ends all programs in the reverse order of their start
         children: dict[str, Child | None] = {BROKER: None}
         check: BrokerCheck | None = None
-        if program is not None:
-            folder = data / BROKER_FOLDER
-            children[BROKER] = broker = _start_broker(program, folder, given.mqtt_port, running, stop)
-            client_id = f"{client.identity.run_client_id}-check"
-            check = BrokerCheck(broker, folder, partial(broker_fault, LOOPBACK, given.mqtt_port, client_id))
+        if program is not None and access is not None:
+            children[BROKER] = broker = _start_broker(program, folder, access, running, stop)
+            try_out = partial(broker_fault, access.of(UP), f"{client.identity.run_client_id}-check")
+            check = BrokerCheck(broker, folder, try_out)
             running.callback(check.close)
             check.start()
         running.callback(client.close)
         client.start()
         token_file = _token_file(given, data)
         lasting = window_problems(os.environ, say) if given.gui else {}
-        for child in _services(given, data, addresses, token_file, https):
+        for child in _services(given, data, access, token_file, https):
             children[child.name] = None if child.name in lasting else child
             if child.name not in lasting:
                 running.callback(child.stop)
@@ -170,7 +185,7 @@ def run(given: UpSettings, stop: Stop) -> int:
             return ready
         where = {BROKER: str(addresses), RECORDER: str(data), BRIDGE: ", ".join(given.port)}
         where[BROKER] += f" ({program.kind})" if program else ""
-        print(printable(_banner(given, data, token_file, where[BROKER], language), sys.stdout), flush=True)
+        print(printable(_banner(given, data, token_file, where[BROKER], access, language), sys.stdout), flush=True)
         console = Console(sys.stdout)
         running.callback(console.close)
         viewer = Viewer(
@@ -201,7 +216,9 @@ def _keep_running(programs: Sequence[Child], steps: Sequence[BrokerCheck | Https
             each.step(now_s)
 
 
-def _banner(given: UpSettings, data: Path, token_file: Path | None, broker: str, language: str) -> str:
+def _banner(
+    given: UpSettings, data: Path, token_file: Path | None, broker: str, access: Access | None, language: str
+) -> str:
     owners, _ = wearers.owners(given.port, given.name, given.code, DEMO)
     named = [port for port in given.port if port != wearers.AUTO]
     simulated = [
@@ -221,6 +238,7 @@ def _banner(given: UpSettings, data: Path, token_file: Path | None, broker: str,
         public_url=given.public_url,
         site_key=given.site_key,
         has_bridge=bool(given.port),
+        access=access,
         language=language,
     )
 
@@ -236,7 +254,12 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
         )
     if given.gui and find_spec(WINDOW_NEEDS) is None:
         faults.append(extras.sentence("--gui", WINDOW_NEEDS, "monitor-gui"))
-    mqtt = [] if given.broker else [("--mqtt-port", LOOPBACK, given.mqtt_port)]
+    mqtt = [("--mqtt-port", given.mqtt_host, given.mqtt_port)]
+    mqtt += [("--mqtt-ws-port", given.mqtt_host, given.mqtt_ws_port)] if given.mqtt_ws_port else []
+    if given.broker:
+        mqtt = []
+        if given.mqtt_ws_port or given.mqtt_host != LOOPBACK:
+            faults.append("--mqtt-host, --mqtt-ws-port: are of the broker that is started here, not of --broker")
     tls = [("--tls-port", _host(given), given.tls_port)] if given.tls else []
     advice = texts(language_of(os.environ))["port_busy"]
     faults += preflight.port_faults([*mqtt, ("--ws-port", _host(given), given.ws_port), *tls], advice)
@@ -250,11 +273,11 @@ def _check(given: UpSettings, data: Path, program: brokers.BrokerProgram | None)
 
 
 def _start_broker(
-    program: brokers.BrokerProgram, folder: Path, port: int, running: contextlib.ExitStack, stop: Stop
+    program: brokers.BrokerProgram, folder: Path, access: Access, running: contextlib.ExitStack, stop: Stop
 ) -> Child:
     """Start the broker and wait until it works; ``running`` ends it. Raises NeuroOneError."""
     try:
-        command = program.command(folder, LOOPBACK, port)
+        command = program.command(folder, access.host, access.port, access)
     except OSError as error:
         reason = disk_fault(folder) or f"{folder} cannot be written ({error.strerror})"
         raise NeuroOneError(f"the broker {program.kind} cannot be started: {reason}") from None
@@ -262,7 +285,7 @@ def _start_broker(
     running.callback(broker.stop)
     broker.start()
     deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while not brokers.answers(LOOPBACK, port):
+    while not brokers.answers(access.of(UP)):
         if broker.poll() is not None or time.monotonic() > deadline_s:
             reason = disk_fault(folder) or f"its messages are above or in {folder}"
             raise NeuroOneError(f"the broker {program.kind} does not start: {reason}")
@@ -281,6 +304,11 @@ def _https(given: UpSettings, data: Path) -> Https | None:
     except (NeuroOneError, OSError) as error:
         raise SettingsError((f"--tls: {error}",)) from None
     return https
+
+
+def _broker_of(name: str, given: UpSettings, access: Access | None) -> BrokerAddresses:
+    """Return how a program reaches the broker, or the brokers that run already."""
+    return given.broker or BrokerAddresses([access.of(name)] if access else ())
 
 
 def _host(given: UpSettings) -> str:
@@ -322,10 +350,9 @@ def _tokens(given: UpSettings, file: Path | None) -> Mapping[str, str]:
 
 
 def _services(
-    given: UpSettings, data: Path, addresses: BrokerAddresses, token_file: Path | None, https: Https | None
+    given: UpSettings, data: Path, access: Access | None, token_file: Path | None, https: Https | None
 ) -> list[Child]:
-    # Every user here can read a command line; the address may hold a password, so it goes by the environment.
-    environment = {"NEUROONE_BROKER": addresses.url}
+    environment = {}
     if given.token is not None:
         environment["NEUROONE_TOKEN"] = given.token
     if given.site_key is not None:
@@ -343,7 +370,9 @@ def _services(
         common += ["--broker-ca", str(given.broker_ca)]
 
     def service(name: str, *words: str, may_end: bool = False) -> Child:
-        return Child(name, command_of(name, *words, *common), environment, may_end=may_end)
+        # Every user here can read a command line; the address may hold a password, so it goes by the environment.
+        broker = {"NEUROONE_BROKER": _broker_of(name, given, access).url}
+        return Child(name, command_of(name, *words, *common), environment | broker, may_end=may_end)
 
     children = [
         service("csv_recorder", "run", "--dir", str(data)),

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin
@@ -35,6 +38,7 @@ STUDENT = (
     '"HighAlpha":456789,"LowBeta":567890,"HighBeta":678901,"LowGamma":789012,"MiddleGamma":890123}'
 )
 """What the seed's JavaScript example sends."""
+Transport = Literal["tcp", "websockets"]
 CSV = (
     b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
     b"85,72,123456,234567,345678,456789,567890,678901,789012,890123\n"
@@ -157,6 +161,55 @@ def test_a_server_for_this_machine_alone_is_open_to_its_own_programs(tmp_path: P
         up.popen.stdout.close()  # as `neuroone up | head` does, or a terminal that is gone
         up.popen.send_signal(signal.SIGINT)
         assert up.popen.wait(STOP_S) == 0
+
+
+@pytest.mark.parametrize("kind", kinds_here())
+def test_a_broker_for_the_network_and_for_browsers_wants_logins(tmp_path: Path, kind: str) -> None:
+    """The printed login reads, over TCP and over WebSocket, and writes nothing; without one nobody comes in."""
+    ws_port = free_port()
+    words = ("--mqtt-host", "0.0.0.0", "--mqtt-ws-port", str(ws_port), "--broker-program", kind)
+    with running_up(tmp_path / "D", "--port", "sim", *words) as up, contextlib.ExitStack() as clients:
+        programs, pages = (
+            next(line for line in up.banner if line.startswith(text)) for text in ("Programs that r", "Web pages")
+        )
+        reader = urlsplit(programs.partition(": ")[2])
+        assert pages.endswith(f": ws://{reader.hostname}:{ws_port}/mqtt")
+        assert f":{reader.port} ({kind})" in next(line for line in up.banner if line.startswith("MQTT: "))
+        ports: dict[Transport, int] = {"tcp": reader.port or 0, "websockets": ws_port}
+
+        def come(transport: Transport, *login: str | None) -> tuple[Client, list[str]]:
+            client, said = Client(CallbackAPIVersion.VERSION2, transport=transport), list[str]()
+
+            def on_connect(client: Client, data: object, flags: object, reason: object, more: object) -> None:
+                said.append(str(reason))
+                client.subscribe("neuroone/v1/#", 1)
+
+            client.on_connect, client.on_message = on_connect, lambda client, data, message: said.append(message.topic)
+            client.ws_set_options(path="/mqtt")
+            if login:
+                client.username_pw_set(*login)
+            client.connect(reader.hostname or "", ports[transport])
+            client.loop_start()
+            clients.callback(client.loop_stop)
+            wait_for(lambda: said, "answer")
+            return client, said
+
+        def reads(said: list[str]) -> None:
+            count = len(said)
+            wait_for(lambda: any(each.endswith("/sim/reading") for each in said[count:]), "reading")
+
+        assert [come(each)[1][0] for each in ports] == ["Not authorized"] * 2
+        assert come("websockets", "reader", "wrong")[1][0] in ("Not authorized", "Bad user name or password")
+        for transport in ports:
+            client, said = come(transport, reader.username, reader.password)
+            reads(said)
+            for level, retain in (("reading", False), ("state", True)):  # Mosquitto ends the connection
+                client.publish(f"neuroone/v1/local/streams/no-group/evil/{level}", "{}", 1, retain)
+                reads(said)
+            assert not any("evil" in each for each in said)
+        assert not (tmp_path / "D/.broker" / f"{kind}.conf").stat().st_mode & 0o077
+        demo = tmp_path / "D/Demo.csv"
+        wait_for(lambda: demo.exists() and demo.read_bytes().count(b"\n") >= 2, "a recording", 20)
 
 
 def test_a_revoked_token_for_games_stays_revoked(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import brokers
 from tests.support.waiting import wait_for
 
@@ -55,7 +56,7 @@ class Broker:
             process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self._process = process
         wait_for(
-            lambda: process.poll() is not None or brokers.answers(LOOPBACK, self.port),
+            lambda: process.poll() is not None or brokers.answers(BrokerAddress(LOOPBACK, self.port)),
             f"answer of {self.kind}",
             START_TIMEOUT_S,
         )

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import broker_check
 from neuroone.up.broker_check import (
     ENDING_S,
@@ -198,14 +199,14 @@ ACCEPTED, SUBSCRIBED, STORED = b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x01", b"\
 def test_what_a_broker_does_not_do_is_named(answers: tuple[bytes, ...], fault: str | None) -> None:
     server, thread = answering(*answers)
     with server:
-        assert broker_fault("127.0.0.1", server.getsockname()[1], "test") == fault
+        assert broker_fault(BrokerAddress("127.0.0.1", server.getsockname()[1]), "test") == fault
         thread.join()
 
 
 def test_a_mute_broker_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker_check, "CONNECT_TIMEOUT_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        assert broker_fault("127.0.0.1", mute.getsockname()[1], "test") == SILENT
+        assert broker_fault(BrokerAddress("127.0.0.1", mute.getsockname()[1]), "test") == SILENT
 
 
 def test_a_directory_without_room_or_rights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import brokers
 
 
@@ -42,8 +43,8 @@ def test_only_a_broker_answers() -> None:
     """A port without a listener does not, and a listener that is not a broker does not either."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        assert not brokers.answers("127.0.0.1", port)
-    assert not brokers.answers("127.0.0.1", port)
+        assert not brokers.answers(BrokerAddress("127.0.0.1", port))
+    assert not brokers.answers(BrokerAddress("127.0.0.1", port))
 
 
 def test_the_folder_without_python_comes_with_its_own_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
