@@ -67,7 +67,10 @@ def with_doubts(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def events(recording: Recording) -> pd.DataFrame:
-    """Return the events of a session: time, event, first_seq, last_seq, text. Raises Unreadable."""
+    """Return the events of a session: time, event, first_seq, last_seq, text. Raises Unreadable.
+
+    A ``{Nome}.csv`` has none.
+    """
     return _table(recording, EVENTS)[0]
 
 

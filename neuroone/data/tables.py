@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.errors import SettingsError
@@ -31,10 +32,11 @@ POOR_BEFORE: Final = pd.Timedelta(seconds=1)
 def sessions(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Return a row for each session, as `neuroone.data.sessions` says."""
     found = without_doubles(find(map(Path, paths), FACTS))
-    columns: dict[str, Any] = {each: [_fact(recording, each) for recording in found] for each in WHOSE}
-    columns["path"] = [str(each.path) for each in found]
-    for each in ("code", "kind", "simulated", "status"):
-        columns[each] = [_fact(recording, each) for recording in found]
+    columns: dict[str, Any] = {each: _texts(_fact(recording, each) for recording in found) for each in WHOSE}
+    columns["path"] = _texts(str(each.path) for each in found)
+    for each in ("code", "kind", "status"):
+        columns[each] = _texts(_fact(recording, each) for recording in found)
+    columns["simulated"] = [each.is_simulated for each in found]
     for each in ("start", "end"):
         told = pd.Series([recording.about.get(each) for recording in found], dtype="str")
         columns[each] = pd.to_datetime(told, format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
@@ -42,7 +44,7 @@ def sessions(paths: Sequence[str | Path]) -> pd.DataFrame:
     for each in COUNTS:
         numbers = [count.get(each) for count in counts]
         columns[each] = pd.array([number if type(number) is int else None for number in numbers], dtype="Int64")
-    columns["fault"] = [each.fault for each in found]
+    columns["fault"] = _texts(each.fault for each in found)
     return pd.DataFrame(columns).sort_values("start", kind="stable", ignore_index=True)
 
 
@@ -67,8 +69,7 @@ def read(recording: Recording, what: str, *, valid_only: bool = False) -> pd.Dat
         raise ValueError(f"what: {READINGS}, {EVENTS} or {RAW}, not {what}")
     if valid_only:
         raise ValueError("valid_only: events are neither valid nor not")
-    frame = pd.DataFrame() if recording.is_legacy else dataframes.events(recording)
-    return _with_whose(recording, frame)
+    return _with_whose(recording, dataframes.events(recording))
 
 
 def read_all(
@@ -90,8 +91,11 @@ def read_all(
     if what == READINGS:
         frame = _readings([*_each_read(found, readings.read)], valid_only=valid_only)
     else:
-        tables = _each_read(found, lambda each: read(each, what, valid_only=valid_only))
-        frame = pd.concat([table for _, table in tables] or [pd.DataFrame()])
+        of_none = read(Recording(Path(), is_legacy=True), what, valid_only=valid_only)  # has the columns
+        tables = [table for _, table in _each_read(found, lambda each: read(each, what, valid_only=valid_only))]
+        frame = pd.concat(tables) if tables else of_none
+        whose = {name: union_categoricals([each[name] for each in tables or [of_none]]) for name in WHOSE}
+        frame = frame.assign(**whose)
     if begin is not None or end is not None:
         is_in = np.ones(len(frame), np.bool_)
         is_in &= True if begin is None else frame.index >= begin
@@ -105,12 +109,14 @@ def _utc(time: datetime | str) -> pd.Timestamp:
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
 
 
+def _texts(texts: Iterable[str | None]) -> "pd.Series[str]":
+    return pd.Series([*texts], dtype="str")
+
+
 def _fact(recording: Recording, name: str) -> Any:
     """Return what is known of a recording; NA for what is not."""
     if name in ("group", "source", "name"):
         return getattr(recording, name)
-    if name == "simulated":
-        return recording.is_simulated
     found = recording.about.get(name)
     return pd.NA if found is None else found
 
@@ -119,7 +125,7 @@ def _is_of_class(recording: Recording, class_: str | None) -> bool:
     if class_ is None:
         return True
     lessons = recording.about.get("lessons") or []
-    of_lessons = (each.get("class") for each in lessons if isinstance(each, Mapping))
+    of_lessons = (each.get("name") for each in lessons if isinstance(each, Mapping))
     told = (recording.group, recording.about.get("code"), recording.about.get("class"), *of_lessons)
     return search_key(class_) in {search_key(str(each)) for each in told if each}
 

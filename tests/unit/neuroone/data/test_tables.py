@@ -17,6 +17,7 @@ from tests.support.recordings import (
     event_row,
     raw_rows,
     reading_rows,
+    time_text,
     write_session,
 )
 
@@ -140,6 +141,31 @@ def test_the_old_servers_file(tmp_path):
     assert found[["name", "attention", "mid_gamma"]].values.tolist() == [["Ana", 1, 10]]
 
 
+@pytest.mark.parametrize("what", ["readings", "events", "raw"])
+def test_nothing_found_has_the_columns_of_something(root, what):
+    """The types are the same, too: of no session, of one, of an old server's file, of all of them."""
+    header = b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
+    (root / "Ana.csv").write_bytes(header)
+    tables = [
+        read_all(root, what=what),
+        read_all(root, class_="nobody", since="2026-01-01", what=what),
+        read(sessions(root).iloc[0], what),
+        read(root / "Ana.csv", what),
+    ]
+    for each in tables:
+        assert [*each.columns] == [*tables[0].columns]
+        assert [each[name].dtype.name for name in WHOSE] == ["category"] * len(WHOSE)
+        assert str(each.index.dtype) == "datetime64[us, UTC]"
+    assert [len(each) > 0 for each in tables] == [True, False, True, False]
+
+
+def test_a_class_is_that_of_any_lesson(tmp_path):
+    """The sidecar's class is that of the lesson that was started last."""
+    lessons = [{"group": "_all", "name": name, "began": time_text(NOON)} for name in ("7º B", "7C")]
+    write_session(tmp_path, readings=reading_rows(3), lessons=lessons, **{"class": "7C"})
+    assert [len(read_all(tmp_path, class_=each)) for each in ("7º b", "7c", "7a")] == [3, 3, 0]
+
+
 def test_what_cannot_be_asked_for(root):
     with pytest.raises(SettingsError, match="holds 2 sessions"):
         read(root)
@@ -147,6 +173,8 @@ def test_what_cannot_be_asked_for(root):
         sessions(root / "nowhere")
     with pytest.raises(ValueError, match="what"):
         read(sessions(root).iloc[0], "bands")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="what"):
+        read_all(root, class_="nobody", what="bands")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="valid_only"):
         read(sessions(root).iloc[0], "events", valid_only=True)
 
