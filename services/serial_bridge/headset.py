@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
@@ -20,7 +20,7 @@ from serial_bridge.ports.connection import Connection
 from serial_bridge.ports.port import READ_MAX_BYTES, PacedPort, Port, PortFault
 from serial_bridge.ports.sources import BAUDS, PortSource
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.stream import Stream
+from serial_bridge.stream import NEVER, Stream
 
 IDLE_S: Final = 0.5
 """After such a pause, half the slowest headset's period, no frame is on its way: `Decoder.idle` may be called."""
@@ -80,6 +80,7 @@ class Headset:
         self._clock = clock
         self.recording = recording
         self._probe = None if probe is None else Probe(probe)
+        self._opened = NEVER
         self._idle_at_s = float("inf")
         self._judged_s = float("-inf")
         self._report_due_s = float("-inf")
@@ -103,7 +104,8 @@ class Headset:
         if now_s - self._judged_s >= JUDGE_S:
             self._judged_s = now_s
             self._judge(now_s)
-        return len(arrived) >= READ_MAX_BYTES
+        port = self._connection.port
+        return len(arrived) >= READ_MAX_BYTES or (bool(arrived) and isinstance(port, PacedPort) and port.has_more)
 
     def close(self) -> None:
         """Give the port back and publish that the stream has ended: each of them, also if another one fails."""
@@ -162,6 +164,7 @@ class Headset:
         if self._monitor.device != port.device:
             log.info("%s is on another port now", self._publisher.source)
             self._monitor.device = port.device
+        self._opened = datetime.now(UTC)
         self._monitor.on_open(now_s, is_last_speed=self._connection.is_last_speed)
         self._idle_at_s = now_s + IDLE_S
 
@@ -248,12 +251,23 @@ class Headset:
             self._probe = None
         if self.listener is not None:
             self.listener(self, events)
-        port = self._connection.port
-        at_s = port.position_s if isinstance(port, PacedPort) else now_s
-        messages = self._stream.on_events(events, datetime.now(UTC), at_s)
+        messages = self._stream.on_events(events, *self._times(now_s))
         if any(isinstance(message, Reading) for message in messages):
             self._monitor.on_reading(now_s)
         self._publisher.publish(messages)
+
+    def _times(self, now_s: float) -> tuple[datetime, float]:
+        """Return the time of what arrived, in UTC and by a steady clock.
+
+        A capture keeps its own time, counted from the start of the replay: at another speed, or held up by the broker,
+        its samples and seconds are as far apart as they were recorded.
+        """
+        port = self._connection.port
+        if not isinstance(port, PacedPort):
+            return datetime.now(UTC), now_s
+        if not self._connection.source.can_wait:
+            return datetime.now(UTC), port.position_s
+        return self._opened + timedelta(seconds=port.position_s), port.position_s
 
     def _report(self, now_s: float) -> None:
         """Publish the stream's status if it changed, or was published long ago."""

@@ -108,12 +108,16 @@ def _is_timed(path: Path) -> bool:
 
 
 def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
+    """Yield a timed capture; where its time goes back, another one was joined to it, which follows at once."""
+    at_us = before_us = 0
     with path.open(encoding="ascii", errors="replace") as file:
         file.readline()
         for number, line in enumerate(iter(lambda: file.readline(LINE_MAX_CHARS), ""), 2):
             try:
                 microseconds, stream = line.split()
-                yield int(microseconds) / 1e6, bytes.fromhex(stream)
+                time_us = int(microseconds)
+                at_us, before_us = at_us + max(0, time_us - before_us), time_us
+                yield at_us / 1e6, bytes.fromhex(stream)
             except (ValueError, OverflowError):
                 raise BadCapture(f"{path}, line {number}: must be microseconds and hexadecimal bytes") from None
 

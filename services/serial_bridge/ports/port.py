@@ -16,6 +16,8 @@ from neuroone.contract.messages import Link
 
 READ_MAX_BYTES: Final = 4096
 """One read: a second of a headset, or what a fast replay hands over at once."""
+TOGETHER_S: Final = 0.1
+"""What a fast replay hands over at once gets one time, so it lies no further apart: two blocks of raw samples do."""
 FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
 """The exceptions of pyserial: TypeError when a port is closed during a call."""
 if os.name == "posix":
@@ -152,11 +154,13 @@ class PacedPort:
         self._began_s = clock()
         self._held_s: float | None = None
         self.position_s = 0.0
-        """When the last part was due, since the beginning."""
+        """When the last part was due, since the beginning, by the clock of the capture."""
+        self.has_more = False
+        """Whether the last read left parts that are due."""
         self._next = next(parts, None)
 
     def read(self) -> bytes:
-        """Return the parts that are due. Raises PortFault with Link.ENDED after the last one."""
+        """Return the next parts that are due together. Raises PortFault with Link.ENDED after the last one."""
         if self._next is None:
             raise PortFault(Link.ENDED, None)
         now_s = self._clock()
@@ -164,11 +168,13 @@ class PacedPort:
             self._began_s += now_s - self._held_s
             self._held_s = None
         played_s = (now_s - self._began_s) * self._speed
+        until_s = min(played_s, self._next[0] + TOGETHER_S)
         due = bytearray()
-        while self._next is not None and self._next[0] <= played_s and len(due) < READ_MAX_BYTES:
+        while self._next is not None and self._next[0] <= until_s and len(due) < READ_MAX_BYTES:
             due += self._next[1]
             self.position_s = self._next[0]
             self._next = next(self._parts, None)
+        self.has_more = self._next is not None and self._next[0] <= played_s
         return bytes(due)
 
     def hold(self) -> None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,10 @@ def publisher_of(published: Published, source: str) -> StreamPublisher:
     return StreamPublisher(published, "no-group", source)
 
 
-def make(parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, **options: Any) -> Headset:
-    source = PacedSource("file", "file", lambda: parts, clock=clock, can_wait=True)
+def make(
+    parts: Iterator[tuple[float, bytes]], published: Published, clock: Clock, speed: float = 1.0, **options: Any
+) -> Headset:
+    source = PacedSource("file", "file", lambda: parts, speed, clock=clock, can_wait=True)
     publisher = publisher_of(published, "file")
     headset = Headset(source, publisher, Owner(), HEADSETS["thinkgear"], clock, **options)
     headset.step()
@@ -150,6 +153,29 @@ def test_the_listener_receives_the_events():
     headset.listener = lambda _, events: received.extend(events)
     play(headset, clock)
     assert len(received) > 2
+
+
+@pytest.mark.parametrize("speed", [0.5, 10, 1000])
+def test_a_replay_keeps_its_own_time(speed):
+    """Readings are a second apart and samples stand where they belong, at any speed, also after a hold-up."""
+    clock = Clock()
+    published = Published(clock)
+    before = datetime.now(UTC)
+    headset = make(parts_of(SimulatedHeadset(1).advance(20)), published, clock, speed=speed)
+    while not headset.has_ended:
+        published.waiting = BACKLOG_MAX_MESSAGES if 1001 < clock.now_s < 1002 else 0
+        while headset.step():
+            pass
+        clock.now_s += 0.006
+    readings, blocks = published.of(Reading), published.of(RawBlock)
+    assert before - timedelta(seconds=1) < readings[0].time < datetime.now(UTC) + timedelta(seconds=2)
+    late_s = [(each.time - readings[0].time).total_seconds() - each.seq for each in readings]
+    late_s += [
+        (each.time - blocks[0].time).total_seconds() - (each.first_sample - blocks[0].first_sample) / 512
+        for each in blocks
+    ]
+    assert len(late_s) == 20 + 160
+    assert max(late_s, key=abs) == pytest.approx(0, abs=0.15)
 
 
 def test_states_are_repeated():

@@ -2,6 +2,7 @@
 
 import warnings
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -162,7 +163,7 @@ def test_nothing_found_has_the_columns_of_something(root, what):
 def test_a_class_is_that_of_any_lesson(tmp_path):
     """The sidecar's class is that of the lesson that was started last."""
     lessons = [{"group": "_all", "name": name, "began": time_text(NOON)} for name in ("7º B", "7C")]
-    write_session(tmp_path, readings=reading_rows(3), lessons=lessons, **{"class": "7C"})
+    write_session(tmp_path, readings=reading_rows(3), lessons=lessons, **dict[str, Any]({"class": "7C"}))
     assert [len(read_all(tmp_path, class_=each)) for each in ("7º b", "7c", "7a")] == [3, 3, 0]
 
 

@@ -42,7 +42,8 @@ def test_paced_port():
     port = PacedPort("file", iter([(0.0, b"a"), (1.0, b"b"), (2.0, b"c"), (4.0, b"d")]), lambda: now_s, speed=2.0)
     assert (port.read(), port.read()) == (b"a", b"")
     now_s = 51.0
-    assert (port.read(), port.read()) == (b"bc", b"")
+    assert (port.read(), port.has_more) == (b"b", True), "what is read together has one time"
+    assert (port.read(), port.has_more, port.read()) == (b"c", False, b"")
     now_s = 99.0
     assert port.read() == b"d"
     with pytest.raises(PortFault) as ended:
