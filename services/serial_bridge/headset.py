@@ -20,7 +20,7 @@ from serial_bridge.ports.connection import Connection
 from serial_bridge.ports.port import READ_MAX_BYTES, PacedPort, Port, PortFault
 from serial_bridge.ports.sources import BAUDS, PortSource
 from serial_bridge.publisher import StreamPublisher
-from serial_bridge.stream import NEVER, Stream
+from serial_bridge.stream import Stream
 
 IDLE_S: Final = 0.5
 """After such a pause, half the slowest headset's period, no frame is on its way: `Decoder.idle` may be called."""
@@ -80,7 +80,6 @@ class Headset:
         self._clock = clock
         self.recording = recording
         self._probe = None if probe is None else Probe(probe)
-        self._opened = NEVER
         self._idle_at_s = float("inf")
         self._judged_s = float("-inf")
         self._report_due_s = float("-inf")
@@ -164,7 +163,6 @@ class Headset:
         if self._monitor.device != port.device:
             log.info("%s is on another port now", self._publisher.source)
             self._monitor.device = port.device
-        self._opened = datetime.now(UTC)
         self._monitor.on_open(now_s, is_last_speed=self._connection.is_last_speed)
         self._idle_at_s = now_s + IDLE_S
 
@@ -267,7 +265,7 @@ class Headset:
             return datetime.now(UTC), now_s
         if not self._connection.source.can_wait:
             return datetime.now(UTC), port.position_s
-        return self._opened + timedelta(seconds=port.position_s), port.position_s
+        return port.began + timedelta(seconds=port.position_s), port.position_s
 
     def _report(self, now_s: float) -> None:
         """Publish the stream's status if it changed, or was published long ago."""

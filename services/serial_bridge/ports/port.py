@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -152,6 +153,7 @@ class PacedPort:
         self._clock = clock
         self._speed = speed
         self._began_s = clock()
+        self.began = datetime.now(UTC)
         self._held_s: float | None = None
         self.position_s = 0.0
         """When the last part was due, since the beginning, by the clock of the capture."""
