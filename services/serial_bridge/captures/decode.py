@@ -10,15 +10,13 @@ from typing import Any, Final
 from neuroone.contract.messages import BANDS, RawBlock, Reading
 from neuroone.service.wearers import Owner
 from serial_bridge.blink import HeadsetBlinks
-from serial_bridge.captures.files import BadCapture, content, parts
+from serial_bridge.captures.files import content, parts
 from serial_bridge.headsets import Decoder
 from serial_bridge.headsets.events import Event, Frame, Quantity, Raw, Row, raw_samples
 from serial_bridge.stream import Stream
 
 BEGAN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The times of a capture's messages count from here: a capture does not tell when it was made."""
-LASTS_MAX_S: Final = 366 * 24 * 3600
-"""A year: a later time in a capture is damage."""
 
 
 def events(decoder: Decoder, path: Path) -> Iterator[Event]:
@@ -32,8 +30,6 @@ def messages(decoder: Decoder, path: Path) -> Iterator[Reading | RawBlock]:
     """Yield the messages that a bridge makes of a capture. Raises BadCapture, OSError."""
     stream, at_s = Stream(Owner()), 0.0
     for at_s, arrived in parts(path):
-        if not 0 <= at_s <= LASTS_MAX_S:
-            raise BadCapture(f"{path}: the time {at_s:g} s is not from 0 to {LASTS_MAX_S} s")
         yield from stream.on_events(decoder.feed(arrived), BEGAN + timedelta(seconds=at_s), at_s)
     yield from stream.on_events(decoder.flush(), BEGAN + timedelta(seconds=at_s), at_s)
     yield from stream.end()

@@ -26,6 +26,8 @@ PROBE_BYTES: Final = 64 * 1024
 """A plain capture without a raw sample in so many bytes has none; they are enough to measure its samples a second."""
 LINE_MAX_CHARS: Final = 64 * 1024
 """An arrival is one read of at most 4096 bytes; a longer line is invalid."""
+LASTS_MAX_S: Final = 366 * 24 * 3600
+"""A year: a later time in a capture is damage."""
 
 _MAGIC: Final = b'{"format":"neuroone-capture"'
 _RAW_HEADER: Final = b"\xaa\xaa\x04\x80\x02"
@@ -73,7 +75,10 @@ def parts(path: Path) -> Iterator[tuple[float, bytes]]:
 
     Raises BadCapture, OSError.
     """
-    return _timed_parts(path) if _is_timed(path) else _plain_parts(path)
+    for due_s, part in _timed_parts(path) if _is_timed(path) else _plain_parts(path):
+        if not 0 <= due_s <= LASTS_MAX_S:
+            raise BadCapture(f"{path}: the time {due_s:g} s is not from 0 to {LASTS_MAX_S} s")
+        yield due_s, part
 
 
 def content(path: Path) -> Iterator[bytes]:
@@ -117,7 +122,7 @@ def _timed_parts(path: Path) -> Iterator[tuple[float, bytes]]:
                 microseconds, stream = line.split()
                 time_us = int(microseconds)
                 at_us, before_us = at_us + max(0, time_us - before_us), time_us
-                yield at_us / 1e6, bytes.fromhex(stream)
+                yield (at_us if time_us >= 0 else time_us) / 1e6, bytes.fromhex(stream)
             except (ValueError, OverflowError):
                 raise BadCapture(f"{path}, line {number}: must be microseconds and hexadecimal bytes") from None
 
