@@ -138,8 +138,15 @@ settings() {
   install -d -m 750 -o neuroone-recorder -g neuroone-recorder $state/recordings
   if [ -z "$lan" ] && grep -qsx 'listener 1883' $config/mosquitto.conf; then lan=yes; fi
   if [ "$lan" = yes ]; then listener=1883; else listener='1883 127.0.0.1'; fi
-  sed -e "s|^listener 1883$|listener $listener|" -e "s|/secrets/|$config/|" -e "s|/mosquitto/data/|$state/broker/|" \
-    "$source/deploy/mosquitto/mosquitto.conf" >$config/mosquitto.conf
+  # nginx leads web pages to the second listener. A broker that cannot have its port would not start at all.
+  pages='s|^listener 9001$|listener 9001 127.0.0.1|'
+  if ! grep -qs '^listener 9001' $config/mosquitto.conf &&
+    ! python3 -c 'import socket; socket.create_server(("127.0.0.1", 9001))' 2>/dev/null; then
+    say "Another program has port 9001: web pages do not reach the broker."
+    pages='/^listener 9001$/,$d'
+  fi
+  sed -e "s|^listener 1883$|listener $listener|" -e "$pages" -e "s|/secrets/|$config/|" \
+    -e "s|/mosquitto/data/|$state/broker/|" "$source/deploy/mosquitto/mosquitto.conf" >$config/mosquitto.conf
   if [ ! -e $config/neuroone.env ]; then
     say "# Settings of the services, one NEUROONE_...=value per line; each program's --help lists them." >$config/neuroone.env
   fi

@@ -11,7 +11,7 @@ import pytest
 
 from neuroone.up.broker_watch import PROGRAM
 from neuroone.up.brokers import MOSQUITTO
-from tests.support.brokers import Broker
+from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.broker, pytest.mark.skipif(sys.platform != "linux", reason="for Linux servers")]
@@ -34,8 +34,8 @@ def _is_beyond(count: Callable[[], int], number: int) -> bool:
 
 
 def test_a_broker_that_hangs_is_ended_and_no_other(start_broker: Callable[..., Broker]) -> None:
-    """It had answered before. One that is started again is watched anew."""
-    broker = start_broker(MOSQUITTO, "log_type all")
+    """It had answered before. One that is started again is watched anew. Its second listener is for web pages."""
+    broker = start_broker(MOSQUITTO, "log_type all", f"listener {free_port()} {LOOPBACK}", "protocol websockets")
     bystander = psutil.Process(start_broker(MOSQUITTO).pid)
     command = [sys.executable, "-c", QUICK, str(broker.log_file.with_name("mosquitto.conf"))]
 

@@ -19,8 +19,11 @@ CONFIGURATION = Path(__file__).parents[2] / "deploy/mosquitto/mosquitto.conf"
 
 
 @contextmanager
-def closed_broker(folder: Path) -> Iterator[tuple[Path, BrokerAddress]]:
-    """Run it on a free port; yield the directory of its secrets, and its address without a login."""
+def closed_broker(folder: Path, ws_port: int = 0) -> Iterator[tuple[Path, BrokerAddress]]:
+    """Run it on a free port, for web pages on ``ws_port``.
+
+    Yield the directory of its secrets, and its address without a login.
+    """
     program = brokers.find(brokers.MOSQUITTO)
     if program is None:
         pytest.skip("Mosquitto is not installed on this machine")
@@ -28,6 +31,7 @@ def closed_broker(folder: Path) -> Iterator[tuple[Path, BrokerAddress]]:
     secrets = folder / "secrets"
     make(secrets, address, {})
     text = CONFIGURATION.read_text(encoding="utf-8").replace("listener 1883", f"listener {address.port} {LOOPBACK}")
+    text = text.replace("listener 9001", f"listener {ws_port or free_port()} {LOOPBACK}")
     text = text.replace("/secrets/", f"{secrets}/").replace("/mosquitto/data/", f"{folder}/")
     user = "user root\n" if os.geteuid() == 0 else ""  # may read what this test writes
     (folder / "mosquitto.conf").write_text(user + text, encoding="utf-8")

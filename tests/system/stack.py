@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -263,17 +263,24 @@ def row(seq: int) -> str:
 
 
 @contextlib.contextmanager
-def mqtt_client(url: str, *, host: str = LOOPBACK, anonymous: bool = False) -> Iterator[tuple[mqtt.Client, list[str]]]:
-    """Connect a third party's MQTT 5 client; yield it and the broker's answers as texts."""
+def mqtt_client(
+    url: str, *, host: str = LOOPBACK, anonymous: bool = False, ws_port: int | None = None
+) -> Iterator[tuple[mqtt.Client, list[str]]]:
+    """Connect a third party's MQTT 5 client; yield it and the broker's answers as texts.
+
+    ``ws_port`` is the proxy's, for a client that speaks MQTT over WebSocket.
+    """
     address = BrokerAddress.parse(url)
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    transport: Literal["tcp", "websockets"] = "tcp" if ws_port is None else "websockets"
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, transport=transport)
+    client.ws_set_options(path="/mqtt")
     answers: list[str] = []
     client.on_connect = lambda client, userdata, flags, reason, properties: answers.append(f"connect: {reason}")
     client.on_publish = lambda client, userdata, mid, reason, properties: answers.append(f"publish: {reason}")
     client.on_message = lambda client, userdata, message: answers.append(f"message: {message.topic}")
     if not anonymous:
         client.username_pw_set(address.user, address.password)
-    client.connect(host, address.port)
+    client.connect(host, ws_port or address.port)
     client.loop_start()
     try:
         wait_for(lambda: answers, "answer of the broker")

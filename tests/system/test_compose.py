@@ -173,10 +173,20 @@ def test_a_student_cannot_publish_as_another(stack: Stack) -> None:
     assert stack.recorded("Joao_Silva.csv") == STUDENT_CSV
 
 
-def test_an_anonymous_program_is_refused_by_the_broker(shown: dict[str, str]) -> None:
+def test_an_anonymous_program_is_refused_by_the_broker(stack: Stack, shown: dict[str, str]) -> None:
     """No login, no MQTT."""
-    with mqtt_client(shown["Programs"], anonymous=True) as (_, answers):
-        assert answers[0] == "connect: Not authorized"
+    for ws_port in (None, stack.ws_port):
+        with mqtt_client(shown["Programs"], anonymous=True, ws_port=ws_port) as (_, answers):
+            assert answers[0] == "connect: Not authorized"
+
+
+def test_a_web_page_reads_the_broker_behind_the_proxy(stack: Stack, shown: dict[str, str]) -> None:
+    """At /mqtt, with the reader's login, which writes nothing there either."""
+    with mqtt_client(shown["Programs"], ws_port=stack.ws_port) as (client, answers):
+        client.subscribe("neuroone/v1/local/services/#", qos=1)
+        wait_for(lambda: any(answer.startswith("message:") for answer in answers), "retained states")
+        client.publish("neuroone/v1/local/streams/A/Eva/reading", b"{}", qos=1)
+        wait_for(lambda: "publish: Not authorized" in answers, "refusal")
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,25 @@ from typing import Any
 import psutil
 import pytest
 import websockets
+from playwright.sync_api import Page
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
+from neuroone.logins import login_in
+from neuroone.mqtt.packets import Connect, Publish, Subscribe
 from neuroone.service import settings
 from neuroone.service.settings import BusSettings
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker, free_port
+from tests.support.browser import chromium
+from tests.support.closed_broker import closed_broker
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+NOT_AUTHORIZED = 5
+"""MQTT 3.1.1, 3.2.2.3."""
 EXPOSURE_MAX = 2.0
 """Of 10; what systemd-analyze calls "OK" ends at 5. An ordinary unit has 9.2."""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="for Linux servers")
@@ -109,11 +116,12 @@ def nginx(tmp_path: Path) -> Iterator[SimpleNamespace]:
     front, back = free_port(), free_port()
     site = (DEPLOY / "nginx/neuroone.conf").read_text(encoding="utf-8")
     site = site.replace("listen [::]:80 default_server;", "").replace("listen 80", f"listen {LOOPBACK}:{front}")
-    site = site.replace("127.0.0.1:8080", f"{LOOPBACK}:{back}")
+    mqtt = free_port()
+    site = site.replace("127.0.0.1:8080", f"{LOOPBACK}:{back}").replace("127.0.0.1:9001", f"{LOOPBACK}:{mqtt}")
     conf = tmp_path / "nginx.conf"
     conf.write_text(_in_folder(f"events {{}}\nhttp {{\n{site} }}\n", tmp_path), encoding="utf-8")
     with _running_nginx(program, tmp_path, conf, front):
-        yield SimpleNamespace(front=front, back=back)
+        yield SimpleNamespace(front=front, back=back, mqtt=mqtt)
 
 
 def _in_folder(conf: str, folder: Path) -> str:
@@ -162,6 +170,46 @@ async def test_nginx_passes_websockets_on(nginx: SimpleNamespace, gateway: list[
         assert await client.recv() == "dash"
     assert gateway[0].path == path
     assert gateway[0].headers["X-Forwarded-For"] == LOOPBACK
+
+
+READ = """async ({url, connect, subscribe}) => {
+  const socket = new WebSocket(url, "mqtt");
+  socket.binaryType = "arraybuffer";
+  const bytes = [];
+  return await new Promise((resolve) => {
+    socket.onopen = () => socket.send(Uint8Array.from(connect));
+    socket.onclose = () => resolve(bytes);
+    socket.onmessage = ({ data }) => {
+      bytes.push(...new Uint8Array(data));
+      if (bytes.length === 4 && bytes[3] === 0) socket.send(Uint8Array.from(subscribe));
+      if (bytes.length > 4 && bytes.at(-1) === 125) socket.close();
+    };
+  });
+}"""
+"""A client of MQTT in a web page: it returns the bytes that it gets, up to a message that ends in `}`."""
+
+
+@linux
+def test_a_web_page_reads_the_broker_through_nginx(nginx: SimpleNamespace, tmp_path: Path) -> None:
+    """Real nginx, Mosquitto with the server's configuration, and Chromium: the reader's login gets a retained state."""
+    topic = "neuroone/v1/local/streams/A/Ana/state"
+
+    def bytes_of(page: Page, user: str | None = None, password: str | None = None) -> bytes:
+        connect = Connect(client_id="", keep_alive_s=30, user=user, password=password)
+        packets = {"connect": [*connect.encode(v5=False)], "subscribe": [*Subscribe(1, ((topic, 0),)).encode(v5=False)]}
+        return bytes(page.evaluate(READ, {"url": f"ws://{LOOPBACK}:{nginx.front}/mqtt", **packets}))
+
+    with closed_broker(tmp_path, nginx.mqtt) as (secrets, address), chromium() as browser:
+        reader, writer = (login_in(secrets, name) for name in ("reader", "ws_gateway"))
+        with socket.create_connection((address.host, address.port)) as gateway:
+            connect = Connect(client_id="g", keep_alive_s=30, user=writer.user, password=writer.password)
+            state = Publish(topic, b"{}", retained=True, packet_id=1)
+            gateway.sendall(connect.encode(v5=False) + state.encode(v5=False))
+            gateway.recv(8)
+            page = browser.new_page()
+            wait_for(lambda: bytes_of(page, reader.user, reader.password).endswith(b"{}"), "state")
+            assert bytes_of(page)[3] == NOT_AUTHORIZED
+            assert bytes_of(page, reader.user, "wrong")[3] == NOT_AUTHORIZED
 
 
 @pytest.fixture

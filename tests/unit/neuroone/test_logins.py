@@ -131,7 +131,12 @@ def test_the_overview_has_the_servers_own_name_and_ports(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("listener", "broker"),
-    [("listener 1883 127.0.0.1", "localhost"), ("listener 1883", "lab-3.local"), ("listener 1883 ::1", "localhost")],
+    [
+        ("listener 1883 127.0.0.1", "localhost"),
+        ("listener 1883", "lab-3.local"),
+        ("listener 1883 ::1", "localhost"),
+        ("listener 1883\nlistener 9001 127.0.0.1", "lab-3.local"),
+    ],
 )
 def test_the_overview_knows_where_an_installed_broker_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: str, broker: str
