@@ -67,7 +67,11 @@ class SecretsSettings:
     """Options of `neuroone secrets`."""
 
     dir: Path = setting(
-        Path("secrets"), Path, "Directory of the secrets; each file is readable by its owner only.", metavar="DIR"
+        Path("secrets"),
+        Path,
+        "Directory of the secrets; each file is readable by its owner only.",
+        metavar="DIR",
+        variable="",  # NEUROONE_DIR is the recordings'
     )
     broker: BrokerAddress = setting(
         BrokerAddress("127.0.0.1", 1883), BrokerAddress.parse, "The broker that the services log in to.", metavar="URL"

@@ -7,7 +7,8 @@ A program declares its settings as a frozen dataclass whose fields are made by :
         ws_port: int = setting(8080, port_number, "Port of the WebSocket server.")
 
 ``--ws-port 8081`` sets it, then ``NEUROONE_WS_PORT``, then the default. A class with ``READS_ENVIRONMENT = False`` is
-set by its flags alone: what removes or replaces data must not be steered by what somebody exported long ago.
+set by its flags alone, but for a setting that names its ``variable``: what removes, replaces or reads data must not be
+steered by what somebody exported long ago for another command.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import platform
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -54,7 +55,8 @@ def setting(
         many: Whether it may be given any number of times; its value is a tuple. The variable separates by commas.
         secret: Whether its value is kept out of messages.
         metavar: The placeholder of its value in the help.
-        variable: The name of its variable after ``NEUROONE_``. Default: made from that of the field.
+        variable: The name of its variable after ``NEUROONE_``. Default: made from that of the field, if the class
+            reads the environment.
             An empty name: no variable sets it, since what changes a machine is asked for each time.
     """
     keys = {"parse": parse, "help": help, "positional": positional, "many": many}
@@ -232,11 +234,18 @@ def variables(of: type[Any]) -> tuple[str, ...]:
 
 def _declared(of: type[Any]) -> dict[str, dict[str, Any]]:
     """Return what each setting declares; its variable is an empty text if none sets it."""
-    declared = {each.name: {**each.metadata["setting"], "default": each.default} for each in fields(of)}
-    for name, keys in declared.items():
-        given = name.rstrip("_").upper() if keys["variable"] is None else keys["variable"]
-        keys["variable"] = ENV_PREFIX + given if given and getattr(of, "READS_ENVIRONMENT", True) else ""
-    return declared
+    return {
+        each.name: {**each.metadata["setting"], "default": each.default, "variable": variable_of(of, each)}
+        for each in fields(of)
+    }
+
+
+def variable_of(of: type[Any], field: Field[Any]) -> str:
+    """Return the environment variable that sets a field of a settings class; an empty text if none does."""
+    default = field.name.rstrip("_").upper() if getattr(of, "READS_ENVIRONMENT", True) else ""
+    given = field.metadata["setting"]["variable"]
+    name = default if given is None else given
+    return ENV_PREFIX + name if name else ""
 
 
 def _flag(name: str) -> str:

@@ -73,6 +73,8 @@ class RunSettings(MetricsSettings):
 class RecordedSettings:
     """Settings that choose recordings."""
 
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
     paths: tuple[Path, ...] = setting(
         (),
         Path,
@@ -81,7 +83,8 @@ class RecordedSettings:
         many=True,
         metavar="PATHS",
     )
-    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
+    # Containers and services set this one for the recorder, and for all commands that only read.
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR", variable="DIR")
 
     def chosen(self) -> tuple[Path, ...]:
         """Return the paths to read."""
@@ -99,7 +102,11 @@ class ReportSettings(RecordedSettings):
     since: datetime | None = setting(None, moment, "The same as --from.", metavar="DATE")
     until: datetime | None = setting(None, last_moment, "The same as --to.", metavar="DATE")
     timezone: tzinfo | None = setting(
-        None, time_zone, "Time zone of the report and of --from and --to; by default this computer's.", metavar="ZONE"
+        None,
+        time_zone,
+        "Time zone of the report and of --from and --to; by default this computer's.",
+        metavar="ZONE",
+        variable="TIMEZONE",
     )
     group: tuple[str, ...] = setting(
         (), str, "Only this group (its id or code); may be given several times.", many=True
@@ -117,7 +124,10 @@ class ReportSettings(RecordedSettings):
     )
     all: bool = setting(False, switch, "Print every session, also if there are more than 200.")
     language: str | None = setting(
-        None, one_of(*LANGUAGES), "Language of the report, en or pt-BR; by default this computer's."
+        None,
+        one_of(*LANGUAGES),
+        "Language of the report, en or pt-BR; by default this computer's.",
+        variable="LANGUAGE",
     )
     html: Path | None = setting(
         None,
@@ -134,10 +144,10 @@ class LessonsSettings(RecordedSettings):
     """Settings of `csv-recorder lessons`."""
 
     timezone: tzinfo | None = setting(
-        None, time_zone, "Time zone of the times; by default this computer's.", metavar="ZONE"
+        None, time_zone, "Time zone of the times; by default this computer's.", metavar="ZONE", variable="TIMEZONE"
     )
     language: str | None = setting(
-        None, one_of(*LANGUAGES), "Language of the list, en or pt-BR; by default this computer's."
+        None, one_of(*LANGUAGES), "Language of the list, en or pt-BR; by default this computer's.", variable="LANGUAGE"
     )
     json: bool = setting(False, switch, "Print each lesson as one line of JSON, times in UTC.")
 

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Final
 
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import (
@@ -27,6 +28,8 @@ PORT_HELP = (
     "rfc2217://host:port, a capture file or a named pipe"
 )
 RAW_HELP = "Switch TGAM modules that start at 9600 baud without raw samples to 57600 baud with them."
+RAW_VARIABLE: Final = "BRIDGE_RAW"
+"""Not NEUROONE_RAW: that is the recorder's, which may share the variables of all services."""
 HEADSET_ID_HELP = "Id of the only headset that a dongle may connect to, four hexadecimal digits. Default: any."
 HEADSET_HELP = f"Type of the headsets: {', '.join(HEADSETS)}."
 
@@ -94,7 +97,7 @@ class RunSettings(StreamSettings):
     baud: int | None = setting(
         None, whole(1200, 921600), "Speed of the serial ports, in baud. Default: 57600, 115200 and 9600 are tried."
     )
-    raw: bool = setting(False, switch, RAW_HELP)
+    raw: bool = setting(False, switch, RAW_HELP, variable=RAW_VARIABLE)
     headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP)
     seed: int = setting(1, whole(0, 2**32), "Seed of the simulated headset (--port sim).")
     scenario: str = setting(EVERYDAY, one_of(*SCENARIOS), f"What the simulated headset shows: {', '.join(SCENARIOS)}.")
@@ -120,6 +123,8 @@ class ReplaySettings(StreamSettings):
 class DecodeSettings:
     """The settings of serial-bridge decode."""
 
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
     file: Path = setting(..., capture_file, "The capture to decode, or: example.", positional=True, metavar="FILE")
     summary: bool = setting(False, switch, "Print one JSON object with counts and sums.")
     json: bool = setting(False, switch, "Print the rows, one JSON object a line. This is the default.")
@@ -129,12 +134,14 @@ class DecodeSettings:
         switch,
         "Print the messages that a bridge publishes of it, one JSON object a line; times count from 1970-01-01.",
     )
-    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
+    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP, variable="HEADSET")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSettings:
     """The settings of serial-bridge record."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
 
     file: Path = setting(
         ..., Path, f"The capture to write, usually *{SUFFIX}; must not exist.", positional=True, metavar="FILE"
@@ -144,15 +151,19 @@ class RecordSettings:
         str,
         f"{PORT_HELP.format('auto, ')}; may be given several times: further captures have a number, FILE-2.",
         many=True,
+        variable="PORT",
     )
     baud: int | None = setting(
-        None, whole(1200, 921600), "Speed of the serial port, in baud. Default: 57600, 115200 and 9600 are tried."
+        None,
+        whole(1200, 921600),
+        "Speed of the serial port, in baud. Default: 57600, 115200 and 9600 are tried.",
+        variable="BAUD",
     )
-    raw: bool = setting(False, switch, RAW_HELP)
-    headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP)
+    raw: bool = setting(False, switch, RAW_HELP, variable=RAW_VARIABLE)
+    headset_id: bytes = setting(b"", dongle_id, HEADSET_ID_HELP, variable="HEADSET_ID")
     seconds: float | None = setting(None, decimal(0.1, 1e7), "How long to record, in s. Default: until stopped.")
-    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
-    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
+    headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP, variable="HEADSET")
+    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.", variable="LOG_LEVEL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

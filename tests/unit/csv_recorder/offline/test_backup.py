@@ -327,6 +327,22 @@ def test_the_environment_steers_nothing_that_replaces_data(
     assert (recorded / "Ana.csv").exists()
 
 
+def test_the_environment_steers_nothing_that_reads_recordings_but_where_they_are(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NEUROONE_CSV=false is the recorder's switch: `report` wrote a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    values = {"CSV": "false", "HTML": "a.html", "OUT": "out", "TO": "parquet", "GROUP": "none", "REPAIR": "1"}
+    for name, value in {**values, "PATHS": "gone", "DIR": str(recorded)}.items():
+        monkeypatch.setenv(f"NEUROONE_{name}", value)
+    assert main(["report"]) == 0
+    assert "Ana" in capsys.readouterr().out
+    assert main(["verify"]) == 0
+    assert main(["export"]) == 2
+    assert sorted(path for path in tmp_path.rglob("*") if "report-figures" not in path.name) == before
+
+
 # --- restoring -----------------------------------------------------------------------------------
 
 

@@ -135,6 +135,18 @@ def test_what_destroys_data_is_set_by_flags_alone(capsys: pytest.CaptureFixture[
     assert "NEUROONE_" not in capsys.readouterr().out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    READS_ENVIRONMENT: ClassVar[bool] = False
+    out: str = setting("", str, "Where to.")
+    dir: str = setting("", str, "Of what.", variable="DIR")
+
+
+def test_a_command_that_reads_no_environment_may_name_a_variable_that_means_the_same_everywhere() -> None:
+    environ = {"NEUROONE_OUT": "a", "NEUROONE_DIR": "b"}
+    assert settings.read(Reporting, [], environ, program="example") == Reporting(dir="b")
+
+
 def test_every_command_says_the_version_of_its_program(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         settings.read(settings.SiteSettings, ["--site", "x", "--version"], {}, program="serial-bridge run")

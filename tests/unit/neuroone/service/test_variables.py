@@ -31,6 +31,24 @@ def test_every_setting_of_every_program_is_known() -> None:
     assert {name.removeprefix(ENV_PREFIX) for name in found} == KNOWN - NO_SETTINGS - OF_TESTS
 
 
+def test_no_variable_means_two_things() -> None:
+    """NEUROONE_CSV=false is a switch, and made `report` write a file of that name; NEUROONE_RAW was two switches."""
+    kinds: dict[str, set[bool]] = {}
+    raw = set()
+    for module in map(importlib.import_module, MODULES):
+        for of in vars(module).values():
+            if inspect.isclass(of) and dataclasses.is_dataclass(of):
+                for field in dataclasses.fields(of):
+                    keys = field.metadata.get("setting")
+                    name = "" if keys is None else settings.variable_of(of, field)
+                    if name:
+                        kinds.setdefault(name, set()).add(keys["parse"] is settings.switch)
+                    if name == "NEUROONE_RAW":
+                        raw.add(keys["help"])
+    assert not [name for name, of in kinds.items() if len(of) > 1]
+    assert len(raw) == 1
+
+
 @pytest.mark.parametrize(
     ("given", "near"),
     [
