@@ -19,7 +19,8 @@ from neuroone.service.open_files import allow_many_files
 with extras.needed("csv-recorder"):
     from csv_recorder.offline import verify as verification
     from csv_recorder.offline.backup import STANDARD, back_up
-    from csv_recorder.offline.forget import Student, find_data, remove
+    from csv_recorder.offline.forget import find_data, left, remove
+    from csv_recorder.offline.forget_inbox import Student, scrub
     from csv_recorder.offline.lock import directory_of, locked, without_recorder
     from csv_recorder.offline.rebuild import is_in_order
     from csv_recorder.offline.rebuild import rebuild as make_inbox
@@ -167,6 +168,8 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
             found = find_data(settings.dir, student, inbox)
             _print(found.lines())
             if not found:
+                if inbox is not None:
+                    scrub(inbox)  # a removal that a crash broke off may have left something in its pages
                 _print(["there is nothing to remove"])
                 return FAILED
             if not settings.yes:
@@ -176,10 +179,12 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
                     _print(["nothing was removed"])
                     return FAILED
             remove(settings.dir, student, found, inbox)
+        remaining = [*left(settings.dir, found)]
     except OSError as error:
         raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
-    _print(["removed. Copies and exports are not known here; a retained state may still be on the broker"])
-    return FAILED if found.shared else OK
+    _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in remaining)
+    _print(["removed. Backups, exports elsewhere and phones are not known here; --broker cleans the broker, too"])
+    return FAILED if found.shared or found.unknown or remaining else OK
 
 
 def backup(settings: BackupSettings, stop: Stop) -> int:

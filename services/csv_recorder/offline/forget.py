@@ -1,84 +1,94 @@
 """Removes everything that names one student from a directory of recordings, and nothing else.
 
-A lesson that has the name in its own name loses that, also in the sidecars of others. No recorder may run meanwhile.
-Exports, copies elsewhere and the free text of markers stay as they are.
+What others recorded stays; the student's name in their markers and lessons goes. A class code that nobody else has is
+part of the student. No recorder may run meanwhile.
 """
 
+import hashlib
 import json
-import unicodedata
+import os
+import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
-from csv_recorder.live.rows import Kind, pack, unpack
-from csv_recorder.offline.forget_lessons import clean_inbox, cleaned, mentions_of, sidecars_with
+from csv_recorder.offline.forget_inbox import Student, forget_in_inbox, is_same_name, writers_of
+from csv_recorder.offline.forget_lessons import clean_inbox, cleaned, sidecars_with
+from csv_recorder.offline.forget_texts import CODE_MIN_CHARS, Mentions, Traces, without_mentions
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
     APPENDED_BY_HAND,
     DAMAGED_INBOX,
     DEAD_LETTERS_FILE,
+    EVENTS,
     INDEX,
+    PART,
+    RAW,
+    READINGS,
     REPLACED,
+    SESSIONS,
     SIDECAR,
     index_content,
     safe_stem,
+    student_file_name,
 )
-from neuroone.data.recordings import Recording, delete_figures, find, index, is_legacy
+from neuroone.contract.topics import ALL, NO_GROUP, id_from_text, with_hash
+from neuroone.data.recordings import Recording, delete_figures, find, index, is_legacy, whole_file
+
+_FOLDER: Final = re.compile(r"\d{6}_(?P<stream>.+?)(?P<number>-[0-9]+)?\Z", re.DOTALL)
+"""The name of a session's folder."""
+_NUMBERED: Final = re.compile(r"-[0-9]+\Z")
+"""Ends the sources of namesakes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Student:
-    """The student to forget: everybody with a ``name``, or one ``stream``, which is ``group/source``."""
-
-    name: str | None = None
-    stream: str | None = None
-
-    def is_of(self, stream: str, name: object) -> bool:
-        """Return True if a stream and a name are the student's."""
-        if self.stream is not None:
-            return stream == self.stream
-        return self.name is not None and _same_name(name, self.name)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """The data of a student.
 
-    ``shared`` files ``{Nome}.csv`` hold rows of another source too, and ``copies`` are earlier inboxes and directories
-    that a command kept; they stay. ``sidecars`` of others, and ``lessons`` of the inbox, have the name in the name of a
-    lesson.
+    ``shared`` files ``{Nome}.csv`` hold rows of another source too, ``copies`` are earlier inboxes and directories that
+    a command kept, and of ``unknown`` folders nobody knows whose they are; they stay. ``entries`` are files that the
+    index lists for the student. ``sidecars`` and ``events`` of others, and ``lessons`` of the inbox, mention the
+    student, as its ``traces`` tell.
     """
 
-    sessions: tuple[Path, ...]
-    files: tuple[Path, ...]
-    shared: tuple[Path, ...]
-    copies: tuple[Path, ...]
-    letters: frozenset[int]
-    in_inbox: int
-    sidecars: tuple[Path, ...] = ()
+    traces: Traces = field(default_factory=Traces)
+    sessions: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    shared: list[Path] = field(default_factory=list)
+    copies: list[Path] = field(default_factory=list)
+    unknown: list[Path] = field(default_factory=list)
+    letters: frozenset[int] = frozenset()
+    entries: frozenset[str] = frozenset()
+    in_inbox: int = 0
+    sidecars: list[Path] = field(default_factory=list)
+    events: list[Path] = field(default_factory=list)
     lessons: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.files or self.letters or self.in_inbox or self.sidecars or self.lessons)
+        of_others = self.letters or self.sidecars or self.events or self.lessons
+        return bool(self.sessions or self.files or self.entries or self.in_inbox or of_others)
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each thing that goes or stays."""
         yield from (f"session {path}" for path in self.sessions)
-        yield from (
-            f"file {path}" + ("" if path.name.endswith(APPENDED_BY_HAND) else f", and its line in {INDEX}")
-            for path in self.files
-        )
+        for path in self.files:
+            yield f"file {path}" + (f", and its line in {INDEX}" if path.name in self.entries else "")
         if self.letters:
             yield f"{len(self.letters)} messages in {DEAD_LETTERS_FILE}"
         if self.in_inbox:
             yield f"{self.in_inbox} entries of the inbox"
         yield from (f"the name in the name of a lesson in {path}" for path in self.sidecars)
+        yield from (f"the name in what people wrote in {path}" for path in self.events)
         if self.lessons:
             yield f"the name in the names of {self.lessons} lessons"
         yield from (f"stays, others of that name are in it too (--name removes it): {path}" for path in self.shared)
         yield from (f"stays, the student may be in it (remove it when nobody needs it): {path}" for path in self.copies)
+        yield from (f"stays, nothing says whose it is (look into it): {path}" for path in self.unknown)
 
 
 def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
@@ -87,23 +97,36 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
         sessions = [each for each in find([directory]) if not each.is_legacy]
     except SettingsError:
         sessions = []  # no recording is left; the inbox may still know the name
-    owners = _owners(directory, sessions, inbox)
-    of_student = [path for path, (stream, name) in owners.items() if student.is_of(stream, name)]
-    others = [each for each in sessions if not student.is_of(*owners[each.path])]
-    is_mentioned = mentions_of(student.name)
-    streams = {owners[path][0] for path in of_student} | {student.stream or ""}
-    names = {str(owners[path][1]) for path in of_student if owners[path][1]} | {student.name or ""}
-    files, shared = _files(directory, student, names - {""}, owners.values(), inbox)
-    return Found(
-        sessions=tuple(of_student),
-        files=tuple(files),
-        shared=tuple(shared),
-        copies=tuple(sorted([*directory.glob(f"{DAMAGED_INBOX}*"), *directory.glob(f"{REPLACED}*")])),
-        letters=frozenset(_letters(directory, streams - {""}, student.name)),
-        in_inbox=0 if inbox is None else forget_in_inbox(inbox, student, {path.name for path in files}, dry=True),
-        sidecars=tuple(sidecars_with(others, is_mentioned)),
-        lessons=0 if inbox is None else clean_inbox(inbox, is_mentioned, dry=True),
+    owners = _owners(directory, sessions, student, inbox)
+    mine = {path: owner for path, owner in owners.items() if owner is not None and student.is_of(*owner)}
+    others = [each for each in sessions if each.path not in mine]
+    known = [*owners.values(), *_known_in(inbox)]
+    streams = {stream for stream, name in filter(None, known) if student.is_of(stream, name)} | {student.stream or ""}
+    names = {str(name) for _, name in mine.values() if name} | {student.name or ""}
+    groups = {stream.partition("/")[0] for stream in streams} - {"", ALL, NO_GROUP}
+    groups -= {owner[0].partition("/")[0] for owner in filter(None, known) if not student.is_of(*owner)}
+    codes = {str(each.about.get("code") or "") for each in sessions if each.path in mine and each.group in groups}
+    words = {student.name or "", *(each for each in groups | codes if len(each) >= CODE_MIN_CHARS)} - {""}
+    found = Found(Traces(words, groups, streams - {""}), sorted(mine))
+    is_mentioned = found.traces.is_mentioned
+    found.unknown = sorted(path for path, owner in owners.items() if owner is None)
+    found.files, found.shared = _files(directory, student, names - {""}, filter(None, owners.values()), inbox)
+    found.files += [path for group in groups for path in directory.glob(f"{SESSIONS}/*/{EVENTS}_{group}.csv")]
+    found.copies = sorted([*directory.glob(f"{DAMAGED_INBOX}*"), *directory.glob(f"{REPLACED}*")])
+    mine_alone = {path.name for path in found.files}
+    found.entries = frozenset(
+        file
+        for file, name in index(directory).items()
+        if file in mine_alone or (student.name is not None and is_same_name(name, student.name))
     )
+    letters = enumerate(_letter_lines(directory))
+    found.letters = frozenset(number for number, line in letters if found.traces.is_in_letter(line))
+    found.sidecars = sidecars_with(others, is_mentioned)
+    found.events = [*_events(directory, {*found.files}, [each.path for each in others], is_mentioned)]
+    if inbox is not None:
+        found.in_inbox = forget_in_inbox(inbox, student, _paths(directory, found), found.traces, dry=True)
+        found.lessons = clean_inbox(inbox, found.traces, dry=True)
+    return found
 
 
 def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
@@ -120,116 +143,165 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
     for path in found.files:
         path.unlink(missing_ok=True)
     for path in found.sidecars:
-        write_whole(path, cleaned(path, mentions_of(student.name)))
-    names = {path.name for path in found.files}
-    entries = index(directory)
-    if not names.isdisjoint(entries):
-        kept = [(name, file) for file, name in entries.items() if file not in names]
+        write_whole(path, cleaned(path, found.traces.is_mentioned))
+    for path in found.events:
+        _clean_events(path, found.traces.is_mentioned)
+    for temporary in _half_written(directory):
+        temporary.unlink()
+    if found.entries:
+        kept = [(name, file) for file, name in index(directory).items() if file not in found.entries]
         write_whole(directory / INDEX, index_content(kept))
     if found.letters:
         letters = [line for number, line in enumerate(_letter_lines(directory)) if number not in found.letters]
         write_whole(directory / DEAD_LETTERS_FILE, b"".join(letters))
     if inbox is not None:
-        forget_in_inbox(inbox, student, names)
+        forget_in_inbox(inbox, student, _paths(directory, found), found.traces)
 
 
-def forget_in_inbox(inbox: Inbox, student: Student, paths: Collection[str], *, dry: bool = False) -> int:
-    """Remove a student's entries, without a trace in the database's pages; return how many they are.
+def left(directory: Path, found: Found) -> Iterator[Path]:
+    """Yield the files that still hold the name or the code, whoever wrote them: pages, exports, a broker's store.
 
-    ``paths`` are the student's files. ``dry`` only counts.
+    What is packed, like a workbook, cannot be searched; the rows of readings hold no text.
     """
-    sessions = {
-        each.id for each in inbox.sessions() if student.is_of(each.stream, each.about.name if each.about else None)
-    }
-    places = [each for each in inbox.db.execute("SELECT stream, name FROM places").fetchall() if student.is_of(*each)]
-    writers = _writers(inbox)
-    files = {
-        each.id
-        for each in inbox.all_files()
-        if each.path in paths
-        or each.session in sessions
-        or (each.name is not None and _is_alone(student, each.name, writers.get(each.path, set())))
-    }
-    owed = [output for output in inbox.owing() if _is_owed_to(output, sessions, files)]
-    if not dry:
-        inbox.begin()
-        for number, blob in inbox.db.execute("SELECT id, rows FROM batches").fetchall():
-            kept = [
-                row
-                for row in unpack(blob)
-                if row.owner not in (files if row.kind == Kind.GROUP_EVENT else sessions) or row.kind == Kind.LETTER
-            ]
-            inbox.db.execute("UPDATE batches SET rows = ? WHERE id = ?", (pack(kept), number))
-        delete = inbox.db.executemany
-        delete("DELETE FROM sessions WHERE id = ?", [(id,) for id in sessions])
-        delete("DELETE FROM files WHERE id = ?", [(id,) for id in files])
-        delete("DELETE FROM places WHERE stream = ? AND name = ?", places)
-        delete("DELETE FROM owed WHERE output = ?", [(output,) for output in owed])
-        clean_inbox(inbox, mentions_of(student.name), dry=False)
-        inbox.commit()
-        inbox.db.execute("VACUUM")
-        inbox.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return len(sessions) + len(places) + len(files)
+    wanted = found.traces.spellings
+    for path in sorted(directory.rglob("*")):
+        part = PART.match(path.name)
+        if path.is_symlink() or not path.is_file() or (part and part[1] in (READINGS, RAW)):
+            continue
+        if any(each in os.fsencode(path.relative_to(directory)) for each in wanted) or _holds(path, wanted):
+            yield path
 
 
-def _writers(inbox: Inbox) -> dict[str, set[str]]:
-    """Return which streams have written to each ``{Nome}.csv``, by its path."""
-    found: dict[str, set[str]] = {}
-    for path, stream in inbox.db.execute("SELECT path, stream FROM places JOIN files ON files.id = places.file"):
-        found.setdefault(path, set()).add(stream)
-    return found
+def _holds(path: Path, wanted: Collection[bytes]) -> bool:
+    longest = max(map(len, wanted), default=1)
+    with path.open("rb") as file:
+        tail = b""
+        while piece := file.read(1 << 20):
+            if any(each in tail + piece for each in wanted):
+                return True
+            tail = piece[-longest:]
+    return False
 
 
-def _is_alone(student: Student, name: str, writers: Collection[str]) -> bool:
-    """Return True if a file ``{Nome}.csv``, whether it is there or not, is the student's alone."""
-    if student.name is not None:
-        return _same_name(name, student.name)
-    return [*writers] == [student.stream]
+def _paths(directory: Path, found: Found) -> set[str]:
+    """Return the paths of the student's files as the inbox has them."""
+    return {path.relative_to(directory).as_posix() for path in found.files}
 
 
-def _is_owed_to(output: str, sessions: Collection[int], files: Collection[int]) -> bool:
-    """Return True if rows that are owed under this key belong to one of the sessions or files."""
-    kind, _, rest = output.partition("/")
-    owner = rest.partition("/")[0]
-    return owner.isdecimal() and int(owner) in (sessions if kind == "session" else files)
+def _half_written(directory: Path) -> Iterator[Path]:
+    """Yield what a crash left of files that are replaced in one step."""
+    names = (
+        f".{INDEX}.new",
+        f".{DEAD_LETTERS_FILE}.new",
+        f"{SESSIONS}/*/*/.{SIDECAR}.new",
+        f"{SESSIONS}/**/.*.csv.new",
+    )
+    yield from {path for name in names for path in directory.glob(name)}
 
 
-def _same_name(one: object, other: str) -> bool:
-    """Return True if two names are the same text, however their accents are composed."""
-    return isinstance(one, str) and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+def _events(directory: Path, mine: set[Path], others: Iterable[Path], is_mentioned: Mentions) -> Iterator[Path]:
+    """Yield the files of events of others in which the student is mentioned."""
+    of_sessions = (path for session in others for path in session.glob(f"{EVENTS}*.csv"))
+    for path in sorted({*of_sessions, *directory.glob(f"{SESSIONS}/*/{EVENTS}_*.csv")} - mine):
+        if is_mentioned(path.read_bytes().decode(errors="replace")):
+            yield path
 
 
-def _owners(directory: Path, sessions: Iterable[Recording], inbox: Inbox | None) -> dict[Path, tuple[str, object]]:
-    """Return stream and name of each session: from its sidecar, or after a crash before there was one, the inbox."""
+def _clean_events(path: Path, is_mentioned: Mentions) -> None:
+    """Replace what mentions the student, in the sidecar's hash first: until the file follows, it is found again."""
+    content = without_mentions(path.read_bytes(), is_mentioned)
+    sidecar = path.with_name(SIDECAR)
+    if sidecar.exists():
+        about = json.loads(whole_file(sidecar))
+        of_file = about.get("files", {}).get(path.name) if isinstance(about.get("files"), dict) else None
+        if isinstance(of_file, dict):
+            of_file["sha256"] = hashlib.sha256(content).hexdigest()
+            write_whole(sidecar, msgspec.json.format(msgspec.json.encode(about), indent=1) + b"\n")
+    write_whole(path, content)
+
+
+def _known_in(inbox: Inbox | None) -> Iterator[tuple[str, object]]:
+    """Yield the streams that the inbox knows, each with its name."""
+    if inbox is not None:
+        yield from ((each.stream, each.about.name if each.about else None) for each in inbox.sessions())
+        yield from inbox.db.execute("SELECT stream, name FROM places").fetchall()
+
+
+def _owners(
+    directory: Path, sessions: Iterable[Recording], student: Student, inbox: Inbox | None
+) -> dict[Path, tuple[str, object] | None]:
+    """Return stream and name of each session, or None where nothing says whose it is.
+
+    After a crash before there was a sidecar, the inbox knows the folder; if the folder is not in the inbox yet either,
+    its name tells the stream.
+    """
     known = {} if inbox is None else {s.about.directory: s for s in inbox.sessions() if s.about is not None}
-    found: dict[Path, tuple[str, object]] = {}
+    found: dict[Path, tuple[str, object] | None] = {}
+    without = []
     for each in sessions:
         session = known.get(each.path.relative_to(directory).as_posix())
-        if session is not None and session.about is not None and "source" not in each.about:
+        if "source" in each.about:
+            found[each.path] = f"{each.group}/{each.source}", each.about.get("name")
+        elif session is not None and session.about is not None:
             found[each.path] = session.stream, session.about.name
+        elif each.path.parent.parent.name == SESSIONS:
+            without.append(each.path)
         else:
             found[each.path] = f"{each.group}/{each.source}", each.about.get("name")
+    folders = (path for path in directory.glob(f"{SESSIONS}/*/*") if path.is_dir() and path not in found)
+    streams = dict([*filter(None, found.values()), *_known_in(inbox)])
+    groups = {stream.partition("/")[0] for stream in streams} | {NO_GROUP}
+    for path in {*without, *folders}:
+        found[path] = _owner_of_folder(path.name, student, streams, groups)
     return found
+
+
+def _owner_of_folder(
+    folder: str, student: Student, streams: dict[str, object], groups: Iterable[str]
+) -> tuple[str, object] | None:
+    """Return whose folder this is: of a stream that is known, or of the student's name in a group that is known."""
+    match = _FOLDER.match(folder)
+    if match is None:
+        return None
+    readings_of = {match["stream"], match["stream"] + (match["number"] or "")}
+    if student.stream is not None and student.stream.replace("/", "_", 1) in readings_of:
+        return student.stream, student.name
+    for stream, name in streams.items():
+        if stream.replace("/", "_", 1) in readings_of:
+            return stream, name
+    if student.name is not None:
+        wanted = {f"{group}_{id_from_text(student.name)}": group for group in groups}
+        for each in readings_of:
+            group = wanted.get(each) or wanted.get(_NUMBERED.sub("", each))
+            if group is not None:
+                return f"{group}/{each.removeprefix(f'{group}_')}", student.name
+    return None
 
 
 def _files(
     directory: Path,
     student: Student,
     names: Iterable[str],
-    sessions: Collection[tuple[str, object]],
+    sessions: Iterable[tuple[str, object]],
     inbox: Inbox | None,
 ) -> tuple[list[Path], list[Path]]:
     """Return the files ``{Nome}.csv`` of the student alone, and those shared with others."""
-    owners = {} if inbox is None else _writers(inbox)
+    owners = {} if inbox is None else writers_of(inbox)
     entries = index(directory)
+    if inbox is not None:  # after a crash it knows files that are not in the index yet
+        entries = {each.path: each.name for each in inbox.all_files() if each.name is not None} | entries
+    sessions = [*sessions]
     alone, shared = [], []
     for name in names:
-        candidates = {file for file, owner in entries.items() if _same_name(owner, name)}
-        candidates |= {file for file in [f"{safe_stem(name)}.csv"] if file not in entries}
+        candidates = {file for file, owner in entries.items() if is_same_name(owner, name)}
+        stem = safe_stem(name)
+        candidates |= {
+            file for file in (f"{stem}.csv", student_file_name(with_hash(stem, name))) if file not in entries
+        }
         for path in sorted(directory / file for file in candidates):
             if not path.exists() or not is_legacy(path):
                 continue
-            by = owners.get(path.name) or {stream for stream, owner in sessions if _same_name(owner, name)}
+            by = owners.get(path.name) or {stream for stream, owner in sessions if is_same_name(owner, name)}
             if student.name is not None or by <= {student.stream}:
                 alone.append(path)
                 by_hand = path.with_name(f"{path.name}{APPENDED_BY_HAND}")
@@ -237,20 +309,6 @@ def _files(
             elif student.stream in by:
                 shared.append(path)
     return alone, shared
-
-
-def _letters(directory: Path, streams: Iterable[str], name: str | None) -> Iterator[int]:
-    """Yield the line numbers of dead letters from the student's topics, or with the name in them."""
-    topics = [f"/streams/{stream}/" for stream in streams]
-    spellings = [] if name is None else [name.encode(), json.dumps(name).encode()[1:-1]]
-    for number, line in enumerate(_letter_lines(directory)):
-        try:
-            letter = json.loads(line)
-            topic, payload = f"/{letter['topic']}", bytes.fromhex(letter["payload"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        if any(each in topic for each in topics) or any(each in payload for each in spellings):
-            yield number
 
 
 def _letter_lines(directory: Path) -> list[bytes]:

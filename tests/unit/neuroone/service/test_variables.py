@@ -40,9 +40,9 @@ def test_no_variable_means_two_things() -> None:
             if inspect.isclass(of) and dataclasses.is_dataclass(of):
                 for field in dataclasses.fields(of):
                     keys = field.metadata.get("setting")
-                    name = "" if keys is None else settings.variable_of(of, field)
-                    if name:
-                        kinds.setdefault(name, set()).add(keys["parse"] is settings.switch)
+                    if keys is None or not (name := settings.variable_of(of, field)):
+                        continue
+                    kinds.setdefault(name, set()).add(keys["parse"] is settings.switch)
                     if name == "NEUROONE_RAW":
                         raw.add(keys["help"])
     assert not [name for name, of in kinds.items() if len(of) > 1]
