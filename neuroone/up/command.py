@@ -122,6 +122,13 @@ class UpSettings(SiteSettings):
         port_number,
         "Port of MQTT over WebSocket, for browsers; with it the broker wants logins. Default: none.",
     )
+    osc: tuple[str, ...] = setting(
+        (),
+        str,
+        "HOST:PORT of a program that gets each reading as OSC over UDP, not encrypted. Default: none.",
+        many=True,
+        metavar="HOST:PORT",
+    )
     port: tuple[str, ...] = setting(
         (),
         str,
@@ -365,6 +372,7 @@ def _services(
     watching += ["--recordings", str(data)]
     watching += ["--public-url", given.public_url] if given.public_url else []
     watching += https.flags if https else []
+    watching += [word for each in given.osc for word in ("--osc", each)]
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]

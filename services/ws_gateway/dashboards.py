@@ -86,12 +86,14 @@ class Dashboards:
     """All clients that watch, and what each may see. ``clock`` is a steady clock in seconds.
 
     ``first_dashboards`` and ``listeners`` speak the first dialect. A viewer is a dashboard of the new one.
-    ``on_watched`` is told of a stream (group/source) when a dashboard wants its raw samples, and when none does.
+    ``on_each_reading`` is told of every reading, of this gateway's students and of all others. ``on_watched`` is told
+    of a stream (group/source) when a dashboard wants its raw samples, and when none does.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.on_watched: Callable[[str, bool], None] = lambda stream, is_watched: None
+        self.on_each_reading: Callable[[Topic, Reading], None] = lambda topic, reading: None
         self._numbers = StreamNumbers()
         self._headsets: dict[str, tuple[str, Reading, float]] = {}
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -213,6 +215,7 @@ class Dashboards:
         if reading.kind is Kind.HEADSET:
             self._headsets[reading.session] = (topic["group"], reading, self._clock())
         self.followers.on_reading(topic, reading)
+        self.on_each_reading(topic, reading)
         name = _name_of(topic)
         number = self._number_of(name, reading)
         if number is not None:

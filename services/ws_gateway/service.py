@@ -54,6 +54,7 @@ from ws_gateway.http.readiness import Readiness
 from ws_gateway.http.recordings import Recordings
 from ws_gateway.http.trust import Trust
 from ws_gateway.lessons import Lessons
+from ws_gateway.osc import OscSender, connected
 from ws_gateway.settings import Settings
 from ws_gateway.students.raw_samples import RawSamples
 from ws_gateway.students.stream_registry import StreamRegistry
@@ -100,6 +101,9 @@ class Service:
         self._stop = stop
         self._dashboards = Dashboards(time.monotonic)
         self._dashboards.on_watched = self._on_watched
+        self._osc = OscSender(connected(given.osc)) if given.osc else None
+        if self._osc is not None:
+            self._dashboards.on_each_reading = self._osc.on_reading
         self._replay = ReplayBuffer(time.monotonic)
         self._had_recorder = False
         self._registry = StreamRegistry(identity)
@@ -235,6 +239,8 @@ class Service:
         if not await self._client.close(FLUSH_TIMEOUT_S):
             log.warning("the broker did not acknowledge the last %d messages", self._client.waiting)
         await self._server.close()
+        if self._osc is not None:
+            self._osc.close()
         await asyncio.gather(*timers, return_exceptions=True)
 
     async def _every(self, period_s: float, call: Callable[[], None]) -> None:
@@ -352,6 +358,7 @@ class Service:
                 **self._server.http.counters,
                 **self._server.https.counters,
                 "kept_overflowed": self._replay.overflowed,
+                "osc_lost": 0 if self._osc is None else self._osc.lost,
             },
             {
                 "clients": self._server.clients,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
 from neuroone.service.site_address import key_in_path, public_url
+from ws_gateway.osc import Target, target
 from ws_gateway.visitors import Network, networks
 
 
@@ -88,6 +89,13 @@ class Settings(BusSettings):
         Path,
         "Directory of the recorder, from which the page's users may load files. Default: none.",
         metavar="DIR",
+    )
+    osc: tuple[Target, ...] = setting(
+        (),
+        target,
+        "HOST:PORT of a program that gets each reading as OSC over UDP, not encrypted. Default: none.",
+        many=True,
+        metavar="HOST:PORT",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         (),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pythonosc.osc_message import OscMessage
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
@@ -373,6 +375,29 @@ async def test_a_game_follows_one_student_as_far_as_its_token_allows(tmp_path, s
                 assert await close_code(refused) == 1008
         neuroone_token("revoke", "games of 7B", *words)
         assert await close_code(anas) == 1008
+
+
+async def test_readings_go_out_as_osc_where_it_is_wanted(start, peer):
+    """A student's and a headset's, read by another implementation's parser; the quality only if there is one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.bind((LOOPBACK, 0))
+        program.setblocking(False)
+
+        async def hear_osc() -> OscMessage:
+            return OscMessage(await asyncio.wait_for(asyncio.get_running_loop().sock_recv(program, 4096), 20))
+
+        gateway = start("--osc", f"{LOOPBACK}:{program.getsockname()[1]}")
+        async with come(gateway) as student:
+            await student.send(json.dumps({"Nome": "Ana", "Codigo": "7B", "Att": 60, "Med": 50, "HighBeta": 6}))
+            heard = [await hear_osc() for _ in range(3)]
+        assert [(each.address, each.params) for each in heard] == [
+            ("/neuroone/7B/Ana/attention", [60.0]),
+            ("/neuroone/7B/Ana/meditation", [50.0]),
+            ("/neuroone/7B/Ana/bands", [0.0, 0.0, 0.0, 0.0, 0.0, 6.0, 0.0, 0.0]),
+        ]
+        peer.bus.publish(topics.reading("local", "7B", "usb"), reading(kind=Kind.HEADSET, poor_signal=26))
+        heard = [await hear_osc() for _ in range(4)]
+        assert (heard[3].address, heard[3].params) == ("/neuroone/7B/usb/poor_signal", [26.0])
 
 
 def status_of(gateway: GatewayProgram, token: str) -> int:

@@ -43,6 +43,7 @@ COUNTERS: Final = {
     "conversions_failed": "Workbooks and reports that could not be made: too slow, killed, or nothing can be read.",
     "certificate_faults": "Renewed certificates that could not be used; the one before stays.",
     "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
+    "osc_lost": "Datagrams of --osc that the network did not take, or for which nobody listened.",
 }
 GAUGES: Final = {
     **CLIENT_GAUGES,
