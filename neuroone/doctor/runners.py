@@ -29,6 +29,11 @@ DAY_S: Final = 24 * 3600.0
 """What killed a service today may do it again."""
 LOG_BYTES: Final = 100_000
 """The end of supervisor's log: an hour of four services that die every ten seconds."""
+PROPERTIES: Final = (
+    *("Id", "LoadState", "ActiveState", "NRestarts", "Result", "ExecMainStatus"),
+    *("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic"),
+)
+"""What systemd is asked of a unit. The times are in us since the machine's start."""
 Ask = Callable[[Sequence[str]], str]
 """Run a command and return its output; an empty text if it cannot be run."""
 
@@ -147,8 +152,8 @@ def units(ask: Ask, records: Sequence[Record], now_s: float) -> list[Unit]:
     """List the services that Docker, systemd and supervisor run here, and those that keep records."""
     ids = _container_ids(ask)
     found = containers(ask(["docker", "inspect", *ids]), ask, now_s) if ids else []
-    properties = "--property=Id,LoadState,ActiveState,NRestarts,Result,ExecMainStatus,ActiveEnterTimestampMonotonic"
-    found += systemd_units(ask(["systemctl", "show", f"{PROJECT}-*.service", properties]), ask, time.monotonic())
+    shown = ask(["systemctl", "show", f"{PROJECT}-*.service", f"--property={','.join(PROPERTIES)}"])
+    found += systemd_units(shown, ask, now_s, time.monotonic())
     supervised = ask(["supervisorctl", "status"])
     log = ask(["supervisorctl", "maintail", f"-{LOG_BYTES}"]) if supervised else ""
     return found + supervisor_programs(supervised, log, ask, now_s) + recorded(records, now_s)
@@ -165,7 +170,8 @@ def containers(inspected: str, ask: Ask, now_s: float) -> list[Unit]:
         state: Any = each["State"]
         name, restarts, code = each["Name"].lstrip("/"), each["RestartCount"], state["ExitCode"]
         is_healthy = (state["Running"] or not code) and not restarts
-        tail = "" if is_healthy else ask(["docker", "logs", f"--tail={TAIL_LINES}", name])
+        before = [f"--until={state['StartedAt']}"] if state["Running"] and "StartedAt" in state else []
+        tail = "" if is_healthy else ask(["docker", "logs", f"--tail={TAIL_LINES}", *before, name])
         if state["Running"] and now_s - _seconds(state.get("StartedAt", "")) > RECENT_S:
             restarts = 0
         found.append(Unit(name, state["Running"], restarts, state["OOMKilled"], code, line(tail)))
@@ -180,8 +186,8 @@ def _seconds(time_text: str) -> float:
         return float("inf")
 
 
-def systemd_units(shown: str, ask: Ask, monotonic_s: float) -> list[Unit]:
-    """Read the output of `systemctl show`. Only the journal knows the memory faults of runs before this one."""
+def systemd_units(shown: str, ask: Ask, now_s: float, monotonic_s: float) -> list[Unit]:
+    """Read the output of `systemctl show`. Only the journal knows the last words and the memory of the run before."""
     found = []
     for block in filter(None, shown.strip().split("\n\n")):
         properties = dict(line.partition("=")[::2] for line in block.splitlines())
@@ -189,13 +195,18 @@ def systemd_units(shown: str, ask: Ask, monotonic_s: float) -> list[Unit]:
             continue
         name, restarts = properties["Id"], int(properties.get("NRestarts") or 0)
         is_running, code = properties["ActiveState"] == "active", int(properties.get("ExecMainStatus") or 0)
-        journal = ["journalctl", "--no-pager", "--output=cat", f"--unit={name}"]
+        began_s, active_s = (
+            now_s - monotonic_s + int(properties.get(f"{event}TimestampMonotonic") or 0) / 1e6
+            for event in ("ExecMainStart", "ActiveEnter")
+        )
+        journal = ["journalctl", "--no-pager", "--output=cat"]
         out_of_memory = properties.get("Result") == "oom-kill"
         tail = ""
         if restarts or not is_running:
-            tail = ask([*journal, f"--lines={TAIL_LINES}"])
-            out_of_memory |= "oom-kill" in ask([*journal, "--since=-1day", "--grep=oom-kill"])
-        if is_running and monotonic_s - int(properties.get("ActiveEnterTimestampMonotonic") or 0) / 1e6 > RECENT_S:
+            before = [f"--until=@{int(began_s)}"] if is_running else []
+            tail = ask([*journal, f"--lines={TAIL_LINES}", *before, f"_SYSTEMD_UNIT={name}"])
+            out_of_memory |= "oom-kill" in ask([*journal, "--since=-1day", "--grep=oom-kill", f"--unit={name}"])
+        if is_running and now_s - active_s > RECENT_S:
             restarts = 0
         found.append(Unit(name, is_running, restarts, out_of_memory, code, line(tail)))
     return found

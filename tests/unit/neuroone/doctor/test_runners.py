@@ -72,7 +72,7 @@ ActiveState=inactive
 
 
 def test_units_are_read_from_systemctl_show() -> None:
-    units = runners.systemd_units(SYSTEMD, lambda command: "words\n", 60.0)
+    units = runners.systemd_units(SYSTEMD, lambda command: "words\n", NOW_S, 60.0)
     assert codes(runners.judge(units)) == ["unit_restarts", "unit_out_of_memory"]
     assert codes(runners.judge([])) == ["unit_none"]
 
@@ -80,8 +80,8 @@ def test_units_are_read_from_systemctl_show() -> None:
 def test_restarts_of_long_ago_are_over() -> None:
     """A unit or container that has run for more than an hour since."""
     calm = SYSTEMD.replace("NRestarts=12", "NRestarts=12\nActiveEnterTimestampMonotonic=60000000")
-    assert codes(runners.judge(runners.systemd_units(calm, silent, 60.0 + HOUR_S + 1)))[0] == "unit_ok"
-    assert codes(runners.judge(runners.systemd_units(calm, silent, 60.0 + HOUR_S - 1)))[0] == "unit_restarts"
+    assert codes(runners.judge(runners.systemd_units(calm, silent, NOW_S, 60.0 + HOUR_S + 1)))[0] == "unit_ok"
+    assert codes(runners.judge(runners.systemd_units(calm, silent, NOW_S, 60.0 + HOUR_S - 1)))[0] == "unit_restarts"
     state = {"Running": True, "OOMKilled": False, "ExitCode": 0, "StartedAt": "2026-11-26T19:00:01.123456789Z"}
     inspected = json.dumps([{"Name": "/neuroone-b-1", "RestartCount": 9, "State": state}])
     for now_s, code in ((NOW_S, "unit_restarts"), (NOW_S + 2, "unit_ok")):
@@ -94,7 +94,26 @@ def test_the_journal_tells_of_memory_that_ran_out_before_this_run() -> None:
     def ask(command: Sequence[str]) -> str:
         return "neuroone-gateway.service: Failed with result 'oom-kill'." if "--grep=oom-kill" in command else ""
 
-    assert codes(runners.judge(runners.systemd_units(SYSTEMD, ask, 60.0)))[0] == "unit_out_of_memory"
+    assert codes(runners.judge(runners.systemd_units(SYSTEMD, ask, NOW_S, 60.0)))[0] == "unit_out_of_memory"
+
+
+def test_last_words_are_those_of_the_service_that_died() -> None:
+    """Not what systemd says of it, and not what the next run says that is fine."""
+    asked: list[Sequence[str]] = []
+    began = SYSTEMD.replace("NRestarts=12", "NRestarts=12\nExecMainStartTimestampMonotonic=50000000")
+
+    def ask(command: Sequence[str]) -> str:
+        asked.append(command)
+        return ""
+
+    runners.systemd_units(began, ask, NOW_S, 60.0)
+    words = [command for command in asked if "--lines=3" in command]
+    assert [command[-1] for command in words] == [
+        "_SYSTEMD_UNIT=neuroone-gateway.service",
+        "_SYSTEMD_UNIT=neuroone-recorder.service",
+    ]
+    assert f"--until=@{NOW_S - 10:.0f}" in words[0]
+    assert not any("--until" in word for word in words[1])
 
 
 SUPERVISORD = """
