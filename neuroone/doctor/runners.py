@@ -279,5 +279,5 @@ def memory_kills(kernel_log: str, now_s: float) -> list[str]:
 
 
 def line(tail: str) -> str:
-    """Return the end of a log as one line."""
-    return " | ".join(tail.strip().splitlines()[-TAIL_LINES:])
+    """Return the end of a log as one line, without repetitions."""
+    return " | ".join(dict.fromkeys(tail.strip().splitlines()[-TAIL_LINES:]))

@@ -44,7 +44,7 @@ CONTAINERS = json.dumps(
 
 def test_containers_are_read_from_docker_inspect() -> None:
     """Healthy, restarted again and again, out of memory, ended with a fault, and one whose work is done."""
-    units = runners.containers(CONTAINERS, lambda command: "first\nlast words\n", NOW_S)
+    units = runners.containers(CONTAINERS, lambda command: "first\nfirst\nlast words\n", NOW_S)
     found = runners.judge(units)
     assert codes(found) == ["unit_ok", "unit_restarts", "unit_out_of_memory", "unit_failed", "unit_ok"]
     assert found[3].facts["tail"] == "first | last words"
