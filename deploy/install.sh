@@ -108,6 +108,7 @@ programs() {
   fi
   # What `neuroone update` and `neuroone rollback` need of the version: its clone, and its way back.
   say "${source%/.versions/*}" >"$version/source"
+  git -c safe.directory='*' -C "$source" rev-parse HEAD >"$version/commit" 2>/dev/null || rm -f "$version/commit"
   cp "$source/deploy/install.sh" "$version/"
   # Each version keeps its units: those of a newer one wait for words that an older one does not say.
   mkdir "$version/autostart"

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.private_files import private
 from neuroone.service.settings import setting
 
-PIECE_BYTES = 2**20
+PIECE_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

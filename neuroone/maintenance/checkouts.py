@@ -33,18 +33,18 @@ class Checkout:
         """Run git; return what it prints. Raises NeuroOneError with what it says."""
         owner: dict[str, Any] = {}
         environ = dict(os.environ)
-        if os.name == "posix" and os.geteuid() == 0 and (found := self.root.stat()).st_uid != 0:
-            import pwd
-
-            owner = {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
-            with contextlib.suppress(KeyError):
-                environ["HOME"] = pwd.getpwuid(found.st_uid).pw_dir
         try:
+            if os.name == "posix" and os.geteuid() == 0 and (found := self.root.stat()).st_uid != 0:
+                import pwd
+
+                owner = {"user": found.st_uid, "group": found.st_gid, "extra_groups": []}
+                with contextlib.suppress(KeyError):
+                    environ["HOME"] = pwd.getpwuid(found.st_uid).pw_dir
             done: subprocess.CompletedProcess[str] = subprocess.run(
                 ["git", *words], cwd=cwd or self.root, env=environ, check=True, capture_output=True, text=True, **owner
             )
         except FileNotFoundError:
-            raise NeuroOneError("git is not installed, or the clone is gone: " + str(self.root)) from None
+            raise NeuroOneError(f"git is not installed, or {self.root} is gone") from None
         except subprocess.CalledProcessError as error:
             said = error.stderr.strip() or f"code {error.returncode}"
             raise NeuroOneError(f"git {words[0]} in {self.root}: {said}") from None
@@ -69,6 +69,8 @@ class Checkout:
     def add(self, commit: str) -> Path:
         """Return the folder of a version; make it if it is not there. Raises NeuroOneError."""
         folder = self.root / VERSIONS / commit[:NAME_CHARS]
+        with contextlib.suppress(NeuroOneError):  # somebody may have moved the clone
+            self.git("worktree", "repair", *map(str, self._folders()))
         self.git("worktree", "prune")
         if not (folder / ".git").exists():
             self.git("worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
@@ -77,9 +79,12 @@ class Checkout:
 
     def remove_others(self, *kept: str) -> None:
         """Remove the folders of all versions but these."""
-        for folder in (self.root / VERSIONS).glob("?" * NAME_CHARS):
+        for folder in self._folders():
             if folder.name not in kept:
                 self.remove(folder)
+
+    def _folders(self) -> list[Path]:
+        return sorted((self.root / VERSIONS).glob("?" * NAME_CHARS))
 
     def remove(self, folder: Path) -> None:
         """Remove the folder of a version. Raises NeuroOneError."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from neuroone.maintenance.manifest import BROKER, MANIFEST, RECORDINGS
+from neuroone.maintenance.manifest import BROKER
 from neuroone.service import programs
 from neuroone.service.settings import setting
 
@@ -47,7 +47,7 @@ def is_server() -> bool:
 def part(text: str) -> tuple[str, Path]:
     """Parse ``--also``. Raises ValueError."""
     name, _, folder = text.partition("=")
-    if not re.fullmatch("[a-z]{1,64}", name) or not folder or name in (MANIFEST, RECORDINGS):
+    if not re.fullmatch("[a-z]{1,64}", name) or not folder:
         raise ValueError("must be NAME=DIR, with a NAME of small letters")
     return name, Path(folder)
 
@@ -98,12 +98,13 @@ def csv_recorder(
 
 
 def control(action: str, *services: str) -> None:
-    """Stop or restart services of a server, if anything runs them. Raises CalledProcessError."""
+    """Stop or restart services of a server, if anything runs them. Raises CalledProcessError if they do not start."""
     names = [f"neuroone-{each}" for each in services]
+    must_work = action != "stop"  # supervisorctl takes it for a fault that a service is stopped already
     if _SUPERVISED.exists():
-        subprocess.run(["supervisorctl", action, *names], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["supervisorctl", action, *names], check=must_work, stdout=subprocess.DEVNULL)
     elif _SYSTEMD.exists():
-        subprocess.run(["systemctl", action, *names], check=True)
+        subprocess.run(["systemctl", action, *names], check=must_work)
 
 
 def is_running(service: str) -> bool:

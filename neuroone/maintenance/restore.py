@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.contract.files import BROKER_FOLDER, CERTIFICATES, LOCK_FILE, REPLACED
@@ -23,7 +23,8 @@ from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.private_files import private
 from neuroone.service.settings import setting, switch
 
-_NOT_REPLACED = frozenset({"lost+found", LOCK_FILE, CERTIFICATES, BROKER_FOLDER})
+_NOT_REPLACED: Final = frozenset({"lost+found", LOCK_FILE, CERTIFICATES, BROKER_FOLDER})
+"""What `csv-recorder restore` leaves where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,8 @@ def _restore(backup: Path, manifest: Manifest, places: Places, wanted: list[str]
     with contextlib.ExitStack() as stopped:
         if places.services:
             # The broker keeps meanwhile what students send, unless its own state is restored.
-            control("stop", *(SERVICES if BROKER in wanted else ["recorder"]))
             stopped.callback(control, "restart", *SERVICES, *([BRIDGE] if is_running(BRIDGE) else []))
+            control("stop", *(SERVICES if BROKER in wanted else ["recorder"]))
         with (backup / RECORDINGS).open("rb") as stream:
             code = csv_recorder(["restore", "-", "--replace"], places.recordings, stdin=stream)
         if code not in (OK, FAILED):

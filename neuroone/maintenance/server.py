@@ -9,8 +9,10 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.maintenance.checkouts import Checkout
 from neuroone.maintenance.places import PROGRAMS
 from neuroone.maintenance.versions import Installation, wait_ready
+from neuroone.service.local_address import LOOPBACK, host_in_url
 
 SETTINGS: Final = Path("/etc/neuroone/neuroone.env")
+ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 (nothing listens here)
 _CURRENT: Final = PROGRAMS / "current"
 
 
@@ -30,11 +32,11 @@ class Server(Installation):
         self._is_started = True
 
     def commit(self) -> str:
-        """Return the commit in use, or that it is unknown: somebody called deploy/install.sh."""
+        """Return the commit in use; it is unknown if this was installed from a folder without git."""
         try:
             return (_CURRENT / "commit").read_text(encoding="ascii").strip()
         except OSError:
-            return "what is installed"
+            return "unknown"
 
     def install(self, folder: Path, commit: str) -> None:
         """Let deploy/install.sh of the version make it, run its self-test, and restart the services."""
@@ -44,14 +46,15 @@ class Server(Installation):
         self.clone.remove(folder)
         if _CURRENT.resolve() == before:
             raise NeuroOneError(f"{folder.name} cannot be installed; nothing was changed")
-        (_CURRENT / "commit").write_text(f"{commit}\n", encoding="ascii")
 
     def fault(self) -> str | None:
         """Wait for the gateway."""
         if not self._is_started:
             return "its services do not start"
-        found = re.search(r"^NEUROONE_WS_PORT=(\d+)$", SETTINGS.read_text(encoding="utf-8"), re.MULTILINE)
-        return wait_ready(f"http://127.0.0.1:{found[1] if found else 8080}/readyz")
+        lines = re.findall(r"^NEUROONE_(HOST|WS_PORT)=[\"']?([^\"'\s,]+)", SETTINGS.read_text("utf-8"), re.MULTILINE)
+        given = {"HOST": ANY_ADDRESS, "WS_PORT": "8080"} | dict(lines)
+        host = LOOPBACK if given["HOST"] in (ANY_ADDRESS, "::") else host_in_url(given["HOST"])
+        return wait_ready(f"http://{host}:{given['WS_PORT']}/readyz")
 
     def go_back(self) -> None:
         """Let deploy/install.sh go back."""

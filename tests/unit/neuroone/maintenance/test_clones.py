@@ -90,3 +90,14 @@ def test_a_folder_that_was_cut_off_is_made_whole(origin: Origin, root: Path) -> 
     (folder / "run.py").unlink()
     assert versions.update(installed(root), None, None)
     assert (folder / "run.py").exists()
+
+
+def test_a_clone_that_was_moved_is_updated_where_it_is_now(origin: Origin, root: Path, tmp_path: Path) -> None:
+    second = origin.commit(WORKS)
+    assert versions.update(installed(root), None, None)
+    moved = root.rename(tmp_path / "moved")
+    third = origin.commit(WORKS)
+    assert versions.update(installed(moved), None, None)
+    assert installed(moved).commit() == third
+    assert versions.roll_back(installed(moved))
+    assert installed(moved).commit() == second
