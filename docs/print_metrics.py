@@ -78,8 +78,7 @@ def markdown() -> str:
         dict.fromkeys(gateway.COUNTERS, 0),
         dict.fromkeys(gateway.GAUGES, 0),
         dict.fromkeys(REFUSALS, 0),
-        Histogram(gateway.ACK_LATENCY_BOUNDS_S),
-        lag,
+        gateway.Latencies(),
         0.0,
     )
     recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {}, lag)

@@ -190,20 +190,12 @@ def run(given: UpSettings, stop: Stop) -> int:
         ready = _wait_ready(programs, children.keys() - {BROKER, WINDOW}, observed, stop)
         if ready != OK or stop.is_set():
             return ready
-        where = {BROKER: str(addresses), RECORDER: str(data), BRIDGE: ", ".join(given.port)}
-        where[BROKER] += f" ({program.kind})" if program else ""
+        kind = f" ({program.kind})" if program else ""
+        where = {BROKER: f"{addresses}{kind}", RECORDER: str(data), BRIDGE: ", ".join(given.port)}
         print(printable(_banner(given, data, token_file, where[BROKER], access, language), sys.stdout), flush=True)
         console = Console(sys.stdout)
         running.callback(console.close)
-        viewer = Viewer(
-            host=_host(given),
-            ws_port=given.ws_port,
-            addresses=where,
-            lasting=lasting,
-            client=client,
-            check=check,
-            say=say,
-        )
+        viewer = Viewer(_host(given), given.ws_port, where, lasting, client, check, say)
         notices = Notices(children, observed, viewer.look, console, language)
         _keep_running(programs, [each for each in (check, https, notices) if each is not None], stop)
         console.show(["", say["stopping"]])

@@ -25,7 +25,7 @@ class View:
     problems: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Viewer:
     """Look at the system of this moment.
 

@@ -35,7 +35,7 @@ from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.service.lifecycle import FAILED, Stop
 from neuroone.service.local_address import ANY_ADDRESS
-from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
+from neuroone.service.metrics import Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.systemd import Report
@@ -119,9 +119,8 @@ class Service:
         )
         self._replay.on_acked = self._students.on_acked
         self._replay.on_covered = self._students.on_recorded
-        self._ack_latency = Histogram(metrics.ACK_LATENCY_BOUNDS_S)
-        self._replay.on_first_ack = self._ack_latency.observe
-        self._loop_lag = Histogram(LOOP_LAG_BOUNDS_S)
+        self._latencies = metrics.Latencies()
+        self._replay.on_first_ack = self._latencies.ack.observe
         self._hub = self._new_hub()
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         self._server = self._new_server(identity)
@@ -249,7 +248,7 @@ class Service:
         due_s = clock() + period_s
         while True:
             await asyncio.sleep(due_s - clock())
-            self._loop_lag.observe(max(0.0, clock() - due_s))
+            self._latencies.loop.observe(max(0.0, clock() - due_s))
             try:
                 call()
             except Exception:  # a gateway that no longer does this must not look healthy
@@ -379,8 +378,7 @@ class Service:
             {**client.counters, **report.counters},
             {**client.session.publications.gauges(), **report.gauges},
             self._hub.refusals,
-            self._ack_latency,
-            self._loop_lag,
+            self._latencies,
             self._server.https.left_s(time.time()),
         )
 

@@ -1,6 +1,7 @@
 """The gateway's own metrics, which it shows to Prometheus beside those of every service."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -8,6 +9,7 @@ from prometheus_client.core import Metric
 from neuroone.service.metrics import (
     CLIENT_COUNTERS,
     CLIENT_GAUGES,
+    LOOP_LAG_BOUNDS_S,
     Histogram,
     counter_by,
     counters,
@@ -60,12 +62,19 @@ ACK_LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 """Half of the readings take about 1 ms; those that waited for a broker that was away take up to a minute or more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How late a reading's first ack is, and how late the event loop."""
+
+    ack: Histogram = field(default_factory=lambda: Histogram(ACK_LATENCY_BOUNDS_S))
+    loop: Histogram = field(default_factory=lambda: Histogram(LOOP_LAG_BOUNDS_S))
+
+
 def own_metrics(
     totals: Mapping[str, float],
     values: Mapping[str, float],
     refusals: Mapping[str, float],
-    ack_latency: Histogram,
-    loop_lag: Histogram,
+    latencies: Latencies,
     certificate_left_s: float | None,
 ) -> Iterator[Metric]:
     """Yield the gateway's metrics."""
@@ -74,9 +83,9 @@ def own_metrics(
     yield counter_by(
         "reason", PREFIX + "refusals", "Connections and messages that the gateway refused, by the reason.", refusals
     )
-    yield ack_latency.metric(
+    yield latencies.ack.metric(
         PREFIX + "ack_latency_seconds", "Time from the arrival of a student's reading to the broker's first ack."
     )
-    yield loop_lag_metric(PREFIX, loop_lag)
+    yield loop_lag_metric(PREFIX, latencies.loop)
     if certificate_left_s is not None:
         yield from gauges(PREFIX, CERTIFICATE, {"certificate_left_seconds": certificate_left_s})
