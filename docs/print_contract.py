@@ -194,7 +194,11 @@ def _websocket_channel(key: str) -> dict[str, Any]:
         messages["said_dash"]["contentType"] = "text/plain"
     headers = {"type": "object", "required": ["Sec-WebSocket-Protocol"]}
     headers["properties"] = {"Sec-WebSocket-Protocol": {"const": protocol}}
-    query = {"type": "object", "properties": {"token": {"type": "string", "description": "Where one is wanted."}}}
+    parameters: dict[str, Any] = {"token": {"type": "string", "description": "Where one is wanted."}}
+    if not protocol:
+        parameters["follow"] = {"type": "string", "description": "CODE or CODE/Name of a student; then send nothing."}
+        parameters["doubtful"] = {"enum": ["yes", "no"], "description": "Whether to get what means nothing too."}
+    query = {"type": "object", "properties": parameters}
     return {
         "address": "/",
         "description": words,

@@ -125,7 +125,7 @@ class Followers:
         """Send each client its student's newest reading, unless that is stale or unwanted. Call once a second."""
         now_s = self._clock()
         newest = self._newest(now_s)
-        for client, follower in self._followers.items():
+        for client, follower in list(self._followers.items()):
             group = follower.follow.group
             streams = self._groups[group]
             stream = streams.get(follower.source or "")
