@@ -183,7 +183,7 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     except OSError as error:
         raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
     _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in remaining)
-    _print(["removed. Backups, exports elsewhere and phones are not known here; --broker cleans the broker, too"])
+    _print(["removed. Backups, exports elsewhere and phones are not known here; a state may still be on the broker"])
     return FAILED if found.shared or found.unknown or remaining else OK
 
 
