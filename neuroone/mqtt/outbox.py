@@ -53,10 +53,13 @@ class Outbox:
     """Hold messages in the order in which they were put, a bounded number and size of them.
 
     With a ``lock`` any thread may `put`; the other methods belong to the thread that talks to the broker.
-    ``on_too_large`` is told of messages that the broker states it will not accept; they are dropped.
+    ``on_too_large`` is told of messages that the broker states it will not accept; they are dropped. One that
+    ``is_closed`` accepts nothing: its program only listens, without a state and a Last Will, and needs no more than a
+    login to read.
     """
 
-    def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
+    def __init__(self, lock: AbstractContextManager[object] | None = None, *, is_closed: bool = False) -> None:
+        self.is_closed = is_closed
         self.counters = dict.fromkeys(("published", "dropped", "dropped_qos0", "dropped_too_large", "replayed"), 0)
         self.on_too_large: Callable[[Outgoing], None] = lambda outgoing: None
         self._limits: ConnAck | None = None
@@ -88,6 +91,8 @@ class Outbox:
 
         A retained message is kept for later connections too, until one without a payload removes its topic.
         """
+        if self.is_closed:
+            return False
         with self._lock:
             if outgoing.retained:
                 self._keep_state(outgoing)
@@ -185,8 +190,9 @@ class Outbox:
         with self._lock:
             self._limits = limits
             self._window = min(WINDOW, limits.receive_maximum)
-            self._keep_state(birth)
-            self._retained.move_to_end(birth.topic, last=False)
+            if not self.is_closed:
+                self._keep_state(birth)
+                self._retained.move_to_end(birth.topic, last=False)
             old = [*self._in_flight.values(), *self._waiting]
             keep = [*self._retained.values(), *again, *(each for each in old if each.qos and not each.retained)]
             self._in_flight.clear()

@@ -129,7 +129,7 @@ class Session:
         filters = {**self.publications.filters(identity.site), **(subscriptions or {})}
         filters[self.presence.state_topic] = 0 if durable else 1
         next_packet_id = self.publications.outbox.next_packet_id
-        self._subscriptions = Subscriptions(filters, obsolete, next_packet_id, self.counters)
+        self.subscriptions = Subscriptions(filters, obsolete, next_packet_id, self.counters)
         self._connection: _Connection | None = None
         self._is_probed = False
         self._will_qos_and_retain = (1, True)
@@ -162,12 +162,12 @@ class Session:
 
     def subscribe(self, filter: str, qos: int) -> None:
         """Add a subscription, now and at every later connection."""
-        self._send_if_connected(self._subscriptions.add(filter, qos))
+        self._send_if_connected(self.subscriptions.add(filter, qos))
 
     def unsubscribe(self, filter: str) -> None:
         """Remove a subscription."""
-        self._send_if_connected(self._subscriptions.remove(filter))
-        self.set_fault("subscriptions", self._subscriptions.fault)
+        self._send_if_connected(self.subscriptions.remove(filter))
+        self.set_fault("subscriptions", self.subscriptions.fault)
 
     def set_fault(self, source: str, words: str | None) -> bool:
         """Publish in the service's state what keeps one part of it from its work, or None; return True if it is new."""
@@ -186,7 +186,7 @@ class Session:
         will = None
         if self._durable and not self._is_probed:
             connection.probe = Probe(identity, self.presence)
-        else:
+        elif not self.publications.outbox.is_closed:
             last_word = self.presence.state(ServiceStatus.OFFLINE, self.counters["connects"] + 1)
             will = Will(last_word.topic, last_word.payload, *self._will_qos_and_retain)
         is_durable = self._durable and connection.probe is None
@@ -246,7 +246,7 @@ class Session:
         if now_s - connection.began_s >= STABLE_S:
             self.attempts.failures = 0
         self.publications.tick(now_s)
-        if (packet := self._subscriptions.retry(now_s)) is not None:
+        if (packet := self.subscriptions.retry(now_s)) is not None:
             connection.send(packet)
         is_working = self._report(now_s)
         self.pump()
@@ -331,7 +331,7 @@ class Session:
     def _greet(self, connection: _Connection, answer: ConnAck) -> None:
         """Subscribe, publish that we are here, and send again what the broker may not have."""
         self.counters["connects"] += 1
-        for packet in self._subscriptions.begin():
+        for packet in self.subscriptions.begin():
             connection.send(packet)
         self.presence.set_fault("subscriptions", None)
         if self._durable and answer.session_expiry_s is not None and answer.session_expiry_s < SESSION_EXPIRY_S:
@@ -383,8 +383,8 @@ class Session:
     def _on_other_packet(self, connection: _Connection, packet: Packet, now_s: float) -> None:
         if isinstance(packet, SubAck):
             connection.acked_s = now_s
-            self._subscriptions.on_suback(packet, now_s)
-            self.set_fault("subscriptions", self._subscriptions.fault)
+            self.subscriptions.on_suback(packet, now_s)
+            self.set_fault("subscriptions", self.subscriptions.fault)
         elif isinstance(packet, Disconnect):
             if packet.reason == TAKEN_OVER:
                 raise Replaced(TWIN)
@@ -415,7 +415,7 @@ class Session:
                 raise ConnectionLost("it accepted the connection and sends nothing")
         elif now_s - connection.heard_s > 1.5 * connection.keepalive_s:
             raise ConnectionLost("it sends nothing")
-        is_owed = self.publications.outbox.in_flight or self._subscriptions.is_unanswered
+        is_owed = self.publications.outbox.in_flight or self.subscriptions.is_unanswered
         if not is_owed and connection.probe is None:
             connection.acked_s = now_s
         elif now_s - connection.acked_s > ACK_TIMEOUT_S:

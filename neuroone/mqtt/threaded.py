@@ -61,6 +61,16 @@ class ThreadedClient:
         return self._client.is_connected
 
     @property
+    def is_subscribed(self) -> bool:
+        """True once the broker has granted or refused every subscription of this connection."""
+        return self.is_connected and not self._client.session.subscriptions.is_unanswered
+
+    @property
+    def refusal(self) -> str | None:
+        """Which subscriptions the broker refuses, in words; None if it refuses none."""
+        return self._client.session.subscriptions.fault
+
+    @property
     def fault(self) -> NeuroOneError | None:
         """Why the last connection, or try to connect, ended."""
         return self._client.fault

@@ -1,10 +1,10 @@
-"""The rules for the retained state of streams, shared by the services that own streams (serial_bridge, ws_gateway)."""
+"""The rules for the state of streams, shared by the services that own streams and by whoever shows them."""
 
 from datetime import datetime
 from typing import Final
 
 from neuroone.contract.checks import replace
-from neuroone.contract.messages import StreamState, StreamStatus
+from neuroone.contract.messages import ServiceState, ServiceStatus, StreamState, StreamStatus
 from neuroone.mqtt.identity import Identity
 
 STALE_AFTER_S: Final = 3.0
@@ -18,6 +18,15 @@ def status_after(silent_s: float) -> StreamStatus:
     if silent_s >= OFFLINE_AFTER_S:
         return StreamStatus.OFFLINE
     return StreamStatus.STALE if silent_s >= STALE_AFTER_S else StreamStatus.ONLINE
+
+
+def status_of(state: StreamState | None, owner: ServiceState | None, age_s: float | None) -> StreamStatus:
+    """Return a stream's status from its state, the state of its service and the age of its last reading."""
+    if state is None or state.status is StreamStatus.OFFLINE:
+        return StreamStatus.OFFLINE
+    if owner is not None and owner.status is ServiceStatus.OFFLINE:
+        return StreamStatus.OFFLINE
+    return state.status if age_s is None else status_after(age_s)
 
 
 def clear_orphan(state: StreamState, owner: Identity, now: datetime) -> StreamState | None:

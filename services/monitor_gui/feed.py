@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 
 from monitor_gui.classroom import Classmate, Tile, tile_of
 from monitor_gui.history import History
-from monitor_gui.view import status_of
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.files import search_key
@@ -37,6 +36,7 @@ from neuroone.contract.messages import (
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service.stream_states import status_of
 
 STREAMS_MAX: Final = 5000
 """Streams in the list: ten times a large school. Further ones are counted and left out."""

@@ -15,9 +15,6 @@ from neuroone.contract.messages import (
     OFF_SKIN,
     Reading,
     RecordedStream,
-    ServiceState,
-    ServiceStatus,
-    StreamState,
     StreamStatus,
 )
 from neuroone.service.stream_states import status_after
@@ -146,15 +143,6 @@ def signal_of(poor_signal: float | None) -> Signal:
     if poor_signal <= ADJUSTING_MAX:
         return Signal.ADJUSTING
     return Signal.POOR if poor_signal < OFF_SKIN else Signal.OFF
-
-
-def status_of(state: StreamState | None, owner: ServiceState | None, age_s: float | None) -> StreamStatus:
-    """Return a stream's status from its state, the state of its service and the age of its last reading."""
-    if state is None or state.status is StreamStatus.OFFLINE:
-        return StreamStatus.OFFLINE
-    if owner is not None and owner.status is ServiceStatus.OFFLINE:
-        return StreamStatus.OFFLINE
-    return state.status if age_s is None else status_after(age_s)
 
 
 def last_of(rows: Floats) -> Floats | None:

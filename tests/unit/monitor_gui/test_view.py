@@ -13,6 +13,7 @@ from monitor_gui.history import COLUMNS, Floats
 from monitor_gui.view import Bars, Scale, Signal, View
 from neuroone.contract.doubt import DOUBTS, Doubt, Doubts
 from neuroone.contract.messages import BANDS, RecordedStream, ServiceState, ServiceStatus, StreamStatus
+from neuroone.service.stream_states import status_of
 from tests.support import messages
 
 
@@ -95,12 +96,12 @@ def test_esense_is_grey_when_not_valid_and_hidden_when_not_known(
 def test_a_stream_is_stale_after_3_s_and_offline_after_10() -> None:
     """The age of the last reading counts before the state; so does a service that has died."""
     state = messages.stream_state()
-    assert views.status_of(state, None, 2.9) is StreamStatus.ONLINE
-    assert views.status_of(state, None, 3.0) is StreamStatus.STALE
-    assert views.status_of(state, None, 10.0) is StreamStatus.OFFLINE
-    assert views.status_of(messages.stream_state(status=StreamStatus.OFFLINE), None, 0.1) is StreamStatus.OFFLINE
+    assert status_of(state, None, 2.9) is StreamStatus.ONLINE
+    assert status_of(state, None, 3.0) is StreamStatus.STALE
+    assert status_of(state, None, 10.0) is StreamStatus.OFFLINE
+    assert status_of(messages.stream_state(status=StreamStatus.OFFLINE), None, 0.1) is StreamStatus.OFFLINE
     dead = ServiceState(status=ServiceStatus.OFFLINE, version="1", epoch=state.epoch, connection=1)
-    assert views.status_of(state, dead, 0.1) is StreamStatus.OFFLINE
+    assert status_of(state, dead, 0.1) is StreamStatus.OFFLINE
 
 
 def test_relative_bars_sum_to_100() -> None:
