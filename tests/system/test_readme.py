@@ -126,10 +126,10 @@ def test_one_service_at_a_time(command: str, start_broker: Callable[[str], Broke
 
 
 def test_third_parties(start_broker: Callable[[str], Broker]) -> None:
-    """mosquitto_sub and the ten lines of Python print the readings of a simulated headset."""
+    """mosquitto_sub and the lines of Python print the readings of a simulated headset."""
     broker = start_broker("nats")
-    program = blocks(READMES[0], "python")[0].replace('"localhost", 1883', f'"localhost", {broker.port}')
-    subscribers = {"/sim/reading": [sys.executable, "-u", "-c", program]}
+    program = blocks(READMES[0], "python")[0].replace("localhost:1883", f"localhost:{broker.port}")
+    subscribers = {" sim ": [sys.executable, "-u", "-c", program]}
     if shutil.which("mosquitto_sub"):
         command = next(line for line in COMMANDS if line.startswith("mosquitto_sub"))
         subscribers["/sim/raw"] = [*shlex.split(command), "-p", str(broker.port)]
