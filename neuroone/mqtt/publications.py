@@ -85,7 +85,7 @@ class Publications:
         if isinstance(message, Recorded):
             self._replay.on_receipt(message)
         elif isinstance(message, ServiceState):
-            self.outbox.put_again(self._replay.on_recorder(topic["instance"], message.status))
+            self.outbox.put_again(self._replay.on_recorder(topic["instance"], message))
 
     def on_puback(self, packet: PubAck, now_s: float) -> None:
         """Note that the broker has a message, or refuses it."""

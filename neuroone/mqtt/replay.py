@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from neuroone.contract.messages import Recorded, RecordedStream, ServiceStatus
+from neuroone.contract.messages import Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.mqtt.outbox import Outgoing
 
 RECORDER: Final = "csv_recorder"
@@ -75,7 +75,7 @@ class ReplayBuffer:
         self._clock = clock
         self._kept: dict[Stream, list[_Kept]] = {}
         self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
-        self._recorders: set[str] = set()
+        self._recorders: dict[str, ServiceState] = {}
         self._seen: set[str] = set()
         self._had_recorder = False
         self._linked_s = float("-inf")
@@ -103,15 +103,17 @@ class ReplayBuffer:
         """Return what a service's health says of its replay buffer."""
         return {"kept": self._length, "kept_bytes": self._size_bytes, "kept_overflowed": self.overflowed}
 
-    def on_recorder(self, instance: str, status: ServiceStatus) -> list[Outgoing]:
+    def on_recorder(self, instance: str, state: ServiceState) -> list[Outgoing]:
         """Note that a recorder came or went; return what must go to the broker once more for it."""
-        if status is not ServiceStatus.ONLINE:
+        if state.status is not ServiceStatus.ONLINE:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
-            self._recorders.discard(instance)
-            return []
+            known = self._recorders.get(instance)
+            if known is None or instance not in self._seen or known.run == state.run:
+                self._recorders.pop(instance, None)
+            return []  # the end of another run that a new one has followed: NATS may deliver it after the birth
         is_due = instance not in self._seen and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
-        self._recorders.add(instance)
+        self._recorders[instance] = state
         self._seen.add(instance)
         return self.replay() if is_due else []
 
@@ -179,7 +181,7 @@ class ReplayBuffer:
 
     def waits_for_recorder(self) -> bool:
         """Return True while readings must wait: the broker is just back, and the recorder that was there is not yet."""
-        if self._recorders <= self._seen:
+        if self._recorders.keys() <= self._seen:
             return False
         return self._clock() - self._linked_s < RECORDER_GRACE_S
 

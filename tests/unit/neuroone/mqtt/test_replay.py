@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceStatus
+from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.mqtt import replay as module
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
@@ -17,8 +17,9 @@ class World:
         self.buffer = ReplayBuffer(lambda: self.now_s)
         self.due: list[bytes] = []
 
-    def recorder(self, status: ServiceStatus) -> None:
-        self.due = [outgoing.payload for outgoing in self.buffer.on_recorder("host", status)]
+    def recorder(self, status: ServiceStatus, run: str = "a1") -> None:
+        state = ServiceState(status=status, version="0.1.0", epoch=1, connection=1, run=run)
+        self.due = [outgoing.payload for outgoing in self.buffer.on_recorder("host", state)]
 
     def ack(self, *seqs: int) -> None:
         for seq in seqs:
@@ -52,6 +53,22 @@ def test_what_no_receipt_covers_is_kept_in_order(world):
     assert world.kept() == [b"1", b"2"]
     world.receipt(2)
     assert (world.kept(), len(world.buffer), world.buffer.size_bytes) == ([], 0, 0)
+
+
+def test_a_late_end_of_an_earlier_run_ends_no_recorder(world):
+    """NATS may deliver the retained end of one run after the birth of the next."""
+    world.recorder(ServiceStatus.ONLINE, run="b2")
+    world.recorder(ServiceStatus.OFFLINE, run="a1")
+    assert world.buffer.has_recorder
+    world.recorder(ServiceStatus.OFFLINE, run="b2")
+    assert not world.buffer.has_recorder
+
+
+def test_the_end_of_an_unknown_run_after_an_outage_is_believed(world):
+    """What came between its birth and its end was missed."""
+    world.buffer.on_connected()
+    world.recorder(ServiceStatus.OFFLINE, run="c3")
+    assert not world.buffer.has_recorder
 
 
 def test_the_latency_is_that_of_the_first_ack(world):
