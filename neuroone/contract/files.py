@@ -23,6 +23,7 @@ import msgspec
 
 from neuroone.contract.checks import fields_of
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ, RawBlock, Reading
+from neuroone.contract.spreadsheets import guarded_exactly, unguarded
 from neuroone.contract.topics import HASH_CHARS, with_hash
 
 # Names of files and folders, as paths inside the directory of the recordings.
@@ -204,10 +205,17 @@ def search_key(text: str) -> str:
 
 
 def index_content(named: Iterable[tuple[str, str]]) -> bytes:
-    """Return the content of the index: each name with its file."""
+    """Return the content of the index: each name with its file. No cell runs as a formula where a person opens it."""
     text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *sorted(named)])
+    rows = (map(guarded_exactly, row) for row in named)
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *rows])
     return text.getvalue().encode()
+
+
+def index_names(lines: Iterable[str]) -> dict[str, str]:
+    """Return the name of each file from the lines of an index: the inverse of `index_content`. Raises csv.Error."""
+    rows = (row for row in csv.reader(lines) if len(row) == len(INDEX_COLUMNS) and tuple(row) != INDEX_COLUMNS)
+    return {unguarded(file): unguarded(name) for name, file in rows}
 
 
 def session_folders(time: datetime, stream: str) -> Iterator[str]:

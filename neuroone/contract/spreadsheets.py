@@ -52,6 +52,16 @@ def guarded(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
+def guarded_exactly(text: str) -> str:
+    """Put an apostrophe before a text that begins like a formula, also behind apostrophes; `unguarded` takes it off."""
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
+def unguarded(text: str) -> str:
+    """Return the text that `guarded_exactly` wrote; a text that it did not write is as it stands."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA_STARTS) else text
+
+
 def guarded_cell(text: str) -> str:
     """Guard a text of a CSV file: also one that would become a date or a number, as the class ``6-1`` does."""
     text = guarded(text)

@@ -167,10 +167,9 @@ def index(directory: Path) -> dict[str, str]:
     """Return the name of each ``{Nome}.csv`` of the directory; nothing if there is no index."""
     try:
         with (directory / INDEX).open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == 2 and tuple(row) != files.INDEX_COLUMNS]
+            return files.index_names(file)
     except (OSError, UnicodeError, csv.Error):
         return {}
-    return {file_name: name for name, file_name in rows}
 
 
 def whole_file(path: str | Path) -> bytes:

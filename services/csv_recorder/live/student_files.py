@@ -1,7 +1,5 @@
 """Which student writes to which ``{Nome}.csv``: one name one file, and never two active students in one."""
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from typing import Final
 
 from csv_recorder.live.inbox import File, Inbox
 from csv_recorder.live.output import write_whole
-from neuroone.contract.files import INDEX, INDEX_COLUMNS, file_key, safe_stem, student_file_name
+from neuroone.contract.files import INDEX, file_key, index_content, safe_stem, student_file_name
 from neuroone.contract.topics import id_from_text, with_hash
 
 ACTIVE_S: Final = 30.0
@@ -107,6 +105,4 @@ def _file_names(name: str, code: str | None) -> Iterator[str]:
 
 def write_index(directory: Path, names: Iterable[tuple[str, str]]) -> None:
     """Write the names and their files, for a person who looks for one. Raises OSError."""
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([INDEX_COLUMNS, *names])
-    write_whole(directory / INDEX, text.getvalue().encode())
+    write_whole(directory / INDEX, index_content(names))

@@ -150,7 +150,7 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
         temporary.unlink()
     if found.entries:
         kept = [(name, file) for file, name in index(directory).items() if file not in found.entries]
-        write_whole(directory / INDEX, index_content(kept))
+        write_whole(directory / INDEX, index_content(sorted(kept)))
     if found.letters:
         letters = [line for number, line in enumerate(_letter_lines(directory)) if number not in found.letters]
         write_whole(directory / DEAD_LETTERS_FILE, b"".join(letters))

@@ -24,6 +24,7 @@ from neuroone.contract.files import (
     READINGS,
     SESSIONS,
     SIDECAR,
+    index_names,
     safe_stem,
     search_key,
     time_text,
@@ -113,7 +114,7 @@ class Recordings:
         """List as JSON what fits: sessions, newest first, the number of older ones, and the students' files."""
         sessions = self._index.folders()
         files = sorted(self._files().items())
-        names = dict(self._names())
+        names = self._names()
         return _json(
             {
                 "sessions": [self._session(each) for each in sessions[:SESSIONS_MAX]],
@@ -200,7 +201,7 @@ class Recordings:
         else:
             sessions = self._index.folders()
             self._index.begin()
-        names = dict(self._names())
+        names = self._names()
         words = search_key(wanted.query).split()[:WORDS_MAX]
         files = [
             (name, entry)
@@ -242,14 +243,13 @@ class Recordings:
         files = (each for each in scanned(self._folder) if each.name.endswith(".csv") and _is_file(each))
         return {each.name: each for each in files if each.name != INDEX}
 
-    def _names(self) -> Iterator[tuple[str, str]]:
-        """Read the students' files and the names that students gave."""
+    def _names(self) -> dict[str, str]:
+        """Return the names that students gave, by their files."""
         try:
             with (self._folder / INDEX).open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    yield row.get("file") or "", row.get("name") or ""
+                return index_names(file)
         except (OSError, UnicodeError, csv.Error):
-            return
+            return {}
 
     def _session(self, folder: str) -> dict[str, Any]:
         path = self._folder / SESSIONS / folder

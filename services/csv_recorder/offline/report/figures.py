@@ -291,6 +291,8 @@ def of_classes(sessions: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         signals=("signal", "nunique"),
         **{name: (name, "sum") for name in DOUBTFUL},
     )
+    signal_of_students = sessions.groupby([*keys, "student"])["valid_share"].mean()
+    classes["valid_share"] = signal_of_students.groupby(level=keys, sort=True).mean()
     classes["missing"] = classes["missing"].astype("int64")
     classes["signal"] = classes["signal"].where(classes.pop("signals") == 1, "partly known")
     for name in ESENSE:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from neuroone.contract.files import index_content, index_names
 from neuroone.contract.spreadsheets import guarded_cell
 
 
@@ -21,3 +22,14 @@ def test_what_a_spreadsheet_would_change_gets_an_apostrophe(text: str) -> None:
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert guarded_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1", "'=1+1", "''=1+1", "-Ana", "@x", "Ana", "'Ana", "O'Neil", 'a "b", c', "+", "'", ""]
+)
+def test_the_index_of_names_runs_nothing_and_is_read_back(name: str) -> None:
+    """Indexes of before, whose names have no apostrophe before them, are read too."""
+    written = index_content([(name, f"{name}.csv")]).decode()
+    assert not any(cell[0] in "=+-@" for cell in written.replace('""', "").split('"') if cell.strip(",\n"))
+    assert index_names(written.splitlines()) == {f"{name}.csv": name}
+    assert index_names(["name,file", '"=1+1","=1+1.csv"']) == {"=1+1.csv": "=1+1"}

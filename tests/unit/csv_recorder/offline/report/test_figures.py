@@ -209,6 +209,13 @@ def test_every_student_counts_once_in_the_class(tmp_path):
     assert found["valid_share"] == pytest.approx(2 / 3)
 
 
+def test_a_student_who_came_back_counts_once_in_the_class_signal(tmp_path):
+    write_session(tmp_path, readings=[row_of(n, 0, 20) for n in range(10)], name="Ana", source="ana")
+    write_session(tmp_path, readings=[row_of(20 + n, 200, 0) for n in range(10)], name="Ana", source="ana2")
+    write_session(tmp_path, readings=[row_of(n, 0, 80) for n in range(10)], name="Bia", source="bia")
+    assert make(find([tmp_path])).classes.iloc[0]["valid_share"] == pytest.approx((0.5 + 1) / 2)
+
+
 def test_a_span_of_time_and_a_group(tmp_path):
     """The span includes its start and not its end."""
     write_session(tmp_path, readings=reading_rows(100))
