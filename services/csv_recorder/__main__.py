@@ -33,6 +33,7 @@ with extras.needed("csv-recorder"):
         BIDS,
         EDF,
         NEEDED_BY,
+        PARQUET,
         BackupSettings,
         ExportSettings,
         ForgetSettings,
@@ -130,6 +131,8 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     """Write recordings in another format; return 1 if one could not be read, or if nothing was written."""
     for package, extra in {"pandas": RECORDER, **dict.fromkeys((*NEEDED_BY[settings.to], "tqdm"), EXPORT)}.items():
         extras.check(f"export --to {settings.to}", package, extra)
+    if settings.partitioned and settings.to != PARQUET:
+        raise SettingsError([f"--partitioned: is for --to {PARQUET} only"])
     from tqdm import tqdm
 
     from csv_recorder.offline.export.exporter import Exporter
@@ -138,7 +141,7 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     recordings = [
         *filter(Selection(groups=frozenset(settings.group)).includes, without_doubles(find(settings.chosen())))
     ]
-    exporter = Exporter(settings.to, settings.out, with_names=settings.names)
+    exporter = Exporter(settings.to, settings.out, with_names=settings.names, partitioned=settings.partitioned)
     try:
         settings.out.mkdir(parents=True, exist_ok=True)
         for recording in tqdm(_until(stop, recordings), total=len(recordings), unit="session", disable=None):

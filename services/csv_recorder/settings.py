@@ -11,9 +11,10 @@ from csv_recorder.offline.report.texts import BY, BY_LESSON
 from neuroone.service.language import LANGUAGES
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
+PARQUET: Final = "parquet"
 EDF: Final = "edf"
 BIDS: Final = "bids"
-NEEDED_BY: Final = {"parquet": ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
+NEEDED_BY: Final = {PARQUET: ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
 """The formats of an export, each with the packages that it needs."""
 
 
@@ -170,6 +171,7 @@ class ExportSettings(RecordedSettings):
         (), str, "Only this group (its id or code); may be given several times.", many=True
     )
     names: bool = setting(False, switch, "With --to bids: write who the participants are.")
+    partitioned: bool = setting(False, switch, "With --to parquet: write into folders by day (UTC) and class.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Exports recordings for other programs: tables here, EDF+ and BIDS in their own modules. Changes no recording."""
 
 import itertools
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -14,22 +16,30 @@ from neuroone.contract.doubt import Doubt
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.contract.messages import MICROVOLTS_PER_COUNT
 from neuroone.contract.spreadsheets import PORTUGUESE_COLUMNS, guarded_cell
+from neuroone.contract.topics import id_from_text
 from neuroone.data import dataframes, raw_runs
 from neuroone.data.recordings import Recording, Unreadable
+
+NO_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
+"""The value of a partition of rows without one, as Hive writes it; readers show it as null."""
+PARTITION_MAX_CHARS: Final = 200
+"""File systems allow 255 bytes in the name of a folder."""
 
 
 class Exporter:
     """Exports recordings one by one into a directory. ``with_names``: a BIDS data set names its participants.
 
+    ``partitioned``: Parquet files lie in folders by day and class.
+
     It keeps the ``files`` that it wrote, the number of sessions ``without_raw`` samples, the ``faults``, and which
     participants are ``left_over`` in a BIDS data set from an earlier export.
     """
 
-    def __init__(self, to: str, out: Path, *, with_names: bool = False) -> None:
+    def __init__(self, to: str, out: Path, *, with_names: bool = False, partitioned: bool = False) -> None:
         self._to = to
         self._out = out
         self._bids = Bids(out, with_names=with_names)
-        self._write = WRITERS.get(to, self._bids.write)
+        self._write = parquet_by_day if partitioned else WRITERS.get(to, self._bids.write)
         self._labels: set[str] = set()
         self.files: list[Path] = []
         self.without_raw = 0
@@ -53,6 +63,18 @@ class Exporter:
         if self._to not in WRITERS and self.files:
             self.files += self._bids.finish()
             self.left_over = self._bids.left_over()
+
+
+def parquet_by_day(recording: Recording, out: Path, label: str) -> list[Path]:
+    """Write Parquet into folders by day and class, as Hive partitions: ``readings/day=2026-11-22/class=7B/``."""
+    day = re.match(r"\d{4}-\d\d-\d\d", str(recording.about.get("start")))
+    class_ = str(recording.about.get("class") or recording.group)
+    return parquet(recording, out, f"{_partition('day', day[0] if day else '')}/{_partition('class', class_)}/{label}")
+
+
+def _partition(name: str, value: str) -> str:
+    quoted = quote(value, safe=" ")
+    return f"{name}={(quoted if len(quoted) <= PARTITION_MAX_CHARS else id_from_text(value)) or NO_PARTITION}"
 
 
 def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
