@@ -28,6 +28,7 @@ from pathlib import Path
 import uvloop
 
 from bench.gateway import HOST, connect, free_port, text_frame
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import brokers
 
 RATE_HZ = {"broker": 2, "gateway": 2, "freeze": 1}
@@ -201,7 +202,7 @@ def run(given, folder):
     programs = []
     try:
         programs.append(broker := Program(found.command(folder / "broker", HOST, mqtt), folder))
-        while not brokers.answers(HOST, mqtt):
+        while not brokers.answers(BrokerAddress(HOST, mqtt)):
             time.sleep(0.05)
         words = ["run", "--dir", str(data), "--broker", url]
         programs.append(recorder := Program([*python, "csv_recorder", *words], folder))

@@ -199,9 +199,16 @@ def run(given: UpSettings, stop: Stop) -> int:
         notices = Notices(children, observed, viewer.look, console, language)
         _keep_running(programs, [each for each in (check, https, notices) if each is not None], stop)
         console.show(["", say["stopping"]])
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        print(printable(say["stopped"].format(data=data), sys.stdout), flush=True)
+    _print_last(say["stopped"].format(data=data))
     return stop.exit_code
+
+
+def _print_last(text: str) -> None:
+    """Print the last line, if the terminal is still there."""
+    try:
+        print(printable(text, sys.stdout), flush=True)
+    except OSError:  # Python tries once more at its end, and would exit with 120
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _keep_running(programs: Sequence[Child], steps: Sequence[BrokerCheck | Https | Notices], stop: Stop) -> None:

@@ -251,6 +251,7 @@ def test_a_bridge_is_watched_by_prometheus(start_broker: Any) -> None:
     with subprocess.Popen(command, env=environ) as program:
         try:
             wait_for(lambda: answers(port) and scrape(port)["neuroone_bridge_readings_total"] >= 1, "a reading")
+            wait_for(lambda: scrape(port)["neuroone_bridge_online"] == 1, "a report that the headset is there")
             samples = scrape(port)
             assert not answers(other)
         finally:

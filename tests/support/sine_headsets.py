@@ -82,9 +82,9 @@ class SineHeadset:
         return self.began + timedelta(seconds=sample / self.rate_hz)
 
     def is_recorded(self, folder: Path) -> bool:
-        """Return True if the file of a session has come to the last sample."""
-        rows = rows_of(folder, RAW)
-        return bool(rows) and self.samples - last_sample(rows[-1]) <= LATE_MAX_S * self.rate_hz
+        """Return True if the files of a session have come to the last reading and the last sample."""
+        rows, is_last = rows_of(folder, RAW), len(rows_of(folder, READINGS)) >= self.readings
+        return is_last and bool(rows) and self.samples - last_sample(rows[-1]) <= LATE_MAX_S * self.rate_hz
 
     def check_session(self, folder: Path) -> None:
         """Assert that the recorder's files have each reading, and each sample at its time."""
@@ -180,11 +180,11 @@ def record_and_check(
             until_s = time.monotonic() + seconds
             meanwhile()
             wait_for(lambda: time.monotonic() >= until_s, "the end", seconds + 10)
-        bridge.send_signal(signal.SIGTERM)
-        assert bridge.wait(20) == 0
-        for source, headset in headsets.items():
+        for source, headset in headsets.items():  # what the bridge has not read yet at its end, nobody has
             (session,) = sessions.glob(f"*/*_{source}")
             wait_for(lambda session=session, headset=headset: headset.is_recorded(session), "rows", 20)  # type: ignore[misc]
+        bridge.send_signal(signal.SIGTERM)
+        assert bridge.wait(20) == 0
     finally:
         bridge.kill()
         bridge.wait()

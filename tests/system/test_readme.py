@@ -31,6 +31,7 @@ RUN_ELSEWHERE = {
     "docker compose run --rm secrets --show": "tests/system/test_compose.py",
     "python3 run.py up --port sim": "test_up below",
     "python3 run.py test": "test_test below",
+    "python3 run.py update": "tests/integration/test_update.py",
     f"python3 run.py exec serial-bridge decode {EXAMPLE} --summary": "test_decode below",
     "python3 run.py exec csv-recorder report --html recordings/report.html": "test_recorded_files below",
     "python3 run.py exec csv-recorder verify": "test_recorded_files below",
