@@ -69,13 +69,21 @@ def broker(request: pytest.FixtureRequest, start_broker: Callable[[str], Broker]
 
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
-    """Undo what the programs that a test calls do to the log: a later test would see more, or write into it."""
-    root = logging.getLogger()
-    level, handlers = root.level, tuple(root.handlers)
+    """Undo what the programs that a test calls do to the log: a later test would see more, or write into it.
+
+    A fixture of a whole module may have called one before the test.
+    """
+    quieten()
     yield
-    root.setLevel(level)
+    quieten()
+
+
+def quieten() -> None:
+    """Leave the log as pytest makes it."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
     for handler in tuple(root.handlers):
-        if handler not in handlers:
+        if not type(handler).__module__.startswith("_pytest."):
             root.removeHandler(handler)
 
 

@@ -8,6 +8,9 @@ from neuroone.data.raw_runs import CHANNEL, RECORD_S, Run
 
 YEARS: Final = (1985, 2084)
 """What EDF can say, with two digits; any other start is 1 January 1985, and "Startdate X" says that it is unknown."""
+START_STEP_US: Final = 15_625
+"""A start has whole 64ths of a second. Of any other fraction the times of some later records, as a float writes them,
+are not a second apart, and EDFlib refuses the file."""
 DIGITAL_RANGE: Final = (-32768, 32767)
 PHYSICAL_RANGE: Final = (
     DIGITAL_RANGE[0] * MICROVOLTS_PER_COUNT,
@@ -23,6 +26,7 @@ def write(run: Run, file: Path, code: str = "X") -> None:
     from edfio import Edf, EdfAnnotation, EdfSignal, Patient
     from edfio import Recording as EdfRecording
 
+    microsecond = run.start.microsecond // START_STEP_US * START_STEP_US
     signal = EdfSignal.from_digital(
         run.counts,
         run.rate_hz,
@@ -40,7 +44,7 @@ def write(run: Run, file: Path, code: str = "X") -> None:
             startdate=run.start.date() if YEARS[0] <= run.start.year <= YEARS[1] else None,
             equipment_code="simulated" if run.is_simulated else "ThinkGear",
         ),
-        starttime=run.start.time(),
+        starttime=run.start.time().replace(microsecond=microsecond),
         data_record_duration=RECORD_S,
         annotations=[EdfAnnotation(each.onset_s, each.duration_s, each.text) for each in run.annotations],
     )

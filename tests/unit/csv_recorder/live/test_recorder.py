@@ -1,6 +1,5 @@
 """From deliveries to files, with a clock of the test's own."""
 
-import csv
 import errno
 import os
 import random
@@ -23,6 +22,7 @@ from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE, INDEX, STUDENT_HEADER, file_key, student_row
 from neuroone.contract.json import encode
 from neuroone.contract.messages import StreamStatus
+from neuroone.data.recordings import index
 from neuroone.mqtt.delivery import Delivery
 from tests.support.messages import reading, stream_state
 
@@ -145,8 +145,7 @@ def test_no_two_names_share_a_file_and_none_leaves_the_directory(
         recorder, *(delivery(source=f"s{number}", name=name, session=f"s{number}") for number, name in enumerate(names))
     )
     recorder.close()
-    with (directory / INDEX).open(encoding="utf-8", newline="") as index:
-        listed = {entry["name"]: entry["file"] for entry in csv.DictReader(index)}
+    listed = {name: file for file, name in index(directory).items()}
     assert listed.keys() == set(names)
     files = {path.name for path in directory.glob("*.csv")} - {INDEX}
     assert files == set(listed.values())
@@ -416,8 +415,7 @@ def test_ten_thousand_hostile_names(recorder: Recorder, tmp_path: Path) -> None:
         )
     recorder.settle()
     assert sorted(tmp_path.parent.iterdir()) == before
-    with (tmp_path / INDEX).open(encoding="utf-8", newline="") as index:
-        listed = {entry["name"]: entry["file"] for entry in csv.DictReader(index)}
+    listed = {name: file for file, name in index(tmp_path).items()}
     assert listed.keys() == set(names)
     assert len({file_key(file) for file in listed.values()}) == len(names)
     for number, name in enumerate(names):

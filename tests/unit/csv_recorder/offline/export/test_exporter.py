@@ -15,6 +15,7 @@ import mne_bids
 import numpy as np
 import openpyxl
 import pandas as pd
+import pyedflib
 import pytest
 
 from csv_recorder.__main__ import main
@@ -241,6 +242,17 @@ def test_a_year_that_edf_does_not_have_is_unknown_in_the_file(tmp_path, year):
     assert header[88:168].split() == [b"Startdate", b"X", b"X", b"X", b"ThinkGear"]
     assert header[168:184] == f"01.01.85{began:%H.%M.%S}".encode()
     assert len(counts_of(mne.io.read_raw_edf(file, verbose="error"))) == 4 * RATE_HZ
+
+
+@pytest.mark.parametrize("microsecond", [0, 123456, 674909, 802612, 999999])
+def test_edflib_reads_a_file_of_any_start(tmp_path, microsecond):
+    """It refuses one in which the times of two records, as floats write them, are not a second apart."""
+    began = NOON.replace(microsecond=microsecond)
+    write_session(tmp_path / "r", start=began, readings=reading_rows(20, start=began), raw=raw_rows(20, start=began))
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 0
+    (file,) = (tmp_path / "out").iterdir()
+    with pyedflib.EdfReader(str(file)) as edf:
+        assert edf.file_duration == 20
 
 
 @pytest.mark.parametrize("set_to", [NOON.replace(year=1970), NOON - timedelta(seconds=30), NOON + timedelta(hours=3)])
