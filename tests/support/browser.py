@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.support.waiting import WITHIN_S
 
 WAIT_MS = 15_000
 """For an action or a state of the page, on a busy machine."""
 POLL_MS = 20
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 
 
 def needed(*names: str) -> str:
@@ -83,16 +85,27 @@ def opened(browser: Browser, url: str, script: str = "", **context: Any) -> Iter
         page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
         page.on("request", lambda asked: None if asked.url.startswith((home, "blob:")) else faults.append(asked.url))
         page.add_init_script(script)
-        given_up: list[str] = []
-        page.on("requestfailed", lambda asked: given_up.append(asked.failure or ""))
-        page.goto(url)
-        while any("ERR_NETWORK_CHANGED" in why for why in given_up):  # containers beside us bring and take interfaces
-            given_up.clear()
-            page.goto(url)
+        _go(page, url)
         yield page
     finally:
         tab.close()
     assert not faults, faults
+
+
+def _go(page: Page, url: str) -> None:
+    """Open an address, until the network stays as it is meanwhile: containers beside us bring and take interfaces."""
+    given_up: list[str] = []
+    page.on("requestfailed", lambda asked: given_up.append(asked.failure or ""))
+    while True:
+        given_up.clear()
+        try:
+            page.goto(url)
+        except PlaywrightError as error:
+            given_up.append(error.message)
+            if NETWORK_CHANGED not in error.message:
+                raise
+        if not any(NETWORK_CHANGED in why for why in given_up):
+            return
 
 
 def wait_on(page: Page, condition: Callable[[], object]) -> None:

@@ -46,6 +46,8 @@ ENTRANCES: Final = {
 }
 TRY: Final = "/page/try.html"
 """What `/student?test` shows."""
+INLINE: Final = "page/again.js"
+"""The script that loads a page again: the only one that stands in the pages themselves."""
 _PARTS: Final = re.compile(rb'''(?:src|href)="page/([^"]+)"|\b(?:from|import) "\./([^"]+)"''')
 """What a page or a module loads from the folder of the pages."""
 _LANGUAGES: Final = ("/page/en.json", "/page/pt-BR.json")
@@ -69,7 +71,9 @@ class Pages:
         found = (file for file in folder.rglob("*") if file.suffix in TYPES)
         files = {f"/page/{file.relative_to(folder).as_posix()}": file for file in found}
         files |= {f"/page/{file.name}": file for file in CLIENTS.glob("*.js")}
-        self._pages = {path: _page(path, file.read_bytes(), file.stat().st_mtime) for path, file in files.items()}
+        inline = files[f"/{INLINE}"].read_bytes()
+        self._policy = responses.policy(inline)
+        self._pages = {path: _page(path, _with(inline, file), file.stat().st_mtime) for path, file in files.items()}
         self._pages[WORKER] = self._worker()
 
     def get(self, path: str, request: Request) -> Response | None:
@@ -82,7 +86,8 @@ class Pages:
         def answer(status: HTTPStatus, part: slice, headers: Mapping[str, str]) -> Response:
             return responses.of_bytes(status, page.kind, page.body[part], headers)
 
-        return responses.of_version(request, page.version, answer, {"Cache-Control": "no-cache"})
+        more = {"Cache-Control": "no-cache", "Content-Security-Policy": self._policy}
+        return responses.of_version(request, page.version, answer, more)
 
     def _worker(self) -> _Page:
         """Fill in which files the student's page consists of: with another file the worker is another one too."""
@@ -155,6 +160,11 @@ class Downloads:
         of_page = wanted(asked)
         body = recordings.listing() if of_page is None else recordings.page(of_page)
         return responses.of_pieces("application/json", of_file(io.BytesIO(body), 0, len(body)), len(body))
+
+
+def _with(inline: bytes, file: Path) -> bytes:
+    """Read a file of the page, with the script that stands in it."""
+    return file.read_bytes().replace(b'<script src="%b"></script>' % INLINE.encode(), b"<script>%b</script>" % inline)
 
 
 def _page(path: str, body: bytes, modified_s: float) -> _Page:

@@ -1,6 +1,7 @@
 /**
  * Load the page again if a part of it did not come: the network may change, or the gateway start anew, in this moment.
- * Without it such a page shows nothing, and never will. A plain script: it runs before the modules.
+ * Without it such a page shows nothing, and never will. The server writes this script into the pages, before all that
+ * they load: as a file it would be lost with the others.
  */
 const WAITS_MS = [1000, 2000, 5000, 10_000, 30_000];
 const KEY = "neuroone loads";

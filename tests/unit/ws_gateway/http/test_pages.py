@@ -42,7 +42,8 @@ def test_a_page_has_type_policy_and_etag(path, kind):
     page = get(path)
     assert page is not None
     assert (page.status_code, page.headers["Content-Type"]) == (HTTPStatus.OK, kind)
-    assert "default-src 'none'; script-src 'self'; style-src 'self'" in page.headers["Content-Security-Policy"]
+    policy = page.headers["Content-Security-Policy"]
+    assert re.match(r"default-src 'none'; script-src 'self' 'sha256-[\w+/]{43}='; style-src 'self'; ", policy)
     assert "unsafe" not in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["Referrer-Policy"] == "no-referrer"
@@ -79,8 +80,19 @@ def test_the_page_serves_the_client_of_this_checkout():
     assert not (PAGE / "neuroone.js").exists()
 
 
+@pytest.mark.parametrize("path", ["/", "/student", "/page/try.html", "/trust"])
+def test_what_loads_a_page_again_comes_with_it(path):
+    """As a file it would be lost in the same moment as the others; it stands before all that the page loads."""
+    page = get(path)
+    assert page is not None
+    text = bytes(page.body).decode()
+    before, after = text.split((PAGE / "again.js").read_text(encoding="utf-8"))
+    assert not re.search(r'(href|src)="', before)
+    assert 'src="page/' in after
+
+
 def test_nothing_is_inline():
-    """No script, style or handler in the HTML: the policy would forbid it."""
+    """No script, style or handler in the files: the policy forbids all but the one that the server writes into them."""
     for file in PAGE.glob("*.html"):
         html = file.read_text(encoding="utf-8")
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! (type=\"module\" )?src=)", html)
