@@ -16,6 +16,10 @@ from neuroone.up import brokers
 from tests.support.brokers import Broker
 
 LEAK_GRACE_S = 2.0
+OPEN_FILES = Path("/proc/self/fd")
+"""Linux lists here what a process has open."""
+LEFT_OPEN_MAX = 200
+"""A library may open some for good. From 1024 on, select() refuses what later tests of this process open."""
 
 hypothesis.settings.register_profile("project", deadline=None)  # a slow example on a busy machine is not a fault
 hypothesis.settings.load_profile("project")
@@ -89,16 +93,22 @@ def quieten() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a thread which would keep its program alive, or an asyncio task."""
+    """Fail a test that leaves a thread which would keep its program alive, an asyncio task, or many open files."""
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("no_task_left_running")
-    before = set(threading.enumerate())
+    before, open_before = set(threading.enumerate()), open_files()
     yield
     left = [each for each in threading.enumerate() if each not in before and not each.daemon]
     for thread in left:
         thread.join(LEAK_GRACE_S)
     names = [thread.name for thread in left if thread.is_alive()]
     assert not names, f"the test left threads running: {names}"
+    assert open_files() - open_before <= LEFT_OPEN_MAX, "the test left files open"
+
+
+def open_files() -> int:
+    """Return how many files and sockets this process has open; 0 where the system does not tell."""
+    return sum(1 for _ in OPEN_FILES.iterdir()) if OPEN_FILES.is_dir() else 0
 
 
 @pytest_asyncio.fixture

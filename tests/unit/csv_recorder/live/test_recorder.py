@@ -209,6 +209,7 @@ def test_a_crash_after_a_settled_part_is_mended(tmp_path: Path) -> None:
 def crash(recorder: Recorder) -> None:
     """Let go of the database and the files without a word, as a killed program does."""
     recorder._inbox.close()
+    recorder.disk.close_all()
 
 
 def test_a_full_disk_is_not_acknowledged_and_leaves_no_half_row(
