@@ -81,7 +81,8 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 # Rows.
 
-VALUES: Final = ("attention", "meditation", *BANDS)
+ESENSE: Final = ("attention", "meditation")
+VALUES: Final = (*ESENSE, *BANDS)
 STUDENT_HEADER: Final = b"Att,Med,Delta,Theta,LowAlpha,HighAlpha,LowBeta,HighBeta,LowGamma,MiddleGamma\n"
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     READINGS: ("time", "session", "seq", "poor_signal", "valid", *VALUES, "check"),

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
@@ -133,24 +133,12 @@ def without_doubles(recordings: Iterable[Recording]) -> list[Recording]:
 
 def group_events(directories: Iterable[Path]) -> list[Path]:
     """Return the files under the directories with the events of whole groups."""
-    return sorted(
-        folder / name
-        for directory in directories
-        for folder, names in _walk(directory)
-        for name in names
-        if GROUP_EVENTS.match(name) and not _is_session(names)
-    )
+    return _files(directories, lambda name, names: GROUP_EVENTS.match(name) is not None and not _is_session(names))
 
 
 def kept_aside(directories: Iterable[Path]) -> list[Path]:
     """Return the files under the directories with lines that somebody else wrote into a recorder's file."""
-    return sorted(
-        folder / name
-        for directory in directories
-        for folder, names in _walk(directory)
-        for name in names
-        if name.endswith(files.APPENDED_BY_HAND)
-    )
+    return _files(directories, lambda name, names: name.endswith(files.APPENDED_BY_HAND))
 
 
 def is_legacy(path: Path) -> bool:
@@ -185,6 +173,17 @@ def _only(about: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
 def _is_session(names: Iterable[str]) -> bool:
     """Return True if a directory with these files is that of a session."""
     return any(name == SIDECAR or PART.match(name) for name in names)
+
+
+def _files(directories: Iterable[Path], is_wanted: Callable[[str, Sequence[str]], bool]) -> list[Path]:
+    """Return the wanted files under the directories, each judged by its name and those beside it."""
+    return sorted(
+        folder / name
+        for directory in directories
+        for folder, names in _walk(directory)
+        for name in names
+        if is_wanted(name, names)
+    )
 
 
 def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -12,7 +12,7 @@ from pandas.api.types import union_categoricals
 
 from neuroone.contract.doubt import Doubt
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import EVENTS, RAW, READINGS, VALUES, search_key
+from neuroone.contract.files import ESENSE, EVENTS, RAW, READINGS, VALUES, search_key
 from neuroone.contract.messages import MICROVOLTS_PER_COUNT
 from neuroone.data import dataframes, readings
 from neuroone.data.doubts import UNKNOWN, Integers
@@ -24,7 +24,6 @@ WHOSE: Final = ("group", "source", "name", "class", "session")
 COUNTS: Final = ("readings", "valid", "missing", "raw_blocks")
 FACTS: Final = (*WHOSE, "code", "kind", "simulated", "status", "start", "end", "counts", "lessons")
 """The fields of a sidecar that are used here."""
-ESENSE: Final = VALUES[:2]
 POOR_BEFORE: Final = pd.Timedelta(seconds=1)
 """A reading describes the second before it."""
 

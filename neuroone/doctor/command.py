@@ -23,6 +23,7 @@ from neuroone.service.language import LANGUAGES, language_of, texts_in
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.local_address import local_ip
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
+from neuroone.service.terminal import agrees, printable
 
 LISTEN_S: Final = 12.0
 """A service publishes its health every 10 s."""
@@ -109,14 +110,11 @@ def _mend(findings: Iterable[Finding], given: DoctorSettings, runner: Runner, la
     out = sys.stderr if given.json else sys.stdout
 
     def say(key: str, command: str = "") -> None:
-        print(printable(texts[key].format(command=command)), file=out, flush=True)
+        print(printable(texts[key].format(command=command), out), file=out, flush=True)
 
     def may(command: str) -> bool:
         say("fix_will", command)
-        if given.yes:
-            return True
-        say("fix_ask")
-        return sys.stdin.readline().strip().casefold() in ("y", "yes", "s", "sim")
+        return given.yes or agrees(texts["fix_ask"], out)
 
     found = fixes.commands(findings, runner)
     if not found:
@@ -226,18 +224,12 @@ def as_text(finding: Finding, language: str, runner: Runner = Runner.UP) -> str:
     shown = f"{texts[finding.status]:8} {finding.check}: {says}"
     if do is not None:
         shown += f"\n{'':8} {texts['do']}: {do}"
-    return printable(shown)
+    return printable(shown, sys.stdout)
 
 
 def plain(text: str) -> str:
     """Replace what would command a terminal: logs, names and topics come from others."""
     return "".join(each if each.isprintable() else " " for each in text)
-
-
-def printable(text: str) -> str:
-    """Replace what this terminal cannot show."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
 
 
 def as_json(finding: Finding, language: str, runner: Runner = Runner.UP) -> str:

@@ -7,7 +7,6 @@ import contextlib
 import filecmp
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from neuroone.maintenance.places import BRIDGE, SERVICES, Places, PlacesSettings
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.private_files import private
 from neuroone.service.settings import setting, switch
+from neuroone.service.terminal import agrees
 
 _NOT_REPLACED: Final = frozenset({"lost+found", LOCK_FILE, CERTIFICATES, BROKER_FOLDER})
 """What `csv-recorder restore` leaves where it is."""
@@ -92,13 +92,7 @@ def _agrees(replaced: list[Path]) -> bool:
     if not sys.stdin.isatty():
         return False
     print("This moves aside, into hidden folders .replaced-... in the same places:", *replaced, sep="\n  ")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return input("Restore? [y/N] ").strip().lower() in ("y", "yes", "s", "sim")
-    except (KeyboardInterrupt, EOFError):
-        return False
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return agrees("Restore? [y/N] ", sys.stdout)
 
 
 def _restore(backup: Path, manifest: Manifest, places: Places, wanted: list[str], given: RestoreSettings) -> int:

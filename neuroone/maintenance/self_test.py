@@ -1,7 +1,6 @@
 """`neuroone self-test`: run the whole system once, with a simulated headset, beside whatever runs here."""
 
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ from neuroone.contract.files import student_file_name
 from neuroone.contract.messages import DEMO
 from neuroone.service import programs
 from neuroone.service.lifecycle import OK, STOP_ON_EOF, Stop
-from neuroone.service.local_address import LOOPBACK
+from neuroone.service.local_address import LOOPBACK, free_port
 
 TIMEOUT_S: Final = 60.0
 """A school's machine needs 5 to 10 s; one that also serves a class, some times that."""
@@ -35,7 +34,7 @@ def run(given: SelfTestSettings, stop: Stop) -> int:
     with tempfile.TemporaryDirectory(prefix="neuroone-") as folder:
         file = Path(folder) / student_file_name(DEMO)
         command = programs.command("neuroone", "up", "--port", "sim", "--host", LOOPBACK, "--data", folder)
-        command += ["--ws-port", str(_free_port()), "--mqtt-port", str(_free_port()), "--log-level", "warning"]
+        command += ["--ws-port", str(free_port()), "--mqtt-port", str(free_port()), "--log-level", "warning"]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("NEUROONE_")}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environ | {STOP_ON_EOF: "1"}
@@ -55,10 +54,3 @@ def _wait(popen: "subprocess.Popen[bytes]", file: Path, stop: Stop) -> None:
             raise NeuroOneError("self-test: the system does not start; the reason is above")
         if time.monotonic() > deadline_s or stop.wait(LOOK_S):
             raise NeuroOneError(f"self-test: no reading was recorded within {TIMEOUT_S:.0f} s")
-
-
-def _free_port() -> int:
-    """Return a port that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -9,10 +9,9 @@ from neuroone.contract.errors import NeuroOneError
 from neuroone.maintenance.checkouts import Checkout
 from neuroone.maintenance.places import PROGRAMS
 from neuroone.maintenance.versions import Installation, wait_ready
-from neuroone.service.local_address import LOOPBACK, host_in_url
+from neuroone.service.local_address import host_here
 
 SETTINGS: Final = Path("/etc/neuroone/neuroone.env")
-ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 (nothing listens here)
 _CURRENT: Final = PROGRAMS / "current"
 
 
@@ -52,9 +51,8 @@ class Server(Installation):
         if not self._is_started:
             return "its services do not start"
         lines = re.findall(r"^NEUROONE_(HOST|WS_PORT)=[\"']?([^\"'\s,]+)", SETTINGS.read_text("utf-8"), re.MULTILINE)
-        given = {"HOST": ANY_ADDRESS, "WS_PORT": "8080"} | dict(lines)
-        host = LOOPBACK if given["HOST"] in (ANY_ADDRESS, "::") else host_in_url(given["HOST"])
-        return wait_ready(f"http://{host}:{given['WS_PORT']}/readyz")
+        given = {"HOST": "", "WS_PORT": "8080"} | dict(lines)
+        return wait_ready(f"http://{host_here(given['HOST'])}:{given['WS_PORT']}/readyz")
 
     def go_back(self) -> None:
         """Let deploy/install.sh go back."""

@@ -13,6 +13,18 @@ def host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def host_here(host: str) -> str:
+    """Return, as addresses have it, the host by which this machine reaches a server that listens on ``host``."""
+    return LOOPBACK if host in ANY_ADDRESS else host_in_url(host)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing uses now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
 def local_ip() -> str:
     """Return this machine's address in the local network, or 127.0.0.1 without one. Send nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -34,6 +34,7 @@ from neuroone.service.process_memory import resident_bytes
 from neuroone.service.programs import command as command_of
 from neuroone.service.settings import SiteSettings, host_id, one_of, port_number, setting, switch
 from neuroone.service.site_address import ip, key_in_path, public_url
+from neuroone.service.terminal import printable
 from neuroone.service.token_files import Role
 from neuroone.service.wearers import typed
 from neuroone.up import broker_access, brokers, preflight
@@ -41,7 +42,7 @@ from neuroone.up.banner import GAMES, banner, texts
 from neuroone.up.broker_access import Access
 from neuroone.up.broker_check import BrokerCheck, broker_fault, disk_fault
 from neuroone.up.children import Child
-from neuroone.up.console import Console, printable
+from neuroone.up.console import Console
 from neuroone.up.https import Https
 from neuroone.up.notices import Notices
 from neuroone.up.observed import BRIDGE, RECORDER, WINDOW, Observed

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable
 from typing import Final, TextIO
 
+from neuroone.service.terminal import printable
+
 WAITING_MAX: Final = 1000
 """Lines that wait for a terminal that takes none, because somebody selects text in it: a few minutes' worth."""
 CLOSE_S: Final = 1.0
@@ -57,9 +59,3 @@ def wrapped(sentences: str, out: TextIO) -> str:
         return sentences
     width = shutil.get_terminal_size().columns
     return textwrap.fill(sentences, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
-def printable(text: str, out: TextIO) -> str:
-    """Replace what the terminal's encoding has no characters for."""
-    encoding = getattr(out, "encoding", None) or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)

@@ -19,7 +19,7 @@ from neuroone.contract.files import UP_FILE, UP_RESTART
 from neuroone.maintenance.checkouts import clone_of
 from neuroone.service.healthcheck import is_fresh
 from neuroone.service.lifecycle import STOP_ON_EOF, Stop
-from neuroone.service.local_address import LOOPBACK, host_in_url
+from neuroone.service.local_address import host_here
 from neuroone.up import command
 from neuroone.up.children import Child
 from neuroone.up.command import CHECK_PERIOD_S, RESTART, UpSettings
@@ -81,12 +81,17 @@ def _is_used(data: Path) -> bool:
 def _said(data: Path, given: UpSettings) -> Iterator[None]:
     """Say in the directory of the recordings that this `up` runs, and how to see that it works."""
     file = data / UP_FILE
-    host = LOOPBACK if given.host in (None, "0.0.0.0", "::") else host_in_url(str(given.host))  # noqa: S104 (no bind)
     with contextlib.suppress(OSError):  # whatever it is, `up` will say it
         data.mkdir(parents=True, exist_ok=True)
         (data / UP_RESTART).unlink(missing_ok=True)
         file.write_text(
-            json.dumps({"ready": f"http://{host}:{given.ws_port}/readyz", "gui": given.gui, "folder": FOLDER.name}),
+            json.dumps(
+                {
+                    "ready": f"http://{host_here(given.host or '')}:{given.ws_port}/readyz",
+                    "gui": given.gui,
+                    "folder": FOLDER.name,
+                }
+            ),
             "utf-8",
         )
     try:

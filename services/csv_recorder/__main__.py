@@ -3,7 +3,6 @@
 A command imports pandas and other heavy packages itself, so that `csv-recorder run` does without them.
 """
 
-import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from neuroone.contract.files import INBOX_FILE
 from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 from neuroone.service.open_files import allow_many_files
+from neuroone.service.terminal import agrees, printable
 
 with extras.needed("csv-recorder"):
     from csv_recorder.offline import verify as verification
@@ -178,7 +178,7 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
             if not settings.yes:
                 if not sys.stdin.isatty():
                     raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
-                if not _agrees("Remove all of this for ever? [y/N] "):
+                if not agrees("Remove all of this for ever? [y/N] ", sys.stdout):
                     _print(["nothing was removed"])
                     return FAILED
             remove(settings.dir, student, found, inbox)
@@ -232,17 +232,6 @@ def rebuild(settings: RebuildSettings, stop: Stop) -> int:
     return OK
 
 
-def _agrees(question: str) -> bool:
-    """Ask on the terminal; Ctrl-C and the end of the input mean no."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return input(question).strip().lower() in ("y", "yes", "s", "sim")
-    except (KeyboardInterrupt, EOFError):
-        return False
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:
     return takewhile(lambda _: not stop.is_set(), recordings)
 
@@ -250,9 +239,8 @@ def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:
 def _print(lines: Iterable[str], stream: TextIO | None = None) -> None:
     """Print lines, even if the terminal cannot show every character of a name."""
     stream = stream or sys.stdout
-    encoding = stream.encoding or "utf-8"
     for line in lines:
-        print(texts.printable(line).encode(encoding, "replace").decode(encoding), file=stream)
+        print(printable(texts.printable(line), stream), file=stream)
 
 
 if __name__ == "__main__":

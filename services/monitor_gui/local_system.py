@@ -8,11 +8,11 @@ from PySide6.QtCore import Signal
 
 from monitor_gui.child_program import ChildProgram, command_of
 from neuroone.mqtt.address import BrokerAddress
+from neuroone.service.local_address import LOOPBACK, free_port
 
 WS_PORT: Final = 8080
 """The port that phones, dashboards and games know."""
 MQTT_PORT: Final = 1883
-LOOPBACK: Final = "127.0.0.1"
 STOP_TIMEOUT_MS: Final = 30_000
 """`neuroone up` gives each of its programs 15 s; most need one."""
 READY: Final = "MQTT: "
@@ -41,7 +41,7 @@ class LocalSystem(ChildProgram):
         if not _is_free("", self._ws_port):
             return "system.port_in_use", self._ws_port
         # Many systems start a broker of their own with the computer: ours takes another port then.
-        mqtt_port = self._mqtt_port if _is_free(LOOPBACK, self._mqtt_port) else _free_port()
+        mqtt_port = self._mqtt_port if _is_free(LOOPBACK, self._mqtt_port) else free_port()
         self.is_ready, self.broker = False, BrokerAddress(LOOPBACK, mqtt_port)
         self.run([*program, f"--ws-port={self._ws_port}", f"--mqtt-port={mqtt_port}"], {})
         return None
@@ -65,9 +65,3 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -25,9 +25,9 @@ from csv_recorder.offline.report.presence import (
     presences,
     student_key,
 )
-from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD, Curve, SessionFigures
+from csv_recorder.offline.report.session_figures import DOUBTFUL, LEVELS, SPREAD, Curve, SessionFigures
 from csv_recorder.offline.report.texts import BY_LESSON, local
-from neuroone.contract.files import search_key
+from neuroone.contract.files import ESENSE, search_key
 from neuroone.data import readings
 from neuroone.data.doubts import NO_TIME
 from neuroone.data.recordings import Recording

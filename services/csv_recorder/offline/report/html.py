@@ -12,9 +12,10 @@ import pandas as pd
 from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import Part
-from csv_recorder.offline.report.session_figures import BIN_S, ESENSE, LEVELS, Curve
+from csv_recorder.offline.report.session_figures import BIN_S, LEVELS, Curve
 from csv_recorder.offline.report.text import class_date, class_group, signal, start
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration
+from neuroone.contract.files import ESENSE
 from neuroone.contract.messages import BANDS
 
 POINTS_MAX: Final = 120

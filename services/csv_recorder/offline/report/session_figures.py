@@ -19,13 +19,13 @@ import numpy as np
 from msgspec import Struct, msgpack
 
 from neuroone.contract.doubt import DOUBTS, Doubt
+from neuroone.contract.files import ESENSE
 from neuroone.contract.messages import BANDS, ESENSE_MAX
 from neuroone.data import clock
 from neuroone.data.doubts import TOUCHES_BANDS, TOUCHES_ESENSE, UNKNOWN, Integers
 from neuroone.data.readings import Readings
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
-ESENSE: Final = ("attention", "meditation")
 BAND_MAX: Final = 16_700_000
 """Band powers have 24 bits; values near 2^24 are small negative ones that wrapped, so such a row is left out."""
 DOUBTFUL: Final = ("doubtful", *(f"doubt_{each}" for each in Doubt))

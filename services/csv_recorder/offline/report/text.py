@@ -10,8 +10,9 @@ from csv_recorder.offline.lessons import moment_of
 from csv_recorder.offline.report import doubtful
 from csv_recorder.offline.report.figures import ALL, Report
 from csv_recorder.offline.report.pages import by_title
-from csv_recorder.offline.report.session_figures import DOUBTFUL, ESENSE, LEVELS, SPREAD
+from csv_recorder.offline.report.session_figures import DOUBTFUL, LEVELS, SPREAD
 from csv_recorder.offline.report.texts import UNKNOWN, Words, duration, local, printable
+from neuroone.contract.files import ESENSE
 from neuroone.contract.messages import BANDS
 from neuroone.contract.topics import ALL as EVERYBODY
 

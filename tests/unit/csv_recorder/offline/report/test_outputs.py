@@ -13,6 +13,7 @@ import pytest
 from csv_recorder import __main__ as recorder_commands
 from csv_recorder.__main__ import main
 from csv_recorder.offline.report import texts
+from neuroone.contract.files import ESENSE
 from neuroone.contract.messages import BANDS
 from neuroone.service.language import LANGUAGES
 from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
@@ -172,7 +173,7 @@ def test_both_languages_have_every_text_with_the_same_places():
     sources = [*Path(texts.__file__).parent.glob("*.py"), Path(recorder_commands.__file__)]
     written = " ".join(each.read_text(encoding="utf-8") for each in sources)
     used = {key for key in english if re.search(rf"""["']{key}["']""", written)}
-    assert english.keys() - used == {*BANDS}
+    assert english.keys() - used == {*ESENSE, *BANDS}
 
 
 def test_the_old_servers_file_says_that_its_quality_is_unknown(tmp_path, capsys):
