@@ -12,7 +12,7 @@ import pandas as pd
 from neuroone.contract.doubt import DOUBTS
 from neuroone.contract.files import COLUMNS, EVENTS, HEADERS, RAW, READINGS, VALUES, checked_rows, student_rows
 from neuroone.contract.messages import BANDS, RAW_RATE_HZ
-from neuroone.data import doubts
+from neuroone.data import clock, doubts
 from neuroone.data.doubts import UNKNOWN, Integers
 from neuroone.data.recordings import Recording, Unreadable
 
@@ -57,6 +57,16 @@ def arrays(frame: pd.DataFrame) -> tuple[Integers, Integers, Integers, Integers]
         frame[["attention", "meditation"]].to_numpy(dtype=np.int64).T,
         frame[list(BANDS)].to_numpy(dtype=np.int64),
     )
+
+
+def elapsed_s(frame: pd.DataFrame) -> "pd.Series[float]":
+    """Return the seconds since the first reading, as a clock that nobody sets counts them; NA without times."""
+    if frame["time"].isna().any():
+        return pd.Series(np.nan, index=frame.index)
+    times_us = frame["time"].to_numpy(dtype="datetime64[us]").astype(np.int64)
+    runs, _ = pd.factorize(frame["session"])
+    steady_us, _ = clock.steady_us(times_us, runs, frame["seq"].to_numpy())
+    return pd.Series((steady_us - min(steady_us, default=0)) / 1e6, index=frame.index)
 
 
 def with_doubts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -89,9 +89,8 @@ class Bids:
         readings = dataframes.with_doubts(dataframes.readings(recording)[0])
         if readings.empty:
             return []
-        onset = (readings["time"] - readings["time"].min()).dt.total_seconds()
         table = readings.drop(columns=["time", "session"])
-        table.insert(0, "time", onset)
+        table.insert(0, "time", dataframes.elapsed_s(readings))
         described = (recording.about.get("columns") or {}).get("readings.csv")
         columns: dict[str, Any] = {
             "TaskName": task,

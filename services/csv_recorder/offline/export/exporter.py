@@ -148,11 +148,15 @@ def _free(label: str, taken: Collection[str]) -> str:
 
 
 def _readings(recording: Recording) -> pd.DataFrame:
-    return _of(recording, dataframes.with_doubts(dataframes.readings(recording)[0]))
+    readings = dataframes.with_doubts(dataframes.readings(recording)[0])
+    return _of(recording, readings, dataframes.elapsed_s(readings))
 
 
 def _events(recording: Recording) -> pd.DataFrame:
-    return pd.DataFrame() if recording.is_legacy else _of(recording, dataframes.events(recording))
+    if recording.is_legacy:
+        return pd.DataFrame()
+    events = dataframes.events(recording)
+    return _of(recording, events, (events["time"] - events["time"].min()).dt.total_seconds())
 
 
 def _samples(recording: Recording) -> pd.DataFrame:
@@ -164,9 +168,8 @@ def _samples(recording: Recording) -> pd.DataFrame:
     return table[["time", *whose, "session", "sample", "counts", "microvolts", "simulated"]]
 
 
-def _of(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:
+def _of(recording: Recording, frame: pd.DataFrame, seconds: "pd.Series[float]") -> pd.DataFrame:
     """Add the owner to a table, and the seconds since its first row."""
-    seconds = (frame["time"] - frame["time"].min()).dt.total_seconds()
     whose: dict[str, object] = {"group": recording.group, "source": recording.source, "name": recording.name}
     whose |= {"simulated": recording.is_simulated}
     first = pd.DataFrame({"time": frame["time"], "seconds": seconds, **whose}, index=frame.index)

@@ -276,6 +276,12 @@ def test_a_clock_that_is_set_begins_another_file(tmp_path, set_to):
     assert poor.text == POOR
     assert (poor.onset_s, poor.duration_s) == pytest.approx((39, 2), abs=0.01)
     assert after.annotations == []
+    assert export(tmp_path, "parquet", tmp_path / "out") == 0
+    assert export(tmp_path, "bids", tmp_path / "bids") == 0
+    (table,) = (tmp_path / "out").glob("readings/*")
+    (physio,) = (tmp_path / "bids").rglob("*_beh.tsv")
+    for seconds in (pd.read_parquet(table)["seconds"], pd.read_csv(physio, sep="\t")["time"]):
+        assert sorted(seconds) == list(range(80))
 
 
 @pytest.mark.parametrize("rate_hz", [250, 256, 512])
