@@ -1,20 +1,34 @@
 """csv-recorder as a program, on real brokers, killed while it works."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from neuroone.contract import topics
-from neuroone.contract.files import STUDENT_HEADER, student_row
-from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus
+from neuroone.contract.files import STUDENT_HEADER, VALUES, student_row
+from neuroone.contract.messages import (
+    EventType,
+    GroupEvent,
+    RawBlock,
+    Reading,
+    Recorded,
+    ServiceState,
+    ServiceStatus,
+)
+from neuroone.contract.topics import id_from_text
+from neuroone.data import read, sessions
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.session import RECEIVE_MAXIMUM
@@ -33,9 +47,9 @@ SHOWN_S = 2.0
 
 
 @contextlib.contextmanager
-def recorder(broker: Broker, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def recorder(broker: Broker, directory: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running csv-recorder, killed at the end if it still runs."""
-    command = [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(directory)]
+    command = [sys.executable, "-m", "csv_recorder", "--broker", broker.url, "--dir", str(directory), *words]
     with subprocess.Popen(command) as popen:
         try:
             yield popen
@@ -107,6 +121,51 @@ def test_a_row_is_soon_in_the_file_and_has_a_receipt(broker: Broker, tmp_path: P
     with listening(broker.url, "later") as later:
         _, state = later.wait_for(ServiceState, lambda topic, state: topic["service"] == "csv_recorder")
         assert state.status is ServiceStatus.OFFLINE
+
+
+def test_what_was_sent_is_read_back_value_by_value(start_broker: Callable[..., Broker], tmp_path: Path) -> None:
+    """Readings, raw samples and markers of two students, with `neuroone.data`, while the recorder still runs."""
+    broker, rng = start_broker("nats"), random.Random(20)
+    began = datetime(2026, 11, 26, 23, 59, 50, tzinfo=UTC)
+    folders = tmp_path / "recordings/sessions/2026-11-26"
+    sent: dict[str, list[Reading]] = {"Ana": [], "João": []}
+    raw: dict[str, list[RawBlock]] = {"Ana": [], "João": []}
+
+    def send(name: str, seq: int) -> None:
+        source = id_from_text(name)
+        moment = began + timedelta(seconds=seq, microseconds=rng.randrange(10**6))
+        about: dict[str, Any] = {"session": f"of-{source}", "seq": seq, "time": moment}
+        values = dict(zip(VALUES, (*rng.choices(range(101), k=2), *rng.choices(range(2**24), k=8)), strict=True))
+        sent[name].append(reading(**about, name=name, poor_signal=rng.choice([None, 0, 26, 51, 200]), **values))
+        samples = tuple(rng.choices(range(-2048, 2048), k=64))
+        raw[name].append(RawBlock(**about, first_sample=64 * seq, rate_hz=512, samples=samples))
+        assert bus.publish(topics.reading("local", "ABC123", source), sent[name][-1])
+        assert bus.publish(topics.raw("local", "ABC123", source), raw[name][-1])
+
+    with recorder(broker, tmp_path / "recordings", "--raw"), publisher(broker) as bus:
+        wait_online(broker)
+        for name in sent:
+            send(name, 0)
+        wait_for(lambda: len([*folders.glob("*/raw.csv")]) == len(sent), "sessions", SHOWN_S + 5)
+        for seq, name in itertools.product(range(1, 40), sent):
+            send(name, seq)
+        marker = GroupEvent(id="m1", time=began, type=EventType.MARKER, text='olhos "fechados"; já', source=None)
+        assert bus.publish(topics.event("local", "ABC123"), marker)
+        lines = [40 + 1] * 2 * len(sent)
+        wait_for(lambda: [file.read_bytes().count(b"\n") for file in folders.glob("*/r*.csv")] == lines, "rows")
+        wait_for(lambda: len([*folders.glob("*/events.csv")]) == len(sent), "markers")
+        found = sessions(folders).set_index("name")
+        for name in sent:
+            table = read(found.loc[name].path)
+            assert [time.to_pydatetime() for time in table.index] == [each.time for each in sent[name]]
+            for column in ("seq", "poor_signal", *VALUES):
+                column_sent = [getattr(each, column) for each in sent[name]]
+                assert [None if pd.isna(each) else each for each in table[column]] == column_sent
+            assert list(table["valid"].isna()) == [each.poor_signal is None for each in sent[name]]
+            counts = read(found.loc[name].path, "raw")
+            assert list(counts["counts"]) == [each for block in raw[name] for each in block.samples]
+            assert list(counts["sample"]) == list(range(64 * 40))
+            assert list(read(found.loc[name].path, "events")["text"])[-1:] == [marker.text]
 
 
 def test_killed_again_and_again_it_loses_doubles_and_tears_nothing(broker: Broker, tmp_path: Path) -> None:
