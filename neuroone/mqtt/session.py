@@ -6,14 +6,14 @@ is kept on this side, and each connection starts from it anew. References are to
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import ServiceStatus
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.backoff import Attempts, Backoff
-from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.delivery import Delivery, LiveStates
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outbox, Outgoing
 from neuroone.mqtt.packets import (
@@ -87,6 +87,7 @@ class _Connection:
     is_accepted: bool = False
     birth_came_back: bool = False
     twin_due_s: float = float("inf")
+    live: LiveStates = field(default_factory=LiveStates)
 
 
 class Session:
@@ -116,7 +117,7 @@ class Session:
         backoff: Backoff = Backoff(),
     ) -> None:
         self.identity = identity
-        self.counters = dict.fromkeys(("delivered", "connects", "callback_errors"), 0)
+        self.counters = dict.fromkeys(("delivered", "connects", "callback_errors", "late_states"), 0)
         self.attempts = Attempts(addresses, backoff)
         outbox = Outbox() if outbox is None else outbox
         self.publications = Publications(outbox, replay, on_refused, self.counters)
@@ -343,10 +344,14 @@ class Session:
 
     def _on_publish(self, connection: _Connection, packet: Publish, now_s: float) -> None:
         is_own = packet.topic == self.presence.state_topic
-        if packet.packet_id and (is_own or not self._durable):
+        is_late = connection.live.is_late(packet.topic, retained=packet.retained)
+        if packet.packet_id and (is_own or is_late or not self._durable):
             connection.send(PubAck(packet.packet_id))
         if is_own:
             self._on_own_state(connection, packet, now_s)
+            return
+        if is_late:
+            self.counters["late_states"] += 1
             return
         self.counters["delivered"] += 1
         number = self.counters["connects"]

@@ -40,6 +40,7 @@ CLIENT_COUNTERS: Final = {
     "dropped_too_large": "Messages dropped because they are larger than the broker accepts.",
     "delivered": "Messages that the broker delivered.",
     "delivered_bad": "Delivered messages that break the contract.",
+    "late_states": "Retained states left out because a newer one of their topic had come.",
     "callback_errors": "Delivered messages left out because of a fault of ours; the log has its traceback.",
     "subscriptions_refused": "Refusals of subscriptions by the broker.",
     "faults": "Faults of ours in the connection to the broker; each ends the service.",

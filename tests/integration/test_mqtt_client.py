@@ -138,7 +138,16 @@ def test_a_client_has_every_counter_from_the_start() -> None:
     assert client.counters == dict.fromkeys(
         (
             *("acked", "callback_errors", "connects", "delivered", "delivered_bad", "dropped", "dropped_qos0"),
-            *("dropped_too_large", "faults", "given_up", "published", "refused", "replayed", "subscriptions_refused"),
+            *(
+                "dropped_too_large",
+                "faults",
+                "given_up",
+                "late_states",
+                "published",
+                "refused",
+                "replayed",
+                "subscriptions_refused",
+            ),
         ),
         0,
     )

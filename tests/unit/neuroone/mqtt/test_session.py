@@ -511,6 +511,30 @@ def test_a_fault_in_one_delivery_costs_that_message_only(world: World, caplog: p
     assert [each.payload for each in world.deliveries] == [b"2"]
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_retained_state_that_comes_after_a_live_one_is_late(durable: bool) -> None:
+    """NATS may deliver the end of an earlier run after the birth of the next; on another connection it is news."""
+    world, topic = World(durable=durable), STATE.replace("csv_recorder", "ws_gateway")
+    ends, born = state_of("a1", ServiceStatus.OFFLINE), state_of("b2")
+
+    def connect() -> None:
+        if durable:
+            probe(world)
+        world.connect()
+
+    connect()
+    world.hear(Publish(topic, ends, True, 7), Publish(topic, born, False, 8))
+    world.sent.clear()
+    world.hear(Publish(topic, ends, True, 9), Publish(topic.replace("main", "other"), ends, True, 10))
+    assert [each.payload for each in world.deliveries] == [ends, born, ends]
+    assert world.session.counters["late_states"] == 1
+    assert PubAck(9) in world.sent  # the broker sends it no more
+    world.fail()
+    connect()
+    world.hear(Publish(topic, ends, True, 1))
+    assert world.deliveries[-1].payload == ends
+
+
 def test_a_fault_in_another_callback_is_not_swallowed(world: World) -> None:
     def fail() -> None:
         raise RuntimeError("a fault of ours")
