@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.topics import ROOT, TOPICS, TopicRule
+from neuroone.contract.topics import LESSON, ROOT, STREAM_STATE, TOPICS, TopicRule
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.local_address import host_in_url
@@ -37,6 +37,8 @@ UP: Final = "neuroone_up"
 """The identity of `neuroone up`, which has these logins for a broker of its own that others reach."""
 UP_CHECK: Final = "neuroone-up/check"
 """Where `neuroone up` tries its broker out: outside the contract's topics, so that nobody else gets what it sends."""
+CLEARS: Final = (("csv_recorder", STREAM_STATE), ("csv_recorder", LESSON))
+"""`csv-recorder forget --broker` removes a student's states, with the recorder's login (docs/decisions/0042)."""
 BROKER: Final = "broker"
 """The directory of the broker's files, and the name of their owner in ``--owner``."""
 PASSWORDS: Final = "passwords"
@@ -175,7 +177,7 @@ def acl(identities: Sequence[str] = IDENTITIES) -> str:
 
 def writes(name: str) -> list[str]:
     """Return the filters of the topics that an identity may publish on."""
-    own = [f"{ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule)]
+    own = [f"{ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule) or (name, rule) in CLEARS]
     return [*own, f"{UP_CHECK}/#"] if name == UP else own
 
 

@@ -4,19 +4,20 @@ A command imports pandas and other heavy packages itself, so that `csv-recorder 
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import takewhile
 from typing import Final, TextIO
 
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import INBOX_FILE
+from neuroone.contract.files import BROKER_FOLDER, INBOX_FILE
 from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.terminal import agrees, printable
 
 with extras.needed("csv-recorder"):
+    from csv_recorder import broker_traces
     from csv_recorder.offline import verify as verification
     from csv_recorder.offline.backup import STANDARD, back_up
     from csv_recorder.offline.forget import find_data, left, remove
@@ -28,7 +29,7 @@ with extras.needed("csv-recorder"):
     from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
     from csv_recorder.offline.restore import restore as bring_back
     from csv_recorder.offline.verify import Verifier
-    from csv_recorder.service import Service
+    from csv_recorder.service import Service, prepare_process
     from csv_recorder.settings import (
         BIDS,
         EDF,
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: RunSettings, stop: Stop) -> int:
     """Record until ``stop``."""
+    prepare_process()
     return Service(settings, stop, allow_many_files()).run()
 
 
@@ -166,11 +168,16 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     if not settings.dir.is_dir():
         raise SettingsError([f"--dir: {settings.dir} is not there"])
     student = Student(settings.name, settings.source)
+    as_recorder = settings.as_recorder()
+    kept = broker_traces.drain(as_recorder, stop) if as_recorder else {}
+    on_broker: Collection[str] = ()
     try:
         with without_recorder(settings.dir) as inbox:
             found = find_data(settings.dir, student, inbox)
+            changes = broker_traces.changes_of(student, found.traces, kept)
             _print(found.lines())
-            if not found:
+            _print(f"on the broker {topic}" for topic in changes)
+            if not found and not changes:
                 if inbox is not None:
                     scrub(inbox)  # a removal that a crash broke off may have left something in its pages
                 _print(["there is nothing to remove"])
@@ -181,13 +188,19 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
                 if not agrees("Remove all of this for ever? [y/N] ", sys.stdout):
                     _print(["nothing was removed"])
                     return FAILED
+            if as_recorder:
+                on_broker = broker_traces.publish(as_recorder, changes)
             remove(settings.dir, student, found, inbox)
         remaining = [*left(settings.dir, found)]
     except OSError as error:
         raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
-    _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in remaining)
-    _print(["removed. Backups, exports elsewhere and phones are not known here; a state may still be on the broker"])
-    return FAILED if found.shared or found.unknown or remaining else OK
+    store = [path for path in remaining if as_recorder and BROKER_FOLDER in path.parts]
+    others = [path for path in remaining if path not in store]
+    _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in others)
+    _print(f"goes when the broker next saves what it holds: {path}" for path in store)
+    _print(f"stays on the broker, which refuses, or the student is connected: {topic}" for topic in sorted(on_broker))
+    _print(["removed. Backups, exports elsewhere and phones are not known here; --broker removes from the broker, too"])
+    return FAILED if found.shared or found.unknown or others or on_broker else OK
 
 
 def backup(settings: BackupSettings, stop: Stop) -> int:

@@ -62,6 +62,14 @@ FREE_LOW_BYTES: Final = 2**30
 log = logging.getLogger(__name__)
 
 
+def prepare_process() -> None:
+    """Let other programs go first, and collect garbage seldom: for a process that only records."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 @dataclass(slots=True)
 class Due:
     """When what is done again and again is due, in seconds of the event loop's clock, and how late the ticks were."""
@@ -114,11 +122,7 @@ class Service:
 
     def run(self) -> int:
         """Record until the program is stopped."""
-        if hasattr(os, "nice"):
-            os.nice(NICENESS)
         server = self._new_metrics_server()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
         self._recorder.open()
         with self._watchdog:
             try:

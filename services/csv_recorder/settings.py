@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import BY, BY_LESSON
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service.language import LANGUAGES
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
@@ -183,7 +184,25 @@ class ForgetSettings:
     dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR")
     name: str | None = setting(None, str, "Everything that is recorded under this name.")
     source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
+    broker: BrokerAddresses | None = setting(
+        None,
+        BrokerAddresses.parse,
+        "Remove it from this broker, too: the recorder's --broker. Default: what is there stays.",
+        secret=True,
+        metavar="URL",
+    )
+    broker_ca: Path | None = setting(None, Path, "The recorder's --broker-ca.")
+    site: str = setting("local", topic_id, "The recorder's --site.")
+    instance: str = setting("", topic_id, "The recorder's --instance.")
     yes: bool = setting(False, switch, "Do not ask.")
+
+    def as_recorder(self) -> RunSettings | None:
+        """Return the settings of the recorder that is connected to the broker; None without a broker."""
+        if self.broker is None:
+            return None
+        return RunSettings(
+            dir=self.dir, broker=self.broker, broker_ca=self.broker_ca, site=self.site, instance=self.instance
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

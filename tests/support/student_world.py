@@ -33,6 +33,7 @@ class FakeClient:
         self.identity = Identity("local", "ws_gateway", "host", "0.1.0", epoch=1000, run="now")
         self.sent: list[tuple[Topic, Message]] = []
         self.cleared: list[str] = []
+        self.left_to_broker: list[Topic] = []
         self.on_acked: Callable[[Outgoing], None] = lambda outgoing: None
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
@@ -48,6 +49,9 @@ class FakeClient:
         if outgoing.qos:
             self.on_acked(outgoing)
         return True
+
+    def leave_to_broker(self, topic: Topic) -> None:
+        self.left_to_broker.append(topic)
 
     def readings(self) -> list[Reading]:
         return [message for _, message in self.sent if isinstance(message, Reading)]

@@ -73,16 +73,24 @@ class Traces:
         self.words = frozenset(each for each in words if each)
         self.is_mentioned = mentions_of(*self.words)
         self.spellings = spellings(self.words)
+        self._streams = frozenset(streams)
         self._topics = [f"/streams/{each}/" for each in streams] + [f"/groups/{each}/" for each in groups]
+
+    def is_of(self, group: str, source: str) -> bool:
+        """Return True if a stream is the student's."""
+        return f"{group}/{source}" in self._streams
 
     def is_in_letter(self, line: bytes) -> bool:
         """Return True if a refused message came from the student's topics, or mentions the student."""
         try:
             letter = json.loads(line)
-            topic, payload = f"/{letter['topic']}", bytes.fromhex(letter["payload"])
+            return self.is_in(str(letter["topic"]), bytes.fromhex(letter["payload"]))
         except (ValueError, KeyError, TypeError):
             return False
-        if any(each in topic for each in self._topics) or any(each in payload for each in self.spellings):
+
+    def is_in(self, topic: str, payload: bytes) -> bool:
+        """Return True if a message is on one of the student's topics, or mentions the student, whatever its bytes."""
+        if any(each in f"/{topic}" for each in self._topics) or any(each in payload for each in self.spellings):
             return True
         text = payload.decode(errors="replace")
         with contextlib.suppress(ValueError, RecursionError):

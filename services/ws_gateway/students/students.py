@@ -428,8 +428,9 @@ class Students:
             self.publisher.publish_online_again(student)
 
     def on_state_cleared(self, topic: Topic) -> None:
-        """Publish a state again that was cleared although its student is here."""
+        """Publish a state again that was cleared although its student is here; any other one never again."""
         self._registry.on_state_cleared(topic)
+        self._client.leave_to_broker(topic)
         student = self._active.get((topic["group"], topic["source"]))
         if student is not None:
             self.publisher.publish_online_again(student)

@@ -114,6 +114,12 @@ def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
     assert {name for name in IDENTITIES if owns(name, rule)} == owners[rule.shape]
 
 
+def test_the_recorder_may_remove_what_the_broker_keeps_of_a_student() -> None:
+    may_write = logins.writes("csv_recorder")
+    assert {"neuroone/v1/+/streams/+/+/state", "neuroone/v1/+/groups/+/lesson"} <= {*may_write}
+    assert "neuroone/v1/+/streams/+/+/reading" not in may_write
+
+
 @pytest.mark.parametrize("given", ["ws_gateway", "nobody=1", "reader=", "=1"])
 def test_a_faulty_owner_is_refused_with_the_form(given: str) -> None:
     with pytest.raises(ValueError, match="must be NAME=USER"):

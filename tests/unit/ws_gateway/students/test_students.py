@@ -292,6 +292,11 @@ def test_a_cleared_state_is_published_again_if_the_student_is_here(world):
     assert world.client.statuses() == ["online", "online"]
 
 
+def test_a_cleared_state_of_a_student_who_left_is_not_published_again_at_a_reconnect(world):
+    world.students.on_state_cleared(ANA)
+    assert world.client.left_to_broker == [ANA]
+
+
 def test_known_states_are_bounded(world, monkeypatch):
     """The one unchanged for longest is forgotten first."""
     monkeypatch.setattr("ws_gateway.students.stream_registry.STATES_MAX", 2)
