@@ -8,7 +8,8 @@ A program declares its settings as a frozen dataclass whose fields are made by :
 
 ``--ws-port 8081`` sets it, then ``NEUROONE_WS_PORT``, then the default. A class with ``READS_ENVIRONMENT = False`` is
 set by its flags alone, but for a setting that names its ``variable``: what removes, replaces or reads data must not be
-steered by what somebody exported long ago for another command.
+steered by what somebody exported long ago for another command. With the switch ``CHANGES_WITH`` of its class a command
+that reads becomes one that changes data: no variable counts then.
 """
 
 import argparse
@@ -195,6 +196,8 @@ def read(of: type[S], argv: Sequence[str], environ: Mapping[str, str], *, progra
         faults = [_unknown(word, [_flag(name)[2:] for name in declared], program) for word in unknown]
     except argparse.ArgumentError as error:
         faults = [f"{error.argument_name}: {error.message.replace('expected one argument', 'needs a value')}"]
+    if getattr(found, getattr(of, "CHANGES_WITH", ""), None) == "true":
+        environ = {}
     values = {}
     for name, keys in declared.items():
         given: Any = getattr(found, name, None)

@@ -158,6 +158,8 @@ class LessonsSettings(RecordedSettings):
 class VerifySettings(RecordedSettings):
     """Settings of `csv-recorder verify`."""
 
+    CHANGES_WITH: ClassVar[str] = "repair"
+
     repair: bool = setting(False, switch, "Cut off torn last rows, which a crash leaves. No recorder may run.")
     verbose: bool = setting(False, switch, "Print a line for every file, also for those in order.")
 

@@ -232,6 +232,20 @@ def test_repair_cuts_a_torn_tail_and_nothing_else(root, tail, capsys):
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
+def test_the_environment_steers_no_repair(root, tmp_path, monkeypatch, capsys):
+    """It may say what is only read."""
+    torn = root / "Ana.csv"
+    torn.write_bytes(torn.read_bytes() + b"1,2")
+    before = torn.read_bytes()
+    monkeypatch.setenv("NEUROONE_DIR", str(root))
+    monkeypatch.chdir(tmp_path.parent)
+    assert main(["verify"]) == 1
+    assert main(["verify", "--repair"]) == 2
+    assert "recordings is not there" in capsys.readouterr().err
+    assert torn.read_bytes() == before
+    assert main(["verify", "--repair", "--dir", str(root)]) == 0
+
+
 def test_repair_leaves_other_damage(root, capsys):
     """A changed row stays as it is and stays wrong."""
     path = session(root, "ana") / "readings.csv"
