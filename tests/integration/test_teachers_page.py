@@ -428,9 +428,7 @@ def test_the_projection_is_large_and_calm(page, school):
     expect(page.locator(".card .open").first).to_have_text("Aluno 01")
 
 
-@pytest.mark.parametrize(
-    ("size", "theme"), [("phone", "light"), ("tablet", "light"), ("tablet", "dark"), ("projector", "dark")]
-)
+@pytest.mark.parametrize(("size", "theme"), [("phone", "light"), ("tablet", "dark"), ("projector", "dark")])
 def test_nothing_serious_for_axe(browser, school, theme, size):
     """No view has a serious or critical fault, in each theme and size, and nothing is wider than the screen."""
     width, height = VIEWPORTS[size]
