@@ -1,13 +1,15 @@
 """Finds recordings, also while a recorder writes. Changes no file. docs/recordings.md describes the files."""
 
 import csv
+import itertools
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, Final
 
 from neuroone.contract import files
 from neuroone.contract.errors import SettingsError
@@ -20,6 +22,9 @@ from neuroone.contract.files import (
     SIDECAR_FIELDS,
     STUDENT_HEADER,
 )
+
+ROWS_OUT_OF_ORDER: Final = 20
+"""In ``readings.csv`` a late reading stands after those that came before it; ``{Nome}.csv`` is in the order of seq."""
 
 
 class Unreadable(Exception):
@@ -129,6 +134,39 @@ def without_doubles(recordings: Iterable[Recording]) -> list[Recording]:
     every = list(recordings)
     names = {each.name for each in every if not each.is_legacy}
     return [each for each in every if not (each.is_legacy and each.name in names)]
+
+
+def begin_elsewhere(recordings: Iterable[Recording]) -> list[Path]:
+    """Return each ``{Nome}.csv`` that is left out and begins with none of the student's sessions.
+
+    The first server wrote its first rows, or their session is not among the recordings.
+    """
+    sessions: defaultdict[str, list[Recording]] = defaultdict(list)
+    students = []
+    for each in recordings:
+        if each.is_legacy:
+            students.append(each)
+        else:
+            sessions[each.name].append(each)
+    return [each.path for each in students if each.name in sessions and not _begins_in(sessions[each.name], each.path)]
+
+
+def _begins_in(sessions: Iterable[Recording], path: Path) -> bool:
+    """Return True if the first row of a student's own file, if it has one, is among the first ones of a session."""
+    (first,) = _first_rows(path, 1) or [b""]
+    return not first or any(
+        first in map(files.student_row_of, _first_rows(part, ROWS_OUT_OF_ORDER))
+        for session in sessions
+        for part in session.files(files.READINGS)[:1]
+    )
+
+
+def _first_rows(path: Path, count: int) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return [line.replace(b"\r\n", b"\n") for line in itertools.islice(file, 1, 1 + count)]
+    except OSError:
+        return []
 
 
 def group_events(directories: Iterable[Path]) -> list[Path]:

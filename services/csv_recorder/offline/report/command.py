@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from csv_recorder.offline.report.cache import FigureCache
 from csv_recorder.offline.report.figures import SIDECAR_USED, Report, Selection, make
 from csv_recorder.settings import ReportSettings
 from neuroone.contract.errors import SettingsError
-from neuroone.data.recordings import find, without_doubles
+from neuroone.data.recordings import begin_elsewhere, find, without_doubles
 
 ROWS_AT_ONCE: Final = 1000
 """Rows that are written at a time: a copy of a table of 25,000 takes 20 MB."""
@@ -26,9 +27,11 @@ def run(settings: ReportSettings, is_stopped: Callable[[], bool], show: Callable
     selection = _selection(settings)
     cache = FigureCache()
     try:
-        recordings = map(with_parts, without_doubles(find(settings.chosen(), SIDECAR_USED)))
+        found = find(settings.chosen(), SIDECAR_USED)
+        recordings = map(with_parts, without_doubles(found))
         with_curves = settings.html is not None
         report = make(recordings, selection, cache, by=settings.by, with_curves=with_curves, is_stopped=is_stopped)
+        report = replace(report, older=tuple(map(str, begin_elsewhere(found) if selection.is_all else ())))
     finally:
         cache.close()
     words = texts.Words(settings.language or texts.of_system(), settings.timezone)

@@ -101,7 +101,7 @@ class Report:
     """The figures: a row per presence, and one of `ALL` for a student with several; a row per class.
 
     ``curves`` has the packed curves of presences by the numbers of their rows, ``members`` the numbers of those of a
-    class. ``faults`` are sentences.
+    class. ``faults`` are sentences. ``older`` are files of students whose first rows are not in the report.
     """
 
     sessions: pd.DataFrame
@@ -109,6 +109,7 @@ class Report:
     curves: Mapping[int, bytes] = field(default_factory=dict)
     members: Mapping[int, Sequence[int]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:

@@ -75,6 +75,8 @@ def _head(words: Words, title: str = "") -> Iterator[str]:
 
 
 def _foot(report: Report, words: Words) -> Iterator[str]:
+    if report.older:
+        yield f'<p class="warn">{escape(words("older", ", ".join(report.older)))}</p>\n'
     if report.faults:
         yield f"<h2>{escape(words('not_read'))}</h2>\n"
         yield "".join(f'<p class="warn">{escape(fault)}</p>\n' for fault in report.faults)

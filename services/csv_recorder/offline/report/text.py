@@ -55,6 +55,7 @@ def summary(report: Report, words: Words) -> Iterator[str]:
     yield from _clocks(report.sessions, words)
     yield words("notice")
     yield words("more")
+    yield from _older(report, words)
     for fault in report.faults[:FAULTS_SHOWN]:
         yield f"{words('not_read')}: {printable(fault)}"
     if len(report.faults) > FAULTS_SHOWN:
@@ -85,6 +86,7 @@ def lines(report: Report, words: Words) -> Iterator[str]:
         yield from _table(report.sessions, _band_columns(words), 2)
         yield ""
         yield words("notice")
+    yield from _older(report, words)
     for fault in report.faults:
         yield f"{words('not_read')}: {printable(fault)}"
 
@@ -115,6 +117,13 @@ def _simulated(sessions: Any, words: Words) -> Iterator[str]:
     """Yield what the mark of simulated sessions means, if there are any."""
     if sessions["simulated"].any():
         yield f"{SIMULATED}{words('simulated')}"
+
+
+def _older(report: Report, words: Words) -> Iterator[str]:
+    """Yield a sentence for the files with rows that are older than the sessions."""
+    if report.older:
+        names = ", ".join(map(printable, report.older[:FAULTS_SHOWN]))
+        yield words("older", names + (" …" if len(report.older) > FAULTS_SHOWN else ""))
 
 
 def _clocks(sessions: Any, words: Words) -> Iterator[str]:

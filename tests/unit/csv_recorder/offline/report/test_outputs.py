@@ -13,10 +13,10 @@ import pytest
 from csv_recorder import __main__ as recorder_commands
 from csv_recorder.__main__ import main
 from csv_recorder.offline.report import texts
-from neuroone.contract.files import ESENSE
+from neuroone.contract.files import ESENSE, student_row_of
 from neuroone.contract.messages import BANDS
 from neuroone.service.language import LANGUAGES
-from tests.support.recordings import NOON, SEED_FILE, reading_rows, write_session
+from tests.support.recordings import NOON, SEED_FILE, SEED_HEADER, reading_rows, write_session
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -184,6 +184,19 @@ def test_the_old_servers_file_says_that_its_quality_is_unknown(tmp_path, capsys)
     words = Page((tmp_path / "r.html").read_text(encoding="utf-8")).words
     assert "signal quality unknown" in words
     assert "no times" in words
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_a_file_that_the_recorder_went_on_with_is_named(tmp_path, capsys, is_older):
+    """Its first rows are the first server's, and in no session; a file that the recorder began has none."""
+    rows = reading_rows(10)
+    write_session(tmp_path, readings=[rows[1], rows[0], *rows[2:]])
+    begun = SEED_FILE if is_older else SEED_HEADER
+    (tmp_path / "Joao_Silva.csv").write_bytes(begun.encode() + b"".join(map(student_row_of, rows)))
+    assert report(tmp_path, "--html", tmp_path / "r.html") == 0
+    said = f"shows them: {tmp_path / 'Joao_Silva.csv'}"
+    assert (said in capsys.readouterr().out) == is_older
+    assert (said in Page((tmp_path / "r.html").read_text(encoding="utf-8")).words) == is_older
 
 
 def test_a_span_in_the_time_zone_of_the_report(tmp_path, capsys):
