@@ -16,9 +16,14 @@ from neuroone.service.wearers import AUTO, SIMULATED
 
 GROUP_MAX: Final = 2**32 - 2
 """The highest number of a group on Linux."""
-PORTS: Final = ("ws_port", "mqtt_port", "https_port", "http_port")
+PORTS: Final = ("ws_port", "mqtt_port", "https_port", "http_port", "grafana_port")
 READ_BY_COMPOSE: Final = tuple(
-    ENV_PREFIX + name for name in ("REGISTRY", "TAG", "PYTHON_IMAGE", "MOSQUITTO_IMAGE", "CADDY_IMAGE")
+    ENV_PREFIX + name
+    for name in (
+        "REGISTRY",
+        "TAG",
+        *(f"{of}_IMAGE" for of in ("PYTHON", "MOSQUITTO", "CADDY", "PROMETHEUS", "GRAFANA")),
+    )
 )
 """Compose itself refuses wrong values of these."""
 
@@ -43,6 +48,7 @@ class ComposeSettings:
     domain: str = setting("localhost", host_name, "Name or address of the server.")
     https_port: int = setting(443, port_number, "Port of the proxy for https.")
     http_port: int = setting(80, port_number, "Port of the proxy that leads to https.")
+    grafana_port: int = setting(3000, port_number, "Port of Grafana.")
     port: tuple[str, ...] = setting((AUTO,), headset_port, "Where headsets are.", many=True)
     serial_group: int = setting(20, whole(0, GROUP_MAX), "Number of the group that owns serial ports.")
     log_level: str = setting("info", one_of(*LEVELS), "As of every service.")

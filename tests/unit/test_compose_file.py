@@ -1,6 +1,8 @@
 """What compose.yaml promises of every service: a check of its health, an image that is pinned, few rights."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def test_an_image_is_built_for_two_platforms_or_pinned_by_its_version(name: str)
     """A registry, a version, a digest or a mirror is a setting."""
     service = SERVICES[name]
     if "build" not in service:
-        assert re.fullmatch(r"\$\{NEUROONE_\w+_IMAGE:-[\w/-]+:\d+\.\d+\.\d+[\w.-]*\}", service["image"])
+        assert re.fullmatch(r"\$\{NEUROONE_\w+_IMAGE:-[\w/-]+:v?\d+\.\d+\.\d+[\w.-]*\}", service["image"])
         return
     program = service["build"]["args"]["SERVICE"]
     assert service["image"] == f"${{NEUROONE_REGISTRY:-}}neuroone-{program}:${{NEUROONE_TAG:-local}}"
@@ -49,10 +51,17 @@ def test_the_bridge_may_open_serial_ports_that_come_later_and_nothing_else() -> 
 
 
 def test_each_service_of_ours_writes_down_its_runs_and_the_doctor_may_only_read_them() -> None:
-    ours = {name for name in LASTING if "build" in SERVICES[name]} | {"check_settings"}
+    ours = {name for name in LASTING if "build" in SERVICES[name]} - {"class_metrics"} | {"check_settings"}
     for name in ours:
         assert "status:/status" in SERVICES[name]["volumes"]
         assert "/status" in str(SERVICES[name]["environment"])
     doctor = SERVICES["doctor"]
     assert {"status:/status:ro", "broker:/broker:ro"} <= set(doctor["volumes"])
     assert "docker.sock" not in str(SERVICES)
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="Docker is not installed on this machine")
+def test_compose_accepts_the_profile_of_grafana() -> None:
+    command = ["docker", "compose", "--profile", "grafana", "config", "--services"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert {"class_metrics", "prometheus", "grafana"} <= set(listed)
