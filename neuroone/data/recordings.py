@@ -233,14 +233,14 @@ def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
 def _in_directory(directory: Path) -> Iterator[Recording]:
     for folder, names in _walk(directory):
         if _is_session(names):
-            yield _session(folder)
+            yield session_in(folder)
         else:
             yield from _legacy(folder, names)
 
 
 def _of_file(path: Path) -> Iterator[Recording]:
     if _is_session([path.name]):
-        yield _session(path.parent)
+        yield session_in(path.parent)
     elif path.exists():
         yield from _legacy(path.parent, [path.name])
 
@@ -253,7 +253,8 @@ def _legacy(folder: Path, names: Iterable[str]) -> Iterator[Recording]:
             yield Recording(path, {"name": owners.get(name, path.stem)}, is_legacy=True)
 
 
-def _session(folder: Path) -> Recording:
+def session_in(folder: Path) -> Recording:
+    """Return the session of a folder; its ``fault`` says what cannot be read of its sidecar."""
     try:
         text = whole_file(f"{folder}/{SIDECAR}").decode()
         about = json.loads(text)

@@ -6,6 +6,7 @@ A command imports pandas and other heavy packages itself, so that `csv-recorder 
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final, TextIO
 
@@ -18,6 +19,7 @@ from neuroone.service.terminal import agrees, printable
 
 with extras.needed("csv-recorder"):
     from csv_recorder import broker_traces
+    from csv_recorder.offline import prune as old
     from csv_recorder.offline import verify as verification
     from csv_recorder.offline.backup import STANDARD, back_up
     from csv_recorder.offline.forget import find_data, left, remove
@@ -39,6 +41,7 @@ with extras.needed("csv-recorder"):
         ExportSettings,
         ForgetSettings,
         LessonsSettings,
+        PruneSettings,
         RebuildSettings,
         ReportSettings,
         RestoreSettings,
@@ -67,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "lessons": Command(LessonsSettings, lessons, "list the lessons: when, which, how many students"),
         "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
         "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
+        "prune": Command(PruneSettings, prune, "remove what ended so many days ago, for ever"),
         "backup": Command(BackupSettings, backup, "write all recordings into one archive, also while recording"),
         "restore": Command(RestoreSettings, restore, "bring back the recordings of an archive"),
         "rebuild": Command(RebuildSettings, rebuild, "make a new inbox from the recorded files if it is damaged"),
@@ -182,12 +186,8 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
                     scrub(inbox)  # a removal that a crash broke off may have left something in its pages
                 _print(["there is nothing to remove"])
                 return FAILED
-            if not settings.yes:
-                if not sys.stdin.isatty():
-                    raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
-                if not agrees("Remove all of this for ever? [y/N] ", sys.stdout):
-                    _print(["nothing was removed"])
-                    return FAILED
+            if not settings.yes and not _may_remove():
+                return FAILED
             if as_recorder:
                 on_broker = broker_traces.publish(as_recorder, changes)
             remove(settings.dir, student, found, inbox)
@@ -201,6 +201,27 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     _print(f"stays on the broker, which refuses, or the student is connected: {topic}" for topic in sorted(on_broker))
     _print(["removed. Backups, exports elsewhere and phones are not known here; --broker removes from the broker, too"])
     return FAILED if found.shared or found.unknown or others or on_broker else OK
+
+
+def prune(settings: PruneSettings, stop: Stop) -> int:
+    """Remove what ended long ago after a confirmation; return 1 if something stays that may be as old."""
+    if not settings.dir.is_dir():
+        raise SettingsError([f"--dir: {settings.dir} is not there"])
+    try:
+        with without_recorder(settings.dir) as inbox:
+            found = old.find_old(settings.dir, datetime.now(UTC) - timedelta(days=settings.older_than), inbox)
+            _print(found.lines())
+            if not found:
+                _print(["there is nothing to remove"])
+                return OK
+            if not settings.yes and not _may_remove():
+                return FAILED
+            left_over = old.remove_old(settings.dir, found, inbox)
+    except OSError as error:
+        raise SettingsError([f"{error.filename}: not everything was removed ({error.strerror}); try again"]) from None
+    _print(f"could not be removed: {path}" for path in left_over)
+    _print([f"removed: {found.summary(left_over)}. Backups and exports elsewhere are not known here"])
+    return FAILED if left_over or found.undated or found.copies else OK
 
 
 def backup(settings: BackupSettings, stop: Stop) -> int:
@@ -243,6 +264,16 @@ def rebuild(settings: RebuildSettings, stop: Stop) -> int:
         _print([f"{made.unreadable} parts of the old inbox could not be read: rows that waited in them are lost"])
     _print([f"{path}: {made.sessions} sessions, {made.files} files, {made.saved} rows that wait for their files"])
     return OK
+
+
+def _may_remove() -> bool:
+    """Ask on the terminal. Raises SettingsError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise SettingsError(["nothing was removed: --yes is needed where nobody can be asked"])
+    if agrees("Remove all of this for ever? [y/N] ", sys.stdout):
+        return True
+    _print(["nothing was removed"])
+    return False
 
 
 def _until(stop: Stop, recordings: Iterable[Recording]) -> Iterator[Recording]:

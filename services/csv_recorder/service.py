@@ -7,9 +7,11 @@ import logging
 import os
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -22,9 +24,11 @@ from csv_recorder.live.raw_subscription import RawSubscription
 from csv_recorder.live.receipts import Receipts
 from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.writer import Settling
+from csv_recorder.offline.lock import without_recorder
+from csv_recorder.offline.prune import AT_ONCE_MAX, prune
 from csv_recorder.settings import RunSettings
 from neuroone.contract import topics
-from neuroone.contract.errors import NeuroOneError
+from neuroone.contract.errors import NeuroOneError, SettingsError
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
@@ -47,6 +51,8 @@ TICK_S: Final = 1.0
 """Time between two looks at what is due."""
 SETTLE_PERIOD_S: Final = 30.0
 """Time between two syncs of all files. With 2000 files on a slow disk one takes seconds, in another thread."""
+PRUNE_PERIOD_S: Final = 3600.0
+"""Time between two looks for what is to be removed after --keep-days: only old days are looked into."""
 RETRY_S: Final = 1.0
 """Time between two tries while the disk refuses."""
 FILES_FOR_OTHERS: Final = 256
@@ -78,6 +84,7 @@ class Due:
     receipt_s: float = 0.0
     write_s: float = 0.0
     settle_s: float = 0.0
+    prune_s: float = 0.0
     lag: Histogram = field(default_factory=lambda: Histogram(LOOP_LAG_BOUNDS_S))
 
 
@@ -262,7 +269,34 @@ class Service:
             self._due.settle_s = loop.time() + SETTLE_PERIOD_S
             self._begin_sync(loop)
             self._watch_space()
+        if self._settings.keep_days and loop.time() >= self._due.prune_s:
+            self._prune(loop)
         self._report_faults()
+
+    def _prune(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remove old sessions while nobody is recorded; the recorder lets go of its files and opens them again."""
+        is_busy = self._arrived or self._syncing or self._describing or self._recorder.gauges()["sessions_open"]
+        if is_busy or self._faults.hold_up_all or self._stop.is_set():
+            return
+        days = self._settings.keep_days
+        self._due.prune_s = loop.time() + PRUNE_PERIOD_S
+        try:
+            self._recorder.close()
+            with without_recorder(self._settings.dir) as inbox:
+                old, left = prune(self._settings.dir, days, datetime.now(UTC), inbox)
+            if old:
+                log.info("removed after %d days: %s", days, old.summary(left))
+            if left:
+                log.error("%d sessions or files cannot be removed after %d days", len(left), days)
+            elif len(old.sessions) == AT_ONCE_MAX:
+                self._due.prune_s = loop.time()
+        except (OSError, sqlite3.Error, SettingsError) as error:
+            words = getattr(error, "strerror", None) or error  # without a path, which may name a child
+            log.error("what is older than %d days cannot be removed: %s", days, words)
+        try:
+            self._recorder.open()
+        except SettingsError as error:
+            self._on_fatal(error)
 
     def _begin_sync(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._disk("write the files"):

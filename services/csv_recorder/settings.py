@@ -17,6 +17,8 @@ EDF: Final = "edf"
 BIDS: Final = "bids"
 NEEDED_BY: Final = {PARQUET: ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
 """The formats of an export, each with the packages that it needs."""
+KEEP_MAX_DAYS: Final = 36_500
+"""A hundred years."""
 
 
 def moment(value: str) -> datetime:
@@ -68,6 +70,9 @@ class RunSettings(MetricsSettings):
         False, switch, "Also record the raw samples of serial headsets (512 Hz, about 9 MB an hour each)."
     )
     rotate_mb: int = setting(64, whole(1, 4096), "Size in MB at which a session continues in a new file.")
+    keep_days: int = setting(
+        0, whole(0, KEEP_MAX_DAYS), "Remove sessions so many days after their end, without a question. 0: never."
+    )
     rotate_h: int = setting(24, whole(1, 24 * 365), "Age in hours at which a session continues in a new file.")
 
 
@@ -205,6 +210,19 @@ class ForgetSettings:
         return RunSettings(
             dir=self.dir, broker=self.broker, broker_ca=self.broker_ca, site=self.site, instance=self.instance
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneSettings:
+    """Settings of `csv-recorder prune`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    older_than: int = setting(
+        ..., whole(1, KEEP_MAX_DAYS), "Days since the end of a session after which it goes.", metavar="DAYS"
+    )
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings. No recorder may run.", metavar="DIR")
+    yes: bool = setting(False, switch, "Do not ask.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,7 @@ class Inbox:
     """The database. Used by one thread; every change is part of the transaction that `commit` ends."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = FileLock(path.with_name(LOCK_FILE), LOCKED_TIMEOUT_S, thread_local=False)
         self._db: sqlite3.Connection | None = None
 
@@ -110,7 +110,7 @@ class Inbox:
         It ``is_in_doubt`` after a transaction that failed. Raises sqlite3.Error, also when another program writes to
         it, and OSError.
         """
-        if self._path.exists() and not self._path.stat().st_size and (self._path.parent / SESSIONS).exists():
+        if self.path.exists() and not self.path.stat().st_size and (self.path.parent / SESSIONS).exists():
             raise sqlite3.DatabaseError("it is empty")  # SQLite takes it for a new one, and forgets what is recorded
         try:
             self._lock.acquire()
@@ -123,7 +123,7 @@ class Inbox:
             raise
 
     def _open(self, is_in_doubt: bool) -> None:
-        db = sqlite3.connect(self._path, timeout=LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self.path, timeout=LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA journal_size_limit={WAL_MAX_BYTES}")

@@ -193,6 +193,7 @@ class Recorder:
         stored = self._stored
         self._inbox.open(is_in_doubt=stored.is_in_doubt)
         stored.generation += 1
+        self._indexed = 0
         stored.inode = self._inode()
         stored.ran_s, stored.since_s = self._inbox.running_s(), self._steady()
         stored.last_batch, stored.settled_batch, stored.unsettled_bytes = self._inbox.last_batch(), 0, 0
@@ -296,7 +297,6 @@ class Recorder:
                     raise FileNotFoundError(errno.ENOENT, "the directory of the recordings is gone") from None
             log.error("the recordings were taken away: beginning anew with what is in the directory now")
             self._counters["rows_taken_away"] += self.unwritten
-            self._indexed = 0
         self._begin_again()
 
     def _inode(self) -> int:
@@ -440,7 +440,7 @@ class Recorder:
         """Write the file of every name, for a person who looks for one; a fault leaves it to the next time."""
         names = self._writer.student_files.names
         if len(names) == self._indexed and ((self._directory / INDEX).exists() or not names):
-            return  # names come, and never go while a recorder runs
+            return  # names come, and never go while the inbox is open
         with contextlib.suppress(OSError):
             write_index(self._directory, names)
             self._indexed = len(names)

@@ -134,9 +134,7 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
     for root in {directory, *(session.parent.parent.parent for session in found.sessions)}:
         delete_figures(root)
     for session in found.sessions:
-        for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
-            file.unlink()
-        session.rmdir()
+        remove_session(session)
         for folder in (session.parent, session.parent.parent):
             if not any(folder.iterdir()):
                 folder.rmdir()
@@ -148,14 +146,27 @@ def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None)
         _clean_events(path, found.traces.is_mentioned)
     for temporary in _half_written(directory):
         temporary.unlink()
-    if found.entries:
-        kept = [(name, file) for file, name in index(directory).items() if file not in found.entries]
-        write_whole(directory / INDEX, index_content(sorted(kept)))
+    write_index_without(directory, found.entries)
     if found.letters:
         letters = [line for number, line in enumerate(_letter_lines(directory)) if number not in found.letters]
         write_whole(directory / DEAD_LETTERS_FILE, b"".join(letters))
     if inbox is not None:
         forget_in_inbox(inbox, student, _paths(directory, found), found.traces)
+
+
+def remove_session(session: Path) -> None:
+    """Remove a session's folder; what says whose it is goes last. Raises OSError."""
+    for file in sorted(session.iterdir(), key=lambda file: file.name == SIDECAR):
+        file.unlink()
+    session.rmdir()
+
+
+def write_index_without(directory: Path, files: Collection[str]) -> None:
+    """Take files out of the index. Raises OSError."""
+    listed = index(directory)
+    if not listed.keys().isdisjoint(files):
+        kept = [(name, file) for file, name in listed.items() if file not in files]
+        write_whole(directory / INDEX, index_content(sorted(kept)))
 
 
 def left(directory: Path, found: Found) -> Iterator[Path]:

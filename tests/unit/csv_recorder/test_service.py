@@ -146,3 +146,29 @@ def test_a_fault_is_said_without_a_name_and_a_damaged_inbox_with_the_way_out(err
     with faults.noting("record"):
         raise error
     assert faults.words == f"cannot record: {words}"
+
+
+async def test_a_recorder_that_keeps_days_removes_old_sessions_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only while nobody is recorded; a failure of the removal keeps nobody from being recorded."""
+    monkeypatch.setattr(service_module, "TICK_S", 0.02)
+    monkeypatch.setattr(service_module, "PRUNE_PERIOD_S", 0.02)
+    asked: list[int] = []
+
+    def fail(directory: Path, days: int, *_: object) -> None:
+        asked.append(days)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(service_module, "prune", fail)
+    service: Any = Service(RunSettings(dir=tmp_path, keep_days=30), Stop())
+    service._recorder.open()
+    await run_until(service, lambda client: len(asked) > 1)
+    service._stop = Stop()
+    service._on_delivery(delivery())
+    count = len(asked)
+    await run_until(service, lambda client: client.acked and len([*tmp_path.glob("sessions/*/*/readings.csv")]))
+    assert set(asked) == {30}
+    assert len(asked) <= count + 1
+    await asyncio.get_running_loop().shutdown_default_executor()
+    service._recorder.close()
