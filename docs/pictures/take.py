@@ -64,7 +64,7 @@ def main() -> None:
         )
         for looks in runs:
             pictures = [
-                subprocess.Popen(monitor(url, *which)) for which in product(looks, ("en", "pt_BR"), ("light", "dark"))
+                subprocess.Popen(monitor(url, *which)) for which in product(looks, ("en", "pt-BR"), ("light", "dark"))
             ]
             failed = sum(picture.wait() != 0 for picture in pictures)
             if failed:

@@ -19,7 +19,7 @@ from neuroone.doctor.checks import Finding, Status
 from neuroone.doctor.runners import Runner
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service import qt_libraries, run_record, variables
-from neuroone.service.language import LANGUAGES, language_of, texts_in
+from neuroone.service.language import language_of, parse_language, texts_in
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.local_address import local_ip
 from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
@@ -76,7 +76,7 @@ class DoctorSettings(BusSettings):
         None, one_of(*Runner), f"What starts the services: {', '.join(Runner)}. Default: what is found here."
     )
     seconds: float = setting(LISTEN_S, decimal(0.1, 3600), "Longest time to listen to the broker, in s.")
-    language: str | None = setting(None, one_of(*LANGUAGES), "en or pt-BR; the system's by default.")
+    language: str | None = setting(None, parse_language, "en or pt-BR; the system's by default.")
     json: bool = setting(False, switch, "Print each finding as one line of JSON.")
     fix: bool = setting(
         False,

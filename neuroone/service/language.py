@@ -10,6 +10,14 @@ from typing import Final
 LANGUAGES: Final = ("en", "pt-BR")
 
 
+def parse_language(text: str) -> str:
+    """Parse the name of a language, also as systems write it: pt_BR. Raises ValueError."""
+    language = text.replace("_", "-")
+    if language not in LANGUAGES:
+        raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
+    return language
+
+
 def language_of(environ: Mapping[str, str]) -> str:
     """Return the language of the system's settings: pt-BR or, for all others, en."""
     # Windows has none of these variables, and calls its languages by name: Portuguese_Brazil.

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import BY, BY_LESSON
 from neuroone.mqtt.address import BrokerAddresses
-from neuroone.service.language import LANGUAGES
+from neuroone.service.language import parse_language
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
 PARQUET: Final = "parquet"
@@ -132,7 +132,7 @@ class ReportSettings(RecordedSettings):
     all: bool = setting(False, switch, "Print every session, also if there are more than 200.")
     language: str | None = setting(
         None,
-        one_of(*LANGUAGES),
+        parse_language,
         "Language of the report, en or pt-BR; by default this computer's.",
         variable="LANGUAGE",
     )
@@ -154,7 +154,7 @@ class LessonsSettings(RecordedSettings):
         None, time_zone, "Time zone of the times; by default this computer's.", metavar="ZONE", variable="TIMEZONE"
     )
     language: str | None = setting(
-        None, one_of(*LANGUAGES), "Language of the list, en or pt-BR; by default this computer's.", variable="LANGUAGE"
+        None, parse_language, "Language of the list, en or pt-BR; by default this computer's.", variable="LANGUAGE"
     )
     json: bool = setting(False, switch, "Print each lesson as one line of JSON, times in UTC.")
 

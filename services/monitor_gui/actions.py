@@ -7,9 +7,10 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
-from monitor_gui.settings import LANGUAGES, THEMES
+from monitor_gui.settings import THEMES
 from monitor_gui.texts import translated
 from monitor_gui.view import Bars, Scale, View
+from neuroone.service.language import LANGUAGES
 
 KEYS: Final = {
     "monitor": "F5",

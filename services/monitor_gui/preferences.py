@@ -9,12 +9,13 @@ from PySide6.QtCore import QByteArray, QSettings
 
 from monitor_gui.actions import MARKS
 from monitor_gui.feed import StreamId
-from monitor_gui.settings import LANGUAGES, THEMES, stream_id
+from monitor_gui.settings import THEMES, stream_id
 from monitor_gui.signal.filters import MAINS_HZ, PASSBANDS_HZ
 from monitor_gui.view import GAINS_UV, LINES, RAW_WINDOWS_S, SPECTRA, WINDOWS_S, Bars, Density, Scale, View
 from neuroone.contract.messages import NOTE_MAX_CHARS
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.service import documents
+from neuroone.service.language import parse_language
 from neuroone.service.settings import one_of, topic_id
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Preferences:
 
     def language(self) -> str | None:
         """Return the chosen language."""
-        return self._parsed("language", one_of(*LANGUAGES))
+        return self._parsed("language", parse_language)
 
     def theme(self) -> str | None:
         """Return the chosen theme."""

@@ -6,10 +6,10 @@ from typing import Final
 
 from monitor_gui.feed import StreamId
 from neuroone.mqtt.address import BrokerAddresses
+from neuroone.service.language import parse_language
 from neuroone.service.settings import SiteSettings, decimal, one_of, port_number, setting, topic_id
 
 DEFAULT_SITE: Final = "local"
-LANGUAGES: Final = ("pt_BR", "en")
 THEMES: Final = ("system", "light", "dark")
 PAGES: Final = ("monitor", "connection", "shortcuts", "class", "contact", "full_screen")
 SIGNAL: Final = "signal"
@@ -46,7 +46,7 @@ class Settings(SiteSettings):
         None, stream_id, "The stream to show. Default: the first that is live.", metavar="GROUP/SOURCE"
     )
     compare: StreamId | None = setting(None, stream_id, "A second stream, to show beside it.", metavar="GROUP/SOURCE")
-    language: str | None = setting(None, one_of(*LANGUAGES), f"One of {', '.join(LANGUAGES)}. Default: the system's.")
+    language: str | None = setting(None, parse_language, "en or pt-BR; the system's by default.")
     theme: str | None = setting(None, one_of(*THEMES), f"One of {', '.join(THEMES)}. Default: system.")
     play: Path | None = setting(None, Path, "A capture, a session's folder or an EDF file to play.", metavar="PATH")
     page: str | None = setting(

@@ -6,9 +6,9 @@ from typing import Final, TypeVar
 
 from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator
 
-from monitor_gui.settings import LANGUAGES
 from neuroone.contract import hints
 from neuroone.contract.messages import StreamState, StreamStatus
+from neuroone.service.language import LANGUAGES
 
 FOLDER: Final = Path(__file__).parent / "translations"
 TEXTS: Final[dict[str, dict[str, str]]] = {
@@ -25,14 +25,15 @@ Object = TypeVar("Object", bound=QObject)
 def language(locale: QLocale | None = None) -> str:
     """Return the language of a locale, by default of the window: English if the window does not have it."""
     locale = QLocale() if locale is None else locale
-    return "pt_BR" if locale.language() == QLocale.Language.Portuguese else "en"
+    return "pt-BR" if locale.language() == QLocale.Language.Portuguese else "en"
 
 
 def choose(language: str) -> None:
     """Use a language from now on, also in Qt's own dialogs."""
-    QLocale.setDefault(QLocale(language))
+    locale = language.replace("-", "_")  # as Qt writes it
+    QLocale.setDefault(QLocale(locale))
     QCoreApplication.removeTranslator(QT_TEXTS)
-    if QT_TEXTS.load(f"qtbase_{language}", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
+    if QT_TEXTS.load(f"qtbase_{locale}", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
         QCoreApplication.installTranslator(QT_TEXTS)
 
 

@@ -74,7 +74,7 @@ def test_a_capture_is_played_and_another_file_takes_its_place_only_if_it_can(
     wait(qtbot, lambda: "noise.bytes is not a recording" in window.player.fault.text())
     assert window.player.playback is playback
     assert window.player.fault.isVisible()
-    window.choose_language("pt_BR")
+    window.choose_language("pt-BR")
     wait(qtbot, lambda: "noise.bytes não é uma gravação" in window.player.fault.text())
     assert "GRAVAÇÃO" in window.player.title.text()
     window.choose_language("en")

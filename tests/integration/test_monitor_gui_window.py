@@ -223,7 +223,7 @@ def test_a_doubtful_reading_is_grey_and_says_why(
         read_until(qtbot, headset, lambda: "clipped" in panel.doubt.text(), poor_signal=None, attention=40, **clipped)
         assert red in panel.numbers["attention"].text()
         assert points(panel.esense.curves["attention"]) >= 1
-        texts.choose("pt_BR")
+        texts.choose("pt-BR")
         panel.restyle()
         read_until(qtbot, headset, lambda: "bandas cortadas" in panel.doubt.text(), attention=41, **clipped)
         texts.choose("en")
@@ -335,7 +335,7 @@ def test_language_and_theme_switch_while_it_runs(
         wait(qtbot, lambda: window.plots_page.panels)
         panel = window.plots_page.panels[0]
         read_until(qtbot, headset, lambda: "Attention" in panel.numbers["attention"].text())
-        window.window_actions.by_name["language pt_BR"].trigger()
+        window.window_actions.by_name["language pt-BR"].trigger()
         wait(qtbot, lambda: "Atenção" in panel.numbers["attention"].text())
         assert window.plots_page.boxes["low_alpha"].text() == "Alfa baixo α1"
         assert window.broker_page.broker.connect_button.text() == "&Conectar"
@@ -552,7 +552,7 @@ def test_a_refused_login_is_told_from_a_broker_that_is_away(
 
         says(wrong, "refuses this user name and password")
         says(replace(wrong, user=None, password=None), "refuses this user name and password")
-        window.choose_language("pt_BR")
+        window.choose_language("pt-BR")
         assert "recusa este usuário e esta senha" in window.connection.text()
         window.choose_language("en")
         says(BrokerAddress(LOOPBACK, free_port()), "nothing listens there")

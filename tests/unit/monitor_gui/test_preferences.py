@@ -34,7 +34,7 @@ def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
     streams = [StreamId("a", "b"), StreamId("c", "d")]
     preferences.keep_view(view, streams, QByteArray(b"somewhere"))
     preferences.keep_broker(BrokerAddress("host", 1883, user="ana", password="secret"), "escola-2", Path("/etc/ca.crt"))
-    preferences.keep("language", "pt_BR")
+    preferences.keep("language", "pt_BR")  # as earlier windows did
     preferences.keep("theme", "dark")
     del preferences
     again = Preferences(QSettings(file, QSettings.Format.IniFormat))
@@ -42,7 +42,7 @@ def test_choices_are_restored_at_the_next_start(tmp_path: Path) -> None:
     assert again.streams() == streams
     assert again.broker() == BrokerAddress("host", 1883, user="ana")
     assert (again.site(), again.broker_ca()) == ("escola-2", Path("/etc/ca.crt"))
-    assert (again.language(), again.theme()) == ("pt_BR", "dark")
+    assert (again.language(), again.theme()) == ("pt-BR", "dark")
     assert again.geometry() == QByteArray(b"somewhere")
     assert "secret" not in Path(file).read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.gui
 
 
-@pytest.fixture(params=["en", "pt_BR"])
+@pytest.fixture(params=["en", "pt-BR"])
 def window(request: pytest.FixtureRequest, qapp: object, tmp_path: Path) -> Iterator["MonitorWindow"]:
     """A window without a broker, in each language."""
     with monitor_window(tmp_path, request.param) as window:

@@ -67,7 +67,7 @@ def keys_in_code() -> set[str]:
 def test_every_text_is_translated_and_used() -> None:
     from monitor_gui import texts
 
-    english, portuguese = texts.TEXTS["en"], texts.TEXTS["pt_BR"]
+    english, portuguese = texts.TEXTS["en"], texts.TEXTS["pt-BR"]
     assert list(english) == list(portuguese)
     assert all(chain(english.values(), portuguese.values()))
     assert set(english) == keys_in_code() | keys_in_tables()
@@ -77,7 +77,7 @@ def test_translations_have_the_same_placeholders_and_mnemonics() -> None:
     from monitor_gui import texts
 
     for key, english in texts.TEXTS["en"].items():
-        text = texts.TEXTS["pt_BR"][key]
+        text = texts.TEXTS["pt-BR"][key]
         assert english.count("{0}") == text.count("{0}"), key
         assert english.count("{1}") == text.count("{1}"), key
         assert english.count("&") == text.count("&"), key
@@ -88,7 +88,7 @@ def test_hints_are_shown_in_the_language_of_the_window(qapp: object) -> None:
 
     state = stream_state(link=Link.UNPLUGGED, hint="COM4 went away", device="COM4")
     assert (texts.of_hint(state) or "").startswith("COM4 went away: plug")
-    texts.choose("pt_BR")
+    texts.choose("pt-BR")
     try:
         assert (texts.of_hint(state) or "").startswith("COM4 foi desconectado: conecte")
         known = {texts.of_hint(stream_state(link=link, hint="?")) for link in Link if link is not Link.ENDED}
@@ -115,7 +115,7 @@ def test_widgets_and_actions_are_written_again_in_another_language(qapp: object)
         "Name",
         "&Quit",
     )
-    texts.choose("pt_BR")
+    texts.choose("pt-BR")
     try:
         texts.retranslate(box)
         assert (box.title(), edit.placeholderText(), edit.accessibleName(), action.text()) == (

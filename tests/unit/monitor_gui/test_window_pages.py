@@ -249,7 +249,7 @@ def test_the_contact_guide_shows_drawing_steps_and_contact(window: "MonitorWindo
     assert "Ana" in guide.name.text()
 
 
-@pytest.mark.parametrize("language", ["en", "pt_BR"])
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
 def test_every_control_has_an_accessible_name(language: str, qapp: object, tmp_path: Path) -> None:
     """Every widget that takes the focus or shows live values tells a screen reader what it is, on every page."""
     from PySide6.QtCore import Qt

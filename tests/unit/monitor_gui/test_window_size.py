@@ -36,7 +36,7 @@ with tempfile.TemporaryDirectory() as folder, monitor_window(Path(folder)) as wi
 """
 
 
-@pytest.fixture(params=["en", "pt_BR"])
+@pytest.fixture(params=["en", "pt-BR"])
 def window(request: pytest.FixtureRequest, qapp: object, tmp_path: Path) -> Iterator["MonitorWindow"]:
     """A window with two students beside each other, in each language."""
     with monitor_window(tmp_path, request.param) as window:
