@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from pathlib import Path
 from typing import Final, TextIO
 
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import BROKER_FOLDER, INBOX_FILE
+from neuroone.contract.files import BROKER_FOLDER, INBOX_FILE, safe_stem
 from neuroone.service import extras, lifecycle
 from neuroone.service.lifecycle import FAILED, OK, Command, Stop
 from neuroone.service.open_files import allow_many_files
@@ -40,6 +41,7 @@ with extras.needed("csv-recorder"):
         BackupSettings,
         ExportSettings,
         ForgetSettings,
+        GiveSettings,
         LessonsSettings,
         PruneSettings,
         RebuildSettings,
@@ -70,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "lessons": Command(LessonsSettings, lessons, "list the lessons: when, which, how many students"),
         "verify": Command(VerifySettings, verify, "check rows, counts, sequence and hashes of recorded files"),
         "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
+        "give": Command(GiveSettings, give, "write everything about one student into a ZIP archive, with a report"),
         "prune": Command(PruneSettings, prune, "remove what ended so many days ago, for ever"),
         "backup": Command(BackupSettings, backup, "write all recordings into one archive, also while recording"),
         "restore": Command(RestoreSettings, restore, "bring back the recordings of an archive"),
@@ -165,13 +168,39 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     return FAILED if exporter.faults or not exporter.files or stop.is_set() else OK
 
 
-def forget(settings: ForgetSettings, stop: Stop) -> int:
-    """Remove one student's data after a confirmation; return 1 if there is none, or if some is shared and stays."""
+def give(settings: GiveSettings, stop: Stop) -> int:
+    """Write everything about one student into an archive; return 1 if something could not be read."""
+    extras.check("give", "pandas", RECORDER)
+    from csv_recorder.offline import give as archive
+
+    student = _student(settings)
+    out = settings.out or Path(f"{safe_stem(settings.name or str(settings.source))}.zip")
+    words = texts.Words(settings.language or texts.of_system(), settings.timezone)
+    try:
+        given = archive.give(settings.dir, student, out, words, force=settings.force)
+    except OSError as error:
+        raise SettingsError([f"{error.filename or out}: {error.strerror or error}; there is no archive"]) from None
+    _print(f"{words('not_read')}: {fault}" for fault in given.faults)
+    _print(f"not in the archive, nothing says whose it is (look into it): {path}" for path in given.unknown)
+    if len(given.streams) > 1:
+        _print([f"of several sources (is it one student? --source gives one): {', '.join(given.streams)}"])
+    _print(["look for what is about others in the events and the names of lessons before you hand it out"])
+    _print([f"{out}: {given.files} files as they are"])
+    return FAILED if given.faults or given.unknown else OK
+
+
+def _student(settings: ForgetSettings | GiveSettings) -> Student:
+    """Return whom a command is about. Raises SettingsError."""
     if (settings.name is None) == (settings.source is None):
         raise SettingsError(["--name or --source: one of them is needed, and not both"])
     if not settings.dir.is_dir():
         raise SettingsError([f"--dir: {settings.dir} is not there"])
-    student = Student(settings.name, settings.source)
+    return Student(settings.name, settings.source)
+
+
+def forget(settings: ForgetSettings, stop: Stop) -> int:
+    """Remove one student's data after a confirmation; return 1 if there is none, or if some is shared and stays."""
+    student = _student(settings)
     as_recorder = settings.as_recorder()
     kept = broker_traces.drain(as_recorder, stop) if as_recorder else {}
     on_broker: Collection[str] = ()

@@ -213,6 +213,30 @@ class ForgetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveSettings:
+    """Settings of `csv-recorder give`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    dir: Path = setting(Path("recordings"), Path, "Directory of the recordings.", metavar="DIR", variable="DIR")
+    name: str | None = setting(None, str, "Everything that is recorded under this name.")
+    source: str | None = setting(None, stream_name, "Everything of one source.", metavar="GROUP/SOURCE")
+    out: Path | None = setting(
+        None, Path, "The new archive. Default: NAME.zip in the current directory.", metavar="ZIP"
+    )
+    force: bool = setting(False, switch, "Replace the archive if it is there already.")
+    language: str | None = setting(
+        None,
+        parse_language,
+        "Language of the report and the explanation, en or pt-BR; by default this computer's.",
+        variable="LANGUAGE",
+    )
+    timezone: tzinfo | None = setting(
+        None, time_zone, "Time zone of the report; by default this computer's.", metavar="ZONE", variable="TIMEZONE"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneSettings:
     """Settings of `csv-recorder prune`."""
 
