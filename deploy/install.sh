@@ -178,6 +178,7 @@ show() {
 autostart() {
   if [ "$supervisor" = yes ]; then
     install -d -m 755 /var/log/neuroone
+    install -d -m 700 -o neuroone-gateway -g neuroone-gateway /var/log/neuroone/gateway
     install -m 644 $home/current/autostart/neuroone.conf /etc/supervisor/conf.d/neuroone.conf
   else
     for each in /etc/systemd/system/neuroone-*.service; do # another version may have more of them

@@ -98,11 +98,17 @@ class Access:
         self._newcomers: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._names: OrderedDict[bytes, None] = OrderedDict()
         self._grants: dict[bytes, Grant] = {}
+        self._token_names: dict[bytes, str] = {}
         self.set_tokens(tokens)
 
     def set_tokens(self, tokens: Sequence[Token]) -> None:
         """Replace all tokens."""
         self._grants = {_hash(each.token): _grant(each) for each in tokens}
+        self._token_names = {_hash(each.token): each.name for each in tokens}
+
+    def token_name(self, visitor: Visitor) -> str | None:
+        """Return the name of the token that a visitor shows; None without one that is known."""
+        return self._token_names.get(_hash(visitor.token)) if visitor.token else None
 
     def is_at_once(self, address: str) -> bool:
         """Return True if one more connection of this address is served at once now; False if it has to take turns."""

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -47,6 +48,7 @@ from ws_gateway.dialects import v1
 from ws_gateway.dialects.handlers import Hub
 from ws_gateway.door.entrance import Entrance
 from ws_gateway.http import metrics
+from ws_gateway.http.access_log import AccessLog
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.invitations import Invitations, Site
 from ws_gateway.http.pages import Downloads
@@ -131,7 +133,7 @@ class Service:
         recordings = None if given.recordings is None else Recordings(given.recordings)
         site = Site(given.host, given.ws_port, given.tls_port, given.public_url)
         http = HttpHandler(
-            Downloads(recordings, self._access.grant_of),
+            Downloads(recordings, self._access.grant_of, _access_log(given, self._access)),
             Invitations(site, self._access, https.authority),
             Trust(site, https.authority),
             readiness=self._readiness.answer,
@@ -422,6 +424,15 @@ def _access(given: Settings, files: TokenFiles) -> Access:
         open_dashboards=given.open_dashboards,
         site_key=given.site_key,
     )
+
+
+def _access_log(given: Settings, access: Access) -> AccessLog | None:
+    """Return who notes downloads. Raises SettingsError: what holds names must not stand where `forget` looks."""
+    if given.access_log is None:
+        return None
+    if given.recordings is not None and Path(given.access_log).resolve().is_relative_to(given.recordings.resolve()):
+        raise SettingsError(("--access-log: must not be in the directory of the recordings",))
+    return AccessLog(given.access_log, access.token_name)
 
 
 def _utc_now() -> datetime:

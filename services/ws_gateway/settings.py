@@ -90,6 +90,13 @@ class Settings(BusSettings):
         "Directory of the recorder, from which the page's users may load files. Default: none.",
         metavar="DIR",
     )
+    access_log: str | None = setting(
+        None,
+        str,
+        "File outside of the recordings for a line of JSON for each recording that somebody loads; - writes them to "
+        "the standard output. Default: none.",
+        metavar="FILE",
+    )
     osc: tuple[Target, ...] = setting(
         (),
         target,

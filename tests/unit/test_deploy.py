@@ -104,7 +104,7 @@ def test_every_command_is_one_that_its_program_accepts() -> None:
         for variable in settings.variables(BusSettings)
     }
     flags = {flag for command in _supervised().values() for flag in re.findall(r"--[a-z-]+", command)}
-    assert flags <= known | {"--dir", "--recordings", "--token-file"}
+    assert flags <= known | {"--access-log", "--dir", "--recordings", "--token-file"}
 
 
 @pytest.fixture

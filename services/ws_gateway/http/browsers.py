@@ -64,7 +64,7 @@ class HttpHandler:
         if path == "/metrics":
             return responses.of_bytes(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
         if path.split("/", 2)[1:2] == ["recordings"]:
-            return self._downloads.refuse(visitor) or self._load(request)
+            return self._downloads.refuse(visitor) or self._load(request, visitor)
         if path == "/invitation":
             return self._invitations.refuse(visitor) or self._invite(request, visitor)
         about_https = self._trust.get(path, request, visitor)
@@ -73,20 +73,20 @@ class HttpHandler:
         return self._pages.get(path, request) or responses.of_text(HTTPStatus.NOT_FOUND, "There is no such page.\n")
 
     def close(self) -> None:
-        """End what is being made for downloads: nobody waits for it."""
-        self._downloads.converter.close()
+        """End what is being made for downloads."""
+        self._downloads.close()
 
     async def _invite(self, request: Request, visitor: Visitor) -> Response:
         async with self._drawing:
             return await asyncio.to_thread(self._invitations.make, request, visitor)
 
-    async def _load(self, request: Request) -> Response:
+    async def _load(self, request: Request, visitor: Visitor) -> Response:
         if self._loading + len(self._streaming) >= DOWNLOADS_MAX:
             later = {"Retry-After": "30"}
             return responses.of_text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many downloads: try again.\n", later)
         self._loading += 1
         try:
-            response = await asyncio.to_thread(self._downloads.load, request)
+            response = await asyncio.to_thread(self._downloads.load_noted, request, visitor)
         finally:
             self._loading -= 1
         if isinstance(response, StreamedResponse):

@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 
 from ws_gateway.access import Grant
 from ws_gateway.http import brazilian_csv, responses
+from ws_gateway.http.access_log import AccessLog
 from ws_gateway.http.conditions import Version
 from ws_gateway.http.converter import Busy, Converter, Failed
 from ws_gateway.http.formats import Chosen, Format, Made, make
@@ -111,16 +112,36 @@ class Downloads:
     """Recordings, for teachers: ``/recordings`` lists them, the files and sessions are below it.
 
     ``recordings`` is None if this gateway cannot read the recorder's directory; ``grant_of`` tells what a visitor may.
+    ``access_log`` notes who has loaded what.
     """
 
-    def __init__(self, recordings: Recordings | None, grant_of: Callable[[Visitor], Grant | None]) -> None:
+    def __init__(
+        self,
+        recordings: Recordings | None,
+        grant_of: Callable[[Visitor], Grant | None],
+        access_log: AccessLog | None = None,
+    ) -> None:
         self._recordings = recordings
         self._grant_of = grant_of
+        self._access_log = access_log
         self.converter = Converter()
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
         return responses.unless_teacher(self._grant_of(visitor), "Only the teacher's token opens recordings.\n")
+
+    def load_noted(self, request: Request, visitor: Visitor) -> Response:
+        """Do as `load`, and note who has loaded a recording; the list of them is none."""
+        response = self.load(request)
+        if self._access_log is not None and urlsplit(request.path).path.strip("/").partition("/")[2]:
+            self._access_log.note(request, visitor, response.status_code)
+        return response
+
+    def close(self) -> None:
+        """End what is being made: nobody waits for it."""
+        self.converter.close()
+        if self._access_log is not None:
+            self._access_log.close()
 
     def load(self, request: Request) -> Response:
         """Return what a client that may download asks for. Reads files: call it in a thread."""
