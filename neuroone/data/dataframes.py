@@ -85,8 +85,8 @@ def events(recording: Recording) -> pd.DataFrame:
 
 
 def raw(recording: Recording) -> pd.DataFrame:
-    """Return the raw blocks of a session, ``samples`` as arrays of counts. Raises Unreadable."""
-    frame, _ = _table(recording, RAW)
+    """Return the raw blocks of a session in their order, ``samples`` as arrays of counts. Raises Unreadable."""
+    frame = _in_order(_table(recording, RAW)[0])
     try:
         blocks = [np.array(cell.split(), dtype=np.int16) for cell in frame["samples"]]
     except (ValueError, OverflowError) as error:
@@ -120,6 +120,22 @@ def samples(recording: Recording) -> pd.DataFrame:
     )
 
 
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out blocks that came twice, and put those that came late before later ones.
+
+    A count that restarts, and a clock that was set back, begin another part: they change one of count and time only,
+    or more than a delay of the network does.
+    """
+    frame = frame.drop_duplicates(["session", "seq", "time", "first_sample"], ignore_index=True)
+    steps_us = frame["time"].astype("int64").diff()
+    is_back = frame["first_sample"].diff() < 0
+    is_late = is_back & (steps_us < 0) & ~clock.is_set_back(steps_us)
+    if not is_late.any():
+        return frame
+    part = ((frame["session"] != frame["session"].shift()) | (is_back & ~is_late)).cumsum()
+    return frame.iloc[np.lexsort((frame["first_sample"], part))].reset_index(drop=True)
+
+
 def _with_settled_rate(frame: pd.DataFrame) -> pd.DataFrame:
     """Give the first blocks of each session, which came before the rate was measured, the rate that was measured."""
     rates = frame["rate_hz"].to_numpy(copy=True)
@@ -145,9 +161,9 @@ def _table(recording: Recording, kind: str) -> tuple[pd.DataFrame, int]:
         left_out += len(rows.faulty) + bool(rows.torn_bytes)
     frame = _parsed(lines, COLUMNS[kind], recording.path)
     with _unreadable(recording.path):
-        frame["time"] = pd.to_datetime(frame["time"], format="ISO8601", utc=True).dt.as_unit("us")
+        frame["time"] = pd.to_datetime(frame["time"], format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
     if frame["time"].isna().any():
-        raise Unreadable(f"{recording.path}: a row of {kind}.csv has no time")
+        raise Unreadable(f"{recording.path}: a row of {kind}.csv has no valid time")
     return frame.drop(columns="check"), left_out
 
 

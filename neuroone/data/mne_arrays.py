@@ -1,5 +1,6 @@
 """Makes MNE's arrays of the raw samples of a session."""
 
+from datetime import MAXYEAR
 from typing import Any
 
 import mne
@@ -16,9 +17,10 @@ def of(recording: Recording) -> list[Any]:
     for run in raw_runs.runs(recording):
         info = mne.create_info([CHANNEL], run.rate_hz, "eeg")
         array = mne.io.RawArray(run.counts[None, :] * (MICROVOLTS_PER_COUNT * 1e-6), info, verbose="error")
-        array.set_meas_date(run.start)
+        start = run.start if run.start.year < MAXYEAR else None  # MNE counts on to the end, which has no date then
+        array.set_meas_date(start)
         at = [each.onset_s for each in run.annotations]
         lasting = [each.duration_s or 0.0 for each in run.annotations]
-        array.set_annotations(mne.Annotations(at, lasting, [each.text for each in run.annotations], run.start))
+        array.set_annotations(mne.Annotations(at, lasting, [each.text for each in run.annotations], start))
         made.append(array)
     return made

@@ -8,14 +8,14 @@ time shows. Times of poor signal are annotated "BAD_poor_signal", a marker with 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from neuroone.contract.files import RAW
-from neuroone.contract.messages import RAW_BLOCK_SAMPLES, RAW_RATE_HZ
+from neuroone.contract.messages import RAW_RATE_HZ
 from neuroone.data import clock, dataframes
 from neuroone.data.doubts import Integers
 from neuroone.data.recordings import Recording
@@ -36,7 +36,12 @@ LATE_MAX_S: Final = 5.0
 HOLE_MIN_S: Final = 0.2
 """Samples that stay so much behind the time, all together, have a hole before them that nobody counted. The delays of
 Bluetooth are shorter; a headset's clock that is 100 ppm slow takes half an hour for it."""
+SET_BACK_MIN_S: Final = 0.1
+"""Blocks are in their order: a time before that of the last block is a clock that was set back, or the last was late."""
+USUAL_BLOCKS: Final = 16
+"""Blocks whose least delay is the usual one: of a headset's, 2 s."""
 RECORD_S: Final = 1.0
+EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,14 @@ def _is_set_back(blocks: pd.DataFrame) -> "pd.Series[bool]":
     return is_same & is_set_back
 
 
+def _is_set_back_a_little(blocks: pd.DataFrame) -> "pd.Series[bool]":
+    """Return the blocks with times before that of the last one, which alone was not late."""
+    times_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds()
+    delays_s = times_s - (blocks["first_sample"] + blocks["samples"].map(len)) / blocks["rate_hz"]
+    usual_s = delays_s.rolling(USUAL_BLOCKS, min_periods=1).min().shift()
+    return (times_s.diff() < -SET_BACK_MIN_S) & (delays_s < usual_s - SET_BACK_MIN_S)
+
+
 def _times_set_back(readings: pd.DataFrame) -> Integers:
     runs = pd.factorize(readings["session"])[0].astype(np.int64)
     return clock.times_set_back(dataframes.arrays(readings)[0], runs, readings["seq"].to_numpy(dtype=np.int64))
@@ -105,12 +118,12 @@ def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
     first, length, rate_hz = blocks["first_sample"], blocks["samples"].map(len), blocks["rate_hz"]
     skipped = first - (first + length).shift()
     is_new = (blocks["session"] != blocks["session"].shift()) | (rate_hz != rate_hz.shift())
-    is_new |= blocks["set_back"].diff() > 0
+    is_new |= (blocks["set_back"].diff() > 0) | _is_set_back_a_little(blocks)
     is_new |= (skipped < 0) | (skipped > np.minimum(HOLE_MAX_S * rate_hz, HOLE_MAX_SAMPLES))
     blocks = blocks.assign(skipped=skipped.where(~is_new, 0).astype("int64"))
     for _, steady in blocks.groupby(is_new.cumsum(), sort=True):
         timed = _with_uncounted(steady)
-        is_apart = timed["skipped"] > HOLE_MAX_S * timed["rate_hz"]
+        is_apart = timed["is_early"] | (timed["skipped"] > HOLE_MAX_S * timed["rate_hz"])
         zeros = timed["skipped"].where(~is_apart, 0).cumsum()
         is_apart |= (zeros // ZEROS_MAX_SAMPLES).diff() > 0
         timed.loc[is_apart, "skipped"] = 0
@@ -122,29 +135,39 @@ def _with_uncounted(blocks: pd.DataFrame) -> pd.DataFrame:
     """Add to ``skipped`` what only the time shows, summed over blocks: short holes add up.
 
     A block is late by the least delay of those that follow it within LATE_MAX_S: what a stalled line held back has
-    caught up by then. Holes that the source counts later than the time showed them are not there twice.
+    caught up by then. Holes that the source counts later than the time showed them are not there twice. Where samples
+    come earlier than they stand, since the headset's clock is fast, ``is_early`` begins another run.
     """
     rate_hz = int(blocks["rate_hz"].iloc[0])
-    end_s = (blocks["first_sample"] + blocks["samples"].map(len)) / rate_hz
+    lengths = blocks["samples"].map(len)
+    end_s = (blocks["first_sample"] + lengths) / rate_hz
     delay_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds() - end_s
-    ahead = math.ceil(LATE_MAX_S * rate_hz / RAW_BLOCK_SAMPLES)
+    ahead = math.ceil(LATE_MAX_S * rate_hz / lengths.mean())
     least_s = delay_s[::-1].rolling(ahead, min_periods=1).min()[::-1]
+    is_steady = (least_s.diff(-1) < SET_BACK_MIN_S).to_list()
     skipped = blocks["skipped"].to_numpy(copy=True)
-    usual_s, uncounted, twice = least_s.iloc[0], 0, 0
+    counted_soon = blocks["skipped"][::-1].rolling(ahead, min_periods=1).sum()[::-1].astype("int64").to_list()
+    is_early = np.zeros(len(blocks), np.bool_)
+    usual_s, uncounted, twice, early_s = least_s.iloc[0], 0, 0, 0.0
     for n, each_s in enumerate(least_s.tolist()):
-        late = round((each_s - usual_s) * rate_hz)
-        if late > HOLE_MIN_S * rate_hz:
+        late_s = each_s - usual_s
+        if late_s > HOLE_MIN_S:
+            late = round(late_s * rate_hz)
             skipped[n] += late
             uncounted += late
             usual_s = each_s
-        elif late < 0:  # the source counts, within LATE_MAX_S, what the time showed before
-            twice += min(-late, uncounted)
-            uncounted -= min(-late, uncounted)
+        elif late_s < 0:  # the source counts, within LATE_MAX_S, what the time showed before
+            told = min(round(-late_s * rate_hz), uncounted, max(0, counted_soon[n] - twice))
+            twice += told
+            uncounted -= told
+            early_s += -late_s - told / rate_hz
             usual_s = each_s
+        if early_s > HOLE_MIN_S and is_steady[n]:
+            is_early[n], early_s = True, 0.0
         counted = min(twice, int(skipped[n]))
         skipped[n] -= counted
         twice -= counted
-    return blocks.assign(skipped=skipped, late_s=delay_s - least_s)
+    return blocks.assign(skipped=skipped, late_s=delay_s - least_s, is_early=is_early)
 
 
 def _filled(blocks: pd.DataFrame) -> Run:
@@ -164,7 +187,8 @@ def _filled(blocks: pd.DataFrame) -> Run:
         annotations.append(Annotation(at / rate_hz, padding / rate_hz, SKIP))
         parts.append(np.zeros(padding, dtype=np.int16))
     before_s = (len(first["samples"]) - 1) / rate_hz + first["late_s"]
-    start = first["time"].to_pydatetime() - timedelta(seconds=before_s)  # pandas' own difference lacks the year 9999
+    # pandas' own difference lacks the year 9999; nothing begins before the year 1
+    start = EARLIEST + max(timedelta(0), first["time"].to_pydatetime() - EARLIEST - timedelta(seconds=before_s))
     return Run(start, rate_hz, np.concatenate(parts), annotations, has_holes)
 
 

@@ -174,13 +174,15 @@ def _raw(recording: Recording, *, valid_only: bool) -> pd.DataFrame:
     samples = dataframes.samples(recording)
     samples["microvolts"] = (samples["counts"] * MICROVOLTS_PER_COUNT).astype("float32")
     frame = _with_whose(recording, samples)
-    if not valid_only:
+    if not valid_only or frame.empty:
         return frame
     read_back = readings.read(recording)
     poor = pd.DatetimeIndex(read_back.times_us[read_back.valid == 0].view("datetime64[us]")).tz_localize("UTC")
+    if poor.empty:
+        return frame
     next_poor = poor.searchsorted(frame.index)
     is_poor = (next_poor < len(poor)) & (poor[np.minimum(next_poor, len(poor) - 1)] - frame.index <= POOR_BEFORE)
-    return frame[~is_poor] if len(poor) else frame
+    return frame[~is_poor]
 
 
 def _with_whose(recording: Recording, frame: pd.DataFrame) -> pd.DataFrame:

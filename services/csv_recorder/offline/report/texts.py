@@ -4,7 +4,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import MAXYEAR, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -50,8 +50,8 @@ class Words:
         return UNKNOWN if share is None or math.isnan(share) else f"{self.number(100 * share)} %"
 
     def time(self, time: Any, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-        """Write a time of pandas; a dash if there is none."""
-        return UNKNOWN if time != time else f"{local(time.to_pydatetime(), self.zone):{form}}"
+        """Write a time of pandas; a dash if there is none, or if it is after the year 9999, as a plot may end."""
+        return UNKNOWN if time != time or time.year > MAXYEAR else f"{local(time.to_pydatetime(), self.zone):{form}}"
 
     def zone_name(self, at: Any) -> str:
         """Write the difference to UTC at a time of pandas."""

@@ -107,6 +107,14 @@ def test_raw_samples(root):
     assert len(read_all(root, what="raw")) == len(found)
 
 
+def test_raw_samples_of_many_sessions_without_poor_signal(root):
+    """Also where no reading is poor, and where nothing is found."""
+    eva = write_session(root, source="Eva", readings=reading_rows(2), raw=raw_rows(2))
+    assert len(read(eva, "raw", valid_only=True)) == 2 * RATE_HZ
+    assert set(read_all(root, what="raw", valid_only=True)["source"]) == {"Joao_Silva", "Eva"}
+    assert read_all(root, class_="nobody", what="raw", valid_only=True).empty
+
+
 def test_mne(root):
     (raw,) = to_mne(sessions(root).iloc[0])
     assert (raw.info["sfreq"], raw.ch_names) == (RATE_HZ, ["Fp1"])

@@ -20,7 +20,7 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.settings import NEEDED_BY
-from neuroone.data import raw_runs
+from neuroone.data import raw_runs, to_mne
 from neuroone.data.raw_runs import HOLE_MAX_S, POOR, SKIP
 from neuroone.data.recordings import find
 from tests.support.recordings import (
@@ -228,6 +228,66 @@ def test_the_time_of_the_first_sample_is_not_that_of_a_stalled_line(tmp_path):
     (run,) = raw_runs.runs(find([tmp_path])[0])
     assert abs(run.start - (NOON + timedelta(seconds=1 / RATE_HZ))) < timedelta(seconds=0.01)
     assert not run.has_holes
+
+
+def timed_rows(arrivals_s, samples=BLOCK):
+    """Make blocks of sevens that arrive so many seconds after NOON, their samples counted without a hole."""
+    cells = " ".join(["7"] * samples)
+    times = (time_text(NOON + timedelta(seconds=each)) for each in arrivals_s)
+    return [checked([time, "5e55", n, n * samples, RATE_HZ, cells]) for n, time in enumerate(times)]
+
+
+def test_blocks_that_came_twice_or_late_have_their_place(tmp_path):
+    """After a restart of the recorder an app sends again; each sample is there once, and no file is cut."""
+    rows = raw_rows(8)
+    mixed = [*rows[:20], rows[21], rows[20], rows[21], *rows[22:50], *rows[20:64]]
+    write_session(tmp_path, readings=reading_rows(8), raw=mixed)
+    (run,) = raw_runs.runs(find([tmp_path])[0])
+    assert run.counts.tolist() == [n % 4096 - 2048 for n in range(8 * RATE_HZ)]
+    assert run.annotations == []
+
+
+@pytest.mark.parametrize("back_s", [0.5, 1.8])
+def test_a_clock_that_is_set_back_a_little_shifts_no_marker(tmp_path, back_s):
+    rows = timed_rows((n + 1) * BLOCK / RATE_HZ - (back_s if n >= 80 else 0) for n in range(160))
+    write_session(tmp_path, readings=reading_rows(20), raw=rows)
+    found = [*raw_runs.runs(find([tmp_path])[0])]
+    starts_s = [(run.start - NOON).total_seconds() for run in found]
+    assert starts_s == pytest.approx([0, 10 - back_s], abs=0.01)
+    assert [run.duration_s for run in found] == [10, 10]
+
+
+@pytest.mark.parametrize("samples", [8, 16, BLOCK])
+def test_a_line_that_stalls_loses_nothing_whatever_the_size_of_blocks(tmp_path, samples):
+    ends_s = (np.arange(20 * RATE_HZ // samples) + 1) * samples / RATE_HZ
+    rows = timed_rows((max(end_s, 8.0) if 5 < end_s < 8 else end_s for end_s in ends_s.tolist()), samples)
+    write_session(tmp_path, readings=reading_rows(20), raw=rows)
+    (run,) = raw_runs.runs(find([tmp_path])[0])
+    assert (run.duration_s, run.annotations) == (20, [])
+
+
+def test_samples_of_a_fast_headset_do_not_run_away_from_the_clock(tmp_path):
+    """Its rate is known to a whole number only: 0.4 % are 14 s an hour, and markers have the clock's time."""
+    period_s = BLOCK / (RATE_HZ * 1.004)
+    write_session(tmp_path, readings=reading_rows(3), raw=timed_rows((n + 1) * period_s for n in range(1500)))
+    found = [*raw_runs.runs(find([tmp_path])[0])]
+    at = 0
+    for run in found:
+        ends_s = (run.start - NOON).total_seconds() + np.count_nonzero(run.counts) / RATE_HZ
+        at += np.count_nonzero(run.counts)
+        assert ends_s == pytest.approx(at / (RATE_HZ * 1.004), abs=0.3)
+    assert (at, len(found)) == (1500 * BLOCK, 4)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"])
+def test_samples_at_the_ends_of_the_calendar_spoil_no_export(tmp_path, time):
+    """Neither the first sample before them nor the end after them has a date."""
+    rows = [checked([time, "5e55", n, n * BLOCK, RATE_HZ, " ".join(["7"] * BLOCK)]) for n in range(3)]
+    reading = checked([time, "5e55", 0, 0, 1, 50, 50, *range(8)])
+    folder = write_session(tmp_path / "r", readings=[reading], raw=rows)
+    assert export(tmp_path / "r", "edf", tmp_path / "out") == 0
+    assert [np.count_nonzero(raw.get_data()) for raw in to_mne(folder)] == [3 * BLOCK]
+    assert main(["report", str(tmp_path / "r"), "--html", str(tmp_path / "r.html")]) == 0
 
 
 @pytest.mark.parametrize("year", [1, 1970, 2100, 9999])
