@@ -37,7 +37,7 @@ HOLE_MIN_S: Final = 0.2
 """Samples that stay so much behind the time, all together, have a hole before them that nobody counted. The delays of
 Bluetooth are shorter; a headset's clock that is 100 ppm slow takes half an hour for it."""
 SET_BACK_MIN_S: Final = 0.1
-"""Blocks are in their order: a time before that of the last block is a clock that was set back, or the last was late."""
+"""Blocks are in their order: a time before that of the last one is a clock that was set back, or the last was late."""
 USUAL_BLOCKS: Final = 16
 """Blocks whose least delay is the usual one: of a headset's, 2 s."""
 RECORD_S: Final = 1.0
@@ -105,7 +105,8 @@ def _is_set_back_a_little(blocks: pd.DataFrame) -> "pd.Series[bool]":
     times_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds()
     delays_s = times_s - (blocks["first_sample"] + blocks["samples"].map(len)) / blocks["rate_hz"]
     usual_s = delays_s.rolling(USUAL_BLOCKS, min_periods=1).min().shift()
-    return (times_s.diff() < -SET_BACK_MIN_S) & (delays_s < usual_s - SET_BACK_MIN_S)
+    is_back: pd.Series[bool] = (times_s.diff() < -SET_BACK_MIN_S) & (delays_s < usual_s - SET_BACK_MIN_S)
+    return is_back
 
 
 def _times_set_back(readings: pd.DataFrame) -> Integers:

@@ -273,8 +273,9 @@ def test_samples_of_a_fast_headset_do_not_run_away_from_the_clock(tmp_path):
     found = [*raw_runs.runs(find([tmp_path])[0])]
     at = 0
     for run in found:
-        ends_s = (run.start - NOON).total_seconds() + np.count_nonzero(run.counts) / RATE_HZ
-        at += np.count_nonzero(run.counts)
+        samples = int(np.count_nonzero(run.counts))
+        ends_s = (run.start - NOON).total_seconds() + samples / RATE_HZ
+        at += samples
         assert ends_s == pytest.approx(at / (RATE_HZ * 1.004), abs=0.3)
     assert (at, len(found)) == (1500 * BLOCK, 4)
 
