@@ -28,6 +28,7 @@ from neuroone.data.recordings import Recording, delete_figures, is_legacy, sessi
 
 FIRST_TIME: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """No recording is older than NeuroOne; a Raspberry Pi without a network dates them 1970."""
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 AT_ONCE_MAX: Final = 500
 """Sessions that a running recorder removes at once: 2000 files; meanwhile it records nothing."""
@@ -75,10 +76,11 @@ def find_old(directory: Path, before: datetime, inbox: Inbox | None) -> Old:
     old = Old(before)
     busy, held = _in_use(inbox)
     for path in sorted(directory.glob(f"{SESSIONS}/*/*")):
+        day_ends = _end_of_day(path.parent)
         if GROUP_EVENTS.match(path.name):
-            if path not in held and _end_of_day(path.parent) <= before:
+            if path not in held and day_ends <= before:
                 old.files.append(path)
-        elif _end_of_day(path.parent) - DAY > before:  # began after it: no need to look inside
+        elif before + DAY < day_ends < NEVER:  # it began later: no need to look inside
             old.is_everything = False
         elif path.is_dir() and not path.is_symlink():
             _sort(path, path.relative_to(directory).as_posix() in busy, old)
@@ -150,9 +152,9 @@ def _end_of_day(folder: Path) -> datetime:
     """Return when the day of a folder is over; the end of all time for another name, or for no clock."""
     try:
         day = datetime.strptime(folder.name, "%Y-%m-%d").replace(tzinfo=UTC)
-        return day + DAY if day >= FIRST_TIME else datetime.max.replace(tzinfo=UTC)
+        return day + DAY if day >= FIRST_TIME else NEVER
     except (ValueError, OverflowError):
-        return datetime.max.replace(tzinfo=UTC)
+        return NEVER
 
 
 def _has_rows(path: Path) -> bool:
