@@ -130,6 +130,13 @@ class UpSettings(SiteSettings):
         many=True,
         metavar="HOST:PORT",
     )
+    pseudonyms: Path | None = setting(
+        None,
+        Path,
+        "CSV file of name;pseudonym, outside of the recordings: students are called so everywhere, and a name that it "
+        "lacks is refused. Default: none.",
+        metavar="FILE",
+    )
     port: tuple[str, ...] = setting(
         (),
         str,
@@ -373,6 +380,7 @@ def _services(
     watching += ["--public-url", given.public_url] if given.public_url else []
     watching += https.flags if https else []
     watching += [word for each in given.osc for word in ("--osc", each)]
+    called = ["--pseudonyms", str(given.pseudonyms)] if given.pseudonyms else []
     common = ["--site", given.site, "--log-level", given.log_level]
     if given.broker_ca is not None:
         common += ["--broker-ca", str(given.broker_ca)]
@@ -384,14 +392,14 @@ def _services(
 
     children = [
         service("csv_recorder", "run", "--dir", str(data)),
-        service("ws_gateway", "--host", _host(given), "--ws-port", str(given.ws_port), *watching),
+        service("ws_gateway", "--host", _host(given), "--ws-port", str(given.ws_port), *watching, *called),
     ]
     if given.port:
         words = [word for port in given.port for word in ("--port", port)]
         # One word each: a name may begin with a dash.
         words += [f"--name={name}" for name in given.name] + [f"--code={code}" for code in given.code]
         words += [f"--sim-name={DEMO}"] + ([f"--scenario={given.scenario}"] if given.scenario else [])
-        children.append(service("serial_bridge", "run", *words, may_end=True))
+        children.append(service("serial_bridge", "run", *words, *called, may_end=True))
     if given.gui:
         children.append(service("monitor_gui", may_end=True))
     return children

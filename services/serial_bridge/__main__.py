@@ -10,6 +10,7 @@ from neuroone.contract.errors import SettingsError
 from neuroone.contract.json import encode
 from neuroone.service import extras, lifecycle, wearers
 from neuroone.service.lifecycle import Command, Stop
+from neuroone.service.pseudonyms import NotListed, Pseudonyms
 from neuroone.service.wearers import AUTO
 
 with extras.needed("serial-bridge"):
@@ -64,7 +65,9 @@ def run(settings: RunSettings, stop: Stop) -> int:
     found = [
         sources.open_source(port, settings.baud, settings.seed + n, settings.scenario) for n, port in enumerate(named)
     ]
-    owners, searched = wearers.owners(settings.port, settings.name, settings.code, settings.sim_name)
+    names = _names(settings, settings.name)
+    _hide_captures(settings, found)
+    owners, searched = wearers.owners(settings.port, names, settings.code, settings.sim_name)
     return Service(settings, found, owners, stop, searched if AUTO in settings.port else None).run()
 
 
@@ -73,8 +76,34 @@ def replay(settings: ReplaySettings, stop: Stop) -> int:
     ports = [str(settings.file.absolute())]  # a capture named "auto" is no search
     _check_wearers(settings, ports)
     source = sources.capture_source(settings.file, settings.speed, settings.loop)
-    owners, _ = wearers.owners(ports, settings.name or (settings.file.stem,), settings.code)
+    names = _names(settings, settings.name or (settings.file.stem,))
+    _hide_captures(settings, [source])
+    owners, _ = wearers.owners(ports, names, settings.code)
     return Service(settings, [source], owners, stop).run(ends=True)
+
+
+def _names(settings: StreamSettings, names: Sequence[str]) -> Sequence[str]:
+    """Return what those who wear headsets are called: by --pseudonyms if it is given. Raises SettingsError."""
+    if settings.pseudonyms is None:
+        return names
+    pseudonyms = Pseudonyms(settings.pseudonyms)
+    pseudonyms.open()
+    found, faults = [], []
+    for number, name in enumerate(names, 1):
+        try:
+            found.append(str(pseudonyms.of(name)))
+        except NotListed:
+            faults.append(f"--name: name {number} is not in the file of --pseudonyms")
+    if faults:
+        raise SettingsError(faults)
+    return found
+
+
+def _hide_captures(settings: StreamSettings, found: Sequence[sources.PortSource]) -> None:
+    """Keep the names of captures out of topics and states if there are pseudonyms: people name them after a student."""
+    for number, source in enumerate(found, 1):
+        if settings.pseudonyms is not None and source.can_wait:
+            source.device, source.source_id = "capture", f"capture-{number}"
 
 
 def _check_wearers(settings: StreamSettings, ports: Sequence[str]) -> None:

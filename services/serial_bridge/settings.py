@@ -74,6 +74,12 @@ class StreamSettings(BusSettings):
     code: tuple[str, ...] = setting(
         (), typed, "Class or session code: one for all headsets, or one for each --port.", many=True
     )
+    pseudonyms: Path | None = setting(
+        None,
+        Path,
+        "CSV file of name;pseudonym: every --name is called so everywhere, and has to be in it. Default: none.",
+        metavar="FILE",
+    )
     headset: str = setting("thinkgear", one_of(*HEADSETS), HEADSET_HELP)
     tgc: int | None = setting(
         None, port_number, "Port for programs made for ThinkGear Connector, usually 13854. Default: off."

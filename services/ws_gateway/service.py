@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -39,6 +38,7 @@ from neuroone.service.local_address import ANY_ADDRESS
 from neuroone.service.metrics import Metrics
 from neuroone.service.open_files import allow_many_files
 from neuroone.service.process_memory import resident_bytes
+from neuroone.service.pseudonyms import Pseudonyms
 from neuroone.service.systemd import Report
 from neuroone.service.token_files import FIRST, Role, Token, TokenFault, TokenFiles, ensure_first, new_token
 from neuroone.service.watchdog import Watchdog
@@ -96,6 +96,7 @@ class Service:
     """Wire the gateway's parts and run them until the program must stop. Raises SettingsError."""
 
     def __init__(self, given: Settings, stop: Stop) -> None:
+        given.check_places()
         self._token_files = _token_files(given)
         self._access = _access(given, self._token_files)
         identity = given.identity(SERVICE, time.time())
@@ -124,6 +125,9 @@ class Service:
         self._latencies = metrics.Latencies()
         self._replay.on_first_ack = self._latencies.ack.observe
         self._hub = self._new_hub()
+        if given.pseudonyms is not None:
+            self._hub.pseudonyms = Pseudonyms(given.pseudonyms)
+            self._hub.pseudonyms.open()
         self._readiness = Readiness(self._client, self._replay, lambda: self._server.is_stopping)
         self._server = self._new_server(identity)
 
@@ -131,9 +135,10 @@ class Service:
         given = self._given
         https = of_settings(given.tls_port, given.tls_cert, given.tls_key, given.tls_ca)
         recordings = None if given.recordings is None else Recordings(given.recordings)
+        access_log = None if given.access_log is None else AccessLog(given.access_log, self._access.token_name)
         site = Site(given.host, given.ws_port, given.tls_port, given.public_url)
         http = HttpHandler(
-            Downloads(recordings, self._access.grant_of, _access_log(given, self._access)),
+            Downloads(recordings, self._access.grant_of, access_log),
             Invitations(site, self._access, https.authority),
             Trust(site, https.authority),
             readiness=self._readiness.answer,
@@ -424,15 +429,6 @@ def _access(given: Settings, files: TokenFiles) -> Access:
         open_dashboards=given.open_dashboards,
         site_key=given.site_key,
     )
-
-
-def _access_log(given: Settings, access: Access) -> AccessLog | None:
-    """Return who notes downloads. Raises SettingsError: what holds names must not stand where `forget` looks."""
-    if given.access_log is None:
-        return None
-    if given.recordings is not None and Path(given.access_log).resolve().is_relative_to(given.recordings.resolve()):
-        raise SettingsError(("--access-log: must not be in the directory of the recordings",))
-    return AccessLog(given.access_log, access.token_name)
 
 
 def _utc_now() -> datetime:

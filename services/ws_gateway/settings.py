@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuroone.contract.errors import SettingsError
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
 from neuroone.service.site_address import key_in_path, public_url
+from ws_gateway.http.access_log import STANDARD_OUTPUT
 from ws_gateway.osc import Target, target
 from ws_gateway.visitors import Network, networks
 
@@ -90,6 +92,13 @@ class Settings(BusSettings):
         "Directory of the recorder, from which the page's users may load files. Default: none.",
         metavar="DIR",
     )
+    pseudonyms: Path | None = setting(
+        None,
+        Path,
+        "CSV file of name;pseudonym, outside of the recordings: students are called so everywhere, and a name that it "
+        "lacks is refused. Default: none.",
+        metavar="FILE",
+    )
     access_log: str | None = setting(
         None,
         str,
@@ -110,3 +119,16 @@ class Settings(BusSettings):
         "Reverse proxies whose X-Forwarded-For or Forwarded header is believed. Default: none.",
         metavar="CIDR[,CIDR...]",
     )
+
+    def check_places(self) -> None:
+        """Raise SettingsError if a file with names stands where recordings are shown, backed up and forgotten."""
+        named = {"--access-log": self.access_log, "--pseudonyms": self.pseudonyms}
+        faults = [
+            f"{flag}: must not be in the directory of the recordings"
+            for flag, place in named.items()
+            if self.recordings is not None
+            and place not in (None, STANDARD_OUTPUT)
+            and Path(str(place)).resolve().is_relative_to(self.recordings.resolve())
+        ]
+        if faults:
+            raise SettingsError(faults)

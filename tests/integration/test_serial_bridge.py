@@ -98,6 +98,21 @@ def test_shipped_example(broker, listener):
     check_numbers(readings, blocks)
 
 
+def test_who_wears_a_headset_has_a_pseudonym_and_so_has_a_capture_of_that_name(broker, listener, tmp_path, capfd):
+    """A name that is not listed is refused, in words that do not have it."""
+    capture, table = tmp_path / "Ana Íris.tgcap", tmp_path / "names.csv"
+    capture.write_bytes(EXAMPLE.read_bytes())
+    table.write_text("name;pseudonym\nAna Íris;A01\n", encoding="utf-8")
+    options = ["--speed", "1000", "--broker", broker.url, "--pseudonyms", str(table)]
+    assert main(["replay", str(capture), *options]) == 0
+    wait_for_state(listener, "capture-1", link=Link.ENDED)
+    assert {reading.name for reading in messages_of(listener, Reading, "capture-1")} == {"A01"}
+    assert not [each for each in listener.deliveries if b"Ana" in each.payload or "Ana" in each.topic]
+    assert main(["replay", str(capture), *options, "--name", "Bia"]) == 2
+    assert "--name: name 1 is not in the file of --pseudonyms" in (err := capfd.readouterr().err)
+    assert "Bia" not in err
+
+
 def test_a_capture_named_like_a_search_is_replayed(broker, listener, tmp_path, monkeypatch):
     (tmp_path / "auto").write_bytes(EXAMPLE.read_bytes())
     monkeypatch.chdir(tmp_path)

@@ -19,10 +19,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from neuroone.contract import topics
+from neuroone.contract.json import encode
 from neuroone.contract.messages import GroupEvent, Kind, Reading
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
-from tests.support.gateways import GatewayProgram, Peer, close_code, happens, hear
+from tests.support.gateways import HEARD_WITHIN_S, GatewayProgram, Peer, close_code, happens, hear
 from tests.support.messages import reading
 
 TOKEN = "of-the-teacher"
@@ -532,3 +533,35 @@ async def test_nobody_is_locked_out_by_a_flood_of_connections_from_the_same_addr
                 assert await hear_of(student, "welcome")
     finally:
         gateway.finish()
+
+
+async def test_students_come_in_under_pseudonyms_and_nobody_else_does(tmp_path, start, peer):
+    """In both dialects; a change of the file counts within seconds; no name is on the broker or in the log."""
+    file = tmp_path / "names.csv"
+    file.write_text("name;pseudonym\nAna Íris;A01\nCaio;A03\n", encoding="utf-8")
+    gateway = start("--pseudonyms", str(file))
+    async with come(gateway) as dashboard, come(gateway) as ana, client(gateway, role="student", name="Caio") as caio:
+        assert (await hear_of(caio, "welcome"))["source"] == "A03"
+        await dashboard.send("dash")
+        await ana.send(json.dumps({"Nome": "Ana I\u0301ris", "Codigo": "A", "Att": 60, "Med": 50}))
+        assert (await hear(dashboard))["Nome"] == "A01"
+        async with come(gateway) as bia:
+            await bia.send(json.dumps({"Nome": "Bia", "Codigo": "A", "Att": 60, "Med": 50}))
+            assert (await hear(bia))["error"]["code"] == "not_listed"
+            assert await close_code(bia) == 1008
+        async with client(gateway, role="student", name="Bia") as bia:
+            assert (await hear_of(bia, "error"))["code"] == "not_listed"
+        file.write_text("name;pseudonym\nAna Íris;A01\nCaio;A03\nBia;A02\n", encoding="utf-8")
+
+        async def may_come_in() -> bool:
+            async with client(gateway, role="student", name="Bia") as bia:
+                return bool((await hear_of(bia, "error", "welcome")).get("source") == "A02")
+
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            while not await may_come_in():
+                pass
+        await happens(lambda: {"A01"} <= {each.name for each in peer.readings()})
+    _, log = gateway.end(signal.SIGTERM)
+    sent = [f"{topic} {encode(message)!r}" for topic, message in peer.heard]
+    assert not [each for each in (*sent, log) if any(name in each for name in ("Ana", "Bia", "Caio"))]
+    assert "a student was refused: the name is not in the file" in log

@@ -5,10 +5,13 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
 from websockets.frames import CloseCode
 
+from neuroone.service.pseudonyms import NotListed, Pseudonyms
 from ws_gateway.access import Access, Grant
 from ws_gateway.dashboards import Dashboards
 from ws_gateway.dialects import first
@@ -56,6 +59,7 @@ REFUSALS: Final = (
     "no_token",
     "not_a_student",
     "not_a_teacher",
+    "not_listed",
     "not_waiting",
     "plain_on_tls",
     "silent_page",
@@ -86,7 +90,8 @@ class NotAllowed(BadFrame):
 class Hub:
     """What all clients share. ``link_frame`` makes the new dialect's frame about the broker and the recorder.
 
-    ``connections_of``, which the server sets, counts the connections of an address.
+    ``connections_of``, which the server sets, counts the connections of an address. With ``pseudonyms`` students come
+    in under theirs.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Hub:
         self.v1_clients: set[SendQueue] = set()
         self.watchers: set[ClientHandler] = set()
         self.connections_of: Callable[[str], int] = lambda address: 0
+        self.pseudonyms: Pseudonyms | None = None
         self._said_s: dict[str, float] = {}
         self.counters = dict.fromkeys(
             (
@@ -277,6 +283,15 @@ class ClientHandler:
         if not self._visitor.has_site_key and self._hub.access.grant_of(self._visitor, self._token) is None:
             raise NotAllowed("no_join_code", "", "the address must end in this school's key: ws://.../ws/KEY")
 
+    def _pseudonym_of(self, name: str | None, field: str, check: Callable[[], None] = lambda: None) -> str | None:
+        """Return what a student is called from here on. Raises NotAllowed for a name that is not listed."""
+        try:
+            return name if self._hub.pseudonyms is None else self._hub.pseudonyms.of(name)
+        except NotListed:
+            check()  # who may not come in at all does not learn which names are listed
+            self._hub.say("a student was refused: the name is not in the file of --pseudonyms")
+            raise NotAllowed("not_listed", field, "this name is not in the school's list: ask the teacher") from None
+
     def _check_name(self, name: str | None, code: str | None, *, is_first: bool = True) -> None:
         """Raise TooManyNames if the client's address may not bring this student now."""
         address = self._visitor.address
@@ -376,6 +391,9 @@ class FirstHandler(ClientHandler):
             self._is_dashboard = True
             return
         frame = first.student_frame(message)
+        if hub.pseudonyms is not None:
+            name = self._pseudonym_of(frame.name, "Nome", partial(self._check_student, frame))
+            frame = replace(frame, name=name)
         student = self._student
         if (student is None or student.who != (frame.name, frame.code)) and not self._may_come_in(frame):
             return

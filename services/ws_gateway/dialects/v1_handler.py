@@ -5,6 +5,7 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
 from websockets.frames import CloseCode
 
 from neuroone.contract import topics
@@ -119,6 +120,7 @@ class V1Handler(ClientHandler):
             self._check_site_key()
             if not hub.access.may_join(hello.code, self._token, self._visitor.address):
                 raise NotAllowed("no_join_code", "token", "this class wants a join code")
+            hello = structs.replace(hello, name=self._pseudonym_of(hello.name, "name"))
             self._check_name(hello.name, hello.code)
             waiting = self._enter((hello.name, hello.code), hello.session)
             if waiting is not None:

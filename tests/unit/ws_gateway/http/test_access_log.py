@@ -15,7 +15,6 @@ from ws_gateway.http import access_log
 from ws_gateway.http.access_log import AccessLog
 from ws_gateway.http.pages import Downloads
 from ws_gateway.http.recordings import Recordings
-from ws_gateway.service import _access_log
 from ws_gateway.settings import Settings
 from ws_gateway.visitors import Visitor
 
@@ -84,4 +83,4 @@ def test_without_a_writable_place_everything_else_works(
     load(folder, AccessLog("-", ACCESS.token_name), "/recordings/files/Jo%C3%A3o.csv")
     assert json.loads(capsys.readouterr().out)["status"] == 200
     with pytest.raises(SettingsError, match="must not be in the directory of the recordings"):
-        _access_log(Settings(recordings=folder, access_log=str(folder / "log")), ACCESS)
+        Settings(recordings=folder, access_log=str(folder / "log")).check_places()
