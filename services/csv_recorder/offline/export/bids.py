@@ -50,7 +50,8 @@ class Bids:
         """Write the readings and raw samples of one session; the ``label`` is unused, because it may hold a name."""
         whose = (recording.group, recording.source, recording.name)
         subject = self._subjects.setdefault(whose, f"sub-{_unguessable(recording, *whose)}")
-        began = re.sub(r"\D", "", str(recording.about.get("start") or recording.label))[:_SECOND_DIGITS]
+        digits = (re.sub("[^0-9]", "", str(each)) for each in (recording.about.get("start"), recording.label, 0))
+        began = next(filter(None, digits))[:_SECOND_DIGITS]
         labels = itertools.chain([began], (f"{began}x{number}" for number in itertools.count(2)))
         session = next(each for each in labels if (subject, each) not in self._sessions)
         self._sessions.add((subject, session))
@@ -155,7 +156,9 @@ def _unguessable(recording: Recording, *whose: str) -> str:
 
 
 def _bids(recording: Recording) -> dict[str, Any]:
-    return {**BIDS, **(recording.about.get("bids") or {})}
+    """Return what the sidecar says, and the usual value of what it says with null or another type."""
+    told = recording.about.get("bids") or {}
+    return {**BIDS, **{key: it for key, it in told.items() if isinstance(it, str) == isinstance(BIDS.get(key, it), str)}}
 
 
 def _tsv(file: Path, table: pd.DataFrame) -> Path:

@@ -457,6 +457,19 @@ def test_bids_labels_stay_when_others_come_and_go(root, tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize("start", ["..", "\u0661\u0662", None])
+def test_bids_of_a_sidecar_that_somebody_changed(tmp_path, start):
+    """The validator refuses labels without ASCII letters and digits, and values of another type."""
+    bids = {"EEGReference": None, "PowerLineFrequency": "x", "TaskName": 5, "EEGGround": "mastoid"}
+    write_session(tmp_path / "r", readings=reading_rows(3), raw=raw_rows(2), bids=bids)
+    path = next((tmp_path / "r").rglob("session.json"))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"start": start}), encoding="utf-8")
+    assert export(tmp_path / "r", "bids", tmp_path / "bids") == 0
+    (file,) = (tmp_path / "bids").glob("sub-*/ses-20261122182031/eeg/*_task-classroom_*_eeg.json")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    assert (about["EEGReference"], about["PowerLineFrequency"], about["EEGGround"]) == ("left earlobe", 60, "mastoid")
+
+
 def test_bids_with_names_where_they_are_asked_for(root, tmp_path):
     """They are only in the list of participants."""
     assert export(root, "bids", tmp_path / "bids", "--names") == 0
