@@ -24,6 +24,9 @@ WHOSE: Final = ("group", "source", "name", "class", "session")
 COUNTS: Final = ("readings", "valid", "missing", "raw_blocks")
 FACTS: Final = (*WHOSE, "code", "kind", "simulated", "status", "start", "end", "counts", "lessons")
 """The fields of a sidecar that are used here."""
+OUTSIDE_MAX: Final = pd.Timedelta(days=1)
+"""How far rows lie outside a session's start and end, which are those of its readings: events and raw samples come
+after the last reading, and a clock is set back by some hours, as by those of a time zone."""
 POOR_BEFORE: Final = pd.Timedelta(seconds=1)
 """A reading describes the second before it."""
 
@@ -105,6 +108,8 @@ def read_all(
 
 def _utc(time: datetime | str) -> pd.Timestamp:
     stamp = pd.Timestamp(time)
+    if pd.isna(stamp):
+        raise ValueError(f"since and until: {time!r} is no time")
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
 
 
@@ -135,8 +140,8 @@ def _may_lie(recording: Recording, begin: pd.Timestamp | None, end: pd.Timestamp
         times = [_utc(recording.about[each]) for each in ("start", "end")]
     except (KeyError, TypeError, ValueError):
         return True
-    is_before = begin is not None and max(times) < begin
-    return not recording.is_closed or not (is_before or (end is not None and min(times) >= end))
+    is_before = begin is not None and max(times) + OUTSIDE_MAX < begin
+    return not recording.is_closed or not (is_before or (end is not None and min(times) - OUTSIDE_MAX >= end))
 
 
 def _each_read(found: Iterable[Recording], reader: Any) -> Iterable[tuple[Recording, Any]]:

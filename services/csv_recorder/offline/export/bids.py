@@ -158,7 +158,10 @@ def _unguessable(recording: Recording, *whose: str) -> str:
 def _bids(recording: Recording) -> dict[str, Any]:
     """Return what the sidecar says, and the usual value of what it says with null or another type."""
     told = recording.about.get("bids") or {}
-    return {**BIDS, **{key: it for key, it in told.items() if isinstance(it, str) == isinstance(BIDS.get(key, it), str)}}
+    return {
+        **BIDS,
+        **{key: it for key, it in told.items() if isinstance(it, str) == isinstance(BIDS.get(key, it), str)},
+    }
 
 
 def _tsv(file: Path, table: pd.DataFrame) -> Path:

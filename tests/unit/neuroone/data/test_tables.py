@@ -87,6 +87,26 @@ def test_all_sessions_between_two_times(root):
     assert [*read_all(root, since="2027-01-01").columns] == [*read_all(root).columns]
 
 
+@pytest.mark.parametrize("what", ["readings", "events", "raw"])
+def test_what_lies_between_two_times_does_not_depend_on_the_sidecar(tmp_path, what):
+    """Events and raw samples after the last reading, a clock that was set back, an end that is not known."""
+    back = [*reading_rows(5), *reading_rows(10, start=NOON - timedelta(hours=1))[5:]]
+    events = [event_row(NOON + timedelta(seconds=each), "online") for each in (0, 30)]
+    write_session(tmp_path, readings=back, raw=raw_rows(8), events=events)
+    write_session(tmp_path, source="Eva", readings=reading_rows(5), events=events, end=None)
+    every = read_all(tmp_path, what=what)
+    for seconds in (-3597, -1800, 0, 2, 4, 6, 30, 31):
+        limit = NOON + timedelta(seconds=seconds)
+        assert len(read_all(tmp_path, since=limit, what=what)) == np.count_nonzero(every.index >= limit)
+        assert len(read_all(tmp_path, until=limit, what=what)) == np.count_nonzero(every.index < limit)
+
+
+@pytest.mark.parametrize("nothing", ["", "NaT", float("nan")])
+def test_a_limit_that_is_no_time_is_refused(root, nothing):
+    with pytest.raises(ValueError, match="no time"):
+        read_all(root, since=nothing)
+
+
 def test_events(root):
     found = read(sessions(root).iloc[0], "events")
     assert [*found.columns] == [*WHOSE, "event", "first_seq", "last_seq", "text"]
