@@ -83,7 +83,8 @@ programs.
   message. A jump of `seq` is a gap. A new `session` starts at 0.
 - **Only state is retained.** A retained state is the present one; a reading that you receive has just happened.
   An empty payload on a state's topic removes the state: a gateway does so when a student has been gone for
-  {FORGET_AFTER.total_seconds() / 3600:g} hours, because the state holds a child's name.
+  {FORGET_AFTER.total_seconds() / 3600:g} hours, because the state holds a child's name,
+  and `csv-recorder forget --broker` at once.
 - **A number is to be trusted only as far as `poor_signal` says.** eSense (`attention`, `meditation`) is valid only
   while `poor_signal` is 0; an eSense of 0 means "not computed". Neither a frozen nor a missing value may enter an
   average. `poor_signal` null: the source does not say.

@@ -76,11 +76,11 @@ def find_old(directory: Path, before: datetime, inbox: Inbox | None) -> Old:
     old = Old(before)
     busy, held = _in_use(inbox)
     for path in sorted(directory.glob(f"{SESSIONS}/*/*")):
-        day_ends = _end_of_day(path.parent)
+        day = _day_of(path.parent)
         if GROUP_EVENTS.match(path.name):
-            if path not in held and day_ends <= before:
+            if day is not None and day + timedelta(days=1) <= before and path not in held:
                 old.files.append(path)
-        elif before + DAY < day_ends < NEVER:  # it began later: no need to look inside
+        elif day is not None and day >= before:  # it began then: nothing of it needs to be read
             old.is_everything = False
         elif path.is_dir() and not path.is_symlink():
             _sort(path, path.relative_to(directory).as_posix() in busy, old)
@@ -148,13 +148,13 @@ def _end_of(recording: Recording) -> datetime | None:
         return None
 
 
-def _end_of_day(folder: Path) -> datetime:
-    """Return when the day of a folder is over; the end of all time for another name, or for no clock."""
+def _day_of(folder: Path) -> datetime | None:
+    """Return the day of a folder; None for another name, and for the day of a computer without a clock."""
     try:
         day = datetime.strptime(folder.name, "%Y-%m-%d").replace(tzinfo=UTC)
-        return day + DAY if day >= FIRST_TIME else NEVER
-    except (ValueError, OverflowError):
-        return NEVER
+    except ValueError:
+        return None
+    return day if day >= FIRST_TIME else None
 
 
 def _has_rows(path: Path) -> bool:

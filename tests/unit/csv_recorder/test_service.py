@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from csv_recorder.live.faults import Faults
 from csv_recorder.live.recorder import Recorder
 from csv_recorder.service import Service
 from csv_recorder.settings import RunSettings
+from neuroone.contract import topics
 from neuroone.contract.messages import Recorded
 from neuroone.mqtt.delivery import Delivery
 from neuroone.service.lifecycle import Stop
+from tests.support.lessons import Lesson, delivered
+from tests.support.messages import NOON, reading
 from tests.unit.csv_recorder.live.test_recorder import delivery
 
 WITHIN_S = 20.0
@@ -152,8 +156,16 @@ async def test_a_recorder_that_keeps_days_removes_old_sessions_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only while nobody is recorded; a failure of the removal keeps nobody from being recorded."""
+    lesson = Lesson(tmp_path)
+    for name, time in {"Ana": NOON - timedelta(days=400), "Joao": datetime.now(UTC)}.items():
+        of_name = reading(name=name, session=f"session-{name}", time=time)
+        lesson.recorder.accept([delivered(topics.reading("local", "A", name), of_name)])
+    lesson.recorder.close()
     monkeypatch.setattr(service_module, "TICK_S", 0.02)
     monkeypatch.setattr(service_module, "PRUNE_PERIOD_S", 0.02)
+    service: Any = Service(RunSettings(dir=tmp_path, keep_days=30), Stop())
+    service._recorder.open()
+    await run_until(service, lambda client: not [*tmp_path.glob("sessions/*/*Ana*")])
     asked: list[int] = []
 
     def fail(directory: Path, days: int, *_: object) -> None:
@@ -161,13 +173,12 @@ async def test_a_recorder_that_keeps_days_removes_old_sessions_and_goes_on(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(service_module, "prune", fail)
-    service: Any = Service(RunSettings(dir=tmp_path, keep_days=30), Stop())
-    service._recorder.open()
+    service._stop = Stop()
     await run_until(service, lambda client: len(asked) > 1)
     service._stop = Stop()
     service._on_delivery(delivery())
     count = len(asked)
-    await run_until(service, lambda client: client.acked and len([*tmp_path.glob("sessions/*/*/readings.csv")]))
+    await run_until(service, lambda client: client.acked and len([*tmp_path.glob("sessions/*/*/readings.csv")]) == 2)
     assert set(asked) == {30}
     assert len(asked) <= count + 1
     await asyncio.get_running_loop().shutdown_default_executor()
