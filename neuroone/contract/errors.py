@@ -20,6 +20,7 @@
     │   └── NotAllowed      ws_gateway: the client may not do this; its connection is closed
     ├── CertificateFault    neuroone.certificates and ws_gateway each: there is no certificate for https to serve
     ├── TokenFault          neuroone.service: the files of the tokens cannot be read or changed
+    ├── NotListed           neuroone.service: the file of the pseudonyms does not have this name
     └── Refused             ws_gateway: too much waits for the broker; the client sends again later
         ├── TooManyNames    ws_gateway: one address brings too many new names; the client may come again
         └── DoorIsFull      ws_gateway: too many students wait at the door; the client may come again
