@@ -136,7 +136,9 @@ class Stack(Installation):
         beside = {TAG: commit[:NAME_CHARS]}
         env = self.clone.root / ".env"
         compose = ["compose", *(["--env-file", str(env)] if env.exists() else [])]
-        docker(folder, *compose, "build", "--with-dependencies", *self._services, **beside)
+        known = docker(folder, *compose, "--profile", "*", "config", "--services").splitlines()
+        running = [name for name in self._services if name in known]
+        docker(folder, *compose, "build", "--with-dependencies", *running, **beside)
         docker(folder, *compose, "run", "--rm", "--no-deps", "-T", "check_settings", **beside)
         self.clone.remove(folder)
         before = self.clone.head()
@@ -168,9 +170,10 @@ class Stack(Installation):
 
     def _start(self) -> None:
         """Start what runs, and what a version has added, as it is in compose.yaml; keep why it does not get healthy."""
-        counts = self._services
-        scale = [word for name, count in counts.items() if count > 1 for word in ("--scale", f"{name}={count}")]
         try:
+            known = self._config("--profile", "*")  # the version before may lack a service that runs
+            counts = {name: count for name, count in self._services.items() if name in known}
+            scale = [word for name, count in counts.items() if count > 1 for word in ("--scale", f"{name}={count}")]
             lasting = [name for name, each in self._config().items() if each.get("restart") != "no"]
             self._compose("up", "--detach", "--no-build", "--wait", *scale, *dict.fromkeys([*counts, *lasting]))
             self._fault = None

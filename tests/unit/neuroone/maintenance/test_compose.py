@@ -1,5 +1,6 @@
 """The commands for containers, where neither Docker nor our packages are; tests/system/test_compose.py has both."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,15 @@ def test_without_docker_no_containers_are_there(monkeypatch: pytest.MonkeyPatch,
 def test_what_runs_is_started_with_what_a_version_adds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As many of each as before, and services of profiles; what ended by itself, as it should, is not waited for."""
     ran = "ws_gateway running\nws_gateway running\nproxy_tls restarting\nmosquitto created\ncheck_settings exited"
-    config = '{"services": {"mosquitto": {}, "watch": {"restart": "always"}, "check_settings": {"restart": "no"}}}'
+    ran += "\ngrafana running"  # no service of the version that it goes back to
+    services = {"ws_gateway": {}, "mosquitto": {}, "watch": {"restart": "always"}, "check_settings": {"restart": "no"}}
     asked: list[str] = []
 
     def docker(folder: Path, *words: str) -> str:
         asked.append(" ".join(words))
-        return ran if "ps" in words else config
+        return (
+            ran if "ps" in words else json.dumps({"services": services | ({"proxy_tls": {}} if "*" in words else {})})
+        )
 
     monkeypatch.setattr(compose, "docker", docker)
     stack = Stack(Checkout(tmp_path))
