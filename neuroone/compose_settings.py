@@ -14,6 +14,8 @@ from neuroone.service.variables import ENV_PREFIX, STATUS_DIR
 from neuroone.service.variables import unknown as find_unknown
 from neuroone.service.wearers import AUTO, SIMULATED
 
+KEEP_MAX_DAYS: Final = 36_500
+"""As `csv-recorder run --keep-days`: a hundred years."""
 GROUP_MAX: Final = 2**32 - 2
 """The highest number of a group on Linux."""
 PORTS: Final = ("ws_port", "mqtt_port", "https_port", "http_port", "grafana_port")
@@ -43,6 +45,7 @@ class ComposeSettings:
     ws_port: int = setting(8080, port_number, "Port of the proxy.")
     site_key: str | None = setting(None, key_in_path, "Key in students' addresses.", secret=True)
     public_url: str | None = setting(None, public_url, "Address of this server for other devices.")
+    keep_days: int = setting(0, whole(0, KEEP_MAX_DAYS), "Days for which recordings are kept.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker.")
     mqtt_address: str = setting("127.0.0.1", ip, "Address that the broker's port is published on.")
     domain: str = setting("localhost", host_name, "Name or address of the server.")

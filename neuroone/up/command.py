@@ -238,7 +238,7 @@ def _banner(
     simulated = [
         data / student_file_name(safe_stem(owner.name))
         for port, owner in zip(named, owners, strict=True)
-        if port == wearers.SIMULATED and owner.name is not None
+        if port == wearers.SIMULATED and owner.name is not None and not (given.pseudonyms and given.name)
     ]
     return banner(
         _host(given),

@@ -101,10 +101,8 @@ def changes_of(student: Student, traces: Traces, kept: Mapping[str, bytes]) -> d
             is_about = traces.is_in(topic, b"")  # others may have the name in theirs
             if isinstance(message, StreamState):
                 is_about = is_about or student.is_of("/".join(opened.ids), message.name)
-            elif (
-                isinstance(message, LessonState) and not is_about and (changed := _without(message, traces)) != message
-            ):
-                changes[topic] = encode(changed)
+            elif isinstance(message, LessonState) and (changed := _without(message, traces)) != message:
+                changes[topic] = encode(changed)  # replaced below if the whole lesson is the student's
         if is_about:
             changes[topic] = b""
     return changes

@@ -95,23 +95,26 @@ def find_old(directory: Path, before: datetime, inbox: Inbox | None) -> Old:
 
 
 def remove_old(directory: Path, old: Old, inbox: Inbox | None) -> list[Path]:
-    """Remove it; return what cannot be removed, which keeps nothing else. What a crash leaves is found again."""
+    """Remove it; return what cannot be removed, which keeps nothing else. Raises OSError.
+
+    The files go last: what a crash leaves of them is found again, whatever inbox and index know.
+    """
     delete_figures(directory)
-    gone, left = set(), []
-    for path in (*old.sessions, *old.files):
-        try:
-            if path in old.files:
-                path.unlink(missing_ok=True)
-            else:
-                remove_session(path)
-            if path.parent.parent.name == SESSIONS and not any(path.parent.iterdir()):
-                path.parent.rmdir()
-            gone.add(path.relative_to(directory).as_posix())
-        except OSError:
-            left.append(path)
-    write_index_without(directory, gone)
+    gone = {path.relative_to(directory).as_posix() for path in (*old.sessions, *old.files)}
     if inbox is not None:
         _forget(inbox, gone, old.before)
+    write_index_without(directory, gone)
+    left = []
+    for path in (*old.sessions, *old.files):
+        try:
+            if path.is_dir():
+                remove_session(path)
+            else:
+                path.unlink(missing_ok=True)
+            if path.parent.parent.name == SESSIONS and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        except OSError:
+            left.append(path)
     return left
 
 

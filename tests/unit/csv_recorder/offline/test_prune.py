@@ -101,6 +101,26 @@ def test_the_command_shows_first_and_removes_only_after_a_yes(
     assert "--older-than: is missing" in capsys.readouterr().err
 
 
+def test_a_removal_that_breaks_off_is_found_again_and_completed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inbox and index name nobody then of whom only files are left."""
+
+    def kill(session: Path) -> None:
+        (session / "readings.csv").unlink()
+        raise KeyboardInterrupt
+
+    with without_recorder(root) as inbox:
+        old = find_old(root, BEFORE, inbox)
+        with monkeypatch.context() as patch:
+            patch.setattr("csv_recorder.offline.prune.remove_session", kill)
+            with pytest.raises(KeyboardInterrupt):
+                remove_old(root, old, inbox)
+        assert find_old(root, BEFORE, inbox).sessions == old.sessions
+        assert remove_old(root, find_old(root, BEFORE, inbox), inbox) == []
+    assert not [path for path in root.rglob("*") if "Ana" in path.name]
+    assert b"session-Ana" not in b"".join(path.read_bytes() for path in root.glob(".inbox.sqlite*"))
+    assert "Ana" not in (root / "names.csv").read_text()
+
+
 def test_nobody_is_asked_by_a_running_recorder_so_it_leaves_all_if_the_clock_may_be_wrong(tmp_path: Path) -> None:
     lesson = Lesson(tmp_path)
     record(lesson, "Ana", LONG_AGO)
