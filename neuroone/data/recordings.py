@@ -174,6 +174,11 @@ def group_events(directories: Iterable[Path]) -> list[Path]:
     return _files(directories, lambda name, names: GROUP_EVENTS.match(name) is not None and not _is_session(names))
 
 
+def sidecars(directories: Iterable[Path]) -> list[Path]:
+    """Return the sidecars of the sessions under the directories."""
+    return _files(directories, lambda name, names: name == SIDECAR)
+
+
 def kept_aside(directories: Iterable[Path]) -> list[Path]:
     """Return the files under the directories with lines that somebody else wrote into a recorder's file."""
     return _files(directories, lambda name, names: name.endswith(files.APPENDED_BY_HAND))

@@ -38,6 +38,7 @@ with extras.needed("csv-recorder"):
         EDF,
         NEEDED_BY,
         PARQUET,
+        S3,
         BackupSettings,
         ExportSettings,
         ForgetSettings,
@@ -140,8 +141,16 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     """Write recordings in another format; return 1 if one could not be read, or if nothing was written."""
     for package, extra in {"pandas": RECORDER, **dict.fromkeys((*NEEDED_BY[settings.to], "tqdm"), EXPORT)}.items():
         extras.check(f"export --to {settings.to}", package, extra)
-    if settings.partitioned and settings.to != PARQUET:
-        raise SettingsError([f"--partitioned: is for --to {PARQUET} only"])
+    for flag, is_given in {"--partitioned": settings.partitioned, "--follow": settings.follow}.items():
+        if is_given and settings.to != PARQUET:
+            raise SettingsError([f"{flag}: is for --to {PARQUET} only"])
+    if settings.follow:
+        from csv_recorder.offline.export.follow import follow
+
+        return OK if follow(settings, stop) else FAILED
+    if settings.out.startswith(S3):
+        raise SettingsError([f"--out: {S3} is for --follow only"])
+    out = Path(settings.out)
     from tqdm import tqdm
 
     from csv_recorder.offline.export.exporter import Exporter
@@ -150,21 +159,21 @@ def export(settings: ExportSettings, stop: Stop) -> int:
     recordings = [
         *filter(Selection(groups=frozenset(settings.group)).includes, without_doubles(find(settings.chosen())))
     ]
-    exporter = Exporter(settings.to, settings.out, with_names=settings.names, partitioned=settings.partitioned)
+    exporter = Exporter(settings.to, out, with_names=settings.names, partitioned=settings.partitioned)
     try:
-        settings.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         for recording in tqdm(_until(stop, recordings), total=len(recordings), unit="session", disable=None):
             exporter.export(recording)
         exporter.finish()
     except OSError as error:
-        raise SettingsError([f"{error.filename or settings.out}: {error.strerror or error}"]) from None
+        raise SettingsError([f"{error.filename or out}: {error.strerror or error}"]) from None
     _print(f"{texts.Words()('not_read')}: {fault}" for fault in exporter.faults)
     if exporter.without_raw and settings.to in (EDF, BIDS):
         _print([f"{exporter.without_raw} of {len(recordings)} sessions have no raw samples: run --raw records them"])
     if exporter.left_over:
         others = ", ".join(exporter.left_over)
-        _print([f"{settings.out} also holds {len(exporter.left_over)} participants of an earlier export: {others}"])
-    _print([f"files written to {settings.out}: {len(exporter.files)}"])
+        _print([f"{out} also holds {len(exporter.left_over)} participants of an earlier export: {others}"])
+    _print([f"files written to {out}: {len(exporter.files)}"])
     return FAILED if exporter.faults or not exporter.files or stop.is_set() else OK
 
 

@@ -13,6 +13,7 @@ from neuroone.service.language import parse_language
 from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
 
 PARQUET: Final = "parquet"
+S3: Final = "s3://"
 EDF: Final = "edf"
 BIDS: Final = "bids"
 NEEDED_BY: Final = {PARQUET: ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
@@ -50,6 +51,15 @@ def page_file(value: str) -> Path:
     """Parse the file of a page, or the directory of its ``index.html``: one that is there, or ends with a slash."""
     is_directory = value.endswith(("/", os.sep)) or Path(value).is_dir()
     return Path(value, "index.html") if is_directory else Path(value)
+
+
+def target(value: str) -> str:
+    """Parse a folder, or a place in S3."""
+    if value.startswith(S3) and "@" in value:
+        raise ValueError("holds credentials: they belong into the environment (AWS_ACCESS_KEY_ID and others)")
+    if value.startswith(S3) and not value.removeprefix(S3).partition("?")[0].strip("/"):
+        raise ValueError("must be like s3://BUCKET/PREFIX")
+    return value
 
 
 def stream_name(value: str) -> str:
@@ -174,12 +184,25 @@ class ExportSettings(RecordedSettings):
     """Settings of `csv-recorder export`."""
 
     to: str = setting(..., one_of(*NEEDED_BY), f"The format: {', '.join(NEEDED_BY)}.", metavar="FORMAT")
-    out: Path = setting(..., Path, "Directory of the new files; files of the same names are replaced.", metavar="DIR")
+    out: str = setting(
+        ...,
+        target,
+        "Directory of the new files; files of the same names are replaced. With --follow also s3://BUCKET/PREFIX.",
+        secret=True,
+        metavar="DIR",
+    )
     group: tuple[str, ...] = setting(
         (), str, "Only this group (its id or code); may be given several times.", many=True
     )
     names: bool = setting(False, switch, "With --to bids: write who the participants are.")
     partitioned: bool = setting(False, switch, "With --to parquet: write into folders by day (UTC) and class.")
+    follow: bool = setting(
+        False, switch, "With --to parquet: keep a lake. Write closed sessions by site, day and class, until stopped."
+    )
+    every: int = setting(60, whole(1, 86_400), "With --follow: look for closed sessions after so many seconds.")
+    instance: str = setting(
+        "part", topic_id, "With --follow: the beginning of the files' names; another one for each exporter of a site."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

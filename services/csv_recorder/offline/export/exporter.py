@@ -67,21 +67,31 @@ class Exporter:
 
 def parquet_by_day(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write Parquet into folders by day and class, as Hive partitions: ``readings/day=2026-11-22/class=7B/``."""
+    return parquet(recording, out, f"{day_and_class(recording)}/{label}")
+
+
+def day_and_class(recording: Recording) -> str:
+    """Return the folders of a session: the day (UTC) on which it began, and its class."""
     day = re.match(r"\d{4}-\d\d-\d\d", str(recording.about.get("start")))
     class_ = str(recording.about.get("class") or recording.group)
-    return parquet(recording, out, f"{_partition('day', day[0] if day else '')}/{_partition('class', class_)}/{label}")
+    return f"{partition('day', day[0] if day else '')}/{partition('class', class_)}"
 
 
-def _partition(name: str, value: str) -> str:
+def partition(name: str, value: str) -> str:
+    """Return the name of a folder with the rows that have this value."""
     quoted = quote(value, safe=" ")
     return f"{name}={(quoted if len(quoted) <= PARTITION_MAX_CHARS else id_from_text(value)) or NO_PARTITION}"
+
+
+def tables(recording: Recording) -> dict[str, pd.DataFrame]:
+    """Return the tables of a recording by their kinds. Raises Unreadable."""
+    return {READINGS: _readings(recording), RAW: _samples(recording), EVENTS: _events(recording)}
 
 
 def parquet(recording: Recording, out: Path, label: str) -> list[Path]:
     """Write one file per session into three folders, which read as three tables: readings, raw samples, events."""
     files = []
-    frames = {READINGS: _readings(recording), RAW: _samples(recording), EVENTS: _events(recording)}
-    for kind, frame in frames.items():
+    for kind, frame in tables(recording).items():
         if len(frame):
             file = out / kind / f"{label}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
