@@ -52,7 +52,7 @@ def rows(lake: Path, kind: str = "readings") -> dict[str, int]:
     if not [*lake.glob(f"{kind}/**/*.parquet")]:
         return {}
     key = "seq" if kind == "readings" else "time"
-    found = duckdb.sql(
+    found = duckdb.execute(
         f"SELECT recording, count(*), count(DISTINCT {key}) FROM read_parquet('{lake}/{kind}/**/*.parquet', "
         "union_by_name = true) GROUP BY ALL ORDER BY ALL"
     ).fetchall()
@@ -283,6 +283,6 @@ def test_a_lake_lies_in_s3(root):
     files, base = pyarrow.fs.FileSystem.from_uri(target)
     found = pyarrow.dataset.dataset(f"{base}/readings", filesystem=files, partitioning="hive")
     assert found.count_rows() == 20
-    by_class = duckdb.sql("SELECT class, count(*) FROM found GROUP BY ALL ORDER BY ALL").fetchall()
+    by_class = duckdb.execute("SELECT class, count(*) FROM found GROUP BY ALL ORDER BY ALL").fetchall()
     assert by_class == [("7B", 15), ("Ciências: 7/B = á", 5)]
     assert Follower(settings(root, target)).look(Stop()) == 4
