@@ -61,7 +61,7 @@ def of_recordings(root: Path) -> pa.Schema:
     """Return the columns of a lake that the exporter made."""
     lesson = {"group": "A", "name": "7B", "began": time_text(NOON), "ended": None, "first_seq": 0, "last_seq": None}
     write_session(root / "recordings", readings=reading_rows(60), lessons=[lesson])
-    made = Lake(Storage(str(root / "lake"), "part"))
+    made = Lake(Storage(str(root / "lake")), "part")
     assert len([*made.add(find([root / "recordings"]))]) == 1
     (file,) = (root / "lake" / "readings").rglob("*.parquet")
     return pq.read_schema(file).remove_metadata()

@@ -4,7 +4,7 @@ A command imports pandas and other heavy packages itself, so that `csv-recorder 
 """
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -210,6 +210,7 @@ def _student(settings: ForgetSettings | GiveSettings) -> Student:
 def forget(settings: ForgetSettings, stop: Stop) -> int:
     """Remove one student's data after a confirmation; return 1 if there is none, or if some is shared and stays."""
     student = _student(settings)
+    in_lake, remove_from_lake = _in_lake(settings, student)
     as_recorder = settings.as_recorder()
     kept = broker_traces.drain(as_recorder, stop) if as_recorder else {}
     on_broker: Collection[str] = ()
@@ -219,13 +220,16 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
             changes = broker_traces.changes_of(student, found.traces, kept)
             _print(found.lines())
             _print(f"on the broker {topic}" for topic in changes)
-            if not found and not changes:
+            if in_lake:
+                _print([f"in the lake {in_lake} sessions"])
+            if not found and not changes and not in_lake:
                 if inbox is not None:
                     scrub(inbox)  # a removal that a crash broke off may have left something in its pages
                 _print(["there is nothing to remove"])
                 return FAILED
             if not settings.yes and not _may_remove():
                 return FAILED
+            remove_from_lake()
             if as_recorder:
                 on_broker = broker_traces.publish(as_recorder, changes)
             remove(settings.dir, student, found, inbox)
@@ -239,6 +243,16 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     _print(f"stays on the broker, which refuses, or the student is connected: {topic}" for topic in sorted(on_broker))
     _print(["removed. Backups, exports elsewhere and phones are not known here; --broker removes from the broker, too"])
     return FAILED if found.shared or found.unknown or others or on_broker else OK
+
+
+def _in_lake(settings: ForgetSettings, student: Student) -> tuple[int, Callable[[], None]]:
+    """Return how many sessions of a student the lake has, and what removes them; nothing without a lake."""
+    if settings.lake is None:
+        return 0, lambda: None
+    extras.check("forget --lake", "pyarrow", EXPORT)
+    from csv_recorder.offline.export.lake import find_student
+
+    return find_student(settings.lake, settings.site, student)
 
 
 def prune(settings: PruneSettings, stop: Stop) -> int:

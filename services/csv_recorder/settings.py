@@ -224,6 +224,9 @@ class ForgetSettings:
     broker_ca: Path | None = setting(None, Path, "The recorder's --broker-ca.")
     site: str = setting("local", topic_id, "The recorder's --site.")
     instance: str = setting("", topic_id, "The recorder's --instance.")
+    lake: str | None = setting(
+        None, target, "Remove it from this lake, too: the --out of export --follow.", secret=True, metavar="DIR"
+    )
     yes: bool = setting(False, switch, "Do not ask.")
 
     def as_recorder(self) -> RunSettings | None:

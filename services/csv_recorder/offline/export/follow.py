@@ -1,6 +1,8 @@
 """Follows the recordings: brings each closed session into a lake, until it is stopped."""
 
 import logging
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -34,30 +36,38 @@ class Follower:
         What fails is logged once, kept in ``fault``, and tried again with the next look.
         """
         count, fault = 0, ""
-        try:
-            self._lake = self._lake or Lake(Storage(self._settings.out, self._settings.instance))
-            self._lake.faults.clear()
-            changed = self._changed()
-            for path in self._lake.add((each for each, _ in changed.values()), stop.is_set):
-                self._seen[path] = changed[path][1]
-                count += 1
-            if self._lake.faults:
-                fault = f"{len(self._lake.faults)} sessions cannot be read: csv-recorder verify names them"
-        except (OSError, ArrowException) as error:
-            fault = f"the lake cannot be written: {error}"
-        if fault and fault != self.fault:
-            log.warning("%s; trying again every %d s", fault, self._settings.every)
-        elif self.fault and not fault:
-            log.info("the lake can be written again")
-        self.fault = fault
+        faults: dict[Path, str] = {}
+        for _, of_day in groupby(sidecars(self._settings.chosen()), lambda sidecar: sidecar.parent.parent):
+            changed = self._changed(of_day)
+            if not changed or stop.is_set():
+                continue
+            try:
+                self._lake = self._lake or Lake(Storage(self._settings.out), self._settings.instance)
+                for path in self._lake.add((each for each, _ in changed.values()), stop.is_set):
+                    self._seen[path] = changed[path][1]
+                    count += 1
+            except (OSError, ArrowException) as error:
+                fault = f"the lake cannot be written: {error}"
+            else:
+                faults |= self._lake.faults
+        if faults and not fault:
+            fault = f"{len(faults)} sessions cannot be read: csv-recorder verify names them"
+        self._log(fault)
         if count:
             log.info("closed sessions brought into the lake: %d", count)
         return count
 
-    def _changed(self) -> dict[Path, tuple[Recording, Stamp]]:
+    def _log(self, fault: str) -> None:
+        if fault and fault != self.fault:
+            log.warning("%s; trying again every %d s", fault, self._settings.every)
+        elif self.fault and not fault:
+            log.info("the lake is in order again")
+        self.fault = fault
+
+    def _changed(self, sidecars: Iterable[Path]) -> dict[Path, tuple[Recording, Stamp]]:
         """Return the closed sessions that are not known to be in the lake as they are."""
         found = {}
-        for sidecar in sidecars(self._settings.chosen()):
+        for sidecar in sidecars:
             folder = sidecar.parent
             try:
                 stat = sidecar.stat()

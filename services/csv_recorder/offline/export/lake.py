@@ -8,7 +8,8 @@ readings list it.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -22,9 +23,11 @@ from pyarrow.fs import FileSelector, FileSystem, LocalFileSystem
 
 from csv_recorder.live.output import write_whole
 from csv_recorder.offline.export.exporter import day_and_class, partition, tables
+from csv_recorder.offline.forget_inbox import Student
 from csv_recorder.offline.lessons import parts_of
 from csv_recorder.offline.report.attendance import in_lesson
 from csv_recorder.settings import S3
+from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.data import readings
 from neuroone.data.recordings import Recording, Unreadable
@@ -34,11 +37,15 @@ LISTED: Final = b"neuroone.sessions"
 FORMAT: Final = 1
 """The number of the lake's columns: with another one every session is written anew."""
 KINDS: Final = (RAW, EVENTS, READINGS)
+WHOSE: Final = ("recording", "group", "source", "name")
+"""The columns that say whose a row is, in each kind of files."""
 PART_ROWS_MAX: Final = 1_000_000
 """Rows from which on another file begins, about 25 MB of readings: a file is read and written whole for each change."""
 BATCH_BYTES: Final = 16_000_000
 """Bytes of recorded files that are written at a time: 40 hours of readings, or 2 hours of raw samples, which take
 0.4 GB of memory."""
+_PART: Final = re.compile(r"(.+)-([1-9][0-9]*)\.parquet\Z")
+"""The name of a file: its exporter, and its number."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,11 +53,17 @@ class Part:
     """A file of the lake: its sessions and their versions; those to ``drop``, and those to ``add`` with tables."""
 
     folder: str
+    instance: str
     number: int
     rows: int = 0
     sessions: Mapping[str, str] = field(default_factory=dict)
     drop: set[str] = field(default_factory=set)
     add: dict[str, tuple[str, pa.Table]] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Return the file's path in the lake."""
+        return f"{self.folder}/{self.instance}-{self.number}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,7 @@ class Session:
 class Storage:
     """The files of a lake by their paths in it. Methods raise OSError if the folder or S3 refuses."""
 
-    def __init__(self, target: str, instance: str) -> None:
+    def __init__(self, target: str) -> None:
         """Open the place. Credentials of S3 come from the environment, as pyarrow finds them."""
         self._folder = None if target.startswith(S3) else Path(target).absolute()
         if self._folder is None:
@@ -92,69 +105,69 @@ class Storage:
             self._base = self._base.rstrip("/")
         else:
             self._files, self._base = LocalFileSystem(), self._folder.as_posix()
-        self._instance = instance
-        self._name = re.compile(rf"{re.escape(instance)}-([1-9][0-9]*)\.parquet\Z")
 
-    def path(self, part: Part) -> str:
-        """Return the path of a file."""
-        return f"{part.folder}/{self._instance}-{part.number}.parquet"
-
-    def parts(self, folder: str) -> list[Part]:
-        """Return the files of this exporter under a folder, in the order of their numbers."""
+    def parts(self, folder: str, instance: str | None = None) -> list[Part]:
+        """Return the files of one exporter, or of all, under a folder, in the order of their numbers."""
         found = []
         for info in self._files.get_file_info(
             FileSelector(f"{self._base}/{folder}", allow_not_found=True, recursive=True)
         ):
-            name = self._name.match(info.base_name)
-            if name and info.is_file:
+            name = _PART.match(info.base_name)
+            if name and info.is_file and instance in (None, name[1]):
                 below = info.path.removeprefix(f"{self._base}/").rpartition("/")[0]
-                found.append(Part(below, int(name[1]), *self._listed(info.path)))
+                found.append(Part(below, name[1], int(name[2]), *self._listed(info.path)))
         return sorted(found, key=lambda each: each.number)
 
-    def read(self, part: Part) -> pa.Table:
-        """Read a file."""
-        with self._files.open_input_file(f"{self._base}/{self.path(part)}") as file:
-            return pq.ParquetFile(file).read()
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a file, or some of its columns."""
+        with self._files.open_input_file(f"{self._base}/{part.path}") as file:
+            return pq.ParquetFile(file).read(columns)
 
     def put(self, part: Part, content: pa.Buffer) -> None:
         """Write a file, or replace it in one step."""
         if self._folder is not None:
-            path = self._folder / self.path(part)
+            path = self._folder / part.path
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content.to_pybytes())
             return
-        with self._files.open_output_stream(f"{self._base}/{self.path(part)}") as stream:
+        with self._files.open_output_stream(f"{self._base}/{part.path}") as stream:
             stream.write(content)
 
     def delete(self, part: Part) -> None:
         """Delete a file."""
-        self._files.delete_file(f"{self._base}/{self.path(part)}")
+        self._files.delete_file(f"{self._base}/{part.path}")
 
     def _listed(self, path: str) -> tuple[int, dict[str, str]]:
-        """Return the rows and the sessions of a file; none of one that is no Parquet file: it is written anew."""
+        """Return the rows and the sessions of a file; none of a damaged one: it is written anew."""
         try:
             with self._files.open_input_file(path) as file:
                 about = pq.read_metadata(file)
             sessions = json.loads((about.metadata or {}).get(LISTED, b"{}"))
         except ValueError:  # as pyarrow's ArrowInvalid is
             return 0, {}
+        except OSError as error:
+            if self._folder is None or error.errno is not None:
+                raise
+            return 0, {}  # damage, for which pyarrow has the same error without a number
         return about.num_rows, sessions if isinstance(sessions, dict) else {}
 
 
 class Lake:
     """Adds sessions to a lake: each is in it once, in its newest version. ``faults`` says which cannot be read."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, instance: str) -> None:
         self._storage = storage
+        self._instance = instance
         self.faults: dict[Path, str] = {}
 
     def add(self, recordings: Iterable[Recording], is_stopped: Callable[[], bool] = lambda: False) -> Iterator[Path]:
         """Add closed sessions, and yield the path of each that is in the lake. Raises OSError and ArrowException."""
+        self.faults.clear()
         days: defaultdict[str, dict[str, Session]] = defaultdict(dict)
         for session in map(Session.of, recordings):
             days[session.day][session.key] = session
         for day, sessions in days.items():
-            held = self._storage.parts(f"{READINGS}/{day}")
+            held = self._storage.parts(f"{READINGS}/{day}", self._instance)
             missing = []
             for session in sessions.values():
                 places = [(each.folder, each.sessions[session.key]) for each in held if session.key in each.sessions]
@@ -186,7 +199,7 @@ class Lake:
 
     def _change(self, kind: str, day: str, sessions: Iterable[tuple[Session, pa.Table]]) -> None:
         """Bring sessions of one day into the files of a kind, and older versions of them out."""
-        parts = self._storage.parts(f"{kind}/{day}")
+        parts = self._storage.parts(f"{kind}/{day}", self._instance)
         for session, table in sessions:
             folder = _folder(kind, session)
             holders = [each for each in parts if session.key in each.sessions]
@@ -196,42 +209,72 @@ class Lake:
                 if each not in right:
                     each.drop.add(session.key)
             if not right and (len(table) or kind == READINGS):
-                part = here[0] if here else _with_room(parts, folder)
+                part = here[0] if here else _with_room(parts, folder, self._instance)
                 part.add[session.key] = (session.version, table)
                 part.rows += len(table)
-        for each in sorted(parts, key=lambda part: bool(part.add)):  # a session that moves must not be there twice
+        # Those that only drop first, then those that also drop: a session that moves must not be there twice.
+        for each in sorted(parts, key=lambda part: (bool(part.add), not part.drop)):
             if each.drop or each.add:
-                self._write(each)
+                _write(self._storage, each)
 
-    def _write(self, part: Part) -> None:
-        kept = {key: version for key, version in part.sessions.items() if key not in part.drop}
-        sessions = kept | {key: version for key, (version, _) in part.add.items()}
-        if not sessions:
-            self._storage.delete(part)
-            return
-        found = [table for _, table in part.add.values()]
-        if kept:
-            old = self._storage.read(part)
-            is_kept = pc.is_in(old["recording"], pa.array([*kept], old["recording"].type))
-            found.insert(0, old.filter(is_kept) if part.drop else old)
-        table = pa.concat_tables(found, promote_options="permissive")
-        stream = pa.BufferOutputStream()
-        pq.write_table(
-            table.replace_schema_metadata({LISTED: json.dumps(sessions).encode()}), stream, compression="zstd"
-        )
-        self._storage.put(part, stream.getvalue())
+
+def find_student(target: str, site: str, student: Student) -> tuple[int, Callable[[], None]]:
+    """Return how many sessions of a student a lake has, and what removes them. Raises SettingsError."""
+    parts, keys = [], set()
+    with _named_faults():
+        storage = Storage(target)
+        for kind in KINDS:
+            for part in storage.parts(f"{kind}/{partition('site', site)}"):
+                parts.append(part)
+                for whose in storage.read(part, WHOSE).group_by([*WHOSE]).aggregate([]).to_pylist():
+                    if student.is_of(f"{whose['group']}/{whose['source']}", whose["name"]):
+                        keys.add(whose["recording"])
+
+    def remove() -> None:
+        with _named_faults():
+            for part in parts:
+                part.drop = keys & part.sessions.keys()
+                if part.drop:
+                    _write(storage, part)
+
+    return len(keys), remove
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise SettingsError([f"--lake: {error}"]) from None
+
+
+def _write(storage: Storage, part: Part) -> None:
+    kept = {key: version for key, version in part.sessions.items() if key not in part.drop}
+    sessions = kept | {key: version for key, (version, _) in part.add.items()}
+    if not sessions:
+        storage.delete(part)
+        return
+    found = [table for _, table in part.add.values()]
+    if kept:
+        old = storage.read(part)
+        is_kept = pc.is_in(old["recording"], pa.array([*kept], old["recording"].type))
+        found.insert(0, old.filter(is_kept) if part.drop else old)
+    table = pa.concat_tables(found, promote_options="permissive")
+    stream = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({LISTED: json.dumps(sessions).encode()}), stream, compression="zstd")
+    storage.put(part, stream.getvalue())
 
 
 def _folder(kind: str, session: Session) -> str:
     return f"{kind}/{session.day}/{session.folder.partition('/')[2]}"
 
 
-def _with_room(parts: list[Part], folder: str) -> Part:
+def _with_room(parts: list[Part], folder: str, instance: str) -> Part:
     """Return a file of a folder that lists nothing (a damaged one), or the last if more fits into it, or a new one."""
     here = [each for each in parts if each.folder == folder]
     found = next((each for each in here if not (each.sessions or each.add)), here[-1] if here else None)
     if found is None or found.rows >= PART_ROWS_MAX:
-        found = Part(folder, here[-1].number + 1 if here else 1)
+        found = Part(folder, instance, here[-1].number + 1 if here else 1)
         parts.append(found)
     return found
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from csv_recorder.settings import ExportSettings
 from neuroone.data.recordings import find
 from neuroone.service.lifecycle import Stop
 from tests.support.documents import ROOT
-from tests.support.recordings import NOON, event_row, raw_rows, reading_rows, time_text, write_session
+from tests.support.recordings import NOON, checked, event_row, raw_rows, reading_rows, time_text, write_session
 
 Change = Callable[..., None]
 
@@ -225,8 +226,6 @@ def doubtful_class(root: Path) -> None:
             )
     made = reading_rows(60, NOON, "c")
     same = [reading_rows(60, NOON, "d", seed=3)[0].split(b",")[3:15]] * 60
-    from tests.support.recordings import checked
-
     frozen = [
         checked([*(cell.decode() for cell in row.split(b",")[:3]), *(cell.decode() for cell in values)])
         for row, values in zip(reading_rows(60, NOON, "d"), same, strict=True)
@@ -268,6 +267,29 @@ def test_duckdb_finds_the_figures_of_the_report_in_the_lake(tmp_path, monkeypatc
     expected = report.classes[report.classes["group"] == "XYZ"].iloc[0]
     for name in ("students", "rows", "missing", "valid_share", "attention_mean", "attention_median"):
         assert classes.loc["XYZ", name] == pytest.approx(expected[name]), name
+
+
+def test_forget_removes_a_student_from_the_lake_of_the_site_also_what_no_file_has_any_more(root, capsys):
+    lake = root.parent / "lake"
+    Follower(settings(root)).look(Stop())
+    elsewhere = session(root.parent / "other", "Bia", 0, "7B", site="escola")
+    Follower(settings(root.parent / "other", lake, instance="second")).look(Stop())
+    words = ["forget", "--dir", str(root), "--lake", str(lake), "--yes", "--name"]
+    assert main([*words, "Bia"]) == 0
+    assert "in the lake 2 sessions" in capsys.readouterr().out
+    left = [
+        "2026-11-22_182031_ABC123_Ana_Ana0",
+        f"2026-11-22_{elsewhere.name}_Bia0",
+        "2026-11-23_182031_ABC123_Caio_Caio1",
+    ]
+    assert [*rows(lake)] == [*rows(lake, "events")] == left
+    assert not [each for each in lake.rglob("site=local/**/*.parquet") if b"Bia" in each.read_bytes()]
+    (caio,) = root.glob("sessions/*/*_Caio")
+    shutil.rmtree(caio)
+    assert main([*words, "Caio"]) == 0
+    assert [*rows(lake)] == left[:2]
+    assert main([*words, "Caio"]) == 1
+    assert "there is nothing to remove" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(
