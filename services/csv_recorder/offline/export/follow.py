@@ -17,6 +17,9 @@ from neuroone.service.lifecycle import Stop
 
 Stamp = tuple[int, int, int]
 """What changes with a file: its time, its size, its place on the disk."""
+FAILED_DAYS_MAX: Final = 3
+"""Days in a row that fail before a look ends. One damaged file holds up its own day alone; each failure of a line costs
+seconds."""
 log: Final = logging.getLogger(__name__)
 
 
@@ -37,9 +40,10 @@ class Follower:
         """
         count, fault = 0, ""
         faults: dict[Path, str] = {}
+        failed = 0
         for _, of_day in groupby(sidecars(self._settings.chosen()), lambda sidecar: sidecar.parent.parent):
             changed = self._changed(of_day)
-            if not changed or stop.is_set():
+            if not changed or stop.is_set() or failed >= FAILED_DAYS_MAX:
                 continue
             try:
                 self._lake = self._lake or Lake(Storage(self._settings.out), self._settings.instance)
@@ -48,8 +52,10 @@ class Follower:
                     count += 1
             except (OSError, ArrowException) as error:
                 fault = f"the lake cannot be written: {error}"
+                failed += 1
             else:
                 faults |= self._lake.faults
+                failed = 0
         if faults and not fault:
             fault = f"{len(faults)} sessions cannot be read: csv-recorder verify names them"
         self._log(fault)
