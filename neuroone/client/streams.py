@@ -120,6 +120,11 @@ class Streams:
         self._services: OrderedDict[tuple[str, str], ServiceState] = OrderedDict()
         self._connected_s: float | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Return True while the broker is there."""
+        return self._connected_s is not None
+
     def on_link(self, is_up: bool, now_s: float) -> None:
         """Note that the broker is there, or away."""
         self._connected_s = now_s if is_up else None

@@ -42,7 +42,7 @@ Item = TypeVar("Item", bound=LiveReading | StatusChange)
 
 
 class Subscription(Generic[Item]):
-    """Readings as they come, for one consumer: ``for`` and ``with``, or ``async for`` and ``async with``.
+    """Readings as they come, for one consumer and one use: ``for`` and ``with``, or ``async for`` and ``async with``.
 
     Make it with `neuroone.client.subscribe`. It reconnects by itself. What the consumer does not fetch waits in a
     bounded queue; beyond that the oldest reading is dropped and counted.
@@ -78,14 +78,16 @@ class Subscription(Generic[Item]):
         self._queue: deque[LiveReading] = deque(maxlen=queue_max)
         self._changes: deque[StatusChange] = deque()
         self._changed = threading.Condition()
+        self._starting = threading.Lock()
         self._wake: Callable[[], object] | None = None
         self._fatal: NeuroOneError | None = None
         self._look_due_s = 0.0
         self._dropped = 0
-        self._is_linked = self._is_open = self._is_closed = False
+        self._is_open = self._is_closed = False
 
     def __enter__(self) -> "Subscription[Item]":
         """Connect, and return when the broker sends readings. Raises LoginRefused or ConnectionLost."""
+        self._check_unused()
         self._open()
         return self
 
@@ -96,10 +98,12 @@ class Subscription(Generic[Item]):
 
     async def __aenter__(self) -> "Subscription[Item]":
         """Do as `__enter__`, while the event loop goes on."""
+        self._check_unused()
         try:
             await asyncio.to_thread(self._open)
         except asyncio.CancelledError:
-            self._is_closed = True  # ends the wait in the other thread, which closes the connection
+            self._is_closed = True  # ends the wait in the other thread
+            asyncio.get_running_loop().run_in_executor(None, self.close)  # it may have connected just now
             raise
         return self
 
@@ -127,7 +131,7 @@ class Subscription(Generic[Item]):
 
     async def __anext__(self) -> Item:
         """Do as `__next__`, while the event loop goes on."""
-        if not self._is_open:
+        if not (self._is_open or self._is_closed):
             await self.__aenter__()
         loop = asyncio.get_running_loop()
         while True:
@@ -173,15 +177,21 @@ class Subscription(Generic[Item]):
     def close(self) -> None:
         """Disconnect and end the iteration. Idempotent."""
         self._is_closed = True
-        self._client.close(CLOSE_S)
+        with self._starting:
+            self._client.close(CLOSE_S)
         self._notify()
+
+    def _check_unused(self) -> None:
+        if self._is_closed:
+            raise ConnectionLost("this subscription has been closed: make another one")
 
     def _open(self) -> None:
         """Connect and wait for the answers to our subscriptions, unless that was done before."""
-        if self._is_open or self._is_closed:
-            return
-        self._is_open = True
-        self._client.start()
+        with self._starting:
+            if self._is_open or self._is_closed:
+                return
+            self._is_open = True
+            self._client.start()
         try:
             self._wait_for_broker()
         except BaseException:
@@ -191,7 +201,7 @@ class Subscription(Generic[Item]):
     def _wait_for_broker(self) -> None:
         given_s = self._connect_timeout_s
         deadline_s = time.monotonic() + (float("inf") if given_s is None else given_s)
-        while not (self._is_linked and self._client.is_subscribed):
+        while not (self._streams.is_connected and self._client.is_subscribed):
             fault = self._client.fault
             if self._fatal is not None:
                 raise self._fatal
@@ -224,7 +234,6 @@ class Subscription(Generic[Item]):
 
     def _on_link(self, is_up: bool) -> None:
         with self._changed:
-            self._is_linked = is_up
             self._streams.on_link(is_up, time.monotonic())
         self._notify()
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,31 @@ async def test_two_groups_in_one_event_loop_that_also_does_other_things(one_brok
             assert [each async for each in first] == []
             await end
     await asyncio.get_running_loop().shutdown_default_executor()  # its threads would stay until the program's end
+
+
+async def test_a_task_that_is_cancelled_while_it_connects_leaves_nothing_running(one_broker: Broker) -> None:
+    """Whether it has not begun, is connecting or has just connected; nobody else would end the connection."""
+    for moment in ("not begun", "connecting", "connected"):
+        readings = subscribe(one_broker.url, "7B")
+        task = asyncio.create_task(readings.__aenter__())
+        if moment != "not begun":
+            await asyncio.sleep(0)
+        if moment == "connected":
+            wait_for(partial(getattr, readings, "is_connected"), "a connection")  # its task does not run meanwhile
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert not [each for each in threading.enumerate() if each.name == "mqtt"]
+
+
+def test_a_subscription_is_for_one_use(one_broker: Broker) -> None:
+    """Used again it ends at once and without a word, as if nobody sent anything."""
+    with subscribe(one_broker.url, "7B") as readings:
+        pass
+    with pytest.raises(ConnectionLost, match="closed"), readings:
+        pass
+    assert list(readings) == []
 
 
 def test_another_thread_ends_a_program_that_waits(one_broker: Broker) -> None:
