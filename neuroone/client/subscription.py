@@ -161,8 +161,8 @@ class Subscription(Generic[Item]):
 
     @property
     def is_connected(self) -> bool:
-        """True while the broker is there."""
-        return self._client.is_connected
+        """True while the broker is there and sends readings: it has answered our subscriptions."""
+        return self._streams.is_connected and self._client.is_subscribed
 
     @property
     def fault(self) -> NeuroOneError | None:
@@ -201,7 +201,7 @@ class Subscription(Generic[Item]):
     def _wait_for_broker(self) -> None:
         given_s = self._connect_timeout_s
         deadline_s = time.monotonic() + (float("inf") if given_s is None else given_s)
-        while not (self._streams.is_connected and self._client.is_subscribed):
+        while not self.is_connected:
             fault = self._client.fault
             if self._fatal is not None:
                 raise self._fatal
