@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from csv_recorder import broker_traces
+from csv_recorder import broker_traces, service
 from csv_recorder.__main__ import main
 from csv_recorder.settings import RunSettings
 from neuroone.contract import topics
@@ -84,6 +84,7 @@ def test_nothing_of_a_student_stays_in_files_store_and_topics(
 ) -> None:
     """Readings wait for the stopped recorder, the states are kept; the other student loses nothing."""
     monkeypatch.setattr(broker_traces, "QUIET_S", 0.2)
+    monkeypatch.setattr(service, "TICK_S", 0.1)
     root, store = tmp_path / "recordings", tmp_path / "store"
     root.mkdir()
     store.mkdir()
