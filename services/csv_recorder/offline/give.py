@@ -50,12 +50,13 @@ def give(directory: Path, student: Student, out: Path, words: texts.Words, *, fo
     given = Given(sorted({f"{each.group}/{each.source}" for each in sessions}), unknown=found.unknown)
     with TemporaryDirectory(prefix=".give-", dir=out.parent) as folder:
         new = Path(folder, "new.zip")
-        with open(new, "xb", opener=private) as opened, ZipFile(opened, "w", ZIP_DEFLATED) as archive:
-            for path in (*(file for each in sessions for file in sorted(each.path.iterdir())), *others):
-                if path.is_file() and not path.is_symlink():
-                    archive.writestr(f"files/{path.relative_to(directory).as_posix()}", _whole_rows(path))
-                    given.files += 1
-            _write_readable(archive, [*sessions, *files], student, words, given)
+        with open(new, "xb", opener=private) as opened:
+            with ZipFile(opened, "w", ZIP_DEFLATED) as archive:
+                for path in (*(file for each in sessions for file in sorted(each.path.iterdir())), *others):
+                    if path.is_file() and not path.is_symlink():
+                        archive.writestr(f"files/{path.relative_to(directory).as_posix()}", _whole_rows(path))
+                        given.files += 1
+                _write_readable(archive, [*sessions, *files], student, words, given)
             opened.flush()
             os.fsync(opened.fileno())
         new.replace(out)
