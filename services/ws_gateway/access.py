@@ -12,6 +12,7 @@ from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
+from neuroone.contract.students import name_key
 from neuroone.service.token_files import Role, Token
 from ws_gateway.token_bucket import TokenBucket
 from ws_gateway.visitors import KEYS_SEPARATOR, Page, Visitor
@@ -56,8 +57,9 @@ class Grant:
     student: str | None = None
 
     def includes(self, group: str, name: str | None) -> bool:
-        """Return True if the stream of this group and name may be seen."""
-        return self.group in (None, group) and self.student in (None, name)
+        """Return True if the stream of this group and name may be seen; names that look the same are one student's."""
+        is_student = self.student in (None, name) or (name is not None and name_key(name) == name_key(self.student))
+        return self.group in (None, group) and is_student
 
 
 TEACH: Final = Grant(is_teacher=True)

@@ -111,7 +111,8 @@ class Followers:
             return
         stream = streams.get(topic["source"])
         if stream is None or stream.reading.session != reading.session:
-            if stream is None and len(streams) >= STREAMS_MAX:
+            streams.pop(topic["source"], None)  # it begins now: behind the others
+            if len(streams) >= STREAMS_MAX:
                 del streams[next(iter(streams))]
             stream = streams[topic["source"]] = _Stream(reading)
         stream.reading, stream.heard_s, stream.frame = reading, self._clock(), None

@@ -107,6 +107,15 @@ def test_a_client_of_two_namesakes_stays_with_one_until_that_stream_ends(lesson)
     assert lesson.tick(ear, 0.5) == 1
 
 
+def test_of_two_namesakes_the_one_who_began_again_is_the_newest(lesson):
+    lesson.follow("follow=7B")
+    for session, attention in (("Ana", 1), ("Ana-2", 2), ("anew", 3)):
+        said = reading(name="Ana", code="7B", attention=attention, session=session)
+        source = "Ana" if session == "anew" else session
+        lesson.dashboards.on_reading(topics.reading("local", "7B", source), said)
+    assert lesson.tick(lesson.follow("follow=7B/Ana")) == 3
+
+
 def test_a_student_who_leaves_and_comes_back_is_followed_again(lesson):
     """After an end in good order, and after a silence that lasts so long that the stream counts as ended."""
     ear = lesson.follow("follow=7B/Ana")
@@ -172,6 +181,17 @@ def test_a_token_of_one_student_follows_only_this_one_in_a_class(lesson):
     lesson.send("Ana", 60)
     lesson.send("Bia", 30)
     assert lesson.tick(ear) == 60
+
+
+@pytest.mark.parametrize("typed", ["Jose\u0301", "Jos\u00e9", " Jos\u00e9 "])
+@pytest.mark.parametrize("of_token", ["Jose\u0301", "Jos\u00e9"])
+def test_a_name_is_the_same_however_a_keyboard_writes_its_accents(lesson, typed, of_token):
+    ears = [lesson.follow(query, Grant(student=of_token)) for query in ("follow=7B", "follow=7B/Jos%C3%A9")]
+    topic = topics.reading("local", "7B", "any")
+    lesson.dashboards.on_reading(topic, reading(name=typed, code="7B", attention=60))
+    assert [lesson.tick(ears[0]), ears[1].heard[0]["Att"]] == [60, 60]
+    assert not Grant(student=of_token).includes("7B", "Jose")
+    assert not Grant(student=of_token).includes("7B", None)
 
 
 def test_what_is_remembered_of_a_group_is_bounded_and_ends_with_its_last_client(lesson, monkeypatch):
