@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import write_whole
 from csv_recorder.offline.forget_inbox import Student, forget_in_inbox, is_same_name, writers_of
 from csv_recorder.offline.forget_lessons import clean_inbox, cleaned, sidecars_with
-from csv_recorder.offline.forget_texts import CODE_MIN_CHARS, Mentions, Traces, without_mentions
+from csv_recorder.offline.forget_texts import CODE_MIN_CHARS, Mentions, Traces, spellings, without_mentions
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
     APPENDED_BY_HAND,
@@ -53,7 +53,7 @@ class Found:
     ``shared`` files ``{Nome}.csv`` hold rows of another source too, ``copies`` are earlier inboxes and directories that
     a command kept, and of ``unknown`` folders nobody knows whose they are; they stay. ``entries`` are files that the
     index lists for the student. ``sidecars`` and ``events`` of others, and ``lessons`` of the inbox, mention the
-    student, as its ``traces`` tell.
+    student, as its ``traces`` tell. ``theirs`` are the names of others in which the student's is a part.
     """
 
     traces: Traces = field(default_factory=Traces)
@@ -68,6 +68,7 @@ class Found:
     sidecars: list[Path] = field(default_factory=list)
     events: list[Path] = field(default_factory=list)
     lessons: int = 0
+    theirs: frozenset[bytes] = frozenset()
 
     def __bool__(self) -> bool:
         of_others = self.letters or self.sidecars or self.events or self.lessons
@@ -123,10 +124,20 @@ def find_data(directory: Path, student: Student, inbox: Inbox | None) -> Found:
     found.letters = frozenset(number for number, line in letters if found.traces.is_in_letter(line))
     found.sidecars = sidecars_with(others, is_mentioned)
     found.events = [*_events(directory, {*found.files}, [each.path for each in others], is_mentioned)]
+    listed = (("", name) for name in index(directory).values())
+    strangers = [owner for owner in [*filter(None, known), *listed] if not student.is_of(*owner)]
+    found.theirs = _names_around(found.traces.spellings, strangers)
     if inbox is not None:
         found.in_inbox = forget_in_inbox(inbox, student, _paths(directory, found), found.traces, dry=True)
         found.lessons = clean_inbox(inbox, found.traces, dry=True)
     return found
+
+
+def _names_around(mine: Collection[bytes], owners: Iterable[tuple[str, object]]) -> frozenset[bytes]:
+    """Return the ids and names of others in which the student's name is a part, as Ana in Ana Maria."""
+    texts = (text for stream, name in owners for text in (*stream.split("/"), str(name or "")))
+    theirs = spellings(form for text in texts for form in (text, safe_stem(text)))
+    return frozenset(each for each in theirs if any(part in each and part != each for part in mine))
 
 
 def remove(directory: Path, student: Student, found: Found, inbox: Inbox | None) -> None:
@@ -175,20 +186,26 @@ def left(directory: Path, found: Found) -> Iterator[Path]:
     What is packed, like a workbook, cannot be searched; the rows of readings hold no text.
     """
     wanted = found.traces.spellings
+    longest = max(map(len, wanted), default=1)
+
+    def is_in(content: bytes) -> bool:
+        for each in sorted(found.theirs, key=len, reverse=True):
+            content = content.replace(each, b"*" * len(each))
+        return any(each in content for each in wanted)
+
     for path in sorted(directory.rglob("*")):
         part = PART.match(path.name)
         if path.is_symlink() or not path.is_file() or (part and part[1] in (READINGS, RAW)):
             continue
-        if any(each in os.fsencode(path.relative_to(directory)) for each in wanted) or _holds(path, wanted):
+        if is_in(os.fsencode(path.relative_to(directory))) or _holds(path, is_in, longest):
             yield path
 
 
-def _holds(path: Path, wanted: Collection[bytes]) -> bool:
-    longest = max(map(len, wanted), default=1)
+def _holds(path: Path, is_in: Callable[[bytes], bool], longest: int) -> bool:
     with path.open("rb") as file:
         tail = b""
         while piece := file.read(1 << 20):
-            if any(each in tail + piece for each in wanted):
+            if is_in(tail + piece):
                 return True
             tail = piece[-longest:]
     return False

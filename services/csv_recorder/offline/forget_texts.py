@@ -17,6 +17,8 @@ from neuroone.contract.files import CHECK_CHARS, COLUMNS, EVENTS, search_key
 
 CODE_MIN_CHARS: Final = 4
 """A shorter class code is looked for in no text: it is an ordinary word, like a class "6" or "A"."""
+_SPACE: Final = r"(?:\s|\\[bfnrt]|\\u00[01].)+"
+"""Stands for spaces and characters that end a row: rows have a space for them, JSON escapes them."""
 _TEXT_AT: Final = COLUMNS[EVENTS].index("text")
 
 Mentions = Callable[[object], bool]
@@ -24,11 +26,23 @@ Mentions = Callable[[object], bool]
 
 def mentions_of(*words: str | None) -> Mentions:
     """Return what tells if a text has one of the names in it, as whole words, without case and accents."""
-    wanted = [re.escape(key) for key in map(search_key, filter(None, words)) if key]
+    wanted = [_as_written(key) for key in map(search_key, filter(None, words)) if is_told_apart(key)]
     if not wanted:
         return lambda text: False
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(wanted)})(?!\w)")
     return lambda text: isinstance(text, str) and pattern.search(search_key(text)) is not None
+
+
+def is_told_apart(name: str) -> bool:
+    """Return False for a sign or a single letter, as which a name is not known in what people write."""
+    key = search_key(name)
+    return not key.isascii() or sum(map(str.isalnum, key)) > 1
+
+
+def _as_written(key: str) -> str:
+    """Return a pattern for a text in rows and in JSON, where a quote is doubled or has a backslash before it."""
+    words = (re.escape(each).replace(r"\\", r"\\{1,2}") for each in re.split(r"[\s\x00-\x1f]+", key))
+    return _SPACE.join(words).replace('"', r'(?:\\?"){1,2}')
 
 
 def without_mentions(content: bytes, is_mentioned: Mentions) -> bytes:
@@ -56,7 +70,8 @@ def spellings(words: Iterable[str]) -> set[bytes]:
     found = set()
     for word in words:
         for form in (word, unicodedata.normalize("NFC", word), unicodedata.normalize("NFD", word)):
-            found |= {form.encode(errors="replace"), json.dumps(form).encode()[1:-1]}
+            of_row = " ".join(re.split(r"[\x00-\x1f]+", form)).replace('"', '""')
+            found |= {each.encode(errors="replace") for each in (form, of_row, json.dumps(form)[1:-1])}
     return found
 
 
@@ -72,7 +87,7 @@ class Traces:
         self.groups = frozenset(groups)
         self.words = frozenset(each for each in words if each)
         self.is_mentioned = mentions_of(*self.words)
-        self.spellings = spellings(self.words)
+        self.spellings = spellings(filter(is_told_apart, self.words))
         self._streams = frozenset(streams)
         self._topics = [f"/streams/{each}/" for each in streams] + [f"/groups/{each}/" for each in groups]
 

@@ -12,9 +12,9 @@ from csv_recorder.__main__ import main
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.recorder import Options, Recorder
 from neuroone.contract import topics
-from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE
+from neuroone.contract.files import DEAD_LETTERS_FILE, INBOX_FILE, event_row
 from neuroone.contract.json import encode
-from neuroone.contract.messages import Reading
+from neuroone.contract.messages import EventType, Reading
 from neuroone.mqtt.delivery import Delivery
 from tests.support import messages
 from tests.support.lessons import Lesson
@@ -133,6 +133,30 @@ def test_on_a_terminal_it_is_asked_for(root, monkeypatch, capsys, answer, code):
 def test_a_name_whose_accents_are_composed_otherwise(root):
     assert forget(root, "--name", "Ana I\u0301ris", "--yes") == 0
     assert not list(root.glob("sessions/*/*_ana"))
+
+
+@pytest.mark.parametrize("name", ['O"Neil', "two\nlines", 'a "b" \\ c', "Zé"])
+def test_a_name_with_signs_is_found_in_what_others_wrote(tmp_path, name, capsys):
+    """Rows double a quote and have a space for the end of a line; others' names are no reason to keep or to clear."""
+    rows = [event_row(NOON, EventType.MARKER, text=text) for text in (f"{name} saiu", "uma prova")]
+    write_session(tmp_path, name=name, source="mine", readings=reading_rows(3))
+    kept = write_session(tmp_path, name=f"{name} Luz", source="x", readings=reading_rows(3), events=rows)
+    assert forget(tmp_path, "--name", name, "--yes") == 0
+    assert "stays" not in capsys.readouterr().out
+    texts = [row.split(b",")[4] for row in (kept / "events.csv").read_bytes().splitlines()[1:]]
+    assert [set(texts[0]), texts[1]] == [set(b"*"), b"uma prova"]
+
+
+@pytest.mark.parametrize("name", ["A", "é", "1", "."])
+def test_a_name_of_one_letter_clears_no_words_of_others(tmp_path, name, capsys):
+    """And no file of others is named as one that still holds it."""
+    events = [event_row(NOON, EventType.MARKER, text="a prova é a 1 . fim")]
+    write_session(tmp_path, name=name, source="mine", readings=reading_rows(3))
+    write_session(tmp_path, name="Ana", source="x", readings=reading_rows(3), events=events)
+    before = contents(tmp_path)
+    assert forget(tmp_path, "--name", name, "--yes") == 0
+    assert "stays" not in capsys.readouterr().out
+    assert contents(tmp_path) == {path: content for path, content in before.items() if "_mine/" not in path}
 
 
 def test_one_source_only(root, capsys):
