@@ -93,20 +93,18 @@ def test_an_exception_that_is_not_needed_is_an_offence(place: str) -> None:
     ]
 
 
-def test_the_product_is_measured_as_a_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for file, lines in (
-        ("run.py", 100),
-        ("neuroone/a.py", 9_000),
-        ("services/one/b.py", sizes.TOTAL_LINES - 9_000),
-        ("tests/c.py", 7),
-    ):
+def test_the_product_is_measured_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sizes, "TOTAL_LINES", 1_000)
+    for file, lines in (("run.py", 100), ("neuroone/a.py", 500), ("services/one/b.py", 600), ("tests/c.py", 7)):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("X = 1\n" * lines, encoding="utf-8")
     places = 'neuroone/a.py" = "a"\n"services/one/b.py" = "b"\n'
     (tmp_path / "pyproject.toml").write_text(f'[tool.neuroone.sizes]\n"{places}', encoding="utf-8")
-    assert measure_product(tmp_path)[-1] == Size("total", 0, sizes.TOTAL_LINES + 100, sizes.TOTAL_LINES, "lines")
+    assert measure_product(tmp_path)[-1] == Size("total", 0, 1_200, 1_000, "lines")
     assert sizes.main(tmp_path) == 1
-    assert capsys.readouterr().out == f"total: {sizes.TOTAL_LINES + 100} lines, at most {sizes.TOTAL_LINES}\n"
+    assert capsys.readouterr().out == "total: 1200 lines, at most 1000\n"
 
 
 def test_a_project_within_its_limits_passes_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
