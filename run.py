@@ -29,11 +29,12 @@ VENV_PYTHON = VENV_BIN / ("python.exe" if sys.platform == "win32" else "python")
 PIP = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
 MINIMUM_PYTHON = (3, 11)
 
-SERVICES, WINDOW, REPORTS, FOLDER, DEVELOPMENT = "services", "window", "reports", "folder", "development"
+SERVICES, WINDOW, REPORTS, LSL, FOLDER, DEVELOPMENT = "services", "window", "reports", "lsl", "folder", "development"
 EXTRAS = {
     SERVICES: ("up",),
     WINDOW: ("monitor-gui",),
     REPORTS: ("csv-recorder", "csv-recorder-export", "ws-gateway-downloads"),
+    LSL: ("lsl",),
     FOLDER: ("up", "monitor-gui", "csv-recorder", "ws-gateway-downloads", "folder"),
 }
 """The sets of packages that users need, as extras and groups of pyproject.toml. DEVELOPMENT is the whole lock."""
@@ -41,11 +42,12 @@ WORDS = {
     SERVICES: "the services",
     WINDOW: "the window",
     REPORTS: "what makes reports and workbooks",
+    LSL: "what speaks LSL",
     FOLDER: "what makes the folder without Python",
     DEVELOPMENT: "everything for development",
 }
 BUILDER = "pyinstaller"
-PROGRAMS = ("neuroone", "serial-bridge", "ws-gateway", "csv-recorder", "monitor-gui")
+PROGRAMS = ("neuroone", "serial-bridge", "ws-gateway", "csv-recorder", "monitor-gui", "lsl-outlet")
 """What users run; any other program of the environment is a tool of development."""
 MAINTENANCE = ("backup", "restore", "update", "rollback")
 """Commands of `neuroone`; for the containers of compose.yaml they need no environment."""
@@ -69,8 +71,8 @@ usage: python3 run.py COMMAND [ARGUMENTS]
   --version              print the version
 
 Each command installs what it needs into .venv, from the lock: up the services, up --gui and exec monitor-gui the
-window too, exec csv-recorder report and export what makes reports and workbooks, exec pyinstaller what makes the folder
-without Python, all others everything.
+window too, exec csv-recorder report and export what makes reports and workbooks, exec lsl-outlet what
+speaks LSL, exec pyinstaller what makes the folder without Python, all others everything.
 """
 
 TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
@@ -163,7 +165,9 @@ def sets_of(command: str, rest: list[str]) -> list[str]:
     has_window = program == "neuroone" and (what == "up" or what[:1] in ("", "-")) and (is_on or "--gui" in words)
     makes_reports = program == "csv-recorder" and what in ("report", "export")
     window = [WINDOW] if has_window or program == "monitor-gui" else []
-    return [SERVICES, *window, *([REPORTS] if makes_reports else [])]
+    is_lsl = os.environ.get("NEUROONE_LSL", "").lower() in ON and "--no-lsl" not in words
+    has_lsl = program == "lsl-outlet" or (program == "serial-bridge" and (is_lsl or "--lsl" in words))
+    return [SERVICES, *window, *([LSL] if has_lsl else []), *([REPORTS] if makes_reports else [])]
 
 
 def locked_sets() -> dict[str, str]:

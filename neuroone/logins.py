@@ -27,7 +27,7 @@ from neuroone.service.logs import LEVELS
 from neuroone.service.settings import one_of, port_number, setting, switch
 from neuroone.service.site_address import ip, name_in_network
 
-SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui")
+SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
 DOCTOR: Final = "doctor"
 READER: Final = "reader"
 IDENTITIES: Final = (*SERVICES, READER, DOCTOR)
@@ -225,6 +225,7 @@ def overview(given: SecretsSettings) -> str:
             f"Programs that read:     {address(READER)}",
             f"The monitor (--broker): {address('monitor_gui')}",
             f"A bridge (--broker):    {address('serial_bridge')}",
+            f"lsl-outlet (--broker):  {address('lsl_outlet')}",
         )
     )
 

@@ -82,7 +82,7 @@ STREAM_STATE: Final = TopicRule(
 EVENT: Final = TopicRule(
     "groups/{group}/event",
     GroupEvent,
-    "who sets the marker: ws_gateway, serial_bridge, monitor_gui",
+    "who sets the marker: ws_gateway, serial_bridge, monitor_gui, lsl_outlet",
     qos=1,
     retained=False,
     doc="A marker, or the start or the end of a lesson; of everybody where the group is `_all`.",

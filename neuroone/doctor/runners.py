@@ -96,7 +96,8 @@ USERS: Final[Mapping[str, str]] = {
     "broker/acl": "mosquitto",
 }
 """Who must read each file of /etc/neuroone."""
-PROGRAMS: Final = ("csv-recorder", "ws-gateway", "serial-bridge", "monitor-gui", "neuroone", "mosquitto", "nats-server")
+SERVICES: Final = ("csv-recorder", "ws-gateway", "serial-bridge", "monitor-gui", "lsl-outlet")
+PROGRAMS: Final = (*SERVICES, "neuroone", "mosquitto", "nats-server")
 """Our programs and the brokers, as the kernel names them."""
 
 

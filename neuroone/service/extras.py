@@ -10,7 +10,7 @@ from neuroone.contract.errors import SettingsError
 from neuroone.service import programs
 from neuroone.service.lifecycle import USAGE
 
-OURS: Final = ("neuroone", "serial_bridge", "ws_gateway", "csv_recorder", "monitor_gui")
+OURS: Final = ("neuroone", "serial_bridge", "ws_gateway", "csv_recorder", "monitor_gui", "lsl_outlet")
 """What the wheel itself holds: if one of these cannot be imported, it is a fault of ours."""
 
 

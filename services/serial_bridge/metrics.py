@@ -47,6 +47,8 @@ COUNTERS: Final = {
     "recorded_bytes": "Bytes of headsets that were written into captures.",
     "recordings_failed": "Captures that could not be written to their end.",
     "kept_overflowed": "Readings no longer kept for a recorder that is away or too slow.",
+    "lsl_messages": "Readings and raw blocks that went to the Lab Streaming Layer; only with --lsl.",
+    "lsl_failed": "Outlets of the Lab Streaming Layer that could not be opened; they are tried again.",
     "tgc_clients": "Programs made for ThinkGear Connector that connected; only with --tgc.",
     "tgc_clients_dropped": "Of these, those that were disconnected because they took nothing.",
     "tgc_clients_refused": "Of these, those that were refused.",

@@ -20,6 +20,7 @@ from neuroone.contract.messages import (
     StreamState,
 )
 from neuroone.contract.topics import Topic
+from neuroone.lsl.descriptions import BRIDGE_COUNTER
 from neuroone.mqtt.identity import Identity
 from serial_bridge.link_monitor import LinkStatus
 from serial_bridge.stream import Stream
@@ -125,6 +126,9 @@ class StreamPublisher:
     def __init__(self, bus: Bus, group: str, source: str, clock: Callable[[], float] = time.monotonic) -> None:
         site = bus.identity.site
         self.source = source
+        self.on_messages: Callable[[list[Reading | RawBlock]], object] | None = None
+        """Called with all readings and raw blocks, before they are sent."""
+        self._shown = 0
         self.published: LinkStatus | None = None
         self._readings_dropped = 0
         self._raw_backlog = RawBacklog()
@@ -139,8 +143,9 @@ class StreamPublisher:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Messages that the broker never got."""
-        return {"readings_dropped": self._readings_dropped, "raw_blocks_dropped": self._raw_backlog.dropped}
+        """Messages that the broker never got; and those that `on_messages` has, if it is there."""
+        counters = {"readings_dropped": self._readings_dropped, "raw_blocks_dropped": self._raw_backlog.dropped}
+        return counters if self.on_messages is None else {**counters, BRIDGE_COUNTER: self._shown}
 
     @property
     def has_room(self) -> bool:
@@ -149,6 +154,9 @@ class StreamPublisher:
 
     def publish(self, messages: list[Reading | RawBlock]) -> None:
         """Publish readings and raw blocks; blocks of an outage follow when the broker is back."""
+        if self.on_messages is not None:
+            self.on_messages(messages)
+            self._shown += len(messages)
         blocks = 0
         for message in messages:
             if isinstance(message, RawBlock):

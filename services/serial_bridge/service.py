@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import StreamStatus
+from neuroone.lsl import library
 from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.replay import ReplayBuffer, Stream
 from neuroone.mqtt.threaded import ThreadedClient
@@ -37,6 +38,7 @@ from serial_bridge.settings import ReplaySettings, RunSettings
 from serial_bridge.thinkgear_connector import ThinkGearConnectorServer
 
 if TYPE_CHECKING:
+    from neuroone.lsl.outlets import Outlets
     from serial_bridge.metrics import MetricsPage
 
 SERVICE: Final = "serial_bridge"
@@ -66,19 +68,18 @@ class Service:
         searched: list[Owner] | None = None,
     ) -> None:
         self._settings = settings
-        self._sources = sources
-        self._owners = owners
         self._searched = searched
         self._record, self._record_number = settings.record, int(settings.record is not None)
         """Where captures are written, and which recording this is; 0: none is wanted."""
         self._records_begun = 1
         self._stop = stop
         self._watchdog = Watchdog(settings.watchdog_s, on_alive=Report(lambda: self._bus.is_connected).on_alive)
-        self._source_ids = unique(
+        source_ids = unique(
             [given or source.source_id for source, given in zip_longest(sources, settings.source[: len(sources)])]
         )
+        self._named = list(zip(sources, source_ids, owners, strict=True))
         identity = settings.identity(
-            SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(self._source_ids or [AUTO])]))
+            SERVICE, time.time(), topics.id_from_text("-".join([host_id(), *(source_ids or [AUTO])]))
         )
         self._publishers: dict[tuple[str, str], StreamPublisher] = {}
         replay = ReplayBuffer(time.monotonic)
@@ -98,12 +99,11 @@ class Service:
             self._bus,
             {
                 (topics.group_id(owner.code), source_id)
-                for owner, source_id in zip(
-                    [*owners, *(searched or [Owner()])], [*self._source_ids, AUTO], strict=False
-                )
+                for owner, source_id in zip([*owners, *(searched or [Owner()])], [*source_ids, AUTO], strict=False)
             },
         )
         self._tgc = None if settings.tgc is None else ThinkGearConnectorServer(settings.tgc, self._give_up)
+        self._lsl = self._new_lsl(identity.site)
         self._reader = HeadsetReader()
 
     def run(self, *, ends: bool = False) -> int:
@@ -121,7 +121,7 @@ class Service:
         sys.setswitchinterval(THREAD_SWITCH_S)
         self._stop.on_line = self.on_line
         self._bus.start()
-        for source, source_id, owner in zip(self._sources, self._source_ids, self._owners, strict=True):
+        for source, source_id, owner in self._named:
             self._reader.add(self._new_headset(source, source_id, owner))
         self._reader.on_moved = self._watchdog.watch("headsets")
         self._reader.start()
@@ -161,11 +161,22 @@ class Service:
 
         return MetricsPage(settings.metrics_host, settings.metrics_port, self._bus, self._health)
 
+    def _new_lsl(self, site: str) -> "Outlets | None":
+        """Return what sends everything to LSL, or None if nothing is to be sent there. Raises SettingsError."""
+        if not self._settings.lsl:
+            return None
+        library.check("--lsl")
+        from neuroone.lsl.outlets import Outlets, own_clock  # pylsl needs NumPy, and most need neither
+
+        return Outlets(site, lambda: own_clock)
+
     def _new_headset(
         self, source: PortSource, source_id: str, owner: Owner, probe: Callable[[], Owner] | None = None
     ) -> Headset:
         group = topics.group_id(owner.code)
         publisher = self._publishers[group, source_id] = StreamPublisher(self._bus, group, source_id)
+        if self._lsl is not None:
+            publisher.on_messages = partial(self._lsl.on_messages, group, source_id, is_simulated=source.is_simulated)
         return Headset(
             source,
             publisher,
@@ -209,7 +220,7 @@ class Service:
             new_headset,
             publisher,
             owners,
-            lambda: devices_of(self._sources),
+            lambda: devices_of([source for source, *_ in self._named]),
             PortMemory(memory_path()),
             self._settings.baud,
         )
@@ -229,6 +240,8 @@ class Service:
         for headset in headsets:
             totals.update(headset.counters)
         gauges = {"headsets": sum(not headset.is_probe for headset in headsets), "online": online}
+        if self._lsl is not None:
+            totals["lsl_failed"] = self._lsl.counters["failed"]
         if self._tgc is not None:
             gauges["tgc_connected"] = self._tgc.connected
         return HealthReport(

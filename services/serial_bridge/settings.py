@@ -97,6 +97,9 @@ class RunSettings(StreamSettings):
         variable="BRIDGE_METRICS_PORT",  # the recorder beside it may share the variables of all services
     )
     metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
+    lsl: bool = setting(
+        False, switch, "Also send the headsets' samples and readings into the Lab Streaming Layer, straight from here."
+    )
     port: tuple[str, ...] = setting(
         ("auto",), str, f"{PORT_HELP.format('auto, ')}; may be given several times.", many=True
     )
@@ -119,7 +122,7 @@ class RunSettings(StreamSettings):
 class ReplaySettings(StreamSettings):
     """The settings of serial-bridge replay."""
 
-    baud, raw, headset_id, record, metrics_port = None, False, b"", None, 0  # a capture has no such options
+    baud, raw, headset_id, record, metrics_port, lsl = None, False, b"", None, 0, False  # a capture has no such options
     file: Path = setting(..., capture_file, "The capture to replay, or: example.", positional=True, metavar="FILE")
     speed: float = setting(1.0, decimal(0.001, 1e6), "How many times faster than it was recorded.")
     loop: bool = setting(False, switch, "Begin again when it ends.")

@@ -71,7 +71,7 @@ def test_only_a_run_of_all_tests_uses_several_processes(
     assert "PYTHONDONTWRITEBYTECODE" not in os.environ
 
 
-S, W, R, F, D = run.SERVICES, run.WINDOW, run.REPORTS, run.FOLDER, run.DEVELOPMENT
+S, W, R, L, F, D = run.SERVICES, run.WINDOW, run.REPORTS, run.LSL, run.FOLDER, run.DEVELOPMENT
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,8 @@ S, W, R, F, D = run.SERVICES, run.WINDOW, run.REPORTS, run.FOLDER, run.DEVELOPME
         ("exec csv-recorder report --html x.html", [S, R]),
         ("exec csv-recorder export --to edf", [S, R]),
         ("exec monitor-gui", [S, W]),
+        ("exec lsl-outlet", [S, L]),
+        ("exec serial-bridge run --lsl", [S, L]),
         ("exec pyinstaller deploy/folder/neuroone.spec", [S, F]),
         ("exec pytest -q", [D]),
         ("exec python -V", [D]),

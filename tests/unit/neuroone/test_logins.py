@@ -103,10 +103,14 @@ def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
         "streams/{group}/{source}/reading": {"ws_gateway", "serial_bridge"},
         "streams/{group}/{source}/raw": {"ws_gateway", "serial_bridge"},
         "streams/{group}/{source}/state": {"ws_gateway", "serial_bridge"},
-        "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui"},
+        "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui", "lsl_outlet"},
         "groups/{group}/lesson": {"ws_gateway"},
-        "services/{service}/{instance}/state": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
-        "services/{service}/{instance}/health": {"ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui"},
+        "services/{service}/{instance}/state": {
+            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
+        },
+        "services/{service}/{instance}/health": {
+            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
+        },
         "services/csv_recorder/{instance}/recorded": {"csv_recorder"},
         "services/ws_gateway/{instance}/waiting": {"ws_gateway"},
         "services/ws_gateway/{instance}/admission": {"ws_gateway"},
@@ -152,7 +156,7 @@ def test_the_overview_knows_where_an_installed_broker_listens(
     make(tmp_path, BROKER, {})
     (tmp_path / "mosquitto.conf").write_text(f"# listener 1883 10.0.0.1\n{listener}\nautosave_interval 30\n")
     lines = logins.overview(SecretsSettings(dir=tmp_path)).splitlines()
-    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 3
+    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 4
     lines = logins.overview(SecretsSettings(dir=tmp_path, mqtt_address="192.168.0.7")).splitlines()
     assert lines[1].endswith("@192.168.0.7:1883")
 
@@ -176,7 +180,7 @@ def test_the_overview_has_addresses_that_connect(
     make(tmp_path, BROKER, {})
     lines = logins.overview(SecretsSettings(dir=tmp_path, **given)).splitlines()  # type: ignore[arg-type]
     assert lines[0].split()[1].startswith(f"{dashboards}#token=")
-    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 3
+    assert [line.endswith(f"@{broker}:1883") for line in lines[1:]] == [True] * 4
 
 
 def test_showing_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

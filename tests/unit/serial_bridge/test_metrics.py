@@ -10,17 +10,19 @@ from serial_bridge.captures.record import Recording
 from serial_bridge.ports.sources import open_source
 from serial_bridge.service import Service
 from serial_bridge.settings import RunSettings
+from tests.support import lsl_streams
 from tests.support.brokers import free_port
 from tests.support.scrapes import checked
 
 
 def test_everything_that_is_counted_has_a_help_text_and_the_page_follows_the_conventions(tmp_path: Path) -> None:
-    """With all that can be switched on: Bluetooth LE, captures, programs made for ThinkGear Connector."""
+    """With all that can be switched on: Bluetooth LE, captures, programs made for ThinkGear Connector, LSL."""
+    lsl_streams.library()
     sources = [open_source("sim", None, 1), open_source("ble", None, 1)]
-    settings = RunSettings(record=tmp_path, tgc=free_port())
+    settings = RunSettings(record=tmp_path, tgc=free_port(), lsl=True)
     service = Service(settings, sources, [Owner(), Owner()], Stop())
-    for source, source_id in zip(sources, service._source_ids, strict=True):
-        service._reader.add(service._new_headset(source, source_id, Owner()))
+    for source, source_id, owner in service._named:
+        service._reader.add(service._new_headset(source, source_id, owner))
     report = service._health()
     of_captures = Recording(lambda: tmp_path / "x", "thinkgear", keeps_all=True).counters
     numbers = {**service._bus.gauges(), **report.counters, **report.gauges}

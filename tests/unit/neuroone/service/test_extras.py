@@ -23,6 +23,7 @@ BLOCKED = "import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module(
         ("monitor_gui", "numpy"),
         ("monitor_gui", "PySide6"),
         ("monitor_gui", "pyqtgraph"),
+        ("lsl_outlet", "pylsl"),
     ],
 )
 def test_a_program_without_its_extra_says_so_in_one_sentence(program: str, package: str) -> None:
@@ -31,7 +32,7 @@ def test_a_program_without_its_extra_says_so_in_one_sentence(program: str, packa
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert package in line
-    assert f"extra {program.replace('_', '-')}" in line
+    assert f"extra {'lsl' if program == 'lsl_outlet' else program.replace('_', '-')}" in line
     assert "run.py exec" in line
 
 

@@ -12,6 +12,7 @@ from neuroone.service.variables import ENV_PREFIX, KNOWN, sentences, unknown
 
 MODULES = (
     *("serial_bridge.settings", "ws_gateway.settings", "csv_recorder.settings", "monitor_gui.settings"),
+    "lsl_outlet.settings",
     *("neuroone.up.command", "neuroone.doctor.command", "neuroone.tokens", "neuroone.logins"),
     *("neuroone.compose_settings", "neuroone.service.settings"),
 )
