@@ -36,10 +36,11 @@ LATE_MAX_S: Final = 5.0
 HOLE_MIN_S: Final = 0.2
 """Samples that stay so much behind the time, all together, have a hole before them that nobody counted. The delays of
 Bluetooth are shorter; a headset's clock that is 100 ppm slow takes half an hour for it."""
-SET_BACK_MIN_S: Final = 0.1
-"""Blocks are in their order: a time before that of the last one is a clock that was set back, or the last was late."""
+STEP_MIN_S: Final = 0.1
+"""Blocks are stamped in their order: if one has an earlier time than the last one, the last was late, or the clock was
+set back. Smaller steps leave samples within 0.3 s of their times."""
 USUAL_BLOCKS: Final = 16
-"""Blocks whose least delay is the usual one: of a headset's, 2 s."""
+"""The least delay of so many blocks is the usual one: 2 s of a headset's."""
 RECORD_S: Final = 1.0
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -101,11 +102,11 @@ def _is_set_back(blocks: pd.DataFrame) -> "pd.Series[bool]":
 
 
 def _is_set_back_a_little(blocks: pd.DataFrame) -> "pd.Series[bool]":
-    """Return the blocks with times before that of the last one, which alone was not late."""
+    """Return the blocks with an earlier time than the last one, unless only the last one was late."""
     times_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds()
     delays_s = times_s - (blocks["first_sample"] + blocks["samples"].map(len)) / blocks["rate_hz"]
     usual_s = delays_s.rolling(USUAL_BLOCKS, min_periods=1).min().shift()
-    is_back: pd.Series[bool] = (times_s.diff() < -SET_BACK_MIN_S) & (delays_s < usual_s - SET_BACK_MIN_S)
+    is_back: pd.Series[bool] = (times_s.diff() < -STEP_MIN_S) & (delays_s < usual_s - STEP_MIN_S)
     return is_back
 
 
@@ -136,8 +137,8 @@ def _with_uncounted(blocks: pd.DataFrame) -> pd.DataFrame:
     """Add to ``skipped`` what only the time shows, summed over blocks: short holes add up.
 
     A block is late by the least delay of those that follow it within LATE_MAX_S: what a stalled line held back has
-    caught up by then. Holes that the source counts later than the time showed them are not there twice. Where samples
-    come earlier than they stand, since the headset's clock is fast, ``is_early`` begins another run.
+    caught up by then. Holes that the source counts later than the time showed them are not there twice. Another run
+    begins at a block that ``is_early``: a fast headset, or a line that stalled for longer, has put samples too late.
     """
     rate_hz = int(blocks["rate_hz"].iloc[0])
     lengths = blocks["samples"].map(len)
@@ -145,7 +146,7 @@ def _with_uncounted(blocks: pd.DataFrame) -> pd.DataFrame:
     delay_s = (blocks["time"] - blocks["time"].iloc[0]).dt.total_seconds() - end_s
     ahead = math.ceil(LATE_MAX_S * rate_hz / lengths.mean())
     least_s = delay_s[::-1].rolling(ahead, min_periods=1).min()[::-1]
-    is_steady = (least_s.diff(-1) < SET_BACK_MIN_S).to_list()
+    is_steady = (least_s.diff(-1) < STEP_MIN_S).to_list()
     skipped = blocks["skipped"].to_numpy(copy=True)
     counted_soon = blocks["skipped"][::-1].rolling(ahead, min_periods=1).sum()[::-1].astype("int64").to_list()
     is_early = np.zeros(len(blocks), np.bool_)
