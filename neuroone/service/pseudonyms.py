@@ -18,6 +18,11 @@ from neuroone.contract.students import name_key
 from neuroone.contract.topics import is_id
 from neuroone.service import private_files
 
+PSEUDONYMS: Final = (
+    "CSV file of name;pseudonym, outside of the recordings: students are called so everywhere, and a name that it "
+    "lacks is refused. Default: none."
+)
+"""What ``--pseudonyms`` is."""
 HEADER: Final = ("name", "pseudonym")
 LINES_MAX: Final = 10_000
 """More than a school has students."""

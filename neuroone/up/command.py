@@ -32,6 +32,7 @@ from neuroone.service.lifecycle import FAILED, OK, USAGE, Stop
 from neuroone.service.local_address import LOOPBACK
 from neuroone.service.process_memory import resident_bytes
 from neuroone.service.programs import command as command_of
+from neuroone.service.pseudonyms import PSEUDONYMS
 from neuroone.service.settings import SiteSettings, host_id, one_of, port_number, setting, switch
 from neuroone.service.site_address import ip, key_in_path, public_url
 from neuroone.service.terminal import printable
@@ -130,13 +131,7 @@ class UpSettings(SiteSettings):
         many=True,
         metavar="HOST:PORT",
     )
-    pseudonyms: Path | None = setting(
-        None,
-        Path,
-        "CSV file of name;pseudonym, outside of the recordings: students are called so everywhere, and a name that it "
-        "lacks is refused. Default: none.",
-        metavar="FILE",
-    )
+    pseudonyms: Path | None = setting(None, Path, PSEUDONYMS, metavar="FILE")
     port: tuple[str, ...] = setting(
         (),
         str,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.contract.errors import SettingsError
+from neuroone.service.pseudonyms import PSEUDONYMS
 from neuroone.service.settings import BusSettings, decimal, port_number, setting, switch, whole
 from neuroone.service.site_address import key_in_path, public_url
 from ws_gateway.http.access_log import STANDARD_OUTPUT
@@ -92,13 +93,7 @@ class Settings(BusSettings):
         "Directory of the recorder, from which the page's users may load files. Default: none.",
         metavar="DIR",
     )
-    pseudonyms: Path | None = setting(
-        None,
-        Path,
-        "CSV file of name;pseudonym, outside of the recordings: students are called so everywhere, and a name that it "
-        "lacks is refused. Default: none.",
-        metavar="FILE",
-    )
+    pseudonyms: Path | None = setting(None, Path, PSEUDONYMS, metavar="FILE")
     access_log: str | None = setting(
         None,
         str,
