@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Final
 
 SERVICES: Final = ("serial_bridge", "ws_gateway", "csv_recorder", "monitor_gui")
+"""Without lsl_outlet: its library is not in the folder."""
 COMMANDS: Final = {each.replace("_", "-"): each for each in SERVICES}
 DIRECTORIES: Final = ("NEUROONE_DATA", "NEUROONE_DIR")
 """The directory of the recordings, as `neuroone` and `csv-recorder` call it."""
