@@ -60,7 +60,7 @@ class Follower:
             fault = f"{len(faults)} sessions cannot be read: csv-recorder verify names them"
         self._log(fault)
         if count:
-            log.info("closed sessions brought into the lake: %d", count)
+            log.info("closed sessions that are in the lake now: %d", count)
         return count
 
     def _log(self, fault: str) -> None:

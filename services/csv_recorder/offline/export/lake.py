@@ -118,10 +118,12 @@ class Storage:
                 found.append(Part(below, name[1], int(name[2]), *self._listed(info.path)))
         return sorted(found, key=lambda each: each.number)
 
-    def read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a file, or some of its columns."""
-        with self._files.open_input_file(f"{self._base}/{part.path}") as file:
-            return pq.ParquetFile(file).read(columns)
+    def read(self, part: Part, columns: Sequence[str] | None = None) -> list[pa.Table]:
+        """Read the groups of rows of a file, or some of their columns; one without rows if there are none."""
+        with self._files.open_input_file(f"{self._base}/{part.path}") as stream:
+            file = pq.ParquetFile(stream)
+            groups = [file.read_row_group(number, columns) for number in range(file.num_row_groups)]
+            return groups or [file.read(columns)]
 
     def put(self, part: Part, content: pa.Buffer) -> None:
         """Write a file, or replace it in one step."""
@@ -226,7 +228,8 @@ def find_student(target: str, site: str, student: Student) -> tuple[int, Callabl
         for kind in KINDS:
             for part in storage.parts(f"{kind}/{partition('site', site)}"):
                 parts.append(part)
-                for whose in storage.read(part, WHOSE).group_by([*WHOSE]).aggregate([]).to_pylist():
+                rows = pa.concat_tables(storage.read(part, WHOSE), promote_options="permissive")
+                for whose in rows.group_by([*WHOSE]).aggregate([]).to_pylist():
                     if student.is_of(f"{whose['group']}/{whose['source']}", whose["name"]):
                         keys.add(whose["recording"])
 
@@ -254,15 +257,29 @@ def _write(storage: Storage, part: Part) -> None:
     if not sessions:
         storage.delete(part)
         return
-    found = [table for _, table in part.add.values()]
-    if kept:
-        old = storage.read(part)
-        is_kept = pc.is_in(old["recording"], pa.array([*kept], old["recording"].type))
-        found.insert(0, old.filter(is_kept) if part.drop else old)
-    table = pa.concat_tables(found, promote_options="permissive")
+    old = storage.read(part) if kept else []
+    if part.drop:
+        old = [each.filter(pc.is_in(each["recording"], pa.array([*kept], each["recording"].type))) for each in old]
+    new = [table for _, table in part.add.values()]
+    storage.put(
+        part, _content([*old, *([pa.concat_tables(new, promote_options="permissive")] if new else [])], sessions)
+    )
+
+
+def _content(groups: Sequence[pa.Table], sessions: Mapping[str, str]) -> pa.Buffer:
+    """Return the content of a file with these groups of rows, and its list of sessions.
+
+    The bytes of the first groups are those that they had in the file before. So a query that has read the end of the
+    old file, which says where its groups lie, finds them in the new one, too.
+    """
+    schema = pa.unify_schemas([each.schema.remove_metadata() for each in groups], promote_options="permissive")
     stream = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({LISTED: json.dumps(sessions).encode()}), stream, compression="zstd")
-    storage.put(part, stream.getvalue())
+    listed = schema.with_metadata({LISTED: json.dumps(sessions).encode()})
+    with pq.ParquetWriter(stream, listed, compression="zstd") as writer:
+        for each in groups:
+            if len(each):
+                writer.write_table(each.cast(schema), row_group_size=len(each))
+    return stream.getvalue()
 
 
 def _folder(kind: str, session: Session) -> str:

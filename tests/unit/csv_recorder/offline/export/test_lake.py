@@ -108,6 +108,20 @@ def test_a_session_that_went_on_replaces_itself_also_in_another_class(root):
     assert len([*lake.glob("readings/**/day=2026-11-23/class=7B/*")]) == 1
 
 
+def test_a_query_that_began_before_sessions_were_added_finds_the_rows_of_then_in_the_new_file(root):
+    """DuckDB opens a file again by its name, and reads where the end of the old one said that the rows are."""
+    follower = Follower(settings(root))
+    follower.look(Stop())
+    (file,) = root.parent.glob("lake/readings/*/*/class=7B/*")
+    for name in ("Davi", "Eva"):
+        before = file.read_bytes()
+        session(root, name, 0, "7B")
+        assert follower.look(Stop()) == 1
+        rows_end = len(before) - 8 - int.from_bytes(before[-8:-4], "little")  # the end has its own length in it
+        assert file.read_bytes().startswith(before[:rows_end])
+    assert len(rows(root.parent / "lake")) == 6
+
+
 @pytest.mark.parametrize("is_done", [False, True])
 def test_an_end_at_any_change_leaves_nothing_twice_and_the_next_start_nothing_out(root, monkeypatch, is_done):
     """A write is there wholly or not at all; the program ends before or after it."""
