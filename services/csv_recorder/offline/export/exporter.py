@@ -55,6 +55,11 @@ class Exporter:
         except Unreadable as error:
             self.faults.append(str(error))
             return
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 (also a fault of ours is that session's alone)
+            self.faults.append(f"{recording.path}: {error!r}")
+            return
         self.files += files
         self.without_raw += not any(file.suffix == ".edf" for file in files)
 

@@ -119,6 +119,8 @@ def _read(piece: Piece) -> Answer:
         return str(error)
     except OSError as error:
         return f"{piece.recording.path}: {error.strerror}"
+    except Exception as error:  # noqa: BLE001 (also a fault of ours is that session's alone)
+        return f"{piece.recording.path}: {error!r}"
 
 
 def _ignore_interrupt() -> None:

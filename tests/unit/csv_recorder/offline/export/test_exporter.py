@@ -20,7 +20,7 @@ import pytest
 
 from csv_recorder.__main__ import main
 from csv_recorder.settings import NEEDED_BY
-from neuroone.data import raw_runs, to_mne
+from neuroone.data import dataframes, raw_runs, readings, to_mne
 from neuroone.data.raw_runs import HOLE_MAX_S, POOR, SKIP
 from neuroone.data.recordings import find
 from tests.support.recordings import (
@@ -497,6 +497,24 @@ def test_a_package_that_is_missing_is_named(root, tmp_path, monkeypatch, capsys,
     said = capsys.readouterr().err
     assert f"export --to {to} needs the package tqdm, which is not installed" in said
     assert "its extra csv-recorder-export" in said
+
+
+def test_a_session_that_meets_a_fault_of_ours_loses_no_other(root, tmp_path, monkeypatch, capsys):
+    """It is named, in exports and in reports."""
+
+    def fails_for_the_phone(real):
+        return lambda recording: 1 // 0 if recording.source == "phone" else real(recording)
+
+    monkeypatch.setattr(dataframes, "readings", fails_for_the_phone(dataframes.readings))
+    monkeypatch.setattr(readings, "read", fails_for_the_phone(readings.read))
+    assert export(root, "parquet", tmp_path / "out") == 1
+    assert [file.name for file in (tmp_path / "out" / "readings").iterdir()] == [
+        "2026-11-22_182031_ABC123_Joao_Silva.parquet"
+    ]
+    assert main(["report", str(root), "--language", "en"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("_phone: ZeroDivisionError") == 2
+    assert "João" in out
 
 
 def test_wrong_settings(capsys):
