@@ -137,14 +137,22 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_settled_rate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give the first blocks of each session, which came before the rate was measured, the rate that was measured."""
+    """Give the first blocks of each session, which came before the rate was measured, the rate that was measured.
+
+    Blocks that come at the pace of 512 Hz mean it: the rate has changed. The first half may have waited for the reader.
+    """
     rates = frame["rate_hz"].to_numpy(copy=True)
+    times_s, firsts = frame["time"].to_numpy(np.int64) / 1e6, frame["first_sample"].to_numpy()
     for rows in frame.groupby("session", sort=False).indices.values():
         changed = np.flatnonzero(rates[rows] != RAW_RATE_HZ)
         if len(changed) and changed[0]:
-            before = rows[: changed[0]]
-            if frame["samples"].iloc[before].map(len).sum() <= UNMEASURED_MAX_S * RAW_RATE_HZ:
-                rates[before] = rates[rows[changed[0]]]
+            before, after_hz = rows[: changed[0]], rates[rows[changed[0]]]
+            middle, last = before[len(before) // 2], before[-1]
+            lasting_s = times_s[last] - times_s[middle]
+            pace_hz = (firsts[last] - firsts[middle]) / lasting_s if lasting_s > 0 else after_hz
+            is_unmeasured = abs(pace_hz - after_hz) <= abs(pace_hz - RAW_RATE_HZ)
+            if is_unmeasured and frame["samples"].iloc[before].map(len).sum() <= UNMEASURED_MAX_S * RAW_RATE_HZ:
+                rates[before] = after_hz
     return frame.assign(rate_hz=rates)
 
 

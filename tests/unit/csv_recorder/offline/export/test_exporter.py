@@ -366,6 +366,21 @@ def test_a_headset_of_another_sampling_rate(tmp_path, rate_hz):
 
 @pytest.mark.pty
 @pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+@pytest.mark.parametrize("seconds", [1, 4, 9])
+def test_a_rate_that_changes_soon_is_not_one_that_was_measured_late(tmp_path, seconds):
+    """The first blocks come at the pace of 512 Hz."""
+    rows, at_s, first = [], 0.0, 0
+    for n in range(seconds * 8 + 40):
+        rate_hz = 512 if n < seconds * 8 else 256
+        at_s += BLOCK / rate_hz
+        cells = [time_text(NOON + timedelta(seconds=at_s)), "5e55", n, first, rate_hz, " ".join(["7"] * BLOCK)]
+        rows.append(checked(cells))
+        first += BLOCK
+    write_session(tmp_path, readings=reading_rows(3), raw=rows)
+    found = [(run.rate_hz, run.duration_s) for run in raw_runs.runs(find([tmp_path])[0])]
+    assert found == [(512, seconds), (256, 10)]
+
+
 def test_a_terminal_shows_how_far_it_is(root, tmp_path):
     """A file or a pipe gets no bar."""
     ours, theirs = os.openpty()
