@@ -42,8 +42,10 @@ class Follower:
         faults: dict[Path, str] = {}
         failed = 0
         for _, of_day in groupby(sidecars(self._settings.chosen()), lambda sidecar: sidecar.parent.parent):
+            if stop.is_set() or failed >= FAILED_DAYS_MAX:
+                break
             changed = self._changed(of_day)
-            if not changed or stop.is_set() or failed >= FAILED_DAYS_MAX:
+            if not changed:
                 continue
             try:
                 self._lake = self._lake or Lake(Storage(self._settings.out), self._settings.instance)
@@ -57,7 +59,7 @@ class Follower:
                 faults |= self._lake.faults
                 failed = 0
         if faults and not fault:
-            fault = f"{len(faults)} sessions cannot be read: csv-recorder verify names them"
+            fault = f"{len(faults)} sessions cannot be read: export without --follow names them"
         self._log(fault)
         if count:
             log.info("closed sessions that are in the lake now: %d", count)

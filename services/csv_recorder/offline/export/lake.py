@@ -30,7 +30,7 @@ from csv_recorder.settings import S3
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import EVENTS, RAW, READINGS
 from neuroone.data import readings
-from neuroone.data.recordings import Recording, Unreadable
+from neuroone.data.recordings import Recording
 
 LISTED: Final = b"neuroone.sessions"
 """The key of a file's metadata that lists its sessions, each with its version, as JSON."""
@@ -189,9 +189,9 @@ class Lake:
         batch, size_bytes = [], 0
         for session in sessions:
             try:
-                batch.append((session, _tables(session)))
                 size_bytes += session.size_bytes
-            except (Unreadable, OSError) as error:
+                batch.append((session, _tables(session)))
+            except Exception as error:  # noqa: BLE001 (also a fault of ours is that session's alone)
                 self.faults[session.recording.path] = str(error)
             if size_bytes >= BATCH_BYTES:
                 yield batch

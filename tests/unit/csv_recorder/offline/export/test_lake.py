@@ -176,7 +176,9 @@ def test_full_files_are_continued_and_damaged_ones_written_anew(root, monkeypatc
     assert [*rows(lake).values()] == [5] * 4
 
 
-def test_a_session_that_cannot_be_read_holds_up_no_other_and_a_lake_that_cannot_be_written_is_tried_again(root):
+def test_a_session_that_cannot_be_read_holds_up_no_other_and_a_lake_that_cannot_be_written_is_tried_again(
+    root, monkeypatch
+):
     (ana,) = root.glob("sessions/2026-11-22/*_Ana")
     whole = (ana / "readings.csv").read_bytes()
     (ana / "readings.csv").write_bytes(whole.replace(b"time", b"tide", 1))
@@ -189,6 +191,10 @@ def test_a_session_that_cannot_be_read_holds_up_no_other_and_a_lake_that_cannot_
     assert follower.look(Stop()) == 3
     assert follower.fault.startswith("1 sessions cannot be read")
     (ana / "readings.csv").write_bytes(whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(lakes, "tables", lambda recording: 1 // 0)  # a fault of ours
+        assert follower.look(Stop()) == 0
+        assert follower.fault.startswith("1 sessions cannot be read")
     assert follower.look(Stop()) == 1
     assert not follower.fault
 
