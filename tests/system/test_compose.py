@@ -255,7 +255,7 @@ def test_no_container_has_a_password_in_its_environment(stack: Stack, shown: dic
     names = stack.compose("ps", "--all", "-q").split()
     seen = subprocess.run(["docker", "inspect", *names], capture_output=True, text=True, check=True).stdout
     passwords = [token, *(url.split(":")[2].split("@")[0] for who, url in shown.items() if who != "Dashboards")]
-    assert len(passwords) == 4
+    assert len(passwords) == 5
     assert [password for password in passwords if password in seen] == []
 
 
