@@ -6,7 +6,8 @@ left to `dataframes`, which knows every case; both give the same values.
 
 import re
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import repeat
+from operator import itemgetter, methodcaller, ne
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ _TIME: Final = "2026-11-22T18:20:31.123456"
 _DIGITS_AT: Final = [at for at, sign in enumerate(_TIME) if sign.isdigit()]
 _SIGNS_AT: Final = [at for at, sign in enumerate(_TIME) if not sign.isdigit()]
 _COMMAS: Final = len(COLUMNS[READINGS]) - 1
+_commas_in: Final = methodcaller("count", b",")
 _NUMBERS: Final = len(COLUMNS[READINGS]) - 3
 """The columns from ``seq`` to the last band."""
 _MAX: Final = np.array([2**62, 2**15 - 1, 1, *[2**31 - 1] * (_NUMBERS - 3)])
@@ -101,14 +103,14 @@ def _in_one_pass(recording: Recording) -> Readings | None:
         return None
     if (times_us[1:] < times_us[:-1]).any():
         order = np.argsort(times_us, kind="stable")
-        numbers, times_us = numbers[order], times_us[order]
-    valid, esense, bands = numbers[:, 2], numbers[:, 3:5].T, numbers[:, 5:]
+        numbers, times_us = numbers[:, order], times_us[order]
+    valid, esense, bands = numbers[2], numbers[3:5], numbers[5:].T
     return Readings(
         times_us,
         (lines[0][len(_TIME) + 2 : head.end() - 1].decode(),),
         np.zeros(len(lines), np.int64),
-        seqs=numbers[:, 0],
-        poor_signal=numbers[:, 1],
+        seqs=numbers[0],
+        poor_signal=numbers[1],
         valid=valid,
         esense=esense,
         bands=bands,
@@ -118,15 +120,19 @@ def _in_one_pass(recording: Recording) -> Readings | None:
 
 
 def _numbers(lines: list[bytes], begin: int) -> Integers | None:
-    """Return the columns from ``seq`` on, which begin at a character; None unless they have plain digits."""
+    """Return an array with a row for each column from ``seq`` on; None unless all have plain digits.
+
+    ``seq`` begins at a character of each line.
+    """
     text = b",".join(map(itemgetter(slice(begin, -CHECK_CHARS - 1)), lines))
     if text.translate(None, b"0123456789,"):
         return None
-    text = text.replace(b",,,", b",%d,%d," % (UNKNOWN, UNKNOWN))
+    if b",,," in text:
+        text = text.replace(b",,,", b",%d,%d," % (UNKNOWN, UNKNOWN))
     if b",," in text or text.startswith(b",") or text.endswith(b","):
         return None
-    found = np.fromstring(text, np.int64, sep=",").reshape(-1, _NUMBERS)
-    low, high = found.min(axis=0), found.max(axis=0)
+    found = np.ascontiguousarray(np.fromstring(text, np.int64, sep=",").reshape(-1, _NUMBERS).T)
+    low, high = found.min(axis=1), found.max(axis=1)
     is_usual = min(low[0], low[3:].min()) >= 0 and (high <= _MAX).all()
     return found if is_usual else None
 
@@ -136,16 +142,12 @@ def _times_us(lines: list[bytes], begin: int) -> Integers | None:
 
     None unless each row has all columns, a time as the recorder writes it, and the same session.
     """
-    content = np.frombuffer(b"\n".join(lines), np.uint8)
-    starts = np.concatenate([[0], np.flatnonzero(content == ord("\n")) + 1])
-    commas = np.flatnonzero(content == ord(","))
-    if len(commas) != len(lines) * _COMMAS or starts[-1] + begin > len(content):
+    content = b"".join(map(itemgetter(slice(begin)), lines))
+    if len(content) != len(lines) * begin or any(map(ne, map(_commas_in, lines), repeat(_COMMAS))):
         return None
-    heads = content[starts[:, None] + np.arange(begin)]
+    heads = np.frombuffer(content, np.uint8).reshape(-1, begin)
     same_at = [*_SIGNS_AT, *range(len(_TIME), begin)]
-    is_other = (heads[:, same_at] != heads[0, same_at]).any() or (heads[:, _DIGITS_AT] - ord("0") > 9).any()
-    # A head has no comma before that of the time: if each 15th comma is there, each row has 15.
-    if is_other or (commas[::_COMMAS] != starts + len(_TIME) + 1).any():
+    if (heads[:, same_at] != heads[0, same_at]).any() or (heads[:, _DIGITS_AT] - ord("0") > 9).any():
         return None
     try:
         times = heads[:, : len(_TIME)].copy().view(f"S{len(_TIME)}").ravel().astype("datetime64[us]")
