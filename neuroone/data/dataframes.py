@@ -59,13 +59,18 @@ def arrays(frame: pd.DataFrame) -> tuple[Integers, Integers, Integers, Integers]
     )
 
 
+def ordered(frame: pd.DataFrame) -> tuple[Integers, Integers, Integers]:
+    """Return what `clock` needs of readings: times in microseconds, the number of each one's session, and its seq."""
+    times_us = frame["time"].to_numpy(dtype="datetime64[us]").astype(np.int64)
+    runs, _ = pd.factorize(frame["session"])
+    return times_us, runs.astype(np.int64), frame["seq"].to_numpy(dtype=np.int64)
+
+
 def elapsed_s(frame: pd.DataFrame) -> "pd.Series[float]":
     """Return the seconds since the first reading, as a clock that nobody sets counts them; NA without times."""
     if frame["time"].isna().any():
         return pd.Series(np.nan, index=frame.index)
-    times_us = frame["time"].to_numpy(dtype="datetime64[us]").astype(np.int64)
-    runs, _ = pd.factorize(frame["session"])
-    steady_us, _ = clock.steady_us(times_us, runs, frame["seq"].to_numpy())
+    steady_us, _ = clock.steady_us(*ordered(frame))
     return pd.Series((steady_us - min(steady_us, default=0)) / 1e6, index=frame.index)
 
 

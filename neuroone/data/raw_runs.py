@@ -17,7 +17,6 @@ import pandas as pd
 from neuroone.contract.files import RAW
 from neuroone.contract.messages import RAW_RATE_HZ
 from neuroone.data import clock, dataframes
-from neuroone.data.doubts import Integers
 from neuroone.data.recordings import Recording
 
 SKIP: Final = "BAD_ACQ_SKIP"
@@ -82,7 +81,7 @@ def runs(recording: Recording) -> Iterator[Run]:
     readings, _ = dataframes.readings(recording)
     events = dataframes.events(recording)
     blocks = blocks.assign(set_back=_is_set_back(blocks).cumsum())
-    set_back = _times_set_back(readings)
+    set_back = clock.times_set_back(*dataframes.ordered(readings))
     is_told = len(set_back) > 0 and set_back.max() == blocks["set_back"].max()  # else the readings do not show them all
     for of_run in _split(blocks):
         run = _filled(of_run)
@@ -108,11 +107,6 @@ def _is_set_back_a_little(blocks: pd.DataFrame) -> "pd.Series[bool]":
     usual_s = delays_s.rolling(USUAL_BLOCKS, min_periods=1).min().shift()
     is_back: pd.Series[bool] = (times_s.diff() < -STEP_MIN_S) & (delays_s < usual_s - STEP_MIN_S)
     return is_back
-
-
-def _times_set_back(readings: pd.DataFrame) -> Integers:
-    runs = pd.factorize(readings["session"])[0].astype(np.int64)
-    return clock.times_set_back(dataframes.arrays(readings)[0], runs, readings["seq"].to_numpy(dtype=np.int64))
 
 
 def _split(blocks: pd.DataFrame) -> Iterator[pd.DataFrame]:
