@@ -187,9 +187,10 @@ def left(directory: Path, found: Found) -> Iterator[Path]:
     """
     wanted = found.traces.spellings
     longest = max(map(len, wanted), default=1)
+    theirs = sorted(found.theirs, key=len, reverse=True)
 
     def is_in(content: bytes) -> bool:
-        for each in sorted(found.theirs, key=len, reverse=True):
+        for each in theirs:
             content = content.replace(each, b"*" * len(each))
         return any(each in content for each in wanted)
 
