@@ -8,14 +8,12 @@ from typing import Final
 from neuroone.contract.errors import SettingsError
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
-from neuroone.service.settings import one_of, port_number, setting, topic_id, variables, whole
+from neuroone.service.settings import KEEP_MAX_DAYS, one_of, port_number, setting, topic_id, variables, whole
 from neuroone.service.site_address import host_name, ip, key_in_path, public_url
 from neuroone.service.variables import ENV_PREFIX, STATUS_DIR
 from neuroone.service.variables import unknown as find_unknown
 from neuroone.service.wearers import AUTO, SIMULATED
 
-KEEP_MAX_DAYS: Final = 36_500
-"""As `csv-recorder run --keep-days`: a hundred years."""
 GROUP_MAX: Final = 2**32 - 2
 """The highest number of a group on Linux."""
 PORTS: Final = ("ws_port", "mqtt_port", "https_port", "http_port", "grafana_port")

@@ -31,6 +31,9 @@ from neuroone.mqtt.identity import Identity
 from neuroone.service.logs import LEVELS
 from neuroone.service.variables import ENV_PREFIX
 
+KEEP_MAX_DAYS: Final = 36_500
+"""The longest that recordings are kept: a hundred years."""
+
 S = TypeVar("S")
 N = TypeVar("N", int, float)
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from csv_recorder.offline.report.texts import BY, BY_LESSON
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service.language import parse_language
-from neuroone.service.settings import MetricsSettings, one_of, setting, switch, topic_id, whole
+from neuroone.service.settings import KEEP_MAX_DAYS, MetricsSettings, one_of, setting, switch, topic_id, whole
 
 PARQUET: Final = "parquet"
 S3: Final = "s3://"
@@ -18,8 +18,6 @@ EDF: Final = "edf"
 BIDS: Final = "bids"
 NEEDED_BY: Final = {PARQUET: ("pyarrow",), "xlsx": ("openpyxl",), EDF: ("edfio",), BIDS: ("edfio",), "csv-ptbr": ()}
 """The formats of an export, each with the packages that it needs."""
-KEEP_MAX_DAYS: Final = 36_500
-"""A hundred years."""
 
 
 def moment(value: str) -> datetime:
