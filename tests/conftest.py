@@ -24,6 +24,8 @@ LEFT_OPEN_MAX = 200
 hypothesis.settings.register_profile("project", deadline=None)  # a slow example on a busy machine is not a fault
 hypothesis.settings.load_profile("project")
 
+for name in ("LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES"):  # tests speak English, whatever the developer speaks
+    os.environ.pop(name, None)
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # windows without a screen
 try:
     import PySide6.QtWidgets  # noqa: F401 (needs libraries of the system: libEGL, libGL)
