@@ -47,6 +47,11 @@ OF_CLASSES: Final = (
     *DOUBTFUL,
 )
 """The columns of presences from which the figures of classes are computed."""
+FRACTIONS: Final = (
+    *(f"_{kind}" for kind in (*SPREAD, "mean", "median", "sd", "share", "log10")),
+    *("_per_min", "_per_week", "_s"),
+)
+"""How the names of columns end whose figures need not be whole."""
 WEEK_US: Final = 7 * 24 * 3600 * 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -184,12 +189,12 @@ def make(
 
 
 def _add(columns: Columns, about: dict[str, Any], figures: SessionFigures) -> None:
-    """Add a row; the spread's figures go into arrays, which take a quarter of the memory of lists."""
+    """Add a row; fractions go into arrays, which take a quarter of the memory of lists."""
     times = {"start": figures.start_us, "end": figures.end_us}
     for name, value in (about | times | session_figures.row(figures)).items():
         column = columns.get(name)
         if column is None:
-            column = columns[name] = array("d") if name.partition("_")[2] in SPREAD else []
+            column = columns[name] = array("d") if name.endswith(FRACTIONS) else []
         column.append(math.nan if value is None and type(column) is array else value)
 
 
