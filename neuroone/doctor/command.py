@@ -22,7 +22,7 @@ from neuroone.service import qt_libraries, run_record, variables
 from neuroone.service.language import language_of, parse_language, texts_in
 from neuroone.service.lifecycle import FAILED, OK, Stop
 from neuroone.service.local_address import local_ip
-from neuroone.service.settings import BusSettings, decimal, one_of, setting, switch
+from neuroone.service.settings import BrokerSettings, decimal, one_of, setting, switch
 from neuroone.service.terminal import agrees, printable
 
 LISTEN_S: Final = 12.0
@@ -50,7 +50,7 @@ def websocket_url(given: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorSettings(BusSettings):
+class DoctorSettings(BrokerSettings):
     """Options of `neuroone doctor`."""
 
     ws_url: str = setting("ws://127.0.0.1:8080/", websocket_url, "Address of the gateway or its proxy.", metavar="URL")

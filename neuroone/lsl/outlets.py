@@ -77,7 +77,7 @@ class Outlets:
         """By group and source; the markers of a group are those of its source `_all`."""
         self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self._retry_s = float("-inf")
-        self._has_logged = False
+        self._said: set[str] = set()
 
     @property
     def streams(self) -> int:
@@ -189,8 +189,9 @@ class Outlets:
             return None
 
     def _warn(self, words: str, *given: object) -> None:
-        if not self._has_logged:
-            self._has_logged = True
+        """Write a warning to the log, each kind once."""
+        if words not in self._said:
+            self._said.add(words)
             log.warning(words, *given)
 
 

@@ -33,16 +33,22 @@ class LiveStates:
     """Know which states came live on one connection: a retained one of their topic is older.
 
     NATS reads what it has retained while new messages pass: the end of a service's earlier run may come after the birth
-    of the next one.
+    of the next one. ``counters`` get ``late_states``, and ``live_states_forgotten`` beyond `LIVE_MAX_TOPICS`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counters: dict[str, int]) -> None:
+        self._counters = counters
         self._topics: set[str] = set()
 
     def is_late(self, topic: str, *, retained: bool) -> bool:
         """Return True if a newer state has come; note a live one."""
         if retained:
-            return topic in self._topics
-        if topic.endswith(STATES) and len(self._topics) < LIVE_MAX_TOPICS:
-            self._topics.add(topic)
+            is_late = topic in self._topics
+            self._counters["late_states"] += is_late
+            return is_late
+        if topic.endswith(STATES):
+            if len(self._topics) < LIVE_MAX_TOPICS:
+                self._topics.add(topic)
+            else:
+                self._counters["live_states_forgotten"] += topic not in self._topics
         return False

@@ -6,7 +6,7 @@ is kept on this side, and each connection starts from it anew. References are to
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
@@ -82,12 +82,12 @@ class _Connection:
     heard_s: float
     pinged_s: float
     acked_s: float
+    live: LiveStates
     keepalive_s: float = KEEPALIVE_S
     probe: Probe | None = None
     is_accepted: bool = False
     birth_came_back: bool = False
     twin_due_s: float = float("inf")
-    live: LiveStates = field(default_factory=LiveStates)
 
 
 class Session:
@@ -117,7 +117,8 @@ class Session:
         backoff: Backoff = Backoff(),
     ) -> None:
         self.identity = identity
-        self.counters = dict.fromkeys(("delivered", "connects", "callback_errors", "late_states"), 0)
+        counted = ("delivered", "connects", "callback_errors", "late_states", "live_states_forgotten")
+        self.counters = dict.fromkeys(counted, 0)
         self.attempts = Attempts(addresses, backoff)
         outbox = Outbox() if outbox is None else outbox
         self.publications = Publications(outbox, replay, on_refused, self.counters)
@@ -182,7 +183,9 @@ class Session:
 
     def open(self, send: Callable[[Sent], None], can_send: Callable[[], bool], now_s: float) -> None:
         """Begin a connection that carries packets with ``send`` while ``can_send`` allows more."""
-        self._connection = connection = _Connection(send, can_send, now_s, now_s, now_s, now_s)
+        self._connection = connection = _Connection(
+            send, can_send, now_s, now_s, now_s, now_s, LiveStates(self.counters)
+        )
         identity, address = self.identity, self.attempts.next.address
         will = None
         if self._durable and not self._is_probed:
@@ -351,7 +354,6 @@ class Session:
             self._on_own_state(connection, packet, now_s)
             return
         if is_late:
-            self.counters["late_states"] += 1
             return
         self.counters["delivered"] += 1
         number = self.counters["connects"]

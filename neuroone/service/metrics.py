@@ -41,6 +41,7 @@ CLIENT_COUNTERS: Final = {
     "delivered": "Messages that the broker delivered.",
     "delivered_bad": "Delivered messages that break the contract.",
     "late_states": "Retained states left out because a newer one of their topic had come.",
+    "live_states_forgotten": "Live states not remembered, beyond 20,000: a late retained one is not left out.",
     "callback_errors": "Delivered messages left out because of a fault of ours; the log has its traceback.",
     "subscriptions_refused": "Refusals of subscriptions by the broker.",
     "faults": "Faults of ours in the connection to the broker; each ends the service.",

@@ -142,8 +142,8 @@ class SiteSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BusSettings(SiteSettings):
-    """The settings of every service that is connected to a broker."""
+class BrokerSettings(SiteSettings):
+    """The settings of every program that is connected to a broker."""
 
     broker: BrokerAddresses = setting(
         BrokerAddresses([BrokerAddress("127.0.0.1", 1883)]),
@@ -156,13 +156,19 @@ class BusSettings(SiteSettings):
     broker_shuffle: bool = setting(
         False, switch, "Try several brokers in random order, so that many programs do not all begin with the first."
     )
-    watchdog_s: int = setting(
-        60, whole(0, 3600), "Seconds after which a service that hangs ends itself, to be started again. 0: never."
-    )
 
     def brokers(self, rng: random.Random) -> BrokerAddresses:
         """Return the brokers in the order in which to try them."""
         return self.broker.shuffled(rng) if self.broker_shuffle else self.broker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings(BrokerSettings):
+    """The settings of every service that is connected to a broker."""
+
+    watchdog_s: int = setting(
+        60, whole(0, 3600), "Seconds after which a service that hangs ends itself, to be started again. 0: never."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,7 @@ def test_a_client_has_every_counter_from_the_start() -> None:
                 "faults",
                 "given_up",
                 "late_states",
+                "live_states_forgotten",
                 "published",
                 "refused",
                 "replayed",
