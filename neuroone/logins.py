@@ -19,20 +19,23 @@ from pathlib import Path
 from typing import Final
 
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.topics import LESSON, ROOT, STREAM_STATE, TOPICS, TopicRule
+from neuroone.contract.topics import LESSON, ROOT, STREAM_STATE, TOPICS, TopicRule, is_id
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.local_address import host_in_url
 from neuroone.service.logs import LEVELS
-from neuroone.service.settings import one_of, port_number, setting, switch
+from neuroone.service.settings import one_of, port_number, setting, switch, topic_id
 from neuroone.service.site_address import ip, name_in_network
 
-SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
+SERVICES: Final = ("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet", "forwarder")
 DOCTOR: Final = "doctor"
 READER: Final = "reader"
 IDENTITIES: Final = (*SERVICES, READER, DOCTOR)
 """One for each service; ``reader`` only reads, for third parties; ``doctor`` also reads the broker's own topics, for
 `neuroone doctor` and the broker's health check."""
+SITE: Final = "site-"
+"""How the login of a school begins that shares the broker of a district: it reads and writes the topics of that site,
+and nothing else. Whatever serves the site there has it: the school's forwarder, its gateway and its recorder."""
 UP: Final = "neuroone_up"
 """The identity of `neuroone up`, which has these logins for a broker of its own that others reach."""
 UP_CHECK: Final = "neuroone-up/check"
@@ -59,7 +62,7 @@ log = logging.getLogger(__name__)
 def owner(given: str) -> tuple[str, str]:
     """Parse ``--owner``. Raises ValueError."""
     name, equals, user = given.partition("=")
-    if name not in (*IDENTITIES, BROKER) or not equals or not user:
+    if not (name in (*IDENTITIES, BROKER) or site_of(name)) or not equals or not user:
         raise ValueError(f"must be NAME=USER, with NAME one of {', '.join((*IDENTITIES, BROKER))}")
     return name, user
 
@@ -80,6 +83,9 @@ class SecretsSettings:
     )
     owner: tuple[tuple[str, str], ...] = setting(
         (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
+    )
+    site_login: tuple[str, ...] = setting(
+        (), topic_id, "Site of a school that gets a login to this broker, for its own topics alone.", many=True
     )
     show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
     host: str = setting(
@@ -110,24 +116,36 @@ def run(given: SecretsSettings, stop: Stop) -> int:
         if given.show:
             print(overview(given))
         else:
-            make(given.dir, given.broker, dict(given.owner))
+            make(given.dir, given.broker, dict(given.owner), given.site_login)
             log.info("dashboards are at %s, with the token that --show prints", dashboards(given))
     except (OSError, LookupError) as error:
         raise SettingsError([f"--dir, --owner: {error}"]) from None
     return OK
 
 
-def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str]) -> None:
-    """Make every missing secret, and the broker's password file from all of them.
+def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str], sites: Sequence[str] = ()) -> None:
+    """Make every missing secret, and the broker's password file from all of them; ``sites`` get a login of their own.
 
     Every user may enter the directory, so that each service reaches its own file; only its owner may read a file.
     Raises OSError, and LookupError for an owner that this machine does not know.
     """
-    logins = make_logins(folder, broker, IDENTITIES, owners)
+    logins = make_logins(folder, broker, identities_in(folder, sites), owners)
     _write_missing(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
     # mosquitto_sub finds its options in a file of its own name: the broker's health check logs in with them.
     options = f"-u {DOCTOR}\n-P {logins[DOCTOR].password}\n"
     _write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
+
+
+def identities_in(folder: Path, sites: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return who has a login: the services, the schools whose logins are in the folder, and those of ``sites``."""
+    known = {file.stem for file in folder.glob(f"{SITE}*.url") if site_of(file.stem)}
+    return (*IDENTITIES, *sorted(known | {f"{SITE}{each}" for each in sites}))
+
+
+def site_of(name: str) -> str | None:
+    """Return the site of a school's login; None for any other login."""
+    site = name.removeprefix(SITE)
+    return site if site != name and is_id(site) else None
 
 
 def make_logins(
@@ -165,18 +183,29 @@ def password_line(user: str, password: str, salt: bytes) -> str:
 
 
 def acl(identities: Sequence[str] = IDENTITIES) -> str:
-    """Return Mosquitto's access list: each identity reads every topic and writes only those that it owns."""
+    """Return Mosquitto's access list: each identity reads every topic and writes only those that it owns.
+
+    A school's login reads and writes the topics of its site.
+    """
     lines = []
     for name in identities:
-        lines += [f"user {name}", f"topic read {ROOT}/#"]
+        lines += [f"user {name}", f"topic read {root_of(name)}/#"]
         lines += ["topic read $SYS/broker/#"] if name == DOCTOR else []
         lines += [f"topic read {UP_CHECK}/#"] if name == UP else []
         lines += [f"topic write {each}" for each in writes(name)]
     return "\n".join(lines) + "\n"
 
 
+def root_of(name: str) -> str:
+    """Return the topic below which an identity may read everything."""
+    site = site_of(name)
+    return ROOT if site is None else f"{ROOT}/{site}"
+
+
 def writes(name: str) -> list[str]:
     """Return the filters of the topics that an identity may publish on."""
+    if site_of(name) is not None:
+        return [f"{root_of(name)}/#"]
     own = [f"{ROOT}/+/{_shape_of(rule, name)}" for rule in TOPICS if owns(name, rule) or (name, rule) in CLEARS]
     return [*own, f"{UP_CHECK}/#"] if name == UP else own
 

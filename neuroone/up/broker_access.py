@@ -20,9 +20,8 @@ _HERE: Final = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 (what people may
 """Where programs of this machine reach a broker that listens on all addresses."""
 _SUBJECTS: Final = str.maketrans({"/": ".", "+": "*", "#": ">"})
 """What NATS writes in place of MQTT's characters."""
-_READABLE: Final = (ROOT, f"{ROOT}/#", "$MQTT/sub/#")
-"""What whoever logs in may subscribe to. For NATS `#` leaves out the level above it; by the last filter it delivers
-what was published with QoS 1."""
+_DELIVERY: Final = "$MQTT/sub/#"
+"""The filter by which NATS delivers what was published with QoS 1; no client of MQTT may subscribe to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ def make(host: str, port: int, ws_port: int | None, broker_folder: Path) -> Acce
 def _nats_user(name: str, password: str) -> dict[str, object]:
     """Return a user of the NATS server, who may do there what Mosquitto's access list allows."""
     writes = logins.writes(name)
-    subscribe = [*_READABLE, *(each for each in writes if not each.startswith(ROOT))]
+    root = logins.root_of(name)  # for NATS `#` leaves out the level above it
+    subscribe = [root, f"{root}/#", _DELIVERY, *(each for each in writes if not each.startswith(ROOT))]
     publish = {"allow": [each.translate(_SUBJECTS) for each in writes]} if writes else {"deny": [">"]}
     allowed = {"subscribe": [each.translate(_SUBJECTS) for each in subscribe], "publish": publish}
     return {"user": name, "password": password, "permissions": allowed}

@@ -106,10 +106,10 @@ def test_only_its_owners_may_write_a_topic(rule: topics.TopicRule) -> None:
         "groups/{group}/event": {"ws_gateway", "serial_bridge", "monitor_gui", "lsl_outlet"},
         "groups/{group}/lesson": {"ws_gateway"},
         "services/{service}/{instance}/state": {
-            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
+            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet", "forwarder")
         },
         "services/{service}/{instance}/health": {
-            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet")
+            *("ws_gateway", "csv_recorder", "serial_bridge", "monitor_gui", "lsl_outlet", "forwarder")
         },
         "services/csv_recorder/{instance}/recorded": {"csv_recorder"},
         "services/ws_gateway/{instance}/waiting": {"ws_gateway"},
@@ -124,7 +124,23 @@ def test_the_recorder_may_remove_what_the_broker_keeps_of_a_student() -> None:
     assert "neuroone/v1/+/streams/+/+/reading" not in may_write
 
 
-@pytest.mark.parametrize("given", ["ws_gateway", "nobody=1", "reader=", "=1"])
+def test_a_school_keeps_its_login_until_its_file_is_gone(tmp_path: Path) -> None:
+    """Every start of compose calls this again, without the schools."""
+    make(tmp_path, BROKER, {}, ["school-a", "school-b"])
+    login = login_in(tmp_path, "site-school-a")
+    make(tmp_path, BROKER, {})
+    assert login_in(tmp_path, "site-school-a") == login
+    for name in ("passwords", "acl"):
+        assert "site-school-b" in (tmp_path / "broker" / name).read_text(encoding="ascii")
+    (tmp_path / "site-school-b.url").unlink()
+    make(tmp_path, BROKER, {})
+    for name in ("passwords", "acl"):
+        text = (tmp_path / "broker" / name).read_text(encoding="ascii")
+        assert "site-school-a" in text
+        assert "school-b" not in text
+
+
+@pytest.mark.parametrize("given", ["ws_gateway", "nobody=1", "reader=", "=1", "site-=1", "site-a b=1"])
 def test_a_faulty_owner_is_refused_with_the_form(given: str) -> None:
     with pytest.raises(ValueError, match="must be NAME=USER"):
         owner(given)
