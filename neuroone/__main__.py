@@ -4,6 +4,8 @@ import sys
 
 from neuroone import compose_settings, logins, tokens
 from neuroone.doctor import command as doctor
+from neuroone.forward import service as forward
+from neuroone.forward.settings import ForwardSettings
 from neuroone.maintenance import backup, command, restore, self_test
 from neuroone.service import lifecycle
 from neuroone.up import command as up
@@ -29,6 +31,9 @@ COMMANDS = {
         self_test.SelfTestSettings,
         self_test.run,
         "Run the system once with a simulated headset, beside what runs here.",
+    ),
+    "forward": lifecycle.Command(
+        ForwardSettings, forward.run, "Bring what happens at this school to its district.", record="forwarder"
     ),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
     "check-settings": lifecycle.Command(

@@ -210,6 +210,13 @@ class Outbox:
         with self._lock:
             self._limits = None
 
+    def forget(self) -> None:
+        """Forget all messages, between two connections: whoever has put them keeps them and will put them again."""
+        with self._lock:
+            for each in (self._retained, self._waiting, self._in_flight, self._refused_until_s, self._tries):
+                each.clear()
+            self._size_bytes = 0
+
     def _keep_state(self, outgoing: Outgoing) -> None:
         if not outgoing.payload:
             self._retained.pop(outgoing.topic, None)

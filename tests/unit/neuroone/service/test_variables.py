@@ -11,6 +11,7 @@ from neuroone.service import settings
 from neuroone.service.variables import ENV_PREFIX, KNOWN, sentences, unknown
 
 MODULES = (
+    "neuroone.forward.settings",
     *("serial_bridge.settings", "ws_gateway.settings", "csv_recorder.settings", "monitor_gui.settings"),
     "lsl_outlet.settings",
     *("neuroone.up.command", "neuroone.doctor.command", "neuroone.tokens", "neuroone.logins"),

@@ -1,0 +1,1 @@
+"""`neuroone forward`: bring what happens at a school to its district."""

@@ -1,0 +1,168 @@
+"""`neuroone forward`: from a school's broker to its district's, over a line that goes away."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from paho.mqtt import publish
+
+from neuroone.contract import topics
+from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus, StreamState
+from neuroone.contract.topics import Topic
+from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.threaded import ThreadedClient
+from tests.support.brokers import LOOPBACK, Broker
+from tests.support.bus_listener import Listener, listening
+from tests.support.messages import reading, stream_state
+from tests.support.relay import Relay
+from tests.support.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
+]
+SITE = "school-a"
+STUDENTS = range(5)
+DIRECTIONS = [pytest.param("mosquitto", "nats", id="to-nats"), pytest.param("nats", "mosquitto", id="to-mosquitto")]
+
+
+@contextlib.contextmanager
+def program(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of ours, killed at the end if it still runs."""
+    with subprocess.Popen([sys.executable, "-m", *words]) as popen:
+        try:
+            yield popen
+        finally:
+            popen.kill()
+
+
+def recorder(broker: Broker, folder: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """The recorder of a school or of its district."""
+    return program("csv_recorder", "--broker", broker.url, "--site", SITE, "--dir", str(folder))
+
+
+def forwarder(school: Broker, district: str, spool: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """The forwarder of the school."""
+    to = ("--district", district, "--spool", str(spool))
+    return program("neuroone", "forward", "--broker", school.url, "--site", SITE, *to)
+
+
+@contextlib.contextmanager
+def gateway(school: Broker) -> Iterator[ThreadedClient]:
+    """A service of the school that publishes readings, and keeps them until the school's recorder has them."""
+    identity = Identity(SITE, "ws_gateway", "one", "0.1.0", epoch=1, run="run-1")
+    bus = ThreadedClient(BrokerAddresses.parse(school.url), identity, replay=ReplayBuffer(time.monotonic))
+    bus.start()
+    try:
+        yield bus
+    finally:
+        bus.close(10)
+
+
+def send(bus: ThreadedClient, seqs: range) -> None:
+    """Publish readings of all students that tell which they are."""
+    for seq in seqs:
+        for student in STUDENTS:
+            said = reading(name=f"Aluno_{student}", session=f"session-{student}", seq=seq, delta=seq)
+            assert bus.publish(topics.reading(SITE, "6B", f"Aluno_{student}"), said)
+
+
+def recorded(folder: Path) -> list[list[int]]:
+    """Return the seqs that are in each student's file."""
+    return [_deltas(folder / f"Aluno_{student}.csv") for student in STUDENTS]
+
+
+def _deltas(file: Path) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(line.split(",")[2]) for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+    return []
+
+
+def wait_for_forwarder(on: Listener, already: int) -> int:
+    """Wait until the forwarder is online on a broker once more than before; return how often it was."""
+
+    def births() -> int:
+        states = [state for topic, state in on.of(ServiceState) if topic["service"] == "forwarder"]
+        return len({(each.run, each.connection) for each in states if each.status is ServiceStatus.ONLINE})
+
+    wait_for(lambda: births() > already, "forwarder")
+    return births()
+
+
+@pytest.mark.parametrize(("at_school", "at_district"), DIRECTIONS)
+def test_what_happens_while_the_line_is_away_arrives_once_and_in_order(
+    at_school: str, at_district: str, start_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    """The school goes on alone, also when its broker and its forwarder are killed meanwhile."""
+    school, district = start_broker(at_school), start_broker(at_district)
+    spool, own, theirs = tmp_path / "spool", tmp_path / "school", tmp_path / "district"
+
+    def has(folder: Path, count: int) -> Callable[[], bool]:
+        return lambda: recorded(folder) == [[*range(count)]] * len(STUDENTS)
+
+    with contextlib.ExitStack() as stack:
+        line = stack.enter_context(Relay(district.port))
+        to = f"mqtt://{LOOPBACK}:{line.port}"
+        heard = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/#"))
+        for each in (recorder(district, theirs), recorder(school, own)):
+            stack.enter_context(each)
+        first = stack.enter_context(forwarder(school, to, spool))
+        bus = stack.enter_context(gateway(school))
+        births = wait_for_forwarder(heard, 0)
+        send(bus, range(10))
+        wait_for(has(theirs, 10), "first readings at the district")
+        line.refuse()
+        send(bus, range(10, 20))
+        wait_for(has(own, 20), "readings at the school")
+        school.kill()
+        school.start()
+        wait_for_forwarder(heard, births)
+        send(bus, range(20, 30))
+        wait_for(has(own, 30), "readings after the end of the school's broker")
+        first.kill()
+        assert has(theirs, 10)()
+        second = stack.enter_context(forwarder(school, to, spool))
+        line.heal()
+        wait_for(has(theirs, 30), "all readings at the district")
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(20) == 0
+
+
+def test_the_district_hears_states_events_and_the_forwarder_but_no_receipts(
+    start_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    """A retained state that is taken off the school's broker is taken off the district's, too."""
+    school, district = start_broker("nats"), start_broker("nats")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(recorder(school, tmp_path / "school"))
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/#"))
+        there = stack.enter_context(listening(district.url, "listener", f"neuroone/v1/{SITE}/#"))
+        running = stack.enter_context(forwarder(school, district.url, tmp_path / "spool"))
+        wait_for_forwarder(here, 0)
+        bus = stack.enter_context(gateway(school))
+        topic = topics.stream_state(SITE, "6B", "Ana")
+        bus.publish(topic, stream_state(name="Ana", code="6B"))
+        there.wait_for(StreamState, lambda topic, state: state.name == "Ana")
+        send(bus, range(3))
+        there.wait_for(Reading, lambda topic, said: said.seq == 2)
+        here.wait_for(Recorded)
+        publish.single(str(topic), None, qos=1, retain=True, hostname=LOOPBACK, port=school.port)
+        wait_for(lambda: any(not each.payload for each in there.deliveries), "the empty state")
+        services = stack.enter_context(listening(district.url, "services", f"neuroone/v1/{SITE}/services/#"))
+        wait_for_forwarder(services, 0)
+        running.kill()
+        services.wait_for(ServiceState, is_end_of_forwarder)
+        assert {topic["service"] for topic, _ in services.of(ServiceState)} == {"forwarder", "ws_gateway"}
+        assert not [each for each in there.deliveries if "csv_recorder" in each.topic]
+
+
+def is_end_of_forwarder(topic: Topic, state: ServiceState) -> bool:
+    """Return True for the Last Will of a forwarder."""
+    return topic["service"] == "forwarder" and state.status is ServiceStatus.OFFLINE
