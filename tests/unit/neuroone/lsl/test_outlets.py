@@ -130,3 +130,14 @@ def test_outlets_that_could_not_be_opened_are_tried_again(network: Network, send
     for each in (event, event, replace(event, id=f"{FROM_LSL}1")):
         sender.on_event("5B", each)
     assert sender.counters["markers"] == 1
+
+
+def test_each_kind_of_warning_is_said_once(network: Network, sender: Outlets, caplog: pytest.LogCaptureFixture) -> None:
+    network.is_full = True
+    for _ in range(2):
+        sender.on_raw(*ANA, block(0, 512, 512))
+        network.now_s += RETRY_S
+    for n in range(STREAMS_MAX + 2):
+        sender.on_raw("5B", f"s{n}", block(0, 512, 512))
+    said = [each.msg for each in caplog.records]
+    assert len(said) == len(set(said)) == 2

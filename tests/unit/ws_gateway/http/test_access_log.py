@@ -2,6 +2,7 @@
 
 import json
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,13 @@ def test_without_a_writable_place_everything_else_works(
     assert json.loads(capsys.readouterr().out)["status"] == 200
     with pytest.raises(SettingsError, match="must not be in the directory of the recordings"):
         Settings(recordings=folder, access_log=str(folder / "log")).check_places()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = AccessLog("/dev/full", ACCESS.token_name)
+    for _ in range(2):
+        load(folder, log, "/recordings/files/Jo%C3%A3o.csv")
+    assert caplog.text.count("could not be noted in /dev/full") == 1
+    with suppress(OSError):
+        log.close()
