@@ -108,7 +108,15 @@ V1_TO_CLIENT: Final[Mapping[str, Schema]] = {
         "welcome",
         {"session": _or_null(_TEXT), "group": _or_null(_ID), "source": _or_null(_ID), "next_seq": _or_null(_WHOLE)},
     ),
-    "link": _typed("link", {"broker": {"type": "boolean"}, "recorder": {"type": "boolean"}}),
+    "link": _typed(
+        "link",
+        {
+            "broker": {"type": "boolean"},
+            "recorder": {"type": "boolean"},
+            "missing": {"type": "array", "items": _TEXT, "description": "Shards without a recorder: dashboards only."},
+        },
+        ("missing",),
+    ),
     "ack": _typed("ack", {"stage": {"enum": [str(stage) for stage in Stage]}, "seq": _WHOLE}),
     "marker_ack": _typed("ack", {"stage": {"const": str(Stage.BROKER)}, "marker": _TEXT}),
     "reading": _typed("reading", {**_NUMBERED, **_properties(Reading)}, ("simulated",)),

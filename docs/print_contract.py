@@ -92,6 +92,9 @@ programs.
 - **Who is there:** a stream is there while its state is not `offline` *and* the service that owns it (`service`,
   `instance` in the state) says `{ServiceStatus.ONLINE}`. A run of a service has a random id (`run`, absent in states
   of older versions): compare it for equality only. `epoch` is for information: the clocks of two computers differ.
+- **Recorders that share the work** say in states and receipts which `shard` of how many `shards` they record. A stream
+  is of shard 1 + SHA-256(`{{group}}/{{source}}`) mod `shards`, where the first four bytes of the hash are a big-endian
+  number: of 3 shards, `ABC123/Joao_Silva` is of 1 and `no-group/usb-0` of 2. Events and lessons are recorded by all.
 
 ## Topics
 

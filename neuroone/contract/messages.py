@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from neuroone.contract.checks import COUNTER_NAME_MAX_CHARS, INT64_MAX, INT64_MIN
 from neuroone.contract.checks import Message as Message
+from neuroone.contract.shards import SHARDS_MAX
 
 NAME_MAX_CHARS: Final = 8192
 """A student's WebSocket message has at most 8 KiB, so no name that arrives is cut."""
@@ -177,6 +178,10 @@ Samples = Annotated[
 DEMO: Final = "Demo"
 """Name of the simulated headset of `neuroone up --port sim` if it is given none; the second one is "Demo 2"."""
 Simulated = Annotated[bool, about("true: invented by a simulator, measured on nobody. Absent: measured.")]
+ShardNumber = Annotated[
+    int, about("Which share of the streams a recorder records; absent: all of them.", ge=1, le=SHARDS_MAX)
+]
+ShardsNumber = Annotated[int, about("Among how many recorders the streams are divided.", ge=1, le=SHARDS_MAX)]
 Counters = Annotated[Numbers, about("Totals since the start, by name.", max_length=COUNTERS_MAX)]
 
 
@@ -321,6 +326,8 @@ class ServiceState(Message, frozen=True, kw_only=True):
         Note | None, about("What keeps an online service from its work, in plain words; null: nothing.")
     ] = None
     run: Run | UnsetType = UNSET
+    shard: ShardNumber | UnsetType = UNSET
+    shards: ShardsNumber | UnsetType = UNSET
 
 
 class Health(Message, frozen=True, kw_only=True):
@@ -363,3 +370,5 @@ class Recorded(Message, frozen=True, kw_only=True):
     streams: Annotated[
         tuple[RecordedStream, ...], about("One entry for each stream and session.", max_length=RECORDED_STREAMS_MAX)
     ]
+    shard: ShardNumber | UnsetType = UNSET
+    shards: ShardsNumber | UnsetType = UNSET

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+from neuroone.contract.shards import Shard
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Name one run of a service on the broker.
 
     ``run`` is a random id of this run, compared for equality only: no clock decides which of two runs is the newer one.
-    ``epoch`` is the start of this run in ms since 1970, for people who read the states.
+    ``epoch`` is the start of this run in ms since 1970, for people who read the states. ``shard`` is the share of the
+    streams that a recorder records, if it does not record all.
     """
 
     site: str
@@ -17,6 +20,7 @@ class Identity:
     version: str
     epoch: int
     run: str
+    shard: Shard | None = None
 
     @property
     def client_id(self) -> str:

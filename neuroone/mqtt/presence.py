@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec import UNSET
+
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError, NeuroOneError
 from neuroone.contract.json import decode, encode
@@ -76,6 +78,8 @@ class Presence:
             run=identity.run,
             connection=connection,
             fault=self._fault if status is ServiceStatus.ONLINE else None,
+            shard=UNSET if identity.shard is None else identity.shard.number,
+            shards=UNSET if identity.shard is None else identity.shard.of,
         )
         return Outgoing(self.state_topic, encode(state), qos=1, retained=True)
 

@@ -109,6 +109,9 @@ GOLDEN: dict[str, Message] = {
         fault="the disk is full",
         run=RUN,
     ),
+    "service_state_shard": ServiceState(
+        status=ServiceStatus.ONLINE, version="0.1.0", epoch=1795372831000, connection=1, run=RUN, shard=2, shards=3
+    ),
     "health": Health(time=NOON, uptime_s=61.5, memory_bytes=31457280, counters={"published": 61}, gauges={"outbox": 0}),
     "recorded": Recorded(
         time=NOON,
@@ -116,6 +119,7 @@ GOLDEN: dict[str, Message] = {
             RecordedStream(group="ABC123", source="Joao_Silva", session=SESSION, seq=60, rows=61, duplicates=1, gaps=0),
         ),
     ),
+    "recorded_shard": Recorded(time=NOON, streams=(), shard=2, shards=3),
 }
 """A message of every kind, and those with the keys that came later, by the name of its file in tests/golden."""
 
