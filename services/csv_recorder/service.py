@@ -19,6 +19,7 @@ from prometheus_client.core import Metric
 from csv_recorder.live import metrics
 from csv_recorder.live.descriptions import Describing
 from csv_recorder.live.faults import Faults
+from csv_recorder.live.other_shards import OtherShards
 from csv_recorder.live.output import HANDLES_MAX
 from csv_recorder.live.raw_subscription import RawSubscription
 from csv_recorder.live.receipts import Receipts
@@ -65,6 +66,9 @@ NICENESS: Final = 15
 FREE_LOW_BYTES: Final = 2**30
 """Free space below which the log warns: 1000 students fill it in 90 minutes."""
 
+RECORDERS: Final = f"/services/{SERVICE}/"
+"""In the topics of recorders."""
+
 log = logging.getLogger(__name__)
 
 
@@ -109,17 +113,24 @@ class Service:
                 rotate_bytes=settings.rotate_mb * 2**20,
                 rotate_s=settings.rotate_h * 3600.0,
                 handles_max=max(1, min(HANDLES_MAX, files_max - FILES_FOR_OTHERS)),
+                shard=str(settings.shard or ""),
             ),
         )
         receipt_topic = topics.recorded(settings.site, self._identity.instance)
-        self._receipts = Receipts(lambda receipt: self._client.publish(receipt_topic, receipt), time.monotonic)
+        self._receipts = Receipts(
+            lambda receipt: self._client.publish(receipt_topic, receipt), time.monotonic, settings.shard
+        )
+        self._others = OtherShards(
+            self._identity,
+            lambda words: self._on_fatal(NeuroOneError(words)),
+            self._report_others,
+        )
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
         self._faults = Faults()
         self._syncing: tuple[Settling, asyncio.Future[None]] | None = None
         self._describing: tuple[Describing, asyncio.Future[None]] | None = None
         self._due = Due()
-        self._free_bytes = -1
         raw = topics.every(topics.RAW, settings.site)
         self._of_students = RawSubscription(
             lambda: self._client.session.subscribe(raw, topics.RAW.qos),
@@ -157,6 +168,7 @@ class Service:
         of_raw = topics.RAW if self._settings.raw else topics.LESSON
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, of_raw]
         subscriptions = {topics.every(rule, self._settings.site): rule.qos for rule in rules}
+        subscriptions[topics.every(topics.SERVICE_STATE, self._settings.site, service=SERVICE)] = 0
         raw = topics.every(topics.RAW, self._settings.site)
         obsolete = {*self._recorder.replace_filters(subscriptions), raw} - subscriptions.keys()
         self._client = AsyncClient(
@@ -164,7 +176,7 @@ class Service:
             self._identity,
             subscriptions=subscriptions,
             on_delivery=self._on_delivery,
-            on_link=self._receipts.on_link,
+            on_link=self._on_link,
             on_fatal=self._on_fatal,
             health=self._health,
             durable=True,
@@ -218,13 +230,15 @@ class Service:
     async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
         """Make deliveries durable and acknowledge them. What the disk refuses is tried again after RETRY_S."""
         while self._arrived and self._may_record(loop):
-            batch = self._arrived[:BATCH_MAX]
+            batch, own = self._others.next_batch(self._arrived, BATCH_MAX)
             with self._disk("record"):
-                self._recorder.accept(batch)
+                if own:
+                    self._recorder.accept(own)
             if "record" in self._faults:
                 self._due.record_s = loop.time() + RETRY_S
                 return
             del self._arrived[: len(batch)]
+            self._others.dropped += len(batch) - len(own)
             self._client.ack(batch)
             if loop.time() >= until_s:
                 self._some.set()
@@ -236,7 +250,7 @@ class Service:
 
         The end of the sync wakes `_record` up.
         """
-        if loop.time() < self._due.record_s:
+        if loop.time() < self._due.record_s or not self._others.is_answered(loop.time()):
             return False
         if self._recorder.is_full:
             self._finish_sync()
@@ -323,7 +337,18 @@ class Service:
             done.result()
             self._recorder.finish_describing(describing)
 
+    def _on_link(self, is_up: bool) -> None:
+        if is_up:
+            self._others.on_link(asyncio.get_running_loop().time())
+        self._receipts.on_link(is_up)
+
+    def _report_others(self, words: str | None) -> None:
+        self._client.session.set_fault("shards", words)
+
     def _on_delivery(self, delivery: Delivery) -> None:
+        if RECORDERS in delivery.topic:
+            self._others.on_delivery(delivery, asyncio.get_running_loop().time())
+            return
         if not self._settings.raw:
             self._of_students.on_delivery(delivery)
         self._arrived.append(delivery)
@@ -345,9 +370,13 @@ class Service:
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
             free_bytes = shutil.disk_usage(self._settings.dir).free
-            if free_bytes < FREE_LOW_BYTES <= (self._free_bytes if self._free_bytes >= 0 else FREE_LOW_BYTES):
+            if (
+                free_bytes
+                < FREE_LOW_BYTES
+                <= (self._faults.free_bytes if self._faults.free_bytes >= 0 else FREE_LOW_BYTES)
+            ):
                 log.warning("only %d MB are free on the disk of the recordings", free_bytes // 2**20)
-            self._free_bytes = free_bytes
+            self._faults.free_bytes = free_bytes
 
     def _on_end_of_metrics(self, ended: asyncio.Task[None]) -> None:
         if not ended.cancelled() and (fault := ended.exception()) is not None:
@@ -364,9 +393,9 @@ class Service:
             "unwritten": self._recorder.unwritten,
             "disk_works": int(not self._faults.hold_up_all),
             "faulty_files": self._faults.files,
-            "free_bytes": self._free_bytes,
+            "free_bytes": self._faults.free_bytes,
         }
-        counters = {**self._recorder.counters, "inbox_faults": self._faults.of_inbox}
+        counters = {**self._recorder.counters, "inbox_faults": self._faults.of_inbox, "of_others": self._others.dropped}
         return HealthReport(counters, gauges, working=not self._faults.hold_up_all, memory_bytes=resident_bytes())
 
     def _metrics(self) -> Iterator[Metric]:

@@ -1,14 +1,17 @@
 """Settings of the recorder's commands, and the parsers of their values."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import ClassVar, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import BY, BY_LESSON
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.shards import Shard
 from neuroone.mqtt.address import BrokerAddresses
+from neuroone.mqtt.identity import Identity
 from neuroone.service.language import parse_language
 from neuroone.service.settings import KEEP_MAX_DAYS, MetricsSettings, one_of, setting, switch, topic_id, whole
 
@@ -82,6 +85,22 @@ class RunSettings(MetricsSettings):
         0, whole(0, KEEP_MAX_DAYS), "Remove sessions so many days after their end, without a question. 0: never."
     )
     rotate_h: int = setting(24, whole(1, 24 * 365), "Age in hours at which a session continues in a new file.")
+    shard: Shard | None = setting(
+        None,
+        Shard.parse,
+        "Record share K of M of the students and headsets, beside M - 1 other recorders with directories of their "
+        "own. Gives the instance.",
+        metavar="K/M",
+    )
+
+    def identity(self, service: str, now_s: float, instance: str | None = None) -> Identity:
+        """Name this run of the recorder. The shard gives the instance: two of one shard have one client id."""
+        if self.shard is None:
+            return MetricsSettings.identity(self, service, now_s, instance)
+        if self.instance:
+            raise SettingsError([f"--instance: is shard-{self.shard.number} with --shard; leave it out"])
+        named = MetricsSettings.identity(self, service, now_s, f"shard-{self.shard.number}")
+        return replace(named, shard=self.shard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +241,7 @@ class ForgetSettings:
     broker_ca: Path | None = setting(None, Path, "The recorder's --broker-ca.")
     site: str = setting("local", topic_id, "The recorder's --site.")
     instance: str = setting("", topic_id, "The recorder's --instance.")
+    shard: Shard | None = setting(None, Shard.parse, "The recorder's --shard.", metavar="K/M")
     lake: str | None = setting(
         None, target, "Remove it from this lake, too: the --out of export --follow.", secret=True, metavar="DIR"
     )
@@ -232,7 +252,12 @@ class ForgetSettings:
         if self.broker is None:
             return None
         return RunSettings(
-            dir=self.dir, broker=self.broker, broker_ca=self.broker_ca, site=self.site, instance=self.instance
+            dir=self.dir,
+            broker=self.broker,
+            broker_ca=self.broker_ca,
+            site=self.site,
+            instance=self.instance,
+            shard=self.shard,
         )
 
 

@@ -15,6 +15,8 @@ class Faults:
         self._of_inbox: dict[str, str] = {}
         self._of_files: dict[str, None] = {}
         self.of_inbox = 0
+        self.free_bytes = -1
+        """Free space as it was seen last; -1: it is not known."""
 
     def __contains__(self, what: str) -> bool:
         return what in self._of_inbox

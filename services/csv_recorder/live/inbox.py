@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 from filelock import FileLock, Timeout
 
-from csv_recorder.live import inbox_of_2
+from csv_recorder.live import inbox_of_2, inbox_shard
 from csv_recorder.live.lessons import RECENT_MAX, Lesson, Lessons
 from csv_recorder.live.rows import Row, pack, unpack
 from csv_recorder.live.sessions import About, Progress, Session
@@ -95,10 +95,14 @@ class WrongVersion(sqlite3.DatabaseError):
 
 
 class Inbox:
-    """The database. Used by one thread; every change is part of the transaction that `commit` ends."""
+    """The database. Used by one thread; every change is part of the transaction that `commit` ends.
 
-    def __init__(self, path: Path) -> None:
+    A recorder says its ``shard``, an empty text for all streams: an inbox of another one does not open for it.
+    """
+
+    def __init__(self, path: Path, shard: str | None = None) -> None:
         self.path = path
+        self._shard = shard
         self._lock = FileLock(path.with_name(LOCK_FILE), LOCKED_TIMEOUT_S, thread_local=False)
         self._db: sqlite3.Connection | None = None
 
@@ -140,6 +144,7 @@ class Inbox:
             if version != SCHEMA_VERSION:
                 _execute_all(db, _SINCE_4)
                 db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            inbox_shard.claim(db, self.path.parent, self._shard)
             db.execute("COMMIT")
             is_busy = _sync_what_is_read(db)
             if is_busy and is_in_doubt:
@@ -408,6 +413,8 @@ def words_of_refusal(path: Path, error: sqlite3.Error) -> str:
 
 def words_of_damage(path: Path, error: sqlite3.Error) -> str:
     """Say that the inbox cannot be used, and what to do about it."""
+    if isinstance(error, inbox_shard.WrongShard):
+        return str(error)
     if isinstance(error, WrongVersion):
         return f"{path}: {error}: use that version, or bring back a backup of this one with csv-recorder restore"
     return (

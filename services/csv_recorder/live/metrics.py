@@ -26,6 +26,7 @@ COUNTERS: Final = {
     "unnamed": "Readings without a name, which stand in the file of their session only.",
     "dead_letters": "Messages that break the contract; they are kept in a file of their own.",
     "dead_letters_dropped": "Messages that break the contract and had no room in that file.",
+    "of_others": "Messages that were left to the recorders of other shards; only with --shard.",
     "sessions_opened": "Sessions that began, or went on after they were closed.",
     "sessions_closed": "Sessions that were closed.",
     "files_cut_back": "Files cut back to what was surely on the disk, after a crash or a fault of the disk.",

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from neuroone.contract.messages import RECORDED_STREAMS_MAX, Recorded, RecordedStream
+from neuroone.contract.shards import Shard
 
 AGAIN_S: Final = 60.0
 """Receipts of so long before a reconnect are published again: a broker is found dead after 30 s at most."""
@@ -22,14 +23,18 @@ STREAMS_MAX: Final = 20_000
 class Receipts:
     """Publish each stream's newest receipt until a connection has carried it, and again after a reconnect.
 
-    ``publish`` returns False while there is no connection; ``clock`` is a steady clock in seconds.
+    ``publish`` returns False while there is no connection; ``clock`` is a steady clock in seconds. Each receipt says
+    the ``shard`` of the recorder.
     """
 
-    def __init__(self, publish: Callable[[Recorded], bool], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, publish: Callable[[Recorded], bool], clock: Callable[[], float], shard: Shard | None = None
+    ) -> None:
         self.due_s = math.inf
         """When the next message is due, by ``clock``; infinite while nothing waits."""
         self._publish = publish
         self._clock = clock
+        self._shard = {} if shard is None else {"shard": shard.number, "shards": shard.of}
         self._newest: OrderedDict[tuple[str, str, str], tuple[float, RecordedStream]] = OrderedDict()
         """When each stream's newest receipt was added, and the receipt."""
         self._unsent: dict[tuple[str, str, str], None] = {}
@@ -77,7 +82,8 @@ class Receipts:
     def _send_next(self) -> bool:
         """Publish one message; return False if it cannot be sent."""
         keys = list(islice(self._unsent, RECORDED_STREAMS_MAX))
-        if not self._publish(Recorded(time=datetime.now(UTC), streams=tuple(self._newest[key][1] for key in keys))):
+        streams = tuple(self._newest[key][1] for key in keys)
+        if not self._publish(Recorded(time=datetime.now(UTC), streams=streams, **self._shard)):
             return False
         for key in keys:
             del self._unsent[key]

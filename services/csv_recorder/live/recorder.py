@@ -53,6 +53,7 @@ class Options:
     rotate_bytes: int = 64 * 2**20
     rotate_s: float = 24 * 3600.0
     handles_max: int = HANDLES_MAX
+    shard: str = ""
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class Recorder:
         self._directory = directory
         self._now = now
         self._steady = steady
-        self._inbox = Inbox(directory / INBOX_FILE)
+        self._inbox = Inbox(directory / INBOX_FILE, options.shard)
         self._sessions = Sessions()
         self._intake = Intake(self._inbox, self._sessions, steady, self._running_s, with_headsets=options.raw)
         self.disk = Disk(directory, options.handles_max)
@@ -348,8 +349,8 @@ class Recorder:
         """Return what is to be synced now, for `sync` in any thread and then `finish_settling` in this one."""
         self.write()
         stored = self._stored
-        changed = [session for session in map(self._sessions.by_id, stored.changed) if session is not None]
-        progress = [(session.id, session.progress) for session in changed]
+        changed = map(self._sessions.by_id, stored.changed)
+        progress = [(each.id, each.progress) for each in changed if each is not None]
         settling = self._writer.begin_settling(stored.last_batch, progress)
         if not settling.outputs and not settling.owed and stored.settled_batch == stored.last_batch:
             return None
@@ -427,10 +428,8 @@ class Recorder:
                 self._notes.append(Row(id, Kind.EVENT, -1, event_row(now, "gap", hole)))
 
     def _note_in_all(self, event: str) -> None:
-        now = self._now()
-        for session in self._sessions:
-            if session.is_recording:
-                self._notes.append(Row(session.id, Kind.EVENT, -1, event_row(now, event)))
+        content = event_row(self._now(), event)
+        self._notes += [Row(session.id, Kind.EVENT, -1, content) for session in self._sessions if session.is_recording]
 
     def _running_s(self) -> float:
         """Return how long recorders have run here, by steady clocks: a wall clock may be set."""

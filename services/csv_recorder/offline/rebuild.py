@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from csv_recorder.live import inbox_shard
 from csv_recorder.live.inbox import Inbox, WrongVersion, check_whole, output_of_session, words_of_damage
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import HOLES_MAX, About, Progress, Session
@@ -141,6 +142,7 @@ class _Rebuilding:
         for lesson in self._old.lessons or lessons_in_events(self._directory):
             self._inbox.note_lesson(lesson)
         self._inbox.note_filters(self._old.filters)
+        inbox_shard.note_shard(self._inbox.db, self._old.shard)
         for id, last_s in self._old.events.items():
             self._inbox.is_new_event(id, last_s)
         self._inbox.save_progress([], self._old.running_s)
@@ -438,8 +440,7 @@ def is_in_order(directory: Path) -> bool:
         return False
     try:
         with snapshot(path) as inbox:
-            for _ in inbox.waiting():
-                pass
+            sum(1 for _ in inbox.waiting())  # all of them can be read
             inbox.sessions()
             (found,) = inbox.db.execute("PRAGMA integrity_check(1)").fetchone()
     except WrongVersion as error:

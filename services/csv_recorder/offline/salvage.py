@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from csv_recorder.live.inbox import Inbox, session_from
+from csv_recorder.live.inbox_shard import shard_in
 from csv_recorder.live.lessons import Lesson
 from csv_recorder.live.rows import Row, unpack
 from csv_recorder.live.sessions import Session
@@ -47,6 +48,7 @@ class Salvaged:
     filters: set[str] = field(default_factory=set)
     events: dict[str, float] = field(default_factory=dict)
     running_s: float = 0.0
+    shard: str = ""
     unreadable: int = 0
 
 
@@ -114,6 +116,8 @@ def _read(db: sqlite3.Connection, found: Salvaged) -> None:
             found.lessons.append(Lesson(*lesson))
         else:
             found.unreadable += 1
+    with contextlib.suppress(sqlite3.Error):
+        found.shard = shard_in(db)
     found.filters = {filter for (filter,) in tables["filters"]}
     found.events = dict(tables["events"])
     found.running_s = max([0.0, *(seconds for (seconds,) in tables["running"] if isinstance(seconds, float))])

@@ -1,0 +1,79 @@
+"""Leave the streams of other shards to their recorders, and notice recorders that divide the work in another way."""
+
+from collections.abc import Callable
+from typing import Final
+
+from neuroone.contract.errors import ContractError
+from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.contract.shards import shard_from
+from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.identity import Identity
+
+SETTLED_S: Final = 12.0
+"""A recorder that is here for so long stays. One that has just come leaves: those that were here answer its birth."""
+FIRST_WAIT_S: Final = 0.5
+"""For that answer, before the first reading is accepted."""
+
+
+class OtherShards:
+    """Compare the shards of other recorders of the site with our own.
+
+    ``leave`` is called with what is wrong if this recorder has just come. Otherwise ``report`` gets what is wrong, or
+    None once it is over: it goes into our state, which is the answer to one that has just come. Only states that are
+    not retained count: a retained one may be that of a dead run.
+    """
+
+    def __init__(self, identity: Identity, leave: Callable[[str], None], report: Callable[[str | None], None]) -> None:
+        self._identity = identity
+        self._leave = leave
+        self._report = report
+        self._first_link_s = float("inf")
+        self._others: set[str] = set()
+        self.dropped = 0
+        """Messages for recorders of other shards."""
+
+    def next_batch(self, arrived: list[Delivery], most: int) -> tuple[list[Delivery], list[Delivery]]:
+        """Return what is to be acknowledged next, and what of it, about so many, is to be recorded here.
+
+        The topic says it: what is another recorder's is not even parsed.
+        """
+        shard = self._identity.shard
+        if shard is None:
+            batch = arrived[:most]
+            return batch, batch
+        batch = arrived[: most * shard.of]
+        return batch, [each for each in batch if shard.includes_topic(each.topic)]
+
+    def on_link(self, now_s: float) -> None:
+        """Note the first connection to the broker."""
+        self._first_link_s = min(self._first_link_s, now_s)
+
+    def is_answered(self, now_s: float) -> bool:
+        """Return True once the others had their time to answer; a recorder of all streams does not wait."""
+        return self._identity.shard is None or now_s >= self._first_link_s + FIRST_WAIT_S
+
+    def on_delivery(self, delivery: Delivery, now_s: float) -> None:
+        """Look at the state of another recorder."""
+        try:
+            topic, state = delivery.open()
+        except ContractError:
+            return
+        instance, own = topic.ids[-1], self._identity
+        if delivery.retained or not isinstance(state, ServiceState) or instance == own.instance:
+            return
+        shard = shard_from(state.shard, state.shards)
+        is_online = state.status is ServiceStatus.ONLINE
+        if is_online and (shard and shard.of) != (own.shard and own.shard.of):
+            self._others.add(instance)
+            words = (
+                f"the recorder {instance} records {shard or 'all streams'}, this one {own.shard or 'all streams'}: "
+                "stop those that divide the work in another way"
+            )
+            if now_s < self._first_link_s + SETTLED_S:
+                self._leave(words)
+            else:
+                self._report(words)
+        elif instance in self._others:
+            self._others.discard(instance)
+            if not self._others:
+                self._report(None)

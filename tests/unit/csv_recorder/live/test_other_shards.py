@@ -1,0 +1,69 @@
+"""Recorders that divide the streams in another way."""
+
+from typing import Any
+
+import pytest
+
+from csv_recorder.live.other_shards import SETTLED_S, OtherShards
+from neuroone.contract import topics
+from neuroone.contract.json import encode
+from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.contract.shards import Shard
+from neuroone.mqtt.delivery import Delivery
+from neuroone.mqtt.identity import Identity
+
+
+class World:
+    """One recorder that was connected at 0 s; ``left`` and ``said`` are what it says of the others."""
+
+    def __init__(self, shard: Shard | None) -> None:
+        identity = Identity("local", "csv_recorder", f"shard-{shard and shard.number}", "1", 1, "r", shard)
+        self.left: list[str] = []
+        self.said: list[str | None] = []
+        self.others = OtherShards(identity, self.left.append, self.said.append)
+        self.others.on_link(0.0)
+
+    def hear(
+        self, instance: str, shard: Shard | None, now_s: float, *, is_online: bool = True, retained: bool = False
+    ) -> None:
+        named: dict[str, Any] = {} if shard is None else {"shard": shard.number, "shards": shard.of}
+        status = ServiceStatus.ONLINE if is_online else ServiceStatus.OFFLINE
+        state = ServiceState(status=status, version="1", epoch=1, connection=1, run="x", **named)
+        topic = str(topics.service_state("local", "csv_recorder", instance))
+        self.others.on_delivery(Delivery(topic, encode(state), retained, 0, 1), now_s)
+
+
+@pytest.mark.parametrize(
+    ("own", "other"), [(Shard(1, 2), Shard(3, 3)), (Shard(1, 2), None), (None, Shard(1, 2))], ids=str
+)
+def test_one_that_has_just_come_leaves_and_one_that_was_here_says_so(own: Shard | None, other: Shard | None) -> None:
+    world = World(own)
+    world.hear("other", other, 1.0)
+    assert len(world.left) == 1
+    assert "other" in world.left[0]
+    world = World(own)
+    world.hear("other", other, SETTLED_S)
+    assert (world.left, len(world.said)) == ([], 1)
+    world.hear("other", other, SETTLED_S + 1, is_online=False)
+    assert world.said[1:] == [None]
+
+
+def test_recorders_that_agree_and_dead_ones_are_no_fault() -> None:
+    world = World(Shard(1, 2))
+    world.hear("shard-2", Shard(2, 2), 1.0)
+    world.hear("shard-3", Shard(3, 3), 1.0, retained=True)
+    world.hear("shard-3", Shard(3, 3), 1.0, is_online=False)
+    world.hear("shard-1", Shard(1, 3), 1.0)  # our own
+    assert (world.left, world.said) == ([], [])
+
+
+def test_only_its_own_streams_are_recorded_and_all_are_acknowledged() -> None:
+    arrived = [
+        Delivery(str(topics.reading("local", "ABC123", "Joao_Silva")), b"{", False, 1, 1),
+        Delivery(str(topics.reading("local", "5KXPVN", "Maria")), b"{", False, 2, 1),
+        Delivery(str(topics.event("local", topics.ALL)), b"{", False, 3, 1),
+    ]
+    batch, own = World(Shard(1, 2)).others.next_batch(arrived, 500)
+    assert (batch, own) == (arrived, arrived[1:])
+    batch, own = World(None).others.next_batch(arrived, 500)
+    assert batch == own == arrived
