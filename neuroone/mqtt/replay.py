@@ -1,20 +1,23 @@
 """Keep readings that the broker has and no recorder yet: a broker that crashes loses what it had in memory.
 
 A reading enters when the broker acknowledges it and leaves when a recorder's receipt covers it. After a reconnect, and
-when the first recorder appears, all that is left here goes to the broker again, with its own session and seq, so that a
-recorder can tell what it has already.
+when a recorder appears, what is left here for it goes to the broker again, with its own session and seq, so that a
+recorder can tell what it has already. A recorder with another shard than before counts as one that appears: what the
+one before it has dropped is now its own.
 """
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
 from msgspec import Struct
 
+from neuroone.contract import shards
 from neuroone.contract.messages import Recorded, RecordedStream, ServiceState, ServiceStatus
+from neuroone.contract.shards import Shard, shard_from
 from neuroone.mqtt.outbox import Outgoing
 
 RECORDER: Final = "csv_recorder"
@@ -75,8 +78,10 @@ class ReplayBuffer:
         self._clock = clock
         self._kept: dict[Stream, list[_Kept]] = {}
         self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
-        self._recorders: dict[str, ServiceState] = {}
-        self._seen: set[str] = set()
+        self._recorders: dict[str, tuple[object, Shard | None]] = {}
+        """The run and the shard of those that are online, by instance."""
+        self._seen: dict[str, Shard | None] = {}
+        """The shards of those that were seen on this connection to the broker."""
         self._had_recorder = False
         self._linked_s = float("-inf")
         self._size_bytes = 0
@@ -96,8 +101,17 @@ class ReplayBuffer:
 
     @property
     def has_recorder(self) -> bool:
-        """True while a recorder is online, as far as is known."""
-        return bool(self._recorders)
+        """True while all streams have a recorder that is online, as far as is known."""
+        return bool(self._recorders) and not self.missing
+
+    @property
+    def missing(self) -> list[Shard]:
+        """The shards whose recorder is not online while others are."""
+        return shards.missing({shard for _, shard in self._recorders.values()})
+
+    def has_recorder_of(self, group: str, source: str) -> bool:
+        """Return True while the recorder of a stream is online."""
+        return any(shard is None or shard.includes(group, source) for _, shard in self._recorders.values())
 
     def gauges(self) -> dict[str, float]:
         """Return what a service's health says of its replay buffer."""
@@ -107,15 +121,17 @@ class ReplayBuffer:
         """Note that a recorder came or went; return what must go to the broker once more for it."""
         if state.status is not ServiceStatus.ONLINE:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
-            known = self._recorders.get(instance)
-            if known is None or instance not in self._seen or known.run == state.run:
+            run, _ = self._recorders.get(instance, (state.run, None))
+            if instance not in self._seen or run == state.run:
                 self._recorders.pop(instance, None)
             return []  # the end of another run that a new one has followed: NATS may deliver it after the birth
-        is_due = instance not in self._seen and not self.waits_for_recorder()  # the broker may have no session for it
+        shard = shard_from(state.shard, state.shards)
+        is_known = instance in self._seen and self._seen[instance] == shard
+        is_due = not is_known and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
-        self._recorders[instance] = state
-        self._seen.add(instance)
-        return self.replay() if is_due else []
+        self._recorders[instance] = state.run, shard
+        self._seen[instance] = shard
+        return [*self._kept_for(shard)] if is_due else []
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""
@@ -181,13 +197,19 @@ class ReplayBuffer:
 
     def waits_for_recorder(self) -> bool:
         """Return True while readings must wait: the broker is just back, and the recorder that was there is not yet."""
-        if self._recorders.keys() <= self._seen:
+        if self._recorders.keys() <= self._seen.keys():
             return False
         return self._clock() - self._linked_s < RECORDER_GRACE_S
 
     def replay(self) -> list[Outgoing]:
         """Return everything that is kept, each stream in its order; acknowledged again, it is not kept twice."""
-        return [each.outgoing for kept in self._kept.values() for each in kept]
+        return [*self._kept_for(None)]
+
+    def _kept_for(self, shard: Shard | None) -> Iterator[Outgoing]:
+        for (group, source, _), kept in self._kept.items():
+            if shard is None or shard.includes(group, source):
+                for each in kept:
+                    yield each.outgoing
 
     def _session(self, stream: Stream) -> _Session:
         session = self._sessions.get(stream)

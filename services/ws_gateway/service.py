@@ -26,6 +26,7 @@ from neuroone.contract.messages import (
     StreamState,
     Waiting,
 )
+from neuroone.contract.shards import Shard
 from neuroone.contract.topics import RAW, Topic
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
@@ -108,7 +109,8 @@ class Service:
         if self._osc is not None:
             self._dashboards.on_each_reading = self._osc.on_reading
         self._replay = ReplayBuffer(time.monotonic)
-        self._had_recorder = False
+        self._had_recorders: tuple[bool, list[Shard]] = (False, [])
+        """Whether there was any recorder, and which were missing, as clients were told last."""
         self._registry = StreamRegistry(identity)
         self._client = self._new_client(identity)
         self._students = Students(
@@ -171,8 +173,14 @@ class Service:
             self._access,
             entrance,
             raw,
-            lambda: v1.link(broker=self._client.is_connected, recorder=self._replay.has_recorder),
+            self._link_frame,
         )
+
+    def _link_frame(self, stream: tuple[str, str] | None) -> str:
+        """Tell a student of its own recorder, a dashboard of all."""
+        is_there = self._replay.has_recorder if stream is None else self._replay.has_recorder_of(*stream)
+        missing = self._replay.missing if stream is None else ()
+        return v1.link(broker=self._client.is_connected, recorder=is_there, missing=tuple(map(str, missing)))
 
     def _new_client(self, identity: Identity) -> AsyncClient:
         given = self._given
@@ -324,8 +332,9 @@ class Service:
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
         self._readiness.on_service(topic, state)
-        if self._replay.has_recorder != self._had_recorder:
-            self._had_recorder = self._replay.has_recorder
+        recorders = self._replay.has_recorder, self._replay.missing
+        if recorders != self._had_recorders:
+            self._had_recorders = recorders
             self._hub.send_link()
 
     def _read_tokens(self) -> None:
@@ -346,7 +355,7 @@ class Service:
     def _send_link(self) -> None:
         """Show clients that their connection works: those that get no acks, and no readings now."""
         if self._client.is_connected:
-            self._dashboards.send_link(self._hub.link_frame())
+            self._dashboards.send_link(self._hub.link_frame(None))
         else:
             self._hub.send_link()
 
@@ -374,6 +383,7 @@ class Service:
                 "removed": sum(len(lesson.removed) for lesson in self._hub.entrance.lessons.running()),
                 "kept": len(self._replay),
                 "kept_bytes": self._replay.size_bytes,
+                "recorders_missing": len(self._replay.missing) or int(not self._replay.has_recorder),
             },
             memory_bytes=resident_bytes(),
         )

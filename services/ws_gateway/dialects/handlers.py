@@ -88,10 +88,11 @@ class NotAllowed(BadFrame):
 
 
 class Hub:
-    """What all clients share. ``link_frame`` makes the new dialect's frame about the broker and the recorder.
+    """What all clients share.
 
-    ``connections_of``, which the server sets, counts the connections of an address. With ``pseudonyms`` students come
-    in under theirs.
+    ``link_frame`` makes the new dialect's frame about the broker and the recorder of a student's stream (group and
+    source), for a dashboard (None) about all recorders. ``connections_of``, which the server sets, counts the
+    connections of an address. With ``pseudonyms`` students come in under theirs.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Hub:
         access: Access,
         entrance: Entrance,
         raw: RawSamples,
-        link_frame: Callable[[], str],
+        link_frame: Callable[[tuple[str, str] | None], str],
     ) -> None:
         self.students = students
         self.dashboards = dashboards
@@ -109,7 +110,8 @@ class Hub:
         self.entrance = entrance
         self.raw = raw
         self.link_frame = link_frame
-        self.v1_clients: set[SendQueue] = set()
+        self.v1_clients: dict[SendQueue, tuple[str, str] | None] = {}
+        """Clients of the new dialect, each with its stream; None for dashboards."""
         self.watchers: set[ClientHandler] = set()
         self.connections_of: Callable[[str], int] = lambda address: 0
         self.pseudonyms: Pseudonyms | None = None
@@ -146,9 +148,8 @@ class Hub:
 
     def send_link(self) -> None:
         """Tell all clients of the new dialect whether the broker and a recorder are there."""
-        frame = self.link_frame()
-        for queue in self.v1_clients:
-            queue.send("link", frame)
+        for queue, stream in self.v1_clients.items():
+            queue.send("link", self.link_frame(stream))
 
 
 class ClientHandler:
@@ -220,7 +221,7 @@ class ClientHandler:
     def on_close(self) -> None:
         """Release everything: the connection is closed."""
         self._queue.stop()
-        self._hub.v1_clients.discard(self._queue)
+        self._hub.v1_clients.pop(self._queue, None)
         self._watch_no_longer()
         self._stop_waiting()
         if self._student is not None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType
@@ -215,9 +216,10 @@ def marker_ack(marker_id: str) -> str:
     return _frame("ack", {"stage": Stage.BROKER, "marker": marker_id})
 
 
-def link(*, broker: bool, recorder: bool) -> str:
-    """Tell a client whether the broker and a recorder are there."""
-    return _frame("link", {"broker": broker, "recorder": recorder})
+@lru_cache(maxsize=16)  # thousands of clients get one of a few
+def link(*, broker: bool, recorder: bool, missing: tuple[str, ...] = ()) -> str:
+    """Tell a client whether the broker and the recorders are there, a dashboard also which shards have none."""
+    return _frame("link", {"broker": broker, "recorder": recorder, **({"missing": missing} if missing else {})})
 
 
 def reading(student_id: int | None, topic: Topic, message: Reading) -> str:

@@ -172,8 +172,9 @@ class V1Handler(ClientHandler):
         self._show_link()
 
     def _show_link(self) -> None:
-        self._hub.v1_clients.add(self._queue)
-        self._queue.send("link", self._hub.link_frame())
+        stream = None if self._student is None else self._student.key
+        self._hub.v1_clients[self._queue] = stream
+        self._queue.send("link", self._hub.link_frame(stream))
 
     def _on_marker(self, marker: Marker) -> None:
         self._connection.spend(BROKER_MESSAGES)

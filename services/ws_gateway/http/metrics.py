@@ -56,6 +56,7 @@ GAUGES: Final = {
     "removed": "Students whom the lessons that run keep out.",
     "kept": "Readings that the broker has and no recorder has confirmed yet.",
     "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
+    "recorders_missing": "Shards of streams without a recorder; 1 if there is no recorder at all.",
 }
 CERTIFICATE: Final = {"certificate_left_seconds": "Seconds until the certificate for https ends; only with --tls-port."}
 ACK_LATENCY_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)

@@ -36,6 +36,9 @@ class Readiness:
             return HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n"
         if not self._client.is_connected:
             return HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n"
+        if missing := self._replay.missing:
+            shards = ", ".join(map(str, missing))
+            return HTTPStatus.OK, f"degraded: no recorder of {shards} is there, so their students are not recorded\n"
         if not self._replay.has_recorder:
             return HTTPStatus.OK, "degraded: no recorder is there, so nothing is recorded\n"
         if self._faults:

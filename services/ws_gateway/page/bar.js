@@ -97,6 +97,7 @@ export class Bar {
     const marked = now_s - this.#room.recorded_s < MARKS_WITHIN_S;
     let [shape, words, title] = ["unknown", t("rec.ready"), null];
     if (!link.up) words = t("rec.unknown");
+    else if (link.missing.length) [shape, words] = ["poor", t("rec.missing", { which: link.missing.join(", ") })];
     else if (!link.recorder) [shape, words] = ["poor", t("rec.absent")];
     else if (marked && present.length) {
       const rows = present.reduce((sum, student) => sum + (student.rows ?? 0), 0);

@@ -16,6 +16,8 @@ export class GatewayLink {
   up = false;
   broker = false;
   recorder = false;
+  /** Shards of students whose recorder is away while others are there. */
+  missing = [];
   #code;
   #take;
   #dashboard = null;
@@ -34,8 +36,8 @@ export class GatewayLink {
     const hear = (type, take) => mine.addEventListener(type, ({ detail }) => mine === this.#dashboard && take(detail));
     for (const type of ["reading", "state", "recorded", "event", "lesson", "waiting", "raw"]) hear(type, this.#take[type]);
     hear("ack", ({ marker }) => this.#onAck(marker));
-    hear("link", ({ broker, recorder }) => {
-      Object.assign(this, { broker, recorder });
+    hear("link", ({ broker, recorder, missing = [] }) => {
+      Object.assign(this, { broker, recorder, missing });
       this.show();
     });
     hear("error", ({ code, message }) => {

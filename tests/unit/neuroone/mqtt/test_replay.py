@@ -1,8 +1,11 @@
 """What is kept until a recorder has it."""
 
+from typing import Any
+
 import pytest
 
 from neuroone.contract.messages import Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
+from neuroone.contract.shards import Shard
 from neuroone.mqtt import replay as module
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.replay import ReplayBuffer
@@ -235,3 +238,67 @@ def test_a_reading_that_its_sender_no_longer_has_holds_nothing_back(world):
     world.buffer.do_without(STREAM, (0, 1))
     world.ack(3)
     assert acked == [3]
+
+
+class Shards(World):
+    """Two streams, one of each of two shards."""
+
+    A, B = ("ABC123", "Joao_Silva", "s1"), ("5KXPVN", "Maria", "s2")
+
+    def online(self, *shards: Shard | None) -> list[bytes]:
+        """Let recorders come; return what is due to the last one."""
+        for shard in shards:
+            named: dict[str, Any] = {} if shard is None else {"shard": shard.number, "shards": shard.of}
+            state = ServiceState(status=ServiceStatus.ONLINE, version="1", epoch=1, connection=1, run="r", **named)
+            self.due = [each.payload for each in self.buffer.on_recorder(f"shard-{shard and shard.number}", state)]
+        return self.due
+
+    def gone(self, number: int) -> None:
+        state = ServiceState(status=ServiceStatus.OFFLINE, version="1", epoch=1, connection=1, run="r")
+        self.buffer.on_recorder(f"shard-{number}", state)
+
+    def ack_both(self) -> None:
+        for stream, payload in ((self.A, b"a"), (self.B, b"b")):
+            self.buffer.acked(stream, 0, Outgoing("t", payload, 1, False))
+
+
+def test_a_stream_has_the_recorder_of_its_shard_only():
+    world = Shards()
+    assert [Shard(each, 2).includes(*world.A[:2]) for each in (1, 2)] == [False, True]
+    assert [Shard(each, 2).includes(*world.B[:2]) for each in (1, 2)] == [True, False]
+    world.online(Shard(1, 2))
+    assert (world.buffer.has_recorder, world.buffer.missing) == (False, [Shard(2, 2)])
+    assert [world.buffer.has_recorder_of(*each[:2]) for each in (world.A, world.B)] == [False, True]
+    world.online(Shard(2, 2))
+    assert world.buffer.has_recorder
+    world.gone(1)
+    assert [world.buffer.has_recorder_of(*each[:2]) for each in (world.A, world.B)] == [True, False]
+
+
+def test_a_recorder_that_appears_gets_what_is_kept_for_its_shard():
+    world = Shards()
+    world.online(Shard(1, 2))
+    world.ack_both()
+    assert world.online(Shard(2, 2)) == [b"a"]
+    assert world.online(Shard(2, 2)) == []
+
+
+def test_a_recorder_with_another_shard_gets_what_others_have_dropped():
+    """The number of recorders changed: the broker's session of this one may not have had these readings."""
+    world = Shards()
+    world.online(Shard(1, 2), Shard(2, 2))
+    world.ack_both()
+    assert world.online(Shard(1, 1)) == [b"a", b"b"]
+    assert world.online(None) == [b"a", b"b"]
+
+
+def test_after_a_reconnect_readings_wait_for_every_recorder_that_was_there():
+    world = Shards()
+    world.online(Shard(1, 2), Shard(2, 2))
+    world.ack_both()
+    world.buffer.on_connected()
+    assert world.online(Shard(1, 2)) == []
+    assert world.buffer.waits_for_recorder()
+    world.now_s = module.RECORDER_GRACE_S
+    assert not world.buffer.waits_for_recorder()
+    assert world.online(Shard(2, 2)) == [b"a"]

@@ -26,7 +26,7 @@ async def test_who_asks_the_broker_for_much_rests_for_it(request_: bytes, cost: 
 
     Whoever waits at the door may be let in by the hundred.
     """
-    hub, connection = Mock(), Mock(spec=Connection)
+    hub, connection = Mock(v1_clients={}), Mock(spec=Connection)
     hub.access = Access([Token("teacher")], {}, lambda: 0.0)
     handler = V1Handler(hub, connection, Visitor("192.168.0.20", "teacher"))
     handler._handle(b'{"type":"hello","role":"dashboard"}')
