@@ -10,6 +10,7 @@ from typing import Final
 
 from neuroone.contract.doubt import Doubt, Doubts
 from neuroone.contract.messages import OFF_SKIN, Link, Reading, ServiceStatus, StreamState, StreamStatus
+from neuroone.contract.shards import Shard
 
 SPACE_MIN_BYTES: Final = 10**9
 """A class of 30 writes about 40 MB in a school day; the inbox, an export and the log need room too."""
@@ -318,13 +319,17 @@ def certificate(https: Https | None) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A service as the broker knows it: its state and, from its health report, its clock and disk; None without one."""
+    """A service as the broker knows it: its state and, from its health report, its clock and disk; None without one.
+
+    ``shard`` is the share of the streams that a recorder records; None: all of them.
+    """
 
     service: str
     instance: str
     status: ServiceStatus
     skew_s: float | None = None
     disk_works: bool | None = None
+    shard: Shard | None = None
 
     @property
     def name(self) -> str:
@@ -342,15 +347,6 @@ def services(instances: Sequence[Instance]) -> list[Finding]:
         if online or service in NEEDED:
             findings.append(Finding(code, {"service": service, "instances": ", ".join(online)}))
     return findings
-
-
-def recorder_disk(instances: Sequence[Instance]) -> list[Finding]:
-    """Check whether each recorder reports that its disk works."""
-    return [
-        Finding("recorder_ok" if each.disk_works else "recorder_disk", {"service": each.name})
-        for each in instances
-        if each.service == "csv_recorder" and each.disk_works is not None
-    ]
 
 
 def clocks(instances: Sequence[Instance]) -> list[Finding]:

@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from neuroone.contract import topics
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import Health, Reading, ServiceState, ServiceStatus, StreamState
+from neuroone.contract.shards import shard_from
 from neuroone.doctor.checks import Answer, BrokerAnswer, Instance
 from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.delivery import Delivery
@@ -44,7 +45,8 @@ class Received:
         for key, state in sorted(self.services.items()):
             health, skew_s = self.healths.get(key, (None, None))
             works = None if health is None or "disk_works" not in health.gauges else bool(health.gauges["disk_works"])
-            found.append(Instance(*key, state.status, skew_s, works))
+            shard = shard_from(state.shard, state.shards)
+            found.append(Instance(*key, state.status, skew_s, works, shard))
         return found
 
     @property

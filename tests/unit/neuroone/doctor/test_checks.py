@@ -7,10 +7,12 @@ import pytest
 
 from neuroone.contract import hints
 from neuroone.contract.messages import BANDS, Kind, Link, ServiceStatus, StreamStatus
-from neuroone.doctor import checks
+from neuroone.contract.shards import Shard
+from neuroone.doctor import checks, recorders
 from neuroone.doctor.checks import (
     BrokerAnswer,
     Directory,
+    Finding,
     Instance,
     Status,
 )
@@ -87,8 +89,21 @@ def test_an_offline_copy_is_no_problem_while_another_is_online() -> None:
 
 
 def test_a_recorder_reports_a_failing_disk_in_its_health() -> None:
-    assert codes(checks.recorder_disk([instance("csv_recorder", disk_works=False)])) == ["recorder_disk"]
-    assert codes(checks.recorder_disk([instance("csv_recorder", disk_works=True)])) == ["recorder_ok"]
+    assert codes(recorders.recorder_disk([instance("csv_recorder", disk_works=False)])) == ["recorder_disk"]
+    assert codes(recorders.recorder_disk([instance("csv_recorder", disk_works=True)])) == ["recorder_ok"]
+
+
+def test_each_shard_of_the_streams_needs_its_recorder():
+    def found(*shards: str | None, status: ServiceStatus = ServiceStatus.ONLINE) -> list[Finding]:
+        return recorders.recorder_shards(
+            [instance("csv_recorder", status, shard=each and Shard.parse(each)) for each in shards]
+        )
+
+    assert found(None) == found("1/3", status=ServiceStatus.OFFLINE) == []
+    assert codes(found("1/2", "2/2")) == ["shards_ok"]
+    assert codes(found("1/3", "3/3")) == ["shards_missing"]
+    assert found("1/3", "3/3")[0].facts["missing"] == "2/3"
+    assert codes(found("1/2", "2/2", "3/3")) == codes(found("1/2", None)) == ["shards_differ"]
 
 
 def test_a_clock_that_differs_from_ours_is_a_problem() -> None:
