@@ -1,0 +1,140 @@
+"""Recorders that share the work: each stream is recorded once, by its own one, whatever happens to the others."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from neuroone.contract.files import seq_of
+from neuroone.contract.messages import Recorded, ServiceState, ServiceStatus
+from neuroone.contract.shards import Shard, shard_from
+from tests.support.brokers import Broker
+from tests.support.classroom import SimulatedClass, SimulatedStudent
+from tests.support.gateways import GatewayProgram, Peer
+from tests.support.recorder_process import RecorderProcess
+from tests.support.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
+]
+STUDENTS = 12
+PERIOD_S = 0.25
+WITHIN_S = 30.0
+
+
+@contextlib.contextmanager
+def recorder(broker: Broker, parent: Path, number: int, *words: str) -> Iterator[RecorderProcess]:
+    """Run a recorder with a directory and a log of its own."""
+    with RecorderProcess(broker.url, parent / f"shard-{number}", *words, log=parent / f"{number}.log") as program:
+        yield program
+
+
+def wait_for_shards(peer: Peer, *shards: str) -> None:
+    """Wait until exactly these recorders are online, as their last states say."""
+
+    def online() -> list[str]:
+        last = {
+            topic["instance"]: message
+            for topic, message in list(peer.heard)
+            if isinstance(message, ServiceState) and topic["service"] == "csv_recorder"
+        }
+        there = [each for each in last.values() if each.status is ServiceStatus.ONLINE]
+        return sorted(str(shard_from(each.shard, each.shards)) for each in there)
+
+    wait_for(lambda: online() == list(shards), f"recorders {', '.join(shards)}", WITHIN_S)
+
+
+def a_class(prefix: str) -> list[SimulatedStudent]:
+    """Make students of both dialects, in two groups."""
+    return [
+        SimulatedStudent(f"{prefix}-{number}", f"T{number % 2}", is_old=number < STUDENTS // 2)
+        for number in range(STUDENTS)
+    ]
+
+
+def rows(parent: Path) -> dict[str, dict[str, list[int]]]:
+    """Return the seqs on disk by the number of the shard's directory and by student."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for path in sorted(parent.glob("shard-*/sessions/*/*/readings.csv")):
+        seqs = [*map(seq_of, path.read_bytes().rpartition(b"\n")[0].splitlines()[1:])]
+        student = path.parent.name.rpartition("_")[2]
+        found.setdefault(path.parts[len(parent.parts)][-1], {}).setdefault(student, []).extend(seqs)
+    return found
+
+
+def of_students(found: dict[str, dict[str, list[int]]]) -> dict[str, list[int]]:
+    """Return the seqs of each student over all directories, in order."""
+    together: dict[str, list[int]] = {}
+    for students in found.values():
+        for student, seqs in students.items():
+            together[student] = sorted(together.get(student, []) + seqs)
+    return together
+
+
+def sent_by(*classes: list[SimulatedStudent]) -> dict[str, list[int]]:
+    return {str(each.name): [*range(each.sent)] for students in classes for each in students}
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "csv_recorder", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+async def links_of(gateway: GatewayProgram, of: int) -> list[bool]:
+    """Return what a gateway says of the recorder to a student of each shard, in their order."""
+    said = []
+    for number in range(1, of + 1):
+        name = next(each for each in map("phone{}".format, range(1000)) if Shard(number, of).includes("P", each))
+        async with connect(gateway.url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as phone:
+            await phone.send(json.dumps({"type": "hello", "role": "student", "name": name, "code": "P"}))
+            while (frame := json.loads(await phone.recv()))["type"] != "link":
+                pass
+            said.append(frame["recorder"])
+    return said
+
+
+def readyz(gateway: GatewayProgram) -> str:
+    with urlopen(gateway.url.replace("ws", "http", 1) + "/readyz") as answer:
+        return str(answer.read().decode())
+
+
+def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
+    broker: Broker, peer: Peer, gateways: list[GatewayProgram], tmp_path: Path
+) -> None:
+    """One is killed and comes back: nothing is lost, and those whose recorder lives are told so."""
+    first, second = a_class("a"), a_class("b")
+    with contextlib.ExitStack() as running:
+        killed = running.enter_context(recorder(broker, tmp_path, 1, "--shard", "1/2"))
+        running.enter_context(recorder(broker, tmp_path, 2, "--shard", "2/2"))
+        wait_for_shards(peer, "1/2", "2/2")
+        twin = running.enter_context(RecorderProcess(broker.url, tmp_path / "twin", "--shard", "2/2"))
+        with contextlib.ExitStack() as lesson:
+            for gateway, students in zip(gateways, (first, second), strict=True):
+                lesson.enter_context(SimulatedClass(gateway.url, students, PERIOD_S))
+            wait_for(lambda: len(of_students(rows(tmp_path))) == 2 * STUDENTS, "rows of every student")
+            killed.kill()
+            wait_for_shards(peer, "2/2")
+            wait_for(lambda: "no recorder of 1/2" in readyz(gateways[0]), "word of the missing recorder")
+            assert asyncio.run(links_of(gateways[1], 2)) == [False, True]
+            before = rows(tmp_path)["2"]
+            wait_for(lambda: all(len(seqs) > len(before[each]) for each, seqs in rows(tmp_path)["2"].items()), "more")
+            running.enter_context(recorder(broker, tmp_path, 1, "--shard", "1/2"))
+            wait_for_shards(peer, "1/2", "2/2")
+            assert asyncio.run(links_of(gateways[1], 2)) == [True, True]
+        wait_for(lambda: of_students(rows(tmp_path)) == sent_by(first, second), "every row once", WITHIN_S)
+        codes = {str(each.name): str(each.code) for each in (*first, *second)}
+        for number, recorded in rows(tmp_path).items():
+            assert all(Shard(int(number), 2).includes(codes[each], each) for each in recorded)
+        receipts = [message for _, message in peer.heard if isinstance(message, Recorded)]
+        assert {(each.shard, each.shards) for each in receipts} == {(1, 2), (2, 2)}
+        assert twin.process.wait(WITHIN_S) == 1
+    assert "all in order" in run("verify", str(tmp_path)).stdout
