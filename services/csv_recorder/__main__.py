@@ -3,6 +3,7 @@
 A command imports pandas and other heavy packages itself, so that `csv-recorder run` does without them.
 """
 
+import sqlite3
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,13 +20,14 @@ from neuroone.service.open_files import allow_many_files
 from neuroone.service.terminal import agrees, printable
 
 with extras.needed("csv-recorder"):
-    from csv_recorder import broker_traces
+    from csv_recorder import broker_traces, resharding
+    from csv_recorder.live.inbox_shard import RETIRED
     from csv_recorder.offline import prune as old
     from csv_recorder.offline import verify as verification
     from csv_recorder.offline.backup import STANDARD, back_up
     from csv_recorder.offline.forget import find_data, left, remove
     from csv_recorder.offline.forget_inbox import Student, scrub
-    from csv_recorder.offline.lock import directory_of, locked, without_recorder
+    from csv_recorder.offline.lock import directories_in, directory_of, locked, without_recorder
     from csv_recorder.offline.rebuild import is_in_order
     from csv_recorder.offline.rebuild import rebuild as make_inbox
     from csv_recorder.offline.report import texts
@@ -47,6 +49,7 @@ with extras.needed("csv-recorder"):
         PruneSettings,
         RebuildSettings,
         ReportSettings,
+        ReshardSettings,
         RestoreSettings,
         RunSettings,
         VerifySettings,
@@ -75,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "forget": Command(ForgetSettings, forget, "remove one student's data for ever"),
         "give": Command(GiveSettings, give, "write everything about one student into a ZIP archive, with a report"),
         "prune": Command(PruneSettings, prune, "remove what ended so many days ago, for ever"),
+        "reshard": Command(ReshardSettings, reshard, "divide recordings among another number of recorders"),
         "backup": Command(BackupSettings, backup, "write all recordings into one archive, also while recording"),
         "restore": Command(RestoreSettings, restore, "bring back the recordings of an archive"),
         "rebuild": Command(RebuildSettings, rebuild, "make a new inbox from the recorded files if it is damaged"),
@@ -117,7 +121,9 @@ def verify(settings: VerifySettings, stop: Stop) -> int:
 
     if settings.repair:
         with ExitStack() as held:
-            for directory in {directory_of(path) for path in settings.chosen()}:
+            for directory in {
+                each for path in settings.chosen() for each in (directory_of(path), *directories_in(path))
+            }:
                 held.enter_context(without_recorder(directory))
             for verdict in verifier().verdicts():
                 if cut := verification.repair(verdict):
@@ -315,6 +321,18 @@ def rebuild(settings: RebuildSettings, stop: Stop) -> int:
     if made.unreadable:
         _print([f"{made.unreadable} parts of the old inbox could not be read: rows that waited in them are lost"])
     _print([f"{path}: {made.sessions} sessions, {made.files} files, {made.saved} rows that wait for their files"])
+    return OK
+
+
+def reshard(settings: ReshardSettings, stop: Stop) -> int:
+    """Let directories hold another number of shards from now on."""
+    try:
+        done = resharding.reshard(settings.paths, settings.shards, settings.site)
+    except (OSError, sqlite3.Error) as error:
+        raise SettingsError([f"{getattr(error, 'filename', None) or 'an inbox'}: {error}; try again"]) from None
+    for path, shard in zip(settings.paths, done.shards, strict=True):
+        _print([f"{path}: {'records no more' if shard == RETIRED else f'--shard {shard}' if shard else 'no --shard'}"])
+    _print([f"{done.moved} sessions are known in another directory, too. Start the recorders like this now"])
     return OK
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csv_recorder.offline.report.texts import BY, BY_LESSON
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.shards import Shard
+from neuroone.contract.shards import SHARDS_MAX, Shard
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.service.language import parse_language
@@ -259,6 +259,27 @@ class ForgetSettings:
             instance=self.instance,
             shard=self.shard,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReshardSettings:
+    """Settings of `csv-recorder reshard`."""
+
+    READS_ENVIRONMENT: ClassVar[bool] = False
+
+    paths: tuple[Path, ...] = setting(
+        (),
+        Path,
+        "The directories of all recorders of now and of then: the first is that of shard 1 from now on, and so on. "
+        "Those beyond the new number record no more; what is recorded there stays.",
+        positional=True,
+        many=True,
+        metavar="DIR",
+    )
+    shards: int = setting(
+        ..., whole(1, SHARDS_MAX), "Among how many recorders the streams are divided from now on.", metavar="M"
+    )
+    site: str = setting("local", topic_id, "The recorders' --site.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

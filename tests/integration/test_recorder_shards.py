@@ -138,3 +138,51 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
         assert {(each.shard, each.shards) for each in receipts} == {(1, 2), (2, 2)}
         assert twin.process.wait(WITHIN_S) == 1
     assert "all in order" in run("verify", str(tmp_path)).stdout
+
+
+def test_another_number_of_recorders_loses_and_doubles_nothing(
+    broker: Broker, peer: Peer, gateways: list[GatewayProgram], tmp_path: Path
+) -> None:
+    """From two to three, which are killed, and to two again, while the class goes on."""
+    first, second = a_class("a"), a_class("b")
+    folders = [str(tmp_path / f"shard-{number}") for number in (1, 2, 3)]
+
+    def start(*shards: str) -> list[RecorderProcess]:
+        started = [running.enter_context(recorder(broker, tmp_path, int(each[0]), "--shard", each)) for each in shards]
+        wait_for_shards(peer, *shards)
+        return started
+
+    def wait_for_more() -> None:
+        before = of_students(rows(tmp_path))
+        wait_for(
+            lambda: (
+                all(len(seqs) > len(before.get(each, ())) for each, seqs in of_students(rows(tmp_path)).items())
+                and len(before) == 2 * STUDENTS
+            ),
+            "more rows of every student",
+        )
+
+    with contextlib.ExitStack() as running:
+        with contextlib.ExitStack() as lesson:
+            two = start("1/2", "2/2")
+            for gateway, students in zip(gateways, (first, second), strict=True):
+                lesson.enter_context(SimulatedClass(gateway.url, students, PERIOD_S))
+            wait_for(lambda: len(of_students(rows(tmp_path))) == 2 * STUDENTS, "rows of every student")
+            assert [each.stop() for each in two] == [0, 0]
+            assert "is of shard 1/2, and --shard is 1/3" in run("run", "--dir", folders[0], "--shard", "1/3").stderr
+            assert "shard 2/2 is missing" in run("reshard", "--shards", "1", folders[0]).stderr
+            done = run("reshard", "--shards", "3", *folders)
+            assert done.returncode == 0, done.stderr
+            three = start("1/3", "2/3", "3/3")
+            wait_for_more()
+            for each in three:
+                each.kill()
+            wait_for_shards(peer)
+            done = run("reshard", "--shards", "2", *folders)
+            assert f"{folders[2]}: records no more" in done.stdout, done.stderr
+            start("1/2", "2/2")
+            wait_for_more()
+        wait_for(lambda: of_students(rows(tmp_path)) == sent_by(first, second), "every row once", WITHIN_S)
+        assert len(rows(tmp_path)) == 3
+    assert "all in order" in run("verify", str(tmp_path)).stdout
+    assert "records no more" in run("run", "--dir", folders[2], "--shard", "2/2").stderr

@@ -292,8 +292,19 @@ class Intake:
             session.about = msgspec.structs.replace(about, class_=class_, lessons=parts)
         elif about is not None:  # an inbox that was rebuilt without a sidecar does not know whose it is
             kind, name, code = str(reading.kind), reading.name, reading.code
-            simulated = reading.simulated is True
-            session.about = msgspec.structs.replace(about, kind=kind, name=name, code=code, simulated=simulated)
+            simulated, start = reading.simulated is True, about.start or time_text(reading.time)
+            parts = about.lessons if about.start else lessons.first_parts(group, start)
+            class_ = about.class_ or (parts[-1].name if parts and not about.start else None)
+            session.about = msgspec.structs.replace(
+                about,
+                kind=kind,
+                name=name,
+                code=code,
+                simulated=simulated,
+                start=start,
+                lessons=parts,
+                class_=class_,
+            )
         else:
             batch.counters["sessions_opened"] += 1
             start = time_text(reading.time)

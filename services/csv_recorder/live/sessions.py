@@ -27,6 +27,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """What the sidecar says of a session.
 
     ``directory`` is null until its folder is made; ``parts`` has the number of the file that each kind of row goes to.
+    So many readings stand ``elsewhere``: in the directory of the recorder that had the session before. What begins
+    here with its next reading has neither ``kind`` nor ``start`` until then.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     directory: str | None = None
     parts: dict[str, int] = {}
     simulated: bool = False
+    elsewhere: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

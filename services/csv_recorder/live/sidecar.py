@@ -97,6 +97,7 @@ def _sidecar(session: Session, about: About, files: dict[str, _Finished], is_clo
             "missing": progress.gaps,
             "raw_blocks": sum(each.rows for name, each in files.items() if name.startswith(RAW)),
             "events": sum(each.rows for name, each in files.items() if name.startswith(EVENTS)),
+            **({"elsewhere": about.elsewhere} if about.elsewhere else {}),
         },
         "files": {
             name: {"rows": each.rows, "bytes": each.size_bytes, "sha256": each.sha256} for name, each in files.items()

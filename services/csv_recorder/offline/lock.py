@@ -21,6 +21,13 @@ def directory_of(path: Path) -> Path | None:
     return next((each for each in (resolved, *resolved.parents) if (each / INBOX_FILE).exists()), None)
 
 
+def directories_in(path: Path) -> list[Path]:
+    """Return the recorders' directories at a path: itself, or those of shards in it."""
+    if (path / INBOX_FILE).exists() or not path.is_dir():
+        return [path] if path.is_dir() else []
+    return sorted(each for each in path.iterdir() if (each / INBOX_FILE).exists())
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Keep every recorder out of a directory, whatever its inbox is like. Raises SettingsError while one uses it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from csv_recorder.offline.known import Known, KnownSession, read_known
-from csv_recorder.offline.lock import directory_of
+from csv_recorder.offline.lock import directories_in, directory_of
 from csv_recorder.offline.verify_session import Verdict, check_session, read_file
 from neuroone.contract import files
 from neuroone.contract.files import GROUP_EVENTS, INBOX_FILE, INDEX
@@ -37,8 +37,8 @@ class Verifier:
         recordings = find(self._paths)
         directories = [each for each in self._paths if each.is_dir()]
         for each in self._paths:
-            if directory_of(each) is not None:
-                yield from self._inbox(each)
+            for path in directories_in(each) or [each]:
+                yield from self._inbox(path)
         for recording in recordings:
             yield from self._settled(recording)
         for path in group_events(directories):

@@ -170,8 +170,8 @@ def _sidecar(recording: Recording, known: KnownSession | None, counted: _Counted
     if is_open:
         verdict.notes.append("open")
     else:
-        noted = counts.get("missing")
-        is_noted = isinstance(noted, int) and counted.missing <= noted
+        noted, elsewhere = counts.get("missing"), counts.get("elsewhere", 0)
+        is_noted = isinstance(noted, int) and isinstance(elsewhere, int) and counted.missing <= noted + elsewhere
         verdict.expect(is_noted, f"counts {noted!r} missing readings, in the files {counted.missing} are missing")
     if counted.missing:
         verdict.notes.append(f"{counted.missing} readings missing")

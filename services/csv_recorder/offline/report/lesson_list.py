@@ -12,6 +12,7 @@ import msgspec
 
 from csv_recorder.live.lessons import Lesson
 from csv_recorder.offline.lessons import moment_of, parts_of
+from csv_recorder.offline.lock import directories_in
 from csv_recorder.offline.report.texts import UNKNOWN, Words, local, printable
 from csv_recorder.offline.snapshot import snapshot
 from neuroone.contract.errors import SettingsError
@@ -44,10 +45,12 @@ def find_lessons(paths: Iterable[Path]) -> list[Listed]:
     Sidecars say who took part; the inbox of a directory also knows lessons that nobody came to.
     """
     found: dict[tuple[str, str], Listed] = {}
-    inboxes = [path / INBOX_FILE for path in paths if (path / INBOX_FILE).exists()]
+    inboxes = [each / INBOX_FILE for path in paths for each in directories_in(path)]
     for path in inboxes:
         with suppress(sqlite3.Error, OSError), snapshot(path) as inbox:
-            found |= {each.key: Listed(each, each.ended is None) for each in inbox.all_lessons()}
+            for each in inbox.all_lessons():
+                if each.key not in found or each.ended is not None:
+                    found[each.key] = Listed(each, each.ended is None)
     try:
         recordings = find(paths, SIDECAR_USED)
     except SettingsError:

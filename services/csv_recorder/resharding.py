@@ -1,0 +1,137 @@
+"""Divide recordings among another number of recorders. No recorder of the site may run meanwhile.
+
+Rows stay where they are. The inbox of the recorder that goes on with a session learns how far it is recorded: so it
+drops what comes again, and takes what is still missing. All of them learn the lessons and the events.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from csv_recorder.live.inbox import Inbox
+from csv_recorder.live.inbox_shard import RETIRED, note_shard, shard_in
+from csv_recorder.live.lessons import Lesson
+from csv_recorder.live.recorder import Options, Recorder
+from csv_recorder.live.sessions import About, Progress, Session
+from csv_recorder.offline.lock import without_recorder
+from neuroone import __version__
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import SESSIONS
+from neuroone.contract.shards import Shard
+
+SETTLE_S: Final = 3600.0
+"""Time to close the sessions of a directory: thousands on a slow disk take minutes."""
+UNKNOWN: Final = About(kind="", name=None, code=None, start="")
+
+
+@dataclass(slots=True)
+class Resharded:
+    """The shard of each directory from now on, and how many sessions go on in another one."""
+
+    shards: list[str]
+    moved: int = 0
+
+
+def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
+    """Let directories hold the shards 1 to ``of`` from now on, in this order; those beyond record no more.
+
+    It may be broken off at any point and be called again. Raises SettingsError, OSError and sqlite3.Error.
+    """
+    if len({each.resolve() for each in directories}) < len(directories) or len(directories) < of:
+        raise SettingsError([f"PATHS: {of} different directories are needed, or more"])
+    before = [_settle(each, site) for each in directories]
+    _check_complete(before, of)
+    after = [str(Shard(number, of)) if of > 1 else "" for number in range(1, of + 1)]
+    resharded = Resharded([*after, *[RETIRED] * (len(directories) - of)])
+    with ExitStack() as held:
+        inboxes = [each for path in directories if (each := held.enter_context(without_recorder(path)))]
+        newest = _newest(inboxes)
+        lessons = _lessons(inboxes)
+        events = {id for inbox in inboxes for (id,) in inbox.db.execute("SELECT id FROM events")}
+        for number, inbox in enumerate(inboxes[:of], 1):
+            inbox.begin()
+            for at, session in newest.values():
+                group, _, source = session.stream.partition("/")
+                if at != number - 1 and Shard(number, of).includes(group, source):
+                    _hand_over(session, inbox)
+                    resharded.moved += 1
+            known = {each.key: each.ended for each in inbox.all_lessons()}
+            for lesson in lessons:
+                if lesson.key not in known or (known[lesson.key] is None and lesson.ended is not None):
+                    inbox.note_lesson(lesson)
+            for id in events:
+                inbox.is_new_event(id, inbox.running_s())
+            inbox.commit()
+        for text, inbox in zip(resharded.shards, inboxes, strict=True):  # each session has been handed over by now
+            inbox.begin()
+            note_shard(inbox.db, text)
+            inbox.commit()
+    return resharded
+
+
+def _settle(directory: Path, site: str) -> str:
+    """Bring what a killed recorder left in its inbox into the files, and close the sessions; return the shard."""
+    stored = ""
+    with without_recorder(directory) as inbox:
+        if inbox is not None:
+            stored = shard_in(inbox.db)
+    has_students = any(directory.glob("*.csv")) or not (directory / SESSIONS).exists()
+    recorder = Recorder(directory, Options(site=site, version=__version__, csv=has_students, shard=stored))
+    recorder.open()
+    recorder.close(SETTLE_S)
+    return stored
+
+
+def _check_complete(before: Sequence[str], of: int) -> None:
+    """Raise SettingsError if a recorder of now is left out: its sessions would begin anew."""
+    present = {Shard.parse(text) for text in before if text not in ("", RETIRED)}
+    if any(each.of == of for each in present):
+        return  # it was broken off
+    for each in sorted({each.of for each in present}):
+        lacks = [str(Shard(number, each)) for number in range(1, each + 1) if Shard(number, each) not in present]
+        if lacks:
+            raise SettingsError([f"PATHS: the directory of shard {', '.join(lacks)} is missing: name all of them"])
+
+
+def _newest(inboxes: Sequence[Inbox]) -> dict[tuple[str, str], tuple[int, Session]]:
+    """Return each session as it is known where it went on last, and at which inbox that is."""
+    newest: dict[tuple[str, str], tuple[int, Session]] = {}
+    for at, inbox in enumerate(inboxes):
+        for session in inbox.sessions():
+            key = session.stream, session.session
+            if key not in newest or _rank(newest[key][1]) < _rank(session):
+                newest[key] = at, session
+    return newest
+
+
+def _rank(session: Session) -> tuple[int, int]:
+    return session.progress.seq, -session.progress.gaps
+
+
+def _lessons(inboxes: Sequence[Inbox]) -> list[Lesson]:
+    """Return the lessons that any inbox knows, with their ends, in the order in which they began."""
+    every: dict[tuple[str, str], Lesson] = {}
+    for lesson in (each for inbox in inboxes for each in inbox.all_lessons()):
+        if lesson.key not in every or lesson.ended is not None:
+            every[lesson.key] = lesson
+    return sorted(every.values(), key=lambda each: each.began)
+
+
+def _hand_over(session: Session, inbox: Inbox) -> None:
+    """Let an inbox know a session of another one, as far as that has recorded it."""
+    group, _, _ = session.stream.partition("/")
+    known = inbox.session(group, session.session) or inbox.add_session(session.stream, session.session)
+    now = session.progress
+    known.progress = Progress(now.seq, known.progress.rows, known.progress.duplicates, now.holes)
+    elsewhere = now.seq + 1 - known.progress.rows - known.progress.gaps
+    about = session.about or UNKNOWN
+    known.about = msgspec.structs.replace(
+        known.about or msgspec.structs.replace(UNKNOWN, name=about.name, code=about.code), elsewhere=elsewhere
+    )
+    known.open = False
+    inbox.describe([known])
+    inbox.save_progress([(known.id, known.progress)], inbox.running_s())
