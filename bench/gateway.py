@@ -13,6 +13,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import uvloop
 
+from neuroone.contract import messages
 from neuroone.up import brokers
 
 HOST = "127.0.0.1"
@@ -36,6 +38,16 @@ HANDSHAKE = (
 TICK_S = 0.002
 START_S = 2
 """Seconds in which all sessions begin: not part of the steady state."""
+CLASS = 30
+"""Students of a class."""
+BANDS = {"Delta": 123456, "Theta": 234567, "LowAlpha": 345678, "HighAlpha": 456789}
+BANDS |= {"LowBeta": 567890, "HighBeta": 678901, "LowGamma": 789012, "MiddleGamma": 890123}
+OLD = [{"Att": esense, "Med": 50, **BANDS} for esense in range(101)]
+NEW = [
+    {"poor_signal": 0, "attention": esense, "meditation": 50, **dict(zip(messages.BANDS, BANDS.values(), strict=True))}
+    for esense in range(101)
+]
+"""What students send in each dialect, by their attention."""
 
 
 def text_frame(text: str) -> bytes:
@@ -44,6 +56,10 @@ def text_frame(text: str) -> bytes:
     if len(payload) < 126:
         return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
     return bytes((0x81, 0x80 | 126)) + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+def class_of(number):
+    return f"C{number // CLASS}"
 
 
 class Client(asyncio.Protocol):
@@ -107,54 +123,117 @@ async def connect(port, on_text=None, subprotocol=None):
     return client
 
 
-async def load(port, students, seconds, on_begin, on_steady):
-    """Latencies of the steady state in ms, readings sent, missed, doubled at the dashboard, connections lost."""
-    sent_at = [deque() for _ in range(students)]
-    latencies, arrived, strange, steady_s = [], 0, 0, 0.0
+class Students:
+    """Students on connections of their own, who send one after the other, and dashboards that see all of them.
 
-    def hear(text):
-        nonlocal arrived, strange
+    ``ports`` are those of the gateways, which have the students in turn; the first dashboard, at the first one, counts
+    what comes. With
+    ``in_both_dialects`` every second student of a gateway speaks neuroone.v1. ``latencies_ms`` has a list for each
+    gateway, of what was sent while it was measured.
+    """
+
+    def __init__(self, count, ports, period_s=1.0, *, in_both_dialects=False, dashboards=1):
+        self.count, self.ports, self.period_s = count, ports, period_s
+        self.in_both_dialects = in_both_dialects
+        self.dashboards = dashboards
+        self.sent = self.arrived = self.strange = 0
+        self.latencies_ms = [[] for _ in ports]
+        self.measured_s = math.inf, math.inf
+        self._sent_at = [deque() for _ in range(count)]
+        self._clients, self._watching = [], []
+
+    @property
+    def lost(self):
+        return sum(client.lost for client in (*self._clients, *self._watching))
+
+    def _is_new(self, number):
+        return self.in_both_dialects and number // len(self.ports) % 2
+
+    async def connect(self):
+        for number in range(self.dashboards):
+            dashboard = await connect(self.ports[number % len(self.ports)], None if number else self._hear)
+            dashboard.transport.write(text_frame("dash"))
+            self._watching.append(dashboard)
+        for start in range(0, self.count, 100):
+            numbers = range(start, min(start + 100, self.count))
+            self._clients += await asyncio.gather(*map(self._connect, numbers))
+        names = ({"Codigo": class_of(number), "Nome": f"s{number}"} for number in range(self.count))
+        self._old = [text_frame(json.dumps({**name, **OLD[n % 101]})) for n, name in enumerate(names)]
+        self._new = [json.dumps(NEW[n % 101])[1:] for n in range(101)]
+
+    async def _connect(self, number):
+        port = self.ports[number % len(self.ports)]
+        if not self._is_new(number):
+            return await connect(port)
+        client = await connect(port, subprotocol="neuroone.v1")
+        hello = {"type": "hello", "role": "student", "name": f"s{number}", "code": class_of(number)}
+        client.transport.write(text_frame(json.dumps(hello)))
+        return client
+
+    def _hear(self, text):
         now_s = time.perf_counter()
         number = int(json.loads(text)["Nome"][1:])
-        if sent_at[number]:
-            arrived += 1
-            at_s = sent_at[number].popleft()
-            if at_s >= steady_s:
-                latencies.append((now_s - at_s) * 1000)
+        if self._sent_at[number]:
+            self.arrived += 1
+            at_s = self._sent_at[number].popleft()
+            begin_s, end_s = self.measured_s
+            if begin_s <= at_s < end_s:
+                self.latencies_ms[number % len(self.ports)].append((now_s - at_s) * 1000)
         else:
-            strange += 1
+            self.strange += 1
 
-    dashboard = await connect(port, hear)
-    dashboard.transport.write(text_frame("dash"))
-    clients = []
-    for start in range(0, students, 100):
-        clients += await asyncio.gather(*(connect(port) for _ in range(start, min(start + 100, students))))
-    values = {"Med": 50, "Delta": 123456, "Theta": 234567, "LowAlpha": 345678, "HighAlpha": 456789}
-    values |= {"LowBeta": 567890, "HighBeta": 678901, "LowGamma": 789012, "MiddleGamma": 890123}
-    frames = [
-        text_frame(json.dumps({"Codigo": "BENCH", "Nome": f"s{n}", "Att": n % 101, **values})) for n in range(students)
-    ]
+    def begin_measuring(self):
+        self.measured_s = time.perf_counter(), math.inf
+
+    def end_measuring(self):
+        self.measured_s = self.measured_s[0], time.perf_counter()
+
+    async def send(self, until=lambda: False, most=math.inf):
+        """Let each student send once in a period, until a condition holds, or so many readings are sent."""
+        began_s, before = time.perf_counter(), self.sent
+        while self.sent < most and not until():
+            due = before + int((time.perf_counter() - began_s) * self.count / self.period_s) + 1
+            for number in range(self.sent, min(due, most)):
+                self._send(number % self.count, number // self.count)
+            self.sent = min(due, most)
+            await asyncio.sleep(TICK_S)
+
+    def _send(self, student, seq):
+        frame = self._old[student]
+        if self._is_new(student):
+            frame = text_frame(f'{{"type": "reading", "seq": {seq}, {self._new[student % 101]}')
+        self._sent_at[student].append(time.perf_counter())
+        self._clients[student].transport.write(frame)
+
+    async def drain(self):
+        """Wait until the dashboard has everything, at most 20 s."""
+        deadline_s = time.perf_counter() + 20
+        while self.arrived < self.sent and time.perf_counter() < deadline_s:  # noqa: ASYNC110 (no event to wait for)
+            await asyncio.sleep(0.1)
+
+    def close(self):
+        for client in (*self._clients, *self._watching):
+            client.transport.abort()
+
+
+async def load(port, students, seconds, on_begin, on_steady):
+    """Latencies of the steady state in ms, readings sent, missed, doubled at the dashboard, connections lost."""
+    crowd = Students(students, [port])
+    await crowd.connect()
     await asyncio.sleep(2)
+
+    def steady():
+        crowd.begin_measuring()
+        on_steady()
+
     on_begin()
-    began_s, sent = time.perf_counter(), 0
-    steady_s = began_s + START_S
-    asyncio.get_running_loop().call_at(asyncio.get_running_loop().time() + START_S, on_steady)
-    while sent < students * seconds:
-        due = min(int((time.perf_counter() - began_s) * students) + 1, students * seconds)
-        for number in range(sent, due):
-            student = number % students
-            sent_at[student].append(time.perf_counter())
-            clients[student].transport.write(frames[student])
-        sent = due
-        await asyncio.sleep(TICK_S)
-    deadline_s = time.perf_counter() + 20
-    while arrived < sent and time.perf_counter() < deadline_s:  # noqa: ASYNC110 (no event to wait for)
-        await asyncio.sleep(0.1)
+    asyncio.get_running_loop().call_later(START_S, steady)
+    await crowd.send(most=students * seconds)
+    await crowd.drain()
     await asyncio.sleep(2)
-    lost = sum(client.lost for client in clients)
-    for client in (*clients, dashboard):
-        client.transport.abort()
-    return latencies, sent, sent - arrived, strange, lost
+    lost = crowd.lost
+    crowd.close()
+    return crowd.latencies_ms[0], crowd.sent, crowd.sent - crowd.arrived, crowd.strange, lost
 
 
 def rows_in(folder, students, seconds):
