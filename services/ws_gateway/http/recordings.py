@@ -22,7 +22,6 @@ from neuroone.contract.files import (
     INDEX,
     PART,
     READINGS,
-    SESSIONS,
     SIDECAR,
     index_names,
     safe_stem,
@@ -33,7 +32,7 @@ from ws_gateway.http import pieces
 from ws_gateway.http.conditions import Version
 from ws_gateway.http.formats import available
 from ws_gateway.http.recorded_lessons import Lesson, Student
-from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, scanned
+from ws_gateway.http.session_index import WORDS_MAX, SessionIndex, read_sidecar, recorders_in, scanned
 
 PAGE: Final = 50
 """Sessions or files on one page of the list: some screens."""
@@ -49,7 +48,6 @@ FILES_MAX: Final = 5_000
 """Students' files in that list: more than a school has students."""
 
 _WHOLE: Final = re.compile(f"-?[0-9]{{1,{PAGE_NUMBER_MAX_CHARS}}}")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _LISTED: Final = ("group", "source", "name", "code", "class", "kind", "start", "end", "status", "counts")
 
 
@@ -104,7 +102,7 @@ def _number(given: Mapping[str, str], key: str, default: int) -> int:
 
 
 class Recordings:
-    """The recorder's directory."""
+    """The recorder's directory, or the folder of those of recorders that share the work."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -119,7 +117,7 @@ class Recordings:
             {
                 "sessions": [self._session(each) for each in sessions[:SESSIONS_MAX]],
                 "older": max(0, len(sessions) - SESSIONS_MAX),
-                "files": [_file(entry, names) for _, entry in files[:FILES_MAX]],
+                "files": [_file(name, entry, names) for name, entry in files[:FILES_MAX]],
             }
         )
 
@@ -142,7 +140,7 @@ class Recordings:
         folders: dict[str, list[Path]] = {}
         for each in chosen:
             stem = safe_stem(f"{each.name} ({each.apart})" if each.apart else each.name)
-            folders.setdefault(stem, []).extend(self._folder / SESSIONS / folder for folder in each.folders)
+            folders.setdefault(stem, []).extend(map(self._index.path_of, each.folders))
         if not folders:
             raise KeyError(student)
         return lesson, folders
@@ -214,7 +212,7 @@ class Recordings:
             {
                 "sessions": [self._session(each) for each in of_page],
                 **{"page": page, "pages": pages, "total": len(sessions)},
-                "files": [_file(entry, names) for _, entry in of_files],
+                "files": [_file(name, entry, names) for name, entry in of_files],
                 **{"files_page": files_page, "files_pages": files_pages, "files_total": len(files)},
             }
         )
@@ -232,27 +230,34 @@ class Recordings:
 
     def session(self, date: str, name: str) -> Iterator[bytes]:
         """Pack all files of a session as a ZIP, in pieces. Raises KeyError for one that is not listed, and OSError."""
-        days = {each.name for each in scanned(self._folder / SESSIONS) if _is_folder(each)}
-        if not _DATE.fullmatch(date) or date not in days:
-            raise KeyError(date)
-        session = {each.name: each for each in scanned(self._folder / SESSIONS / date) if _is_folder(each)}[name]
-        files = sorted((each for each in scanned(Path(session.path)) if _is_file(each)), key=lambda each: each.name)
-        return pieces.of_zip({f"{session.name}/{each.name}": Path(each.path) for each in files})
+        if f"{date}/{name}" not in self._index.folders():
+            raise KeyError(name)
+        session = self._index.path_of(f"{date}/{name}")
+        files = sorted((each for each in scanned(session) if _is_file(each)), key=lambda each: each.name)
+        return pieces.of_zip({f"{name}/{each.name}": Path(each.path) for each in files})
 
     def _files(self) -> dict[str, DirEntry[str]]:
-        files = (each for each in scanned(self._folder) if each.name.endswith(".csv") and _is_file(each))
-        return {each.name: each for each in files if each.name != INDEX}
+        """Return the students' files by their names; in the folder of a shard its name stands before them."""
+        files = ((root, each) for root in recorders_in(self._folder) for each in scanned(root))
+        return {
+            self._shown(root, each.name): each
+            for root, each in files
+            if each.name.endswith(".csv") and each.name != INDEX and _is_file(each)
+        }
 
     def _names(self) -> dict[str, str]:
         """Return the names that students gave, by their files."""
-        try:
-            with (self._folder / INDEX).open(encoding="utf-8", newline="") as file:
-                return index_names(file)
-        except (OSError, UnicodeError, csv.Error):
-            return {}
+        names = {}
+        for root in recorders_in(self._folder):
+            with suppress(OSError, UnicodeError, csv.Error), (root / INDEX).open(encoding="utf-8", newline="") as file:
+                names.update({self._shown(root, name): given for name, given in index_names(file).items()})
+        return names
+
+    def _shown(self, root: Path, name: str) -> str:
+        return name if root == self._folder else f"{root.name}__{name}"
 
     def _session(self, folder: str) -> dict[str, Any]:
-        path = self._folder / SESSIONS / folder
+        path = self._index.path_of(folder)
         files = [each for each in scanned(path) if _is_file(each)]
         sidecar = read_sidecar(path / SIDECAR)
         listed: dict[str, Any] = {key: sidecar.get(key) for key in _LISTED}
@@ -288,17 +293,13 @@ def _is_file(entry: DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False)
 
 
-def _is_folder(entry: DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
-
-
-def _file(entry: DirEntry[str], names: Mapping[str, str]) -> dict[str, Any]:
+def _file(name: str, entry: DirEntry[str], names: Mapping[str, str]) -> dict[str, Any]:
     try:
         stat = entry.stat()
     except OSError:  # somebody has removed it meanwhile
-        return {"file": entry.name, "name": names.get(entry.name), "bytes": 0, "changed": None}
+        return {"file": name, "name": names.get(name), "bytes": 0, "changed": None}
     changed = datetime.fromtimestamp(stat.st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"file": entry.name, "name": names.get(entry.name), "bytes": stat.st_size, "changed": changed}
+    return {"file": name, "name": names.get(name), "bytes": stat.st_size, "changed": changed}
 
 
 def _size(entry: DirEntry[str]) -> int:

@@ -61,10 +61,11 @@ class _Known:
 
 
 class SessionIndex:
-    """The sessions in a recorder's directory."""
+    """The sessions in a recorder's directory, and in the folders of shards in it."""
 
     def __init__(self, folder: Path, now_s: Callable[[], float] = time.time) -> None:
-        self._folder = folder / SESSIONS
+        self._folder = folder
+        self._roots = [folder]
         self._now_s = now_s
         self._days: dict[str, _Day] = {}
         self._known: dict[str, _Known] = {}
@@ -82,10 +83,18 @@ class SessionIndex:
         """Return the folders of all sessions as DATE/NAME, the newest first."""
         with self._listing:
             before, self._days = self._days, {}
-            for day in sorted(scanned(self._folder), key=lambda each: each.name, reverse=True):
-                if _DATE.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
-                    self._days[day.name] = self._day(Path(day.path), before.get(day.name))
-            return [folder for day in self._days.values() for folder in day.folders]
+            self._roots = recorders_in(self._folder)
+            for root in self._roots:
+                for day in sorted(scanned(root / SESSIONS), key=lambda each: each.name, reverse=True):
+                    if _DATE.fullmatch(day.name) and day.is_dir(follow_symlinks=False):
+                        self._days[day.path] = self._day(Path(day.path), before.get(day.path))
+            found = [folder for day in self._days.values() for folder in day.folders]
+            return found if len(self._roots) == 1 else sorted({*found}, reverse=True)
+
+    def path_of(self, folder: str) -> Path:
+        """Return where a session lies that `folders` has returned."""
+        paths = [root / SESSIONS / folder for root in self._roots]
+        return next((path for path in paths[:-1] if path.is_dir()), paths[-1])
 
     def begin(self) -> None:
         """Start to read all sidecars in the background, once: the first search waits for it."""
@@ -157,7 +166,7 @@ class SessionIndex:
                     self._changes += 1
 
     def _look_at(self, folder: str) -> None:
-        path = f"{self._folder}/{folder}/{SIDECAR}"
+        path = f"{self.path_of(folder)}/{SIDECAR}"
         state: tuple[int, ...] = ()
         with suppress(OSError):
             stat = os.stat(path)  # noqa: PTH116  a Path takes as long as the rest
@@ -177,6 +186,13 @@ class SessionIndex:
             self._open.discard(folder)
         else:
             self._open.add(folder)
+
+
+def recorders_in(folder: Path) -> list[Path]:
+    """Return a recorder's directory, and those of shards in it."""
+    entries = (each for each in scanned(folder) if each.name != SESSIONS and each.is_dir(follow_symlinks=False))
+    of_shards = sorted(each.path for each in entries if os.path.isdir(f"{each.path}/{SESSIONS}"))  # noqa: PTH112
+    return [folder, *map(Path, of_shards)]
 
 
 def scanned(folder: Path) -> list[os.DirEntry[str]]:

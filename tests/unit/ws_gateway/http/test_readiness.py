@@ -6,6 +6,7 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.contract.shards import Shard
 from ws_gateway.http.readiness import FAULTY_MAX, Readiness
 
 
@@ -16,6 +17,7 @@ class World:
         self.is_stopping = False
         self.is_connected = True
         self.has_recorder = True
+        self.missing: list[Shard] = []
         this: Any = self
         self.readiness = Readiness(this, this, lambda: self.is_stopping)
 
@@ -79,3 +81,8 @@ def test_what_another_program_publishes_can_neither_break_nor_fill_the_answer(wo
     for number in range(2 * FAULTY_MAX):
         world.recorder("x", instance=f"r{number}")
     assert world.answer()[1].count("\n") == FAULTY_MAX
+
+
+def test_shards_without_a_recorder_are_named(world):
+    world.has_recorder, world.missing = False, [Shard(2, 3)]
+    assert world.answer() == (200, "degraded: no recorder of 2/3 is there, so their students are not recorded\n")

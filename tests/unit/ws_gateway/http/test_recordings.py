@@ -300,3 +300,30 @@ def test_a_session_of_a_computer_whose_clock_begins_in_1970_can_be_downloaded(fo
     os.utime(readings, (60, 60))
     packed = zipfile.ZipFile(io.BytesIO(get(folder, ZIP).body))
     assert packed.read("182031_A_Ana/readings.csv") == b"time,check\n1,abcd\n"
+
+
+def test_a_folder_of_shards_is_listed_as_one(folder: Path) -> None:
+    """Sessions of all recorders, the newest first; files of one name are told apart by the shard's folder."""
+    session = folder.parent / "shard-2" / "sessions" / "2026-11-22" / "182032_B_Joao_Silva"
+    session.mkdir(parents=True)
+    (session / "session.json").write_text(json.dumps({**SIDECAR, "name": "Joao_Silva"}), encoding="utf-8")
+    (session / "readings.csv").write_bytes(b"time,check\n1,abcd\n2,abcd\n")
+    (folder.parent / "shard-2" / "Joao_Silva.csv").write_bytes(b"Att\n86\n")
+    (folder.parent / "shard-2" / "names.csv").write_text("name,file\nJo Silva,Joao_Silva.csv\n", encoding="utf-8")
+    both = Recordings(folder.parent)
+    listed = json.loads(both.listing())
+    days = ["2026-11-22/182032_B_Joao_Silva", "2026-11-22/182031_A_Ana", "2026-11-21/090000_A_Ana"]
+    assert [each["folder"] for each in listed["sessions"]] == days
+    assert listed["sessions"][0]["counts"]["readings"] == 2
+    files = {each["file"]: each["name"] for each in listed["files"] if each["file"] != "secret.csv"}
+    assert files == {"recordings__Joao_Silva.csv": "João Silva", "shard-2__Joao_Silva.csv": "Jo Silva"}
+    _, opened = both.file("shard-2__Joao_Silva.csv")
+    with opened:
+        assert opened.read() == b"Att\n86\n"
+    packed = zipfile.ZipFile(io.BytesIO(b"".join(both.session("2026-11-22", "182032_B_Joao_Silva"))))
+    assert "182032_B_Joao_Silva/readings.csv" in packed.namelist()
+    for date, name in (("2026-11-22", "../.."), ("..", "shard-2"), ("2026-11-22", "none")):
+        with pytest.raises(KeyError):
+            both.session(date, name)
+    found = json.loads(both.page(recordings.Wanted("joao", by=recordings.By.SESSION)))
+    assert [each["folder"] for each in found["sessions"]] == days[:1]
