@@ -47,6 +47,13 @@ class Settings(BusSettings):
         "The teacher's token, for dashboards and clients that only listen. Default: --token-file's, or a new one.",
         secret=True,
     )
+    sites: Path | None = setting(
+        None,
+        Path,
+        "JSON file with the schools of a district, each with its own broker login, tokens and recordings; they are at "
+        "/SITE/. --site is then that of apps whose address names none. Default: one site.",
+        metavar="FILE",
+    )
     token_file: Path | None = setting(
         None,
         Path,

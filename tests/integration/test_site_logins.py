@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,16 +9,14 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from neuroone import logins
 from neuroone.contract.topics import ROOT, TOPICS, TopicRule
-from neuroone.mqtt.address import BrokerAddress
 from neuroone.up import brokers
 from neuroone.up.broker_access import Access
-from tests.support.brokers import LOOPBACK, free_port
+from tests.support.brokers import LOOPBACK
+from tests.support.site_broker import OURS, THEIRS, site_broker
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.broker
-OURS, THEIRS = "school-a", "school-b"
 IDS = {"group": "6B", "source": "Ana", "service": "ws_gateway", "instance": "one"}
 INDIRECT = [
     *(f"{ROOT}/{THEIRS}/#", f"{ROOT}/#", f"{ROOT}/+/#", "#", "+/#", "neuroone/+/school-b/#"),
@@ -32,23 +29,8 @@ INDIRECT = [
 @pytest.fixture(scope="module", params=brokers.KINDS)
 def access(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
     """Run a broker with the logins of two schools."""
-    program = brokers.find(request.param)
-    if program is None:
-        pytest.skip("Mosquitto is not installed on this machine")
-    folder = tmp_path_factory.mktemp("broker")
-    address = BrokerAddress(LOOPBACK, free_port())
-    logins.make(folder / "logins", address, {}, [OURS, THEIRS])
-    names = logins.identities_in(folder / "logins")
-    made = {name: logins.login_in(folder / "logins", name) for name in names}
-    access = Access(LOOPBACK, address.port, free_port(), folder / "logins", made)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(program.command(folder, LOOPBACK, address.port, access), stderr=log)
-    try:
-        wait_for(lambda: brokers.answers(access.of("reader")), "answer of the broker")
+    with site_broker(request.param, tmp_path_factory.mktemp("broker")) as access:
         yield access
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 class Client:

@@ -4,7 +4,7 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from websockets.http11 import Request, Response
@@ -16,25 +16,32 @@ from ws_gateway.http.pages import Downloads, Pages
 from ws_gateway.http.trust import Trust
 from ws_gateway.visitors import Visitor
 from ws_gateway.websocket.connection import StreamedResponse
-from ws_gateway.websocket.handshake import METHODS
 
 DOWNLOADS_MAX: Final = 32
 """Downloads at a time; each takes up to 1 MB of memory, most of them 0.2 MB. More are asked to come again."""
 
 
 class HttpHandler:
-    """Answer requests without a WebSocket. ``readiness`` answers ``/readyz``, ``metrics`` makes ``/metrics``."""
+    """Answer requests without a WebSocket. ``readiness`` answers ``/readyz``, ``metrics`` makes ``/metrics``.
+
+    ``sites`` lists the sites of the district that a visitor may open. ``refuse_counts`` returns the answer to one who
+    may not see how many students there are.
+    """
 
     def __init__(
         self,
+        pages: Pages,
         downloads: Downloads,
         invitations: Invitations,
         trust: Trust,
         *,
         readiness: Callable[[], tuple[HTTPStatus, str]],
         metrics: Callable[[], bytes],
+        sites: Callable[[Visitor], list[dict[str, Any]]],
     ) -> None:
-        self._pages = Pages()
+        self._pages = pages
+        self._sites = sites
+        self.refuse_counts: Callable[[Visitor], Response | None] = lambda visitor: None
         self._downloads = downloads
         self._invitations = invitations
         self._trust = trust
@@ -48,21 +55,18 @@ class HttpHandler:
 
     def on_request(self, request: Request, visitor: Visitor) -> Awaitable[Response] | Response:
         """Answer a request; a download is loaded in the background."""
-        if request.method not in METHODS:
-            allow = {"Allow": ", ".join(METHODS)}
-            return responses.of_text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n", allow)
-        if "Host" not in request.headers and request.protocol == "HTTP/1.1":
-            return responses.of_text(HTTPStatus.BAD_REQUEST, "The header Host is missing.\n")
-        if "Sec-WebSocket-Key" in request.headers:  # a proxy on the way has taken the header Upgrade off
-            upgrade = {"Upgrade": "websocket"}
-            return responses.of_text(HTTPStatus.UPGRADE_REQUIRED, "The header Upgrade is missing.\n", upgrade)
+        refused = responses.unless_page(request)
+        if refused is not None:
+            return refused
         path = urlsplit(request.path).path
         if path == "/healthz":
             return responses.of_text(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
-            return responses.of_text(*self._readiness())
+            return self.refuse_counts(visitor) or responses.of_text(*self._readiness())
         if path == "/metrics":
-            return responses.of_bytes(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
+            return self.refuse_counts(visitor) or responses.of_bytes(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
+        if path == "/sites":
+            return responses.of_json(self._sites(visitor))
         if path.split("/", 2)[1:2] == ["recordings"]:
             return self._downloads.refuse(visitor) or self._load(request, visitor)
         if path == "/invitation":

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
@@ -15,6 +16,7 @@ from websockets.http11 import Request, Response
 from ws_gateway.access import Grant
 from ws_gateway.http.conditions import Version, select
 from ws_gateway.websocket.connection import StreamedResponse
+from ws_gateway.websocket.handshake import METHODS
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -47,11 +49,35 @@ def of_text(status: HTTPStatus, text: str, more: Mapping[str, str] | None = None
     return of_bytes(status, "text/plain; charset=utf-8", text.encode(), more)
 
 
+def of_json(content: object) -> Response:
+    """Answer with JSON that is good for this moment only."""
+    body = json.dumps(content).encode()
+    return of_bytes(HTTPStatus.OK, "application/json", body, {"Cache-Control": "no-store"})
+
+
+def unless_page(request: Request) -> Response | None:
+    """Return the answer to what asks for no page; None to a proper request of one."""
+    if request.method not in METHODS:
+        allow = {"Allow": ", ".join(METHODS)}
+        return of_text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are allowed.\n", allow)
+    if "Host" not in request.headers and request.protocol == "HTTP/1.1":
+        return of_text(HTTPStatus.BAD_REQUEST, "The header Host is missing.\n")
+    if "Sec-WebSocket-Key" in request.headers:  # a proxy on the way has taken the header Upgrade off
+        upgrade = {"Upgrade": "websocket"}
+        return of_text(HTTPStatus.UPGRADE_REQUIRED, "The header Upgrade is missing.\n", upgrade)
+    return None
+
+
+def unless_granted(grant: Grant | None) -> Response | None:
+    """Return the answer to a client that shows no valid token; None to any other."""
+    more = {"WWW-Authenticate": "Bearer"}
+    return None if grant else of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
+
+
 def unless_teacher(grant: Grant | None, denied: str) -> Response | None:
     """Return the answer to a client that is no teacher: ``denied`` to one that only watches; None to a teacher."""
     if grant is None:
-        more = {"WWW-Authenticate": "Bearer"}
-        return of_text(HTTPStatus.UNAUTHORIZED, "This server wants a token.\n", more)
+        return unless_granted(grant)
     return None if grant.is_teacher else of_text(HTTPStatus.FORBIDDEN, denied)
 
 

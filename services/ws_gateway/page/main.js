@@ -14,6 +14,7 @@ import { dress } from "./look.js";
 import { Projection } from "./projection.js";
 import { RecordingsView } from "./recordings.js";
 import { say, toast } from "./say.js";
+import { offerSchools } from "./schools.js";
 import { Seats } from "./seats.js";
 import { keepToken, takeToken, token } from "./token.js";
 import { t, translate } from "./words.js";
@@ -60,6 +61,7 @@ const link = new GatewayLink(only, {
     linked_s = clock();
     door.takeWaiting({ students: [] }); // who waits is told after this, unless nobody does
     if (watched !== null) watch(watched);
+    offerSchools();
   },
   down: () => say(t("link.down")),
 });

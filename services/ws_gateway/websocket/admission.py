@@ -1,5 +1,6 @@
 """Keep track of the connections, and let silent ones make room where there are too many."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -26,6 +27,8 @@ class Admission:
         self._all: dict[Connection, str | None] = {}
         self._silent: dict[str | None, dict[Connection, float]] = {None: {}}
         self.connections_max = 1_000_000
+        self.is_empty = asyncio.Event()
+        self.is_empty.set()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -38,6 +41,10 @@ class Admission:
         """Connections with a handshake."""
         return self._addresses.total()
 
+    def clients_at(self, server: object) -> int:
+        """Return how many clients one server of the gateway has."""
+        return sum(each.server is server and address is not None for each, address in self._all.items())
+
     def clients_of(self, address: str) -> int:
         """Return how many clients this address has."""
         return self._addresses[address]
@@ -48,6 +55,7 @@ class Admission:
 
     def add(self, connection: Connection) -> Connection | None:
         """Register a new connection; return the one that must go, which is the new one if no other can."""
+        self.is_empty.clear()
         self._all[connection] = None
         self._silent[None][connection] = self._clock()
         if len(self._all) <= self.connections_max:
@@ -91,6 +99,8 @@ class Admission:
         """Forget a connection that is closed."""
         self.release(connection)
         del self._all[connection]
+        if not self._all:
+            self.is_empty.set()
 
     def _oldest(self, silent: dict[Connection, float]) -> Connection | None:
         for connection, since_s in silent.items():

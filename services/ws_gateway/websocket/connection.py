@@ -51,7 +51,8 @@ class StreamedResponse(Response):
 class Connection(PacedReader):
     """One TCP connection of the server, in asyncio's callbacks. While ``is_ignoring``, messages are dropped.
 
-    ``is_plain_on_tls`` is True for a client that speaks plain HTTP where TLS is spoken.
+    ``is_plain_on_tls`` is True for a client that speaks plain HTTP where TLS is spoken. A connection comes to the front
+    of the gateway; from its request on, ``server`` may be that of a site.
     """
 
     __slots__ = (
@@ -62,17 +63,17 @@ class Connection(PacedReader):
         "_is_closing",
         "_is_pinged",
         "_protocol",
-        "_server",
         "_timer",
         "_unsent_bytes",
         "is_ignoring",
         "is_plain_on_tls",
         "is_silent",
+        "server",
     )
 
     def __init__(self, server: "Server", protocol: Dialects, turns: Turns) -> None:
         super().__init__(turns)
-        self._server = server
+        self.server = server
         self._protocol = protocol
         self._client: ClientHandler | None = None
         self._fragmented: FragmentedMessage | None = None
@@ -137,13 +138,13 @@ class Connection(PacedReader):
 
     def on_bad_tls(self) -> None:
         """Count that the handshake of TLS failed."""
-        self._server.on_bad_tls()
+        self.server.on_bad_tls()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         super().connection_made(transport)
         self._transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(OPEN_TIMEOUT_S, self.abort)
-        self._server.on_connect(self)
+        self.server.on_connect(self)
 
     def eof_received(self) -> bool:  # noqa: D102
         if self._answer is not None and not self._answer.done():
@@ -164,7 +165,7 @@ class Connection(PacedReader):
         self._protocol.parser.close()
         self._protocol.parser_exc = None
         self._release_client()
-        self._server.on_close(self)
+        self.server.on_close(self)
 
     def resume_writing(self) -> None:  # noqa: D102
         super().resume_writing()
@@ -184,7 +185,7 @@ class Connection(PacedReader):
             protocol.receive_data(b"")
             messages += self._handle_events()
         if protocol.refused_status is not None:  # then this was the last piece
-            self._server.on_bad_handshake(protocol.refused_status)
+            self.server.on_bad_handshake(protocol.refused_status)
         if protocol.writes and not self._unsent_bytes:
             self._flush()
         return messages or CONTROL_MESSAGES
@@ -202,7 +203,7 @@ class Connection(PacedReader):
     def _on_request(self, request: Request) -> None:
         answer: Awaitable[Response | None] | Response | None
         try:
-            answer = self._server.on_request(self, request)
+            answer = self.server.on_request(self, request)
         except Exception:  # a fault of ours ends this one connection only
             log.exception("a fault while answering a request")
             answer = self._fault_response()
@@ -269,7 +270,7 @@ class Connection(PacedReader):
         if response is None:
             response = self._protocol.accept(request)
             if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-                self._server.on_bad_handshake(response.status_code)
+                self.server.on_bad_handshake(response.status_code)
         if request.method == "HEAD":
             response = without_body(response)
         self._protocol.send_response(response)
@@ -277,7 +278,7 @@ class Connection(PacedReader):
         if self._protocol.state is State.OPEN:
             self._start_timer(PING_PERIOD_S, self._ping)
             self.is_paced = False
-            self._client = self._server.on_open(self, request)
+            self._client = self.server.on_open(self, request)
         else:
             self.is_ignoring = True
 
@@ -298,7 +299,7 @@ class Connection(PacedReader):
                 if message is not None and self._client is not None:
                     if self.is_silent:
                         self.is_silent = False
-                        self._server.on_first_message(self)
+                        self.server.on_first_message(self)
                     self._client.on_message(message)
         return 1 if is_whole else CONTROL_MESSAGES
 

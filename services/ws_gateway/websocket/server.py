@@ -4,7 +4,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.dialects.v1_handler import V1Handler
 from ws_gateway.http import responses
 from ws_gateway.http.browsers import HttpHandler
+from ws_gateway.http.front_pages import FrontPages
 from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.admission import FILES_RESERVED, Admission
 from ws_gateway.websocket.certificate import Https
@@ -47,14 +47,18 @@ _LIBRARY_LOG.setLevel(logging.CRITICAL)  # below that it would log what clients 
 
 
 class Server:
-    """The WebSocket server. ``visitors`` judges who connects; ``https`` has the port and the certificate of TLS."""
+    """The WebSocket server of a site.
+
+    ``connections`` are all of the gateway's; ``visitors`` judges who connects; ``https`` has the port and the
+    certificate of TLS.
+    """
 
     def __init__(
         self,
         hub: Hub,
-        http: HttpHandler,
+        http: HttpHandler | FrontPages,
         *,
-        clients_per_address: int,
+        connections: Admission,
         visitors: Visitors,
         https: Https,
     ) -> None:
@@ -63,17 +67,15 @@ class Server:
         self.https = https
         self._visitors = visitors
         self._turns = Turns()
-        self._admission = Admission(clients_per_address, time.monotonic)
+        self._admission = connections
         hub.connections_of = self._admission.clients_of
         self._listeners: list[asyncio.Server] = []
-        self._empty = asyncio.Event()
-        self._empty.set()
         self.is_stopping = False
 
     @property
     def clients(self) -> int:
-        """WebSocket clients that are connected now."""
-        return self._admission.clients
+        """WebSocket clients that are connected here now."""
+        return self._admission.clients_at(self)
 
     async def listen(self, hosts: Sequence[str], port: int, files_max: int) -> None:
         """Start to accept connections, each of which is one open file, and on another port those over TLS.
@@ -115,7 +117,7 @@ class Server:
                 connection.abort()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._empty.wait()
+                await self._admission.is_empty.wait()
         except TimeoutError:
             for connection in self._admission:
                 connection.abort()
@@ -127,7 +129,6 @@ class Server:
 
         Where an address connects too often, its requests take turns like everything of a busy connection.
         """
-        self._empty.clear()
         connection.is_paced = not self._hub.access.is_at_once(connection.peer)
         leaving = self._admission.add(connection)
         if leaving is not None:
@@ -143,7 +144,7 @@ class Server:
             self._hub.count_refusal("plain_on_tls")
             return responses.to_https(request)
         visitor = self._visitor(connection, request)
-        if not _is_handshake(request.headers):
+        if not is_handshake(request.headers):
             return self.http.on_request(request, visitor)
         if self.is_stopping:
             self._hub.count_refusal("stopping")
@@ -181,8 +182,6 @@ class Server:
     def on_close(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._admission.remove(connection)
-        if not len(self._admission):
-            self._empty.set()
 
     def _make_room(self, address: str) -> bool:
         """Tell a silent client of this address to come again later; return True if there was one."""
@@ -227,7 +226,7 @@ def listening_sockets(hosts: Sequence[str], port: int, flag: str = "--ws-port") 
     return sockets
 
 
-def _is_handshake(headers: Headers) -> bool:
+def is_handshake(headers: Headers) -> bool:
     """Return True for a WebSocket client; a program that offers another protocol (h2c) is answered over HTTP/1.1."""
     offered = headers.get_all("Upgrade")
     return bool(offered) and ("Sec-WebSocket-Key" in headers or "websocket" in ",".join(offered).lower())

@@ -20,7 +20,7 @@ def fail() -> None:
 
 async def test_a_fault_in_a_periodic_task_ends_the_gateway(caplog):
     stop = Stop()
-    await Service(Settings(), stop)._every(0.001, fail)
+    await Service(Settings(), stop)._every(0.001, [fail])
     assert (stop.is_set(), stop.exit_code) == (True, FAILED)
     assert "ZeroDivisionError" in caplog.text
 

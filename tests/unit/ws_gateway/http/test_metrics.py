@@ -22,8 +22,8 @@ OLD_NAMES = (
 
 
 def page() -> str:
-    service = Service(Settings(), Stop())
-    return Metrics(service._client.identity, lambda: True, service._metrics).page().decode()
+    (site,) = Service(Settings(), Stop()).sites
+    return Metrics(site.client.identity, lambda: True, site.metrics).page().decode()
 
 
 def test_the_page_follows_the_conventions_of_prometheus():
@@ -38,10 +38,10 @@ def test_the_page_follows_the_conventions_of_prometheus():
 
 
 def test_everything_that_is_counted_has_a_help_text():
-    service = Service(Settings(), Stop())
-    report = service._health()
-    assert {*service._client.counters, *report.counters} == set(COUNTERS)
-    assert {*service._client.session.publications.gauges(), *report.gauges} - {"kept_overflowed"} == set(GAUGES)
+    (site,) = Service(Settings(), Stop()).sites
+    report = site.health()
+    assert {*site.client.counters, *report.counters} == set(COUNTERS)
+    assert {*site.client.session.publications.gauges(), *report.gauges} - {"kept_overflowed"} == set(GAUGES)
 
 
 def test_the_names_of_the_first_version_are_still_there():
