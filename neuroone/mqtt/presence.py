@@ -156,7 +156,7 @@ class Probe:
             identity = self._identity
             raise Replaced(
                 f"another {identity.service} named {identity.instance} is recording on this broker "
-                f"(site {identity.site}): give one of them another --instance"
+                f"(site {identity.site}): give one of them another --{'shard' if identity.shard else 'instance'}"
             )
 
     def is_done(self, now_s: float) -> bool:

@@ -3,6 +3,7 @@
 A command imports pandas and other heavy packages itself, so that `csv-recorder run` does without them.
 """
 
+import asyncio
 import sqlite3
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -332,8 +333,13 @@ def reshard(settings: ReshardSettings, stop: Stop) -> int:
         raise SettingsError([f"{getattr(error, 'filename', None) or 'an inbox'}: {error}; try again"]) from None
     for path, shard in zip(settings.paths, done.shards, strict=True):
         _print([f"{path}: {'records no more' if shard == RETIRED else f'--shard {shard}' if shard else 'no --shard'}"])
+    left: Sequence[str] = done.gone
+    if settings.broker is not None:
+        left = asyncio.run(resharding.leave(settings, done.gone))
+    if left:
+        _print([f"the broker may keep readings for {', '.join(left)}: --broker lets it forget them"])
     _print([f"{done.moved} sessions are known in another directory, too. Start the recorders like this now"])
-    return OK
+    return FAILED if left and settings.broker is not None else OK
 
 
 def _may_remove() -> bool:

@@ -4,6 +4,8 @@ Rows stay where they are. The inbox of the recorder that goes on with a session 
 drops what comes again, and takes what is still missing. All of them learn the lessons and the events.
 """
 
+import asyncio
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,13 +20,20 @@ from csv_recorder.live.lessons import Lesson
 from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.sessions import About, Progress, Session
 from csv_recorder.offline.lock import without_recorder
+from csv_recorder.service import INSTANCE, SERVICE
+from csv_recorder.settings import ReshardSettings
 from neuroone import __version__
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import SESSIONS
+from neuroone.contract.files import INBOX_FILE, SESSIONS
 from neuroone.contract.shards import Shard
+from neuroone.mqtt.client import AsyncClient
+from neuroone.mqtt.identity import Identity
+from neuroone.mqtt.outbox import Outbox
 
 SETTLE_S: Final = 3600.0
 """Time to close the sessions of a directory: thousands on a slow disk take minutes."""
+LEAVE_S: Final = 10.0
+"""Time for the broker to answer."""
 UNKNOWN: Final = About(kind="", name=None, code=None, start="")
 
 
@@ -34,6 +43,8 @@ class Resharded:
 
     shards: list[str]
     moved: int = 0
+    gone: tuple[str, ...] = ()
+    """Instances under which no recorder will come again: the broker keeps everything for them, if nobody says so."""
 
 
 def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
@@ -47,6 +58,7 @@ def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
     _check_complete(before, of)
     after = [str(Shard(number, of)) if of > 1 else "" for number in range(1, of + 1)]
     resharded = Resharded([*after, *[RETIRED] * (len(directories) - of)])
+    resharded.gone = tuple(sorted({*map(_instance_of, before)} - {*map(_instance_of, after), ""}))
     with ExitStack() as held:
         inboxes = [each for path in directories if (each := held.enter_context(without_recorder(path)))]
         newest = _newest(inboxes)
@@ -73,9 +85,48 @@ def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
     return resharded
 
 
+class _Leaving(Identity):
+    """One that takes over the broker's session of its instance, with a clean start: so it ends."""
+
+    @property
+    def run_client_id(self) -> str:
+        return self.client_id
+
+
+async def leave(settings: ReshardSettings, instances: Sequence[str]) -> list[str]:
+    """Let the broker forget recorders that do not come again; return those for which that failed."""
+    left = []
+    for instance in instances:
+        name = settings.instance or instance if instance == INSTANCE else instance
+        identity = _Leaving(settings.site, SERVICE, name, __version__, 0, uuid.uuid4().hex)
+        done = asyncio.Event()
+        client = AsyncClient(
+            settings.broker or [],
+            identity,
+            on_link=lambda is_up, done=done: done.set(),
+            outbox=Outbox(is_closed=True),
+            ca_file=settings.broker_ca,
+        )
+        client.start()
+        try:
+            await asyncio.wait_for(done.wait(), LEAVE_S)
+        except TimeoutError:
+            left.append(instance)
+        await client.close(LEAVE_S)
+    return left
+
+
+def _instance_of(shard: str) -> str:
+    """Return under which instance a recorder of a directory runs; empty for one that does not."""
+    return INSTANCE if not shard else "" if shard == RETIRED else f"shard-{shard.partition('/')[0]}"
+
+
 def _settle(directory: Path, site: str) -> str:
-    """Bring what a killed recorder left in its inbox into the files, and close the sessions; return the shard."""
-    stored = ""
+    """Bring what a killed recorder left in its inbox into the files, and close the sessions; return the shard.
+
+    A new directory is like one that records no more.
+    """
+    stored, is_new = "", not (directory / INBOX_FILE).exists()
     with without_recorder(directory) as inbox:
         if inbox is not None:
             stored = shard_in(inbox.db)
@@ -83,7 +134,7 @@ def _settle(directory: Path, site: str) -> str:
     recorder = Recorder(directory, Options(site=site, version=__version__, csv=has_students, shard=stored))
     recorder.open()
     recorder.close(SETTLE_S)
-    return stored
+    return RETIRED if is_new else stored
 
 
 def _check_complete(before: Sequence[str], of: int) -> None:

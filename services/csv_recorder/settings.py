@@ -280,6 +280,15 @@ class ReshardSettings:
         ..., whole(1, SHARDS_MAX), "Among how many recorders the streams are divided from now on.", metavar="M"
     )
     site: str = setting("local", topic_id, "The recorders' --site.")
+    broker: BrokerAddresses | None = setting(
+        None,
+        BrokerAddresses.parse,
+        "Let this broker forget the recorders that do not come again; else it keeps all readings for them.",
+        secret=True,
+        metavar="URL",
+    )
+    broker_ca: Path | None = setting(None, Path, "The recorders' --broker-ca.")
+    instance: str = setting("", topic_id, "The --instance of the recorder that recorded all streams.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

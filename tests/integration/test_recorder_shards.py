@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from websockets.typing import Subprotocol
 from neuroone.contract.files import seq_of
 from neuroone.contract.messages import Recorded, ServiceState, ServiceStatus
 from neuroone.contract.shards import Shard, shard_from
+from neuroone.mqtt.packets import Connect, Disconnect
 from tests.support.brokers import Broker
 from tests.support.classroom import SimulatedClass, SimulatedStudent
 from tests.support.gateways import GatewayProgram, Peer
@@ -84,6 +86,18 @@ def sent_by(*classes: list[SimulatedStudent]) -> dict[str, list[int]]:
     return {str(each.name): [*range(each.sent)] for students in classes for each in students}
 
 
+def has_session(broker: Broker, instance: str) -> bool:
+    """Return whether the broker keeps messages for a recorder that is away."""
+    with socket.create_connection(("127.0.0.1", broker.port)) as connection:
+        client = f"neuroone-local-csv_recorder-{instance}"
+        connection.sendall(Connect(client_id=client, keep_alive_s=10, clean_start=False).encode(False))
+        answer = connection.recv(4)
+        connection.sendall(Disconnect().encode(False))
+        while connection.recv(4096):
+            pass
+    return bool(answer[2])
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "csv_recorder", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -134,8 +148,12 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
         codes = {str(each.name): str(each.code) for each in (*first, *second)}
         for number, recorded in rows(tmp_path).items():
             assert all(Shard(int(number), 2).includes(codes[each], each) for each in recorded)
-        receipts = [message for _, message in peer.heard if isinstance(message, Recorded)]
-        assert {(each.shard, each.shards) for each in receipts} == {(1, 2), (2, 2)}
+
+        def shards_of_receipts() -> set[object]:
+            receipts = (message for _, message in list(peer.heard) if isinstance(message, Recorded))
+            return {(each.shard, each.shards) for each in receipts}
+
+        wait_for(lambda: shards_of_receipts() == {(1, 2), (2, 2)}, "receipts that say the shard")
         assert twin.process.wait(WITHIN_S) == 1
     assert "all in order" in run("verify", str(tmp_path)).stdout
 
@@ -178,7 +196,10 @@ def test_another_number_of_recorders_loses_and_doubles_nothing(
             for each in three:
                 each.kill()
             wait_for_shards(peer)
-            done = run("reshard", "--shards", "2", *folders)
+            assert has_session(broker, "shard-3")
+            done = run("reshard", "--shards", "2", *folders, "--broker", broker.url)
+            assert not has_session(broker, "shard-3")
+            assert has_session(broker, "shard-1")
             assert f"{folders[2]}: records no more" in done.stdout, done.stderr
             start("1/2", "2/2")
             wait_for_more()
