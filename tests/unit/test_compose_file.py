@@ -65,3 +65,16 @@ def test_compose_accepts_the_profile_of_grafana() -> None:
     command = ["docker", "compose", "--profile", "grafana", "config", "--services"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert {"class_metrics", "prometheus", "grafana"} <= set(listed)
+
+
+def test_recorders_that_share_the_work_have_all_shards_and_a_directory_each() -> None:
+    shards = yaml.safe_load((ROOT / "compose.shards.yaml").read_text(encoding="utf-8"))["services"]
+    for number, service in enumerate(shards.values(), 1):
+        assert service["environment"] == {
+            "NEUROONE_INSTANCE": "",
+            "NEUROONE_SHARD": f"{number}/{len(shards)}",
+            "NEUROONE_DIR": f"/data/shard-{number}",
+        }
+        assert service.get("extends", {"service": "csv_recorder"})["service"] == "csv_recorder"
+    assert next(iter(shards)) == "csv_recorder"
+    assert SERVICES["ws_gateway"]["environment"]["NEUROONE_RECORDINGS"] == "/data"

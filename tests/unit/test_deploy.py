@@ -20,6 +20,7 @@ from playwright.sync_api import Page
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
+from csv_recorder.settings import RunSettings
 from neuroone.logins import login_in
 from neuroone.mqtt.packets import Connect, Publish, Subscribe
 from neuroone.service import settings
@@ -67,6 +68,24 @@ def test_each_unit_is_hardened(unit: Path) -> None:
     found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     assert found, done.stdout + done.stderr
     assert float(found[1]) <= EXPOSURE_MAX
+
+
+@linux
+def test_the_documented_template_starts_a_recorder_of_each_shard(tmp_path: Path) -> None:
+    """What the how-to makes of the recorder's unit is one that systemd and the recorder understand."""
+    text = (ROOT / "docs/how-to/recorders.md").read_text(encoding="utf-8")
+    (edit,) = re.findall(r"^sed '(.*)' /etc/systemd/system/neuroone-recorder.service", text, flags=re.M)
+    made = subprocess.run(
+        ["sed", edit, DEPLOY / "systemd/neuroone-recorder.service"], capture_output=True, text=True, check=True
+    ).stdout
+    template = tmp_path / "neuroone-recorder@.service"
+    template.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", made, flags=re.M), encoding="utf-8")
+    program = _program("systemd-analyze")
+    done = subprocess.run([program, "verify", "--man=no", template], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if template.name in line] == []
+    words = _command(made).replace("%i", "2").split()
+    given = settings.read(RunSettings, [*words[words.index("run") + 1 :], "--broker", "mqtt://h"], {}, program="x")
+    assert (str(given.shard), given.dir) == ("2/3", Path("/var/lib/neuroone/recordings/shard-2"))
 
 
 def test_units_and_programs_start_the_same_commands() -> None:
