@@ -131,6 +131,10 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
         running.enter_context(recorder(broker, tmp_path, 2, "--shard", "2/2"))
         wait_for_shards(peer, "1/2", "2/2")
         twin = running.enter_context(RecorderProcess(broker.url, tmp_path / "twin", "--shard", "2/2"))
+        log = tmp_path / "all.log"
+        of_all = running.enter_context(RecorderProcess(broker.url, tmp_path / "all", log=log))
+        assert of_all.process.wait(WITHIN_S) == 1
+        assert "records 1/2, this one all streams" in log.read_text() or "records 2/2, this one" in log.read_text()
         with contextlib.ExitStack() as lesson:
             for gateway, students in zip(gateways, (first, second), strict=True):
                 lesson.enter_context(SimulatedClass(gateway.url, students, PERIOD_S))

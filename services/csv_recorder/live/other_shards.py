@@ -5,12 +5,13 @@ from typing import Final
 
 from neuroone.contract.errors import ContractError
 from neuroone.contract.messages import ServiceState, ServiceStatus
-from neuroone.contract.shards import shard_from
+from neuroone.contract.shards import Shard, shard_from
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
 
 SETTLED_S: Final = 12.0
-"""A recorder that is here for so long stays. One that has just come leaves: those that were here answer its birth."""
+"""A recorder that is here for so long stays, and answers the birth of one that has just come with a fault: that one
+leaves. Of two that have just come, the one with fewer shards leaves."""
 FIRST_WAIT_S: Final = 0.5
 """For that answer, before the first reading is accepted."""
 
@@ -63,13 +64,14 @@ class OtherShards:
             return
         shard = shard_from(state.shard, state.shards)
         is_online = state.status is ServiceStatus.ONLINE
-        if is_online and (shard and shard.of) != (own.shard and own.shard.of):
+        if is_online and _count(shard) != _count(own.shard):
             self._others.add(instance)
             words = (
                 f"the recorder {instance} records {shard or 'all streams'}, this one {own.shard or 'all streams'}: "
                 "stop those that divide the work in another way"
             )
-            if now_s < self._first_link_s + SETTLED_S:
+            is_new = now_s < self._first_link_s + SETTLED_S
+            if is_new and (state.fault is not None or _count(shard) > _count(own.shard)):
                 self._leave(words)
             else:
                 self._report(words)
@@ -77,3 +79,8 @@ class OtherShards:
             self._others.discard(instance)
             if not self._others:
                 self._report(None)
+
+
+def _count(shard: Shard | None) -> int:
+    """Return among how many recorders the work is divided; 0 for one that records all."""
+    return 0 if shard is None else shard.of

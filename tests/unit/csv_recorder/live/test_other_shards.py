@@ -24,11 +24,18 @@ class World:
         self.others.on_link(0.0)
 
     def hear(
-        self, instance: str, shard: Shard | None, now_s: float, *, is_online: bool = True, retained: bool = False
+        self,
+        instance: str,
+        shard: Shard | None,
+        now_s: float,
+        *,
+        is_online: bool = True,
+        retained: bool = False,
+        fault: str | None = None,
     ) -> None:
         named: dict[str, Any] = {} if shard is None else {"shard": shard.number, "shards": shard.of}
         status = ServiceStatus.ONLINE if is_online else ServiceStatus.OFFLINE
-        state = ServiceState(status=status, version="1", epoch=1, connection=1, run="x", **named)
+        state = ServiceState(status=status, version="1", epoch=1, connection=1, run="x", fault=fault, **named)
         topic = str(topics.service_state("local", "csv_recorder", instance))
         self.others.on_delivery(Delivery(topic, encode(state), retained, 0, 1), now_s)
 
@@ -38,7 +45,7 @@ class World:
 )
 def test_one_that_has_just_come_leaves_and_one_that_was_here_says_so(own: Shard | None, other: Shard | None) -> None:
     world = World(own)
-    world.hear("other", other, 1.0)
+    world.hear("other", other, 1.0, fault="the recorder divides the work in another way")
     assert len(world.left) == 1
     assert "other" in world.left[0]
     world = World(own)
@@ -46,6 +53,13 @@ def test_one_that_has_just_come_leaves_and_one_that_was_here_says_so(own: Shard 
     assert (world.left, len(world.said)) == ([], 1)
     world.hear("other", other, SETTLED_S + 1, is_online=False)
     assert world.said[1:] == [None]
+
+
+def test_of_two_that_have_just_come_one_stays() -> None:
+    fewer, more = World(Shard(1, 2)), World(Shard(3, 3))
+    fewer.hear("shard-3", Shard(3, 3), 1.0)
+    more.hear("shard-1", Shard(1, 2), 1.0)
+    assert (len(fewer.left), len(more.left), len(more.said)) == (1, 0, 1)
 
 
 def test_recorders_that_agree_and_dead_ones_are_no_fault() -> None:
