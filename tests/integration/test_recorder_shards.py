@@ -103,17 +103,23 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-async def links_of(gateway: GatewayProgram, of: int) -> list[bool]:
-    """Return what a gateway says of the recorder to a student of each shard, in their order."""
+async def link_of(gateway: GatewayProgram, **hello: object) -> dict[str, object]:
+    """Return what a gateway says to a client of the new dialect about its recorder."""
+    async with connect(gateway.url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as client:
+        await client.send(json.dumps({"type": "hello", **hello}))
+        while (frame := json.loads(await client.recv()))["type"] != "link":
+            pass
+        return dict(frame)
+
+
+async def links_of(gateway: GatewayProgram, of: int) -> list[object]:
+    """Return whether a gateway says to a student of each shard that a recorder is there, and what to a dashboard."""
     said = []
     for number in range(1, of + 1):
         name = next(each for each in map("phone{}".format, range(1000)) if Shard(number, of).includes("P", each))
-        async with connect(gateway.url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as phone:
-            await phone.send(json.dumps({"type": "hello", "role": "student", "name": name, "code": "P"}))
-            while (frame := json.loads(await phone.recv()))["type"] != "link":
-                pass
-            said.append(frame["recorder"])
-    return said
+        said.append((await link_of(gateway, role="student", name=name, code="P"))["recorder"])
+    dashboard = await link_of(gateway, role="dashboard")
+    return [*said, dashboard["recorder"], dashboard.get("missing")]
 
 
 def readyz(gateway: GatewayProgram) -> str:
@@ -142,12 +148,12 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
             killed.kill()
             wait_for_shards(peer, "2/2")
             wait_for(lambda: "no recorder of 1/2" in readyz(gateways[0]), "word of the missing recorder")
-            assert asyncio.run(links_of(gateways[1], 2)) == [False, True]
+            assert asyncio.run(links_of(gateways[1], 2)) == [False, True, False, ["1/2"]]
             before = rows(tmp_path)["2"]
             wait_for(lambda: all(len(seqs) > len(before[each]) for each, seqs in rows(tmp_path)["2"].items()), "more")
             running.enter_context(recorder(broker, tmp_path, 1, "--shard", "1/2"))
             wait_for_shards(peer, "1/2", "2/2")
-            assert asyncio.run(links_of(gateways[1], 2)) == [True, True]
+            assert asyncio.run(links_of(gateways[1], 2)) == [True, True, True, None]
         wait_for(lambda: of_students(rows(tmp_path)) == sent_by(first, second), "every row once", WITHIN_S)
         codes = {str(each.name): str(each.code) for each in (*first, *second)}
         for number, recorded in rows(tmp_path).items():

@@ -187,3 +187,17 @@ def test_a_folder_of_shards_is_read_as_one(folders: list[Path], capsys: pytest.C
     assert (row["student"], row["rows"], row["missing"]) == ("Maria", "9", "0")
     assert main(["export", "--to", "parquet", "--out", str(parent / "out"), *map(str, folders[::2])]) == 0
     assert sum(pq.read_table(each).num_rows for each in (parent / "out" / "readings").glob("*.parquet")) == 9
+
+
+def test_a_student_is_forgotten_where_nothing_is_recorded_yet(
+    folders: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The inbox of the next recorder knows whose sessions it got."""
+    record(folders[0], "", a_reading(0))
+    reshard(folders, 3, "local")
+    assert b"Maria" in (folders[2] / INBOX_FILE).read_bytes()
+    assert main(["forget", "--dir", str(folders[2]), "--name", "Maria", "--yes"]) == 0, capsys.readouterr()
+    assert b"Maria" not in (folders[2] / INBOX_FILE).read_bytes()
+    assert main(["prune", "--dir", str(folders[2]), "--older-than", "1", "--yes"]) == 0
+    assert main(["rebuild", "--dir", str(folders[2]), "--force"]) == 0
+    assert shards(folders) == ["1/3", "2/3", "3/3"]
