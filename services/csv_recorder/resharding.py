@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from csv_recorder.live.inbox import Inbox
-from csv_recorder.live.inbox_shard import RETIRED, note_shard, shard_in
+from csv_recorder.live.inbox_shard import RETIRED, has_recordings, note_shard, shard_in
 from csv_recorder.live.lessons import Lesson
 from csv_recorder.live.recorder import Options, Recorder
 from csv_recorder.live.sessions import About, Progress, Session
@@ -24,7 +24,7 @@ from csv_recorder.service import INSTANCE, SERVICE
 from csv_recorder.settings import ReshardSettings
 from neuroone import __version__
 from neuroone.contract.errors import SettingsError
-from neuroone.contract.files import INBOX_FILE, SESSIONS
+from neuroone.contract.files import SESSIONS
 from neuroone.contract.shards import Shard
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.identity import Identity
@@ -126,15 +126,15 @@ def _settle(directory: Path, site: str) -> str:
 
     A new directory is like one that records no more.
     """
-    stored, is_new = "", not (directory / INBOX_FILE).exists()
+    stored = RETIRED
     with without_recorder(directory) as inbox:
         if inbox is not None:
-            stored = shard_in(inbox.db)
+            stored = shard_in(inbox.db) or ("" if has_recordings(inbox.db, directory) else RETIRED)
     has_students = any(directory.glob("*.csv")) or not (directory / SESSIONS).exists()
     recorder = Recorder(directory, Options(site=site, version=__version__, csv=has_students, shard=stored))
     recorder.open()
     recorder.close(SETTLE_S)
-    return RETIRED if is_new else stored
+    return stored
 
 
 def _check_complete(before: Sequence[str], of: int) -> None:

@@ -19,7 +19,7 @@ from prometheus_client.core import Metric
 from csv_recorder.live import metrics
 from csv_recorder.live.descriptions import Describing
 from csv_recorder.live.faults import Faults
-from csv_recorder.live.other_shards import OtherShards
+from csv_recorder.live.other_shards import FIRST_WAIT_S, OtherShards
 from csv_recorder.live.output import HANDLES_MAX
 from csv_recorder.live.raw_subscription import RawSubscription
 from csv_recorder.live.receipts import Receipts
@@ -66,6 +66,8 @@ NICENESS: Final = 15
 FREE_LOW_BYTES: Final = 2**30
 """Free space below which the log warns: 1000 students fill it in 90 minutes."""
 
+STATES_S: Final = 0.05
+"""For the broker to send the states that it keeps."""
 RECORDERS: Final = f"/services/{SERVICE}/"
 """In the topics of recorders."""
 
@@ -250,7 +252,9 @@ class Service:
 
         The end of the sync wakes `_record` up.
         """
-        if loop.time() < self._due.record_s or not self._others.is_answered(loop.time()):
+        if loop.time() < self._due.record_s or not self._others.is_answered(
+            loop.time(), has_states=self._client.session.has_states
+        ):
             return False
         if self._recorder.is_full:
             self._finish_sync()
@@ -339,7 +343,10 @@ class Service:
 
     def _on_link(self, is_up: bool) -> None:
         if is_up:
-            self._others.on_link(asyncio.get_running_loop().time())
+            loop = asyncio.get_running_loop()
+            self._others.on_link(loop.time())
+            for wait_s in (STATES_S, FIRST_WAIT_S):  # what came meanwhile may be recorded then
+                loop.call_later(wait_s, self._some.set)
         self._receipts.on_link(is_up)
 
     def _report_others(self, words: str | None) -> None:

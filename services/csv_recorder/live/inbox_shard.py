@@ -1,15 +1,18 @@
 """Keep in the inbox which share of the streams its directory holds, so that no other recorder writes there."""
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from neuroone.contract.files import SESSIONS
+from neuroone.contract.files import INBOX_FILE, SESSIONS
 
 RETIRED: Final = "retired"
 """Stands in place of the shard in a directory that records no more after `csv-recorder reshard`."""
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS shard (text TEXT NOT NULL)"
 """No change of the schema's version: an earlier version of the program opens the inbox and records all streams."""
+_URI: Final = "file:{}?mode=ro"
 _WORDS: Final = {"": "holds recordings of all students", RETIRED: "records no more"}
 
 
@@ -24,13 +27,28 @@ def claim(db: sqlite3.Connection, directory: Path, wanted: str | None) -> None:
     """
     db.execute(_TABLE)
     stored = shard_in(db)
+    if wanted == "" and (inside := next(_shards_in(directory), None)) is not None:
+        raise WrongShard(f"{directory} holds directories of shards, like {inside}: --shard is not given")
     if wanted is None or wanted == stored:
         return
-    if stored or (directory / SESSIONS).exists() or db.execute("SELECT 1 FROM sessions").fetchone():
+    if stored or has_recordings(db, directory):
         holds = _WORDS.get(stored, f"is of shard {stored}")
         given = f"is {wanted}" if wanted else "is not given"
         raise WrongShard(f"{directory} {holds}, and --shard {given}: csv-recorder reshard divides recordings anew")
     note_shard(db, wanted)
+
+
+def _shards_in(directory: Path) -> Iterator[str]:
+    """Yield the names of the directories of shards that are in a directory: it is none of a recorder of all streams."""
+    for path in sorted(directory.resolve().glob(f"[!.]*/{INBOX_FILE}")):
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_URI.format(path), uri=True)) as db:
+            if shard_in(db) not in ("", RETIRED):
+                yield path.parent.name
+
+
+def has_recordings(db: sqlite3.Connection, directory: Path) -> bool:
+    """Return True if anything was recorded in a directory, which has this inbox."""
+    return (directory / SESSIONS).exists() or db.execute("SELECT 1 FROM sessions").fetchone() is not None
 
 
 def shard_in(db: sqlite3.Connection) -> str:

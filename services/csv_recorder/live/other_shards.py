@@ -30,6 +30,8 @@ class OtherShards:
         self._report = report
         self._first_link_s = float("inf")
         self._others: set[str] = set()
+        self._suspects = False
+        """Whether a retained state is of a recorder, perhaps of a dead one, that divides the work in another way."""
         self.dropped = 0
         """Messages for recorders of other shards."""
 
@@ -49,9 +51,14 @@ class OtherShards:
         """Note the first connection to the broker."""
         self._first_link_s = min(self._first_link_s, now_s)
 
-    def is_answered(self, now_s: float) -> bool:
-        """Return True once the others had their time to answer; a recorder of all streams does not wait."""
-        return self._identity.shard is None or now_s >= self._first_link_s + FIRST_WAIT_S
+    def is_answered(self, now_s: float, *, has_states: bool) -> bool:
+        """Return True once the others had their time to answer.
+
+        A recorder of all streams does not wait if the broker has sent its states, and none is of another division.
+        """
+        if now_s >= self._first_link_s + FIRST_WAIT_S:
+            return True
+        return has_states and self._identity.shard is None and not self._suspects
 
     def on_delivery(self, delivery: Delivery, now_s: float) -> None:
         """Look at the state of another recorder."""
@@ -60,11 +67,13 @@ class OtherShards:
         except ContractError:
             return
         instance, own = topic.ids[-1], self._identity
-        if delivery.retained or not isinstance(state, ServiceState) or instance == own.instance:
+        if not isinstance(state, ServiceState) or instance == own.instance:
             return
         shard = shard_from(state.shard, state.shards)
-        is_online = state.status is ServiceStatus.ONLINE
-        if is_online and _count(shard) != _count(own.shard):
+        differs = state.status is ServiceStatus.ONLINE and _count(shard) != _count(own.shard)
+        if delivery.retained:
+            self._suspects |= differs
+        elif differs:
             self._others.add(instance)
             words = (
                 f"the recorder {instance} records {shard or 'all streams'}, this one {own.shard or 'all streams'}: "

@@ -131,7 +131,7 @@ def test_one_that_was_broken_off_is_run_again(folders: list[Path], monkeypatch: 
         patch.setattr("csv_recorder.resharding.note_shard", fail_later)
         with pytest.raises(OSError, match="refuses"):
             reshard(folders, 3, "local")
-    assert shards(folders) == ["1/3", "2/2", ""]
+    assert shards(folders) == ["1/3", "2/2", "retired"]
     reshard(folders, 3, "local")
     assert shards(folders) == ["1/3", "2/3", "3/3"]
     record(folders[2], "3/3", *map(a_reading, (0, 1)))
@@ -201,3 +201,15 @@ def test_a_student_is_forgotten_where_nothing_is_recorded_yet(
     assert main(["prune", "--dir", str(folders[2]), "--older-than", "1", "--yes"]) == 0
     assert main(["rebuild", "--dir", str(folders[2]), "--force"]) == 0
     assert shards(folders) == ["1/3", "2/3", "3/3"]
+
+
+def test_a_recorder_of_all_does_not_write_beside_shards(folders: list[Path]) -> None:
+    """An update of a server starts it again in the folder that holds their directories; retired ones do not matter."""
+    record(folders[0], "1/2", a_reading(0))
+    record(folders[1], "2/2")
+    parent = folders[0].parent
+    with pytest.raises(SettingsError, match="holds directories of shards, like 1"):
+        record(parent, "")
+    reshard([parent, *folders[:2]], 1, "local")
+    record(parent, "", a_reading(0), a_reading(1))
+    assert seqs(parent) == [1]

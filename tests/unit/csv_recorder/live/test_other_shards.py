@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csv_recorder.live.other_shards import SETTLED_S, OtherShards
+from csv_recorder.live.other_shards import FIRST_WAIT_S, SETTLED_S, OtherShards
 from neuroone.contract import topics
 from neuroone.contract.json import encode
 from neuroone.contract.messages import ServiceState, ServiceStatus
@@ -81,3 +81,15 @@ def test_only_its_own_streams_are_recorded_and_all_are_acknowledged() -> None:
     assert (batch, own) == (arrived, arrived[1:])
     batch, own = World(None).others.next_batch(arrived, 500)
     assert batch == own == arrived
+
+
+def test_nothing_is_recorded_before_the_others_had_time_to_answer() -> None:
+    world = World(Shard(1, 2))
+    assert not world.others.is_answered(FIRST_WAIT_S - 0.1, has_states=True)
+    assert world.others.is_answered(FIRST_WAIT_S, has_states=False)
+    world = World(None)
+    assert not world.others.is_answered(0.1, has_states=False)
+    assert world.others.is_answered(0.1, has_states=True)
+    world.hear("shard-1", Shard(1, 2), 0.1, retained=True)
+    assert not world.others.is_answered(0.1, has_states=True)
+    assert world.others.is_answered(FIRST_WAIT_S, has_states=True)
