@@ -136,8 +136,9 @@ class Probe:
         self.filters: Mapping[str, int] = {
             presence.state_topic: 1,
             str(presence.health_topic): 0,
-            str(topics.recorded(identity.site, identity.instance)): 0,
         }
+        if identity.service in topics.RECORDED.shape:  # else a recorder of this instance is another service
+            self.filters = {**self.filters, str(topics.recorded(identity.site, identity.instance)): 0}
 
     def on_suback(self, now_s: float) -> None:
         """Begin to wait: only now does the broker deliver what is published."""
