@@ -85,7 +85,10 @@ class SecretsSettings:
         (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
     )
     site_login: tuple[str, ...] = setting(
-        (), topic_id, "Site of a school that gets a login to this broker, for its own topics alone.", many=True
+        (),
+        topic_id,
+        "Site of a school of this district: it gets a login, for its own topics alone, and a token.",
+        many=True,
     )
     show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
     host: str = setting(
@@ -130,7 +133,8 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str], sites: 
     Raises OSError, and LookupError for an owner that this machine does not know.
     """
     logins = make_logins(folder, broker, identities_in(folder, sites), owners)
-    _write_missing(folder / TOKEN, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
+    for name in (TOKEN, *(f"{each}.token" for each in logins if site_of(each))):
+        _write_missing(folder / name, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
     # mosquitto_sub finds its options in a file of its own name: the broker's health check logs in with them.
     options = f"-u {DOCTOR}\n-P {logins[DOCTOR].password}\n"
     _write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
@@ -242,6 +246,7 @@ def _host(given: SecretsSettings) -> str:
 def overview(given: SecretsSettings) -> str:
     """Return the addresses and logins that an operator hands out."""
     token = (given.dir / TOKEN).read_text(encoding="ascii").strip()
+    schools = [(name, site) for name in identities_in(given.dir) if (site := site_of(name)) is not None]
     broker = ip_address(given.mqtt_address or listening_at(given.dir))
     broker_host = _host(given) if broker.is_unspecified else "localhost" if broker.is_loopback else str(broker)
 
@@ -255,8 +260,14 @@ def overview(given: SecretsSettings) -> str:
             f"The monitor (--broker): {address('monitor_gui')}",
             f"A bridge (--broker):    {address('serial_bridge')}",
             f"lsl-outlet (--broker):  {address('lsl_outlet')}",
+            *(f"{name + ':':24}{dashboards(given)}{site}/#token={_token(given.dir, name)}" for name, site in schools),
+            *(f"{name}, --district: {address(name)}" for name, _ in schools),
         )
     )
+
+
+def _token(folder: Path, name: str) -> str:
+    return (folder / f"{name}.token").read_text(encoding="ascii").strip()
 
 
 def _write_missing(file: Path, text: str, user: str | None) -> None:

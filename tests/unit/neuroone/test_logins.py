@@ -132,6 +132,10 @@ def test_a_school_keeps_its_login_until_its_file_is_gone(tmp_path: Path) -> None
     assert login_in(tmp_path, "site-school-a") == login
     for name in ("passwords", "acl"):
         assert "site-school-b" in (tmp_path / "broker" / name).read_text(encoding="ascii")
+    shown = logins.overview(SecretsSettings(dir=tmp_path, host="district.example")).splitlines()
+    token = (tmp_path / "site-school-a.token").read_text(encoding="ascii").strip()
+    assert f"site-school-a:          http://district.example:8080/school-a/#token={token}" in shown
+    assert f"site-school-a, --district: mqtt://site-school-a:{login.password}@district.example:1883" in shown
     (tmp_path / "site-school-b.url").unlink()
     make(tmp_path, BROKER, {})
     for name in ("passwords", "acl"):
