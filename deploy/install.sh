@@ -42,7 +42,9 @@ restart() {
   elif has_systemd; then
     systemctl daemon-reload
     for each in $(installed); do systemctl enable --quiet "neuroone-$each"; restart_unit "neuroone-$each"; done
-    if systemctl --quiet is-active neuroone-bridge; then restart_unit neuroone-bridge; fi
+    for each in bridge forwarder; do # somebody has started these
+      if systemctl --quiet is-active "neuroone-$each"; then restart_unit "neuroone-$each"; fi
+    done
   else
     say "Neither systemd nor supervisor runs here: nothing was started."
   fi
@@ -50,9 +52,9 @@ restart() {
 
 stop() {
   if under_supervisor; then
-    for each in bridge $services; do supervisorctl stop "neuroone-$each" >/dev/null 2>&1 || true; done
+    for each in bridge forwarder $services; do supervisorctl stop "neuroone-$each" >/dev/null 2>&1 || true; done
   elif has_systemd; then
-    for each in bridge $services; do systemctl disable --quiet --now "neuroone-$each" 2>/dev/null || true; done
+    for each in bridge forwarder $services; do systemctl disable --quiet --now "neuroone-$each" 2>/dev/null || true; done
   fi
 }
 
@@ -137,6 +139,7 @@ settings() {
   install -d -m 755 $config $state
   install -d -m 700 -o mosquitto -g mosquitto $state/broker
   install -d -m 750 -o neuroone-recorder -g neuroone-recorder $state/recordings
+  install -d -m 700 -o neuroone-bridge -g neuroone-bridge $state/forwarder
   if [ -z "$lan" ] && grep -qsx 'listener 1883' $config/mosquitto.conf; then lan=yes; fi
   if [ "$lan" = yes ]; then listener=1883; else listener='1883 127.0.0.1'; fi
   # nginx leads web pages to the second listener. A broker that cannot have its port would not start at all.
@@ -152,7 +155,7 @@ settings() {
     say "# Settings of the services, one NEUROONE_...=value per line; each program's --help lists them." >$config/neuroone.env
   fi
   secrets --broker mqtt://127.0.0.1:1883 --owner broker=mosquitto --owner ws_gateway=neuroone-gateway \
-    --owner csv_recorder=neuroone-recorder --owner serial_bridge=neuroone-bridge
+    --owner csv_recorder=neuroone-recorder --owner serial_bridge=neuroone-bridge --owner forwarder=neuroone-bridge
 }
 
 # Run `neuroone secrets` with what it prints addresses from. `localhost` stands for this machine's name, if it answers

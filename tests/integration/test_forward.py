@@ -164,6 +164,35 @@ def test_the_district_hears_states_events_and_the_forwarder_but_no_receipts(
         assert not [each for each in there.deliveries if "csv_recorder" in each.topic]
 
 
+def test_the_documented_bridge_of_mosquitto_brings_what_a_district_needs(
+    start_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    """To NATS, over a line that goes away, in order; no receipts."""
+    text = (Path(__file__).parents[2] / "docs/how-to/district.md").read_text(encoding="utf-8")
+    block = text.partition("```conf\n")[2].partition("```")[0]
+    lines = [
+        each for each in block.splitlines() if not each.startswith(("bridge_cafile", "remote_user", "remote_pass"))
+    ]
+    district = start_broker("nats")
+    with contextlib.ExitStack() as stack:
+        line = stack.enter_context(Relay(district.port))
+        lines = [each.replace("district.example:8883", f"{LOOPBACK}:{line.port}") for each in lines]
+        there = stack.enter_context(listening(district.url, "listener", f"neuroone/v1/{SITE}/#"))
+        school = start_broker("mosquitto", *(each.replace("timeout 1 30", "timeout 1 1") for each in lines))
+        stack.enter_context(recorder(school, tmp_path / "school"))
+        bus = stack.enter_context(gateway(school))
+        there.wait_for(ServiceState, lambda topic, state: topic["service"] == "ws_gateway")
+        line.refuse()
+        send(bus, range(5))
+        bus.publish(topics.stream_state(SITE, "6B", "Ana"), stream_state(name="Ana", code="6B"))
+        wait_for(lambda: recorded(tmp_path / "school") == [[*range(5)]] * len(STUDENTS), "readings at the school")
+        line.heal()
+        there.wait_for(StreamState, lambda topic, state: state.name == "Ana")
+        seqs = [said.seq for topic, said in there.of(Reading) if topic["source"] == "Aluno_0"]
+        assert list(dict.fromkeys(seqs)) == [*range(5)]  # a gateway repeats what it has for a recorder that is new
+        assert not [each for each in there.deliveries if "csv_recorder" in each.topic]
+
+
 def is_end_of_forwarder(topic: Topic, state: ServiceState) -> bool:
     """Return True for the Last Will of a forwarder."""
     return topic["service"] == "forwarder" and state.status is ServiceStatus.OFFLINE

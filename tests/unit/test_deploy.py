@@ -88,6 +88,16 @@ def test_the_documented_template_starts_a_recorder_of_each_shard(tmp_path: Path)
     assert (str(given.shard), given.dir) == ("2/3", Path("/var/lib/neuroone/recordings/shard-2"))
 
 
+def test_the_documented_template_starts_a_recorder_of_each_school() -> None:
+    text = (ROOT / "docs/how-to/district.md").read_text(encoding="utf-8")
+    (edit,) = re.findall(r"^sed '(.*)' /etc/systemd/system/neuroone-recorder.service", text, flags=re.M)
+    unit = DEPLOY / "systemd/neuroone-recorder.service"
+    made = subprocess.run(["sed", edit, unit], capture_output=True, text=True, check=True).stdout
+    words = _command(made).replace("%i", "school-a").replace("file:/etc/neuroone/site-school-a.url", "mqtt://h").split()
+    given = settings.read(RunSettings, words[words.index("run") + 1 :], {}, program="x")
+    assert (given.site, given.dir) == ("school-a", Path("/var/lib/neuroone/recordings/school-a"))
+
+
 def test_units_and_programs_start_the_same_commands() -> None:
     assert _supervised() == {unit.stem: _command(unit.read_text(encoding="utf-8")) for unit in UNITS}
 
@@ -112,8 +122,9 @@ def test_supervisor_understands_its_programs(monkeypatch: pytest.MonkeyPatch, tm
         "neuroone-recorder",
         "neuroone-gateway",
         "neuroone-bridge",
+        "neuroone-forwarder",
     ]
-    assert [each.autostart for each in programs] == [True, True, True, True, False]
+    assert [each.autostart for each in programs] == [True, True, True, True, False, False]
     assert {each.stdout_logfile_maxbytes for each in programs} == {10 * 2**20}
 
 
@@ -123,7 +134,7 @@ def test_every_command_is_one_that_its_program_accepts() -> None:
         for variable in settings.variables(BusSettings)
     }
     flags = {flag for command in _supervised().values() for flag in re.findall(r"--[a-z-]+", command)}
-    assert flags <= known | {"--access-log", "--dir", "--recordings", "--token-file"}
+    assert flags <= known | {"--access-log", "--dir", "--district", "--recordings", "--spool", "--token-file"}
 
 
 @pytest.fixture
