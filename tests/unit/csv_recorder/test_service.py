@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ class Client:
     """Keeps what the service reports, publishes and acknowledges."""
 
     def __init__(self) -> None:
+        self.session = SimpleNamespace(has_states=True)
         self.faults: list[str | None] = []
         self.receipts: list[Recorded] = []
         self.acked: list[Delivery] = []
