@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -41,6 +42,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the tests end programs by signals, which Windows has not"),
 ]
 DISTRICT = "the-districts-own-token"
+KEY = "the-key-of-school-a"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 STUDENT = '{"Nome": "%s", "Codigo": "6B", "Att": 50, "Med": 50, "Delta": 1}'
 
@@ -94,7 +96,7 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
             "broker": f"file:{folder}/logins/site-{site}.url",
             "token_file": f"{folder}/{site}/token",
             "recordings": str(recordings),
-        }
+        } | ({"site_key": KEY} if site == OURS else {})
     (folder / "sites.json").write_text(json.dumps(sites), encoding="utf-8")
     (folder / "token").write_text(DISTRICT, encoding="ascii")
     heard = Listener()
@@ -258,6 +260,14 @@ def test_a_token_that_is_made_later_opens_its_school_only(district: District) ->
         assert [frame["code"] for frame in frames(theirs)] == ["no_token"]
 
 
+@pytest.mark.parametrize("path", [f"/{OURS}/ws/another-key", f"/{OURS}/", f"/{OURS}/ws/{KEY}"])
+def test_a_student_needs_the_key_of_its_school(district: District, path: str) -> None:
+    with district.connect(path, "neuroone.v1") as connection:
+        connection.send(json.dumps({"type": "hello", "role": "student", "name": "Davi", "code": "6B"}))
+        first = json.loads(connection.recv(20))
+    assert first["type"] == ("welcome" if path.endswith(KEY) else "error")
+
+
 def test_an_app_whose_address_names_no_school_is_told_so(district: District) -> None:
     """Unless --site says whose it is."""
     for path in ("/", "/ws", "/school-c/", f"/{OURS}.x/"):
@@ -305,6 +315,7 @@ def test_the_pages_lead_from_one_school_to_the_next(district: District) -> None:
         page.locator("input[name=token]").fill(DISTRICT)
         page.locator("form button").click()
         expect(page.locator("#schools a")).to_have_text(["Escola A", "Escola B"])
+        assert Axe().run(page).violations_count == 0
         page.locator("#schools a").first.click()
         page.locator("#menu summary").click()
         expect(page.locator("#school")).to_have_value(OURS)

@@ -88,6 +88,30 @@ def test_closed_sessions_come_into_one_file_for_each_site_day_and_class(root):
     assert {each: each.stat().st_mtime_ns for each in lake.rglob("*.parquet")} == before
 
 
+def test_the_export_of_one_school_touches_no_file_of_another(tmp_path):
+    """Their recorders have the same instance, their students the same names."""
+    lake = tmp_path / "lake"
+    roots = {site: tmp_path / site for site in ("school-a", "school-b")}
+
+    def files_of(site: str) -> dict[Path, bytes]:
+        return {each: each.read_bytes() for each in lake.glob(f"*/site={site}/**/*.parquet")}
+
+    for site, root in roots.items():
+        session(root, "Ana", 0, "7B", site=site)
+        Follower(settings(root, lake)).look(Stop())
+    of_b = files_of("school-b")
+    for name in ("Bia", "Caio"):
+        session(roots["school-a"], name, 0, "7B", site="school-a")
+        Follower(settings(roots["school-a"], lake)).look(Stop())
+    assert files_of("school-b") == of_b
+    assert len(of_b) == len(files_of("school-a"))
+    sites = duckdb.execute(
+        f"SELECT site, count(DISTINCT recording) FROM read_parquet('{lake}/readings/**/*.parquet', "
+        "hive_partitioning = true) GROUP BY site ORDER BY site"
+    ).fetchall()
+    assert sites == [("school-a", 3), ("school-b", 1)]
+
+
 def test_a_session_that_went_on_replaces_itself_also_in_another_class(root):
     """Its rows in the old class go, and their file, if nobody else is in it."""
     lake, follower = root.parent / "lake", Follower(settings(root))
