@@ -37,6 +37,9 @@ class Attempts:
 
     Every broker is spoken to in MQTT 5 first; one that refuses it, or hangs up on it, gets 3.1.1 at once. So a broker
     that was only starting when it hung up is spoken to in MQTT 5 again at the next connection.
+
+    A client without a session adds ``id_suffix`` to its client id. It is another one after a broker has hung up on
+    CONNECT: a NATS cluster that has lost its leader cannot clear what it keeps under the old id, for up to 10 s.
     """
 
     def __init__(self, addresses: Sequence[BrokerAddress], backoff: Backoff) -> None:
@@ -44,7 +47,7 @@ class Attempts:
         self._backoff = backoff
         self._rng = random.Random()
         self._index = 0
-        self.failures = 0
+        self.failures = self._ids = 0
         self.next = Attempt(self._addresses[0])
 
     @property
@@ -52,12 +55,18 @@ class Attempts:
         """True until every broker of the list has failed once since the last connection."""
         return self.failures < len(self._addresses)
 
+    @property
+    def id_suffix(self) -> str:
+        """What makes the client id another one than that of before."""
+        return f"-{self._ids}" if self._ids else ""
+
     def again(self, *, v5: bool) -> None:
         """Try the same broker at once."""
         self.next = Attempt(self.next.address, v5)
 
-    def failed(self) -> None:
+    def failed(self, *, hung_up: bool = False) -> None:
         """Go on to the next broker, after a wait."""
+        self._ids += hung_up
         delay_s = self._backoff.delay_s(self.failures // len(self._addresses), self._rng)
         self.failures += 1
         self._index = (self._index + 1) % len(self._addresses)

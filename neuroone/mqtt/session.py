@@ -196,7 +196,7 @@ class Session:
         is_durable = self._durable and connection.probe is None
         send(
             Connect(
-                client_id=identity.client_id if is_durable else identity.run_client_id,
+                client_id=identity.client_id if is_durable else identity.run_client_id + self.attempts.id_suffix,
                 keep_alive_s=KEEPALIVE_S,
                 clean_start=not is_durable,
                 session_expiry_s=SESSION_EXPIRY_S if is_durable else 0,
@@ -291,7 +291,7 @@ class Session:
         else:
             level = logging.WARNING if attempts.is_first_round else logging.DEBUG
             log.log(level, "no broker at %s (%s); trying again until it is there", attempts.next.address, fault)
-            attempts.failed()
+            attempts.failed(hung_up=hung_up)
             self._is_probed = False
 
     def close_connection(self) -> None:

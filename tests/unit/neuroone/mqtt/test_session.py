@@ -742,3 +742,16 @@ def test_a_connection_that_failed_after_the_probe_needs_another_one() -> None:
     world.open()
     world.fail()
     begin_probe(world)
+
+
+def test_a_run_that_a_broker_hangs_up_on_has_another_client_id_afterwards() -> None:
+    """A NATS cluster without a leader cannot clear what it keeps under the old one."""
+    world = World()
+    assert world.open().client_id == ME.run_client_id
+    world.fail(HungUp("it closed the connection"))  # it may not speak MQTT 5
+    assert world.open().client_id == ME.run_client_id
+    world.fail(HungUp("it closed the connection"))
+    assert world.open().client_id == f"{ME.run_client_id}-1"
+    world.hear(ConnAck(0))
+    world.fail(HungUp("it closed the connection"))
+    assert world.open().client_id == f"{ME.run_client_id}-1", "this one was accepted"
