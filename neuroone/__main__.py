@@ -2,7 +2,7 @@
 
 import sys
 
-from neuroone import compose_settings, logins, tokens
+from neuroone import cluster, compose_settings, logins, tokens
 from neuroone.doctor import command as doctor
 from neuroone.forward import service as forward
 from neuroone.forward.settings import ForwardSettings
@@ -36,6 +36,9 @@ COMMANDS = {
         ForwardSettings, forward.run, "Bring what happens at this school to its district.", record="forwarder"
     ),
     "secrets": lifecycle.Command(logins.SecretsSettings, logins.run, "Make the logins of a server, or print them."),
+    "cluster": lifecycle.Command(
+        cluster.ClusterSettings, cluster.run, "Make what the nodes of a NATS cluster and its services need."
+    ),
     "check-settings": lifecycle.Command(
         compose_settings.ComposeSettings,
         compose_settings.run,

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -133,11 +133,10 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str], sites: 
     Raises OSError, and LookupError for an owner that this machine does not know.
     """
     logins = make_logins(folder, broker, identities_in(folder, sites), owners)
-    for name in (TOKEN, *(f"{each}.token" for each in logins if site_of(each))):
-        _write_missing(folder / name, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
+    make_tokens(folder, logins, owners)
     # mosquitto_sub finds its options in a file of its own name: the broker's health check logs in with them.
     options = f"-u {DOCTOR}\n-P {logins[DOCTOR].password}\n"
-    _write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
+    write(folder / BROKER / "mosquitto_sub", options, owners.get(BROKER))
 
 
 def identities_in(folder: Path, sites: Sequence[str] = ()) -> tuple[str, ...]:
@@ -155,21 +154,39 @@ def site_of(name: str) -> str | None:
 def make_logins(
     folder: Path, broker: BrokerAddress, identities: Sequence[str], owners: Mapping[str, str]
 ) -> dict[str, BrokerAddress]:
-    """Make every missing login, and the broker's files from all of them; return the address of each identity.
+    """Make every missing login, and Mosquitto's files from all of them; return the address of each identity.
 
     Raises OSError and LookupError.
     """
-    for each in (folder, folder / BROKER):
-        each.mkdir(parents=True, exist_ok=True)
-        each.chmod(0o755)
+    logins = make_urls(folder, broker, identities, owners)
+    make_folder(folder / BROKER)
+    passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
+    write(folder / BROKER / PASSWORDS, "".join(passwords), owners.get(BROKER))
+    write(folder / BROKER / ACL, acl(identities), owners.get(BROKER))
+    return logins
+
+
+def make_urls(
+    folder: Path, broker: BrokerAddress, identities: Sequence[str], owners: Mapping[str, str]
+) -> dict[str, BrokerAddress]:
+    """Make every missing login; return the address of each identity. Raises OSError and LookupError."""
+    make_folder(folder)
     for name in identities:
         login = replace(broker, user=name, password=secrets.token_urlsafe(PASSWORD_BYTES))
         _write_missing(folder / f"{name}.url", f"{login.url}\n", owners.get(name))
-    logins = {name: login_in(folder, name) for name in identities}
-    passwords = [password_line(name, login.password or "", os.urandom(SALT_BYTES)) for name, login in logins.items()]
-    _write(folder / BROKER / PASSWORDS, "".join(passwords), owners.get(BROKER))
-    _write(folder / BROKER / ACL, acl(identities), owners.get(BROKER))
-    return logins
+    return {name: login_in(folder, name) for name in identities}
+
+
+def make_tokens(folder: Path, identities: Iterable[str], owners: Mapping[str, str]) -> None:
+    """Make the first token of dashboards, and that of each school, if missing. Raises OSError and LookupError."""
+    for name in (TOKEN, *(f"{each}.token" for each in identities if site_of(each))):
+        _write_missing(folder / name, secrets.token_urlsafe(PASSWORD_BYTES) + "\n", owners.get("ws_gateway"))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that every user may enter. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
 
 
 def login_in(folder: Path, name: str) -> BrokerAddress:
@@ -275,10 +292,10 @@ def _write_missing(file: Path, text: str, user: str | None) -> None:
     if file.exists():
         _give(file, user)
     else:
-        _write(file, text, user)
+        write(file, text, user)
 
 
-def _write(file: Path, text: str, user: str | None) -> None:
+def write(file: Path, text: str, user: str | None) -> None:
     """Write a file completely or not at all, for ``user``."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)

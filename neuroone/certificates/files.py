@@ -28,13 +28,17 @@ class CertificateFault(NeuroOneError):
 
 
 class CertificateFiles:
-    """The files in one folder. `refresh` makes what is missing and renews what must be renewed."""
+    """The files in one folder. `refresh` makes what is missing and renews what must be renewed.
 
-    def __init__(self, folder: Path) -> None:
+    ``between_servers``: see `making.new_certificate`.
+    """
+
+    def __init__(self, folder: Path, *, between_servers: bool = False) -> None:
         self.folder = folder
         self.authority = folder / "authority.pem"
         self.public = folder / "ca.crt"
         self.server = folder / "server.pem"
+        self._between_servers = between_servers
         self._authority: Pair | None = None
         self._said: set[str] = set()
 
@@ -87,7 +91,7 @@ class CertificateFiles:
             why = making.why_renew(server.certificate, authority.certificate, known, now)
         if why is None:
             return
-        made = making.new_certificate(authority, known, now)
+        made = making.new_certificate(authority, known, now, between_servers=self._between_servers)
         replace(self.server, made.pem(), self.folder.parent)
         log.info("a new certificate is made (%s): for %s, until %s", why, known, _day(made.certificate))
 

@@ -120,20 +120,24 @@ def new_authority(names: Names, now: datetime) -> Pair:
     return Pair(builder.sign(key, hashes.SHA256()), key)
 
 
-def new_certificate(authority: Pair, names: Names, now: datetime) -> Pair:
-    """Make a certificate for these names, which the authority must be able to sign."""
+def new_certificate(authority: Pair, names: Names, now: datetime, *, between_servers: bool = False) -> Pair:
+    """Make a certificate for these names, which the authority must be able to sign.
+
+    With one that is for ``between_servers`` a server may also connect to another.
+    """
     key = generate_private_key(SECP256R1())
     of_authority = authority.certificate
     begin = max(now - BACKDATED, of_authority.not_valid_before_utc)
     end = min(begin + timedelta(days=CERTIFICATE_DAYS), of_authority.not_valid_after_utc)
     shown = [*map(x509.DNSName, names.hosts), *map(x509.IPAddress, names.addresses)]
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if between_servers else [])]
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = (
         _begun(_subject("NeuroOne"), of_authority.subject, key, begin, end)
         .add_extension(x509.SubjectAlternativeName(shown), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(issuer_key, critical=False)
     )

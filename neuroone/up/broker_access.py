@@ -55,7 +55,7 @@ class Access:
         """Return the lines of the NATS server about it."""
         if self.logins is None:
             return {"access": "", "browsers": ""}
-        users = json.dumps([_nats_user(name, login.password or "") for name, login in self.logins.items()])
+        users = json.dumps([nats_user(name, login.password or "") for name, login in self.logins.items()])
         browsers = f'websocket {{ host: "{self.host}", port: {self.ws_port}, no_tls: true }}\n' if self.ws_port else ""
         return {"access": f"authorization {{ users: {users} }}\n", "browsers": browsers}
 
@@ -76,7 +76,7 @@ def make(host: str, port: int, ws_port: int | None, broker_folder: Path) -> Acce
     return Access(host, port, ws_port, folder, made)
 
 
-def _nats_user(name: str, password: str) -> dict[str, object]:
+def nats_user(name: str, password: str) -> dict[str, object]:
     """Return a user of the NATS server, who may do there what Mosquitto's access list allows."""
     writes = logins.writes(name)
     root = logins.root_of(name)  # for NATS `#` leaves out the level above it
