@@ -35,8 +35,8 @@ RUN /tools/bin/hatchling build -t wheel -d /dist \
 FROM $PYTHON_IMAGE
 COPY --from=build /app /app
 # A service writes to /data; a named volume mounted there gets the same owner.
-# To /status each one writes a file of its own, whatever its user.
-RUN install -d -o 10001 -g 10001 /data && install -d -m 755 /secrets && install -d -m 1777 /status
+# To /status each one writes a file of its own, whatever its user. A node of a cluster keeps its state in /nats.
+RUN install -d -o 10001 -g 10001 /data && install -d -o 10005 -g 10005 -m 700 /nats && install -d -m 755 /secrets && install -d -m 1777 /status
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1
 # A link instead of a shell: SIGTERM reaches the service itself.
 ARG SERVICE

@@ -34,6 +34,7 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+ALL_UNITS = [*UNITS, *sorted((DEPLOY / "cluster").glob("*.service"))]
 NOT_AUTHORIZED = 5
 """MQTT 3.1.1, 3.2.2.3."""
 EXPOSURE_MAX = 2.0
@@ -42,7 +43,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="for Linux servers")
 
 
 @linux
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.name)
 def test_systemd_understands_each_unit(unit: Path, tmp_path: Path) -> None:
     """systemd-analyze verify finds no fault, once the programs are where the unit expects them."""
     program = _program("systemd-analyze")
@@ -57,7 +58,7 @@ def test_systemd_understands_each_unit(unit: Path, tmp_path: Path) -> None:
 
 
 @linux
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.name)
 def test_each_unit_is_hardened(unit: Path) -> None:
     program = _program("systemd-analyze")
     done = subprocess.run(
