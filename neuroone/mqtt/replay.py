@@ -33,6 +33,8 @@ STREAMS_MAX: Final = 20_000
 RECORDER_GRACE_S: Final = 5.0
 """After a reconnect readings wait so long for the recorder to be back: a broker that lost its state would accept them
 with nobody subscribed."""
+MENDED_PERIOD_S: Final = 10.0
+"""Readings go out again at most so often because a fault of a recorder is over: that of a disk may come and go."""
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,8 @@ class ReplayBuffer:
         """The run and the shard of those that are online, by instance."""
         self._seen: dict[str, Shard | None] = {}
         """The shards of those that were seen on this connection to the broker."""
+        self._faulty: set[str] = set()
+        self._mended_s: dict[str, float] = {}
         self._had_recorder = False
         self._linked_s = float("-inf")
         self._size_bytes = 0
@@ -127,11 +131,25 @@ class ReplayBuffer:
             return []  # the end of another run that a new one has followed: NATS may deliver it after the birth
         shard = shard_from(state.shard, state.shards)
         is_known = instance in self._seen and self._seen[instance] == shard
-        is_due = not is_known and not self.waits_for_recorder()  # the broker may have no session for it
+        is_new = not is_known or self._is_mended(instance, state.fault)
+        is_due = is_new and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
         self._recorders[instance] = state.run, shard
         self._seen[instance] = shard
         return [*self._kept_for(shard)] if is_due else []
+
+    def _is_mended(self, instance: str, fault: str | None) -> bool:
+        """Return True if a recorder no longer has a fault, such as a subscription that its broker refused."""
+        if fault is not None:
+            self._faulty.add(instance)
+            return False
+        is_due = (
+            instance in self._faulty and self._clock() >= self._mended_s.get(instance, float("-inf")) + MENDED_PERIOD_S
+        )
+        self._faulty.discard(instance)
+        if is_due:
+            self._mended_s[instance] = self._clock()
+        return is_due
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""

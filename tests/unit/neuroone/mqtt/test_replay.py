@@ -20,8 +20,8 @@ class World:
         self.buffer = ReplayBuffer(lambda: self.now_s)
         self.due: list[bytes] = []
 
-    def recorder(self, status: ServiceStatus, run: str = "a1") -> None:
-        state = ServiceState(status=status, version="0.1.0", epoch=1, connection=1, run=run)
+    def recorder(self, status: ServiceStatus, run: str = "a1", fault: str | None = None) -> None:
+        state = ServiceState(status=status, version="0.1.0", epoch=1, connection=1, run=run, fault=fault)
         self.due = [outgoing.payload for outgoing in self.buffer.on_recorder("host", state)]
 
     def ack(self, *seqs: int) -> None:
@@ -302,3 +302,19 @@ def test_after_a_reconnect_readings_wait_for_every_recorder_that_was_there():
     world.now_s = module.RECORDER_GRACE_S
     assert not world.buffer.waits_for_recorder()
     assert world.online(Shard(2, 2)) == [b"a"]
+
+
+def test_what_is_kept_goes_out_again_when_a_recorder_has_no_fault_any_more(world: World) -> None:
+    """A broker without a leader refuses its subscription at first: nobody got what came until then."""
+    world.ack(0, 1)
+    world.recorder(ServiceStatus.ONLINE, fault="the broker refuses the subscription")
+    assert world.due == []
+    world.recorder(ServiceStatus.ONLINE)
+    assert world.due == [b"0", b"1"]
+    for fault in ("the disk is full", None):  # it comes and goes
+        world.recorder(ServiceStatus.ONLINE, fault=fault)
+        assert world.due == []
+    world.now_s += module.MENDED_PERIOD_S
+    for fault, due in (("the disk is full", []), (None, [b"0", b"1"])):
+        world.recorder(ServiceStatus.ONLINE, fault=fault)
+        assert world.due == due
