@@ -18,6 +18,7 @@ from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.bus_listener import Listener, listening
 from tests.support.messages import reading, stream_state
@@ -30,6 +31,8 @@ pytestmark = [
 ]
 SITE = "school-a"
 STUDENTS = range(5)
+MORE_THAN_A_MB = 600
+"""Readings of each student that do not fit into a spool of 1 MB."""
 DIRECTIONS = [pytest.param("mosquitto", "nats", id="to-nats"), pytest.param("nats", "mosquitto", id="to-mosquitto")]
 
 
@@ -48,9 +51,11 @@ def recorder(broker: Broker, folder: Path) -> contextlib.AbstractContextManager[
     return program("csv_recorder", "--broker", broker.url, "--site", SITE, "--dir", str(folder))
 
 
-def forwarder(school: Broker, district: str, spool: Path) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+def forwarder(
+    school: Broker, district: str, spool: Path, *words: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """The forwarder of the school."""
-    to = ("--district", district, "--spool", str(spool))
+    to = ("--district", district, "--spool", str(spool), *words)
     return program("neuroone", "forward", "--broker", school.url, "--site", SITE, *to)
 
 
@@ -162,6 +167,29 @@ def test_the_district_hears_states_events_and_the_forwarder_but_no_receipts(
         services.wait_for(ServiceState, is_end_of_forwarder)
         assert {topic["service"] for topic, _ in services.of(ServiceState)} == {"forwarder", "ws_gateway"}
         assert not [each for each in there.deliveries if "csv_recorder" in each.topic]
+
+
+@pytest.mark.parametrize("at_school", brokers.KINDS)
+def test_a_full_spool_leaves_the_rest_to_the_broker(
+    at_school: str, start_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    """And takes it from there once there is room."""
+    school, district = start_broker(at_school), start_broker("nats")
+    with contextlib.ExitStack() as stack:
+        line = stack.enter_context(Relay(district.port))
+        heard = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        stack.enter_context(recorder(district, tmp_path / "district"))
+        to = f"mqtt://{LOOPBACK}:{line.port}"
+        stack.enter_context(forwarder(school, to, tmp_path / "spool", "--spool-mb", "1"))
+        wait_for_forwarder(heard, 0)
+        line.refuse()
+        bus = stack.enter_context(gateway(school))
+        send(bus, range(MORE_THAN_A_MB))
+        heard.wait_for(ServiceState, lambda topic, state: "the spool is full" in (state.fault or ""))
+        wait_for(lambda: not bus.waiting, "acks of the school's broker")
+        line.heal()
+        wanted = [[*range(MORE_THAN_A_MB)]] * len(STUDENTS)
+        wait_for(lambda: recorded(tmp_path / "district") == wanted, "all readings at the district", 40)
 
 
 def test_the_documented_bridge_of_mosquitto_brings_what_a_district_needs(
