@@ -268,6 +268,12 @@ def test_a_student_needs_the_key_of_its_school(district: District, path: str) ->
     assert first["type"] == ("welcome" if path.endswith(KEY) else "error")
 
 
+def test_an_invitation_leads_to_the_students_page_of_the_school(district: District) -> None:
+    asked = f"/{OURS}/invitation?code=6B&folder=/{OURS}/"
+    url = json.loads(district.get(asked, district.token(OURS))[1])["url"]
+    assert url.endswith(f":{district.port}/{OURS}/student?code=6B#key={KEY}")
+
+
 def test_an_app_whose_address_names_no_school_is_told_so(district: District) -> None:
     """Unless --site says whose it is."""
     for path in ("/", "/ws", "/school-c/", f"/{OURS}.x/"):

@@ -71,6 +71,12 @@ def test_two_forwarders_have_no_spool_in_common(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_damaged_spool_is_named(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(SettingsError, match="cannot be used"):
+        opened(tmp_path / "spool.db")
+
+
 def test_a_school_does_not_forward_to_itself(tmp_path: Path) -> None:
     here = BrokerAddresses.parse("mqtt://127.0.0.1:1883")
     with pytest.raises(SettingsError, match="own broker"):
