@@ -203,7 +203,8 @@ class Students:
         if self._is_new(student):
             frame = text_frame(f'{{"type": "reading", "seq": {seq}, {self._new[student % 101]}')
         self._sent_at[student].append(time.perf_counter())
-        self._clients[student].transport.write(frame)
+        if not self._clients[student].lost:
+            self._clients[student].transport.write(frame)
 
     async def drain(self):
         """Wait until the dashboard has everything, at most 20 s."""

@@ -18,7 +18,9 @@ take 12 minutes, with --quick four of them two minutes, without a model. To be r
 import argparse
 import asyncio
 import json
+import logging
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -35,26 +37,29 @@ import psutil
 import uvloop
 
 from bench.gateway import HOST, Students
-from bench.scale_model import NODES, WITHIN, Point, Setup, errors, fit
+from bench.scale_model import WITHIN, Point, Setup, errors, fit
+from neuroone import cluster
 from neuroone.contract.files import INBOX_FILE
 from neuroone.service.open_files import allow_many_files
 from neuroone.up import brokers
 from neuroone.up.brokers import MOSQUITTO, NATS
 from tests.support.brokers import free_port
+from tests.support.cluster import Cluster
 from tests.support.waiting import wait_for
 
 POINTS = [
     Setup(broker=MOSQUITTO, students=1000),
     Setup(broker=MOSQUITTO, students=3000),
     Setup(broker=MOSQUITTO, students=6000),
-    Setup(broker=MOSQUITTO, students=6000, period_s=2.0),
+    Setup(broker=MOSQUITTO, students=8000),
+    Setup(broker=MOSQUITTO, students=12_000, period_s=2.0),
     Setup(broker=MOSQUITTO, students=2000, gateways=4),
     Setup(broker=MOSQUITTO, students=2000, recorders=4),
     Setup(broker=MOSQUITTO, students=1500, gateways=2, recorders=2, dashboards=4),
     Setup(broker=MOSQUITTO, students=4000, gateways=2, is_held_out=True),
     Setup(broker=MOSQUITTO, students=2500, gateways=3, recorders=2, is_held_out=True),
     Setup(broker=NATS, students=500),
-    Setup(broker=NATS, students=2000),
+    Setup(broker=NATS, students=2500),
     Setup(broker=NATS, students=1000, replicas=1),
     Setup(broker=NATS, students=1000, gateways=4),
     Setup(broker=NATS, students=1000, recorders=4),
@@ -73,19 +78,9 @@ WARM_UP_S = 6.0
 LATE_S = 1.0
 """So far behind may the recorders be when a measurement begins."""
 WARM_UP_MAX_S = 40.0
-LATE_MAX_S = 20.0
+LATE_MAX_S = START_MAX_S = 60.0
 P99_MAX_MS = 1000
 WAYS = {"bytes_received": "in", "bytes_acked": "out"}
-NODE = """\
-server_name: n{node}
-host: "{host}"
-port: -1
-jetstream {{ store_dir: "{folder}/jetstream", max_file: 1TB }}
-cluster {{ name: neuroone, host: "{host}", port: {port}, routes: {routes} }}
-mqtt {{ host: "{host}", port: {mqtt}, ack_wait: "2s", js_api_timeout: "1s", max_ack_pending: 2000,
-  stream_replicas: {replicas} }}
-log_file: "{folder}/nats.log"
-"""
 
 
 class System:
@@ -93,23 +88,29 @@ class System:
 
     def __init__(self, setup: Setup, folder: Path) -> None:
         self.setup, self.folder = setup, folder
-        nodes = NODES[setup.broker]
-        self.broker_ports, self.route_ports = [free_port() for _ in range(nodes)], [free_port() for _ in range(nodes)]
+        self.cluster = Cluster(folder / "broker") if setup.broker == NATS else None
+        if self.cluster is None:
+            self.broker_places, self.route_places = [f"{HOST}:{free_port()}"], []
+        else:
+            nodes = [node.address for node in self.cluster.nodes]
+            self.broker_places = [f"{node}:{cluster.MQTT_PORT}" for node in nodes]
+            self.route_places = [f"{node}:{cluster.ROUTE_PORT}" for node in nodes]
         self.gateway_ports = [free_port() for _ in range(setup.gateways)]
         self.recorder_ports = [free_port() for _ in range(setup.recorders)]
         self.programs: dict[str, list[psutil.Popen]] = {}
 
     @contextmanager
     def running(self):
-        self.folder.mkdir()
         try:
-            self._start("brokers", self._mosquitto() if self.setup.broker == MOSQUITTO else self._nats())
-            for port in self.broker_ports:
-                wait_for(lambda port=port: brokers.answers(brokers.BrokerAddress(HOST, port)), "broker", 60)
+            if self.cluster is None:
+                self._start("brokers", [self._mosquitto()])
+            else:
+                self._start_cluster(self.cluster)
+            wait_for(lambda: is_open(self.broker_places[0]), "broker", START_MAX_S)
             self._start("recorders", map(self._recorder, range(self.setup.recorders)))
-            wait_for(lambda: all(map(is_well, self.recorder_ports)), "recorder", 60)
+            wait_for(lambda: all(map(is_well, self.recorder_ports)), "recorder", START_MAX_S)
             self._start("gateways", map(self._gateway, range(self.setup.gateways)))
-            wait_for(lambda: all(map(is_ready, self.gateway_ports)), "gateway that has broker and recorders", 60)
+            wait_for(lambda: all(map(is_ready, self.gateway_ports)), "gateway with broker and recorders", START_MAX_S)
             yield
         finally:
             for program in (program for part in self.programs.values() for program in part):
@@ -120,37 +121,44 @@ class System:
         log = subprocess.DEVNULL
         self.programs[part] = [psutil.Popen(each, cwd=self.folder, stdout=log, stderr=log) for each in commands]
 
-    def _mosquitto(self):
+    def _mosquitto(self) -> list[str]:
         program = brokers.find(MOSQUITTO)
         assert program, "Mosquitto is not installed"
-        yield program.command(self.folder / "broker-0", HOST, self.broker_ports[0])
+        host, port = self.broker_places[0].split(":")
+        return program.command(self.folder / "broker", host, int(port))
 
-    def _nats(self):
-        program = brokers.find(NATS)
-        assert program, "no NATS server"
-        for node, mqtt in enumerate(self.broker_ports):
-            folder = self.folder / f"broker-{node}"
-            folder.mkdir()
-            routes = json.dumps([f"nats://{HOST}:{port}" for port in self.route_ports])
-            places = {"host": HOST, "folder": folder, "routes": routes, "port": self.route_ports[node], "mqtt": mqtt}
-            conf = NODE.format(node=node, replicas=self.setup.replicas, **places)
-            (folder / "nats.conf").write_text(conf, encoding="utf-8")
-            yield [str(program.path), "-c", str(folder / "nats.conf")]
+    def _start_cluster(self, nodes: Cluster) -> None:
+        """Start what `neuroone cluster` makes, with logins and TLS, and with as many copies as this point has."""
+        copies = f"stream_replicas: {cluster.REPLICAS}\n"
+        for node in nodes.nodes:
+            conf = nodes.folder / "nodes" / node.address / cluster.CONF
+            before, _, after = conf.read_text(encoding="utf-8").partition(copies)
+            conf.write_text(f"{before}stream_replicas: {self.setup.replicas}\n{after}", encoding="utf-8")
+            node.start()
+        self.programs["brokers"] = [psutil.Process(node.process.pid) for node in nodes.nodes]
+        nodes.wait_until_healthy()
 
     def _recorder(self, number: int) -> list[str]:
         count = self.setup.recorders
         shard = [] if count == 1 else ["--shard", f"{number + 1}/{count}"]
-        words = ["run", "--dir", str(self.folder / f"recordings-{number}"), *self._broker(number + 1), *shard]
-        return [sys.executable, "-m", "csv_recorder", *words, "--metrics-port", str(self.recorder_ports[number])]
+        words = ["run", "--dir", str(self.folder / f"recordings-{number}"), *shard]
+        words += ["--metrics-port", str(self.recorder_ports[number]), *self._broker("csv_recorder", number + 1)]
+        return [sys.executable, "-m", "csv_recorder", *words]
 
     def _gateway(self, number: int) -> list[str]:
         words = ["--host", HOST, "--ws-port", str(self.gateway_ports[number]), "--instance", f"g{number}"]
-        return [sys.executable, "-m", "ws_gateway", *words, *self._broker(number)]
+        return [sys.executable, "-m", "ws_gateway", *words, *self._broker("ws_gateway", number)]
 
-    def _broker(self, number: int) -> list[str]:
-        """Each program begins with another node."""
-        ports = self.broker_ports[number % len(self.broker_ports) :] + self.broker_ports
-        return ["--broker", ",".join(f"mqtt://{HOST}:{port}" for port in ports[: len(self.broker_ports)])]
+    def _broker(self, service: str, number: int) -> list[str]:
+        """How a program reaches the brokers: each begins with another node."""
+        if self.cluster is None:
+            return ["--broker", f"mqtt://{self.broker_places[0]}"]
+        made = self.cluster.folder
+        urls = (made / f"{service}.url").read_text(encoding="utf-8").strip().split(",")
+        first = number % len(urls)
+        own = made / f"{service}-{number}.url"
+        own.write_text(",".join(urls[first:] + urls[:first]), encoding="utf-8")
+        return ["--broker", f"file:{own}", "--broker-ca", str(made / cluster.AUTHORITY)]
 
     def usage(self) -> dict[str, dict[str, Any]]:
         """CPU in us, memory in MB and bytes written to the disk by each part so far."""
@@ -165,12 +173,12 @@ class System:
     def traffic(self) -> dict[str, int]:
         """Bytes so far that went over the sockets of gateways (with students) and brokers, and between brokers."""
         found = dict.fromkeys(("gateways in", "gateways out", "brokers in", "brokers out", "nodes"), 0)
-        of = dict.fromkeys(self.gateway_ports, "gateways") | dict.fromkeys(self.broker_ports, "brokers")
-        of |= dict.fromkeys(self.route_ports, "nodes")
-        chosen = " or ".join(f"sport = :{port}" for port in of)
+        of = dict.fromkeys((f"{HOST}:{port}" for port in self.gateway_ports), "gateways")
+        of |= dict.fromkeys(self.broker_places, "brokers") | dict.fromkeys(self.route_places, "nodes")
+        chosen = " or ".join(f"src {place}" for place in of)
         lines = subprocess.run(["ss", "-tinHO", f"( {chosen} )"], capture_output=True, text=True, check=True).stdout
         for line in lines.splitlines():
-            place = of[int(line.split()[3].rpartition(":")[2])]
+            place = of[line.split()[3]]
             for name, _, count in (word.partition(":") for word in line.split()):
                 if name in WAYS:
                     found[place if place == "nodes" else f"{place} {WAYS[name]}"] += int(count)
@@ -179,6 +187,15 @@ class System:
     def recorded(self) -> float:
         """Readings that the recorders have, each counted once."""
         return sum(metric(port, "rows_total") for port in self.recorder_ports)
+
+
+def is_open(place: str) -> bool:
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def is_well(port: int) -> bool:
@@ -302,11 +319,12 @@ def kept(system: System, sent: int) -> dict[str, float]:
                 rows[kind][1] += len(lines)
     found = {kind: size / max(1, count) for kind, (size, count) in rows.items()}
     found["inbox"] = sum(file.stat().st_size for file in system.folder.glob(f"recordings-*/{INBOX_FILE}*")) / sent
-    found["brokers"] = sum(each.stat().st_size for each in system.folder.glob("broker-*/**/*") if each.is_file()) / sent
+    found["brokers"] = sum(each.stat().st_size for each in system.folder.glob("broker/**/*") if each.is_file()) / sent
     return found
 
 
 def run(setup: Setup, folder: Path, seconds: int) -> Point:
+    folder.mkdir()
     system = System(setup, folder)
     with system.running():
         point = uvloop.run(measure(system, seconds))
@@ -343,6 +361,7 @@ def main() -> int:
     setups = [parsed(text) for text in given.point] or (QUICK if given.quick else POINTS)
     seconds = given.seconds or (QUICK_SECONDS if given.quick else SECONDS)
     allow_many_files()
+    logging.getLogger("neuroone").setLevel(logging.ERROR)
     # One folder for all runs: ext4 searches long for an inode beside thousands that were freed a moment ago.
     with tempfile.TemporaryDirectory() as name:
         points = [run(setup, Path(name, str(number)), seconds) for number, setup in enumerate(setups)]

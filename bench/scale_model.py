@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from math import ceil
 from typing import Any, Final
 
@@ -230,28 +231,41 @@ def cluster_max(model: Model, points: Iterable[Point]) -> float:
     return (BUSY_MAX * 1e6 - none) / (one - none)
 
 
-def need(model: Model, points: Iterable[Point], broker: str, sites: int, students: int) -> Need | None:
-    """Return what so many sites of so many students need: each with a Mosquitto, or all on clusters of NATS."""
-    each = site(model, broker, students)
+class Layout(StrEnum):
+    """Where the brokers of many sites are."""
+
+    SCHOOLS = "a Mosquitto in each school"
+    SHARED = "in one place, Mosquitto"
+    CLUSTERS = "in one place, clusters of NATS"
+
+
+def need(model: Model, points: Iterable[Point], layout: Layout, sites: int, students: int) -> Need | None:
+    """Return what so many sites of so many students need."""
+    kind = NATS if layout is Layout.CLUSTERS else MOSQUITTO
+    each, known = site(model, kind, students), model.coefficients
     if each is None:
         return None
-    clusters = sites if broker == MOSQUITTO else ceil(sites * each.rate / cluster_max(model, points))
 
-    def total(quantity: str) -> float:
-        """Return a quantity of all sites; their part of a broker beside what its processes need anyway."""
-        process = model.coefficients[broker, quantity].get("process", 0.0) * NODES[broker]
-        if not quantity.startswith("brokers"):
-            return sites * model.total(quantity, each)
-        return sites * (model.total(quantity, each) - process) + clusters * process
+    def shared(quantity: str, brokers: float) -> float:
+        """Return a quantity of so many brokers, or clusters of them, that have all sites."""
+        process = known[kind, quantity].get("process", 0.0) * NODES[kind]
+        return sites * (model.total(quantity, each) - process) + brokers * process
+
+    process_us = shared("brokers cpu", 1) - shared("brokers cpu", 0)
+    count = {
+        Layout.SCHOOLS: sites,
+        Layout.SHARED: ceil(shared("brokers cpu", 0) / (BUSY_MAX * 1e6 - process_us)),
+        Layout.CLUSTERS: ceil(sites * each.rate / cluster_max(model, points)),
+    }[layout]
 
     def sum_of(ending: str) -> float:
-        return sum(total(quantity) for quantity in TERMS if quantity.endswith(ending) and (broker, quantity) in known)
+        chosen = (quantity for quantity in TERMS if quantity.endswith(ending) and (kind, quantity) in known)
+        return sum(shared(q, count) if q.startswith("brokers") else sites * model.total(q, each) for q in chosen)
 
-    known = model.coefficients
     return Need(
         gateways=sites * each.gateways,
         recorders=sites * each.recorders,
-        brokers=clusters * NODES[broker],
+        brokers=count * NODES[kind],
         cores=sum_of(" cpu") / 1e6 / BUSY_MAX,
         memory_mb=sum_of(" memory"),
         written_bytes_s=sum_of(" written"),

@@ -8,12 +8,14 @@ A test fails when docs/scale.json and the documents disagree.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 from bench.scale_model import (
     NODES,
     TERMS,
+    Layout,
     Point,
     Setup,
     cluster_max,
@@ -56,8 +58,9 @@ WORDS: Final = {
     "cost of": "custo de",
     "cores": "núcleos",
     "brokers": "broker",
-    "in one place, on clusters": "em um só lugar, em clusters",
-    "a Mosquitto in each school": "um Mosquitto em cada escola",
+    Layout.SCHOOLS: "um Mosquitto em cada escola",
+    Layout.SHARED: "em um só lugar, Mosquitto",
+    Layout.CLUSTERS: "em um só lugar, clusters de NATS",
     "layout": "arranjo",
     "disks": "discos",
     "recordings": "gravações",
@@ -212,7 +215,8 @@ class Tables:
                 if found is None:
                     yield [NAMES[broker], self._number(students), self._word("no"), self._word("no"), "-"]
                 else:
-                    wanted = need(self._model, self._points, broker, 1, students)
+                    layout = Layout.CLUSTERS if broker == NATS else Layout.SCHOOLS
+                    wanted = need(self._model, self._points, layout, 1, students)
                     assert wanted is not None
                     yield [*self._setup(replace(found, dashboards=1)), self._number(wanted.cores, 2)]
 
@@ -220,21 +224,17 @@ class Tables:
         words = ("layout", "gateways", "recorders", "brokers", "cores", "memory", "disks", "recordings", "network")
         yield [self._word("students"), *map(self._word, words)]
         kept = [p.values["readings.csv"] + p.values["{Nome}.csv"] for p in self._points if not p.faults]
-        for sites, students in SCHOOLS:
-            for broker in NODES:
-                found = need(self._model, self._points, broker, sites, students)
-                if found is None or (broker == NATS and sites == 1):
-                    continue
-                layout = "in one place, on clusters" if broker == NATS else "a Mosquitto in each school"
-                total = sites * students
+        for (sites, students), layout in product(SCHOOLS, Layout):
+            found = need(self._model, self._points, layout, sites, students)
+            if found is not None and (sites > 1 or layout is Layout.SCHOOLS):
                 yield [
-                    f"{self._number(sites)} × {self._number(students)}",
+                    self._number(students) if sites == 1 else f"{self._number(sites)} × {self._number(students)}",
                     self._word(layout),
                     *(self._number(each) for each in (found.gateways, found.recorders, found.brokers)),
                     self._number(found.cores, 2),
                     f"{self._number(found.memory_mb / 1e3, 2)} GB",
                     f"{self._number(found.written_bytes_s / 1e6, 2)} MB/s",
-                    f"{self._number(total * HOUR_S * sum(kept) / len(kept) / 1e9, 2)} GB/h",
+                    f"{self._number(sites * students * HOUR_S * sum(kept) / len(kept) / 1e9, 2)} GB/h",
                     f"{self._number(found.sent_bytes_s * 8 / 1e6, 2)} Mbit/s",
                 ]
 
