@@ -318,3 +318,14 @@ def test_what_is_kept_goes_out_again_when_a_recorder_has_no_fault_any_more(world
     for fault, due in (("the disk is full", []), (None, [b"0", b"1"])):
         world.recorder(ServiceStatus.ONLINE, fault=fault)
         assert world.due == due
+
+
+def test_what_is_kept_is_that_of_the_recorder_that_is_away():
+    world = Shards()
+    world.online(Shard(1, 2), Shard(2, 2))
+    world.gone(2)
+    world.ack_both()
+    group, source, session = world.B
+    entry = RecordedStream(group=group, source=source, session=session, seq=0, rows=1, duplicates=0, gaps=0)
+    world.buffer.on_receipt(Recorded(time=NOON, streams=(entry,), shard=1, shards=2))
+    assert world.kept() == [b"a"]
