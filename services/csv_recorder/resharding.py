@@ -54,11 +54,14 @@ def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
     """
     if len({each.resolve() for each in directories}) < len(directories) or len(directories) < of:
         raise SettingsError([f"PATHS: {of} different directories are needed, or more"])
-    before = [_settle(each, site) for each in directories]
-    _check_complete(before, of)
+    before = [_stored_in(each) for each in directories]
     after = [str(Shard(number, of)) if of > 1 else "" for number in range(1, of + 1)]
+    if not {*before} & {*after}:  # else it was broken off
+        _check_complete(before)
+    for directory, stored in zip(directories, before, strict=True):
+        _settle(directory, stored, site)
     resharded = Resharded([*after, *[RETIRED] * (len(directories) - of)])
-    resharded.gone = tuple(sorted({*map(_instance_of, before)} - {*map(_instance_of, after), ""}))
+    resharded.gone = _gone(before, of, len(directories))
     with ExitStack() as held:
         inboxes = [each for path in directories if (each := held.enter_context(without_recorder(path)))]
         newest = _newest(inboxes)
@@ -116,32 +119,32 @@ async def leave(settings: ReshardSettings, instances: Sequence[str]) -> list[str
     return left
 
 
-def _instance_of(shard: str) -> str:
-    """Return under which instance a recorder of a directory runs; empty for one that does not."""
-    return INSTANCE if not shard else "" if shard == RETIRED else f"shard-{shard.partition('/')[0]}"
+def _gone(before: Sequence[str], of: int, directories: int) -> tuple[str, ...]:
+    """Return the instances that do not come again, also those of a run that was broken off or had no broker."""
+    most = max([directories, *(Shard.parse(text).of for text in before if text not in ("", RETIRED))])
+    numbers = range(of + 1 if of > 1 else 1, most + 1)
+    return (*([INSTANCE] if of > 1 else []), *(f"shard-{number}" for number in numbers))
 
 
-def _settle(directory: Path, site: str) -> str:
-    """Bring what a killed recorder left in its inbox into the files, and close the sessions; return the shard.
-
-    A new directory is like one that records no more.
-    """
-    stored = RETIRED
+def _stored_in(directory: Path) -> str:
+    """Return the shard of a directory. A new one is like one that records no more."""
     with without_recorder(directory) as inbox:
-        if inbox is not None:
-            stored = shard_in(inbox.db) or ("" if has_recordings(inbox.db, directory) else RETIRED)
+        if inbox is None:
+            return RETIRED
+        return shard_in(inbox.db) or ("" if has_recordings(inbox.db, directory) else RETIRED)
+
+
+def _settle(directory: Path, stored: str, site: str) -> None:
+    """Bring what a killed recorder left in its inbox into the files, and close the sessions."""
     has_students = any(directory.glob("*.csv")) or not (directory / SESSIONS).exists()
     recorder = Recorder(directory, Options(site=site, version=__version__, csv=has_students, shard=stored))
     recorder.open()
     recorder.close(SETTLE_S)
-    return stored
 
 
-def _check_complete(before: Sequence[str], of: int) -> None:
+def _check_complete(before: Sequence[str]) -> None:
     """Raise SettingsError if a recorder of now is left out: its sessions would begin anew."""
     present = {Shard.parse(text) for text in before if text not in ("", RETIRED)}
-    if any(each.of == of for each in present):
-        return  # it was broken off
     for each in sorted({each.of for each in present}):
         lacks = [str(Shard(number, each)) for number in range(1, each + 1) if Shard(number, each) not in present]
         if lacks:

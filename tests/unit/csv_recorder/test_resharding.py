@@ -1,6 +1,7 @@
 """Another number of recorders: who goes on with a session knows what is recorded of it."""
 
 import csv
+import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -136,6 +137,36 @@ def test_one_that_was_broken_off_is_run_again(folders: list[Path], monkeypatch: 
     assert shards(folders) == ["1/3", "2/3", "3/3"]
     record(folders[2], "3/3", *map(a_reading, (0, 1)))
     assert seqs(folders[2]) == [1]
+
+
+def test_one_recorder_again_that_was_broken_off_is_run_again(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first directory is of all already; the broker is to forget those of both shards still."""
+    record(folders[0], "1/2", a_reading(0))
+    record(folders[1], "2/2")
+
+    def fail_to_retire(db: sqlite3.Connection, text: str) -> None:
+        if text == "retired":
+            raise OSError(5, "the disk refuses")
+        note_shard(db, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("csv_recorder.resharding.note_shard", fail_to_retire)
+        with pytest.raises(OSError, match="refuses"):
+            reshard(folders[:2], 1, "local")
+    assert shards(folders[:2]) == ["", "2/2"]
+    for _ in range(2):  # the first time without --broker
+        done = reshard(folders[:2], 1, "local")
+        assert (done.shards, done.gone) == (["", "retired"], ("shard-1", "shard-2"))
+    assert reshard(folders[:2], 2, "local").gone == ("main",)
+
+
+def test_what_is_refused_leaves_no_directory_behind(folders: list[Path]) -> None:
+    record(folders[0], "1/2", a_reading(0))
+    with pytest.raises(SettingsError, match="2/2 is missing"):
+        reshard(folders, 3, "local")
+    assert not folders[1].exists()
 
 
 def test_what_would_lose_sessions_is_refused(folders: list[Path]) -> None:
