@@ -180,7 +180,7 @@ def _hand_over(session: Session, inbox: Inbox) -> None:
     group, _, _ = session.stream.partition("/")
     known = inbox.session(group, session.session) or inbox.add_session(session.stream, session.session)
     now = session.progress
-    known.progress = Progress(now.seq, known.progress.rows, known.progress.duplicates, now.holes)
+    known.progress = Progress(now.seq, known.progress.rows, known.progress.duplicates, now.holes, now.lost)
     elsewhere = now.seq + 1 - known.progress.rows - known.progress.gaps
     about = session.about or UNKNOWN
     known.about = msgspec.structs.replace(

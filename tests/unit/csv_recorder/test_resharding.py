@@ -14,6 +14,7 @@ from csv_recorder.__main__ import main
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.inbox_shard import note_shard, shard_in
 from csv_recorder.live.recorder import Options, Recorder
+from csv_recorder.live.sessions import HOLES_MAX
 from csv_recorder.offline.verify import verdicts
 from csv_recorder.resharding import reshard
 from neuroone.contract import topics
@@ -97,6 +98,14 @@ def test_a_session_comes_back(folders: list[Path]) -> None:
     assert (receipt.seq, receipt.rows, receipt.gaps) == (4, 3, 0)
     assert (seqs(folders[0]), seqs(folders[2])) == ([0, 1, 4], [2, 3])
     assert faults(folders[0].parent) == []
+
+
+def test_readings_that_are_given_up_count_as_missing_elsewhere_too(folders: list[Path]) -> None:
+    """A receipt that named fewer gaps would tell a phone that they are recorded."""
+    record(folders[0], "", *(a_reading(2 * each) for each in range(HOLES_MAX + 3)))
+    reshard(folders, 3, "local")
+    (receipt,) = record(folders[2], "3/3", a_reading(2 * HOLES_MAX + 5))
+    assert (receipt.seq, receipt.gaps) == (2 * HOLES_MAX + 5, HOLES_MAX + 2)
 
 
 def test_recordings_of_all_are_divided_and_brought_together(folders: list[Path]) -> None:
