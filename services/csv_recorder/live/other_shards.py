@@ -20,8 +20,8 @@ class OtherShards:
     """Compare the shards of other recorders of the site with our own.
 
     ``leave`` is called with what is wrong if this recorder has just come. Otherwise ``report`` gets what is wrong, or
-    None once it is over: it goes into our state, which is the answer to one that has just come. Only states that are
-    not retained count: a retained one may be that of a dead run.
+    None once it is over: it goes into our state, which is the answer to one that has just come. Only a state that is
+    not retained says that a recorder is here: a retained one may be that of a dead run.
     """
 
     def __init__(self, identity: Identity, leave: Callable[[str], None], report: Callable[[str | None], None]) -> None:
@@ -71,8 +71,8 @@ class OtherShards:
             return
         shard = shard_from(state.shard, state.shards)
         differs = state.status is ServiceStatus.ONLINE and _count(shard) != _count(own.shard)
-        if delivery.retained:
-            self._suspects |= differs
+        if differs and delivery.retained:
+            self._suspects = True
         elif differs:
             self._others.add(instance)
             words = (

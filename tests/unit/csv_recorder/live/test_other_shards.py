@@ -55,6 +55,16 @@ def test_one_that_has_just_come_leaves_and_one_that_was_here_says_so(own: Shard 
     assert world.said[1:] == [None]
 
 
+def test_one_that_went_while_we_had_no_connection_is_no_fault_any_more() -> None:
+    """Only its retained state says so then."""
+    world = World(Shard(1, 2))
+    world.hear("shard-3", Shard(3, 3), SETTLED_S)
+    world.hear("shard-3", Shard(3, 3), SETTLED_S + 1, retained=True)
+    assert len(world.said) == 1
+    world.hear("shard-3", Shard(3, 3), SETTLED_S + 1, is_online=False, retained=True)
+    assert world.said[1:] == [None]
+
+
 def test_of_two_that_have_just_come_one_stays() -> None:
     fewer, more = World(Shard(1, 2)), World(Shard(3, 3))
     fewer.hear("shard-3", Shard(3, 3), 1.0)
