@@ -60,12 +60,14 @@ class Presence:
         self._started_s = now_s
 
     def set_fault(self, source: str, words: str | None) -> bool:
-        """Note what one part of the service has to say of a fault, or None; return whether that changes the state."""
+        """Note what one part of the service has to say of a fault, or None; return whether that changes the state.
+
+        The state says the newest: a recorder that divides the work in another way waits for it.
+        """
         before = self._fault
-        if words is None:
-            self._faults.pop(source, None)
-        else:
-            self._faults[source] = words
+        if words != self._faults.get(source):
+            others = {each: said for each, said in self._faults.items() if each != source}
+            self._faults = others if words is None else {source: words, **others}
         return self._fault != before
 
     def state(self, status: ServiceStatus, connection: int) -> Outgoing:

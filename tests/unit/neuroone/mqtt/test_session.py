@@ -582,6 +582,16 @@ def test_a_fault_is_published_once_and_taken_back(world: World) -> None:
     assert [state.fault for state in world.states()] == ["the disk is full", "it cannot be written", None]
 
 
+def test_the_newest_fault_is_said(world: World) -> None:
+    """It may be a recorder's answer to another one, which waits for it; a full disk must not hide it."""
+    world.session.set_fault("service", "the disk is full")
+    assert world.session.set_fault("shards", "another recorder divides the work in another way")
+    assert not world.session.set_fault("service", "the disk is full")
+    world.session.set_fault("shards", None)
+    said = ["the disk is full", "another recorder divides the work in another way", "the disk is full"]
+    assert [state.fault for state in world.states()] == said
+
+
 def test_it_says_offline_at_the_end_and_leaves_in_order(world: World) -> None:
     world.session.is_closing = True
     world.session.say_goodbye()
