@@ -29,11 +29,11 @@ with extras.needed("csv-recorder"):
     from csv_recorder.offline.forget import find_data, left, remove
     from csv_recorder.offline.forget_inbox import Student, scrub
     from csv_recorder.offline.lock import directories_in, directory_of, locked, without_recorder
-    from csv_recorder.offline.rebuild import is_in_order
     from csv_recorder.offline.rebuild import rebuild as make_inbox
     from csv_recorder.offline.report import texts
     from csv_recorder.offline.report.lesson_list import find_lessons, json_lines, lines
     from csv_recorder.offline.restore import restore as bring_back
+    from csv_recorder.offline.snapshot import is_in_order
     from csv_recorder.offline.verify import Verifier
     from csv_recorder.service import Service, prepare_process
     from csv_recorder.settings import (

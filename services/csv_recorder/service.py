@@ -63,9 +63,6 @@ GC_THRESHOLDS: Final = (100_000, 20, 20)
 default of 700 looking at them took a twelfth of the time."""
 NICENESS: Final = 15
 """On a machine that is too busy, the gateway goes first: dashboards are live, but the recorder's input waits safely."""
-FREE_LOW_BYTES: Final = 2**30
-"""Free space below which the log warns: 1000 students fill it in 90 minutes."""
-
 STATES_S: Final = 0.05
 """For the broker to send the states that it keeps."""
 RECORDERS: Final = f"/services/{SERVICE}/"
@@ -376,14 +373,7 @@ class Service:
 
     def _watch_space(self) -> None:
         with contextlib.suppress(OSError):
-            free_bytes = shutil.disk_usage(self._settings.dir).free
-            if (
-                free_bytes
-                < FREE_LOW_BYTES
-                <= (self._faults.free_bytes if self._faults.free_bytes >= 0 else FREE_LOW_BYTES)
-            ):
-                log.warning("only %d MB are free on the disk of the recordings", free_bytes // 2**20)
-            self._faults.free_bytes = free_bytes
+            self._faults.note_space(shutil.disk_usage(self._settings.dir).free)
 
     def _on_end_of_metrics(self, ended: asyncio.Task[None]) -> None:
         if not ended.cancelled() and (fault := ended.exception()) is not None:

@@ -1,9 +1,13 @@
-"""What keeps the recorder from its work: faults of the inbox, which hold up all, and faults of files, each its own."""
+"""What keeps the recorder from its work: faults of the inbox, which hold up all, of files, each its own, and space."""
 
 import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+FREE_LOW_BYTES: Final = 2**30
+"""Free space below which the log warns: 1000 students fill it in 90 minutes."""
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +19,7 @@ class Faults:
         self._of_inbox: dict[str, str] = {}
         self._of_files: dict[str, None] = {}
         self.of_inbox = 0
-        self.free_bytes = -1
-        """Free space as it was seen last; -1: it is not known."""
+        self._free_bytes: int | None = None
 
     def __contains__(self, what: str) -> bool:
         return what in self._of_inbox
@@ -30,6 +33,11 @@ class Faults:
     def files(self) -> int:
         """Count the files and sidecars that cannot be written."""
         return len(self._of_files)
+
+    @property
+    def free_bytes(self) -> int:
+        """Return the free space as it was seen last; -1: it is not known."""
+        return -1 if self._free_bytes is None else self._free_bytes
 
     @property
     def words(self) -> str | None:
@@ -63,6 +71,13 @@ class Faults:
         for fault in self._of_files.keys() - files.keys():
             log.info("over: %s", fault)
         self._of_files = files
+
+    def note_space(self, free_bytes: int) -> None:
+        """Note how much space is free on the disk."""
+        was_low = self._free_bytes is not None and self._free_bytes < FREE_LOW_BYTES
+        if free_bytes < FREE_LOW_BYTES and not was_low:
+            log.warning("only %d MB are free on the disk of the recordings", free_bytes // 2**20)
+        self._free_bytes = free_bytes
 
 
 def _words(error: OSError | sqlite3.Error) -> str:

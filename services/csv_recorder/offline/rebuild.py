@@ -7,7 +7,6 @@ not in their files yet. So a reading that is sent again is known, and none that 
 import contextlib
 import os
 import shutil
-import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -19,13 +18,13 @@ from typing import Final
 import msgspec
 
 from csv_recorder.live import inbox_shard
-from csv_recorder.live.inbox import Inbox, WrongVersion, check_whole, output_of_session, words_of_damage
+from csv_recorder.live.inbox import Inbox, output_of_session
 from csv_recorder.live.rows import Kind, Row
 from csv_recorder.live.sessions import HOLES_MAX, About, Progress, Session
 from csv_recorder.offline.backup import sync_folder, unused
 from csv_recorder.offline.lessons import lessons_in_events, parts_of
 from csv_recorder.offline.salvage import Salvaged, salvage
-from csv_recorder.offline.snapshot import BESIDE, beside, snapshot
+from csv_recorder.offline.snapshot import BESIDE, beside
 from neuroone.contract import files
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.files import (
@@ -35,12 +34,10 @@ from neuroone.contract.files import (
     DAMAGED_INBOX,
     INBOX_FILE,
     INDEX,
-    INTERRUPTED,
     PART,
     READINGS,
     REBUILDING_INBOX,
     REBUILT_INBOX,
-    RESTORING,
     SESSIONS,
     file_key,
     safe_stem,
@@ -427,24 +424,3 @@ def _is_whole(row: bytes) -> bool:
     """Return True if a row of a session's file matches its check."""
     check = files.CHECK_CHARS + 1
     return row.endswith(b"\n") and b"%08x\n" % zlib.crc32(row[:-check]) == row[-check:]
-
-
-def is_in_order(directory: Path) -> bool:
-    """Return True if a directory has an inbox that a recorder can use.
-
-    Raises SettingsError where a restore was interrupted, and for an inbox of another version.
-    """
-    check_whole(directory, [RESTORING])
-    path = directory / INBOX_FILE
-    if any((directory / name).exists() for name in INTERRUPTED) or not path.exists():
-        return False
-    try:
-        with snapshot(path) as inbox:
-            sum(1 for _ in inbox.waiting())  # all of them can be read
-            inbox.sessions()
-            (found,) = inbox.db.execute("PRAGMA integrity_check(1)").fetchone()
-    except WrongVersion as error:
-        raise SettingsError([words_of_damage(path, error)]) from None
-    except sqlite3.Error:
-        return False
-    return bool(found == "ok")

@@ -15,8 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from csv_recorder.live.inbox import Inbox
-from neuroone.contract.files import SESSIONS
+from csv_recorder.live.inbox import Inbox, WrongVersion, check_whole, words_of_damage
+from neuroone.contract.errors import SettingsError
+from neuroone.contract.files import INBOX_FILE, INTERRUPTED, RESTORING, SESSIONS
 
 TRIES_MAX: Final = 200
 """Copies that the log may begin anew under: it does so after 4 MB, and a copy takes some milliseconds."""
@@ -107,3 +108,25 @@ def problem_of(path: Path) -> str | None:
     except sqlite3.Error as error:
         return str(error)
     return None if found == "ok" else str(found)
+
+
+def is_in_order(directory: Path) -> bool:
+    """Return True if a directory has an inbox that a recorder can use.
+
+    Raises SettingsError where a restore was interrupted, and for an inbox of another version.
+    """
+    check_whole(directory, [RESTORING])
+    path = directory / INBOX_FILE
+    if any((directory / name).exists() for name in INTERRUPTED) or not path.exists():
+        return False
+    try:
+        with snapshot(path) as inbox:
+            for _ in inbox.waiting():
+                pass  # it can be read
+            inbox.sessions()
+            (found,) = inbox.db.execute("PRAGMA integrity_check(1)").fetchone()
+    except WrongVersion as error:
+        raise SettingsError([words_of_damage(path, error)]) from None
+    except sqlite3.Error:
+        return False
+    return bool(found == "ok")

@@ -14,6 +14,7 @@ import pytest
 
 from csv_recorder.live.dead_letters import LINE_PERIOD_S
 from csv_recorder.live.descriptions import AFTER_END_S, IDLE_S
+from csv_recorder.live.faults import FREE_LOW_BYTES, Faults
 from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.output import RETRY_MAX_S
 from csv_recorder.live.recorder import Recorder
@@ -440,3 +441,13 @@ def test_a_stream_that_is_offline_and_comes_again(start: Any, tmp_path: Path, cl
     record(recorder)
     assert recorder.counters["sessions_closed"] == 0
     assert [receipt.seq for receipt in recorder.receipts()] == [1]
+
+
+def test_little_space_is_said_once_until_there_is_more(caplog: pytest.LogCaptureFixture) -> None:
+    faults, said = Faults(), []
+    assert faults.free_bytes == -1
+    low = FREE_LOW_BYTES - 1
+    for free_bytes in (low, low, FREE_LOW_BYTES, low):
+        faults.note_space(free_bytes)
+        said.append(len(caplog.records))
+    assert (said, faults.free_bytes) == ([1, 1, 1, 2], low)
