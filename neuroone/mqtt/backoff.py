@@ -3,8 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from neuroone.mqtt.address import BrokerAddress
+
+PATIENCE_S: Final = 10.0
+"""A broker that leaves a message unacknowledged for so long is given up for another one of the list: it may be cut off
+from the others. NATS answers a subscription after up to 8 s while it elects leaders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,10 @@ class Attempts:
     def id_suffix(self) -> str:
         """What makes the client id another one than that of before."""
         return f"-{self._ids}" if self._ids else ""
+
+    def patience_s(self, alone_s: float) -> float:
+        """Return how long to wait for an ack: ``alone_s`` if there is no other broker."""
+        return alone_s if len(self._addresses) == 1 else min(alone_s, PATIENCE_S)
 
     def again(self, *, v5: bool) -> None:
         """Try the same broker at once."""

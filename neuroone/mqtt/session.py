@@ -425,7 +425,7 @@ class Session:
         is_owed = self.publications.outbox.in_flight or self.subscriptions.is_unanswered
         if not is_owed and connection.probe is None:
             connection.acked_s = now_s
-        elif now_s - connection.acked_s > ACK_TIMEOUT_S:
+        elif now_s - connection.acked_s > self.attempts.patience_s(ACK_TIMEOUT_S):
             raise ConnectionLost("it stopped acknowledging")
 
     def _report(self, now_s: float) -> bool:

@@ -9,6 +9,7 @@ from neuroone.contract import topics
 from neuroone.contract.json import decode, encode
 from neuroone.contract.messages import Health, Missing, Recorded, RecordedStream, ServiceState, ServiceStatus
 from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
+from neuroone.mqtt.backoff import PATIENCE_S
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
@@ -765,3 +766,14 @@ def test_a_run_that_a_broker_hangs_up_on_has_another_client_id_afterwards() -> N
     world.hear(ConnAck(0))
     world.fail(HungUp("it closed the connection"))
     assert world.open().client_id == f"{ME.run_client_id}-1", "this one was accepted"
+
+
+@pytest.mark.parametrize(("urls", "patience_s"), [("mqtt://a:1", ACK_TIMEOUT_S), ("mqtt://a:1,mqtt://b:1", PATIENCE_S)])
+def test_a_broker_that_acknowledges_nothing_is_given_up_sooner_for_another_one(urls: str, patience_s: float) -> None:
+    """It may be cut off from the rest of its cluster; with a single one nothing is gained by haste."""
+    world = World(urls=urls)
+    world.connect()
+    world.session.publications.publish(READING, reading())
+    world.hear_pings(patience_s)
+    with pytest.raises(ConnectionLost, match="stopped acknowledging"):
+        world.hear_pings(2)
