@@ -263,7 +263,7 @@ class Scene:
 
     def disk(self):
         node = self.cluster.nodes[1]
-        with self.fault("node 2 has a full disk"):
+        with self.fault("full disk of node 2"):
             self.small_disk.fill()
             time.sleep(FULL_S)
             print(f"  full: {node.ask('/healthz')!r}, process {node.process.poll()}", flush=True)
@@ -275,7 +275,7 @@ class Scene:
                 node.start()
 
     def cut(self):
-        with self.fault("node 3 is cut off"):
+        with self.fault("cut of node 3"):
             ip("-n", HUB, "link", "set", "ncv3", "down")
             time.sleep(CUT_S)
             ip("-n", HUB, "link", "set", "ncv3", "up")
