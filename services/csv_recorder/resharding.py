@@ -18,7 +18,7 @@ from csv_recorder.live.inbox import Inbox
 from csv_recorder.live.inbox_shard import RETIRED, has_recordings, note_shard, shard_in
 from csv_recorder.live.lessons import Lesson
 from csv_recorder.live.recorder import Options, Recorder
-from csv_recorder.live.sessions import About, Progress, Session
+from csv_recorder.live.sessions import About, Key, Progress, Session
 from csv_recorder.offline.lock import without_recorder
 from csv_recorder.service import INSTANCE, SERVICE
 from csv_recorder.settings import ReshardSettings
@@ -69,7 +69,7 @@ def reshard(directories: Sequence[Path], of: int, site: str) -> Resharded:
         events = {id for inbox in inboxes for (id,) in inbox.db.execute("SELECT id FROM events")}
         for number, inbox in enumerate(inboxes[:of], 1):
             inbox.begin()
-            for at, session in newest.values():
+            for at, session in newest:
                 group, _, source = session.stream.partition("/")
                 if at != number - 1 and Shard(number, of).includes(group, source):
                     _hand_over(session, inbox)
@@ -151,15 +151,32 @@ def _check_complete(before: Sequence[str]) -> None:
             raise SettingsError([f"PATHS: the directory of shard {', '.join(lacks)} is missing: name all of them"])
 
 
-def _newest(inboxes: Sequence[Inbox]) -> dict[tuple[str, str], tuple[int, Session]]:
-    """Return each session as it is known where it went on last, and at which inbox that is."""
-    newest: dict[tuple[str, str], tuple[int, Session]] = {}
+def _newest(inboxes: Sequence[Inbox]) -> list[tuple[int, Session]]:
+    """Return each session as far as any inbox knows it, and at which inbox that is; -1 if none knows all.
+
+    None does if the session had another source meanwhile, of another shard.
+    """
+    every: dict[Key, list[tuple[int, Session]]] = {}
     for at, inbox in enumerate(inboxes):
         for session in inbox.sessions():
-            key = session.stream, session.session
-            if key not in newest or _rank(newest[key][1]) < _rank(session):
-                newest[key] = at, session
+            every.setdefault(session.key, []).append((at, session))
+    newest = []
+    for known in every.values():
+        at, session = max(known, key=lambda each: _rank(each[1]))
+        before = session.progress
+        for _, other in known:
+            session.progress = _united(session.progress, other.progress)
+        newest.append((at if session.progress == before else -1, session))
     return newest
+
+
+def _united(newest: Progress, other: Progress) -> Progress:
+    """Return the progress without the holes that are recorded in another inbox."""
+    if other.lost:  # it is not known which
+        return newest
+    lacks = (*other.holes, (other.seq + 1, newest.seq))
+    both = ((max(a, first), min(b, last)) for a, b in newest.holes for first, last in lacks)
+    return msgspec.structs.replace(newest, holes=tuple(hole for hole in both if hole[0] <= hole[1]))
 
 
 def _rank(session: Session) -> tuple[int, int]:

@@ -31,9 +31,9 @@ STREAM = ("5KXPVN", "Maria")
 """Of shards 1/1, 1/2, 3/3 and 3/4."""
 
 
-def a_reading(seq: int) -> Delivery:
+def a_reading(seq: int, source: str = STREAM[1]) -> Delivery:
     message = reading(name="Maria", code=STREAM[0], seq=seq, time=NOON + timedelta(seconds=seq))
-    return Delivery(str(topics.reading("local", *STREAM)), encode(message), False, 1, 1)
+    return Delivery(str(topics.reading("local", STREAM[0], source)), encode(message), False, 1, 1)
 
 
 def a_start(name: str) -> Delivery:
@@ -106,6 +106,19 @@ def test_readings_that_are_given_up_count_as_missing_elsewhere_too(folders: list
     reshard(folders, 3, "local")
     (receipt,) = record(folders[2], "3/3", a_reading(2 * HOLES_MAX + 5))
     assert (receipt.seq, receipt.gaps) == (2 * HOLES_MAX + 5, HOLES_MAX + 2)
+
+
+def test_a_session_that_changed_its_source_is_known_as_a_whole(folders: list[Path]) -> None:
+    """A gateway died, and another student has the name's source: the session went on with the other recorder."""
+    record(folders[0], "1/2", *map(a_reading, range(4)))
+    record(folders[1], "2/2", *(a_reading(seq, "Maria-3") for seq in (4, 6)))
+    for of in (2, 1):
+        reshard(folders[:2], of, "local")
+        assert faults(folders[0].parent) == []
+    (receipt,) = record(folders[0], "", *map(a_reading, (0, 5, 7)))
+    assert (receipt.seq, receipt.duplicates, receipt.gaps) == (7, 1, 0)
+    assert (seqs(folders[0]), seqs(folders[1])) == ([0, 1, 2, 3, 5, 7], [4, 6])
+    assert faults(folders[0].parent) == []
 
 
 def test_recordings_of_all_are_divided_and_brought_together(folders: list[Path]) -> None:
