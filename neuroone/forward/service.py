@@ -160,8 +160,15 @@ class Service:
                 return
 
     def _put(self, waiting: Waiting) -> bool:
-        """Hand a message to the district's client; return False if it takes no more now."""
-        topic = topics.parse(waiting.topic)
+        """Hand a message to the district's client; return False if it takes no more now.
+
+        One whose topic has other ids than the contract's, which nobody there would read, is given up.
+        """
+        try:
+            topic = topics.parse(waiting.topic)
+        except ContractError:
+            self._counters["given_up"] += 1
+            return True
         reading = None
         if topic.rule is topics.READING:
             with contextlib.suppress(ContractError):  # the recorder will set it aside

@@ -169,6 +169,22 @@ def test_the_district_hears_states_events_and_the_forwarder_but_no_receipts(
         assert not [each for each in there.deliveries if "csv_recorder" in each.topic]
 
 
+def test_a_topic_that_breaks_the_contract_keeps_nothing_else_from_the_district(
+    start_broker: Callable[[str], Broker], tmp_path: Path
+) -> None:
+    school, district = start_broker("mosquitto"), start_broker("nats")
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        stack.enter_context(recorder(district, tmp_path / "district"))
+        stack.enter_context(forwarder(school, district.url, tmp_path / "spool"))
+        wait_for_forwarder(here, 0)
+        topic = f"neuroone/v1/{SITE}/streams/6B/Aná/reading"
+        publish.single(topic, b"x", qos=1, hostname=LOOPBACK, port=school.port)
+        bus = stack.enter_context(gateway(school))
+        send(bus, range(3))
+        wait_for(lambda: recorded(tmp_path / "district") == [[*range(3)]] * len(STUDENTS), "readings at the district")
+
+
 @pytest.mark.parametrize("at_school", brokers.KINDS)
 def test_a_full_spool_leaves_the_rest_to_the_broker(
     at_school: str, start_broker: Callable[[str], Broker], tmp_path: Path
