@@ -23,6 +23,9 @@ _SUBJECTS: Final = str.maketrans({"/": ".", "+": "*", "#": ">"})
 _DELIVERY: Final = "$MQTT/sub/#"
 """The filter by which NATS delivers what was published with QoS 1; no client of MQTT may subscribe to it."""
 
+CONNECTIONS: Final = ("MQTT", "MQTT_WS")
+"""How NATS lets a login in: over its own protocol it would hear all that is delivered with QoS 1, of every site."""
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -83,4 +86,4 @@ def nats_user(name: str, password: str) -> dict[str, object]:
     subscribe = [root, f"{root}/#", _DELIVERY, *(each for each in writes if not each.startswith(ROOT))]
     publish = {"allow": [each.translate(_SUBJECTS) for each in writes]} if writes else {"deny": [">"]}
     allowed = {"subscribe": [each.translate(_SUBJECTS) for each in subscribe], "publish": publish}
-    return {"user": name, "password": password, "permissions": allowed}
+    return {"user": name, "password": password, "permissions": allowed, "allowed_connection_types": CONNECTIONS}

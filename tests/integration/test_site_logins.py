@@ -2,12 +2,15 @@
 
 import contextlib
 import itertools
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from websockets.sync.client import connect
 
 from neuroone.contract.topics import ROOT, TOPICS, TopicRule
 from neuroone.up import brokers
@@ -143,3 +146,14 @@ def test_a_services_login_of_the_district_hears_every_school(access: Access) -> 
         reader.subscribe(f"{ROOT}/#")
         theirs.publish(of(TOPICS[0], THEIRS), b"said")
         reader.wait_for(b"said")
+
+
+def test_no_login_speaks_the_protocol_of_nats(tmp_path: Path) -> None:
+    """There whoever may get messages of QoS 1 at all could get those of every school."""
+    with site_broker("nats", tmp_path) as access:
+        login = access.of(f"site-{OURS}")
+        words = {"user": login.user, "pass": login.password, "verbose": True}
+        with connect(f"ws://{LOOPBACK}:{access.ws_port}/", proxy=None) as nats:
+            assert b"INFO" in nats.recv(10)
+            nats.send(f"CONNECT {json.dumps(words)}\r\nSUB $MQTT.sub.> 1\r\nPING\r\n".encode())
+            assert b"Authorization Violation" in nats.recv(10)
