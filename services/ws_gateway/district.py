@@ -38,6 +38,8 @@ TITLE: Final = "name"
 """What people read in place of the site's id."""
 RESTART_S: Final = 60.0
 """A site whose place on the broker another program has taken is tried again after this time; the others go on."""
+TAKEN: Final = ("page", "sites", "healthz", "readyz")
+"""What the front answers itself: a site of such a name could not be opened, or hide the files of the pages."""
 _SITE: Final = re.compile(r"/([A-Za-z0-9_-]{1,64})((?:[/?#].*)?)", re.DOTALL)
 
 log = logging.getLogger(__name__)
@@ -54,10 +56,13 @@ class Listed:
 class FrontServer(Server):
     """Accept every connection, and hand it to the site that its path names; old apps, which name none, to one of them.
 
+    The address of a site that is not there names none either, but what its students send belongs nowhere else; only
+    where the default site has a key may it be that.
+
     What fails before a request, like TLS, is counted at the first site.
     """
 
-    def __init__(self, given: Settings, sites: Mapping[str, SiteGateway], shared: Shared) -> None:
+    def __init__(self, given: Settings, sites: Mapping[str, SiteGateway], shared: Shared, *, has_key: bool) -> None:
         first = next(iter(sites.values()))
         super().__init__(
             first.hub,
@@ -68,6 +73,7 @@ class FrontServer(Server):
         )
         self._sites = sites
         self._default = sites.get(given.site)
+        self._has_key = has_key
 
     def on_request(self, connection: Connection, request: Request) -> Awaitable[Response | None] | Response | None:
         """Hand a connection to its site, which answers; answer those that name none."""
@@ -79,7 +85,8 @@ class FrontServer(Server):
         if named and site is not None and (is_client or named[2].startswith("/")):
             request.path = named[2] if named[2].startswith("/") else f"/{named[2]}"
         else:
-            site = self._default if is_client else None
+            is_bare = request.path.partition("?")[0] in ("", "/")
+            site = self._default if is_client and (is_bare or self._has_key) else None
         if site is not None:
             connection.server = site.server
             return site.server.on_request(connection, request)
@@ -115,7 +122,8 @@ def wire(given: Settings, https: Https, connections: Connections) -> tuple[list[
         if given.token is not None or given.token_file is not None:  # these open every site
             tokens.append(token_files(given))
         sites[name] = SiteGateway(each.given, tokens, shared)
-    return list(sites.values()), FrontServer(given, sites, shared)
+    has_key = given.site in listed and listed[given.site].given.site_key is not None
+    return list(sites.values()), FrontServer(given, sites, shared, has_key=has_key)
 
 
 def restart(site: SiteGateway, error: NeuroOneError) -> None:
@@ -143,6 +151,12 @@ def sites_in(given: Settings) -> dict[str, Listed]:
         except ValueError as fault:
             faults.append(f"--sites: {name}: {fault}")
     faults += _shared_places([each.given for each in listed.values()])
+    all_open = given.token_file and given.token_file.resolve()
+    faults += [
+        f"--sites: {name}: its token_file is that of --token-file, whose tokens open every site"
+        for name, each in listed.items()
+        if each.given.token_file and each.given.token_file.resolve() == all_open
+    ]
     if faults:
         raise SettingsError(faults)
     return listed
@@ -150,6 +164,8 @@ def sites_in(given: Settings) -> dict[str, Listed]:
 
 def _listed(given: Settings, name: str, own: object) -> Listed:
     """Return a site with its settings. Raises ValueError."""
+    if name in TAKEN:
+        raise ValueError("this address is the gateway's own: choose another id")
     if not is_id(name):
         raise ValueError("a site is 1 to 64 of the characters A-Z a-z 0-9 _ -")
     if not isinstance(own, dict) or not all(isinstance(text, str) and text for text in own.values()):

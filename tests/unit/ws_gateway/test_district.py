@@ -3,13 +3,19 @@
 import asyncio
 import json
 import re
+from collections.abc import Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
 from neuroone.contract.errors import NeuroOneError, SettingsError
+from neuroone.service.lifecycle import Stop
 from ws_gateway import district
+from ws_gateway.service import Service
 from ws_gateway.settings import Settings
 
 GOOD = {"broker": "mqtt://127.0.0.1:1", "token_file": "a.token"}
@@ -50,6 +56,7 @@ def test_a_districts_gateway_has_no_name_that_a_schools_may_have(tmp_path: Path)
         ([], "must hold a JSON object of sites"),
         ({}, "must hold a JSON object of sites"),
         ({"a b": GOOD}, "a b: a site is 1 to 64"),
+        ({"page": GOOD}, "page: this address is the gateway's own"),
         ({"a": 1}, "a: must be a JSON object of texts"),
         ({"a": {"token_file": "x"}}, "a: must have broker and token_file"),
         ({"a": {"broker": "mqtt://x"}}, "a: must have broker and token_file"),
@@ -63,6 +70,12 @@ def test_a_faulty_file_is_refused_with_the_reason(tmp_path: Path, sites: object,
     with pytest.raises(SettingsError) as refused:
         district.sites_in(settings(tmp_path, sites))
     assert [each for each in refused.value.faults if re.search(fault, each)], refused.value.faults
+
+
+def test_a_site_may_not_have_the_tokens_that_open_every_site(tmp_path: Path) -> None:
+    given = settings(tmp_path, {"a": {**GOOD, "token_file": f"{tmp_path}/x/../all"}}, token_file=tmp_path / "all")
+    with pytest.raises(SettingsError, match="a: its token_file is that of --token-file"):
+        district.sites_in(given)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +105,19 @@ async def test_a_site_that_lost_its_place_is_tried_again_and_ends_nobody(monkeyp
     monkeypatch.setattr(district, "RESTART_S", 0.01)
     district.restart(Site(), NeuroOneError("another program uses the same site"))  # type: ignore[arg-type]
     await asyncio.wait_for(started.wait(), 5)
+
+
+@pytest.mark.parametrize(("path", "answer"), [("/", None), ("/school-c/", 404), ("/school-c/ws?x=/", 404)])
+async def test_only_an_address_without_a_path_belongs_to_the_default_site(
+    tmp_path: Path, path: str, answer: int | None
+) -> None:
+    """What students of a school send that is not there, or no more, must not be recorded at another one."""
+    site = {**GOOD, "token_file": str(tmp_path / "a.token")}
+    gateway = Service(settings(tmp_path, {"school-a": site}, site="school-a", token="all"), Stop())
+    connection: Any = SimpleNamespace(is_plain_on_tls=False, peer="10.0.0.1", server=None)
+    connection.text_response = lambda status, text: status
+    headers = Headers({"Host": "district.example", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"})
+    answered = gateway._server.on_request(connection, Request(path, headers))
+    if isinstance(answered, Coroutine):
+        answered.close()
+    assert (connection.server is None, answered if answer else None) == (bool(answer), answer)
