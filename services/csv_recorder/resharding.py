@@ -103,11 +103,12 @@ async def leave(settings: ReshardSettings, instances: Sequence[str]) -> list[str
         name = settings.instance or instance if instance == INSTANCE else instance
         identity = _Leaving(settings.site, SERVICE, name, __version__, 0, uuid.uuid4().hex)
         done = asyncio.Event()
+        outbox = Outbox(is_closed=True)
         client = AsyncClient(
             settings.broker or [],
             identity,
             on_link=lambda is_up, done=done: done.set(),
-            outbox=Outbox(is_closed=True),
+            outbox=outbox,
             ca_file=settings.broker_ca,
         )
         client.start()
@@ -115,6 +116,7 @@ async def leave(settings: ReshardSettings, instances: Sequence[str]) -> list[str
             await asyncio.wait_for(done.wait(), LEAVE_S)
         except TimeoutError:
             left.append(instance)
+        outbox.is_closed = False  # only its last word may go out: its retained state may be online still
         await client.close(LEAVE_S)
     return left
 

@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from neuroone.contract import topics
 from neuroone.contract.files import seq_of
 from neuroone.contract.messages import Recorded, ServiceState, ServiceStatus
 from neuroone.contract.shards import Shard, shard_from
@@ -207,9 +208,15 @@ def test_another_number_of_recorders_loses_and_doubles_nothing(
                 each.kill()
             wait_for_shards(peer)
             assert has_session(broker, "shard-3")
+            died_with_the_broker = ServiceState(
+                status=ServiceStatus.ONLINE, version="1", epoch=1, connection=1, shard=3, shards=3
+            )
+            peer.bus.publish(topics.service_state("local", "csv_recorder", "shard-3"), died_with_the_broker)
+            wait_for_shards(peer, "3/3")
             done = run("reshard", "--shards", "2", *folders, "--broker", broker.url)
             assert not has_session(broker, "shard-3")
             assert has_session(broker, "shard-1")
+            wait_for_shards(peer)
             assert f"{folders[2]}: records no more" in done.stdout, done.stderr
             start("1/2", "2/2")
             wait_for_more()
