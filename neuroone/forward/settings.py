@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuroone.contract.errors import SettingsError
+from neuroone.logins import site_of
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service.settings import BusSettings, setting, switch, whole
 
@@ -36,4 +37,7 @@ class ForwardSettings(BusSettings):
         own = {(each.host, each.port) for each in self.broker}
         if any((each.host, each.port) in own for each in self.district):
             raise SettingsError(["--district: is this school's own broker"])
+        for site in filter(None, (site_of(each.user or "") for each in self.district)):
+            if site != self.site:  # NATS would acknowledge all that is sent, and drop it
+                raise SettingsError([f"--district: is the login of {site}, and --site is {self.site}"])
         return self.district

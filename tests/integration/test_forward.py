@@ -12,8 +12,10 @@ import pytest
 from paho.mqtt import publish
 
 from neuroone.contract import topics
+from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus, StreamState
 from neuroone.contract.topics import Topic
+from neuroone.forward.settings import ForwardSettings
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.replay import ReplayBuffer
@@ -240,3 +242,10 @@ def test_the_documented_bridge_of_mosquitto_brings_what_a_district_needs(
 def is_end_of_forwarder(topic: Topic, state: ServiceState) -> bool:
     """Return True for the Last Will of a forwarder."""
     return topic["service"] == "forwarder" and state.status is ServiceStatus.OFFLINE
+
+
+def test_the_login_of_another_school_is_refused() -> None:
+    """NATS would acknowledge all that it may not say, and the spool would be emptied for nobody."""
+    given = ForwardSettings(site=SITE, district=BrokerAddresses.parse("mqtt://site-school-b:secret@127.0.0.1:1"))
+    with pytest.raises(SettingsError, match="is the login of school-b, and --site is school-a"):
+        given.check()
