@@ -1,6 +1,7 @@
 """One gateway for two schools: what a token of one does with everything of the other, and what a district sees."""
 
 import contextlib
+import http.client
 import json
 import subprocess
 import sys
@@ -285,6 +286,29 @@ def test_an_app_whose_address_names_no_school_is_told_so(district: District) -> 
 def test_a_schools_address_may_lack_the_slash(district: District) -> None:
     status, page = district.get(f"/{OURS}")  # urllib follows
     assert (status, b"page/main.js" in page) == (200, True)
+    lean = http.client.HTTPConnection(LOOPBACK, district.port)
+    lean.request("GET", f"/{OURS}?token=x&by=lesson")
+    assert lean.getresponse().headers["Location"] == f"{OURS}/?token=x&by=lesson"
+    lean.close()
+
+
+def test_what_a_device_keeps_for_one_school_is_not_found_at_another(district: District) -> None:
+    """Names that were typed, and readings that the gateway does not have yet."""
+    here = f"http://{LOOPBACK}:{district.port}"
+    ask = """async (site) => {
+      const [who, folder] = await Promise.all(["who", "folder"].map((name) => import(`/${site}/page/${name}.js`)));
+      const before = who.remembered().map(({ name }) => name);
+      who.remember({ name: site, code: "6B", key: "" });
+      return [before, folder.ofSchool("neuroone")];
+    }"""
+    with chromium() as browser, opened(browser, f"{here}/{OURS}/student") as page:
+        stores = set()
+        for site in (OURS, THEIRS, OURS):
+            page.goto(f"{here}/{site}/student")
+            before, store = page.evaluate(ask, site)
+            assert before == ([site] if store in stores else [])
+            stores.add(store)
+    assert len(stores) == 2
 
 
 def test_a_recorder_with_the_login_of_one_school_records_nothing_of_the_other(

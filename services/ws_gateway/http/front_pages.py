@@ -38,7 +38,7 @@ class FrontPages:
         refused = responses.unless_page(request)
         if refused is not None:
             return refused
-        path = urlsplit(request.path).path
+        path, query = urlsplit(request.path)[2:4]
         if path == "/healthz":
             return responses.of_text(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
@@ -46,7 +46,7 @@ class FrontPages:
         if path == "/sites":
             return responses.of_json(self._sites(visitor))
         if path[1:] in self._names:  # relative to this server, which a proxy may have in a folder
-            slash = {"Location": f"{path[1:]}/"}
+            slash = {"Location": f"{path[1:]}/{f'?{query}' if query else ''}"}
             return responses.of_text(HTTPStatus.PERMANENT_REDIRECT, "This page has a slash behind it.\n", slash)
         wanted = DISTRICT if path == "/" else path
         page = self._pages.get(wanted, request) if wanted.startswith("/page/") else None

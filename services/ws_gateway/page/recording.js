@@ -1,4 +1,5 @@
 /** The way of one student's readings to the gateway: session after session, each reading kept until it is on disk. */
+import { ofSchool } from "./folder.js";
 import { IndexedDbStore, NeuroOneStudent } from "./neuroone.js";
 import { addressFor } from "./who.js";
 
@@ -38,7 +39,7 @@ export class Recording extends EventTarget {
   #left = 0;
   #gateway;
   #who;
-  #store = new IndexedDbStore();
+  #store = new IndexedDbStore(ofSchool("neuroone"));
   #student = null;
   /** The session before, while it sends what the database did not take. */
   #draining = null;

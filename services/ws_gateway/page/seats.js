@@ -1,6 +1,7 @@
 /** Where each student sits: typed in by the teacher, kept in this browser, found again by the name under another code. */
+import { ofSchool } from "./folder.js";
 
-const KEPT = "neuroone.seats";
+const KEPT = ofSchool("neuroone.seats");
 const KEPT_MAX = 1000;
 
 export class Seats {

@@ -1,6 +1,7 @@
 /** A student's app for trying the system: sliders or a recorded file instead of a headset. */
 import { write } from "./badges.js";
 import { BANDS } from "./classroom.js";
+import { ofSchool } from "./folder.js";
 import { dress } from "./look.js";
 import { IndexedDbStore, NeuroOneStudent } from "./neuroone.js";
 import { MissingColumn, readingsOf } from "./replay.js";
@@ -31,7 +32,7 @@ let marks = 0;
 function connect({ name, code, join }) {
   student = new NeuroOneStudent(gatewayUrl(), {
     name: name.value.trim() || null, code: code.value.trim() || null, token: join.value.trim() || undefined,
-    acks: "recorded", store: new IndexedDbStore(),
+    acks: "recorded", store: new IndexedDbStore(ofSchool("neuroone")),
   });
   acked = { broker: -1, recorded: -1 };
   sent = 0;

@@ -1,6 +1,7 @@
 /** Who uses the student's page: what the address says, and what this device remembers of each student. */
+import { ofSchool } from "./folder.js";
 
-const KEPT = "neuroone.students";
+const KEPT = ofSchool("neuroone.students");
 /** Students that a device remembers: those of a shared tablet in two classes. */
 const KEPT_MAX = 60;
 /** As the gateway's: longer texts are nobody's. */
