@@ -20,7 +20,7 @@ from typing import Final
 
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.topics import LESSON, ROOT, STREAM_STATE, TOPICS, TopicRule, is_id
-from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
+from neuroone.mqtt.address import SITE_LOGIN, BrokerAddress, BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.local_address import host_in_url
 from neuroone.service.logs import LEVELS
@@ -33,9 +33,6 @@ READER: Final = "reader"
 IDENTITIES: Final = (*SERVICES, READER, DOCTOR)
 """One for each service; ``reader`` only reads, for third parties; ``doctor`` also reads the broker's own topics, for
 `neuroone doctor` and the broker's health check."""
-SITE: Final = "site-"
-"""How the login of a school begins that shares the broker of a district: it reads and writes the topics of that site,
-and nothing else. Whatever serves the site there has it: the school's forwarder, its gateway and its recorder."""
 UP: Final = "neuroone_up"
 """The identity of `neuroone up`, which has these logins for a broker of its own that others reach."""
 UP_CHECK: Final = "neuroone-up/check"
@@ -141,13 +138,13 @@ def make(folder: Path, broker: BrokerAddress, owners: Mapping[str, str], sites: 
 
 def identities_in(folder: Path, sites: Sequence[str] = ()) -> tuple[str, ...]:
     """Return who has a login: the services, the schools whose logins are in the folder, and those of ``sites``."""
-    known = {file.stem for file in folder.glob(f"{SITE}*.url") if site_of(file.stem)}
-    return (*IDENTITIES, *sorted(known | {f"{SITE}{each}" for each in sites}))
+    known = {file.stem for file in folder.glob(f"{SITE_LOGIN}*.url") if site_of(file.stem)}
+    return (*IDENTITIES, *sorted(known | {f"{SITE_LOGIN}{each}" for each in sites}))
 
 
 def site_of(name: str) -> str | None:
     """Return the site of a school's login; None for any other login."""
-    site = name.removeprefix(SITE)
+    site = name.removeprefix(SITE_LOGIN)
     return site if site != name and is_id(site) else None
 
 

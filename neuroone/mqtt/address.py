@@ -1,5 +1,6 @@
 """Where the brokers are and how to log in to them: the values of ``--broker``."""
 
+import hashlib
 import ipaddress
 import random
 import re
@@ -16,6 +17,10 @@ _FORM: Final = re.compile(
 )
 _BETWEEN_ADDRESSES: Final = re.compile(r",(?=mqtts?://)")
 """A comma of the list. Any other belongs to an address, where a password may hold it."""
+SITE_LOGIN: Final = "site-"
+"""How the login of a school begins that shares the broker of a district."""
+ID_CHARS: Final = 16
+"""64 bits of SHA-256: nobody guesses them."""
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
 
@@ -51,6 +56,16 @@ class BrokerAddress:
         login = "" if self.user is None else quote(self.user, safe="")
         login += "" if self.password is None else f":{quote(self.password, safe='')}"
         return str(self).replace("://", f"://{login}@", 1) if self.user is not None else str(self)
+
+    @property
+    def id_suffix(self) -> str:
+        """What a program with the login of a school adds to its MQTT client ids; for other logins nothing.
+
+        Mosquitto gives the session that waits under an id to whoever names it: no other school can guess this one.
+        """
+        if self.user is None or not self.user.startswith(SITE_LOGIN):
+            return ""
+        return f"-{hashlib.sha256((self.password or '').encode()).hexdigest()[:ID_CHARS]}"
 
     def __str__(self) -> str:
         host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host

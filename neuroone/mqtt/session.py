@@ -183,9 +183,8 @@ class Session:
 
     def open(self, send: Callable[[Sent], None], can_send: Callable[[], bool], now_s: float) -> None:
         """Begin a connection that carries packets with ``send`` while ``can_send`` allows more."""
-        self._connection = connection = _Connection(
-            send, can_send, now_s, now_s, now_s, now_s, LiveStates(self.counters)
-        )
+        live = LiveStates(self.counters)
+        self._connection = connection = _Connection(send, can_send, now_s, now_s, now_s, now_s, live)
         identity, address = self.identity, self.attempts.next.address
         will = None
         if self._durable and not self._is_probed:
@@ -194,9 +193,10 @@ class Session:
             last_word = self.presence.state(ServiceStatus.OFFLINE, self.counters["connects"] + 1)
             will = Will(last_word.topic, last_word.payload, *self._will_qos_and_retain)
         is_durable = self._durable and connection.probe is None
+        client_id = identity.client_id if is_durable else identity.run_client_id + self.attempts.id_suffix
         send(
             Connect(
-                client_id=identity.client_id if is_durable else identity.run_client_id + self.attempts.id_suffix,
+                client_id=client_id + address.id_suffix,
                 keep_alive_s=KEEPALIVE_S,
                 clean_start=not is_durable,
                 session_expiry_s=SESSION_EXPIRY_S if is_durable else 0,

@@ -658,17 +658,17 @@ def test_a_session_that_was_taken_over_ends(world: World) -> None:
         world.hear(Disconnect(0x8B))
 
 
-def probe(world: World) -> None:
+def probe(world: World, suffix: str = "") -> None:
     """Go through a probe that finds nobody."""
-    begin_probe(world)
+    begin_probe(world, suffix)
     with pytest.raises(ConnectionLost) as fault:
         world.tick(PROBE_EMPTY_S)
     world.fail(fault.value)
 
 
-def begin_probe(world: World) -> None:
+def begin_probe(world: World, suffix: str = "") -> None:
     connect = world.open()
-    assert (connect.client_id, connect.clean_start, connect.will) == (ME.run_client_id, True, None)
+    assert (connect.client_id, connect.clean_start, connect.will) == (ME.run_client_id + suffix, True, None)
     world.hear(ConnAck(0))
     world.tick(PROBE_EMPTY_S)
     asked = world.one(Subscribe)
@@ -777,3 +777,13 @@ def test_a_broker_that_acknowledges_nothing_is_given_up_sooner_for_another_one(u
     world.hear_pings(patience_s)
     with pytest.raises(ConnectionLost, match="stopped acknowledging"):
         world.hear_pings(2)
+
+
+def test_nobody_guesses_the_client_ids_of_a_schools_login() -> None:
+    """Mosquitto gives the session under an id to whoever names it, whatever the login."""
+    ids = set()
+    for login in ("site-a:one", "site-a:two", "csv_recorder:one"):
+        world = World(urls=f"mqtt://{login}@a:1", durable=True)
+        probe(world, BrokerAddress.parse(f"mqtt://{login}@a:1").id_suffix)
+        ids.add(world.open().client_id.removeprefix(ME.client_id))
+    assert sorted(map(len, ids)) == [0, 17, 17]
