@@ -47,9 +47,10 @@ TICK_S: Final = 0.5
 RETRY_S: Final = 1.0
 """Time between two tries while the disk refuses, or the spool is full."""
 AWAY_S: Final = 30.0
-"""A line that is away for so long is said in the forwarder's state."""
+"""If the district acknowledges nothing of what waits for so long, the forwarder's state says so."""
 CLOSE_S: Final = 5.0
 """How long a stopping forwarder waits for the district's broker."""
+NOT_TAKEN: Final = "nothing reaches the district: its broker is away, or refuses what this school sends"
 FILE: Final = "spool.db"
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class Service:
         self._unacked: dict[int, None] = {}
         self._sent = self._done = 0
         self._some = asyncio.Event()
-        self._away_since_s = time.monotonic()
+        self._progress_s = time.monotonic()
+        """When the district last acknowledged something, or nothing waited for it."""
         self._keep_due_s = 0.0
         self._disk_fault: str | None = None
         self._counters = dict.fromkeys(("spooled", "forwarded", "given_up"), 0)
@@ -137,8 +139,13 @@ class Service:
                 self._disk_fault = f"the spool cannot be written ({error})"
             if self._disk_fault is not None:
                 self._keep_due_s = time.monotonic() + RETRY_S
-        is_away = not self._district.is_connected and time.monotonic() - self._away_since_s >= AWAY_S
-        self._school.report_fault(self._disk_fault or ("the district's broker is away" if is_away else None))
+        self._school.report_fault(self._disk_fault or self._fault_of_line())
+
+    def _fault_of_line(self) -> str | None:
+        """Say that nothing has reached the district for a while; None if something has, or nothing waits."""
+        if not self._spool.length and self._district.is_connected:
+            self._progress_s = time.monotonic()
+        return NOT_TAKEN if time.monotonic() - self._progress_s >= AWAY_S else None
 
     def _keep_arrived(self) -> None:
         """Make what has arrived durable, and acknowledge it. While the spool is full, the broker keeps it."""
@@ -186,6 +193,7 @@ class Service:
     def _on_ack(self, id: int) -> None:
         if id in self._unacked:
             del self._unacked[id]
+            self._progress_s = time.monotonic()
             self._counters["forwarded"] += 1
             if len(self._unacked) < IN_FLIGHT_MAX / 2:
                 self._some.set()
@@ -207,7 +215,6 @@ class Service:
         if up:
             self._some.set()
             return
-        self._away_since_s = time.monotonic()
         self._district.session.publications.outbox.forget()
         self._sent = min(self._unacked, default=self._sent + 1) - 1
         self._unacked.clear()

@@ -248,7 +248,7 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in others)
     _print(f"goes when the broker next saves what it holds: {path}" for path in store)
     _print(f"stays on the broker, which refuses, or the student is connected: {topic}" for topic in sorted(on_broker))
-    _print(["removed. Backups, exports elsewhere and phones are not known here; --broker removes from the broker, too"])
+    _print(["removed. Not known here: backups, exports elsewhere, a district, phones; the broker without --broker"])
     return FAILED if found.shared or found.unknown or others or on_broker else OK
 
 
