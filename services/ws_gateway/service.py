@@ -5,7 +5,8 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from neuroone.contract.errors import NeuroOneError
@@ -82,7 +83,7 @@ class Service:
             (CERTIFICATE_PERIOD_S, self._server.https.refresh),
         ]
         due: dict[float, list[Callable[[], None]]] = {}
-        for period_s, call in (*own, *(timer for site in self.sites for timer in site.timers())):
+        for period_s, call in (*own, *self.of_sites()):
             due.setdefault(period_s, []).append(call)
         timers = [asyncio.create_task(self._every(period_s, calls)) for period_s, calls in due.items()]
         await stopped.wait()
@@ -92,6 +93,12 @@ class Service:
         # At the same time, for what students send from now on is lost: NATS takes 5 ms for each of their states.
         await asyncio.gather(*(site.end() for site in self.sites), self._server.close())
         await asyncio.gather(*timers, return_exceptions=True)
+
+    def of_sites(self) -> Iterator[tuple[float, Callable[[], None]]]:
+        """Yield what the sites call again and again. Among several, a fault of ours in one leaves the others alone."""
+        for site in self.sites:
+            for period_s, call in site.timers():
+                yield period_s, call if len(self.sites) == 1 else partial(site.attempt, call)
 
     async def _every(self, period_s: float, calls: Sequence[Callable[[], None]]) -> None:
         """Call at a steady rate, leaving out calls that the loop was too busy for; end the service on a fault."""

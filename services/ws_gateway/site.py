@@ -224,6 +224,16 @@ class SiteGateway:
             (TOKENS_PERIOD_S, self._read_tokens),
         ]
 
+    def attempt(self, call: Callable[[], None]) -> None:
+        """Call; after a fault of ours go on, count it, and be ready no more."""
+        try:
+            call()
+        except Exception:
+            self.hub.counters["faults"] += 1
+            if not self.readiness.is_faulty:
+                log.exception("site %s: a fault in a periodic task", self._given.site)
+            self.readiness.is_faulty = True
+
     async def end(self) -> None:
         """End all streams, and hand the rest to the broker."""
         self._students.leave_all()

@@ -21,6 +21,8 @@ class Readiness:
         self._replay = replay
         self._is_stopping = is_stopping
         self._faults: dict[str, str] = {}
+        self.is_faulty = False
+        """Set after a fault of ours that the gateway outlives for its other sites."""
 
     def on_service(self, topic: Topic, state: ServiceState) -> None:
         """Note the fault of a recorder, or that it has none."""
@@ -34,6 +36,8 @@ class Readiness:
         """Return the answer to ``/readyz``. Without a recorder the gateway still works: it is ready, but degraded."""
         if self._is_stopping():
             return HTTPStatus.SERVICE_UNAVAILABLE, "The gateway is stopping.\n"
+        if self.is_faulty:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "A fault of ours is in the log: start the gateway again.\n"
         if not self._client.is_connected:
             return HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n"
         if missing := self._replay.missing:

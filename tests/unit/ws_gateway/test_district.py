@@ -121,3 +121,26 @@ async def test_only_an_address_without_a_path_belongs_to_the_default_site(
     if isinstance(answered, Coroutine):
         answered.close()
     assert (connection.server is None, answered if answer else None) == (bool(answer), answer)
+
+
+def test_a_fault_in_one_site_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = {name: {**GOOD, "token_file": str(tmp_path / name)} for name in ("a", "b")}
+    service = Service(settings(tmp_path, tokens), Stop())
+    one, other = service.sites
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(one, "timers", lambda: [(1.0, fail)])
+    called: list[int] = []
+    monkeypatch.setattr(other, "timers", lambda: [(1.0, lambda: called.append(1))])
+    for _ in range(2):
+        for _, call in service.of_sites():
+            call()
+    assert len(called) == 2
+    assert (one.hub.counters["faults"], other.hub.counters["faults"]) == (2, 0)
+    assert "start the gateway again" in one.readiness.answer()[1]
+    assert "start the gateway again" not in other.readiness.answer()[1]
+    assert caplog.text.count("a fault in a periodic task") == 1
