@@ -116,7 +116,7 @@ def wire(given: Settings, https: Https, connections: Connections) -> tuple[list[
         granted = {name: site.access.grant_of(visitor) for name, site in sites.items()}
         return [{"site": name, "name": listed[name].title} for name, grant in granted.items() if grant is not None]
 
-    shared = Shared(https, connections, Pages(), restart, is_district=True, sites=sites_of)
+    shared = Shared(https, connections, Pages(has_schools=True), restart, is_district=True, sites=sites_of)
     for name, each in listed.items():
         tokens = [token_files(each.given)]
         if given.token is not None or given.token_file is not None:  # these open every site

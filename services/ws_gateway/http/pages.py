@@ -47,6 +47,7 @@ ENTRANCES: Final = {
 }
 TRY: Final = "/page/try.html"
 """What `/student?test` shows."""
+FOLDER: Final = "/page/folder.js"
 INLINE: Final = "page/again.js"
 """The script that loads a page again: the only one that stands in the pages themselves."""
 _PARTS: Final = re.compile(rb'''(?:src|href)="page/([^"]+)"|\b(?:from|import) "\./([^"]+)"''')
@@ -66,15 +67,22 @@ class _Page:
 
 
 class Pages:
-    """The page's files, in memory. An unchanged one is not sent again: its ETag is its hash."""
+    """The page's files, in memory. An unchanged one is not sent again: its ETag is its hash.
 
-    def __init__(self, folder: Path = PAGE) -> None:
+    Those of a district know that it ``has_schools``, and that what a device keeps is of one of them.
+    """
+
+    def __init__(self, folder: Path = PAGE, *, has_schools: bool = False) -> None:
         found = (file for file in folder.rglob("*") if file.suffix in TYPES)
         files = {f"/page/{file.relative_to(folder).as_posix()}": file for file in found}
         files |= {f"/page/{file.name}": file for file in CLIENTS.glob("*.js")}
         inline = files[f"/{INLINE}"].read_bytes()
         self._policy = responses.policy(inline)
         self._pages = {path: _page(path, _with(inline, file), file.stat().st_mtime) for path, file in files.items()}
+        if has_schools:
+            page = self._pages[FOLDER]
+            body = page.body.replace(b"HAS_SCHOOLS = false", b"HAS_SCHOOLS = true", 1)
+            self._pages[FOLDER] = _page(FOLDER, body, page.version.changed_s)
         self._pages[WORKER] = self._worker()
 
     def get(self, path: str, request: Request) -> Response | None:
