@@ -75,8 +75,8 @@ window too, exec csv-recorder report and export what makes reports and workbooks
 speaks LSL, exec pyinstaller what makes the folder without Python, all others everything.
 """
 
-TESTS = ["pytest", "--numprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
-"""Every test, four files at a time: three quarters of a test are waiting, so there are more processes than cores."""
+TESTS = ["pytest", "--numprocesses=6", "--dist=loadfile", "--no-loadscope-reorder"]
+"""Every test, six files at a time: three quarters of a test are waiting, so there are more processes than cores."""
 
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet"],
