@@ -22,6 +22,14 @@ FILES: Final = 2
 """Files of each student that a recorder appends to."""
 
 
+class Use(StrEnum):
+    """What a point is for: the model is fitted to it, or held against it, or it shows where this machine is full."""
+
+    FIT = ""
+    HELD_OUT = "held out"
+    LIMIT = "limit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a point runs. Each student sends once in ``period_s``."""
@@ -33,7 +41,7 @@ class Setup:
     dashboards: int = 1
     period_s: float = 1.0
     replicas: int = 3
-    is_held_out: bool = False
+    use: Use = Use.FIT
 
     @property
     def rate(self) -> float:
@@ -85,7 +93,8 @@ class Point:
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "Point":
         """Return the point that `as_json` wrote."""
-        return cls(**{**given, "setup": Setup(**given["setup"])})
+        setup = {**given["setup"], "use": Use(given["setup"].get("use", ""))}
+        return cls(**{**given, "setup": Setup(**setup)})
 
 
 Feature = Callable[[Setup], float]
@@ -101,6 +110,9 @@ STUDENT: Final[Terms] = {"student": lambda s: s.students}
 KNOWN: Final[Terms] = {"known": lambda s: s.students * s.gateways}
 DELIVERED: Final[Terms] = {"delivered": lambda s: s.rate * s.delivered}
 SHOWN: Final[Terms] = {"shown": lambda s: s.rate * s.dashboards}
+CLIENT: Final[Terms] = {"client": lambda s: s.gateways + s.recorders}
+SENT: Final[Terms] = {"sent": lambda s: s.rate * (s.delivered + s.recorders)}
+FOLLOWER: Final[Terms] = {"follower": lambda s: s.replicas - 1 if s.broker == NATS else 0.0}
 RECORDED: Final[Terms] = {"recorded": lambda s: s.rate * s.recorders}
 DROPPED: Final[Terms] = {"dropped": lambda s: s.rate * (s.recorders - 1)}
 APPENDED: Final[Terms] = {"appended": lambda s: s.appended}
@@ -115,12 +127,12 @@ def _process(part: str) -> Terms:
 TERMS: Final[dict[str, Terms]] = {
     "gateways cpu": _process("gateways") | STUDENT | READING | DELIVERED | SHOWN,
     "recorders cpu": _process("recorders") | READING | DROPPED | APPENDED | OPENED,
-    "brokers cpu": _process("brokers") | READING | DELIVERED | RECORDED | COPIED,
+    "brokers cpu": _process("brokers") | CLIENT | READING | SENT | FOLLOWER,
     "gateways memory": _process("gateways") | STUDENT | KNOWN,
     "recorders memory": _process("recorders") | STUDENT | READING,
-    "brokers memory": _process("brokers") | READING | DELIVERED | RECORDED | COPIED,
+    "brokers memory": _process("brokers") | CLIENT | READING | FOLLOWER,
     "recorders written": _process("recorders") | STUDENT | READING,
-    "brokers written": _process("brokers") | STUDENT | READING | RECORDED | COPIED,
+    "brokers written": _process("brokers") | CLIENT | STUDENT | SENT | COPIED,
     "gateways in": READING | STUDENT,
     "gateways out": READING | SHOWN,
     "brokers in": READING | RECORDED,
@@ -130,6 +142,8 @@ TERMS: Final[dict[str, Terms]] = {
 """What each quantity consists of: us of CPU a second, MB of memory, bytes a second written and sent."""
 BY_BROKER: Final = ("brokers", "nodes")
 """Quantities of these are fitted for each kind of broker by itself."""
+OF_BROKERS: Final = ("process", "follower")
+"""Terms of a broker, or a cluster, that has many sites; all others are the sites'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +165,7 @@ class Model:
 def fit(points: Iterable[Point]) -> Model:
     """Fit each quantity to the points that are not held out, by least squares of the relative errors."""
     found: dict[tuple[str, str], Mapping[str, float]] = {}
-    used = [each for each in points if not each.faults and not each.setup.is_held_out]
+    used = [each for each in points if not each.faults and each.setup.use is Use.FIT]
     for quantity, terms in TERMS.items():
         for broker in NODES:
             chosen = [p for p in used if p.setup.broker == broker or not quantity.startswith(BY_BROKER)]
@@ -176,7 +190,7 @@ def errors(model: Model, points: Iterable[Point]) -> Iterator[tuple[Point, str, 
     """Yield what was measured and what the model says, of the points that were held out."""
     for point in (each for each in points if not each.faults):
         for quantity, measured in point.values.items():
-            if quantity in TERMS and point.setup.is_held_out and measured:
+            if quantity in TERMS and point.setup.use is Use.HELD_OUT and measured:
                 yield point, quantity, measured, model.value(quantity, point.setup)
 
 
@@ -219,16 +233,11 @@ def _load(model: Model, part: str, setup: Setup) -> float:
     return model.total(f"{part} cpu", setup) / PROCESSES[part](setup) / 1e6
 
 
-def cluster_max(model: Model, points: Iterable[Point]) -> float:
-    """Return the readings a second of one cluster.
-
-    NATS keeps the messages of all its sites in one stream, which one node leads: that node is planned like a process
-    that runs in one thread. Its part of the CPU is that at the point with the most readings.
-    """
-    largest = max((p for p in points if p.setup.broker == NATS and not p.faults), key=lambda p: p.setup.rate)
-    share = largest.values["busiest broker cpu"] / largest.values["brokers cpu"]
-    none, one = (model.total("brokers cpu", Setup(broker=NATS, students=students)) * share for students in (0, 1))
-    return (BUSY_MAX * 1e6 - none) / (one - none)
+def busiest_share(points: Iterable[Point]) -> float:
+    """Return the part of a cluster's CPU that its busiest node needs, where the most readings were fitted."""
+    chosen = (p for p in points if p.setup.broker == NATS and p.setup.use is Use.FIT and not p.faults)
+    largest = max(chosen, key=lambda p: p.setup.rate)
+    return largest.values["busiest broker cpu"] / largest.values["brokers cpu"]
 
 
 class Layout(StrEnum):
@@ -240,23 +249,26 @@ class Layout(StrEnum):
 
 
 def need(model: Model, points: Iterable[Point], layout: Layout, sites: int, students: int) -> Need | None:
-    """Return what so many sites of so many students need."""
+    """Return what so many sites of so many students need.
+
+    NATS keeps the messages of all sites of a cluster in one stream, which one node leads: that node is planned like a
+    process that runs in one thread.
+    """
     kind = NATS if layout is Layout.CLUSTERS else MOSQUITTO
     each, known = site(model, kind, students), model.coefficients
     if each is None:
         return None
 
-    def shared(quantity: str, brokers: float) -> float:
+    def shared(quantity: str, count: int) -> float:
         """Return a quantity of so many brokers, or clusters of them, that have all sites."""
-        process = known[kind, quantity].get("process", 0.0) * NODES[kind]
-        return sites * (model.total(quantity, each) - process) + brokers * process
+        factors = known[kind, quantity]
+        own = sum(factors[term] * TERMS[quantity][term](each) for term in OF_BROKERS if term in factors)
+        return sites * (model.total(quantity, each) - own) + count * own
 
-    process_us = shared("brokers cpu", 1) - shared("brokers cpu", 0)
-    count = {
-        Layout.SCHOOLS: sites,
-        Layout.SHARED: ceil(shared("brokers cpu", 0) / (BUSY_MAX * 1e6 - process_us)),
-        Layout.CLUSTERS: ceil(sites * each.rate / cluster_max(model, points)),
-    }[layout]
+    share = busiest_share(points) if layout is Layout.CLUSTERS else 1.0
+    of_sites = shared("brokers cpu", 0)
+    of_one = shared("brokers cpu", 1) - of_sites
+    count = sites if layout is Layout.SCHOOLS else ceil(of_sites * share / (BUSY_MAX * 1e6 - of_one * share))
 
     def sum_of(ending: str) -> float:
         chosen = (quantity for quantity in TERMS if quantity.endswith(ending) and (kind, quantity) in known)

@@ -18,7 +18,7 @@ from bench.scale_model import (
     Layout,
     Point,
     Setup,
-    cluster_max,
+    Use,
     errors,
     fit,
     need,
@@ -35,6 +35,8 @@ SITES: Final = (1000, 3000, 6000, 10_000, 20_000)
 SCHOOLS: Final = ((1, 500), (1, 2000), (50, 1000), (100, 1000), (1000, 1000))
 """Sites, and the students of each who send at the same time."""
 HOUR_S: Final = 3600
+STEADY: Final = ("process", "student", "client", "follower")
+"""What costs each second; everything else costs each time."""
 WORDS: Final = {
     "broker": "broker",
     "students": "alunos",
@@ -50,7 +52,9 @@ WORDS: Final = {
     "students ⇄ gateways": "alunos ⇄ gateways",
     "all ⇄ broker": "todos ⇄ broker",
     "between nodes": "entre nós",
-    "held out": "fora do ajuste",
+    Use.FIT: "",
+    Use.HELD_OUT: "fora do ajuste",
+    Use.LIMIT: "máquina cheia, fora do ajuste",
     "does not count": "não vale",
     "quantity": "grandeza",
     "no": "não",
@@ -81,6 +85,9 @@ WORDS: Final = {
     "appended": "um acréscimo a um arquivo",
     "opened": "um arquivo aberto de novo",
     "copied": "mais uma cópia de uma leitura",
+    "client": "um gateway ou gravador conectado",
+    "sent": "uma leitura entregue a um gateway ou gravador",
+    "follower": "um nó que guarda mais uma cópia",
 }
 ENGLISH: Final = {
     "process": "a process",
@@ -94,6 +101,10 @@ ENGLISH: Final = {
     "appended": "an append to a file",
     "opened": "a file opened again",
     "copied": "one more copy of a reading",
+    "client": "a connected gateway or recorder",
+    "sent": "a reading delivered to a gateway or recorder",
+    "follower": "a node that keeps one more copy",
+    Use.LIMIT: "the machine is full, not fitted",
     "nodes": "between nodes",
     "brokers": "broker",
 }
@@ -150,7 +161,7 @@ class Tables:
         yield [*self._heads("CPU: broker + recorders + gateways", "memory"), "p50 ms", "p99 ms", ""]
         for point in self._points:
             cpu, memory = (self._sum(*(point.values[f"{part} {of}"] for part in PARTS)) for of in ("cpu", "memory"))
-            note = self._word("does not count") if point.faults else self._word("held out") * point.setup.is_held_out
+            note = self._word("does not count") if point.faults else self._word(point.setup.use)
             latency = (self._number(point.latency_ms[each]) for each in ("p50", "p99"))
             yield [*self._setup(point.setup), cpu, memory, *latency, note]
 
@@ -184,15 +195,19 @@ class Tables:
         if not factor:
             return "-"
         if quantity.endswith(" memory"):
-            return f"{self._number(factor)} MB" if term == "process" else f"{self._number(factor * 1e3)} kB"
+            return (
+                f"{self._number(factor)} MB"
+                if term in STEADY and term != "student"
+                else f"{self._number(factor * 1e3)} kB"
+            )
         unit = "µs" if quantity.endswith(" cpu") else "B"
-        return f"{self._number(factor)} {unit}{'/s' if term in ('process', 'student') else ''}"
+        return f"{self._number(factor)} {unit}{'/s' if term in STEADY else ''}"
 
     def _quantity(self, quantity: str) -> str:
         return ", ".join(map(self._word, quantity.split()))
 
     def _held_out(self) -> Iterator[Sequence[str]]:
-        points = [point for point in self._points if point.setup.is_held_out]
+        points = [point for point in self._points if point.setup.use is Use.HELD_OUT]
         yield [self._word("quantity"), *(self._words(point.setup) for point in points)]
         found = {(q, self._words(point.setup)): (m, p) for point, q, m, p in errors(self._model, points)}
         for quantity in TERMS:
@@ -255,7 +270,6 @@ def filled(text: str, tables: dict[str, str]) -> str:
 
 if __name__ == "__main__":
     measured = load()
-    print(f"a cluster takes {cluster_max(fit(measured), measured):.0f} readings a second")
     for language, document in DOCUMENTS.items():
         before = document.read_text(encoding="utf-8")
         document.write_text(filled(before, Tables(measured, language).all()), encoding="utf-8")
