@@ -19,8 +19,7 @@ from neuroone.mqtt.address import BrokerAddress, BrokerAddresses
 from neuroone.service import extras
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.local_address import LOOPBACK, host_in_url
-from neuroone.service.logs import LEVELS
-from neuroone.service.settings import one_of, setting, topic_id, whole
+from neuroone.service.settings import setting, whole
 from neuroone.up.broker_access import nats_user
 
 MQTT_PORT: Final = 8883
@@ -76,7 +75,7 @@ def node(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
+class ClusterSettings(logins.LoginSettings):
     """Options of `neuroone cluster`."""
 
     dir: Path = setting(
@@ -92,16 +91,6 @@ class ClusterSettings:
     max_file_gb: int = setting(
         100, whole(1, 1_000_000), "GB that a node may keep on its disk for recorders that are away."
     )
-    owner: tuple[tuple[str, str], ...] = setting(
-        (),
-        logins.owner,
-        "NAME=USER: the user (name or number) who owns the files of an identity; needs root.",
-        many=True,
-    )
-    site_login: tuple[str, ...] = setting(
-        (), topic_id, "Site of a school that gets a login, for its own topics alone.", many=True
-    )
-    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
 
 
 def run(given: ClusterSettings, stop: Stop) -> int:

@@ -65,7 +65,23 @@ def owner(given: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretsSettings:
+class LoginSettings:
+    """Options of the commands that make logins."""
+
+    owner: tuple[tuple[str, str], ...] = setting(
+        (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
+    )
+    site_login: tuple[str, ...] = setting(
+        (),
+        topic_id,
+        "Site of a school of this district: it gets a login, for its own topics alone, and a token.",
+        many=True,
+    )
+    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsSettings(LoginSettings):
     """Options of `neuroone secrets`."""
 
     dir: Path = setting(
@@ -77,15 +93,6 @@ class SecretsSettings:
     )
     broker: BrokerAddress = setting(
         BrokerAddress("127.0.0.1", 1883), BrokerAddress.parse, "The broker that the services log in to.", metavar="URL"
-    )
-    owner: tuple[tuple[str, str], ...] = setting(
-        (), owner, "NAME=USER: the user (name or number) who owns the files of an identity; needs root.", many=True
-    )
-    site_login: tuple[str, ...] = setting(
-        (),
-        topic_id,
-        "Site of a school of this district: it gets a login, for its own topics alone, and a token.",
-        many=True,
     )
     show: bool = setting(False, switch, "Print the dashboards' address and the logins for programs; make nothing.")
     host: str = setting(
@@ -107,7 +114,6 @@ class SecretsSettings:
     )
     ws_port: int = setting(8080, port_number, "Port of the WebSocket server, in what --show prints.")
     mqtt_port: int = setting(1883, port_number, "Port of the broker, in what --show prints.")
-    log_level: str = setting("info", one_of(*LEVELS), f"One of {', '.join(LEVELS)}.")
 
 
 def run(given: SecretsSettings, stop: Stop) -> int:
