@@ -598,8 +598,12 @@ def test_the_client_keeps_readings_over_a_reload(school, browser):
         page.reload()
         assert page.evaluate(begin, [school.gateway.url, True]) == session
         assert page.evaluate(empty)
-    readings = [reading for reading in school.peer.readings() if reading.name == "Recarga"]
-    assert [(reading.session, reading.seq) for reading in readings] == [(session, seq) for seq in range(5)]
+
+    def readings() -> list[tuple[str, int]]:
+        return [(each.session, each.seq) for each in school.peer.readings() if each.name == "Recarga"]
+
+    wait_for(lambda: len(readings()) >= 5, "the readings")  # the broker's ack may be here before they are there
+    assert readings() == [(session, seq) for seq in range(5)]
 
 
 def test_the_words_are_complete(page):
