@@ -430,3 +430,40 @@ def test_a_new_version_waits_for_the_next_start(browser, copied_site, tmp_path):
         page.click("#end")
         page.reload()
         expect(page.locator("#who-title")).to_have_text("Quem agora?")
+
+
+def test_a_student_who_begins_anew_comes_after_the_end(browser, site):
+    """A gateway to which both connections seem to be open would see two students."""
+    order: list[str] = []
+    ending: list[WebSocketRoute] = []
+
+    def route(socket: WebSocketRoute) -> None:
+        def said(text: str | bytes) -> None:
+            message = json.loads(text)
+            order.extend(["hello"] * (message["type"] == "hello"))
+            good(socket, message)
+
+        def closes(code: int | None, reason: str | None) -> None:
+            if socket not in ending:
+                order.append("end")
+                ending.append(socket)
+
+        socket.on_message(said)
+        socket.on_close(closes)
+
+    with student_page(browser, f"{site.url}student?name=Ana", line=LINE, bytes_per_s=RATE, **UNKEPT) as page:
+        page.route_web_socket("**/*", route)
+        page.reload()
+        enter(page, "Ana", "7B")
+        page.click("[data-way=bluetooth]")
+        expect(page.locator("#recorded")).to_contain_text(":")
+        del order[:], ending[:]
+        page.click("#end")
+        wait_on(page, lambda: order == ["end"])
+        page.click("#anew")
+        page.click("[data-way=bluetooth]")
+        expect(page.locator("#attention")).not_to_have_text("--")
+        order.append("closed")
+        ending[0].close()
+        wait_on(page, lambda: "hello" in order)
+        assert order == ["end", "closed", "hello"]

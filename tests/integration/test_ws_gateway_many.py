@@ -1,8 +1,10 @@
 """Several gateways on one broker."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -115,6 +117,44 @@ async def test_a_session_moves_to_another_gateway(gateways, client, peer):
     await happens(lambda: peer.statuses("Ana")[-2:] == [StreamStatus.OFFLINE, StreamStatus.ONLINE])
     await happens(lambda: len(peer.readings()) == 6)
     assert [(each.session, each.seq) for each in peer.readings()] == [(SESSION, seq) for seq in range(6)]
+
+
+async def test_a_student_who_begins_anew_at_another_gateway_is_one(gateways, client, peer):
+    """Also while the first gateway, which hangs, has not said yet that the session before is over."""
+    hello = {"role": "student", "name": "Ana", "code": "A"}
+    first = await client(gateways[0], session=SESSION, **hello)
+    await first.send(new_frame(0))
+    await hear_of(first, "ack")
+    probe = await client(gateways[1], role="dashboard")
+    await hear_of(probe, "state")  # the second gateway knows of her
+    with stopped(gateways[0]):
+        first.transport.abort()
+        second = await client(gateways[1], session=f"{SESSION[:-1]}0", **hello)
+    assert (await hear_of(second, "welcome"))["source"] == "Ana"
+
+
+async def test_two_who_seem_to_be_one_wait_for_nothing(gateways, client, peer):
+    """The second one of a name and code is another student after a second, or with its first reading."""
+    hello = {"role": "student", "name": "Ana", "code": "A"}
+    first = await client(gateways[0], session=SESSION, **hello)
+    assert (await hear_of(first, "welcome"))["source"] == "Ana"
+    second = await client(gateways[0], session=f"{SESSION[:-1]}0", **hello)
+    assert (await hear_of(second, "welcome"))["source"] == "Ana-2"
+    third = await client(gateways[0], session=f"{SESSION[:-1]}1", **hello)
+    await third.send(new_frame(0))
+    assert (await hear_of(third, "welcome"))["source"] == "Ana-3"
+    await happens(lambda: [each.seq for each in peer.readings()] == [0])
+
+
+@contextlib.contextmanager
+def stopped(gateway: GatewayProgram) -> Iterator[None]:
+    """Let a gateway hang."""
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        gateway.process.send_signal(signal.SIGCONT)
 
 
 async def test_students_of_a_killed_gateway_keep_their_streams_at_another(broker, gateways, client, peer):

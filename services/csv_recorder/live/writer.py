@@ -210,13 +210,12 @@ class Writer:
         new = [each for each in self._outputs.due.values() if each.synced_bytes < 0 and _is_time(each, now_s)]
         if homeless or new or self._released:
             self._inbox.begin()
-            for session, rows in homeless:
-                if session.about is not None:
-                    name, code = session.about.name or "", session.about.code
-                    output = self._outputs.of_file(self.student_files.find(session.stream, name, code, now_s))
-                    self._add(output, rows)
-                    if output.synced_bytes < 0:
-                        new.append(output)
+            # An ended stream gives its file free first: the same student may have begun the next one already.
+            ended = set(self._released)
+            self._find_files([each for each in homeless if each[0].stream in ended], new, now_s)
+            for stream in ended:
+                self.student_files.release(stream)
+            self._find_files([each for each in homeless if each[0].stream not in ended], new, now_s)
             for output in {each.key: each for each in new}.values():
                 try:
                     self._outputs.adopt(output)
@@ -224,11 +223,19 @@ class Writer:
                     raise
                 except Exception as error:  # noqa: BLE001 (also a fault of ours is that file's alone)
                     self._fail(output, error, now_s)
-            for stream in self._released:
-                self.student_files.release(stream)
             self._inbox.commit()
             self._released.clear()
         self._ready.clear()
+
+    def _find_files(self, homeless: list[tuple[Session, list[bytes]]], new: list[Output], now_s: float) -> None:
+        """Find or make the students' files of rows; those that are not in our care yet are ``new``."""
+        for session, rows in homeless:
+            if session.about is not None:
+                name, code = session.about.name or "", session.about.code
+                output = self._outputs.of_file(self.student_files.find(session.stream, name, code, now_s))
+                self._add(output, rows)
+                if output.synced_bytes < 0:
+                    new.append(output)
 
     def _add(self, output: Output, rows: list[bytes]) -> None:
         output.pending += rows

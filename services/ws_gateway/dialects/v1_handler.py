@@ -35,6 +35,10 @@ from ws_gateway.websocket.connection import Connection
 
 HELLO_TIMEOUT_S: Final = 10.0
 """A client of the new dialect that sends no hello in this time is disconnected."""
+LEAVING_MAX_S: Final = 1.0
+"""So long the welcome of a new session waits for the end of another one of the same student: that takes milliseconds to
+be known, and longer where gateways or the broker are busy."""
+LEAVING_CHECK_S: Final = 0.05
 BROKER_MESSAGES: Final = 100
 """A marker counts as so many messages, for it goes to the broker, to the recorder and to every dashboard: 10 a second
 of one client, and 30 at once. More of them wait. So do a change of the stream whose raw samples a dashboard wants,
@@ -52,23 +56,26 @@ MARKER_HASH_CHARS: Final = 16
 class V1Handler(ClientHandler):
     """A client of ``neuroone.v1``: sends hello, and is a student or a dashboard from then on."""
 
-    __slots__ = ("_hello", "_hello_timer")
+    __slots__ = ("_hello", "_is_arriving", "_timer")
     _error_frame = staticmethod(v1.error)
 
     def __init__(self, hub: Hub, connection: Connection, visitor: Visitor) -> None:
         super().__init__(hub, connection, visitor)
         self._hello: Hello | None = None
-        self._hello_timer = asyncio.get_running_loop().call_later(
+        self._is_arriving = False
+        self._timer = asyncio.get_running_loop().call_later(
             HELLO_TIMEOUT_S, connection.close, CloseCode.POLICY_VIOLATION, "no hello"
         )
 
     def on_close(self) -> None:
         """Release everything: the connection is closed."""
-        self._hello_timer.cancel()
+        self._timer.cancel()
         super().on_close()
 
     def _handle(self, message: bytes) -> None:
         request = v1.parse(message)
+        if self._is_arriving:
+            self._come_in()  # it does not wait for its welcome
         match request:
             case Hello():
                 self._on_hello(request)
@@ -126,9 +133,26 @@ class V1Handler(ClientHandler):
             if waiting is not None:
                 self._say_verdict(waiting.verdict)
             else:
-                self._welcome_student(self._join(hello))
+                self._is_arriving = True
         self._hello = hello
-        self._hello_timer.cancel()
+        self._timer.cancel()
+        if self._is_arriving:
+            self._arrive(hello, asyncio.get_running_loop().time() + LEAVING_MAX_S)
+
+    def _arrive(self, hello: Hello, until_s: float) -> None:
+        """Let a student come in, once its session before has ended."""
+        loop = asyncio.get_running_loop()
+        attendance = self._hub.students.attendance()
+        if loop.time() < until_s and attendance.may_be_leaving((hello.name, hello.code), hello.session):
+            self._timer = loop.call_later(LEAVING_CHECK_S, self._arrive, hello, until_s)
+        else:
+            self._come_in()
+
+    def _come_in(self) -> None:
+        self._timer.cancel()
+        self._is_arriving = False
+        if self._hello is not None:
+            self._welcome_student(self._join(self._hello))
 
     def _join(self, hello: Hello) -> Student:
         student = self._student = self._hub.students.resume(hello.name, hello.code, hello.session)

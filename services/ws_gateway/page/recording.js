@@ -17,6 +17,8 @@ const BLOCKS_MAX = 80;
 const WORRY_MS = 3000;
 /** Readings whose time is known until they are recorded: as many as the client keeps. */
 const TIMES_MAX = 10_000;
+/** The ends of the connections of this page that are open. */
+const SOCKETS = new Set();
 
 /**
  * Send readings, and tell how far they are recorded. `changed` events come whenever there is something to show.
@@ -43,8 +45,6 @@ export class Recording extends EventTarget {
   #student = null;
   /** The session before, while it sends what the database did not take. */
   #draining = null;
-  /** The ends of the connections that are open. */
-  #sockets = new Set();
   #changes = Promise.resolve();
   /** When each reading that is not recorded yet was made, by seq. */
   #times = new Map();
@@ -66,6 +66,8 @@ export class Recording extends EventTarget {
     const mine = this.#make();
     this.#counting ??= setInterval(() => this.#left > 0 && this.state === "on" && this.#count(), COUNT_PERIOD_MS);
     this.#count();
+    await closed(); // of a recording before, which has just ended
+    if (this.#student !== mine) return;
     await mine.start();
     for (const [seq, { time }] of mine.kept) this.#times.set(seq, Date.parse(time));
   }
@@ -136,7 +138,7 @@ export class Recording extends EventTarget {
   #make() {
     const { name, code, key } = this.#who;
     const mine = new NeuroOneStudent(addressFor(this.#gateway, key), {
-      name, code: code || null, token: key || undefined, acks: "recorded", store: this.#store, WebSocket: this.#watched(),
+      name, code: code || null, token: key || undefined, acks: "recorded", store: this.#store, WebSocket: Watched,
     });
     this.#dropped += this.#student?.dropped ?? 0;
     this.#student = mine;
@@ -186,29 +188,10 @@ export class Recording extends EventTarget {
       });
     }
     before.stop();
-    await this.#closed();
+    await closed();
     if (this.#student !== null && (next === this.#student || this.isStoreBroken)) await next.start();
     this.#draining = null;
     this.#count();
-  }
-
-  /** Wait until the connections are closed at the gateway: with two at a time the student would be two. */
-  async #closed() {
-    const late = new Promise((resolve) => setTimeout(resolve, CLOSED_WITHIN_MS));
-    await Promise.race([Promise.all(this.#sockets), late]);
-  }
-
-  /** Return a WebSocket whose end is known. */
-  #watched() {
-    const sockets = this.#sockets;
-    return class extends WebSocket {
-      constructor(...given) {
-        super(...given);
-        const over = new Promise((resolve) => this.addEventListener("close", resolve));
-        sockets.add(over);
-        over.then(() => sockets.delete(over));
-      }
-    };
   }
 
   #onRawTold(wanted) {
@@ -237,5 +220,21 @@ export class Recording extends EventTarget {
 
   #changed() {
     this.dispatchEvent(new Event("changed"));
+  }
+}
+
+/** Wait until the connections are closed at the gateway: with two at a time the student would be two. */
+async function closed() {
+  const late = new Promise((resolve) => setTimeout(resolve, CLOSED_WITHIN_MS));
+  await Promise.race([Promise.all(SOCKETS), late]);
+}
+
+/** A WebSocket whose end is known. */
+class Watched extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    const over = new Promise((resolve) => this.addEventListener("close", resolve));
+    SOCKETS.add(over);
+    over.then(() => SOCKETS.delete(over));
   }
 }

@@ -70,6 +70,17 @@ class AttendanceList:
         had = self._registry.stream_of(session)
         return had is not None and had[1] == who
 
+    def may_be_leaving(self, who: Who, session: str | None) -> bool:
+        """Return True if a new session's place is that of another session of the same student, which may be over.
+
+        An app that begins anew, or a page that is loaded again, comes back before its end is known: the old connection
+        may be at another gateway.
+        """
+        if who[0] is None or self.has_session(session, who):
+            return False
+        key = (topics.group_id(who[1]), next(sources_of(who[0])))
+        return self.who_has(key) == who and (key in self._active or self._registry.is_elsewhere(key, ""))
+
     def student_at(self, key: Key) -> Student | None:
         """Return the student of this gateway who has a stream."""
         return self._active.get(key)

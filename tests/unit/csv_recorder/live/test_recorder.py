@@ -124,6 +124,14 @@ def test_two_students_of_one_name(recorder: Recorder, tmp_path: Path, clock: Clo
     assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 4
 
 
+def test_a_student_who_begins_anew_goes_on_in_the_same_file(recorder: Recorder, tmp_path: Path) -> None:
+    """Also where the next stream has another name, as at a gateway that has not heard yet of the end."""
+    record(recorder, delivery(), delivery(1))
+    record(recorder, delivery(2), delivery(source="Joao_Silva-2", session="the-next-one"), ended())
+    assert len(rows_of(tmp_path / "Joao_Silva.csv")) == 4
+    assert [each.name for each in tmp_path.glob("*.csv")] == ["Joao_Silva.csv"]
+
+
 def test_three_of_one_name_and_code_have_three_files(recorder: Recorder, tmp_path: Path) -> None:
     sources = ("Joao_Silva", "Joao_Silva-2", "Joao_Silva-3")
     for seq in range(2):

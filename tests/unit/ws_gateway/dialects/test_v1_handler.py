@@ -32,4 +32,4 @@ async def test_who_asks_the_broker_for_much_rests_for_it(request_: bytes, cost: 
     handler._handle(b'{"type":"hello","role":"dashboard"}')
     handler._handle(request_)
     assert sum(call.args[0] for call in connection.spend.call_args_list) == cost
-    handler._hello_timer.cancel()
+    handler._timer.cancel()

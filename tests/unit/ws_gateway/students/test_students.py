@@ -251,6 +251,29 @@ def test_a_session_of_another_gateway_is_resumed_in_its_stream(world):
     assert world.students.resume("Ana", "A", "session-1").source == "Ana"
 
 
+def test_a_new_session_may_come_before_the_end_of_the_one_before_is_known(world):
+    """At this gateway and at another one; not the session itself, nor one of somebody else or without a name."""
+    first = world.students.resume("Ana", "A", "session-1")
+    may_be_leaving = world.students.attendance().may_be_leaving
+    assert may_be_leaving(("Ana", "A"), "session-2")
+    assert may_be_leaving(("Ana", "A"), None)
+    others = [
+        (("Ana", "A"), "session-1"),
+        (("Ana", "B"), "session-2"),
+        (("Bia", "A"), "session-2"),
+        ((None, "A"), None),
+    ]
+    assert not any(may_be_leaving(*each) for each in others)
+    world.students.leave(first)
+    assert not may_be_leaving(("Ana", "A"), "session-2")
+    other_gateway(world)
+    world.students.on_state(ANA, elsewhere(session="session-3"))
+    assert may_be_leaving(("Ana", "A"), "session-2")
+    assert not may_be_leaving(("Ana", "A"), "session-3")
+    world.students.on_state(ANA, elsewhere(session="session-3", status=StreamStatus.OFFLINE))
+    assert not may_be_leaving(("Ana", "A"), "session-2")
+
+
 @pytest.mark.parametrize("status", [StreamStatus.STALE, StreamStatus.OFFLINE])
 def test_a_late_state_of_another_gateway_is_corrected_once(world, status):
     """Two gateways must not contradict each other forever."""
