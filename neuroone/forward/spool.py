@@ -1,8 +1,10 @@
 """Keep messages on the disk, in order, until the district has them: a SQLite database."""
 
+import contextlib
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,14 +13,14 @@ from neuroone.contract.errors import SettingsError
 from neuroone.mqtt.delivery import Delivery
 from neuroone.service.private_files import private
 
-MESSAGE_BYTES: Final = 40
+MESSAGE_BYTES: Final = 50
 """What a message takes in the file beside its topic and payload."""
 VACUUM_PAGES: Final = 2_000
 """Pages that are given back to the disk at once: 8 MB, so that it holds nobody up."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL, arrived_s REAL
 )
 """
 
@@ -59,17 +61,20 @@ class Spool:
             for words in ("locking_mode=EXCLUSIVE", "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL"):
                 self._connection.execute(f"PRAGMA {words}")
             self._connection.execute(_SCHEMA)
+            with contextlib.suppress(sqlite3.OperationalError):  # a spool of an earlier version has no such column
+                self._connection.execute("ALTER TABLE messages ADD COLUMN arrived_s REAL")
             self.length, self.size_bytes = self._sums_up_to(sys.maxsize)
         except (OSError, sqlite3.Error) as error:
             raise SettingsError((f"--spool: {self._file} cannot be used ({error})",)) from None
 
     def add(self, deliveries: Iterable[Delivery]) -> None:
         """Make messages durable, all or none: when this returns, they may be acknowledged."""
-        rows = [(each.topic, each.payload) for each in deliveries]
+        now_s = time.time()
+        rows = [(each.topic, each.payload, now_s) for each in deliveries]
         with self._connection:
-            self._connection.executemany("INSERT INTO messages (topic, payload) VALUES (?, ?)", rows)
+            self._connection.executemany("INSERT INTO messages (topic, payload, arrived_s) VALUES (?, ?, ?)", rows)
         self.length += len(rows)
-        self.size_bytes += sum(len(topic) + len(payload) + MESSAGE_BYTES for topic, payload in rows)
+        self.size_bytes += sum(len(topic) + len(payload) + MESSAGE_BYTES for topic, payload, _ in rows)
 
     def after(self, id: int, count: int) -> list[Waiting]:
         """Return the first messages behind an id."""
@@ -77,6 +82,14 @@ class Spool:
             "SELECT id, topic, payload FROM messages WHERE id > ? ORDER BY id LIMIT ?", (id, count)
         )
         return [Waiting(*row) for row in rows]
+
+    def oldest_age_s(self) -> float:
+        """Return for how long the first message has waited; 0 if none waits, or if that is not known."""
+        with contextlib.suppress(sqlite3.Error):
+            found = self._connection.execute("SELECT arrived_s FROM messages ORDER BY id LIMIT 1").fetchone()
+            if found is not None and found[0] is not None:
+                return max(0.0, time.time() - float(found[0]))
+        return 0.0
 
     def remove(self, up_to: int) -> None:
         """Forget the messages up to an id."""

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 class Publications:
     """What a service publishes, over all its connections.
 
-    ``on_refused`` gets messages that the broker will not accept, however often they are sent.
+    ``on_refused`` gets messages that the broker will not accept, however often they are sent; ``on_refusal`` every one
+    that it refuses, with its reason, and may end the connection by raising ConnectionLost.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Publications:
         self.outbox = outbox
         self._replay = replay
         self._on_refused = on_refused
+        self.on_refusal: Callable[[Outgoing, int], None] = lambda outgoing, reason: None
         self._counters = counters
         counters.update(dict.fromkeys(("acked", "refused", "given_up"), 0), **outbox.counters)
         outbox.counters = counters
@@ -118,6 +120,7 @@ class Publications:
             self._give_up(outgoing)
         elif self._replay is not None and outgoing.reading is not None:
             self._replay.refused(*outgoing.reading, is_lost=False)
+        self.on_refusal(outgoing, packet.reason)
 
     def _give_up(self, outgoing: Outgoing) -> None:
         self._counters["given_up"] += 1

@@ -1,9 +1,11 @@
 """`neuroone forward`: from a school's broker to its district's, over a line that goes away."""
 
 import contextlib
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,16 +17,21 @@ from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus, StreamState
 from neuroone.contract.topics import Topic
+from neuroone.forward import line as line_module
+from neuroone.forward import refusals
+from neuroone.forward.service import Service
 from neuroone.forward.settings import ForwardSettings
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
+from neuroone.service.lifecycle import Stop
 from neuroone.up import brokers
 from tests.support.brokers import LOOPBACK, Broker
 from tests.support.bus_listener import Listener, listening
 from tests.support.messages import reading, stream_state
 from tests.support.relay import Relay
+from tests.support.site_broker import site_broker
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -185,6 +192,101 @@ def test_a_topic_that_breaks_the_contract_keeps_nothing_else_from_the_district(
         bus = stack.enter_context(gateway(school))
         send(bus, range(3))
         wait_for(lambda: recorded(tmp_path / "district") == [[*range(3)]] * len(STUDENTS), "readings at the district")
+
+
+@contextlib.contextmanager
+def forwarder_here(school: Broker, district: str, spool: Path) -> Iterator[Service]:
+    """The forwarder of the school in this process, so that a test may change how long it waits."""
+    stop, made = Stop(), queue.SimpleQueue[Service]()
+    to, at = BrokerAddresses.parse(district), BrokerAddresses.parse(school.url)
+    given = ForwardSettings(site=SITE, broker=at, district=to, spool=spool, watchdog_s=0)
+
+    def run() -> None:
+        made.put(service := Service(given, stop))  # in this thread, to which its database belongs
+        service.run()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    service = made.get(timeout=20)
+    try:
+        yield service
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def faults_of_forwarder(on: Listener) -> list[str | None]:
+    """Return what the forwarder's states have said of faults so far."""
+    return [state.fault for topic, state in on.of(ServiceState) if topic["service"] == "forwarder"]
+
+
+def test_states_that_the_district_refuses_are_left_out_and_said_and_readings_arrive(
+    start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mosquitto 2.0 ends the connection at each refusal."""
+    monkeypatch.setattr(refusals, "TRIES_MAX", 2)
+    acl = tmp_path / "acl"
+    allowed = ["read neuroone/v1/#", "write neuroone/v1/+/streams/+/+/reading", "write neuroone/v1/+/services/#"]
+    acl.write_text("".join(f"topic {each}\n" for each in allowed))
+    acl.chmod(0o644)
+    school, district = start_broker("nats"), start_broker("mosquitto", f"acl_file {acl}")
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        stack.enter_context(recorder(district, tmp_path / "district"))
+        service = stack.enter_context(forwarder_here(school, district.url, tmp_path / "spool"))
+        wait_for_forwarder(here, 0)
+        bus = stack.enter_context(gateway(school))
+        for name in ("Ana", "Bia"):
+            bus.publish(topics.stream_state(SITE, "6B", name), stream_state(name=name, code="6B"))
+        send(bus, range(3))
+        wait_for(lambda: recorded(tmp_path / "district") == [[*range(3)]] * len(STUDENTS), "readings at the district")
+        words = "the district's broker refuses streams/{group}/{source}/state (Not authorized (0x87))"
+        wait_for(lambda: words in faults_of_forwarder(here), "words")
+        wait_for(lambda: not service._spool.length, "an empty spool")
+        counters = service._health().counters
+        assert (counters["refused"], counters["given_up"]) == (2, 2)
+
+
+def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
+    start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NATS acknowledges it and drops it."""
+    monkeypatch.setattr(line_module, "AWAY_S", 1.0)
+    denied = 'permissions: { publish: { deny: [">"] } }'
+    users = f'[{{ user: "site-{SITE}", password: "secret", {denied} }}, {{ user: "free", password: "x" }}]'
+    school = start_broker("mosquitto")
+    district = start_broker("nats", f"authorization {{ users: {users} }}", 'no_auth_user: "free"')
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        stack.enter_context(recorder(district, tmp_path / "district"))
+        url = f"mqtt://site-{SITE}:secret@{LOOPBACK}:{district.port}"
+        service = stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
+        wait_for_forwarder(here, 0)
+        bus = stack.enter_context(gateway(school))
+        send(bus, range(3))
+        wait_for(lambda: line_module.NO_ECHO in faults_of_forwarder(here), "words")
+        district.stop()
+        configuration = next(tmp_path.rglob("nats.conf"))
+        configuration.write_text(configuration.read_text().replace(denied, ""))
+        district.start()
+        wait_for(lambda: recorded(tmp_path / "district") == [[*range(3)]] * len(STUDENTS), "readings at the district")
+        wait_for(lambda: not service._spool.length, "an empty spool")
+        wait_for(lambda: faults_of_forwarder(here)[-1] is None, "no fault")
+
+
+@pytest.mark.parametrize("kind", brokers.KINDS)
+def test_a_login_that_the_district_refuses_is_said(
+    kind: str, start_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    school = start_broker("nats")
+    with contextlib.ExitStack() as stack:
+        access = stack.enter_context(site_broker(kind, tmp_path))
+        url = f"mqtt://site-{SITE}:wrong@{LOOPBACK}:{access.port}"
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        service = stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
+        wait_for(lambda: line_module.LOGIN in faults_of_forwarder(here), "words")
+        assert service._health().gauges["district_login_refused"] == 1
 
 
 @pytest.mark.parametrize("at_school", brokers.KINDS)
