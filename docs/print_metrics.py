@@ -11,6 +11,7 @@ from pathlib import Path
 from prometheus_client.core import Metric
 
 from csv_recorder.live import metrics as recorder
+from neuroone.forward import metrics as forwarder
 from neuroone.mqtt.identity import Identity
 from neuroone.service.metrics import LOOP_LAG_BOUNDS_S, Histogram, Metrics
 from serial_bridge import metrics as bridge
@@ -68,6 +69,14 @@ machine both may read the same file of settings) serves `/metrics` and `/healthz
 serves none. The numbers are sums over all headsets of this bridge. Its event loop is the main thread, which searches
 the ports; a computer that is too busy for its headsets shows there.
 """
+FORWARDER = """
+## forwarder
+
+`neuroone forward --metrics-port PORT` (or `NEUROONE_FORWARD_METRICS_PORT`) serves `/metrics` and `/healthz` as the
+recorder does; 0, the default, serves none. `neuroone_broker_connected` is about the school's broker. While the line is
+away `neuroone_forwarder_oldest_waiting_age_seconds` rises and `neuroone_forwarder_district_connected` is 0; nothing is
+dropped here at the spool's bound: `neuroone_forwarder_spool_full` is 1, and the school's broker keeps what comes.
+"""
 
 
 def markdown() -> str:
@@ -83,9 +92,10 @@ def markdown() -> str:
     )
     recorders = recorder.own_metrics(dict.fromkeys(recorder.COUNTERS, 0), dict.fromkeys(recorder.GAUGES, 0), {}, lag)
     bridges = bridge.own_metrics({}, lag)
+    forwarders = forwarder.own_metrics(dict.fromkeys((*forwarder.COUNTERS, *forwarder.GAUGES), 0))
     every = Metrics(identity, lambda: True, tuple).collect()
     parts = [INTRODUCTION, HEAD, *_rows(every), PROCESS, GATEWAY, HEAD, *_rows(own), RECORDER, HEAD, *_rows(recorders)]
-    return "".join([*parts, BRIDGE, HEAD, *_rows(bridges)])
+    return "".join([*parts, BRIDGE, HEAD, *_rows(bridges), FORWARDER, HEAD, *_rows(forwarders)])
 
 
 def _rows(metrics: Iterable[Metric]) -> Iterable[str]:

@@ -27,10 +27,11 @@ from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.threaded import ThreadedClient
 from neuroone.service.lifecycle import Stop
 from neuroone.up import brokers
-from tests.support.brokers import LOOPBACK, Broker
+from tests.support.brokers import LOOPBACK, Broker, free_port
 from tests.support.bus_listener import Listener, listening
 from tests.support.messages import reading, stream_state
 from tests.support.relay import Relay
+from tests.support.scrapes import scrape
 from tests.support.site_broker import site_broker
 from tests.support.waiting import wait_for
 
@@ -299,17 +300,29 @@ def test_a_full_spool_leaves_the_rest_to_the_broker(
         line = stack.enter_context(Relay(district.port))
         heard = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
         stack.enter_context(recorder(district, tmp_path / "district"))
-        to = f"mqtt://{LOOPBACK}:{line.port}"
-        stack.enter_context(forwarder(school, to, tmp_path / "spool", "--spool-mb", "1"))
+        to, port = f"mqtt://{LOOPBACK}:{line.port}", free_port()
+        words = ("--spool-mb", "1", "--metrics-port", str(port))
+        stack.enter_context(forwarder(school, to, tmp_path / "spool", *words))
         wait_for_forwarder(heard, 0)
+
+        def shown(name: str) -> float:
+            return scrape(port)[f"neuroone_forwarder_{name}"]
+
+        wait_for(lambda: shown("district_connected") == 1, "connection")
         line.refuse()
         bus = stack.enter_context(gateway(school))
         send(bus, range(MORE_THAN_A_MB))
         heard.wait_for(ServiceState, lambda topic, state: "the spool is full" in (state.fault or ""))
         wait_for(lambda: not bus.waiting, "acks of the school's broker")
+        wait_for(lambda: shown("spool_full") == 1 and not shown("district_connected"), "metrics")
+        assert shown("spool_bytes") >= 1_000_000
+        assert shown("spooled_total") >= shown("spool") > 0
+        assert shown("oldest_waiting_age_seconds") > 0
         line.heal()
         wanted = [[*range(MORE_THAN_A_MB)]] * len(STUDENTS)
         wait_for(lambda: recorded(tmp_path / "district") == wanted, "all readings at the district", 40)
+        wait_for(lambda: shown("spool") == shown("spool_full") == 0, "metrics of an empty spool")
+        wait_for(lambda: shown("forwarded_total") == shown("spooled_total"), "counts")
 
 
 def test_the_documented_bridge_of_mosquitto_brings_what_a_district_needs(

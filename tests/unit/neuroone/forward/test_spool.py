@@ -1,7 +1,10 @@
 """The messages that wait on a school's disk for the district."""
 
+import contextlib
+import sqlite3
 import stat
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,37 @@ def test_messages_outlive_the_program_in_order(tmp_path: Path) -> None:
     spool = opened(tmp_path / "spool" / "spool.db")
     assert (spool.length, spool.size_bytes) == before == (4, 4 * (len(delivery(0).topic) + 1 + MESSAGE_BYTES))
     assert [(each.id, each.payload) for each in spool.after(3, 2)] == [(4, b"3"), (5, b"4")]
+    spool.close()
+
+
+def test_the_age_of_the_oldest_message_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    spool = opened(tmp_path / "spool.db")
+    assert spool.oldest_age_s() == 0
+    spool.add([delivery(0)])
+    now_s += 60
+    spool.add([delivery(1)])
+    now_s += 5
+    assert spool.oldest_age_s() == 65
+    spool.remove(1)
+    assert spool.oldest_age_s() == 5
+    now_s -= 3600  # the clock is set
+    assert spool.oldest_age_s() == 0
+    spool.close()
+
+
+def test_a_spool_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as before:
+        before.execute(
+            "CREATE TABLE messages (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL)"
+        )
+        before.execute("INSERT INTO messages (topic, payload) VALUES ('neuroone/v1/a/groups/6B/event', x'30')")
+        before.commit()
+    spool = opened(tmp_path / "spool.db")
+    spool.add([delivery(1)])
+    assert [each.payload for each in spool.after(0, 9)] == [b"0", b"1"]
+    assert spool.oldest_age_s() == 0  # it is not known
     spool.close()
 
 
