@@ -426,6 +426,7 @@ def test_a_browser_that_trusts_the_proxys_authority_records_a_headset(stack: Sta
             kill=lambda: stack.compose("kill", "ws_gateway"),
             start=lambda: stack.compose("start", "ws_gateway"),
         )
+    wait_for(lambda: len(stack.rows("Lia")) >= len(expected), "all rows", WAIT_S)  # receipts come before them
     assert [row.split(",") for row in stack.rows("Lia")] == [[str(each[key]) for key in KEYS[1:]] for each in expected]
 
 
