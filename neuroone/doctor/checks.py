@@ -321,7 +321,8 @@ def certificate(https: Https | None) -> Finding:
 class Instance:
     """A service as the broker knows it: its state and, from its health report, its clock and disk; None without one.
 
-    ``shard`` is the share of the streams that a recorder records; None: all of them.
+    ``shard`` is the share of the streams that a recorder records; None: all of them. ``fault`` is in its state,
+    ``gauges`` are in its health report.
     """
 
     service: str
@@ -330,6 +331,8 @@ class Instance:
     skew_s: float | None = None
     disk_works: bool | None = None
     shard: Shard | None = None
+    fault: str = ""
+    gauges: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

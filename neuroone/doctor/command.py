@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from neuroone.contract import hints
 from neuroone.contract.files import CERTIFICATES
-from neuroone.doctor import checks, fixes, machine, network, permissions, recorders, runners
+from neuroone.doctor import checks, fixes, forwarders, machine, network, permissions, recorders, runners
 from neuroone.doctor.checks import Finding, Status
 from neuroone.doctor.runners import Runner
 from neuroone.mqtt.address import BrokerAddresses
@@ -162,6 +162,7 @@ def _of_network(given: DoctorSettings, runner: Runner, programs: Collection[str]
         yield from checks.services(received.instances)
         yield from recorders.recorder_shards(received.instances)
         yield from recorders.recorder_disk(received.instances)
+        yield from forwarders.forwarders(received.instances)
         yield from checks.clocks(received.instances)
         yield from checks.values(received.streams, received.readings)
 

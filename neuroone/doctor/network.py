@@ -44,9 +44,10 @@ class Received:
         found = []
         for key, state in sorted(self.services.items()):
             health, skew_s = self.healths.get(key, (None, None))
-            works = None if health is None or "disk_works" not in health.gauges else bool(health.gauges["disk_works"])
+            gauges = {} if health is None else health.gauges
+            works = bool(gauges["disk_works"]) if "disk_works" in gauges else None
             shard = shard_from(state.shard, state.shards)
-            found.append(Instance(*key, state.status, skew_s, works, shard))
+            found.append(Instance(*key, state.status, skew_s, works, shard, state.fault or "", gauges))
         return found
 
     @property

@@ -92,6 +92,8 @@ USERS: Final[Mapping[str, str]] = {
     "dashboard-token": "neuroone-gateway",
     "csv_recorder.url": "neuroone-recorder",
     "serial_bridge.url": "neuroone-bridge",
+    "forwarder.url": "neuroone-bridge",
+    "district.url": "neuroone-bridge",
     "broker/passwords": "mosquitto",
     "broker/acl": "mosquitto",
 }

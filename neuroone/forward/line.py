@@ -92,6 +92,7 @@ class Line:
             "unconfirmed": gauges["kept"],
             "district_connected": int(self.is_open),
             "district_login_refused": int(self.is_login_refused),
+            "district_refuses": int(self.fault() in (self.refusals.words or NO_ECHO, NO_ECHO)),
         }
 
     def fault(self) -> str | None:

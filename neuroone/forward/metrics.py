@@ -30,6 +30,7 @@ GAUGES: Final = {
     "unconfirmed": "Readings that the district's broker has and no recorder there has confirmed yet.",
     "district_connected": "1 while the district's broker is there and lets this school publish.",
     "district_login_refused": "1 if the district's broker refused the login at the last try.",
+    "district_refuses": "1 while the district's broker refuses some of what this school sends, or all of it.",
     "disk_works": "1 if the spool can be written, else 0.",
 }
 

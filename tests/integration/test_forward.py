@@ -17,10 +17,13 @@ from neuroone.contract import topics
 from neuroone.contract.errors import SettingsError
 from neuroone.contract.messages import Reading, Recorded, ServiceState, ServiceStatus, StreamState
 from neuroone.contract.topics import Topic
+from neuroone.doctor import forwarders, network
+from neuroone.doctor.checks import BrokerAnswer
 from neuroone.forward import line as line_module
 from neuroone.forward import refusals
 from neuroone.forward.service import Service
 from neuroone.forward.settings import ForwardSettings
+from neuroone.mqtt import presence
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.replay import ReplayBuffer
@@ -217,6 +220,22 @@ def forwarder_here(school: Broker, district: str, spool: Path) -> Iterator[Servi
         assert not thread.is_alive()
 
 
+def doctors_code(on: Listener) -> str:
+    """Return what the doctor finds about the forwarder by what has come from the school's broker."""
+    received = network.Received(BrokerAnswer(""))
+    for each in list(on.deliveries):
+        received.on_delivery(each, time.time())
+    (finding,) = forwarders.forwarders(received.instances)
+    return finding.code
+
+
+@pytest.fixture
+def frequent_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a forwarder in this process publish its health twice a second."""
+    for name in ("HEALTH_PERIOD_S", "HEARTBEAT_PERIOD_S"):
+        monkeypatch.setattr(presence, name, 0.5)
+
+
 def faults_of_forwarder(on: Listener) -> list[str | None]:
     """Return what the forwarder's states have said of faults so far."""
     return [state.fault for topic, state in on.of(ServiceState) if topic["service"] == "forwarder"]
@@ -249,6 +268,7 @@ def test_states_that_the_district_refuses_are_left_out_and_said_and_readings_arr
         assert (counters["refused"], counters["given_up"]) == (2, 2)
 
 
+@pytest.mark.usefixtures("frequent_health")
 def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
     start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +287,7 @@ def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
         bus = stack.enter_context(gateway(school))
         send(bus, range(3))
         wait_for(lambda: line_module.NO_ECHO in faults_of_forwarder(here), "words")
+        wait_for(lambda: doctors_code(here) == "forwarder_refused", "finding of the doctor")
         district.stop()
         configuration = next(tmp_path.rglob("nats.conf"))
         configuration.write_text(configuration.read_text().replace(denied, ""))
@@ -274,8 +295,13 @@ def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
         wait_for(lambda: recorded(tmp_path / "district") == [[*range(3)]] * len(STUDENTS), "readings at the district")
         wait_for(lambda: not service._spool.length, "an empty spool")
         wait_for(lambda: faults_of_forwarder(here)[-1] is None, "no fault")
+        wait_for(lambda: doctors_code(here) == "forwarder_ok", "finding of the doctor")
+        district.stop()
+        wait_for(lambda: doctors_code(here) == "forwarder_away", "finding of the doctor")
+    assert doctors_code(here) == "forwarder_offline"
 
 
+@pytest.mark.usefixtures("frequent_health")
 @pytest.mark.parametrize("kind", brokers.KINDS)
 def test_a_login_that_the_district_refuses_is_said(
     kind: str, start_broker: Callable[..., Broker], tmp_path: Path
@@ -285,9 +311,9 @@ def test_a_login_that_the_district_refuses_is_said(
         access = stack.enter_context(site_broker(kind, tmp_path))
         url = f"mqtt://site-{SITE}:wrong@{LOOPBACK}:{access.port}"
         here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
-        service = stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
+        stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
         wait_for(lambda: line_module.LOGIN in faults_of_forwarder(here), "words")
-        assert service._health().gauges["district_login_refused"] == 1
+        wait_for(lambda: doctors_code(here) == "forwarder_login", "finding of the doctor")
 
 
 @pytest.mark.parametrize("at_school", brokers.KINDS)

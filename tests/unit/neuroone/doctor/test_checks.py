@@ -8,7 +8,7 @@ import pytest
 from neuroone.contract import hints
 from neuroone.contract.messages import BANDS, Kind, Link, ServiceStatus, StreamStatus
 from neuroone.contract.shards import Shard
-from neuroone.doctor import checks, recorders
+from neuroone.doctor import checks, forwarders, recorders
 from neuroone.doctor.checks import (
     BrokerAnswer,
     Directory,
@@ -91,6 +91,30 @@ def test_an_offline_copy_is_no_problem_while_another_is_online() -> None:
 def test_a_recorder_reports_a_failing_disk_in_its_health() -> None:
     assert codes(recorders.recorder_disk([instance("csv_recorder", disk_works=False)])) == ["recorder_disk"]
     assert codes(recorders.recorder_disk([instance("csv_recorder", disk_works=True)])) == ["recorder_ok"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, "forwarder_ok"),
+        ({"district_connected": 0}, "forwarder_away"),
+        ({"district_connected": 0, "district_login_refused": 1}, "forwarder_login"),
+        ({"district_connected": 0, "district_refuses": 1}, "forwarder_refused"),
+        ({"spool_full": 1}, "forwarder_full"),
+        ({"disk_works": 0}, "forwarder_disk"),
+        ({"oldest_waiting_age_seconds": forwarders.LATE_S + 1}, "forwarder_late"),
+    ],
+)
+def test_a_forwarder_reports_whether_the_district_has_what_happens(changes: dict[str, float], code: str) -> None:
+    healthy = {"district_connected": 1, "district_login_refused": 0, "district_refuses": 0, "disk_works": 1}
+    gauges = {**healthy, "spool": 7, "spool_full": 0, "oldest_waiting_age_seconds": 60, **changes}
+    assert codes(forwarders.forwarders([instance("forwarder", gauges=gauges)])) == [code]
+
+
+def test_a_forwarder_that_is_off_is_a_problem_and_a_school_without_one_has_none() -> None:
+    assert codes(forwarders.forwarders([instance("forwarder", ServiceStatus.OFFLINE)])) == ["forwarder_offline"]
+    assert codes(forwarders.forwarders([instance("forwarder")])) == ["forwarder_unknown"]
+    assert forwarders.forwarders([instance("csv_recorder")]) == []
 
 
 def test_each_shard_of_the_streams_needs_its_recorder():

@@ -279,7 +279,7 @@ def test_advice_names_the_commands_of_what_runs_the_services_alone(runner, forei
     facts |= dict.fromkeys(
         "free_mb seconds code restarts programs libraries stream link hours poor_signal".split(), "x"
     )
-    facts |= dict.fromkeys("names instances version usb missing".split(), "x")
+    facts |= dict.fromkeys("names instances version usb missing topic minutes".split(), "x")
     problems = [Finding(key[:-3], facts) for key in read_texts(language) if key.endswith(".do")]
     assert len(problems) > 40
     for finding in problems:

@@ -4,7 +4,7 @@ import re
 import string
 from pathlib import Path
 
-from neuroone.doctor import checks, command, fixes, recorders, runners
+from neuroone.doctor import checks, command, fixes, forwarders, recorders, runners
 from neuroone.doctor.checks import Finding, Status
 from neuroone.doctor.command import read_texts
 from neuroone.service.language import LANGUAGES
@@ -24,7 +24,8 @@ def test_every_code_has_texts_in_every_language_with_the_same_facts() -> None:
         assert facts_of(text) == facts_of(portuguese[key]), key
 
     source = "".join(
-        Path(str(each.__file__)).read_text(encoding="utf-8") for each in (checks, recorders, runners, command, fixes)
+        Path(str(each.__file__)).read_text(encoding="utf-8")
+        for each in (checks, recorders, forwarders, runners, command, fixes)
     )
     of_faults = {f"{what}_{fault}" for what in ("ws", "broker") for fault in ("refused", "timeout", "name", "tls")}
     of_faults |= {f"ws_{each}" for each in ("ok", "no_upgrade", "no_broker", "too_many", "proxy", "certificate")} | {
