@@ -14,8 +14,10 @@ from neuroone.mqtt.outbox import Outbox, Outgoing
 from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck
 from neuroone.mqtt.reasons import reason_name
 from neuroone.mqtt.replay import RECORDER, ReplayBuffer
+from neuroone.mqtt.unsaved import FORWARDER, Unsaved
 
 RECORDERS_TOPICS: Final = f"/services/{RECORDER}/"
+FORWARDERS_TOPICS: Final = f"/services/{FORWARDER}/"
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Publications:
     ) -> None:
         self.outbox = outbox
         self._replay = replay
+        self._unsaved = Unsaved()
         self._on_refused = on_refused
         self.on_refusal: Callable[[Outgoing, int], None] = lambda outgoing, reason: None
         self._counters = counters
@@ -50,6 +53,8 @@ class Publications:
         return {
             topics.every(topics.SERVICE_STATE, site, service=RECORDER): topics.SERVICE_STATE.qos,
             topics.every(topics.RECORDED, site): topics.RECORDED.qos,
+            topics.every(topics.SERVICE_STATE, site, service=FORWARDER): 0,  # for NATS that is less work than QoS 1
+            topics.every(topics.HEALTH, site, service=FORWARDER): 0,
         }
 
     def gauges(self) -> dict[str, float]:
@@ -68,7 +73,8 @@ class Publications:
         """Begin a connection within the limits that the broker states; queue what it may not have."""
         if not answer.maximum_qos or not answer.retain_available:
             log.warning("the broker does not offer QoS 1 and retained messages: readings and states may be lost")
-        self.outbox.link(answer, birth, () if self._replay is None else self._replay.replay())
+        kept = [] if self._replay is None else self._replay.replay()
+        self.outbox.link(answer, birth, [*self._unsaved.on_connected(kept), *kept])
         if self._replay is not None:
             self._replay.on_connected()
 
@@ -77,14 +83,17 @@ class Publications:
         return self._replay is not None and self._replay.waits_for_recorder()
 
     def on_delivery(self, delivery: Delivery) -> None:
-        """Let the replay buffer see recorders' states and receipts."""
-        if self._replay is None or RECORDERS_TOPICS not in delivery.topic:
+        """Note recorders' states and receipts, and forwarders' states."""
+        is_forwarders = FORWARDERS_TOPICS in delivery.topic
+        if self._replay is None or not (is_forwarders or RECORDERS_TOPICS in delivery.topic):
             return
         try:
             topic, message = delivery.open()
         except ContractError:
             return
-        if isinstance(message, Recorded):
+        if is_forwarders:
+            self._unsaved.on_forwarder(topic["instance"], message, retained=delivery.retained)
+        elif isinstance(message, Recorded):
             self._replay.on_receipt(message)
         elif isinstance(message, ServiceState):
             self.outbox.put_again(self._replay.on_recorder(topic["instance"], message))
@@ -100,12 +109,14 @@ class Publications:
         self._counters["acked"] += 1
         if self._replay is not None and outgoing.reading is not None:
             self._replay.acked(*outgoing.reading, outgoing)
+            self._unsaved.acked(outgoing, now_s)
         if outgoing.on_ack is not None:
             outgoing.on_ack()
 
     def tick(self, now_s: float) -> None:
         """Queue refused messages whose wait is over, and let go of what no recorder covered in time."""
         self.outbox.retry(now_s)
+        self._unsaved.forget_saved(now_s)
         if self._replay is not None:
             self._replay.forget_overdue()
 

@@ -1,6 +1,7 @@
 """`neuroone forward`: from a school's broker to its district's, over a line that goes away."""
 
 import contextlib
+import os
 import queue
 import signal
 import subprocess
@@ -152,6 +153,37 @@ def test_what_happens_while_the_line_is_away_arrives_once_and_in_order(
         wait_for(has(theirs, 30), "all readings at the district")
         second.send_signal(signal.SIGTERM)
         assert second.wait(20) == 0
+
+
+def test_what_mosquitto_had_not_saved_for_a_forwarder_that_is_off_is_sent_again(
+    start_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    """Gateways keep it for the time between two saves, also when the school's recorder has it."""
+    school, district = start_broker("mosquitto"), start_broker("nats")
+    saved = next(tmp_path.rglob("mosquitto.conf")).parent / brokers.MOSQUITTO_STATE
+    with contextlib.ExitStack() as stack:
+        heard = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/#"))
+        for each, folder in ((school, "school"), (district, "district")):
+            stack.enter_context(recorder(each, tmp_path / folder))
+        first = stack.enter_context(forwarder(school, district.url, tmp_path / "spool"))
+        bus = stack.enter_context(gateway(school))
+        wait_for_forwarder(heard, 0)
+        send(bus, range(5))
+        wait_for(lambda: recorded(tmp_path / "district") == [[*range(5)]] * len(STUDENTS), "first readings")
+        first.terminate()
+        assert first.wait(20) == 0
+        heard.wait_for(ServiceState, is_end_of_forwarder)
+        os.kill(school.pid, signal.SIGUSR1)  # Mosquitto saves, and then not again for 30 s
+        wait_for(saved.exists, "saved sessions")
+        send(bus, range(5, 20))
+        wait_for(lambda: recorded(tmp_path / "school") == [[*range(20)]] * len(STUDENTS), "readings at the school")
+        wait_for(lambda: not bus.gauges()["kept"], "receipts")
+        school.kill()
+        school.start()
+        wait_for(lambda: bus.is_connected and not bus.waiting, "connection")
+        stack.enter_context(forwarder(school, district.url, tmp_path / "spool"))
+        wait_for(lambda: recorded(tmp_path / "district") == [[*range(20)]] * len(STUDENTS), "all at the district")
+        assert recorded(tmp_path / "school") == [[*range(20)]] * len(STUDENTS)
 
 
 def test_the_district_hears_states_events_and_the_forwarder_but_no_receipts(
