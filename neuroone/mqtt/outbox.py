@@ -117,6 +117,11 @@ class Outbox:
             for outgoing in replayed:
                 self.counters["replayed"] += self._append(outgoing)
 
+    def put_state_again(self, state: Outgoing) -> bool:
+        """Accept a state that the broker has acknowledged before, unless a newer one of its topic was put since."""
+        with self._lock:
+            return self._retained.get(state.topic, state) is state and self._append(state)
+
     def next(self, *, states_only: bool = False) -> Publish | None:
         """Return the packet to send now, if there is one and the window has room."""
         limits = self._limits

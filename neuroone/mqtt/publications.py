@@ -11,8 +11,9 @@ from neuroone.contract.messages import Message, Reading, Recorded, ServiceState
 from neuroone.contract.topics import Topic
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.outbox import Outbox, Outgoing
-from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck
+from neuroone.mqtt.packets import REFUSED, ConnAck, PubAck, Publish
 from neuroone.mqtt.reasons import reason_name
+from neuroone.mqtt.repetition import Repetition
 from neuroone.mqtt.replay import RECORDER, ReplayBuffer
 from neuroone.mqtt.unsaved import FORWARDER, Unsaved
 
@@ -42,7 +43,8 @@ class Publications:
         self._on_refused = on_refused
         self.on_refusal: Callable[[Outgoing, int], None] = lambda outgoing, reason: None
         self._counters = counters
-        counters.update(dict.fromkeys(("acked", "refused", "given_up"), 0), **outbox.counters)
+        self._repetition = Repetition()
+        counters.update(dict.fromkeys(("acked", "refused", "given_up", "states_repeated"), 0), **outbox.counters)
         outbox.counters = counters
         outbox.on_too_large = self._give_up
 
@@ -73,6 +75,7 @@ class Publications:
         """Begin a connection within the limits that the broker states; queue what it may not have."""
         if not answer.maximum_qos or not answer.retain_available:
             log.warning("the broker does not offer QoS 1 and retained messages: readings and states may be lost")
+        self._repetition.begin()
         kept = [] if self._replay is None else self._replay.replay()
         self.outbox.link(answer, birth, [*self._unsaved.on_connected(kept), *kept])
         if self._replay is not None:
@@ -81,6 +84,10 @@ class Publications:
     def waits_for_recorder(self) -> bool:
         """Return True while only states may be sent: see `ReplayBuffer.waits_for_recorder`."""
         return self._replay is not None and self._replay.waits_for_recorder()
+
+    def on_publish(self, packet: Publish) -> None:
+        """Note what was published, by anybody, on the topics that we publish on."""
+        self._repetition.on_publish(packet)
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Note recorders' states and receipts, and forwarders' states."""
@@ -107,6 +114,7 @@ class Publications:
         if outgoing is None:
             return
         self._counters["acked"] += 1
+        self._repetition.on_ack(outgoing, now_s)
         if self._replay is not None and outgoing.reading is not None:
             self._replay.acked(*outgoing.reading, outgoing)
             self._unsaved.acked(outgoing, now_s)
@@ -114,9 +122,11 @@ class Publications:
             outgoing.on_ack()
 
     def tick(self, now_s: float) -> None:
-        """Queue refused messages whose wait is over, and let go of what no recorder covered in time."""
+        """Queue refused messages and states whose wait is over; let go of what no recorder covered in time."""
         self.outbox.retry(now_s)
         self._unsaved.forget_saved(now_s)
+        for state in self._repetition.due(now_s):
+            self._counters["states_repeated"] += self.outbox.put_state_again(state)
         if self._replay is not None:
             self._replay.forget_overdue()
 

@@ -348,6 +348,7 @@ class Session:
     def _on_publish(self, connection: _Connection, packet: Publish, now_s: float) -> None:
         is_own = packet.topic == self.presence.state_topic
         is_late = connection.live.is_late(packet.topic, retained=packet.retained)
+        self.publications.on_publish(packet)
         if packet.packet_id and (is_own or is_late or not self._durable):
             connection.send(PubAck(packet.packet_id))
         if is_own:
@@ -356,8 +357,7 @@ class Session:
         if is_late:
             return
         self.counters["delivered"] += 1
-        number = self.counters["connects"]
-        delivery = Delivery(packet.topic, packet.payload, packet.retained, packet.packet_id, number)
+        delivery = Delivery(packet.topic, packet.payload, packet.retained, packet.packet_id, self.counters["connects"])
         self.publications.on_delivery(delivery)
         try:
             self._on_delivery(delivery)

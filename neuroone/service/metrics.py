@@ -35,6 +35,7 @@ CLIENT_COUNTERS: Final = {
     "refused": "Refusals of messages by the broker; a refused message is sent again.",
     "given_up": "Messages that the broker will not accept, however often they are sent.",
     "replayed": "Messages sent to the broker again after a reconnect, or for a recorder that is new.",
+    "states_repeated": "States published once more, for those who subscribed while they were published first.",
     "dropped": "Messages dropped because the outbox was full.",
     "dropped_qos0": "Messages of QoS 0 dropped because the broker was away.",
     "dropped_too_large": "Messages dropped because they are larger than the broker accepts.",

@@ -1,7 +1,8 @@
 """A bus in the event loop that outlives its connections, on real brokers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.contract.messages import Reading, ServiceState
-from neuroone.mqtt import outbox
+from neuroone.mqtt import outbox, repetition
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.backoff import Backoff
 from neuroone.mqtt.client import AsyncClient
@@ -25,6 +26,8 @@ from tests.support.messages import GOLDEN, reading
 pytestmark = pytest.mark.broker
 READINGS = topics.reading("local", "ABC123", "Joao_Silva")
 FILTER = topics.every(topics.READING, "local")
+STATES = 300
+"""A NATS server takes longer to keep them than to make a subscription."""
 
 
 @asynccontextmanager
@@ -132,6 +135,25 @@ async def test_what_the_access_list_forbids_is_not_taken_for_delivered(
         broker.stop()
 
 
+async def test_who_subscribes_while_states_are_published_hears_of_each(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NATS forgets some of them towards a subscription that is being made."""
+    monkeypatch.setattr(repetition, "REPEAT_AFTER_S", 1.0)
+    monkeypatch.setattr(repetition, "REPEATED_AT_ONCE_MAX", STATES)
+    heard: list[set[str]] = []
+    filters = {topics.every(topics.STREAM_STATE, "local"): 1}
+    async with AsyncExitStack() as clients:
+        bus = await clients.enter_async_context(bus_on(broker, "ws_gateway", subscriptions={}))
+        for number in range(STATES):
+            bus.publish(topics.stream_state("local", "ABC123", str(number)), GOLDEN["stream_state"])
+        while bus.waiting or not heard:
+            heard.append(set())
+            note = partial(lambda topics, delivery: topics.add(delivery.topic), heard[-1])
+            await clients.enter_async_context(bus_on(broker, str(len(heard)), subscriptions=filters, on_delivery=note))
+        await happens(lambda: all(len(each) == STATES for each in heard))
+
+
 def test_a_client_has_every_counter_from_the_start() -> None:
     """The gateway adds to delivered_bad itself, and a metric that is not there yet has no rate."""
     client = AsyncClient(BrokerAddresses.parse("mqtt://nowhere.invalid"), identity("ws_gateway"))
@@ -146,6 +168,7 @@ def test_a_client_has_every_counter_from_the_start() -> None:
                 "live_states_forgotten",
                 "published",
                 "refused",
+                "states_repeated",
                 "replayed",
                 "subscriptions_refused",
             ),

@@ -102,7 +102,7 @@ class World:
         return [each for each in found if isinstance(each, ServiceState)]
 
     def _births(self) -> int:
-        return sum(state.status is ServiceStatus.ONLINE for state in self.states())
+        return len({state.run for state in self.states() if state.status is ServiceStatus.ONLINE})
 
     def close(self) -> None:
         """End everything."""

@@ -94,9 +94,10 @@ class GatewayProgram:
             print(log)
             assert "Traceback" not in log
 
-    def _births(self, peer: Peer) -> list[Message]:
-        states = [message for topic, message in peer.heard if topic == self._birth]
-        return [state for state in states if isinstance(state, ServiceState) and state.status is ServiceStatus.ONLINE]
+    def _births(self, peer: Peer) -> set[str]:
+        """Return the runs that have said that they are online; they say it twice."""
+        states = [state for topic, state in peer.heard if topic == self._birth and isinstance(state, ServiceState)]
+        return {str(state.run) for state in states if state.status is ServiceStatus.ONLINE}
 
 
 @contextlib.contextmanager

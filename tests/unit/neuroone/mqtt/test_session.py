@@ -29,6 +29,7 @@ from neuroone.mqtt.packets import (
 )
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, PROBE_ALIVE_S, PROBE_EMPTY_S, HealthReport, Replaced
 from neuroone.mqtt.reasons import ConnectionLost, HungUp
+from neuroone.mqtt.repetition import REPEAT_AFTER_S
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.session import (
     ACK_TIMEOUT_S,
@@ -534,6 +535,27 @@ def test_a_retained_state_that_comes_after_a_live_one_is_late(durable: bool) -> 
     connect()
     world.hear(Publish(topic, ends, True, 1))
     assert world.deliveries[-1].payload == ends
+
+
+def test_a_state_is_published_once_more_unless_there_is_a_newer_one(world: World) -> None:
+    """NATS forgets it towards a subscription that is being made."""
+    outbox = world.session.publications.outbox
+    world.hear_pings(REPEAT_AFTER_S + 1)  # the birth's turn
+    world.ack_everything()
+    for number in range(3):
+        outbox.put(Outgoing(f"{number}/state", b"online", 1, True))
+    world.session.pump()
+    world.ack_everything()
+    outbox.leave_to_broker("0/state")
+    outbox.put(Outgoing("1/state", b"offline", 1, True))
+    world.hear(Publish("2/state", b"of another service"))
+    world.hear_pings(REPEAT_AFTER_S + 1)
+    assert [[packet.payload for packet in world.published(f"{number}/state")] for number in range(3)] == [
+        [b"online"],
+        [b"offline"],
+        [],
+    ]
+    assert world.session.counters["states_repeated"] == 2
 
 
 def test_a_fault_in_another_callback_is_not_swallowed(world: World) -> None:
