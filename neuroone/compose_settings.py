@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from neuroone.contract.errors import SettingsError
+from neuroone.forward.settings import ForwardSettings
+from neuroone.mqtt.address import BrokerAddresses
 from neuroone.service.lifecycle import OK, Stop
 from neuroone.service.logs import LEVELS
 from neuroone.service.settings import KEEP_MAX_DAYS, one_of, port_number, setting, topic_id, variables, whole
@@ -35,8 +37,24 @@ def headset_port(text: str) -> str:
     return text
 
 
+def file_in_deploy(text: str) -> str:
+    """Parse a file's place in the forwarder's container. Raises ValueError."""
+    if not text.startswith("/deploy/"):
+        raise ValueError("must be /deploy/FILE, with FILE in the folder deploy")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComposeSettings:
+class DistrictSettings:
+    """The variables of the profile ``district``."""
+
+    district: BrokerAddresses | None = setting(None, BrokerAddresses.parse, "The district's broker.", secret=True)
+    district_ca: str = setting("", file_in_deploy, "File with the authorities to trust for it.")
+    spool_mb: int = setting(10_000, whole(1, 10_000_000), "Size in MB that the forwarder's spool may reach.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeSettings(DistrictSettings):
     """The variables of compose.yaml that can be wrong."""
 
     site: str = setting("local", topic_id, "As of every service.")
@@ -56,12 +74,14 @@ class ComposeSettings:
 
 
 def run(given: ComposeSettings, stop: Stop) -> int:
-    """Return OK: all values could be read. Raises SettingsError for ports that are the same."""
+    """Return OK: all values could be read. Raises SettingsError for ports that are the same, and another's login."""
     users = defaultdict(list)
     for name in PORTS:
         users[getattr(given, name)].append(ENV_PREFIX + name.upper())
     if faults := [f"{', '.join(names)}: are all {port}" for port, names in users.items() if len(names) > 1]:
         raise SettingsError(faults)
+    if given.district is not None:
+        ForwardSettings(site=given.site, district=given.district).check()
     return OK
 
 

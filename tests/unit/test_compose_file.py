@@ -61,10 +61,22 @@ def test_each_service_of_ours_writes_down_its_runs_and_the_doctor_may_only_read_
 
 
 @pytest.mark.skipif(not shutil.which("docker"), reason="Docker is not installed on this machine")
-def test_compose_accepts_the_profile_of_grafana() -> None:
-    command = ["docker", "compose", "--profile", "grafana", "config", "--services"]
+@pytest.mark.parametrize(
+    ("profile", "services"), [("grafana", {"class_metrics", "prometheus", "grafana"}), ("district", {"forwarder"})]
+)
+def test_compose_accepts_a_profile(profile: str, services: set[str]) -> None:
+    command = ["docker", "compose", "--profile", profile, "config", "--services"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert {"class_metrics", "prometheus", "grafana"} <= set(listed)
+    assert services <= set(listed)
+
+
+def test_the_forwarder_has_its_login_a_spool_of_its_own_and_a_way_out() -> None:
+    service = SERVICES["forwarder"]
+    assert "forwarder=10001" in SERVICES["secrets"]["environment"]["NEUROONE_OWNER"]
+    assert "user" not in service  # that of the image, which owns /data
+    assert "spool:/data" in service["volumes"]
+    assert service["environment"]["NEUROONE_SPOOL"] == "/data"
+    assert service["networks"] == ["inside", "outside"]
 
 
 def test_recorders_that_share_the_work_have_all_shards_and_a_directory_each() -> None:

@@ -79,6 +79,17 @@ def test_ports_that_are_the_same_are_named(monkeypatch, capsys):
     assert "NEUROONE_MQTT_PORT, NEUROONE_HTTPS_PORT: are all 443" in said
 
 
+def test_the_district_is_given_with_this_schools_login_and_a_file_that_its_container_sees(monkeypatch, capsys):
+    district = "mqtts://site-school-a:secret@district.example:8883"
+    assert check(monkeypatch, SITE="school-a", DISTRICT=district, DISTRICT_CA="/deploy/ca.crt") == 0
+    assert check(monkeypatch, SITE="school-b", DISTRICT=district) == 2
+    assert check(monkeypatch, SITE="school-a", DISTRICT=district, DISTRICT_CA="/etc/ca.crt") == 2
+    said = capsys.readouterr().err
+    assert "is the login of school-a, and --site is school-b" in said
+    assert "NEUROONE_DISTRICT_CA: must be /deploy/FILE" in said
+    assert "secret" not in said
+
+
 def test_unknown_names_are_warned_of_with_the_nearest_one(monkeypatch, capsys):
     """A mistake, and a setting of a service that compose.yaml does not pass on."""
     assert check(monkeypatch, SIET="lab", READING_RATE="9") == 0
