@@ -5,9 +5,11 @@ This carries bytes; `neuroone.mqtt.session` decides what they say.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,8 +25,8 @@ from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
 from neuroone.mqtt.packets import BadPacket, Decoder, Packet
 from neuroone.mqtt.presence import Replaced
-from neuroone.mqtt.reasons import ConnectionLost, HungUp
-from neuroone.mqtt.session import CONNECT_TIMEOUT_S, Sent, Session
+from neuroone.mqtt.reasons import ConnectionLost, HungUp, NoAnswer
+from neuroone.mqtt.session import Sent, Session
 
 TICK_S: Final = 0.5
 """Bounds how late pings and health are."""
@@ -33,6 +35,9 @@ FLUSH_PERIOD_S: Final = 0.005
 broker as much as the messages themselves."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
+SILENCE_S: Final = 3
+"""A machine that confirms no byte for so long, of several with a broker, is cut off: its kernel does so also while the
+broker is busy. TCP sends what is lost again after 0.2, 0.6 and 1.4 s."""
 
 log = logging.getLogger(__name__)
 
@@ -191,11 +196,13 @@ class AsyncClient:
     async def _open_socket(self, connection: "_Connection", address: BrokerAddress) -> None:
         try:
             tls = ssl.create_default_context(cafile=self._ca_file) if address.tls else None
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(self.session.attempts.connect_timeout_s):
                 loop = asyncio.get_running_loop()
-                await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+                transport, _ = await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+            if self.session.attempts.has_others:
+                notice_silence(transport.get_extra_info("socket"))
         except OSError as error:  # TimeoutError is one
-            raise ConnectionLost(words_of(error)) from error
+            raise _lost(error, words_of(error)) from error
 
     def _on_packets(self, packets: list[Packet]) -> None:
         self.session.receive(packets, time.monotonic())
@@ -212,6 +219,21 @@ class AsyncClient:
             fault = f"the health file cannot be written ({error.strerror})"
         if self.session.set_fault("health_file", fault) and fault is not None:
             log.error("%s", fault)
+
+
+def notice_silence(connection: socket.socket) -> None:
+    """Let the kernel end a connection whose other side has confirmed nothing for `SILENCE_S`, as far as it can."""
+    keepalive = {"TCP_KEEPIDLE": 1, "TCP_KEEPALIVE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": SILENCE_S}
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in {**keepalive, "TCP_USER_TIMEOUT": 1000 * SILENCE_S}.items():
+        if hasattr(socket, name):  # each system has some of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _lost(error: OSError, words: str) -> ConnectionLost:
+    """Return why a connection failed: a machine that does not answer is another thing than one that refuses."""
+    is_silent = isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+    return NoAnswer(words) if is_silent else ConnectionLost(words)
 
 
 def words_of(error: OSError) -> str:
@@ -287,7 +309,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_gone.set()
-        self._fail(HungUp(str(exc or "it closed the connection")))
+        lost = _lost(exc, str(exc)) if isinstance(exc, OSError) else None
+        self._fail(lost if isinstance(lost, NoAnswer) else HungUp(str(exc or "it closed the connection")))
 
     def pause_writing(self) -> None:
         self._is_full = True

@@ -136,7 +136,7 @@ class Probe:
         self._subscribed_s = float("inf")
         self._is_free = False
         self.filters: Mapping[str, int] = {
-            presence.state_topic: 1,
+            presence.state_topic: 0,  # with QoS 1, NATS would need the leaders of another node
             str(presence.health_topic): 0,
         }
         if identity.service in topics.RECORDED.shape:  # else a recorder of this instance is another service

@@ -55,6 +55,10 @@ class HungUp(ConnectionLost):
     """The broker closed the connection without giving a reason."""
 
 
+class NoAnswer(ConnectionLost):
+    """The broker says nothing: it may be cut off, or hang."""
+
+
 class LoginRefused(ConnectionLost):
     """The broker does not accept the user name and the password."""
 

@@ -33,14 +33,12 @@ from neuroone.mqtt.packets import (
 )
 from neuroone.mqtt.presence import TWIN, HealthReport, Presence, Probe, Replaced
 from neuroone.mqtt.publications import Publications
-from neuroone.mqtt.reasons import BAD_LOGIN, ConnectionLost, HungUp, LoginRefused, reason_name
+from neuroone.mqtt.reasons import BAD_LOGIN, ConnectionLost, HungUp, LoginRefused, NoAnswer, reason_name
 from neuroone.mqtt.replay import ReplayBuffer
 from neuroone.mqtt.subscriptions import Subscriptions
 
 KEEPALIVE_S: Final = 20
 """A broker that is silent for 1.5 times this is gone; the same as the WebSocket pings."""
-CONNECT_TIMEOUT_S: Final = 5.0
-"""For the TCP and TLS handshakes, and again for the broker's CONNACK."""
 RECEIVE_MAXIMUM: Final = 2000
 """QoS 1 messages the broker may send before our acks: bounds what waits between a recorder's network and its disk."""
 ACK_TIMEOUT_S: Final = 30.0
@@ -282,16 +280,17 @@ class Session:
     def lost(self, fault: NeuroOneError) -> None:
         """Note why a connection, or the try to make one, failed, and choose the next try."""
         attempts = self.attempts
-        hung_up = isinstance(fault, HungUp) and self._connection is not None and not self._connection.is_accepted
+        was_connected = self._connection is not None and self._connection.is_accepted
+        hung_up = isinstance(fault, HungUp) and self._connection is not None and not was_connected
         self.close_connection()
         if isinstance(fault, _Again):
             attempts.again(v5=attempts.next.v5 and not isinstance(fault, _NoMqtt5))
         elif hung_up and attempts.next.v5:
             attempts.again(v5=False)  # some brokers hang up on a version that they do not speak
         else:
-            level = logging.WARNING if attempts.is_first_round else logging.DEBUG
+            level = logging.WARNING if was_connected or attempts.is_first_round else logging.DEBUG
             log.log(level, "no broker at %s (%s); trying again until it is there", attempts.next.address, fault)
-            attempts.failed(hung_up=hung_up)
+            attempts.failed(fault, was_connected=was_connected, hung_up=hung_up)
             self._is_probed = False
 
     def close_connection(self) -> None:
@@ -418,15 +417,15 @@ class Session:
 
     def _check_silence(self, connection: _Connection, now_s: float) -> None:
         if not connection.is_accepted:
-            if now_s - connection.began_s > CONNECT_TIMEOUT_S:
-                raise ConnectionLost("it accepted the connection and sends nothing")
+            if now_s - connection.began_s > self.attempts.connect_timeout_s:
+                raise NoAnswer("it accepted the connection and sends nothing")
         elif now_s - connection.heard_s > 1.5 * connection.keepalive_s:
-            raise ConnectionLost("it sends nothing")
+            raise NoAnswer("it sends nothing")
         is_owed = self.publications.outbox.in_flight or self.subscriptions.is_unanswered
         if not is_owed and connection.probe is None:
             connection.acked_s = now_s
         elif now_s - connection.acked_s > self.attempts.patience_s(ACK_TIMEOUT_S):
-            raise ConnectionLost("it stopped acknowledging")
+            raise NoAnswer("it stopped acknowledging")
 
     def _report(self, now_s: float) -> bool:
         """Publish the health when it is due; return True when the health file is to be touched."""

@@ -7,7 +7,10 @@ from typing import Any, cast
 import pytest
 
 from neuroone.mqtt import client
+from neuroone.mqtt.address import BrokerAddress
 from neuroone.mqtt.packets import PubAck
+from neuroone.mqtt.reasons import ConnectionLost, HungUp, NoAnswer
+from tests.support.bus_listener import identity
 from tests.support.gateways import happens
 
 
@@ -62,3 +65,52 @@ async def test_packets_of_a_moment_go_out_in_one_write_and_a_lone_one_at_once(mo
 def test_why_there_is_no_connection_is_said_in_plain_words(error: OSError, words: str) -> None:
     """asyncio names the address as Python writes it, uvloop does not: the log's line is the same."""
     assert client.words_of(error) == words
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system cannot end a silent connection")
+@pytest.mark.parametrize(("count", "expected"), [(1, (0, 0)), (2, (1, 3000))], ids=["one broker", "two brokers"])
+async def test_of_several_brokers_a_machine_that_confirms_nothing_is_given_up(
+    count: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = asyncio.get_running_loop().create_future()
+    made = client._Connection.connection_made
+
+    def keep(connection: client._Connection, transport: asyncio.BaseTransport) -> None:
+        made(connection, transport)
+        found.set_result(transport)
+
+    monkeypatch.setattr(client._Connection, "connection_made", keep)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = BrokerAddress("127.0.0.1", server.getsockname()[1])
+        service = client.AsyncClient([address] * count, identity("doctor"))
+        service.start()
+        opened = (await found).get_extra_info("socket")
+        await happens(
+            lambda: (
+                (
+                    opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                )
+                == expected
+            )
+        )
+        await service.close(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError(110, "Connection timed out"), NoAnswer),
+        (OSError(113, "No route to host"), NoAnswer),
+        (ConnectionResetError(104, "Connection reset by peer"), HungUp),
+        (None, HungUp),
+    ],
+    ids=["nothing confirmed", "no route", "reset", "end"],
+)
+async def test_the_end_of_a_connection_says_whether_the_broker_was_silent(
+    error: OSError | None, kind: type[ConnectionLost]
+) -> None:
+    connection = client._Connection(lambda packets: None, lambda: None, lambda: True, v5=True)
+    connection.connection_lost(error)
+    with pytest.raises(kind):
+        connection.lost.result()
