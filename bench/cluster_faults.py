@@ -8,7 +8,7 @@ of the gateways, as a proxy would choose it; a dashboard at each gateway measure
 
 - ``node``, ``gateway``, ``recorder``: kill -9 of each one, so many times, and a new start;
 - ``disk``: one node's disk is full for 30 s;
-- ``cut``: the network of one node is away for 60 s;
+- ``cut``: the network of a node is away for 60 s, of one node after the other, so many times in all;
 - ``update``: everything is ended in good order and started again, one after the other.
 
 Needs root on Linux (namespaces, a small file system in memory), about 15 minutes. Exit code 1 if a reading of the new
@@ -54,10 +54,11 @@ HUB, BRIDGE = "nchub", "ncbr"
 
 @dataclass
 class Fault:
-    """What was done, and from when until when it was felt."""
+    """What was done, and from when until when it was felt; ``address`` is that of the node which it was done to."""
 
     name: str
     began_s: float
+    address: str | None = None
     ended_s: float = float("inf")
 
 
@@ -225,16 +226,20 @@ class Scene:
         self.figures = figures
 
     @contextlib.contextmanager
-    def fault(self, name):
-        fault = Fault(name, time.monotonic())
+    def fault(self, name, node=None):
+        fault = Fault(name, time.monotonic(), node and node.address)
         self.figures.faults.append(fault)
         yield
         self.cluster.wait_until_healthy()
+        healthy_s = time.monotonic()
+        self.cluster.wait_until_led()
         fault.ended_s = time.monotonic()
-        print(f"  {name}: {fault.ended_s - fault.began_s:.1f} s until all nodes are healthy", flush=True)
+        took = f"{healthy_s - fault.began_s:.1f} s until all nodes are healthy, {fault.ended_s - fault.began_s:.1f} s"
+        print(f"  {name}: {took} until each leader is at its node", flush=True)
         time.sleep(CALM_S)
 
     def play(self):
+        self.cluster.wait_until_led()
         time.sleep(CALM_S)
         for name in self.given.only:
             getattr(self, name)()
@@ -242,7 +247,7 @@ class Scene:
     def node(self):
         for turn in range(self.given.times):
             for number, node in enumerate(self.cluster.nodes, 1):
-                with self.fault(f"node {number} killed, {turn + 1}"):
+                with self.fault(f"node {number} killed, {turn + 1}", node):
                     node.end(signal.SIGKILL)
                     time.sleep(AWAY_S)
                     node.start()
@@ -263,26 +268,28 @@ class Scene:
 
     def disk(self):
         node = self.cluster.nodes[1]
-        with self.fault("full disk of node 2"):
+        with self.fault("full disk of node 2", node):
             self.small_disk.fill()
             time.sleep(FULL_S)
             print(f"  full: {node.ask('/healthz')!r}, process {node.process.poll()}", flush=True)
             self.small_disk.free()
             time.sleep(2)
-            if not node.is_healthy:
+            if node.process.poll() is not None or not node.is_healthy:
                 print("  it is restarted, now that there is room", flush=True)
                 node.end(signal.SIGTERM)
                 node.start()
 
     def cut(self):
-        with self.fault("cut of node 3"):
-            ip("-n", HUB, "link", "set", "ncv3", "down")
-            time.sleep(CUT_S)
-            ip("-n", HUB, "link", "set", "ncv3", "up")
+        for turn in range(self.given.times):
+            number = turn % len(self.cluster.nodes) + 1
+            with self.fault(f"cut of node {number}, {turn + 1}", self.cluster.nodes[number - 1]):
+                ip("-n", HUB, "link", "set", f"ncv{number}", "down")
+                time.sleep(CUT_S)
+                ip("-n", HUB, "link", "set", f"ncv{number}", "up")
 
     def update(self):
         for number, node in enumerate(self.cluster.nodes, 1):
-            with self.fault(f"update of node {number}"):
+            with self.fault(f"update of node {number}", node):
                 node.end(signal.SIGTERM)
                 node.start()
         for what, programs in (("gateway", self.gateways), ("recorder", self.recorders)):
@@ -297,18 +304,26 @@ def percentile(values, part):
     return values[min(int(len(values) * part), len(values) - 1)] if values else float("nan")
 
 
-def reconnects(log):
-    """Seconds from each loss of the broker to the next connection, by a service's log."""
-    lost_s, found = None, []
+def outages(log, fault):
+    """Seconds from each loss of the broker during a fault to the next connection, by a service's log.
+
+    If it was connected to the node that failed, the first one began with the fault.
+    """
+    to_wall_s = time.time() - time.monotonic()
+    began_s, ended_s = fault.began_s + to_wall_s, fault.ended_s + CALM_S + to_wall_s
+    lost_s, found, at = None, [], None
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         if not (stamp := re.match(r"(\d{4}-\S+Z) ", line)):
             continue
-        at_s = datetime.fromisoformat(stamp[1]).timestamp()
+        now_s = datetime.fromisoformat(stamp[1]).timestamp()
+        if now_s > ended_s:
+            break
         if "no broker at" in line and lost_s is None:
-            lost_s = at_s
-        elif "connected to the broker at" in line and lost_s is not None:
-            found.append(at_s - lost_s)
-            lost_s = None
+            lost_s = began_s if not found and at == fault.address and now_s >= began_s else now_s
+        elif connected := re.search(r"connected to the broker at mqtts://([\d.]+):", line):
+            if lost_s is not None and now_s >= began_s:
+                found.append(now_s - lost_s)
+            lost_s, at = None, connected[1]
     return found
 
 
@@ -328,6 +343,7 @@ def run(given, folder):
             addresses,
             prefix_of=lambda address: ["ip", "netns", "exec", f"ncnode{address[-1]}"],
             store_of=store_of,
+            is_watched=True,
         )
         stack.enter_context(cluster)
         python = [sys.executable, "-m"]
@@ -369,7 +385,7 @@ def run(given, folder):
         if given.log:
             for each in (*logs, *(node.log_file for node in cluster.nodes)):
                 (given.log / f"{each.parent.name}.log").write_bytes(each.read_bytes())
-        took = {each.parent.name: reconnects(each) for each in logs}
+        took = {(fault.name, each.parent.name): outages(each, fault) for fault in figures.faults for each in logs}
     explain(phones, figures, data, ends)
     return report(phones, figures, count(data, phones, ends), took)
 
@@ -436,9 +452,10 @@ def report(phones, figures, counts, took):
             f"through {kind}: p50 {percentile(felt, 0.5):.3f} s, p99 {percentile(felt, 0.99):.2f} s, "
             f"longest {max(felt, default=0):.2f} s"
         )
-    for name, times in took.items():
-        shown = ", ".join(f"{each:.1f}" for each in times)
-        print(f"{name}: {len(times)} times without a broker, s until connected: {shown}")
+    for (fault, service), times in took.items():
+        if times:
+            print(f"{fault}: {service} without a broker for {', '.join(f'{each:.1f}' for each in times)} s")
+    print(f"longest without a broker: {max((each for times in took.values() for each in times), default=0):.1f} s")
     return 1 if new_missing or new_doubled or old_missing or old_doubled or unacked else 0
 
 

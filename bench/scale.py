@@ -133,7 +133,7 @@ class System:
 
     def _start_cluster(self, nodes: Cluster) -> None:
         """Start what `neuroone cluster` makes, with logins and TLS, and with as many copies as this point has."""
-        copies = f"stream_replicas: {cluster.REPLICAS}\n"
+        copies = f"stream_replicas: {len(nodes.nodes)}\n"
         for node in nodes.nodes:
             conf = nodes.folder / "nodes" / node.address / cluster.CONF
             before, _, after = conf.read_text(encoding="utf-8").partition(copies)

@@ -7,6 +7,7 @@ authority, writes the configuration anew and renews a certificate that ends soon
 import json
 import logging
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -25,13 +26,16 @@ from neuroone.up.broker_access import nats_user
 MQTT_PORT: Final = 8883
 ROUTE_PORT: Final = 6222
 MONITOR_PORT: Final = 8222
-REPLICAS: Final = 3
-"""Every message is on so many nodes, and acknowledged once most of them have it: one may fail."""
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 (services of other machines)
 CONF: Final = "nats.conf"
 SERVER: Final = "server.pem"
 AUTHORITY: Final = "ca.crt"
+LEADERS: Final = "leaders.json"
 """The files of a node, in its folder."""
+LEADERS_USER: Final = "leaders"
+META_USER: Final = "leaders-meta"
+"""The logins by which a node's own machine says which node is to lead (deploy/cluster/leaders.py)."""
+_LEADERS_INBOX: Final = "_INBOX.leaders"
 _LABEL: Final = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _HOST: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
@@ -62,6 +66,7 @@ mqtt {{
   consumer_inactive_threshold: "168h"
 }}
 authorization {{ users: {users} }}
+accounts {{ "$SYS": {{ users: [{meta_user}] }} }}
 """
 
 log = logging.getLogger(__name__)
@@ -119,7 +124,7 @@ def make(
     addresses = [BrokerAddress(each, MQTT_PORT, tls=True) for each in nodes]
     made = logins.make_urls(folder, addresses[0], logins.identities_in(folder, sites), owners)
     for name, login in made.items():
-        everywhere = BrokerAddresses(replace(login, host=each) for each in nodes)
+        everywhere = BrokerAddresses(replace(login, host=each) for each in nodes[:-1])  # see deploy/cluster/leaders.py
         logins.write(folder / f"{name}.url", f"{everywhere.url}\n", owners.get(name))
     logins.make_tokens(folder, made, owners)
     found = {each: _address(each) for each in nodes}
@@ -138,26 +143,66 @@ def make(
         place = folder / "nodes" / each
         for one in (place.parent, place):
             logins.make_folder(one)
-        for name, text in {**contents, CONF: configuration(each, nodes, users, max_file_gb)}.items():
+        password = secrets.token_urlsafe(logins.PASSWORD_BYTES)  # used on that machine only, so it need not be kept
+        own = {
+            CONF: configuration(each, nodes, users, max_file_gb, password),
+            LEADERS: leaders_settings(each, nodes, password),
+        }
+        for name, text in {**contents, **own}.items():
             logins.write(place / name, text, owners.get(logins.BROKER))
 
 
-def configuration(node: str, nodes: Sequence[str], users: Sequence[object], max_file_gb: int) -> str:
-    """Return the configuration of a node. One that is named by an address listens on it, others on every address."""
+def configuration(
+    node: str, nodes: Sequence[str], users: Sequence[object], max_file_gb: int, password: str = ""
+) -> str:
+    """Return the configuration of a node. One that is named by an address listens on it, others on every address.
+
+    The password is that of the logins that move leaders.
+    """
     address = _address(node)
+    leaders = _leaders_user(LEADERS_USER, password, "STREAM.LEADER.STEPDOWN.*", ("STANDARD", "MQTT"))
+    meta_user = _leaders_user(META_USER, password, "META.LEADER.STEPDOWN", ("STANDARD",))
     return _CONF.format(
         node=node,
         listen=EVERYWHERE if address is None else node,
-        monitor=node if address is not None and address.is_loopback else LOOPBACK,
+        monitor=_monitor_host(node),
         monitor_port=MONITOR_PORT,
         mqtt_port=MQTT_PORT,
         route_port=ROUTE_PORT,
         routes=json.dumps([f"tls://{host_in_url(each)}:{ROUTE_PORT}" for each in nodes if each != node]),
         certificate=f'cert_file: "{SERVER}", key_file: "{SERVER}", ca_file: "{AUTHORITY}"',
-        replicas=REPLICAS,
+        replicas=len(nodes),
         max_file_gb=max_file_gb,
-        users=json.dumps(users),
+        users=json.dumps([*users, leaders]),
+        meta_user=json.dumps(meta_user),
     )
+
+
+def leaders_settings(node: str, nodes: Sequence[str], password: str) -> str:
+    """Return what a node's machine needs to know to move leaders."""
+    made = {
+        "node": node,
+        "nodes": list(nodes),
+        "monitor": f"http://{_monitor_host(node)}:{MONITOR_PORT}",
+        "host": LOOPBACK if _address(node) is None else node,
+        "mqtt_port": MQTT_PORT,
+        "user": LEADERS_USER,
+        "meta_user": META_USER,
+        "password": password,
+    }
+    return json.dumps(made, indent=2) + "\n"
+
+
+def _leaders_user(name: str, password: str, request: str, connections: Sequence[str]) -> dict[str, object]:
+    """Return a user who may do nothing but one request of JetStream's API."""
+    allowed = {"publish": [f"$JS.API.{request}"], "subscribe": [_LEADERS_INBOX]}
+    return {"user": name, "password": password, "permissions": allowed, "allowed_connection_types": connections}
+
+
+def _monitor_host(node: str) -> str:
+    """Return where a node answers its own machine: it may be one of several on this one."""
+    address = _address(node)
+    return node if address is not None and address.is_loopback else LOOPBACK
 
 
 def _address(node: str) -> IPv4Address | IPv6Address | None:

@@ -4,7 +4,7 @@
 
 A node whose disk was full keeps nothing from then on, also when there is room again, and the others wait for it in
 vain. So it is told to end once it has said so for 30 s; what started it starts it again, until there is room. With
---watch this goes on for ever: systemd has no health checks.
+--watch this goes on for ever: systemd has no health checks. A healthy node also looks after leaders (leaders.py).
 """
 
 import os
@@ -16,7 +16,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-MONITOR = "http://127.0.0.1:8222/healthz"
+import leaders
+
+MONITOR = leaders.settings().get("monitor", "http://127.0.0.1:8222") + "/healthz"
 EVERY_S = 5
 DISABLED_MAX = 6
 TIMEOUT_S = 4
@@ -38,7 +40,10 @@ def check(pid_file: Path) -> int:
     """Check the node once, and end it if it is time; return the exit code."""
     if status(f"{MONITOR}?js-enabled-only=true") != 503:
         DISABLED_FILE.unlink(missing_ok=True)
-        return int(status(MONITOR) != 200)
+        if status(MONITOR) != 200:
+            return 1
+        leaders.keep_if_possible()
+        return 0
     with DISABLED_FILE.open("a", encoding="ascii") as counted:
         counted.write(".")
     if DISABLED_FILE.stat().st_size >= DISABLED_MAX:

@@ -176,7 +176,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with Cluster(tmp_path_factory.mktemp("cluster"), is_watched=True) as cluster:
         yield cluster
 
 
@@ -269,6 +269,20 @@ def test_a_renewed_certificate_is_shown_after_a_reload_and_nobody_is_disconnecte
     cluster.wait_until_healthy()
 
 
+def test_the_last_node_leads_the_sessions_and_its_death_disconnects_nobody(cluster: Cluster) -> None:
+    with client(cluster, login(cluster, "ws_gateway"), "ws_gateway") as gateway:
+        wait_for(lambda: gateway.is_connected, "connection")
+        cluster.wait_until_led()
+        cluster.nodes[-1].end(signal.SIGKILL)
+        wait_for(lambda: "$MQTT_sess" in cluster.leaders(), "another leader", WITHIN_S)
+        gateway.publish(topics.reading("local", "C", "meanwhile"), reading())
+        wait_for(lambda: not gateway.waiting, "ack", WITHIN_S)
+        assert gateway.counters["connects"] == 1
+        cluster.nodes[-1].start()
+        cluster.wait_until_led()
+    cluster.wait_until_healthy()
+
+
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("services"), cluster)
@@ -310,6 +324,7 @@ def test_a_rolling_update_of_every_part_loses_nothing(world: World) -> None:
 @pytest.fixture
 def health_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Return deploy/cluster/healthcheck.py with the patience of a test."""
+    monkeypatch.syspath_prepend(str(ROOT / "deploy/cluster"))
     spec = importlib.util.spec_from_file_location("healthcheck", ROOT / "deploy/cluster/healthcheck.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,10 +1,12 @@
 """A cluster of three real NATS servers, with the configuration that `neuroone cluster` makes."""
 
 import itertools
+import json
 import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,32 +21,49 @@ from tests.support.waiting import wait_for
 START_TIMEOUT_S = 60.0
 """Until a majority has elected the leaders of all parts: 10 s on a quiet machine."""
 STOP_TIMEOUT_S = 30.0
+WATCH = Path(__file__).parents[2] / "deploy/cluster/healthcheck.py"
 
 
 class Node:
     """One server of the cluster, which can be stopped, killed and started again.
 
-    ``prefix`` is put in front of its commands; ``store`` is where it keeps its state.
+    ``prefix`` is put in front of its commands; ``store`` is where it keeps its state. With ``is_watched`` it has the
+    watch beside it that neuroone-nats-watch.service starts.
     """
 
-    def __init__(self, folder: Path, address: str, store: Path, prefix: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, address: str, store: Path, prefix: Sequence[str], *, is_watched: bool = False
+    ) -> None:
         self.address = address
         self.log_file = folder / "log"
         self.store = store
         program = brokers.find(brokers.NATS)
         if program is None:
             pytest.skip("the NATS server is not installed on this machine")
-        self._command = [*prefix, str(program.path), "-c", cluster.CONF, "-sd", str(store)]
+        pid_file = folder / "nats.pid"
+        self._command = [*prefix, str(program.path), "-c", cluster.CONF, "-sd", str(store), "-P", str(pid_file)]
+        self._watch_command = [*prefix, sys.executable, str(WATCH), "--watch", str(pid_file)] if is_watched else None
         is_here = address.startswith("127.")
         self.monitor = f"http://{address if is_here else LOOPBACK}:{cluster.MONITOR_PORT}"
         self._prefix = prefix
         self._folder = folder
         self.process: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, without waiting."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self._command, cwd=self._folder, stdout=log, stderr=log)
+            if self._watch_command and self._watch is None:
+                own = {**os.environ, "TMPDIR": str(self._folder)}  # each machine has its own
+                self._watch = subprocess.Popen(self._watch_command, cwd=self._folder, env=own, stdout=log, stderr=log)
+
+    def end_watch(self) -> None:
+        """End the watch, if there is one."""
+        if self._watch is not None:
+            self._watch.kill()
+            self._watch.wait()
+            self._watch = None
 
     def end(self, number: signal.Signals) -> None:
         """End it with a signal, if it runs."""
@@ -79,6 +98,7 @@ class Cluster:
         *,
         prefix_of: Callable[[str], Sequence[str]] = lambda address: (),
         store_of: Callable[[str], Path] | None = None,
+        is_watched: bool = False,
     ) -> None:
         self.folder = folder
         addresses = addresses or _addresses_here()
@@ -89,6 +109,7 @@ class Cluster:
                 each,
                 store_of(each) if store_of else folder / "nodes" / each / "store",
                 prefix_of(each),
+                is_watched=is_watched,
             )
             for each in addresses
         ]
@@ -104,6 +125,26 @@ class Cluster:
             if each.process is not None:
                 wait_for(lambda each=each: each.is_healthy, f"health of {each.address}", START_TIMEOUT_S)  # type: ignore[misc]
 
+    def leaders(self) -> dict[str, str]:
+        """Return the address of the node that leads each stream, and the meta group, by what that node itself says."""
+        found: dict[str, str] = {}
+        for each in self.nodes:
+            said = json.loads(each.ask("/jsz?accounts=true&streams=true") or "{}")
+            streams = [one for account in said.get("account_details", ()) for one in account["stream_detail"]]
+            groups = {"meta": said.get("meta_cluster", {}), **{one["name"]: one["cluster"] for one in streams}}
+            found |= {name: each.address for name, group in groups.items() if group.get("leader") == each.address}
+        return found
+
+    def wait_until_led(self) -> None:
+        """Wait until the watches have brought every leader to its node."""
+
+        def is_led() -> bool:
+            led, last = self.leaders(), self.nodes[-1].address
+            messages = led.get("$MQTT_msgs", last)
+            return led.get("$MQTT_sess") == led.get("meta") == last != messages == led.get("$MQTT_rmsgs")
+
+        wait_for(is_led, "leaders at their nodes", START_TIMEOUT_S)
+
     def __enter__(self) -> "Cluster":
         for each in self.nodes:
             each.start()
@@ -118,6 +159,7 @@ class Cluster:
         for each in self.nodes:
             if error is not None:
                 print(each.address, each.log_file.read_text(encoding="utf-8", errors="replace")[-4000:], sep="\n")
+            each.end_watch()
             each.end(signal.SIGKILL)
 
 

@@ -31,6 +31,7 @@ def test_every_node_has_its_own_folder_and_state() -> None:
         assert node["entrypoint"] == ["nats-server", "-c", cluster.CONF, "-sd", "/nats", "-P", "/tmp/nats.pid"]
         assert node["user"] == "10005:10005"
         assert node["healthcheck"]["test"][-1] == node["entrypoint"][-1]
+        assert {f"./{each}:/cluster/{each}:ro" for each in ("healthcheck.py", "leaders.py")} <= {*node["volumes"]}
     assert "install -d -o 10005 -g 10005 -m 700 /nats" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 

@@ -1,5 +1,6 @@
 """Tests of `neuroone cluster` without its nodes; tests/integration/test_cluster.py runs them."""
 
+import json
 import stat
 import sys
 from pathlib import Path
@@ -34,11 +35,11 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         read(f"--node={host}")
 
 
-def test_every_login_leads_to_every_node(tmp_path: Path) -> None:
+def test_every_login_leads_to_every_node_but_the_last_which_leads_the_sessions(tmp_path: Path) -> None:
     cluster.make(tmp_path, NODES, 1, {})
     addresses = BrokerAddresses.parse(f"file:{tmp_path / 'ws_gateway.url'}")
     assert [(each.host, each.port, each.tls, each.user) for each in addresses] == [
-        (each, 8883, True, "ws_gateway") for each in NODES
+        (each, 8883, True, "ws_gateway") for each in NODES[:-1]
     ]
     assert len({each.password for each in addresses}) == 1
 
@@ -48,7 +49,7 @@ def test_a_second_call_keeps_logins_and_authority_and_follows_the_nodes(tmp_path
     kept = [tmp_path / TOKEN, tmp_path / cluster.AUTHORITY, tmp_path / "nodes" / NODES[0] / cluster.SERVER]
     before = [each.read_text(encoding="ascii") for each in kept]
     password = login_in(tmp_path, "csv_recorder").password
-    cluster.make(tmp_path, (*NODES[:2], "10.0.0.4"), 1, {})
+    cluster.make(tmp_path, (NODES[0], "10.0.0.4", NODES[2]), 1, {})
     assert [each.read_text(encoding="ascii") for each in kept[:2]] == before[:2]
     assert kept[2].read_text(encoding="ascii") != before[2], "it is also for the new machine"
     assert login_in(tmp_path, "csv_recorder").password == password
@@ -85,3 +86,25 @@ def test_a_node_listens_where_its_address_says_and_is_watched_from_its_own_machi
     assert made.count(f'host: "{listens}"') == 2
     assert f'http: "{monitor}:8222"' in made
     assert 'routes: ["tls://b:6222", "tls://c:6222"]' in made
+
+
+def test_a_node_and_its_watch_have_one_password_which_no_other_node_has(tmp_path: Path) -> None:
+    cluster.make(tmp_path, NODES, 1, {})
+    made = [json.loads((tmp_path / "nodes" / each / cluster.LEADERS).read_text(encoding="utf-8")) for each in NODES]
+    assert [each["node"] for each in made] == [*NODES]
+    assert {tuple(each["nodes"]) for each in made} == {NODES}
+    assert len({each["password"] for each in made}) == len(NODES)
+    for each in made:
+        conf = (tmp_path / "nodes" / each["node"] / cluster.CONF).read_text(encoding="utf-8")
+        assert conf.count(f'"password": "{each["password"]}"') == 2
+
+
+def test_every_node_has_every_message() -> None:
+    assert "stream_replicas: 3\n" in cluster.configuration("a", "abc", [], 1)
+    assert "stream_replicas: 5\n" in cluster.configuration("a", "abcde", [], 1)
+
+
+def test_the_watch_may_ask_for_other_leaders_and_nothing_else() -> None:
+    *_, users, accounts = cluster.configuration("a", "abc", [], 1, "secret").splitlines()
+    assert '"publish": ["$JS.API.STREAM.LEADER.STEPDOWN.*"], "subscribe": ["_INBOX.leaders"]' in users
+    assert '"publish": ["$JS.API.META.LEADER.STEPDOWN"], "subscribe": ["_INBOX.leaders"]' in accounts
