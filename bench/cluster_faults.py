@@ -54,7 +54,7 @@ HUB, BRIDGE = "nchub", "ncbr"
 
 @dataclass
 class Fault:
-    """What was done, and from when until when it was felt; ``address`` is that of the node which it was done to."""
+    """What was done, and from when until when it was felt; ``address`` is that of the node which is away."""
 
     name: str
     began_s: float
@@ -268,7 +268,7 @@ class Scene:
 
     def disk(self):
         node = self.cluster.nodes[1]
-        with self.fault("full disk of node 2", node):
+        with self.fault("full disk of node 2"):
             self.small_disk.fill()
             time.sleep(FULL_S)
             print(f"  full: {node.ask('/healthz')!r}, process {node.process.poll()}", flush=True)
@@ -289,7 +289,7 @@ class Scene:
 
     def update(self):
         for number, node in enumerate(self.cluster.nodes, 1):
-            with self.fault(f"update of node {number}", node):
+            with self.fault(f"update of node {number}"):
                 node.end(signal.SIGTERM)
                 node.start()
         for what, programs in (("gateway", self.gateways), ("recorder", self.recorders)):
@@ -307,7 +307,7 @@ def percentile(values, part):
 def outages(log, fault):
     """Seconds from each loss of the broker during a fault to the next connection, by a service's log.
 
-    If it was connected to the node that failed, the first one began with the fault.
+    If it was connected to a node that is away, the first one began with the fault.
     """
     to_wall_s = time.time() - time.monotonic()
     began_s, ended_s = fault.began_s + to_wall_s, fault.ended_s + CALM_S + to_wall_s
@@ -319,7 +319,7 @@ def outages(log, fault):
         if now_s > ended_s:
             break
         if "no broker at" in line and lost_s is None:
-            lost_s = began_s if not found and at == fault.address and now_s >= began_s else now_s
+            lost_s = began_s if not found and at and at == fault.address and now_s >= began_s else now_s
         elif connected := re.search(r"connected to the broker at mqtts://([\d.]+):", line):
             if lost_s is not None and now_s >= began_s:
                 found.append(now_s - lost_s)
