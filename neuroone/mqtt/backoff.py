@@ -52,8 +52,8 @@ class Attempts:
     Every broker is spoken to in MQTT 5 first; one that refuses it, or hangs up on it, gets 3.1.1 at once. So a broker
     that was only starting when it hung up is spoken to in MQTT 5 again at the next connection.
 
-    After the end of a connection, brokers that did not answer when last tried come last: one that is cut off costs
-    `FIRST_TIMEOUT_S`, and is to do so once.
+    Brokers that did not answer when last tried come last after the end of a connection, and after the first that hangs
+    up on CONNECT, as NATS does on a session that it remembers wrongly: one that is cut off costs `FIRST_TIMEOUT_S`.
 
     A client without a session adds ``id_suffix`` to its client id. It is another one after a broker has hung up on
     CONNECT, and with several brokers after each connection: a NATS cluster that has lost a node cannot clear what it
@@ -68,6 +68,7 @@ class Attempts:
         self._rng = random.Random()
         self._silent: set[BrokerAddress] = set()
         self.failures = self._ids = 0
+        self._has_hung_up = False
         self.next = Attempt(self._order[0])
 
     @property
@@ -100,6 +101,7 @@ class Attempts:
         self.failures += 1
         (self._silent.add if isinstance(fault, NoAnswer) else self._silent.discard)(self.next.address)
         self._order.append(self._order.pop(0))
-        if was_connected:
+        if was_connected or (hung_up and not self._has_hung_up):
             self._order.sort(key=lambda each: each in self._silent)
+        self._has_hung_up = hung_up
         self.next = Attempt(self._order[0], delay_s=delay_s)

@@ -26,13 +26,14 @@ def test_a_broker_that_does_not_answer_is_not_waited_for_again_after_each_connec
     """Node B is alive but ends connections, while A is cut off; then B is dead and A is back."""
     attempts = Attempts([B, A], Backoff())
 
-    def after(fault: NeuroOneError, *, was_connected: bool = False) -> BrokerAddress:
-        attempts.failed(fault, was_connected=was_connected)
+    def after(fault: NeuroOneError, *, was_connected: bool = False, hung_up: bool = False) -> BrokerAddress:
+        attempts.failed(fault, was_connected=was_connected, hung_up=hung_up)
         return attempts.next.address
 
     assert after(ENDED, was_connected=True) == A
     assert after(CUT_OFF) == B
     assert after(ENDED, was_connected=True) == B
+    assert after(ENDED, hung_up=True) == B, "it is asked once more"
     assert after(ENDED, was_connected=True) == B
     assert after(REFUSED) == A
     assert after(ENDED, was_connected=True) == B, "A has answered"
