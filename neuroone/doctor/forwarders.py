@@ -29,17 +29,12 @@ def _judge(forwarder: Instance) -> Finding:
         return Finding("forwarder_offline", facts)
     if "district_connected" not in gauges:  # its health has not come yet, or is that of an earlier version
         return Finding("forwarder_unknown", facts)
-    code = "forwarder_ok"
-    if not gauges["disk_works"]:
-        code = "forwarder_disk"
-    elif gauges["district_login_refused"]:
-        code = "forwarder_login"
-    elif gauges["district_refuses"]:
-        code = "forwarder_refused"
-    elif gauges["spool_full"]:
-        code = "forwarder_full"
-    elif not gauges["district_connected"]:
-        code = "forwarder_away"
-    elif gauges["oldest_waiting_age_seconds"] > LATE_S:
-        code = "forwarder_late"
-    return Finding(code, facts)
+    problems = {
+        "forwarder_disk": not gauges["disk_works"],
+        "forwarder_login": gauges["district_login_refused"],
+        "forwarder_refused": gauges["district_refuses"],
+        "forwarder_full": gauges["spool_full"],
+        "forwarder_away": not gauges["district_connected"],
+        "forwarder_late": gauges["oldest_waiting_age_seconds"] > LATE_S,
+    }
+    return Finding(next((code for code, is_so in problems.items() if is_so), "forwarder_ok"), facts)

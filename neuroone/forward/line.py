@@ -5,20 +5,18 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from neuroone.contract import topics
-from neuroone.contract.errors import ContractError, NeuroOneError
+from neuroone.contract.errors import ContractError
 from neuroone.contract.json import decode
 from neuroone.contract.messages import Reading
 from neuroone.forward.refusals import Refusals
 from neuroone.forward.settings import ForwardSettings
 from neuroone.forward.spool import Spool, Waiting
-from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.outbox import Outgoing
-from neuroone.mqtt.presence import HealthReport
 from neuroone.mqtt.reasons import ConnectionLost, LoginRefused, reason_name
 from neuroone.mqtt.replay import ReplayBuffer
 
@@ -36,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Line:
-    """The way to the district. ``on_some`` is called when more may be sent.
+    """The way to the district. ``on_some`` is called when more may be sent; ``options`` are those of its client.
 
     Nothing is sent before the broker has shown this school its own state, which was published after the subscription to
     it: NATS acknowledges what a login may not publish, and drops it. What a broker refuses openly ends the connection,
@@ -44,25 +42,17 @@ class Line:
     """
 
     def __init__(
-        self,
-        given: ForwardSettings,
-        brokers: BrokerAddresses,
-        identity: Identity,
-        spool: Spool,
-        *,
-        on_some: Callable[[], None],
-        on_fatal: Callable[[NeuroOneError], None],
-        health: Callable[[], HealthReport],
+        self, given: ForwardSettings, identity: Identity, spool: Spool, on_some: Callable[[], None], **options: Any
     ) -> None:
+        brokers = given.check()
         self.client = AsyncClient(
             brokers.shuffled(random.Random()) if given.broker_shuffle else brokers,
             identity,
             on_link=self._on_link,
-            on_fatal=on_fatal,
             on_refused=self._give_up,  # only what is too large: all else ends the connection, in `_on_refusal`
-            health=health,
             replay=ReplayBuffer(time.monotonic),
             ca_file=given.district_ca,
+            **options,
         )
         self.client.session.publications.on_refusal = self._on_refusal
         self.counters = dict.fromkeys(("forwarded", "refused", "given_up"), 0)

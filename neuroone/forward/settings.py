@@ -6,11 +6,11 @@ from pathlib import Path
 from neuroone.contract.errors import SettingsError
 from neuroone.logins import site_of
 from neuroone.mqtt.address import BrokerAddresses
-from neuroone.service.settings import BusSettings, setting, switch, whole
+from neuroone.service.settings import MetricsSettings, metrics_port_of, setting, switch, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardSettings(BusSettings):
+class ForwardSettings(MetricsSettings):
     """Options of `neuroone forward`."""
 
     district: BrokerAddresses | None = setting(
@@ -28,13 +28,7 @@ class ForwardSettings(BusSettings):
         Path("spool"), Path, "Directory for what the district does not have yet; names are in it.", metavar="DIR"
     )
     spool_mb: int = setting(10_000, whole(1, 10_000_000), "Size in MB that the spool may reach.")
-    metrics_port: int = setting(
-        0,
-        whole(0, 65535),
-        "Port of /metrics for Prometheus, and of /healthz. 0: off.",
-        variable="FORWARD_METRICS_PORT",  # the recorder beside it may share the variables of all services
-    )
-    metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
+    metrics_port: int = metrics_port_of("FORWARD_METRICS_PORT")
     with_raw: bool = setting(False, switch, "Also forward raw samples (512 Hz, about 9 MB an hour each headset).")
 
     def check(self) -> BrokerAddresses:

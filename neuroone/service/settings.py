@@ -171,11 +171,16 @@ class BusSettings(BrokerSettings):
     )
 
 
+def metrics_port_of(variable: str) -> Any:
+    """Declare the port of a service's metrics: services may share a file of variables, so each has one of its own."""
+    return setting(0, whole(0, 65535), "Port of /metrics for Prometheus, and of /healthz. 0: off.", variable=variable)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSettings(BusSettings):
     """The settings of services that have no web server and show their metrics on a port of their own."""
 
-    metrics_port: int = setting(0, whole(0, 65535), "Port of /metrics for Prometheus, and of /healthz. 0: off.")
+    metrics_port: int = metrics_port_of("METRICS_PORT")
     metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
 
 

@@ -10,6 +10,7 @@ from neuroone.service.logs import LEVELS
 from neuroone.service.settings import (
     BusSettings,
     decimal,
+    metrics_port_of,
     one_of,
     port_number,
     setting,
@@ -90,12 +91,7 @@ class StreamSettings(BusSettings):
 class RunSettings(StreamSettings):
     """The settings of serial-bridge run."""
 
-    metrics_port: int = setting(
-        0,
-        whole(0, 65535),
-        "Port of /metrics for Prometheus, and of /healthz. 0: off.",
-        variable="BRIDGE_METRICS_PORT",  # the recorder beside it may share the variables of all services
-    )
+    metrics_port: int = metrics_port_of("BRIDGE_METRICS_PORT")
     metrics_host: str = setting("127.0.0.1", str, "Address that the port of /metrics listens on.")
     lsl: bool = setting(
         False, switch, "Also send the headsets' samples and readings into the Lab Streaming Layer, straight from here."

@@ -8,7 +8,7 @@ from neuroone.contract import topics
 from neuroone.forward import line as line_module
 from neuroone.forward import refusals as refusals_module
 from neuroone.forward.line import AWAY_S, LOGIN, NO_ECHO, NOT_TAKEN, Line
-from neuroone.forward.refusals import NOT_AUTHORIZED, TRIES_MAX, WITHHELD_S, Refusals
+from neuroone.forward.refusals import NOT_AUTHORIZED, REMEMBERED_S, TRIES_MAX, Refusals
 from neuroone.forward.service import Service
 from neuroone.forward.settings import ForwardSettings
 from neuroone.mqtt.address import BrokerAddresses
@@ -99,8 +99,12 @@ def test_a_refused_reading_waits_and_a_refused_state_holds_nothing_up(clock: Clo
         "the district's broker refuses streams/{group}/{source}/reading (Not authorized (0x87)), "
         "streams/{group}/{source}/state (Not authorized (0x87))"
     )
-    clock.now_s += WITHHELD_S
+    clock.now_s += REMEMBERED_S
     assert not refusals.withholds(topics.STREAM_STATE)  # it is tried again
+    assert refusals.words is None
+    assert not refusals.note(topics.STREAM_STATE, NOT_AUTHORIZED)
+    assert refusals.withholds(topics.STREAM_STATE)
+    assert not refusals.note(topics.READING, NOT_AUTHORIZED)
     refusals.accepted(topics.STREAM_STATE)
     refusals.accepted(topics.READING)
     assert refusals.words is None
