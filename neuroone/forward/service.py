@@ -16,7 +16,7 @@ from neuroone.contract import topics
 from neuroone.contract.errors import NeuroOneError
 from neuroone.forward.line import Line
 from neuroone.forward.settings import ForwardSettings
-from neuroone.forward.spool import Spool
+from neuroone.forward.spool import FILE, Spool
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.presence import HealthReport
@@ -45,7 +45,6 @@ RETRY_S: Final = 1.0
 CLOSE_S: Final = 5.0
 """How long a stopping forwarder waits for the district's broker."""
 FULL: Final = "the spool is full: nothing more is kept"
-FILE: Final = "spool.db"
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,6 @@ class Service:
     def __init__(self, given: ForwardSettings, stop: Stop) -> None:
         self._given = given
         self._stop = stop
-        brokers = given.check()
         self._spool = Spool(given.spool / FILE, given.spool_mb * 1_000_000)
         self._arrived: list[Delivery] = []
         self._some = asyncio.Event()
@@ -79,15 +77,7 @@ class Service:
             ca_file=given.broker_ca,
             health_file=given.health_file,
         )
-        self._line = Line(
-            given,
-            brokers,
-            identity,
-            self._spool,
-            on_some=self._some.set,
-            on_fatal=self._on_fatal,
-            health=self._health,
-        )
+        self._line = Line(given, identity, self._spool, self._some.set, on_fatal=self._on_fatal, health=self._health)
 
     def run(self) -> int:
         """Forward until stopped; return the exit code. Raises SettingsError."""

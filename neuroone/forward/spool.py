@@ -5,7 +5,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +17,8 @@ MESSAGE_BYTES: Final = 50
 """What a message takes in the file beside its topic and payload."""
 VACUUM_PAGES: Final = 2_000
 """Pages that are given back to the disk at once: 8 MB, so that it holds nobody up."""
+FILE: Final = "spool.db"
+"""Its name in the directory of the spool."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -99,6 +101,17 @@ class Spool:
         self.length -= count
         self.size_bytes -= size_bytes
         self._connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+
+    def change(self, payloads: Mapping[int, bytes]) -> None:
+        """Give messages another payload, or remove those whose new one is empty, without a trace in the file."""
+        with self._connection:
+            changes = [(payload, id) for id, payload in payloads.items()]
+            self._connection.executemany("UPDATE messages SET payload = ? WHERE id = ?", changes)
+            removed = [(id,) for id, payload in payloads.items() if not payload]
+            self._connection.executemany("DELETE FROM messages WHERE id = ?", removed)
+        self._connection.execute("VACUUM")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.length, self.size_bytes = self._sums_up_to(sys.maxsize)
 
     def close(self) -> None:
         """Close the file."""

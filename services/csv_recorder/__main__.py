@@ -21,7 +21,7 @@ from neuroone.service.open_files import allow_many_files
 from neuroone.service.terminal import agrees, printable
 
 with extras.needed("csv-recorder"):
-    from csv_recorder import broker_traces, resharding
+    from csv_recorder import broker_traces, resharding, spool_traces
     from csv_recorder.live.inbox_shard import RETIRED
     from csv_recorder.offline import prune as old
     from csv_recorder.offline import verify as verification
@@ -222,14 +222,17 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     kept = broker_traces.drain(as_recorder, stop) if as_recorder else {}
     on_broker: Collection[str] = ()
     try:
-        with without_recorder(settings.dir) as inbox:
+        with spool_traces.opened(settings.spool) as spool, without_recorder(settings.dir) as inbox:
             found = find_data(settings.dir, student, inbox)
             changes = broker_traces.changes_of(student, found.traces, kept)
+            waiting = spool_traces.changes_in(spool, student, found.traces)
             _print(found.lines())
             _print(f"on the broker {topic}" for topic in changes)
             if in_lake:
                 _print([f"in the lake {in_lake} sessions"])
-            if not found and not changes and not in_lake:
+            if waiting:
+                _print([f"in the spool {len(waiting)} messages"])
+            if not (found or changes or in_lake or waiting):
                 if inbox is not None:
                     scrub(inbox)  # a removal that a crash broke off may have left something in its pages
                 _print(["there is nothing to remove"])
@@ -237,6 +240,8 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
             if not settings.yes and not _may_remove():
                 return FAILED
             remove_from_lake()
+            if spool is not None:
+                spool.change(waiting)
             if as_recorder:
                 on_broker = broker_traces.publish(as_recorder, changes)
             remove(settings.dir, student, found, inbox)
@@ -248,7 +253,12 @@ def forget(settings: ForgetSettings, stop: Stop) -> int:
     _print(f"stays, the name or code is in it (remove it when nobody needs it): {path}" for path in others)
     _print(f"goes when the broker next saves what it holds: {path}" for path in store)
     _print(f"stays on the broker, which refuses, or the student is connected: {topic}" for topic in sorted(on_broker))
-    _print(["removed. Not known here: backups, exports elsewhere, a district, phones; the broker without --broker"])
+    _print(
+        [
+            "removed. Not known here: backups, exports elsewhere, a district, phones; the broker without --broker, "
+            "the spool of a forwarder without --spool"
+        ]
+    )
     return FAILED if found.shared or found.unknown or others or on_broker else OK
 
 

@@ -20,7 +20,7 @@ from neuroone.contract import topics
 from neuroone.contract.checks import replace
 from neuroone.contract.errors import ContractError, SettingsError
 from neuroone.contract.json import encode
-from neuroone.contract.messages import SEQ_MAX, LessonState, StreamState
+from neuroone.contract.messages import SEQ_MAX, GroupEvent, LessonState, Reading, StreamState
 from neuroone.mqtt.client import AsyncClient
 from neuroone.mqtt.delivery import STATES, Delivery
 from neuroone.mqtt.outbox import Outgoing
@@ -90,7 +90,7 @@ def drain(settings: RunSettings, stop: Stop) -> Mapping[str, bytes]:
 
 
 def changes_of(student: Student, traces: Traces, kept: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return what is to take the place of each retained message about a student; an empty payload removes one."""
+    """Return what is to take the place of each message about a student, by its topic; an empty payload removes one."""
     changes = {}
     for topic, payload in kept.items():
         try:
@@ -99,10 +99,12 @@ def changes_of(student: Student, traces: Traces, kept: Mapping[str, bytes]) -> d
             is_about = traces.is_in(topic, payload)
         else:
             is_about = traces.is_in(topic, b"")  # others may have the name in theirs
-            if isinstance(message, StreamState):
+            if isinstance(message, StreamState | Reading):
                 is_about = is_about or student.is_of("/".join(opened.ids), message.name)
             elif isinstance(message, LessonState) and (changed := _without(message, traces)) != message:
                 changes[topic] = encode(changed)  # replaced below if the whole lesson is the student's
+            elif isinstance(message, GroupEvent) and traces.is_mentioned(message.text):
+                changes[topic] = encode(replace(message, text="*" * len(message.text)))
         if is_about:
             changes[topic] = b""
     return changes

@@ -245,6 +245,9 @@ class ForgetSettings:
     lake: str | None = setting(
         None, target, "Remove it from this lake, too: the --out of export --follow.", secret=True, metavar="DIR"
     )
+    spool: Path | None = setting(
+        None, Path, "Remove it from this spool of a forwarder that is stopped, too.", metavar="DIR"
+    )
     yes: bool = setting(False, switch, "Do not ask.")
 
     def as_recorder(self) -> RunSettings | None:
