@@ -54,6 +54,10 @@ SETTLE_PERIOD_S: Final = 30.0
 """Time between two syncs of all files. With 2000 files on a slow disk one takes seconds, in another thread."""
 PRUNE_PERIOD_S: Final = 3600.0
 """Time between two looks for what is to be removed after --keep-days: only old days are looked into."""
+QUIET_S: Final = 0.3
+LAST_S: Final = 2.0
+"""A recorder that is to stop goes on until nothing has come for QUIET_S, and for LAST_S at most: of gateways that ended
+just before it the broker has the last readings still on their way. What does not come now comes at the next start."""
 RETRY_S: Final = 1.0
 """Time between two tries while the disk refuses."""
 FILES_FOR_OTHERS: Final = 256
@@ -88,6 +92,8 @@ class Due:
     write_s: float = 0.0
     settle_s: float = 0.0
     prune_s: float = 0.0
+    quiet_s: float = 0.0
+    end_s: float = float("inf")
     lag: Histogram = field(default_factory=lambda: Histogram(LOOP_LAG_BOUNDS_S))
 
 
@@ -205,9 +211,10 @@ class Service:
         """Accept what arrives, and tick once a second, whatever the disk answers."""
         tick_due_s = loop.time()
         beat = self._watchdog.watch("event loop")
-        while not self._stop.is_set():
+        while not self._has_ended(loop.time()):
+            due_s = min(tick_due_s, self._receipts.due_s, *((self._due.quiet_s,) if self._stop.is_set() else ()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._some.wait(), max(0.0, min(tick_due_s, self._receipts.due_s) - loop.time()))
+                await asyncio.wait_for(self._some.wait(), max(0.0, due_s - loop.time()))
             self._some.clear()
             count = len(self._arrived)
             await self._record_arrived(loop, tick_due_s)
@@ -221,10 +228,20 @@ class Service:
                 await asyncio.sleep(GATHER_S)
             if not self._arrived:
                 self._client.resume_reading()
+            if count:
+                self._due.quiet_s = loop.time() + QUIET_S  # from now on: nothing was read while these were recorded
         await self._record_arrived(loop, float("inf"))
         self._due.receipt_s = 0.0
         self._tick(loop)
         self._receipts.send_all()
+
+    def _has_ended(self, now_s: float) -> bool:
+        """Return True if the service is to stop and nothing more comes."""
+        if not self._stop.is_set():
+            return False
+        if self._due.end_s == float("inf"):
+            self._due.end_s, self._due.quiet_s = now_s + LAST_S, now_s + QUIET_S
+        return not self._client.is_connected or now_s >= min(self._due.end_s, self._due.quiet_s)
 
     async def _record_arrived(self, loop: asyncio.AbstractEventLoop, until_s: float) -> None:
         """Make deliveries durable and acknowledge them. What the disk refuses is tried again after RETRY_S."""

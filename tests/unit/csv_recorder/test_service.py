@@ -32,6 +32,7 @@ class Client:
 
     def __init__(self) -> None:
         self.session = SimpleNamespace(has_states=True)
+        self.is_connected = True
         self.faults: list[str | None] = []
         self.receipts: list[Recorded] = []
         self.acked: list[Delivery] = []
@@ -67,12 +68,37 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     """A service whose recorder is open, with short periods."""
     monkeypatch.setattr(service_module, "TICK_S", 0.02)
     monkeypatch.setattr(service_module, "RETRY_S", 0.1)
+    monkeypatch.setattr(service_module, "QUIET_S", 0.02)
     service: Any = Service(RunSettings(dir=tmp_path), Stop())
     service._recorder.open()
     yield service
     monkeypatch.undo()
     await asyncio.get_running_loop().shutdown_default_executor()
     service._recorder.close()
+
+
+async def test_what_the_broker_has_on_its_way_is_recorded_before_the_end(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that ended just before has its last readings there. Who never stops sending does not hold it up."""
+    monkeypatch.setattr(service_module, "QUIET_S", 0.2)
+    monkeypatch.setattr(service_module, "LAST_S", 0.5)
+    loop, seqs = asyncio.get_running_loop(), iter(range(10**6))
+
+    def come() -> None:
+        if not recording.done():
+            service._on_delivery(delivery(next(seqs)))
+            loop.call_later(0.02, come)
+
+    client = service._client = Client()
+    service._stop.set()
+    recording = asyncio.create_task(service._record(loop))
+    loop.call_later(0.02, come)
+    async with asyncio.timeout(WITHIN_S):
+        await recording
+    service._recorder.close()
+    assert len(client.acked) > 2
+    assert len((service._settings.dir / "Joao_Silva.csv").read_text().splitlines()) == 1 + len(client.acked)
 
 
 async def test_a_wait_for_a_sync_that_cannot_begin_leaves_the_loop_to_others(
