@@ -23,15 +23,17 @@ def read(path: str) -> Any:
 
 def test_it_scrapes_the_ports_of_compose_yaml() -> None:
     services = read("compose.yaml")["services"]
-    gateway, recorder, classes = read("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    gateway, recorder, forwarder, classes = read("deploy/prometheus/prometheus.yml")["scrape_configs"]
     (gateways,) = gateway["dns_sd_configs"]
     assert gateways["names"] == ["ws_gateway"]
     assert str(gateways["port"]) == services["ws_gateway"]["environment"]["NEUROONE_WS_PORT"]
     ((address,),) = (each["targets"] for each in recorder["static_configs"])
     assert address == f"csv_recorder:{services['csv_recorder']['environment']['NEUROONE_METRICS_PORT']}"
+    port = services["forwarder"]["environment"]["NEUROONE_FORWARD_METRICS_PORT"]
+    assert forwarder["dns_sd_configs"] == [{"names": ["forwarder"], "type": "A", "port": int(port)}]
     (means,) = (f"{name}:{each['port']}" for each in classes["dns_sd_configs"] for name in each["names"])
     assert means == services["class_metrics"]["entrypoint"][-1].replace("0.0.0.0", "class_metrics")
-    for name in ("csv_recorder", "class_metrics", "prometheus"):
+    for name in ("csv_recorder", "class_metrics", "forwarder", "prometheus"):
         assert "ports" not in services[name], "only containers of the network may read the metrics"
 
 
