@@ -82,7 +82,7 @@ programs.
 - **QoS 1 delivers at least once.** Two messages with the same `session` and `seq` on one topic are the same
   message. A jump of `seq` is a gap. A new `session` starts at 0.
 - **Only state is retained.** A retained state is the present one; a reading that you receive has just happened. The
-  same state may come several times: each is published again 10 s later, and when its service connects again.
+  same state may come several times: each is published again 12 s later, and when its service connects again.
   An empty payload on a state's topic removes the state: a gateway does so when a student has been gone for
   {FORGET_AFTER.total_seconds() / 3600:g} hours, because the state holds a child's name,
   and `csv-recorder forget --broker` at once.

@@ -8,8 +8,8 @@ from msgspec import Struct
 from neuroone.mqtt.outbox import RETAINED_MAX, Outgoing
 from neuroone.mqtt.packets import Publish
 
-REPEAT_AFTER_S: Final = 10.0
-"""NATS answers a SUBSCRIBE within 8 s; and headsets publish their state as often anyway."""
+REPEAT_AFTER_S: Final = 12.0
+"""NATS answers a SUBSCRIBE within 8 s; and headsets publish a new state every 10 s, which takes the place of this."""
 REPEATED_AT_ONCE_MAX: Final = 10
 """States in one tick of 0.5 s: each costs a NATS cluster 5 ms, for which the readings behind it wait."""
 

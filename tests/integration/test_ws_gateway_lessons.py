@@ -59,7 +59,7 @@ async def test_dashboards_know_the_lesson_whenever_and_wherever_they_come(gatewa
             assert await each.lesson() == (topics.ALL, "Ciências", True)
         async with Dashboard(two, code="7B") as late:
             assert await late.lesson() == (topics.ALL, "Ciências", True)
-        await happens(lambda: len(published(peer)) == 2)
+        await happens(lambda: len(published(peer)) >= 2)
         assert len(set(published(peer))) == 1, "both gateways publish the same state"
         two.end(signal.SIGKILL)
         two.start(peer)
