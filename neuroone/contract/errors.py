@@ -10,6 +10,7 @@
     ├── BadPacket           neuroone.mqtt: the broker broke the rules of MQTT
     ├── ConnectionLost      neuroone.mqtt: the connection ended or is of no more use
     │   ├── HungUp          neuroone.mqtt: the broker closed it without giving a reason
+    │   ├── NoAnswer        neuroone.mqtt: the broker stopped answering
     │   └── LoginRefused    neuroone.mqtt: the broker does not accept the user name and the password
     ├── Replaced            neuroone.mqtt: another living run of this service and instance is on the broker
     ├── PortFault           serial_bridge: a port cannot be opened, or was lost
