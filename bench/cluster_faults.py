@@ -42,6 +42,8 @@ CALM_S = 12
 """Between two faults: also the time over which figures without faults are taken."""
 AWAY_S = 5
 """From the death of a node to its new start: systemd takes 2 s."""
+RESTART_S = 2
+"""As long as systemd waits before it starts what has ended."""
 FULL_S = 30
 CUT_S = 60
 DISK_MB = 400
@@ -239,8 +241,8 @@ class Scene:
         time.sleep(CALM_S)
 
     def play(self):
-        self.cluster.wait_until_led()
-        time.sleep(CALM_S)
+        with self.fault("start"):
+            pass
         for name in self.given.only:
             getattr(self, name)()
 
@@ -282,9 +284,15 @@ class Scene:
     def cut(self):
         for turn in range(self.given.times):
             number = turn % len(self.cluster.nodes) + 1
-            with self.fault(f"cut of node {number}, {turn + 1}", self.cluster.nodes[number - 1]):
+            node = self.cluster.nodes[number - 1]
+            with self.fault(f"cut of node {number}, {turn + 1}", node):
                 ip("-n", HUB, "link", "set", f"ncv{number}", "down")
-                time.sleep(CUT_S)
+                node.process.wait(CUT_S / 2)
+                began_s = self.figures.faults[-1].began_s
+                print(f"  its watch has ended it after {time.monotonic() - began_s:.1f} s", flush=True)
+                time.sleep(RESTART_S)
+                node.start()
+                time.sleep(began_s + CUT_S - time.monotonic())
                 ip("-n", HUB, "link", "set", f"ncv{number}", "up")
 
     def update(self):

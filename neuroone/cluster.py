@@ -186,6 +186,7 @@ def leaders_settings(node: str, nodes: Sequence[str], password: str) -> str:
         "monitor": f"http://{_monitor_host(node)}:{MONITOR_PORT}",
         "host": LOOPBACK if _address(node) is None else node,
         "mqtt_port": MQTT_PORT,
+        "route_port": ROUTE_PORT,
         "user": LEADERS_USER,
         "meta_user": META_USER,
         "password": password,

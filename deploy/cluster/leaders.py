@@ -28,8 +28,8 @@ TIMEOUT_S = 2
 """Of this machine's own server; a health check has 5 s."""
 MOVE_PERIOD_S = 20
 """A leader that does not get where it should be is not asked more often: each move may delay readings by a second."""
-MOVED_FILE = Path(tempfile.gettempdir(), "leaders-moved")
-READY_FILE = Path(tempfile.gettempdir(), "leaders-ready")
+STATE = Path(tempfile.gettempdir())
+READY_FILE = STATE / "leaders-ready"
 INBOX = "_INBOX.leaders"
 
 
@@ -123,12 +123,12 @@ def keep(given: Mapping[str, Any]) -> None:
     if not READY_FILE.exists() or READY_FILE.read_text(encoding="ascii") != server["start"]:
         connect(given)
         READY_FILE.write_text(server["start"], encoding="ascii")
-    if MOVED_FILE.exists() and time.time() - MOVED_FILE.stat().st_mtime < MOVE_PERIOD_S:
-        return
-    wanted = moves(given["node"], given["nodes"], groups_of(monitored(given, "/jsz?accounts=true&streams=true")))
-    if wanted:
-        MOVED_FILE.touch()
-    for group, goal in wanted.items():
+    groups = groups_of(monitored(given, "/jsz?accounts=true&streams=true"))
+    for group, goal in moves(given["node"], given["nodes"], groups).items():
+        moved = STATE / f"leaders-moved-{group}"
+        if moved.exists() and time.time() - moved.stat().st_mtime < MOVE_PERIOD_S:
+            continue
+        moved.touch()
         user = given["meta_user"] if group == META else given["user"]
         step_down(server["port"], user, given["password"], group, goal)
         sys.stderr.write(f"{goal} is to lead {group}\n")

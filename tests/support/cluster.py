@@ -27,8 +27,8 @@ WATCH = Path(__file__).parents[2] / "deploy/cluster/healthcheck.py"
 class Node:
     """One server of the cluster, which can be stopped, killed and started again.
 
-    ``prefix`` is put in front of its commands; ``store`` is where it keeps its state. With ``is_watched`` it has the
-    watch beside it that neuroone-nats-watch.service starts.
+    ``prefix`` is put in front of its commands; ``store`` is where it keeps its state. With ``is_watched`` it waits for
+    another node before it starts, and has the watch beside it that neuroone-nats-watch.service starts.
     """
 
     def __init__(
@@ -41,7 +41,9 @@ class Node:
         if program is None:
             pytest.skip("the NATS server is not installed on this machine")
         pid_file = folder / "nats.pid"
-        self._command = [*prefix, str(program.path), "-c", cluster.CONF, "-sd", str(store), "-P", str(pid_file)]
+        server = [str(program.path), "-c", cluster.CONF, "-sd", str(store), "-P", str(pid_file)]
+        wait = ["sh", "-c", '"$0" "$1" --wait; shift; exec "$@"', sys.executable, str(WATCH)] if is_watched else []
+        self._command = [*prefix, *wait, *server]
         self._watch_command = [*prefix, sys.executable, str(WATCH), "--watch", str(pid_file)] if is_watched else None
         is_here = address.startswith("127.")
         self.monitor = f"http://{address if is_here else LOOPBACK}:{cluster.MONITOR_PORT}"

@@ -28,11 +28,23 @@ def test_every_node_has_its_own_folder_and_state() -> None:
     for name, node in NODES.items():
         assert node["working_dir"].endswith(f":-{name}}}")
         assert f"{name}:/nats" in node["volumes"]
-        assert node["entrypoint"] == ["nats-server", "-c", cluster.CONF, "-sd", "/nats", "-P", "/tmp/nats.pid"]
+        wait, watch, server = node["entrypoint"][-1].splitlines()
+        assert wait.endswith("healthcheck.py --wait")
+        assert watch.endswith("healthcheck.py --watch /tmp/nats.pid &")
+        assert server == f"exec nats-server -c {cluster.CONF} -sd /nats -P /tmp/nats.pid"
         assert node["user"] == "10005:10005"
-        assert node["healthcheck"]["test"][-1] == node["entrypoint"][-1]
-        assert {f"./{each}:/cluster/{each}:ro" for each in ("healthcheck.py", "leaders.py")} <= {*node["volumes"]}
+        assert {f"./{each.name}:/cluster/{each.name}:ro" for each in DEPLOY.glob("*.py")} <= {*node["volumes"]}
     assert "install -d -o 10005 -g 10005 -m 700 /nats" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_systemd_starts_a_node_and_its_watch_as_compose_does() -> None:
+    unit = (DEPLOY / "neuroone-nats.service").read_text(encoding="utf-8")
+    assert (
+        "\nExecStartPre=/usr/bin/python3 /etc/neuroone/nats/healthcheck.py --wait\nTimeoutStartSec=infinity\n" in unit
+    )
+    watch = (DEPLOY / "neuroone-nats-watch.service").read_text(encoding="utf-8")
+    assert "\nWorkingDirectory=/etc/neuroone/nats\n" in watch
+    assert "healthcheck.py --watch /run/neuroone-nats/nats.pid\n" in watch
 
 
 def test_the_recorders_share_the_streams_without_a_hole() -> None:
