@@ -35,6 +35,7 @@ def _judge(forwarder: Instance) -> Finding:
         "forwarder_refused": gauges["district_refuses"],
         "forwarder_full": gauges["spool_full"],
         "forwarder_away": not gauges["district_connected"],
+        "forwarder_unrecorded": not gauges["district_records"],
         "forwarder_late": gauges["oldest_waiting_age_seconds"] > LATE_S,
     }
     return Finding(next((code for code, is_so in problems.items() if is_so), "forwarder_ok"), facts)

@@ -1,7 +1,6 @@
 """Send what is in the spool to the district's broker, in order, and remove what that broker has acknowledged."""
 
 import contextlib
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -29,8 +28,9 @@ AWAY_S: Final = 30.0
 NOT_TAKEN: Final = "nothing reaches the district: its broker is away, or refuses what this school sends"
 LOGIN: Final = "the district's broker refuses this school's login"
 NO_ECHO: Final = "the district's broker does not show this school its own state: its login may not write or not read"
-
-log = logging.getLogger(__name__)
+NOT_RECORDED: Final = "the district's recorder does not confirm what its broker has taken"
+UNRECORDED_S: Final = 300.0
+"""For so long it is said that readings were not confirmed in time: in two minutes, by `ReplayBuffer`."""
 
 
 class Line:
@@ -63,6 +63,8 @@ class Line:
         self._sent = self._done = 0
         self._progress_s = time.monotonic()
         """When the district last acknowledged something, or nothing waited for it."""
+        self._unconfirmed, self._unconfirmed_s = 0.0, float("-inf")
+        """How many readings no recorder there has confirmed in time, and when there were more of them."""
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +82,7 @@ class Line:
         return {
             "in_flight": len(self._unacked),
             "unconfirmed": gauges["kept"],
+            "district_records": int(self.fault() != NOT_RECORDED),
             "district_connected": int(self.is_open),
             "district_login_refused": int(self.is_login_refused),
             "district_refuses": int(self.fault() in (self.refusals.words or NO_ECHO, NO_ECHO)),
@@ -90,12 +93,14 @@ class Line:
         now_s = time.monotonic()
         if not self._spool.length and self.is_open:
             self._progress_s = now_s
+        if (count := self.client.session.publications.gauges()["kept_overflowed"]) > self._unconfirmed:
+            self._unconfirmed, self._unconfirmed_s = count, now_s
         if self.is_login_refused:
             return LOGIN
         if self.refusals.words is not None:
             return self.refusals.words
         if now_s - self._progress_s < AWAY_S:
-            return None
+            return NOT_RECORDED if now_s - self._unconfirmed_s < UNRECORDED_S else None
         return NO_ECHO if self.client.is_connected and not self.is_open else NOT_TAKEN
 
     def send(self) -> None:

@@ -31,6 +31,7 @@ GAUGES: Final = {
     "district_connected": "1 while the district's broker is there and lets this school publish.",
     "district_login_refused": "1 if the district's broker refused the login at the last try.",
     "district_refuses": "1 while the district's broker refuses some of what this school sends, or all of it.",
+    "district_records": "0 if the district's recorder did not confirm some readings within two minutes, else 1.",
     "disk_works": "1 if the spool can be written, else 0.",
 }
 

@@ -24,7 +24,7 @@ from neuroone.forward import line as line_module
 from neuroone.forward import refusals
 from neuroone.forward.service import Service
 from neuroone.forward.settings import ForwardSettings
-from neuroone.mqtt import presence
+from neuroone.mqtt import presence, replay
 from neuroone.mqtt.address import BrokerAddresses
 from neuroone.mqtt.identity import Identity
 from neuroone.mqtt.replay import ReplayBuffer
@@ -331,6 +331,29 @@ def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
         district.stop()
         wait_for(lambda: doctors_code(here) == "forwarder_away", "finding of the doctor")
     assert doctors_code(here) == "forwarder_offline"
+
+
+@pytest.mark.usefixtures("frequent_health")
+def test_readings_that_the_districts_recorder_does_not_get_are_said(
+    start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login that may publish states and no readings: NATS acknowledges both."""
+    monkeypatch.setattr(replay, "KEPT_MAX_S", 1.0)
+    denied = 'permissions: { publish: { deny: ["neuroone.v1.*.streams.>"] } }'
+    users = f'[{{ user: "site-{SITE}", password: "secret", {denied} }}, {{ user: "free", password: "x" }}]'
+    school = start_broker("mosquitto")
+    district = start_broker("nats", f"authorization {{ users: {users} }}", 'no_auth_user: "free"')
+    with contextlib.ExitStack() as stack:
+        here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        there = stack.enter_context(listening(district.url, "listener", f"neuroone/v1/{SITE}/services/#"))
+        stack.enter_context(recorder(district, tmp_path / "district"))
+        there.wait_for(ServiceState, lambda topic, state: topic["service"] == "csv_recorder")
+        url = f"mqtt://site-{SITE}:secret@{LOOPBACK}:{district.port}"
+        stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
+        wait_for_forwarder(here, 0)
+        send(stack.enter_context(gateway(school)), range(3))
+        wait_for(lambda: line_module.NOT_RECORDED in faults_of_forwarder(here), "words")
+        wait_for(lambda: doctors_code(here) == "forwarder_unrecorded", "finding of the doctor")
 
 
 @pytest.mark.usefixtures("frequent_health")

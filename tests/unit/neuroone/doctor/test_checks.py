@@ -102,11 +102,13 @@ def test_a_recorder_reports_a_failing_disk_in_its_health() -> None:
         ({"district_connected": 0, "district_refuses": 1}, "forwarder_refused"),
         ({"spool_full": 1}, "forwarder_full"),
         ({"disk_works": 0}, "forwarder_disk"),
+        ({"district_records": 0}, "forwarder_unrecorded"),
         ({"oldest_waiting_age_seconds": forwarders.LATE_S + 1}, "forwarder_late"),
     ],
 )
 def test_a_forwarder_reports_whether_the_district_has_what_happens(changes: dict[str, float], code: str) -> None:
     healthy = {"district_connected": 1, "district_login_refused": 0, "district_refuses": 0, "disk_works": 1}
+    healthy |= {"district_records": 1}
     gauges = {**healthy, "spool": 7, "spool_full": 0, "oldest_waiting_age_seconds": 60, **changes}
     assert codes(forwarders.forwarders([instance("forwarder", gauges=gauges)])) == [code]
 
