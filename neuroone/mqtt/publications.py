@@ -122,13 +122,14 @@ class Publications:
             outgoing.on_ack()
 
     def tick(self, now_s: float) -> None:
-        """Queue refused messages and states whose wait is over; let go of what no recorder covered in time."""
+        """Queue refused messages and states whose wait is over, and let go of what no recorder covered in time."""
         self.outbox.retry(now_s)
         self._unsaved.forget_saved(now_s)
         for state in self._repetition.due(now_s):
             self._counters["states_repeated"] += self.outbox.put_state_again(state)
         if self._replay is not None:
             self._replay.forget_overdue()
+            self.outbox.put_again(self._replay.due_later())
 
     def _on_refusal(self, packet: PubAck, now_s: float) -> None:
         outgoing, is_given_up = self.outbox.refused(packet.packet_id, packet.reason, now_s)

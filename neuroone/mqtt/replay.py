@@ -84,7 +84,8 @@ class ReplayBuffer:
         """The run and the shard of those that are online, by instance."""
         self._seen: dict[str, Shard | None] = {}
         """The shards of those that were seen on this connection to the broker."""
-        self._faulty: set[str] = set()
+        self._faulty: dict[str, bool] = {}
+        """Whether they still have the fault, of those that had one and for which nothing went out again since."""
         self._mended_s: dict[str, float] = {}
         self._had_recorder = False
         self._linked_s = float("-inf")
@@ -131,25 +132,31 @@ class ReplayBuffer:
             return []  # the end of another run that a new one has followed: NATS may deliver it after the birth
         shard = shard_from(state.shard, state.shards)
         is_known = instance in self._seen and self._seen[instance] == shard
-        is_new = not is_known or self._is_mended(instance, state.fault)
+        if state.fault is not None or instance in self._faulty:
+            self._faulty[instance] = state.fault is not None
+        is_new = not is_known or self._is_mended(instance)
         is_due = is_new and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
         self._recorders[instance] = state.run, shard
         self._seen[instance] = shard
         return [*self._kept_for(shard)] if is_due else []
 
-    def _is_mended(self, instance: str, fault: str | None) -> bool:
-        """Return True if a recorder no longer has a fault, such as a subscription that its broker refused."""
-        if fault is not None:
-            self._faulty.add(instance)
+    def _is_mended(self, instance: str) -> bool:
+        """Return True if a recorder no longer has a fault, such as a subscription that its broker refused.
+
+        After the time before it stays mended until the period is over: what came during its fault must go out too.
+        """
+        now_s = self._clock()
+        if self._faulty.get(instance, True) or now_s < self._mended_s.get(instance, float("-inf")) + MENDED_PERIOD_S:
             return False
-        is_due = (
-            instance in self._faulty and self._clock() >= self._mended_s.get(instance, float("-inf")) + MENDED_PERIOD_S
-        )
-        self._faulty.discard(instance)
-        if is_due:
-            self._mended_s[instance] = self._clock()
-        return is_due
+        del self._faulty[instance]
+        self._mended_s[instance] = now_s
+        return True
+
+    def due_later(self) -> list[Outgoing]:
+        """Return what must go to the broker once more for recorders that were mended too often. Call every second."""
+        mended = [each for each in tuple(self._faulty) if each in self._recorders and self._is_mended(each)]
+        return [outgoing for each in mended for outgoing in self._kept_for(self._recorders[each][1])]
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""

@@ -320,6 +320,14 @@ def test_what_is_kept_goes_out_again_when_a_recorder_has_no_fault_any_more(world
         assert world.due == due
 
 
+def test_what_came_during_a_fault_that_lasts_does_not_go_out_again(world: World) -> None:
+    for fault in ("refused", None, "refused"):
+        world.recorder(ServiceStatus.ONLINE, fault=fault)
+    world.ack(0)
+    world.now_s += module.MENDED_PERIOD_S
+    assert world.buffer.due_later() == []
+
+
 def test_what_is_kept_is_that_of_the_recorder_that_is_away():
     world = Shards()
     world.online(Shard(1, 2), Shard(2, 2))

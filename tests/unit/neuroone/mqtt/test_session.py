@@ -30,7 +30,7 @@ from neuroone.mqtt.packets import (
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, PROBE_ALIVE_S, PROBE_EMPTY_S, HealthReport, Replaced
 from neuroone.mqtt.reasons import ConnectionLost, HungUp
 from neuroone.mqtt.repetition import REPEAT_AFTER_S
-from neuroone.mqtt.replay import ReplayBuffer
+from neuroone.mqtt.replay import MENDED_PERIOD_S, ReplayBuffer
 from neuroone.mqtt.session import (
     ACK_TIMEOUT_S,
     KEEPALIVE_S,
@@ -479,6 +479,30 @@ def receipt(seq: int, *holes: tuple[int, int]) -> Recorded:
         group=group, source=source, session=session, seq=seq, rows=1, duplicates=0, gaps=gaps, missing=missing
     )
     return Recorded(time=NOON, streams=(stream,))
+
+
+def test_what_came_during_a_second_fault_soon_after_the_first_goes_out_again_later() -> None:
+    """Not at once, for a disk's fault may come and go; but nobody else would ever send it."""
+    world = World(replay=True)
+    recorder = "neuroone/v1/local/services/csv_recorder/other/state"
+    world.connect()
+
+    def say(fault: str | None) -> None:
+        online = ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1, connection=1, run="r", fault=fault)
+        world.hear(Publish(recorder, encode(online)))
+
+    for fault in (None, "the broker refuses the subscription", None, "the broker refuses the subscription"):
+        say(fault)
+    world.publish(0)
+    world.ack_everything()
+    say(None)
+    world.tick()
+    assert world.published(str(READING)) == []
+    world.tick(MENDED_PERIOD_S)
+    assert [packet.payload for packet in world.published(str(READING))] == [encode(reading(seq=0))]
+    world.ack_everything()
+    world.tick(MENDED_PERIOD_S)
+    assert world.published(str(READING)) == []
 
 
 def test_readings_wait_for_the_recorder_after_a_reconnect_and_states_do_not() -> None:
