@@ -65,12 +65,13 @@ def class_of(number):
 class Client(asyncio.Protocol):
     """A WebSocket client that is cheap enough to be run by the thousand."""
 
-    def __init__(self, on_text=None, subprotocol=None):
+    def __init__(self, on_text=None, subprotocol=None, path="/"):
         self.open = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
         self.rest = b""
         self.on_text = on_text
-        self.handshake = HANDSHAKE + (f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else "") + "\r\n"
+        protocol = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+        self.handshake = f"{HANDSHAKE.replace(' / ', f' {path} ', 1)}{protocol}\r\n"
 
     @property
     def lost(self):
@@ -115,10 +116,10 @@ class Client(asyncio.Protocol):
             self.open.set_exception(ConnectionError("not let in"))
 
 
-async def connect(port, on_text=None, subprotocol=None):
+async def connect(port, on_text=None, subprotocol=None, path="/", **options):
     """Raises OSError when there is nobody, or nobody is let in."""
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: Client(on_text, subprotocol), HOST, port)
+    _, client = await loop.create_connection(lambda: Client(on_text, subprotocol, path), HOST, port, **options)
     await client.open
     return client
 
