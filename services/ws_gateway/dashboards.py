@@ -8,6 +8,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from neuroone.contract import topics
@@ -35,6 +36,9 @@ NUMBERS_MAX: Final = 100_000
 STREAMS_MAX: Final = 20_000
 """Streams whose last reading and state a new dashboard gets at once; the one known for longest is forgotten first.
 About 30 MB."""
+SHOWN_AT_ONCE: Final = 50
+"""Streams shown to new dashboards in one turn of the event loop, about 1 ms of work: a dashboard that comes to 2000
+students keeps nobody waiting, and many that come again and again keep only each other waiting."""
 EVENTS_MAX: Final = 100
 """Newest events of a group that a new dashboard gets, beside the start of the lesson that is running."""
 LESSONS_MAX: Final = 1000
@@ -101,11 +105,12 @@ class Dashboards:
         self._lessons: OrderedDict[str, tuple[Topic, GroupEvent]] = OrderedDict()
         self._running: dict[str, LessonState] = {}
         self._viewers: dict[SendQueue, Grant] = {}
+        self._unseen: dict[SendQueue, dict[str, None]] = {}
+        """The streams that new dashboards are still to be shown."""
         self._raw_viewers: dict[SendQueue, str] = {}
         self.first_dashboards: dict[SendQueue, Grant] = {}
         self.listeners: dict[SendQueue, Grant] = {}
         self.followers = Followers(clock)
-        self._own: list[tuple[Topic, Reading]] = []
 
     def __len__(self) -> int:
         return len(self.first_dashboards) + len(self._viewers)
@@ -121,19 +126,41 @@ class Dashboards:
         for events in self._events.values():
             for topic, event in events:
                 self._send_event(viewer, grant, topic, event)
-        for name, stream in self._streams.items():
-            topic, state, reading = stream.topic, stream.state, stream.reading
-            if grant.includes(topic["group"], stream.name):
-                if state is not None:
-                    viewer.send(f"{name} state", v1.state(self._number_of(name, state), topic, state))
-                if reading is not None:
-                    viewer.send(name, v1.reading(self._number_of(name, reading), topic, reading))
+        self._unseen[viewer] = dict.fromkeys(self._streams)
+        if len(self._unseen) == 1:
+            self._show_streams()
+
+    def _show_streams(self) -> None:
+        """Show new dashboards their next streams, and go on in the next turn of the event loop."""
+        left = SHOWN_AT_ONCE
+        while left and self._unseen:
+            viewer, unseen = next(iter(self._unseen.items()))
+            for name in tuple(islice(unseen, left)):
+                left -= 1
+                del unseen[name]
+                self._show_stream(viewer, name)
+            if not unseen:
+                del self._unseen[viewer]
+        if self._unseen:
+            asyncio.get_running_loop().call_soon(self._show_streams)
+
+    def _show_stream(self, viewer: SendQueue, name: str) -> None:
+        """Send a dashboard the last state and reading of a stream that is still there."""
+        stream = self._streams.get(name)
+        if stream is None or not self._viewers[viewer].includes(stream.topic["group"], stream.name):
+            return
+        topic, state, reading = stream.topic, stream.state, stream.reading
+        if state is not None:
+            viewer.send(f"{name} state", v1.state(self._number_of(name, state), topic, state))
+        if reading is not None:
+            viewer.send(name, v1.reading(self._number_of(name, reading), topic, reading))
 
     def remove(self, client: SendQueue) -> None:
         """Forget a client. Idempotent."""
         self.first_dashboards.pop(client, None)
         self.stop_listening(client)
         self._viewers.pop(client, None)
+        self._unseen.pop(client, None)
         self._show_raw(client, None)
 
     def stop_listening(self, client: SendQueue) -> None:
@@ -198,17 +225,13 @@ class Dashboards:
 
         So a dashboard that says `dash` just before a student sends hears it, in whatever order both are read.
         """
-        if not self._own:
-            asyncio.get_running_loop().call_soon(self._send_own)
-        self._own.append((topic, reading))
+        asyncio.get_running_loop().call_soon(self._send_own, topic, reading)
 
-    def _send_own(self) -> None:
-        own, self._own = self._own, []
-        for topic, reading in own:
-            try:
-                self.on_reading(topic, reading)
-            except Exception:  # a fault of ours in one reading keeps no other from the dashboards
-                log.exception("a fault while showing a reading")
+    def _send_own(self, topic: Topic, reading: Reading) -> None:
+        try:
+            self.on_reading(topic, reading)
+        except Exception:  # a fault of ours in one reading keeps no other from the dashboards
+            log.exception("a fault while showing a reading")
 
     def on_reading(self, topic: Topic, reading: Reading) -> None:
         """Send a reading to the dashboards; one of a headset without a name only to those of the new dialect."""
@@ -225,7 +248,7 @@ class Dashboards:
                     dashboard.send(name, frame)
         self._stream(name, topic).reading = reading
         if self._viewers:
-            self._send_to_viewers(topic, reading.name, name, v1.reading(number, topic, reading))
+            self._send_to_viewers(topic, reading.name, name, name, v1.reading(number, topic, reading))
 
     def on_state(self, topic: Topic, state: StreamState) -> None:
         """Send a stream's state to the dashboards of the new dialect."""
@@ -237,7 +260,7 @@ class Dashboards:
             self._stream(name, topic).state = state
         if self._viewers:
             frame = v1.state(self._number_of(name, state), topic, state)
-            self._send_to_viewers(topic, state.name, f"{name} state", frame)
+            self._send_to_viewers(topic, state.name, name, f"{name} state", frame)
 
     def on_event(self, topic: Topic, event: GroupEvent) -> None:
         """Send a marker to the dashboards of the new dialect."""
@@ -281,9 +304,10 @@ class Dashboards:
                 for listener in [each for each, its in self.listeners.items() if its == grant]:
                     listener.send("headset", frame)
 
-    def _send_to_viewers(self, topic: Topic, student: str | None, key: str, frame: str) -> None:
+    def _send_to_viewers(self, topic: Topic, student: str | None, name: str, key: str, frame: str) -> None:
+        """Send what is new of a stream to all dashboards but those that will be shown it anyway."""
         for viewer, grant in self._viewers.items():
-            if grant.includes(topic["group"], student):
+            if grant.includes(topic["group"], student) and name not in self._unseen.get(viewer, ()):
                 viewer.send(key, frame)
 
     def _send_event(self, viewer: SendQueue, grant: Grant, topic: Topic, event: GroupEvent) -> None:

@@ -1,5 +1,6 @@
 """What dashboards and listeners get of what the broker delivers."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -50,6 +51,26 @@ def test_every_student_has_a_number(world):
     for source in ("Ana", "Bia", "Ana"):
         world.hear(source)
     assert [each["ID"] for each in world.dashboard.heard] == [1, 2, 1]
+
+
+async def test_a_new_dashboard_sees_many_students_bit_by_bit_and_each_reading_once(world):
+    """Nobody else waits meanwhile; what comes before a student's turn is shown with it."""
+    names = [f"s{number}" for number in range(3 * dashboards.SHOWN_AT_ONCE)]
+    for name in names:
+        world.hear(name)
+    late, gone = Ear(), Ear()
+    world.dashboards.add_viewer(late, WATCH_ALL)
+    world.dashboards.add_viewer(gone, WATCH_ALL)
+    assert [each["source"] for each in late.heard] == names[: dashboards.SHOWN_AT_ONCE]
+    world.hear(names[0], seq=1)
+    world.hear(names[-1], seq=1)
+    world.dashboards.remove(gone)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    seen = [(each["source"], each["seq"]) for each in late.heard]
+    assert sorted(seen) == sorted([*((name, 0) for name in names[:-1]), (names[0], 1), (names[-1], 1)])
+    world.hear(names[-1], seq=2)
+    assert late.heard[-1]["seq"] == 2
 
 
 def test_a_headset_without_a_name_is_not_shown(world):
