@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ from ws_gateway.websocket.connection import StreamedResponse
 
 DOWNLOADS_MAX: Final = 32
 """Downloads at a time; each takes up to 1 MB of memory, most of them 0.2 MB. More are asked to come again."""
+THREADS_MAX: Final = 8
+"""Threads that read files, of each site for itself: what hangs or takes long at one keeps no other waiting. Two of them
+may wait for workbooks and reports."""
 
 
 class HttpHandler:
@@ -50,6 +54,7 @@ class HttpHandler:
         self.counters = downloads.converter.counters
         self._readiness = readiness
         self._metrics = metrics
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "files")
         self._loading = 0
         self._streaming: weakref.WeakSet[StreamedResponse] = weakref.WeakSet()
 
@@ -82,7 +87,7 @@ class HttpHandler:
 
     async def _invite(self, request: Request, visitor: Visitor) -> Response:
         async with self._drawing:
-            return await asyncio.to_thread(self._invitations.make, request, visitor)
+            return await self._in_thread(self._invitations.make, request, visitor)
 
     async def _load(self, request: Request, visitor: Visitor) -> Response:
         if self._loading + len(self._streaming) >= DOWNLOADS_MAX:
@@ -90,15 +95,21 @@ class HttpHandler:
             return responses.of_text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many downloads: try again.\n", later)
         self._loading += 1
         try:
-            response = await asyncio.to_thread(self._downloads.load_noted, request, visitor)
+            response = await self._in_thread(self._downloads.load_noted, request, visitor)
         finally:
             self._loading -= 1
         if isinstance(response, StreamedResponse):
             self._streaming.add(response)
+            response.threads = self._threads
             if "Content-Length" not in response.headers and request.protocol == "HTTP/1.1":
                 response.headers["Transfer-Encoding"] = "chunked"
                 response.pieces = _chunked(response.pieces)
         return response
+
+    async def _in_thread(
+        self, call: Callable[[Request, Visitor], Response], request: Request, visitor: Visitor
+    ) -> Response:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, request, visitor)
 
 
 def _chunked(pieces: Iterator[bytes]) -> Iterator[bytes]:

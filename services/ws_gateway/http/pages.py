@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -133,6 +134,8 @@ class Downloads:
         self._grant_of = grant_of
         self._access_log = access_log
         self.converter = Converter()
+        self._listing = threading.Lock()
+        """One list is made at a time: it takes the processor from everybody else in this process."""
 
     def refuse(self, visitor: Visitor) -> Response | None:
         """Return the answer to a client that may not download; None for one that may."""
@@ -187,7 +190,8 @@ class Downloads:
 
     def _list(self, recordings: Recordings, asked: Mapping[str, str]) -> Response:
         of_page = wanted(asked)
-        body = recordings.listing() if of_page is None else recordings.page(of_page)
+        with self._listing:
+            body = recordings.listing() if of_page is None else recordings.page(of_page)
         return responses.of_pieces("application/json", of_file(io.BytesIO(body), 0, len(body)), len(body))
 
 

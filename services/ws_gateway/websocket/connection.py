@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -42,9 +43,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class StreamedResponse(Response):
-    """A response whose body comes in pieces, as fast as the client takes them. Each is made in a thread."""
+    """A response whose body comes in pieces, as fast as the client takes them. Each is made in one of ``threads``."""
 
     pieces: Iterator[bytes] = field(default_factory=lambda: iter(()))
+    threads: Executor | None = None
     __hash__ = object.__hash__  # so that those under way can be counted
 
 
@@ -233,7 +235,9 @@ class Connection(PacedReader):
         head, *_ = self._protocol.data_to_send()  # what follows would close our end before the body
         self._transport.write(head)
         try:
-            while piece := await asyncio.to_thread(next, response.pieces, b""):
+            while piece := await asyncio.get_running_loop().run_in_executor(
+                response.threads, next, response.pieces, b""
+            ):
                 self._transport.write(piece)
                 await self._drain()
         except TimeoutError:
