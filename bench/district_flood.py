@@ -125,10 +125,10 @@ class School:
 
 
 class Flood:
-    """Clients of the other school. A method of each kind floods for ever."""
+    """Clients of the other school, or a part of them. A method of each kind floods for ever."""
 
-    def __init__(self, port, token):
-        self.port, self.token = port, token
+    def __init__(self, port, token, part=1.0):
+        self.port, self.token, self.part = port, token, part
 
     async def client(self, subprotocol=None, on_text=None):
         while True:
@@ -147,7 +147,7 @@ class Flood:
         return client
 
     async def many(self, count, one):
-        await asyncio.gather(*(one(number) for number in range(count)))
+        await asyncio.gather(*(one(number) for number in range(int(count * self.part))))
 
     async def pour(self, client, frames, pause_s=0.005):
         """Send as fast as the gateway takes it, until the connection is lost."""
@@ -367,6 +367,12 @@ def token_of(folder, site):
     return (folder / site / "token").read_text(encoding="ascii").strip()
 
 
+def start_flood(kind, port, token, part=1.0, before=None):
+    """Start a flood in a process of its own, in which ``before`` is called first."""
+    words = [sys.executable, "-m", "bench.district_flood", f"--pour={kind}/{port}/{token}/{part}"]
+    return subprocess.Popen(words, preexec_fn=before)
+
+
 def give_way():
     """Let the flood have what the others leave: elsewhere it would have a processor of its own."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -377,8 +383,7 @@ def judge(kind, gateway, port, folder, seconds):
     """Measure the school for so long; return True if it noticed little."""
     flood = None
     if kind != "nothing":
-        words = [sys.executable, "-m", "bench.district_flood", f"--pour={kind}/{port}/{token_of(folder, OURS)}"]
-        flood = subprocess.Popen(words, preexec_fn=give_way)
+        flood = start_flood(kind, port, token_of(folder, OURS), before=give_way)
         time.sleep(6)
     before_s, began_s = cpu_s(gateway), time.monotonic()
     try:
@@ -410,8 +415,8 @@ def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if given.pour is not None:
-        kind, port, token = given.pour.split("/")
-        uvloop.run(getattr(Flood(int(port), token), kind)())
+        kind, port, token, part = given.pour.split("/")
+        uvloop.run(getattr(Flood(int(port), token, float(part)), kind)())
     held = True
     with tempfile.TemporaryDirectory() as name, running(Path(name), given.files) as (gateway, port):
         for kind, number in itertools.product(given.kinds or KINDS, range(2 * given.rounds)):

@@ -88,7 +88,7 @@ class FrontServer(Server):
             is_bare = request.path.partition("?")[0] in ("", "/")
             site = self._default if is_client and (is_bare or self._has_key) else None
         if site is not None:
-            connection.server = site.server
+            connection.move_to(site.server)
             return site.server.on_request(connection, request)
         if is_client:
             text = "The address must name a school, like wss://SERVER/SCHOOL/.\n"

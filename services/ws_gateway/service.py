@@ -45,7 +45,7 @@ class Service:
         self._given = given
         self._stop = stop
         https = of_settings(given.tls_port, given.tls_cert, given.tls_key, given.tls_ca)
-        connections = Connections(given.clients_per_address, time.monotonic)
+        connections = Connections(given.clients_per_address, time.monotonic, has_sites=given.sites is not None)
         self.sites: Sequence[SiteGateway]
         self._server: Server
         if given.sites is None:

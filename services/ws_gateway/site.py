@@ -59,6 +59,7 @@ from ws_gateway.students.students import Students
 from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.admission import Admission as Connections
 from ws_gateway.websocket.certificate import Https
+from ws_gateway.websocket.paced_reading import share_of_time
 from ws_gateway.websocket.server import Server
 
 SERVICE: Final = "ws_gateway"
@@ -155,6 +156,7 @@ class SiteGateway:
             connections=shared.connections,
             visitors=Visitors(given.trusted_proxies, given.origin, given.site_key),
             https=https,
+            share=share_of_time() if shared.is_district else None,
         )
 
     def _new_hub(self) -> Hub:

@@ -1,13 +1,17 @@
 """One gateway for two schools: what a token of one does with everything of the other, and what a district sees."""
 
+import asyncio
 import contextlib
 import http.client
 import json
+import re
+import resource
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +23,7 @@ from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from bench import district_flood
 from neuroone.contract import topics
 from neuroone.contract.files import INBOX_FILE
 from neuroone.contract.messages import GroupEvent, LessonState, Reading
@@ -85,9 +90,16 @@ class District:
 @pytest.fixture(scope="module")
 def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
     """Run the gateway of a district with two schools, of which there are recordings."""
-    folder, port = tmp_path_factory.mktemp("district"), free_port()
+    with running(tmp_path_factory.mktemp("district"), {}) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running(folder: Path, more: Mapping[str, Mapping[str, str]], files: int = 1024) -> Iterator[District]:
+    """Run it with ``more`` schools and so many open files."""
+    port = free_port()
     kind = next(kind for kind in brokers.KINDS if brokers.find(kind))
-    sites = {}
+    sites: dict[str, Mapping[str, str]] = {}
     for site in (OURS, THEIRS):
         recordings = folder / site / "recordings"
         write_session(recordings, "Ana", "6B", "s1", NOON, reading_rows(2, NOON))
@@ -97,8 +109,8 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
             "broker": f"file:{folder}/logins/site-{site}.url",
             "token_file": f"{folder}/{site}/token",
             "recordings": str(recordings),
-        } | ({"site_key": KEY} if site == OURS else {})
-    (folder / "sites.json").write_text(json.dumps(sites), encoding="utf-8")
+        } | ({"site_key": KEY} if site == OURS and not more else {})
+    (folder / "sites.json").write_text(json.dumps({**sites, **more}), encoding="utf-8")
     (folder / "token").write_text(DISTRICT, encoding="ascii")
     heard = Listener()
     with contextlib.ExitStack() as stack:
@@ -113,7 +125,12 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
         stack.callback(bus.close)
         words = ["--sites", f"{folder}/sites.json", "--token-file", f"{folder}/token", "--no-open-here"]
         command = [sys.executable, "-m", "ws_gateway", "--host", LOOPBACK, "--ws-port", str(port), *words]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+        )
         found = District(port, folder, access, heard)
         try:
             wait_for(lambda: is_ready(found), "ready gateway")
@@ -127,7 +144,7 @@ def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
 
 def is_ready(district: District) -> bool:
     with contextlib.suppress(OSError):
-        return b"2 of 2" in district.get("/readyz")[1]
+        return district.get("/readyz")[1].startswith(b"2 of ")
     return False
 
 
@@ -353,3 +370,26 @@ def test_the_pages_lead_from_one_school_to_the_next(district: District) -> None:
         page.wait_for_url(f"**/{THEIRS}/")
         page.locator("#menu summary").click()
         expect(page.locator("#school")).to_have_value(THEIRS)
+
+
+def test_a_flood_of_one_school_and_the_dead_broker_of_another_leave_a_third_one_alone(tmp_path: Path) -> None:
+    """Each reading of it is shown once, and its clients keep their connections; the flood could use up all of those."""
+    with socket.create_server((LOOPBACK, 0)) as silent, contextlib.ExitStack() as stack:
+        broker = f"mqtt://{LOOPBACK}:{silent.getsockname()[1]}"
+        dead = {"school-c": {"broker": broker, "token_file": str(tmp_path / "c")}}
+        district = stack.enter_context(running(tmp_path, dead, files=400))
+        school = district_flood.School(district.port, district.token(THEIRS))
+        for kind in ("bad_frames", "connections", "deaf_dashboards", "new_frames"):
+            flood = district_flood.start_flood(kind, district.port, district.token(OURS), 0.05)
+            stack.callback(flood.wait)
+            stack.callback(flood.kill)
+        wait_for(lambda: refused(district, OURS) > 0, "more connections than there may be", 20)
+        lost, doubled, connections_lost, *_ = asyncio.run(school.measure(2))
+        assert (lost, doubled, connections_lost) == (0, 0, 0)
+        assert refused(district, THEIRS) == 0
+
+
+def refused(district: District, site: str) -> float:
+    """Return how many clients a school was told to come again, for want of connections."""
+    page = district.get(f"/{site}/metrics", district.token(site))[1].decode()
+    return float(re.findall(r'refusals_total{.*reason="too_many_connections".*} (.+)', page)[0])

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -62,7 +62,7 @@ class FakeServer:
         self.resumes = 0
         self.bad_handshakes: list[int] = []
         self.bad_tls = 0
-        self.paced = 0
+        self.paced: list[Hashable] = []
         self.paces_new = False
         self.page: Callable[[], Awaitable[Response] | Response | None] = lambda: None
         self.on_message: Callable[[bytes], None] = self.messages.append
@@ -76,15 +76,14 @@ class FakeServer:
         self.alive.add(self.connection)
         return self.connection
 
-    def pace_all(self) -> None:
-        """Let new connections be of who connects too often, and count in ``paced`` how often one waits for its turn."""
+    def count_turns(self) -> None:
+        """Note in ``paced`` whose connection waits for its turn, each time."""
         wait = self.turns.wait
 
-        def count(then: Callable[[], None]) -> None:
-            self.paced += 1
-            wait(then)
+        def count(then: Callable[[], None], owner: Hashable = None) -> None:
+            self.paced.append(owner)
+            wait(then, owner)
 
-        self.paces_new = True
         self.turns.wait = count  # type: ignore[method-assign]
 
     def abort_all(self) -> None:

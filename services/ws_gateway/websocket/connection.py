@@ -138,6 +138,11 @@ class Connection(PacedReader):
         """Drop the connection at once."""
         self._transport.abort()
 
+    def move_to(self, server: "Server") -> None:
+        """Belong to a site from now on: to its server, its turns and its share of the time."""
+        self.server = server
+        self.belong_to(server, server.share)
+
     def on_bad_tls(self) -> None:
         """Count that the handshake of TLS failed."""
         self.server.on_bad_tls()
@@ -146,6 +151,7 @@ class Connection(PacedReader):
         super().connection_made(transport)
         self._transport.set_write_buffer_limits(SEND_BUFFER_BYTES)
         self._timer = asyncio.get_running_loop().call_later(OPEN_TIMEOUT_S, self.abort)
+        self.belong_to(self.peer)
         self.server.on_connect(self)
 
     def eof_received(self) -> bool:  # noqa: D102
@@ -231,6 +237,7 @@ class Connection(PacedReader):
     async def _stream(self, response: StreamedResponse) -> None:
         """Send a response with its body; drop the connection if the client takes too little of it, or on a fault."""
         self._drained = asyncio.Event()
+        self.server.on_first_message(self)  # it makes room for nobody: a download that is not taken ends by itself
         self._protocol.send_response(response)
         head, *_ = self._protocol.data_to_send()  # what follows would close our end before the body
         self._transport.write(head)

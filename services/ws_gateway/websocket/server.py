@@ -21,6 +21,7 @@ from ws_gateway.dialects.v1_handler import V1Handler
 from ws_gateway.http import responses
 from ws_gateway.http.browsers import HttpHandler
 from ws_gateway.http.front_pages import FrontPages
+from ws_gateway.token_bucket import TokenBucket
 from ws_gateway.visitors import Visitor, Visitors
 from ws_gateway.websocket.admission import FILES_RESERVED, Admission
 from ws_gateway.websocket.certificate import Https
@@ -50,7 +51,7 @@ class Server:
     """The WebSocket server of a site.
 
     ``connections`` are all of the gateway's; ``visitors`` judges who connects; ``https`` has the port and the
-    certificate of TLS.
+    certificate of TLS. ``share`` is the time that the clients of this site have before they take turns; None is all.
     """
 
     def __init__(
@@ -61,14 +62,16 @@ class Server:
         connections: Admission,
         visitors: Visitors,
         https: Https,
+        share: TokenBucket | None = None,
     ) -> None:
         self._hub = hub
         self.http = http
         self.https = https
         self._visitors = visitors
         self._turns = Turns()
+        self.share = share
         self._admission = connections
-        hub.connections_of = self._admission.clients_of
+        hub.connections_of = partial(self._admission.clients_of, self)
         self._listeners: list[asyncio.Server] = []
         self.is_stopping = False
 
@@ -153,7 +156,10 @@ class Server:
             self._hub.count_refusal("wrong_origin")
             return connection.text_response(HTTPStatus.FORBIDDEN, "Pages of this site may not connect: see --origin.\n")
         address = visitor.address
-        if not self._admission.has_room(address) and not self._make_room(address):
+        has_room, leaving = self._admission.make_room(self, address)
+        if leaving is not None:
+            leaving.server.let_go(leaving)
+        if not has_room:
             self._hub.counters["clients_refused"] += 1
             self._hub.count_refusal("too_many_connections")
             return connection.text_response(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address.\n")
@@ -171,7 +177,7 @@ class Server:
         """Make the handler of a WebSocket client that was accepted."""
         visitor = self._visitor(connection, request)
         self._hub.counters["clients_accepted"] += 1
-        self._admission.open(connection, visitor.address)
+        self._admission.open(connection, self, visitor.address)
         handler = V1Handler if connection.subprotocol == SUBPROTOCOL else FirstHandler
         return handler(self._hub, connection, visitor)
 
@@ -183,15 +189,11 @@ class Server:
         """Forget a connection that is closed."""
         self._admission.remove(connection)
 
-    def _make_room(self, address: str) -> bool:
-        """Tell a silent client of this address to come again later; return True if there was one."""
-        silent = self._admission.silent_one(address)
-        if silent is None:
-            return False
+    def let_go(self, client: Connection) -> None:
+        """Tell a client to come again later: another one needs its place."""
         self._hub.count_refusal("too_many_connections")
-        self._admission.release(silent)
-        silent.end(CloseCode.TRY_AGAIN_LATER, "too many connections")
-        return True
+        self._admission.release(client)
+        client.end(CloseCode.TRY_AGAIN_LATER, "too many connections")
 
     def _visitor(self, connection: Connection, request: Request) -> Visitor:
         return self._visitors.identify(connection.peer, request.path, request.headers)

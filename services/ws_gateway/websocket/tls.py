@@ -89,7 +89,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             self._shake_hands()
         elif not self._is_waiting:
             self._is_waiting = True
-            self._turns.wait(self._shake_hands)
+            self._turns.wait(self._shake_hands, self._connection.owner)
 
     def eof_received(self) -> bool | None:  # noqa: D102
         return None if self._connection is None else self._connection.eof_received()

@@ -116,6 +116,7 @@ async def test_only_an_address_without_a_path_belongs_to_the_default_site(
     gateway = Service(settings(tmp_path, {"school-a": site}, site="school-a", token="all"), Stop())
     connection: Any = SimpleNamespace(is_plain_on_tls=False, peer="10.0.0.1", server=None)
     connection.text_response = lambda status, text: status
+    connection.move_to = lambda server: setattr(connection, "server", server)
     headers = Headers({"Host": "district.example", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"})
     answered = gateway._server.on_request(connection, Request(path, headers))
     if isinstance(answered, Coroutine):

@@ -25,10 +25,10 @@ def connection() -> Connection:
     return cast(Connection, object())
 
 
-def client(admission: Admission, address: str) -> Connection:
+def client(admission: Admission, address: str, site: str = "") -> Connection:
     new = connection()
     assert admission.add(new) is None
-    admission.open(new, address)
+    admission.open(new, site, address)
     return new
 
 
@@ -39,14 +39,17 @@ def test_a_client_that_is_silent_for_long_makes_room_at_its_address():
     student, first, second = (client(admission, "school") for _ in range(3))
     client(admission, "other")
     admission.on_first_message(student)
-    assert not admission.has_room("school")
-    assert admission.silent_one("school") is None
+    assert admission.make_room("", "school") == (False, None)
+    assert admission.make_room("another site", "school") == (True, None)
     clock.now_s = SILENT_MIN_S
-    assert admission.silent_one("school") is first
+    assert admission.make_room("", "school") == (True, first)
     admission.release(first)
-    assert admission.has_room("school")
-    assert admission.clients_of("school") == 2
-    assert admission.silent_one("school") is second
+    assert admission.make_room("", "school") == (True, None)
+    assert admission.clients_of("", "school") == 2
+    admission.open(first, "", "school")
+    admission.on_first_message(first)
+    assert admission.make_room("", "school") == (True, second)
+    admission.release(first)
     admission.remove(first)
     assert (len(admission), admission.clients) == (3, 3)
 
@@ -62,7 +65,7 @@ def test_sockets_without_a_request_make_room_first():
     new = connection()
     assert admission.add(new) is idle
     admission.remove(idle)
-    admission.open(new, "b")
+    admission.open(new, "", "b")
     late = connection()
     assert admission.add(late) is late  # nobody has been silent for long
     admission.remove(late)
@@ -76,7 +79,29 @@ def test_nothing_is_kept_of_those_who_left():
         admission.remove(client(admission, f"address {number}"))
     assert (len(admission), admission.clients) == (0, 0)
     assert admission._silent == {None: {}}
-    assert not admission._addresses
+    assert not admission._places
+
+
+def test_the_site_with_most_clients_makes_room_for_another_one() -> None:
+    """Before there are no connections left for requests; not for its own client, nor for one of a site as large."""
+    admission = Admission(1000, Clock(), has_sites=True)
+    admission.connections_max = 16
+    large = [client(admission, f"address {number % 3}", "large") for number in range(10)]
+    client(admission, "b", "small")
+    assert admission.make_room("third", "c") == (True, None)
+    large += [client(admission, "a", "large") for _ in range(3)]
+    assert admission.make_room("large", "a") == (False, None)
+    for site in ("third", "small"):
+        assert admission.make_room(site, "a") == (True, large[-1])
+        admission.release(large[-1])
+        admission.remove(large.pop())
+        client(admission, "a", site)
+    assert (admission.clients_at("large"), admission.clients_at("small"), admission.clients) == (11, 2, 14)
+    while len(large) > 7:
+        admission.remove(large.pop())
+    for _ in range(5 - 1):
+        client(admission, "b", "small")
+    assert admission.make_room("small", "b") == (False, None)
 
 
 def test_the_address_of_all_is_all_of_both_kinds():

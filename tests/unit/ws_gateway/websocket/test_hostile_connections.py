@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator
 from http import HTTPStatus
 
@@ -28,6 +29,7 @@ from tests.support.gateways import happens
 from tests.support.refusals import LARGE, PARSED, request
 from ws_gateway.websocket import connection as edge
 from ws_gateway.websocket.connection import StreamedResponse
+from ws_gateway.websocket.paced_reading import Turns, share_of_time
 
 FLOODS = {
     "empty pings": frame(PING),
@@ -92,12 +94,13 @@ async def test_little_is_read_at_once_of_a_connection(listening):
 async def test_the_requests_of_who_connects_too_often_take_turns(listening):
     """Others are served before them, and then everything of the client is served at once."""
     server, port = listening
-    server.pace_all()
+    server.paces_new = True
+    server.count_turns()
     _, writer = await open_raw(port)
-    assert server.paced == 1
+    assert server.paced == ["127.0.0.1"]
     writer.write(frame(TEXT, b"hello"))
     await happens(lambda: server.messages == [b"hello"])
-    assert server.paced == 1
+    assert len(server.paced) == 1
     writer.transport.abort()
 
 
@@ -214,6 +217,7 @@ async def test_a_download_arrives_whole(listening, is_half_closed):
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK")
     assert body == PIECE * 50
+    assert server.first_messages == 1  # it is no connection without a request, which makes room for others
     writer.close()
 
 
@@ -258,3 +262,34 @@ async def test_a_fault_while_judging_a_request_is_status_500(listening, caplog):
     assert b" 500 " in await reader.readline()
     assert "ZeroDivisionError" in caplog.text
     writer.close()
+
+
+async def test_owners_of_busy_connections_take_turns() -> None:
+    """However many connections one of them has."""
+    turns, order = Turns(), list[str]()
+    for _ in range(100):
+        turns.wait(lambda: order.append("many"), "a")
+    turns.wait(lambda: order.append("one"), "b")
+    await happens(lambda: len(order) == 101)
+    assert order.index("one") <= 1
+
+
+async def test_who_has_used_up_its_share_of_the_time_takes_turns(listening):
+    """Also with a short message, and nobody else does."""
+    server, port = listening
+    share = share_of_time()
+    _, flood = await open_raw(port)
+    server.count_turns()
+    server.connection.belong_to("a site", share)
+    for _ in range(2):
+        share.spend(time.monotonic(), 1.0)
+        flood.write(frame(TEXT, b"flood"))
+        await happens(lambda: b"flood" in server.messages)
+        server.messages.clear()
+    _, other = await open_raw(port)
+    other.write(frame(TEXT, b"other"))
+    await happens(lambda: server.messages == [b"other"])
+    assert server.paced == ["a site"] * 2
+    server.abort_all()
+    for writer in (flood, other):
+        writer.transport.abort()
