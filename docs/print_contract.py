@@ -19,6 +19,7 @@ from neuroone.contract import topics
 from neuroone.contract.checks import Message, fields_of, item_class_of
 from neuroone.contract.json import PAYLOAD_MAX_BYTES
 from neuroone.contract.messages import BANDS, ServiceStatus
+from neuroone.contract.students import STEM_MAX_CHARS
 from neuroone.contract.topics import TopicRule
 from ws_gateway.dialects.v1 import SUBPROTOCOL
 from ws_gateway.students.stream_registry import FORGET_AFTER
@@ -94,8 +95,10 @@ programs.
   `instance` in the state) says `{ServiceStatus.ONLINE}`. A run of a service has a random id (`run`, absent in states
   of older versions): compare it for equality only. `epoch` is for information: the clocks of two computers differ.
 - **Recorders that share the work** say in states and receipts which `shard` of how many `shards` they record. A stream
-  is of shard 1 + SHA-256(`{{group}}/{{source}}`) mod `shards`, where the first four bytes of the hash are a big-endian
-  number: of 3 shards, `ABC123/Joao_Silva` is of 1 and `no-group/usb-0` of 2. Events and lessons are recorded by all.
+  is of shard 1 + SHA-256(`{{group}}/{{stem}}`) mod `shards`, where the first four bytes of the hash are a big-endian
+  number, and the stem is the source without the numbers at its end (`-2`, as namesakes have), at most {STEM_MAX_CHARS}
+  characters: of 3 shards, `ABC123/Joao_Silva` and `ABC123/Joao_Silva-2` are of 1 and `no-group/usb-0` of 3. Events and
+  lessons are recorded by all.
 
 ## Topics
 

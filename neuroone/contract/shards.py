@@ -1,7 +1,8 @@
 """Divide the streams of a site among recorders that share the work: which shard a stream is of, for ever the same.
 
-Third parties compute it like this: SHA-256 of ``{group}/{source}``, its first four bytes as a whole number
-(big-endian), modulo the number of shards, plus 1.
+Third parties compute it like this: SHA-256 of ``{group}/{stem}``, its first four bytes as a whole number (big-endian),
+modulo the number of shards, plus 1. The stem is the source without the numbers at its end that tell namesakes apart
+(``-2``), at most 60 characters: a session that goes on under another source of its name keeps its recorder.
 """
 
 import hashlib
@@ -9,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from neuroone.contract.students import stem_of
 
 SHARDS_MAX: Final = 99
 """One recorder records 10,000 readings a second; so many are a million students."""
@@ -65,6 +68,8 @@ def missing(present: Collection[Shard | None]) -> list[Shard]:
 
 @lru_cache(maxsize=STREAMS_MAX)
 def _hash_of(stream: str) -> int:
+    group, _, source = stream.partition("/")
+    stream = f"{group}/{stem_of(source)}"
     return int.from_bytes(hashlib.sha256(stream.encode("utf-8", "surrogatepass")).digest()[:4], "big")
 
 

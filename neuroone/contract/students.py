@@ -4,6 +4,7 @@ If both have the same code, the second one gets a number behind it. The producti
 so that one student has many codes, and a code is no class.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,10 @@ from typing import Final
 
 OVERLAP_MAX_S: Final = 30.0
 """Two streams of one name that overlap no longer are one phone that came back: its old connection still hung."""
+
+STEM_MAX_CHARS: Final = 60
+"""What all sources of one long name have in common: an id has 64, and namesakes have up to -100 behind it."""
+_NUMBERS: Final = re.compile(r"(-\d+)+\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,8 @@ def who_is_who(stays: Sequence[Stay]) -> list[tuple[str, str]]:
         owners[number] = person
     names = map(name_key, (stay.name for stay in stays))
     return [(name, owners[at].code if len(people[name]) > 1 else "") for at, name in enumerate(names)]
+
+
+def stem_of(source: str) -> str:
+    """Return what all sources of a name have in common; the sources of a few other names have it too."""
+    return _NUMBERS.sub("", source)[:STEM_MAX_CHARS]

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -59,7 +61,7 @@ def wait_for_shards(peer: Peer, *shards: str) -> None:
 def a_class(prefix: str) -> list[SimulatedStudent]:
     """Make students of both dialects, in two groups."""
     return [
-        SimulatedStudent(f"{prefix}-{number}", f"T{number % 2}", is_old=number < STUDENTS // 2)
+        SimulatedStudent(f"{prefix}{number}", f"T{number % 2}", is_old=number < STUDENTS // 2)
         for number in range(STUDENTS)
     ]
 
@@ -167,6 +169,56 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
         wait_for(lambda: shards_of_receipts() == {(1, 2), (2, 2)}, "receipts that say the shard")
         assert twin.process.wait(WITHIN_S) == 1
     assert "all in order" in run("verify", str(tmp_path)).stdout
+
+
+async def send_session(gateway: GatewayProgram, name: str, session: str, seqs: range) -> str:
+    """Send readings of a student, who then stays away; return the source."""
+    student = SimulatedStudent(name)
+    async with connect(gateway.url, subprotocols=[Subprotocol("neuroone.v1")], proxy=None) as client:
+        hello = {"type": "hello", "role": "student", "name": name, "code": "T", "session": session}
+        await client.send(json.dumps(hello))
+        while (welcome := json.loads(await client.recv()))["type"] != "welcome":
+            pass
+        for seq in seqs:
+            await client.send(json.dumps({**student.reading(), "seq": seq}))
+        while (ack := json.loads(await client.recv())).get("seq") != seqs[-1] or ack["type"] != "ack":
+            pass
+        return str(welcome["source"])
+
+
+def test_a_session_that_goes_on_under_another_source_stands_once(
+    broker: Broker, peer: Peer, gateways: list[GatewayProgram], tmp_path: Path
+) -> None:
+    """Its gateway dies, and at the next one a namesake has its source: what its app sends again was recorded before."""
+    names = ["Ana", "Bia", "Caio", "Davi", "Eva", "Rui"]
+    sessions = {name: uuid.uuid4().hex for name in names}
+    with contextlib.ExitStack() as running:
+        for number in (1, 2):
+            running.enter_context(recorder(broker, tmp_path, number, "--shard", f"{number}/2"))
+        wait_for_shards(peer, "1/2", "2/2")
+
+        def send(gateway: GatewayProgram, seqs: range) -> list[str]:
+            async def of_all() -> list[str]:
+                return [await send_session(gateway, *each, seqs) for each in sessions.items()]
+
+            return asyncio.run(of_all())
+
+        assert send(gateways[0], range(3)) == names
+        gateways[0].end(signal.SIGKILL)
+        with contextlib.ExitStack() as namesakes:
+            theirs = [SimulatedStudent(name, "T", is_old=True) for name in names]
+            namesakes.enter_context(SimulatedClass(gateways[1].url, theirs, PERIOD_S))
+            wait_for(lambda: all(each.sent for each in theirs), "namesakes")
+            assert send(gateways[1], range(4)) == [f"{name}-2" for name in names]
+
+        def recorded() -> list[tuple[str, str]]:
+            files = tmp_path.glob("shard-*/sessions/*/*/readings.csv")
+            lines = (line.split(",") for file in files for line in file.read_text().splitlines()[1:])
+            return sorted((cells[1], cells[2]) for cells in lines if cells[1] in sessions.values())
+
+        once = sorted((session, str(seq)) for session in sessions.values() for seq in range(4))
+        wait_for(lambda: set(recorded()) >= set(once), "every row", WITHIN_S)
+        assert recorded() == once
 
 
 def test_another_number_of_recorders_loses_and_doubles_nothing(

@@ -7,12 +7,13 @@ from typing import Final
 from neuroone.contract import topics
 from neuroone.contract.messages import REMOVED_MAX, Admission, Decision, Removed
 from neuroone.contract.messages import Door as DoorState
+from neuroone.contract.students import stem_of
 from neuroone.mqtt.client import AsyncClient
 from ws_gateway.dialects.first import BadFrame
 from ws_gateway.door.board import DoorBoard
 from ws_gateway.door.door import Door
 from ws_gateway.lessons import Lessons
-from ws_gateway.students.sources import sources_of, stem_of
+from ws_gateway.students.sources import sources_of
 from ws_gateway.students.stream_registry import Key
 from ws_gateway.students.student import Who
 

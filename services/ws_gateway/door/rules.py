@@ -14,9 +14,10 @@ from typing import Final
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Door, LessonState, Removed, WaitingReason
+from neuroone.contract.students import stem_of
 from ws_gateway.access import network_of
 from ws_gateway.students.attendance import Attendance, AttendanceList
-from ws_gateway.students.sources import sources_of, stem_of
+from ws_gateway.students.sources import sources_of
 from ws_gateway.students.stream_registry import Key
 from ws_gateway.students.student import Who
 

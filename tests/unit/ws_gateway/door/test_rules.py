@@ -7,12 +7,13 @@ import pytest
 
 from neuroone.contract import topics
 from neuroone.contract.messages import Door, LessonState, StreamStatus, WaitingReason
+from neuroone.contract.students import stem_of
 from tests.support.door_world import DoorWorld, removed
 from tests.support.messages import NOON
 from tests.support.student_world import elsewhere, other_gateway
 from ws_gateway.door import rules
 from ws_gateway.door.rules import ADDRESSES_MAX, Candidate, Verdict
-from ws_gateway.students.sources import sources_of, stem_of
+from ws_gateway.students.sources import sources_of
 
 SHUT = {Door.ASK: Verdict.ASK, Door.CLOSED: Verdict.CLOSED}
 
