@@ -60,8 +60,10 @@ class Publications:
         }
 
     def gauges(self) -> dict[str, float]:
-        """Return what a service's health says of its outbox and replay buffer."""
-        return {**self.outbox.gauges(), **({} if self._replay is None else self._replay.gauges())}
+        """Return what a service's health says of its outbox and what it keeps beside it."""
+        if self._replay is None:
+            return self.outbox.gauges()
+        return {**self.outbox.gauges(), **self._replay.gauges(), "unsaved": len(self._unsaved)}
 
     def publish(self, topic: Topic, message: Message, on_ack: Callable[[], None] | None = None) -> bool:
         """Queue a message with the QoS and retain of its topic; return False if it is dropped."""

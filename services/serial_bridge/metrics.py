@@ -57,6 +57,7 @@ GAUGES: Final = {
     **CLIENT_GAUGES,
     "kept": "Readings that the broker has and no recorder has confirmed yet.",
     "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
+    "unsaved": "Readings kept for a forwarder that is away: the broker may not have saved them yet.",
     "headsets": "Headsets that are read, or whose port is tried again and again.",
     "online": "Headsets that send readings.",
     "tgc_connected": "Programs made for ThinkGear Connector that are connected.",

@@ -178,6 +178,7 @@ def test_what_mosquitto_had_not_saved_for_a_forwarder_that_is_off_is_sent_again(
         send(bus, range(5, 20))
         wait_for(lambda: recorded(tmp_path / "school") == [[*range(20)]] * len(STUDENTS), "readings at the school")
         wait_for(lambda: not bus.gauges()["kept"], "receipts")
+        assert bus.gauges()["unsaved"] == 15 * len(STUDENTS)
         school.kill()
         school.start()
         wait_for(lambda: bus.is_connected and not bus.waiting, "connection")

@@ -56,6 +56,7 @@ GAUGES: Final = {
     "removed": "Students whom the lessons that run keep out.",
     "kept": "Readings that the broker has and no recorder has confirmed yet.",
     "kept_bytes": "Payload bytes of the readings that no recorder has confirmed yet.",
+    "unsaved": "Readings kept for a forwarder that is away: the broker may not have saved them yet.",
     "recorders_missing": "Shards of streams without a recorder; 1 if there is no recorder at all.",
 }
 CERTIFICATE: Final = {"certificate_left_seconds": "Seconds until the certificate for https ends; only with --tls-port."}
