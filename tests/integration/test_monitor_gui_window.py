@@ -259,8 +259,9 @@ def test_pause_holds_the_plots_and_scrolls_back(
         headset_ready = window.feed._client
         assert headset_ready is not None
         read_until(qtbot, headset, lambda: counters["readings"], ago_s=40)
-        for ago_s in (30, 20, 10, 0):
+        for ago_s in (30, 20, 10):
             headset.publish_reading(ago_s=ago_s)
+        read_until(qtbot, headset, lambda: "100" in panel.numbers["attention"].text(), attention=100)
         wait(qtbot, lambda: points(panel.bands.curves["delta"]) >= 5)
         window.window_actions.by_name["pause"].trigger()
         assert window.plots_page.back.isVisible()
