@@ -35,6 +35,9 @@ RECORDER_GRACE_S: Final = 5.0
 with nobody subscribed."""
 MENDED_PERIOD_S: Final = 10.0
 """Readings go out again at most so often because a fault of a recorder is over: that of a disk may come and go."""
+SILENT_S: Final = 10.0
+"""A recorder of which nothing is heard for so long, while a reading waits for it as long, is taken to be gone. One that
+died together with its broker stays online in the state that the broker kept, until it starts again."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,16 @@ class _Kept(Struct, frozen=True):
     seq: int
     since_s: float
     outgoing: Outgoing
+
+
+@dataclass(slots=True)
+class _Recorder:
+    """A recorder that is online, as its state says. ``heard_s`` is when its last state or receipt came."""
+
+    run: object
+    shard: Shard | None
+    heard_s: float
+    is_silent: bool = False
 
 
 @dataclass(slots=True)
@@ -80,8 +93,8 @@ class ReplayBuffer:
         self._clock = clock
         self._kept: dict[Stream, list[_Kept]] = {}
         self._sessions: OrderedDict[Stream, _Session] = OrderedDict()
-        self._recorders: dict[str, tuple[object, Shard | None]] = {}
-        """The run and the shard of those that are online, by instance."""
+        self._recorders: dict[str, _Recorder] = {}
+        """Those that are online, by instance."""
         self._seen: dict[str, Shard | None] = {}
         """The shards of those that were seen on this connection to the broker."""
         self._faulty: dict[str, bool] = {}
@@ -106,17 +119,21 @@ class ReplayBuffer:
 
     @property
     def has_recorder(self) -> bool:
-        """True while all streams have a recorder that is online, as far as is known."""
-        return bool(self._recorders) and not self.missing
+        """True while all streams have a recorder that is online and records, as far as is known."""
+        return bool(self._shards) and not self.missing
 
     @property
     def missing(self) -> list[Shard]:
-        """The shards whose recorder is not online while others are."""
-        return shards.missing({shard for _, shard in self._recorders.values()})
+        """The shards whose recorder is not there while others are."""
+        return shards.missing(self._shards)
+
+    @property
+    def _shards(self) -> set[Shard | None]:
+        return {each.shard for each in self._recorders.values() if not each.is_silent}
 
     def has_recorder_of(self, group: str, source: str) -> bool:
-        """Return True while the recorder of a stream is online."""
-        return any(shard is None or shard.includes(group, source) for _, shard in self._recorders.values())
+        """Return True while the recorder of a stream is there."""
+        return any(shard is None or shard.includes(group, source) for shard in self._shards)
 
     def gauges(self) -> dict[str, float]:
         """Return what a service's health says of its replay buffer."""
@@ -126,18 +143,20 @@ class ReplayBuffer:
         """Note that a recorder came or went; return what must go to the broker once more for it."""
         if state.status is not ServiceStatus.ONLINE:
             # It may come back within moments, and then it covers what is kept: that stays until it is too old.
-            run, _ = self._recorders.get(instance, (state.run, None))
-            if instance not in self._seen or run == state.run:
-                self._recorders.pop(instance, None)
+            known = self._recorders.get(instance)
+            if known is not None and (instance not in self._seen or known.run == state.run):
+                del self._recorders[instance]
             return []  # the end of another run that a new one has followed: NATS may deliver it after the birth
         shard = shard_from(state.shard, state.shards)
-        is_known = instance in self._seen and self._seen[instance] == shard
+        before = self._recorders.get(instance)
+        was_gone = before is not None and before.is_silent
+        is_known = instance in self._seen and self._seen[instance] == shard and not was_gone
         if state.fault is not None or instance in self._faulty:
             self._faulty[instance] = state.fault is not None
         is_new = not is_known or self._is_mended(instance)
         is_due = is_new and not self.waits_for_recorder()  # the broker may have no session for it
         self._had_recorder = True
-        self._recorders[instance] = state.run, shard
+        self._recorders[instance] = _Recorder(state.run, shard, self._clock())
         self._seen[instance] = shard
         return [*self._kept_for(shard)] if is_due else []
 
@@ -156,7 +175,7 @@ class ReplayBuffer:
     def due_later(self) -> list[Outgoing]:
         """Return what must go to the broker once more for recorders that were mended too often. Call every second."""
         mended = [each for each in tuple(self._faulty) if each in self._recorders and self._is_mended(each)]
-        return [outgoing for each in mended for outgoing in self._kept_for(self._recorders[each][1])]
+        return [outgoing for each in mended for outgoing in self._kept_for(self._recorders[each].shard)]
 
     def acked(self, stream: Stream, seq: int, outgoing: Outgoing) -> None:
         """Keep a reading that the broker has acknowledged."""
@@ -193,6 +212,10 @@ class ReplayBuffer:
 
     def on_receipt(self, receipt: Recorded) -> None:
         """Let go of what a recorder has on disk."""
+        shard = shard_from(receipt.shard, receipt.shards)
+        for recorder in self._recorders.values():
+            if recorder.shard == shard:
+                recorder.heard_s, recorder.is_silent = self._clock(), False
         for each in receipt.streams:
             stream = (each.group, each.source, each.session)
             kept = self._kept.get(stream)
@@ -212,8 +235,18 @@ class ReplayBuffer:
                 self.on_covered(stream, covered)
 
     def forget_overdue(self) -> None:
-        """Let go of what no recorder covered in time. Call every second or so."""
-        self._give_up_before(self._clock() - KEPT_MAX_S)
+        """Let go of what no recorder covered in time, and note which recorders are gone. Call every second or so."""
+        now_s = self._clock()
+        self._give_up_before(now_s - KEPT_MAX_S)
+        for each in self._recorders.values():
+            if not each.is_silent and each.heard_s < now_s - SILENT_S:
+                each.is_silent = self._waits_since(now_s - SILENT_S, each.shard)
+
+    def _waits_since(self, time_s: float, shard: Shard | None) -> bool:
+        return any(
+            kept[0].since_s < time_s and (shard is None or shard.includes(group, source))
+            for (group, source, _), kept in self._kept.items()
+        )
 
     def on_connected(self) -> None:
         """Note that the connection to the broker is there."""

@@ -218,6 +218,7 @@ class SiteGateway:
             (SEND_WAITING_PERIOD_S, self._students.send_waiting),
             (SEND_WAITING_PERIOD_S, self.hub.entrance.visit),
             (CHECK_PERIOD_S, self._students.check_silence),
+            (CHECK_PERIOD_S, self._check_recorders),
             (CLEAR_PERIOD_S, self._students.clear_outdated),
             (CLEAR_PERIOD_S, self.hub.entrance.lessons.check),
             (LISTENERS_PERIOD_S, self._dashboards.send_headset),
@@ -304,6 +305,10 @@ class SiteGateway:
     def _on_service(self, topic: Topic, state: ServiceState) -> None:
         self._registry.on_service(topic, state)
         self.readiness.on_service(topic, state)
+        self._check_recorders()
+
+    def _check_recorders(self) -> None:
+        """Tell clients if a recorder has come or gone; one that only keeps silent is gone, too."""
         recorders = self._replay.has_recorder, self._replay.missing
         if recorders != self._had_recorders:
             self._had_recorders = recorders

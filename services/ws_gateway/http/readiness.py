@@ -40,12 +40,9 @@ class Readiness:
             return HTTPStatus.SERVICE_UNAVAILABLE, "A fault of ours is in the log: start the gateway again.\n"
         if not self._client.is_connected:
             return HTTPStatus.SERVICE_UNAVAILABLE, "The broker is not there.\n"
+        words = [f"the recorder {name}: {fault}" for name, fault in self._faults.items()]
         if missing := self._replay.missing:
-            shards = ", ".join(map(str, missing))
-            return HTTPStatus.OK, f"degraded: no recorder of {shards} is there, so their students are not recorded\n"
-        if not self._replay.has_recorder:
-            return HTTPStatus.OK, "degraded: no recorder is there, so nothing is recorded\n"
-        if self._faults:
-            faults = (f"degraded: the recorder {name}: {fault}\n" for name, fault in self._faults.items())
-            return HTTPStatus.OK, "".join(faults)
-        return HTTPStatus.OK, "ready\n"
+            words.append(f"no recorder of {', '.join(map(str, missing))} is there, so their students are not recorded")
+        elif not self._replay.has_recorder:
+            words.append("no recorder is there, so nothing is recorded")
+        return HTTPStatus.OK, "".join(f"degraded: {each}\n" for each in words) or "ready\n"

@@ -328,6 +328,40 @@ def test_what_came_during_a_fault_that_lasts_does_not_go_out_again(world: World)
     assert world.buffer.due_later() == []
 
 
+def test_a_recorder_that_stays_online_and_records_nothing_is_gone(world: World) -> None:
+    """It died together with its broker, which kept its state."""
+
+    def has_recorder(after_s: float) -> tuple[bool, bool]:
+        world.now_s += after_s
+        world.buffer.forget_overdue()
+        return world.buffer.has_recorder, world.buffer.has_recorder_of(*STREAM[:2])
+
+    assert has_recorder(60) == (True, True)  # nobody sends anything
+    world.ack(0)
+    assert has_recorder(module.SILENT_S) == (True, True)
+    assert has_recorder(0.5) == (False, False)
+    world.receipt(0)
+    assert has_recorder(0) == (True, True)
+    world.ack(1)
+    assert has_recorder(module.SILENT_S + 0.5) == (False, False)
+    world.recorder(ServiceStatus.ONLINE, run="a2")
+    assert world.due == [b"1"]  # the broker had nobody to keep it for
+    assert has_recorder(module.SILENT_S - 1) == (True, True)
+
+
+def test_the_silence_of_one_recorder_is_not_that_of_another() -> None:
+    world = Shards()
+    world.online(Shard(1, 2), Shard(2, 2))
+    world.ack_both()
+    world.now_s = module.SILENT_S
+    group, source, session = world.B
+    entry = RecordedStream(group=group, source=source, session=session, seq=0, rows=1, duplicates=0, gaps=0)
+    world.buffer.on_receipt(Recorded(time=NOON, streams=(entry,), shard=1, shards=2))
+    world.now_s += 0.5
+    world.buffer.forget_overdue()
+    assert (world.buffer.has_recorder, world.buffer.missing) == (False, [Shard(2, 2)])
+
+
 def test_what_is_kept_is_that_of_the_recorder_that_is_away():
     world = Shards()
     world.online(Shard(1, 2), Shard(2, 2))

@@ -58,6 +58,9 @@ def test_without_a_recorder_it_is_degraded(world):
 def test_a_fault_of_the_recorders_disk_is_told_until_it_is_over(world):
     world.recorder("cannot record: No space left on device")
     assert world.answer() == (200, "degraded: the recorder main: cannot record: No space left on device\n")
+    world.has_recorder = False  # it has recorded nothing for a while
+    assert world.answer()[1].startswith("degraded: the recorder main: cannot record: No space left on device\n")
+    world.has_recorder = True
     world.recorder(None)
     assert world.answer() == (200, "ready\n")
 
