@@ -173,7 +173,8 @@ class Service:
         of_raw = topics.RAW if self._settings.raw else topics.LESSON
         rules = [topics.READING, topics.STREAM_STATE, topics.EVENT, of_raw]
         subscriptions = {topics.every(rule, self._settings.site): rule.qos for rule in rules}
-        subscriptions[topics.every(topics.SERVICE_STATE, self._settings.site, service=SERVICE)] = 0
+        for rule in (topics.SERVICE_STATE, topics.HEALTH):
+            subscriptions[topics.every(rule, self._settings.site, service=SERVICE)] = 0
         raw = topics.every(topics.RAW, self._settings.site)
         obsolete = {*self._recorder.replace_filters(subscriptions), raw} - subscriptions.keys()
         self._client = AsyncClient(
@@ -364,7 +365,8 @@ class Service:
         self._receipts.on_link(is_up)
 
     def _report_others(self, words: str | None) -> None:
-        self._client.session.set_fault("shards", words)
+        if self._client.session.set_fault("shards", words) and words is not None:
+            log.error("%s", words)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         if RECORDERS in delivery.topic:

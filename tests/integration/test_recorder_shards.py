@@ -24,6 +24,7 @@ from neuroone.mqtt.packets import Connect, Disconnect
 from tests.support.brokers import Broker
 from tests.support.classroom import SimulatedClass, SimulatedStudent
 from tests.support.gateways import GatewayProgram, Peer
+from tests.support.messages import GOLDEN
 from tests.support.recorder_process import RecorderProcess
 from tests.support.waiting import wait_for
 
@@ -169,6 +170,22 @@ def test_each_row_stands_once_with_its_recorder_while_one_is_killed(
         wait_for(lambda: shards_of_receipts() == {(1, 2), (2, 2)}, "receipts that say the shard")
         assert twin.process.wait(WITHIN_S) == 1
     assert "all in order" in run("verify", str(tmp_path)).stdout
+
+
+def test_a_recorder_of_a_version_before_shards_is_said_to_be_there(broker: Broker, peer: Peer, tmp_path: Path) -> None:
+    """Everything would stand twice, and it says nothing about that itself; the doctor and /readyz show what we say."""
+    old = ServiceState(status=ServiceStatus.ONLINE, version="0.1.0", epoch=1, connection=1)
+    peer.bus.publish(topics.service_state("local", "csv_recorder", "old"), old)
+    with recorder(broker, tmp_path, 1, "--shard", "1/2"):
+
+        def faults() -> list[str]:
+            peer.bus.publish(topics.health("local", "csv_recorder", "old"), GOLDEN["health"])
+            states = [said for topic, said in list(peer.heard) if topic.ids == ("csv_recorder", "shard-1")]
+            return [str(said.fault) for said in states if isinstance(said, ServiceState) and said.fault]
+
+        wait_for(faults, "word of the other one")
+        assert "the recorder old records all streams, this one 1/2" in faults()[0]
+    assert "the recorder old records all streams" in (tmp_path / "1.log").read_text()
 
 
 async def send_session(gateway: GatewayProgram, name: str, session: str, seqs: range) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from neuroone.contract.errors import ContractError
-from neuroone.contract.messages import ServiceState, ServiceStatus
+from neuroone.contract.messages import Health, ServiceState, ServiceStatus
 from neuroone.contract.shards import Shard, shard_from
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
@@ -21,7 +21,8 @@ class OtherShards:
 
     ``leave`` is called with what is wrong if this recorder has just come. Otherwise ``report`` gets what is wrong, or
     None once it is over: it goes into our state, which is the answer to one that has just come. Only a state that is
-    not retained says that a recorder is here: a retained one may be that of a dead run.
+    not retained says that a recorder is here, or its health, for one of a version before shards answers nothing: a
+    retained state may be that of a dead run.
     """
 
     def __init__(self, identity: Identity, leave: Callable[[str], None], report: Callable[[str | None], None]) -> None:
@@ -30,8 +31,8 @@ class OtherShards:
         self._report = report
         self._first_link_s = float("inf")
         self._others: set[str] = set()
-        self._suspects = False
-        """Whether a retained state is of a recorder, perhaps of a dead one, that divides the work in another way."""
+        self._suspects: dict[str, ServiceState] = {}
+        """The retained states of recorders, perhaps of dead ones, that divide the work in another way, by instance."""
         self.dropped = 0
         """Messages for recorders of other shards."""
 
@@ -61,25 +62,27 @@ class OtherShards:
         return has_states and self._identity.shard is None and not self._suspects
 
     def on_delivery(self, delivery: Delivery, now_s: float) -> None:
-        """Look at the state of another recorder."""
+        """Look at the state of another recorder, or at the health of one whose state is retained."""
         try:
-            topic, state = delivery.open()
+            topic, message = delivery.open()
         except ContractError:
             return
         instance, own = topic.ids[-1], self._identity
+        before = self._suspects.pop(instance, None) if instance != own.instance else None
+        state = before if isinstance(message, Health) else message
         if not isinstance(state, ServiceState) or instance == own.instance:
             return
         shard = shard_from(state.shard, state.shards)
         differs = state.status is ServiceStatus.ONLINE and _count(shard) != _count(own.shard)
         if differs and delivery.retained:
-            self._suspects = True
+            self._suspects[instance] = state
         elif differs:
             self._others.add(instance)
             words = (
                 f"the recorder {instance} records {shard or 'all streams'}, this one {own.shard or 'all streams'}: "
                 "stop those that divide the work in another way"
             )
-            is_new = now_s < self._first_link_s + SETTLED_S
+            is_new = now_s < self._first_link_s + SETTLED_S and state is message
             if is_new and (state.fault is not None or _count(shard) > _count(own.shard)):
                 self._leave(words)
             else:

@@ -11,6 +11,7 @@ from neuroone.contract.messages import ServiceState, ServiceStatus
 from neuroone.contract.shards import Shard
 from neuroone.mqtt.delivery import Delivery
 from neuroone.mqtt.identity import Identity
+from tests.support.messages import GOLDEN
 
 
 class World:
@@ -39,6 +40,10 @@ class World:
         topic = str(topics.service_state("local", "csv_recorder", instance))
         self.others.on_delivery(Delivery(topic, encode(state), retained, 0, 1), now_s)
 
+    def hear_health(self, instance: str, now_s: float) -> None:
+        topic = str(topics.health("local", "csv_recorder", instance))
+        self.others.on_delivery(Delivery(topic, encode(GOLDEN["health"]), False, 0, 1), now_s)
+
 
 @pytest.mark.parametrize(
     ("own", "other"), [(Shard(1, 2), Shard(3, 3)), (Shard(1, 2), None), (None, Shard(1, 2))], ids=str
@@ -52,6 +57,20 @@ def test_one_that_has_just_come_leaves_and_one_that_was_here_says_so(own: Shard 
     world.hear("other", other, SETTLED_S)
     assert (world.left, len(world.said)) == ([], 1)
     world.hear("other", other, SETTLED_S + 1, is_online=False)
+    assert world.said[1:] == [None]
+
+
+def test_one_of_a_version_before_shards_is_known_by_its_health() -> None:
+    """It does not answer, and its retained state may be that of a dead run."""
+    world = World(Shard(1, 2))
+    world.hear("old", None, 1.0, retained=True)
+    world.hear_health("another", 2.0)
+    assert world.said == []
+    for now_s in (2.0, 12.0):
+        world.hear_health("old", now_s)
+    assert (world.left, len(world.said)) == ([], 1)
+    assert "the recorder old records all streams, this one 1/2" in str(world.said[0])
+    world.hear("old", None, 20.0, is_online=False)
     assert world.said[1:] == [None]
 
 
