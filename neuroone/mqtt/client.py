@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -33,6 +34,9 @@ TICK_S: Final = 0.5
 FLUSH_PERIOD_S: Final = 0.005
 """Time between two writes to the broker. A system call for each of thousands of messages a second would cost us and the
 broker as much as the messages themselves."""
+TLS_KEPT_S: Final = 3600.0
+"""The system's certificates are read again after so long, a file of our own when it has changed. Reading them takes
+20 ms of the event loop: a gateway of 100 schools whose broker is away would do little else."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
 SILENCE_S: Final = 3
@@ -195,7 +199,7 @@ class AsyncClient:
 
     async def _open_socket(self, connection: "_Connection", address: BrokerAddress) -> None:
         try:
-            tls = ssl.create_default_context(cafile=self._ca_file) if address.tls else None
+            tls = _tls_of(self._ca_file) if address.tls else None
             async with asyncio.timeout(self.session.attempts.connect_timeout_s):
                 loop = asyncio.get_running_loop()
                 transport, _ = await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
@@ -234,6 +238,17 @@ def _lost(error: OSError, words: str) -> ConnectionLost:
     """Return why a connection failed: a machine that does not answer is another thing than one that refuses."""
     is_silent = isinstance(error, TimeoutError) or error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
     return NoAnswer(words) if is_silent else ConnectionLost(words)
+
+
+def _tls_of(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the settings of TLS. Raises OSError."""
+    changed = int(time.monotonic() / TLS_KEPT_S) if ca_file is None else ca_file.stat().st_mtime_ns
+    return _new_tls(ca_file, changed)
+
+
+@lru_cache(maxsize=4)
+def _new_tls(ca_file: Path | None, changed: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def words_of(error: OSError) -> str:

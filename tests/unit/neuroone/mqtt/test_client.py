@@ -1,7 +1,9 @@
 """The bytes of a connection to the broker: when they are written."""
 
 import asyncio
+import os
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -44,6 +46,22 @@ async def test_packets_of_a_moment_go_out_in_one_write_and_a_lone_one_at_once(mo
     assert first == PubAck(1).encode(True)
     assert second == b"".join(PubAck(packet_id).encode(True) for packet_id in range(2, 12))
     assert first_s - began_s < client.FLUSH_PERIOD_S <= second_s - first_s + 0.001  # the loop's clock has whole ms
+
+
+def test_the_authority_of_brokers_is_read_once_and_again_when_its_file_has_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each reading takes the event loop 20 ms; a site whose broker is away would do it at each try."""
+    monkeypatch.setattr("ssl.create_default_context", lambda cafile: object())
+    file = tmp_path / "ca.crt"
+    file.write_text("old")
+    first = client._tls_of(file)
+    assert client._tls_of(file) is first
+    os.utime(file, (1, 1))
+    assert client._tls_of(file) is not first
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        client._tls_of(file)
 
 
 @pytest.mark.parametrize(
