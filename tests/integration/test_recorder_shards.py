@@ -183,7 +183,7 @@ def test_a_recorder_of_a_version_before_shards_is_said_to_be_there(broker: Broke
             states = [said for topic, said in list(peer.heard) if topic.ids == ("csv_recorder", "shard-1")]
             return [str(said.fault) for said in states if isinstance(said, ServiceState) and said.fault]
 
-        wait_for(faults, "word of the other one")
+        wait_for(faults, "word of the other one", 10.0)  # before the state is published once more, as ours are
         assert "the recorder old records all streams, this one 1/2" in faults()[0]
     assert "the recorder old records all streams" in (tmp_path / "1.log").read_text()
 
