@@ -148,9 +148,10 @@ def test_prometheus_answers_the_questions_of_the_dashboards(
     port, means = free_port(), free_port()
     config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
     config["rule_files"] = [str(ROOT / "deploy/prometheus" / name) for name in config["rule_files"]]
+    ports = urlsplit(gateway_url).port, free_port(), free_port(), means  # gateway, recorder, forwarder, classes
     config["scrape_configs"] = [
         {"job_name": job["job_name"], "scrape_interval": "1s", "static_configs": [{"targets": [f"{LOOPBACK}:{at}"]}]}
-        for job, at in zip(config["scrape_configs"], (urlsplit(gateway_url).port, free_port(), means), strict=True)
+        for job, at in zip(config["scrape_configs"], ports, strict=True)
     ]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     prometheus = [
