@@ -28,6 +28,10 @@ TIMEOUT_S = 2
 """Of this machine's own server; a health check has 5 s."""
 MOVE_PERIOD_S = 20
 """A leader that does not get where it should be is not asked more often: each move may delay readings by a second."""
+LAG_MAX = 100
+"""Entries that a node which follows may lack. While messages come, one is always on its way."""
+LAST_HEARD_MAX_NS = 2_000_000_000
+"""Two heartbeats."""
 STATE = Path(tempfile.gettempdir())
 READY_FILE = STATE / "leaders-ready"
 INBOX = "_INBOX.leaders"
@@ -41,11 +45,17 @@ def settings() -> dict[str, Any]:
         return {}
 
 
+def keeps_up(replica: Mapping[str, Any]) -> bool:
+    """Return True if a node that follows has what the leader has, but for what is on its way."""
+    is_near = 0 < replica.get("lag", 0) <= LAG_MAX and replica.get("active", 0) < LAST_HEARD_MAX_NS
+    return not replica.get("offline") and (replica["current"] or is_near)
+
+
 def moves(node: str, nodes: Sequence[str], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return which groups this node leads that are to be led by another one, and by which."""
     found = {}
     for name, group in groups.items():
-        others = {each["name"]: each["current"] and not each.get("offline") for each in group.get("replicas") or ()}
+        others = {each["name"]: keeps_up(each) for each in group.get("replicas") or ()}
         if group.get("leader") != node or not others or not all(others.values()) or not {*others} <= {*nodes}:
             continue
         *front, last = sorted((node, *others), key=nodes.index)

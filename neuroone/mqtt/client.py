@@ -41,7 +41,7 @@ GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
 SILENCE_S: Final = 3
 """A machine that confirms no byte for so long, of several with a broker, is cut off: its kernel does so also while the
-broker is busy. TCP sends what is lost again after 0.2, 0.6 and 1.4 s."""
+broker is busy, until what that has not read fills its buffers. TCP sends again after 0.2, 0.6 and 1.4 s."""
 
 log = logging.getLogger(__name__)
 

@@ -38,9 +38,24 @@ def test_messages_are_led_by_any_other_node_and_retained_ones_by_the_same(leader
     assert leaders.moves("n1", NODES, {**apart, "$MQTT_msgs": group("", "n2", "n3")}) == {}, "an election"
 
 
-@pytest.mark.parametrize("fault", [{"current": False}, {"offline": True}], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"current": False},
+        {"offline": True},
+        {"current": False, "lag": 101, "active": 1},
+        {"current": False, "lag": 1, "active": 3_000_000_000},
+        {"offline": True, "lag": 1, "active": 1},
+    ],
+    ids=str,
+)
 def test_nothing_moves_while_a_node_is_away_or_behind(leaders: Any, fault: dict[str, object]) -> None:
     assert leaders.moves("n1", NODES, {"$MQTT_sess": group("n1", "n2", "n3", **fault)}) == {}
+
+
+def test_a_message_on_its_way_is_no_reason_to_wait(leaders: Any) -> None:
+    groups = {"$MQTT_sess": group("n1", "n2", "n3", current=False, lag=2, active=400_000_000)}
+    assert leaders.moves("n1", NODES, groups) == {"$MQTT_sess": "n3"}
 
 
 def test_a_node_moves_only_what_it_leads(leaders: Any) -> None:
