@@ -39,7 +39,7 @@ TLS_KEPT_S: Final = 3600.0
 20 ms of the event loop: a gateway of 100 schools whose broker is away would do little else."""
 GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
-SILENCE_S: Final = 3
+SILENCE_S: Final = 2
 """A machine that confirms no byte for so long, of several with a broker, is cut off: its kernel does so also while the
 broker is busy, until what that has not read fills its buffers. TCP sends again after 0.2, 0.6 and 1.4 s."""
 
