@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -41,7 +42,10 @@ GOODBYE_S: Final = 1.0
 """For the broker's ack of the last message, "offline"."""
 SILENCE_S: Final = 2
 """A machine that confirms no byte for so long, of several with a broker, is cut off: its kernel does so also while the
-broker is busy, until what that has not read fills its buffers. TCP sends again after 0.2, 0.6 and 1.4 s."""
+broker is busy. TCP sends again after 0.2, 0.6 and 1.4 s. (`TCP_USER_TIMEOUT` would also end the connection to a broker
+that reads nothing, as NATS does for seconds while it subscribes.)"""
+_TCP_INFO: Final = struct.Struct("2xB21xI28xI")
+"""Of Linux's tcp_info: retransmits, segments without an ack, and ms since the last ack."""
 
 log = logging.getLogger(__name__)
 
@@ -184,9 +188,11 @@ class AsyncClient:
         """Carry one connection from its first byte to its end, which is always an exception."""
         connection = self._connection = _Connection(self._on_packets, self.session.pump, self._has_room, v5=v5)
         try:
-            await self._open_socket(connection, address)
+            opened = await self._open_socket(connection, address)
             self.session.open(connection.write, connection.can_write, time.monotonic())
             while not connection.lost.done():
+                if self.session.attempts.has_others and is_cut_off(opened):
+                    raise NoAnswer("its machine confirms nothing")
                 if self.session.tick(time.monotonic(), is_paused=connection.is_paused):
                     self._touch_health_file()
                 await asyncio.wait((connection.lost,), timeout=TICK_S)
@@ -197,14 +203,16 @@ class AsyncClient:
         finally:
             connection.close()
 
-    async def _open_socket(self, connection: "_Connection", address: BrokerAddress) -> None:
+    async def _open_socket(self, connection: "_Connection", address: BrokerAddress) -> socket.socket:
         try:
             tls = _tls_of(self._ca_file) if address.tls else None
             async with asyncio.timeout(self.session.attempts.connect_timeout_s):
                 loop = asyncio.get_running_loop()
                 transport, _ = await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+            opened: socket.socket = transport.get_extra_info("socket")
             if self.session.attempts.has_others:
-                notice_silence(transport.get_extra_info("socket"))
+                probe_often(opened)
+            return opened
         except OSError as error:  # TimeoutError is one
             raise _lost(error, words_of(error)) from error
 
@@ -225,13 +233,24 @@ class AsyncClient:
             log.error("%s", fault)
 
 
-def notice_silence(connection: socket.socket) -> None:
-    """Let the kernel end a connection whose other side has confirmed nothing for `SILENCE_S`, as far as it can."""
-    keepalive = {"TCP_KEEPIDLE": 1, "TCP_KEEPALIVE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": SILENCE_S}
+def probe_often(connection: socket.socket) -> None:
+    """Let the kernel end a connection that is idle while its other side confirms nothing, as far as it can."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in {**keepalive, "TCP_USER_TIMEOUT": 1000 * SILENCE_S}.items():
+    for name, value in {"TCP_KEEPIDLE": 1, "TCP_KEEPALIVE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": SILENCE_S}.items():
         if hasattr(socket, name):  # each system has some of them
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def is_cut_off(connection: socket.socket) -> bool:
+    """Return True if the other side of a connection has confirmed nothing of what was sent for `SILENCE_S`."""
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:  # it is closed
+        return False
+    retransmits, unacked, silent_ms = _TCP_INFO.unpack(info)
+    return bool(retransmits and unacked and silent_ms >= 1000 * SILENCE_S)
 
 
 def _lost(error: OSError, words: str) -> ConnectionLost:
