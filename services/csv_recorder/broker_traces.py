@@ -67,6 +67,8 @@ class Drain(Service):
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         super()._tick(loop)
+        if self._stop.is_set():  # what comes while it ends is recorded, and changes nothing
+            return
         now_s = time.monotonic()
         if self._client.session.has_states and not self._is_marked:  # an empty message is a state to nobody
             self._is_marked = self._client.put(Outgoing(self._mark, b"", qos=1, retained=False))
