@@ -279,7 +279,7 @@ class Session:
 
     def lost(self, fault: NeuroOneError) -> None:
         """Note why a connection, or the try to make one, failed, and choose the next try."""
-        attempts = self.attempts
+        attempts, was_there = self.attempts, self.is_connected
         was_connected = self._connection is not None and self._connection.is_accepted
         hung_up = isinstance(fault, HungUp) and self._connection is not None and not was_connected
         self.close_connection()
@@ -291,7 +291,8 @@ class Session:
             level = logging.WARNING if was_connected or attempts.is_first_round else logging.DEBUG
             log.log(level, "no broker at %s (%s); trying again until it is there", attempts.next.address, fault)
             attempts.failed(fault, was_connected=was_connected, hung_up=hung_up)
-            self._is_probed = False
+            # Another run would have ended our connection; one that comes now waits PROBE_ALIVE_S: we are back before.
+            self._is_probed = was_there and attempts.has_others and isinstance(fault, NoAnswer)
 
     def close_connection(self) -> None:
         """Forget the connection."""

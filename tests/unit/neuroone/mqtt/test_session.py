@@ -28,7 +28,7 @@ from neuroone.mqtt.packets import (
     Unsubscribe,
 )
 from neuroone.mqtt.presence import HEALTH_PERIOD_S, PROBE_ALIVE_S, PROBE_EMPTY_S, HealthReport, Replaced
-from neuroone.mqtt.reasons import ConnectionLost, HungUp
+from neuroone.mqtt.reasons import ConnectionLost, HungUp, NoAnswer
 from neuroone.mqtt.repetition import REPEAT_AFTER_S
 from neuroone.mqtt.replay import MENDED_PERIOD_S, ReplayBuffer
 from neuroone.mqtt.session import (
@@ -789,6 +789,17 @@ def test_a_durable_service_probes_before_each_connection() -> None:
     world.connect()
     world.fail(HungUp("it closed the connection"))
     begin_probe(world)
+
+
+def test_a_durable_service_whose_broker_is_cut_off_goes_to_another_one_at_once() -> None:
+    """Nobody has taken its place there; if it does not get through either, somebody may have by then."""
+    world = World(durable=True, urls="mqtt://a:1,mqtt://b:1")
+    probe(world)
+    world.connect()
+    world.fail(NoAnswer("its machine confirms nothing"))
+    assert world.open().client_id == ME.client_id
+    world.fail(NoAnswer("no answer"))
+    begin_probe(world, "-1")
 
 
 def test_a_connection_that_failed_after_the_probe_needs_another_one() -> None:
