@@ -61,7 +61,8 @@ def listening(url: str, instance: str = "listener", *filters: str) -> Iterator[L
     )
     bus.start()
     try:
-        wait_for(lambda: bus.is_connected, "connection")
+        # The birth is acknowledged after the subscription: a reading before that would be heard by nobody.
+        wait_for(lambda: bus.is_connected and not bus.waiting, "subscription")
         yield listener
     finally:
         bus.close()
