@@ -138,7 +138,10 @@ class Dashboards:
             for name in tuple(islice(unseen, left)):
                 left -= 1
                 del unseen[name]
-                self._show_stream(viewer, name)
+                try:
+                    self._show_stream(viewer, name)
+                except Exception:  # a fault of ours in one stream keeps no other from the dashboards
+                    log.exception("a fault while showing a stream")
             if not unseen:
                 del self._unseen[viewer]
         if self._unseen:

@@ -73,6 +73,27 @@ async def test_a_new_dashboard_sees_many_students_bit_by_bit_and_each_reading_on
     assert late.heard[-1]["seq"] == 2
 
 
+async def test_a_stream_that_cannot_be_shown_keeps_no_other_from_new_dashboards(world, monkeypatch):
+    """Nor this dashboard and those that come later from the rest."""
+    names = [f"s{number}" for number in range(2 * dashboards.SHOWN_AT_ONCE)]
+    for name in names:
+        world.hear(name)
+    real = v1.reading
+
+    def fail_for_last(number, topic, reading):
+        if topic["source"] == names[-1]:
+            raise ValueError(names[-1])
+        return real(number, topic, reading)
+
+    monkeypatch.setattr(v1, "reading", fail_for_last)
+    for _ in range(2):
+        late = Ear()
+        world.dashboards.add_viewer(late, WATCH_ALL)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [each["source"] for each in late.heard] == names[:-1]
+
+
 def test_a_headset_without_a_name_is_not_shown(world):
     """A headset on a bench is shown once it has a name."""
     world.hear("bench", kind=Kind.HEADSET, name=None)
