@@ -4,6 +4,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from neuroone.contract import topics
@@ -78,14 +79,14 @@ class Line:
 
     def gauges(self) -> dict[str, float]:
         """Return what the forwarder's health says of the line."""
-        gauges = self.client.session.publications.gauges()
+        gauges, fault = self.client.session.publications.gauges(), self.fault()
         return {
             "in_flight": len(self._unacked),
             "unconfirmed": gauges["kept"],
-            "district_records": int(self.fault() != NOT_RECORDED),
+            "district_records": int(fault != NOT_RECORDED),
             "district_connected": int(self.is_open),
             "district_login_refused": int(self.is_login_refused),
-            "district_refuses": int(self.fault() in (self.refusals.words or NO_ECHO, NO_ECHO)),
+            "district_refuses": int(fault is not None and fault in (self.refusals.words, NO_ECHO)),
         }
 
     def fault(self) -> str | None:
@@ -141,7 +142,8 @@ class Line:
                 message = decode(Reading, waiting.payload)
                 reading = ((topic["group"], topic["source"], message.session), message.seq)
         id = waiting.id
-        outgoing = Outgoing(waiting.topic, waiting.payload, rule.qos, rule.retained, lambda: self._on_ack(id), reading)
+        on_ack = partial(self._on_ack, id, rule)
+        outgoing = Outgoing(waiting.topic, waiting.payload, rule.qos, rule.retained, on_ack, reading)
         if rule.qos:
             self._unacked[id] = outgoing
         if self.client.put(outgoing) or not rule.qos:
@@ -149,10 +151,9 @@ class Line:
         del self._unacked[id]
         return False
 
-    def _on_ack(self, id: int) -> None:
-        outgoing = self._unacked.pop(id, None)
-        if outgoing is not None:
-            self.refusals.accepted(topics.parse(outgoing.topic).rule)
+    def _on_ack(self, id: int, rule: topics.TopicRule) -> None:
+        if self._unacked.pop(id, None) is not None:
+            self.refusals.accepted(rule)
             self.counters["forwarded"] += 1
             self._on_progress()
 
