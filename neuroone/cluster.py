@@ -152,9 +152,7 @@ def make(
             logins.write(place / name, text, owners.get(logins.BROKER))
 
 
-def configuration(
-    node: str, nodes: Sequence[str], users: Sequence[object], max_file_gb: int, password: str = ""
-) -> str:
+def configuration(node: str, nodes: Sequence[str], users: Sequence[object], max_file_gb: int, password: str) -> str:
     """Return the configuration of a node. One that is named by an address listens on it, others on every address.
 
     The password is that of the logins that move leaders.

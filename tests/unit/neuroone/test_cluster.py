@@ -82,7 +82,7 @@ def test_a_node_listens_where_its_address_says_and_is_watched_from_its_own_machi
     node: str, listens: str, monitor: str
 ) -> None:
     """A name may stand for another address on the machine itself, as Debian's /etc/hosts has it."""
-    made = cluster.configuration(node, (node, "b", "c"), [], 1)
+    made = cluster.configuration(node, (node, "b", "c"), [], 1, "secret")
     assert made.count(f'host: "{listens}"') == 2
     assert f'http: "{monitor}:8222"' in made
     assert 'routes: ["tls://b:6222", "tls://c:6222"]' in made
@@ -100,8 +100,8 @@ def test_a_node_and_its_watch_have_one_password_which_no_other_node_has(tmp_path
 
 
 def test_every_node_has_every_message() -> None:
-    assert "stream_replicas: 3\n" in cluster.configuration("a", "abc", [], 1)
-    assert "stream_replicas: 5\n" in cluster.configuration("a", "abcde", [], 1)
+    assert "stream_replicas: 3\n" in cluster.configuration("a", "abc", [], 1, "secret")
+    assert "stream_replicas: 5\n" in cluster.configuration("a", "abcde", [], 1, "secret")
 
 
 def test_the_watch_may_ask_for_other_leaders_and_nothing_else() -> None:
