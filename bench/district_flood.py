@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -172,16 +173,17 @@ class Flood:
 
         await self.many(50, one)
 
+    async def measure(self, period_s, number):
+        """Be an old student who sends at this period, as long as the connection lasts."""
+        client, frame = await self.client(), old(f"a{number}")
+        while not client.lost:
+            client.transport.write(frame)
+            await asyncio.sleep(period_s)
+
     async def polite(self):
         """Students who each stay below every limit, but are far too many for the machine."""
 
-        async def one(number):
-            client, frame = await self.client(), old(f"a{number}")
-            while not client.lost:
-                client.transport.write(frame)
-                await asyncio.sleep(0.2)
-
-        await self.many(3000, one)
+        await self.many(3000, partial(self.measure, 0.2))
 
     async def bad_frames(self):
         async def one(number):
@@ -230,22 +232,10 @@ class Flood:
                 viewer.transport.pause_reading()
                 await viewer.ended.wait()
 
-        async def one(number):
-            client, frame = await self.client(), old(f"a{number}")
-            while not client.lost:
-                client.transport.write(frame)
-                await asyncio.sleep(0.2)
-
-        await asyncio.gather(self.many(100, deaf), self.many(100, one))
+        await asyncio.gather(self.many(100, deaf), self.many(100, partial(self.measure, 0.2)))
 
     async def new_dashboards(self):
         """Dashboards that come and go, each of which is told of 2000 students."""
-
-        async def one(number):
-            client, frame = await self.client(), old(f"a{number}")
-            while not client.lost:
-                client.transport.write(frame)
-                await asyncio.sleep(2)
 
         async def watch(number):
             await asyncio.sleep(4)
@@ -254,7 +244,7 @@ class Flood:
                 await asyncio.sleep(0.2)
                 viewer.transport.abort()
 
-        await asyncio.gather(self.many(2000, one), self.many(20, watch))
+        await asyncio.gather(self.many(2000, partial(self.measure, 2)), self.many(20, watch))
 
     async def slow_requests(self):
         """Requests that never end, as many as there may be."""
@@ -327,7 +317,7 @@ class Flood:
 
 
 KINDS = [each for each in vars(Flood) if not each.startswith("_")]
-KINDS = [each for each in KINDS if each not in ("client", "student", "viewer", "many", "pour", "get")]
+KINDS = [each for each in KINDS if each not in ("client", "student", "viewer", "many", "pour", "get", "measure")]
 
 
 # --- both --------------------------------------------------------------------------------------------

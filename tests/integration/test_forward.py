@@ -301,6 +301,13 @@ def test_states_that_the_district_refuses_are_left_out_and_said_and_readings_arr
         assert (counters["refused"], counters["given_up"]) == (2, 2)
 
 
+def nats_that_denies(start_broker: Callable[..., Broker], denied: str) -> tuple[Broker, str]:
+    """Start a district's NATS that denies its school something without a word; return it and the school's address."""
+    users = f'[{{ user: "site-{SITE}", password: "secret", {denied} }}, {{ user: "free", password: "x" }}]'
+    district = start_broker("nats", f"authorization {{ users: {users} }}", 'no_auth_user: "free"')
+    return district, f"mqtt://site-{SITE}:secret@{LOOPBACK}:{district.port}"
+
+
 @pytest.mark.usefixtures("frequent_health")
 def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
     start_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,13 +315,11 @@ def test_what_a_login_may_not_publish_stays_in_the_spool_until_it_may(
     """NATS acknowledges it and drops it."""
     monkeypatch.setattr(line_module, "AWAY_S", 1.0)
     denied = 'permissions: { publish: { deny: [">"] } }'
-    users = f'[{{ user: "site-{SITE}", password: "secret", {denied} }}, {{ user: "free", password: "x" }}]'
     school = start_broker("mosquitto")
-    district = start_broker("nats", f"authorization {{ users: {users} }}", 'no_auth_user: "free"')
+    district, url = nats_that_denies(start_broker, denied)
     with contextlib.ExitStack() as stack:
         here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
         stack.enter_context(recorder(district, tmp_path / "district"))
-        url = f"mqtt://site-{SITE}:secret@{LOOPBACK}:{district.port}"
         service = stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
         wait_for_forwarder(here, 0)
         bus = stack.enter_context(gateway(school))
@@ -341,15 +346,13 @@ def test_readings_that_the_districts_recorder_does_not_get_are_said(
     """A login that may publish states and no readings: NATS acknowledges both."""
     monkeypatch.setattr(replay, "KEPT_MAX_S", 1.0)
     denied = 'permissions: { publish: { deny: ["neuroone.v1.*.streams.>"] } }'
-    users = f'[{{ user: "site-{SITE}", password: "secret", {denied} }}, {{ user: "free", password: "x" }}]'
     school = start_broker("mosquitto")
-    district = start_broker("nats", f"authorization {{ users: {users} }}", 'no_auth_user: "free"')
+    district, url = nats_that_denies(start_broker, denied)
     with contextlib.ExitStack() as stack:
         here = stack.enter_context(listening(school.url, "listener", f"neuroone/v1/{SITE}/services/#"))
         there = stack.enter_context(listening(district.url, "listener", f"neuroone/v1/{SITE}/services/#"))
         stack.enter_context(recorder(district, tmp_path / "district"))
         there.wait_for(ServiceState, lambda topic, state: topic["service"] == "csv_recorder")
-        url = f"mqtt://site-{SITE}:secret@{LOOPBACK}:{district.port}"
         stack.enter_context(forwarder_here(school, url, tmp_path / "spool"))
         wait_for_forwarder(here, 0)
         send(stack.enter_context(gateway(school)), range(3))
