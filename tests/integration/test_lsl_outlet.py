@@ -33,11 +33,12 @@ RECORD = """
 import os, sys, time, labrecorder, pylsl
 file, source_id = sys.argv[1:]
 recording = labrecorder.Recording(file, pylsl.resolve_byprop("source_id", source_id, timeout=20))
-while os.path.getsize(file) < 6_000:
+while os.path.getsize(file) < 30_000:
     time.sleep(0.05)
 recording.stop()
 """
-"""LabRecorder, in a process that can be killed: it waits for streams without an end. 6,000 bytes are one second."""
+"""LabRecorder, in a process that can be killed: it waits for streams without an end. 30,000 bytes are five seconds: in
+one second, a busy machine that is 14 ms late changes the rate by 7 Hz."""
 
 
 class Lab:
